@@ -1,0 +1,259 @@
+/** Every frame of the protocol as a type. Field meanings, units and ranges; no behaviour. */
+
+/** RFC 3339 UTC with milliseconds and `Z`. */
+export type Timestamp = string;
+
+/** The six levels of a learner's state, each in [0, 1]. */
+export interface CognitiveState {
+  /** Mental effort the work demands. */
+  cognitive_load: number;
+  /** Involvement in the work. */
+  engagement_level: number;
+  /** Frustration. */
+  frustration_level: number;
+  /** Tiredness. */
+  fatigue_level: number;
+  /** Trust in the own ability. */
+  confidence_level: number;
+  /** Drive to go on. */
+  motivation_level: number;
+}
+
+/** How the learner does. */
+export interface PerformanceMetrics {
+  /** Share of right answers, recent ones weigh more; [0, 1]. */
+  accuracy: number;
+  /** Typical time per answer in seconds. */
+  response_time: number;
+  /** Evenness of pace and results; [0, 1]. */
+  consistency: number;
+  /** Trend; [-1, 1]. */
+  improvement_rate: number;
+}
+
+/** A recommendation for machines; `recommendations` says the same in sentences. */
+export interface RecommendedAction {
+  /** Stable code, such as `take_break`. */
+  code: string;
+  /** Why. */
+  reason?: string;
+  /** How pressing, as the server grades it. */
+  urgency?: string | number;
+  [more: string]: unknown;
+}
+
+/** What a learner's model says beside the six levels. Any frame that carries a state may carry these. */
+export interface ModelDetails {
+  performance?: PerformanceMetrics;
+  /** Probability of mastery per skill; [0, 1]. */
+  mastery?: Record<string, unknown>;
+  /** Sentences for people. */
+  recommendations?: readonly string[];
+  actions?: readonly RecommendedAction[];
+  /** Per level, the evidence that moved it. */
+  drivers?: Record<string, unknown>;
+  /** How much evidence stands behind the state. */
+  confidence?: unknown;
+  /** Per level, the standard uncertainty; same unit as the level. */
+  uncertainty?: Record<string, unknown>;
+  /** Per level, what the claim rests on: `human`, `convergent` or `theory`. */
+  grades?: Record<string, unknown>;
+  model_version?: string;
+}
+
+/** What happened, in the guide's words. */
+export type InteractionType = "question_response" | "content_view" | "hint_request" | "assessment" | "practice";
+
+/** What is known about the interaction. Fields the model does not read are stored. */
+export interface InteractionContext {
+  correct?: boolean;
+  /** 1 (easy) to 5 (hard). */
+  difficulty?: number;
+  subject?: string;
+  /** One skill, or up to 8. */
+  skill?: string | readonly string[];
+  /** Seconds, ≥ 0. */
+  time_taken?: number;
+  hints?: number;
+  attempts?: number;
+  item_id?: string;
+  [more: string]: unknown;
+}
+
+/** An interaction as the application gives it. */
+export interface VirtualBrainInteraction {
+  learner_id: string;
+  type: InteractionType;
+  content: string;
+  response?: string;
+  context?: InteractionContext;
+  /** UUIDv7 recommended; the client makes one when absent. */
+  interaction_id?: string;
+  /** When it happened, if not now; at most 7 days back. */
+  occurred_at?: Timestamp;
+}
+
+/** A request to fit content to the learner's state. */
+export interface AdaptationRequest {
+  learner_id: string;
+  content: string;
+  content_type: string;
+  /** 1 (easy) to 5 (hard). */
+  target_difficulty?: number;
+  focus_areas?: readonly string[];
+}
+
+/** Where a subscription stands: the store's history (`epoch`) and the last revision seen in it. */
+export interface Position {
+  epoch: string;
+  revision: number;
+}
+
+/** `latest` may skip revisions and says so; `every` delivers each one. */
+export type SubscriptionMode = "latest" | "every";
+
+interface Request {
+  /** Echoed in the answer. */
+  id?: string;
+}
+interface Answer {
+  timestamp: Timestamp;
+  id?: string;
+}
+
+export interface AuthenticateFrame extends Request { type: "authenticate"; token: string }
+export interface SubscribeLearnerFrame extends Request {
+  type: "subscribe_learner";
+  learner_id: string;
+  resume?: Position;
+  mode?: SubscriptionMode;
+  /** Least time between two updates in milliseconds. */
+  min_interval_ms?: number;
+}
+export interface UnsubscribeLearnerFrame extends Request { type: "unsubscribe_learner"; learner_id: string }
+export interface InteractFrame extends Request { type: "virtual_brain_interact"; data: VirtualBrainInteraction }
+export interface GetStateFrame extends Request { type: "get_state"; learner_id: string }
+export interface AdaptContentFrame extends Request { type: "adapt_content"; data: AdaptationRequest }
+export interface JoinRoomFrame extends Request { type: "join_room"; room_id: string }
+export interface LeaveRoomFrame extends Request { type: "leave_room"; room_id: string }
+export interface SendRoomMessageFrame extends Request { type: "room_message"; room_id: string; data: Record<string, unknown> }
+export interface PingFrame extends Request { type: "ping"; sent_at?: unknown }
+
+/** Any frame a client may send. */
+export type ClientFrame =
+  | AuthenticateFrame | SubscribeLearnerFrame | UnsubscribeLearnerFrame | InteractFrame | GetStateFrame
+  | AdaptContentFrame | JoinRoomFrame | LeaveRoomFrame | SendRoomMessageFrame | PingFrame;
+
+/** Who a connection belongs to. */
+export interface UserInfo { id: string; role?: string }
+
+export interface ConnectionEstablishedFrame extends Answer {
+  type: "connection_established";
+  connection_id: string;
+  user?: UserInfo;
+  /** When the token runs out. */
+  expires_at?: Timestamp | null;
+  /** Silence after which the edge pings, in milliseconds. */
+  heartbeat_ms?: number;
+  limits?: Record<string, unknown>;
+}
+export interface AuthenticatedFrame extends Answer { type: "authenticated"; expires_at?: Timestamp | null }
+export interface StateUpdateFrame extends Answer, ModelDetails {
+  type: "state_update";
+  learner_id: string;
+  state: CognitiveState;
+  epoch?: string;
+  /** Grows by one per applied interaction. */
+  revision?: number;
+  /** Updates skipped since the last one this socket got. */
+  coalesced?: number;
+  /** Alert thresholds and urgencies that changed in the skipped updates or this one. */
+  crossings?: readonly unknown[];
+  trace_id?: string;
+}
+export interface SubscribedFrame extends Answer, ModelDetails {
+  type: "subscribed";
+  learner_id: string;
+  success?: boolean;
+  epoch?: string;
+  revision?: number;
+  /** Whether nothing was missed since the resume point. */
+  recovered?: boolean;
+  /** The current state; null when the learner has none yet. */
+  state?: CognitiveState | null;
+  /** Updates replayed in `every` mode: how many follow, or the updates themselves. */
+  missed?: number | readonly StateUpdateFrame[];
+}
+export interface UnsubscribedFrame extends Answer {
+  type: "unsubscribed";
+  learner_id: string;
+  /** Present when the server did it: `revoked` or `gone`. */
+  code?: string;
+  retryable?: boolean;
+}
+/** The outcome of one interaction. */
+export interface InteractionResult extends ModelDetails {
+  success?: boolean;
+  state?: CognitiveState;
+  /** What the model expected before it saw the answer; [0, 1]. */
+  predicted_correct?: number | null;
+  /** Seconds. */
+  processing_time?: number;
+}
+export interface VirtualBrainResponseFrame extends Answer {
+  type: "virtual_brain_response";
+  learner_id: string;
+  result: InteractionResult;
+  interaction_id?: string;
+  epoch?: string;
+  revision?: number;
+  /** Whether this interaction had been applied before. */
+  duplicate?: boolean;
+  trace_id?: string;
+}
+export interface StateResponseFrame extends Answer, ModelDetails {
+  type: "state_response";
+  learner_id: string;
+  state: CognitiveState | null;
+  epoch?: string;
+  revision?: number;
+}
+export interface ContentAdaptedFrame extends Answer {
+  type: "content_adapted";
+  learner_id: string;
+  original_content: string;
+  adapted_content: string;
+  /** What was done and why. */
+  changes?: readonly unknown[];
+}
+/** Somebody in a room. */
+export interface RoomMember { connection_id: string; user?: UserInfo }
+
+interface RoomFrame extends Answer {
+  room_id: string;
+  connection_id?: string;
+  user?: UserInfo;
+}
+export interface RoomJoinedFrame extends RoomFrame { type: "room_joined"; members?: readonly RoomMember[] }
+export interface RoomLeftFrame extends RoomFrame { type: "room_left" }
+export interface UserJoinedFrame extends RoomFrame { type: "user_joined" }
+export interface UserLeftFrame extends RoomFrame { type: "user_left" }
+export interface RoomMessageFrame extends RoomFrame { type: "room_message"; data: Record<string, unknown> }
+export interface PongFrame extends Answer { type: "pong"; sent_at?: unknown }
+export interface ServerDrainingFrame extends Answer { type: "server_draining"; reconnect_after_ms: number }
+export interface ErrorFrame extends Answer {
+  type: "error";
+  /** One sentence for people. */
+  error: string;
+  code?: string;
+  retryable?: boolean;
+  retry_after_ms?: number | null;
+  message_type?: string | null;
+  trace_id?: string;
+}
+
+/** Any frame a server may send. */
+export type ServerFrame =
+  | ConnectionEstablishedFrame | AuthenticatedFrame | SubscribedFrame | UnsubscribedFrame | StateUpdateFrame
+  | VirtualBrainResponseFrame | StateResponseFrame | ContentAdaptedFrame | RoomJoinedFrame | RoomLeftFrame
+  | UserJoinedFrame | UserLeftFrame | RoomMessageFrame | PongFrame | ServerDrainingFrame | ErrorFrame;
