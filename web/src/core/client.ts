@@ -1,0 +1,326 @@
+/** The client: does the effects the machine asks for, and is the door through which an application talks to it. */
+
+import { RealtimeError } from "../codes";
+import { browserEnvironment, type Environment } from "./environment";
+import type {
+  AdaptationRequest, ClientFrame, ContentAdaptedFrame, ServerFrame, StateResponseFrame, VirtualBrainInteraction,
+  VirtualBrainResponseFrame,
+} from "./frames";
+import { guarded } from "./guarded";
+import { userOf, uuidv7Maker } from "./ids";
+import { reduce } from "./machine/reduce";
+import {
+  defaultConfig, initialState, type Config, type Effect, type Event, type LearnerView, type Notice, type State,
+  type SubscribeOptions, type Subscription, type TimerName,
+} from "./machine/types";
+import { connectionQuality, type ConnectionQuality } from "./quality";
+import { Requests } from "./requests";
+import { snapshotOf, type Snapshot } from "./snapshot";
+import { Sockets } from "./sockets";
+import { loadItems, removeItem, saveItem } from "./storage";
+
+/** How a client is made. Only `url` and one of `token` and `getToken` are needed. */
+export interface ClientOptions {
+  /** The endpoint, such as `wss://school.example/ws`. The token is never put into it. */
+  url: string;
+  /** A token that does not change; prefer `getToken`, which can renew it. */
+  token?: string | null | undefined;
+  /** Gives a valid token; asked before every attempt and shortly before the current one expires. */
+  getToken?: (() => string | null | undefined | Promise<string | null | undefined>) | undefined;
+  /** Who is logged in. Needed only for tokens that are not JWTs, to keep interactions given before the first connection. */
+  userId?: string | undefined;
+  /** Whether to reconnect; default true. */
+  reconnect?: boolean | undefined;
+  /** Least wait before an attempt in milliseconds; default 500. The wait grows from there, jittered, up to 20 s. */
+  reconnectInterval?: number | undefined;
+  /** Attempts in a row before giving up; default endless. */
+  maxReconnectAttempts?: number | undefined;
+  /** Whether waiting interactions survive a closed page; default true. */
+  enableOfflineQueue?: boolean | undefined;
+  /** Largest frame the server takes, in bytes; default 64 KiB. */
+  maxFrameBytes?: number | undefined;
+  /** Other constants of the machine. */
+  config?: Partial<Config> | undefined;
+  /** Replacements for parts of the browser; for tests and other runtimes. */
+  environment?: Partial<Environment> | undefined;
+}
+
+/** A sent interaction. It is safe to ignore. */
+export interface SentInteraction {
+  readonly interaction_id: string;
+  /**
+   * Resolves when the server has committed it, however often the connection breaks until then. Rejects with a
+   * `RealtimeError` when it is refused for good, too big, expired, cleared, or the queue is full.
+   */
+  readonly acknowledged: Promise<VirtualBrainResponseFrame>;
+}
+
+type NoticeOf<K extends Notice["kind"]> = Extract<Notice, { kind: K }>;
+
+/** A connection to the realtime server. Making one does nothing; `connect()` does. */
+export class RealtimeClient {
+  #state: State;
+  #snapshot: Snapshot;
+  readonly #config: Config;
+  readonly #environment: Environment;
+  readonly #options: ClientOptions;
+  readonly #events: Event[] = [];
+  #running = false;
+  readonly #timers = new Map<TimerName, unknown>();
+  readonly #stores = new Set<() => void>();
+  readonly #listeners = new Map<Notice["kind"], Set<(notice: any) => void>>();
+  readonly #requests: Requests;
+  readonly #sockets: Sockets;
+  readonly #nextId: () => string;
+  #unwatch: (() => void) | null = null;
+  #storageWarned = false;
+
+  constructor(options: ClientOptions) {
+    const minDelayMs = options.reconnectInterval ?? options.config?.minDelayMs ?? defaultConfig.minDelayMs;
+    this.#options = options;
+    this.#config = {
+      ...defaultConfig,
+      reconnect: options.reconnect ?? true,
+      maxAttempts: options.maxReconnectAttempts ?? Infinity,
+      ...options.config,
+      minDelayMs,
+    };
+    this.#environment = { ...browserEnvironment(), ...options.environment };
+    if (options.enableOfflineQueue === false) this.#environment = { ...this.#environment, storage: null };
+    this.#state = initialState(options.userId ?? userOf(options.token ?? ""));
+    this.#snapshot = snapshotOf(this.#state, null);
+    this.#requests = new Requests(this.#environment.clock);
+    this.#sockets = new Sockets(options.url, this.#environment, (event) => this.#dispatch(event));
+    this.#nextId = uuidv7Maker(this.#environment.clock.now, this.#environment.randomBytes);
+  }
+
+  /** Connect, and stay connected until `disconnect()`. Harmless when connected already. */
+  connect(): void {
+    this.#unwatch ??= this.#environment.watch((type) => this.#dispatch({ type }));
+    if (this.#state.user !== null) this.#load(this.#state.user);
+    this.#dispatch({ type: "connect" });
+  }
+
+  /** Close the connection and stay closed. Subscriptions and waiting interactions are kept for the next `connect()`. */
+  disconnect(): void {
+    this.#unwatch?.();
+    this.#unwatch = null;
+    this.#dispatch({ type: "disconnect" });
+  }
+
+  /** Say that `getToken` gives another token now: it replaces the current one, without reconnecting if the user is the same. */
+  tokenChanged(): void {
+    this.#dispatch({ type: "token_changed" });
+  }
+
+  /**
+   * Watch a learner, through every reconnect, until the returned function (or `unsubscribeLearner`) is called as often as
+   * this one was. Works at any time, also before `connect()`.
+   */
+  subscribeLearner(learnerId: string, options: SubscribeOptions = {}): () => void {
+    this.#dispatch({ type: "subscribe", learnerId, options });
+    return once(() => this.unsubscribeLearner(learnerId));
+  }
+
+  /** Undo one `subscribeLearner`. */
+  unsubscribeLearner(learnerId: string): void {
+    this.#dispatch({ type: "unsubscribe", learnerId });
+  }
+
+  /** Be in a room, through every reconnect, until left as often as joined. */
+  joinRoom(roomId: string): () => void {
+    this.#dispatch({ type: "join", roomId });
+    return once(() => this.leaveRoom(roomId));
+  }
+
+  /** Undo one `joinRoom`. */
+  leaveRoom(roomId: string): void {
+    this.#dispatch({ type: "leave", roomId });
+  }
+
+  /** Say something to the others in a room. Not queued: returns false when it could not be sent now. */
+  sendRoomMessage(roomId: string, data: Record<string, unknown>): boolean {
+    return this.send({ type: "room_message", room_id: roomId, data });
+  }
+
+  /** Record an interaction. Taken at any time, connected or not; sent as soon as possible, counted exactly once. */
+  sendVirtualBrainInteraction(interaction: VirtualBrainInteraction): SentInteraction {
+    const id = interaction.interaction_id ?? this.#nextId();
+    const data = { ...interaction, interaction_id: id };
+    const acknowledged = this.#requests.expect<VirtualBrainResponseFrame>(id, null);
+    const limit = (this.#options.maxFrameBytes ?? 65_536) - 256;
+    if (new TextEncoder().encode(JSON.stringify(data)).length > limit) {
+      this.#requests.reject(id, new RealtimeError("too_big", `an interaction may have ${limit} bytes`, false, id));
+    } else {
+      const queuedAt = this.#environment.clock.now();
+      this.#dispatch({ type: "interact", item: { data, queuedAt, user: null, sentAt: null } });
+    }
+    return { interaction_id: id, acknowledged };
+  }
+
+  /** Ask for a learner's current state. Rejects when not connected, refused, or unanswered for 10 s. */
+  getState(learnerId: string): Promise<StateResponseFrame> {
+    return this.#request({ type: "get_state", learner_id: learnerId });
+  }
+
+  /** Ask for content that fits the learner's state. Rejects like `getState`. */
+  adaptContent(request: AdaptationRequest): Promise<ContentAdaptedFrame> {
+    return this.#request({ type: "adapt_content", data: request });
+  }
+
+  /** Send a frame as it is; interactions go through the queue. Returns false when it could not be sent now. */
+  send(frame: ClientFrame): boolean {
+    if (frame.type === "virtual_brain_interact") {
+      this.sendVirtualBrainInteraction(frame.data);
+      return true;
+    }
+    if (!this.#snapshot.isConnected) return false;
+    this.#dispatch({ type: "send", frame });
+    return true;
+  }
+
+  /** Drop all waiting interactions, also from storage. They are lost: their promises reject with `cleared`. */
+  clearQueue(): void {
+    this.#dispatch({ type: "queue_clear" });
+  }
+
+  /** Be called when anything in the snapshot or in a learner's view may have changed. Returns how to stop. */
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#stores.add(listener);
+    return () => this.#stores.delete(listener);
+  };
+
+  /** The connection as it is; the same object until something in it changes. */
+  readonly getSnapshot = (): Snapshot => this.#snapshot;
+
+  /** What is known of a learner; the same object until something in it changes. Undefined before anything is known. */
+  getLearner(learnerId: string): LearnerView | undefined {
+    return this.#state.learners.get(learnerId);
+  }
+
+  /** Where a subscription stands; undefined when there is none. */
+  subscriptionStatus(learnerId: string): Subscription["status"] | undefined {
+    return this.#state.subscriptions.get(learnerId)?.status;
+  }
+
+  /** How good the connection is at this moment. */
+  quality(): ConnectionQuality {
+    return connectionQuality(this.#state, this.#environment.clock.now());
+  }
+
+  /** The clock the client runs on. */
+  get clock(): Environment["clock"] {
+    return this.#environment.clock;
+  }
+
+  /** Be told of something. A listener that throws disturbs nobody else. Returns how to stop. */
+  on<K extends Notice["kind"]>(kind: K, listener: (notice: NoticeOf<K>) => void): () => void {
+    const listeners = this.#listeners.get(kind) ?? new Set();
+    this.#listeners.set(kind, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+
+  #request<F extends ServerFrame>(frame: ClientFrame): Promise<F> {
+    const id = `r${this.#nextId()}`;
+    const answer = this.#requests.expect<F>(id, 10_000);
+    if (!this.send({ ...frame, id })) this.#requests.reject(id, new RealtimeError("not_connected", "there is no connection", true, id));
+    return answer;
+  }
+
+  /** Feed the machine. Events that effects and listeners cause wait their turn, so that effects stay in order. */
+  #dispatch(event: Event): void {
+    this.#events.push(event);
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      for (let next = this.#events.shift(); next; next = this.#events.shift()) {
+        const { clock, random } = this.#environment;
+        const { state, effects } = reduce(this.#state, next, clock.now(), random(), this.#config);
+        const before = this.#state;
+        this.#state = state;
+        this.#snapshot = snapshotOf(state, this.#snapshot);
+        for (const effect of effects) this.#perform(effect);
+        if (before !== state) for (const store of [...this.#stores]) guarded(store);
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  #perform(effect: Effect): void {
+    const { clock, storage } = this.#environment;
+    switch (effect.do) {
+      case "get_token": return void this.#getToken(effect.request);
+      case "open": return this.#sockets.open(effect.socket);
+      case "close": return this.#sockets.close(effect.socket, effect.code, effect.reason);
+      case "send": return this.#sockets.send(effect.socket, effect.frame);
+      case "timer": {
+        this.#cancel(effect.name);
+        const fire = () => {
+          this.#timers.delete(effect.name);
+          this.#dispatch({ type: "timer", name: effect.name });
+        };
+        this.#timers.set(effect.name, clock.setTimeout(fire, effect.ms));
+        return;
+      }
+      case "cancel": return this.#cancel(effect.name);
+      case "save": return this.#store(() => storage && saveItem(storage, effect.item));
+      case "remove": return this.#store(() => storage && removeItem(storage, effect.item));
+      case "load": return this.#load(effect.user);
+      case "notify": return this.#notify(effect.notice);
+    }
+  }
+
+  async #getToken(request: number): Promise<void> {
+    try {
+      const { getToken, token: fixed, userId } = this.#options;
+      const token = getToken ? await getToken() : fixed;
+      if (!token) throw new Error();
+      this.#dispatch({ type: "token", request, token, user: userId ?? userOf(token) });
+    } catch {
+      // What getToken threw may quote the request it made, credentials included: it goes no further.
+      this.#dispatch({ type: "token_failed", request, message: "no token could be obtained" });
+    }
+  }
+
+  #cancel(name: TimerName): void {
+    this.#environment.clock.clearTimeout(this.#timers.get(name));
+    this.#timers.delete(name);
+  }
+
+  #load(user: string): void {
+    const { storage } = this.#environment;
+    this.#store(() => {
+      const items = storage ? loadItems(storage, user) : [];
+      if (items.length) this.#dispatch({ type: "queue_loaded", user, items });
+    });
+  }
+
+  #store(access: () => void): void {
+    try {
+      access();
+    } catch {
+      if (this.#storageWarned) return;
+      this.#storageWarned = true;
+      const error = new RealtimeError("not_persisted", "the browser's storage is full or forbidden; interactions wait in memory only");
+      this.#notify({ kind: "error", error });
+    }
+  }
+
+  #notify(notice: Notice): void {
+    if (notice.kind === "acknowledged") this.#requests.resolve(notice.id, notice.response);
+    else if (notice.kind === "failed") this.#requests.reject(notice.id, notice.error);
+    else if (notice.kind === "frame") this.#requests.answer(notice.frame);
+    else if (notice.kind === "close") this.#requests.lost();
+    for (const listener of [...(this.#listeners.get(notice.kind) ?? [])]) guarded(() => listener(notice));
+  }
+}
+
+function once(run: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    run();
+  };
+}

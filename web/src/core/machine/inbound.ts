@@ -1,0 +1,82 @@
+/** What each server frame means to the machine: one entry per type. */
+
+import { RealtimeError } from "../../codes";
+import type { ErrorFrame, RoomMember, ServerFrame, UnsubscribedFrame } from "../frames";
+import { armRefresh, onPong } from "./heartbeat";
+import { onResponse, onSubscribed, onUpdate, show } from "./learners";
+import { askForToken, onDraining, onEstablished, restart } from "./lifecycle";
+import { onAcknowledged, onRefused, pauseQueue } from "./queue";
+import { withEntry, type Step } from "./step";
+import { onWishRefused, pump, setRoom, setSubscription } from "./wishes";
+
+type Handlers = { readonly [T in ServerFrame["type"]]?: (step: Step, frame: Extract<ServerFrame, { type: T }>) => void };
+
+const handlers: Handlers = {
+  connection_established: onEstablished,
+  authenticated: (step, frame) => armRefresh(step, frame.expires_at, frame.timestamp),
+  subscribed: onSubscribed,
+  unsubscribed: onUnsubscribed,
+  state_update: onUpdate,
+  virtual_brain_response(step, frame) {
+    onResponse(step, frame);
+    onAcknowledged(step, frame);
+  },
+  state_response: (step, frame) => show(step, frame, frame),
+  room_joined: (step, frame) => changeRoom(step, frame.room_id, () => frame.members ?? []),
+  user_joined: (step, frame) => changeRoom(step, frame.room_id, (members) => [...without(members, frame), member(frame)]),
+  user_left: (step, frame) => changeRoom(step, frame.room_id, (members) => without(members, frame)),
+  pong: onPong,
+  server_draining: onDraining,
+  error: onError,
+};
+
+/** A frame of the current socket. */
+export function onFrame(step: Step, frame: ServerFrame): void {
+  step.set({ lastInboundAt: step.now });
+  (handlers[frame.type] as ((step: Step, frame: ServerFrame) => void) | undefined)?.(step, frame);
+  step.notify({ kind: "frame", frame });
+  pump(step);
+}
+
+/** Only an unsubscription with a code is the server's doing; ours was forgotten when we sent it. */
+function onUnsubscribed(step: Step, frame: UnsubscribedFrame): void {
+  const subscription = step.state.subscriptions.get(frame.learner_id);
+  if (!frame.code || !subscription) return;
+  const retry = frame.retryable === true;
+  setSubscription(step, frame.learner_id, {
+    ...subscription, askedAs: null, status: retry ? "pending" : "refused", notBefore: step.now + step.backoff(1),
+  });
+  if (retry) return;
+  step.set({ learners: withEntry(step.state.learners, frame.learner_id, null) });
+  step.error(new RealtimeError(frame.code, "the subscription was ended by the server", false, frame.learner_id));
+}
+
+function onError(step: Step, frame: ErrorFrame): void {
+  const code = frame.code ?? "internal";
+  const error = new RealtimeError(code, frame.error, frame.retryable ?? false, frame.id);
+  const busy = code === "rate_limited" || code === "overloaded";
+  if (busy && frame.retry_after_ms != null) step.set({ notBefore: step.now + frame.retry_after_ms });
+  if (busy && frame.id === undefined) pauseQueue(step, frame.retry_after_ms ?? step.backoff(1));
+  const ours = onRefused(step, frame, error);
+  const answersWish = !ours && onWishRefused(step, frame, error);
+  if (step.state.phase === "open" && code === "unauthenticated") askForToken(step);
+  // The replacement token was not accepted on this socket, for instance because it is another person's.
+  else if (step.state.phase === "open" && frame.message_type === "authenticate") restart(step);
+  // What is tried again by itself is no news; a refused interaction is told as `failed`.
+  if (!(ours || (answersWish && error.retryable))) step.notify({ kind: "error", error, frame });
+}
+
+type RoomEvent = { readonly connection_id?: string; readonly user?: RoomMember["user"] };
+
+function member({ connection_id = "", user }: RoomEvent): RoomMember {
+  return user ? { connection_id, user } : { connection_id };
+}
+
+function without(members: readonly RoomMember[], { connection_id }: RoomEvent): readonly RoomMember[] {
+  return members.filter((other) => other.connection_id !== connection_id);
+}
+
+function changeRoom(step: Step, roomId: string, change: (members: readonly RoomMember[]) => readonly RoomMember[]): void {
+  const room = step.state.rooms.get(roomId);
+  if (room) setRoom(step, roomId, { ...room, status: "active", members: change(room.members) });
+}

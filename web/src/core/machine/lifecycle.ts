@@ -1,0 +1,206 @@
+/** The life of the connection: token, socket, loss, waiting, coming back. Knows nothing of learners. */
+
+import { RealtimeError, closeRule } from "../../codes";
+import type { ConnectionEstablishedFrame, ServerDrainingFrame } from "../frames";
+import { armHeartbeat, armRefresh, sendPing } from "./heartbeat";
+import { adoptUser, failOversized } from "./queue";
+import { mapValues, type Step } from "./step";
+import type { State, Wish } from "./types";
+import { pump } from "./wishes";
+
+/** The application wants a connection. */
+export function connect(step: Step): void {
+  const { phase } = step.state;
+  if (phase !== "idle" && phase !== "closed" && phase !== "waiting") return;
+  step.set({ attempt: 0, notBefore: 0, gaveUp: false, error: null, refusedToken: null });
+  begin(step);
+}
+
+/** The application wants none. Subscriptions and the queue are kept for the next `connect`. */
+export function disconnect(step: Step): void {
+  abandon(step, 1000, "client disconnect");
+  step.cancel("reconnect");
+  step.set({ phase: "idle", attempt: 0, retryAt: null, error: null });
+}
+
+/** Start an attempt: every one begins with asking for a token, since the last may have run out while we waited. */
+export function begin(step: Step): void {
+  step.cancel("reconnect");
+  step.set({ phase: "token", tokenRequest: step.state.tokenRequest + 1, retryAt: null });
+  step.after("attempt", step.config.attemptTimeoutMs);
+  step.do({ do: "get_token", request: step.state.tokenRequest });
+}
+
+/** A token came, for a new connection or to replace the one of the open connection in place. */
+export function onToken(step: Step, request: number, token: string, user: string | null): void {
+  const { state } = step;
+  if (request !== state.tokenRequest) return;
+  if (state.phase === "token") {
+    // A refused token is never sent twice: knocking with it every few seconds is what a broken client does.
+    if (token === state.refusedToken) return onTokenFailed(step, request, "the token the server refused came again");
+    step.set({ token, tokenUser: user });
+    adoptUser(step, user);
+    return openSocket(step);
+  }
+  if (state.phase !== "open") return;
+  if (token === state.token) return step.after("refresh", 10_000);
+  step.set({ token });
+  if (user !== null && state.user !== null && user !== state.user) return restart(step);
+  step.send({ type: "authenticate", token, id: step.nextId("auth") });
+}
+
+export function onTokenFailed(step: Step, request: number, message: string): void {
+  const { state } = step;
+  if (request !== state.tokenRequest) return;
+  if (state.phase === "open") return step.after("refresh", 10_000);
+  if (state.phase !== "token") return;
+  step.cancel("attempt");
+  retryLater(step, new RealtimeError("no_token", message, true));
+}
+
+/** The application has another token than before: use it, now if that helps. */
+export function onTokenChanged(step: Step): void {
+  const { phase } = step.state;
+  if (phase === "open") askForToken(step);
+  else if (phase === "token" || phase === "opening" || phase === "authenticating") restart(step);
+  else if (phase === "waiting") {
+    step.set({ attempt: 0 });
+    begin(step);
+  }
+}
+
+/** Ask for a token while the connection goes on. */
+export function askForToken(step: Step): void {
+  step.set({ tokenRequest: step.state.tokenRequest + 1 });
+  step.do({ do: "get_token", request: step.state.tokenRequest });
+}
+
+function openSocket(step: Step): void {
+  step.set({ phase: "opening", socket: step.state.socket + 1 });
+  step.do({ do: "open", socket: step.state.socket });
+}
+
+/** The socket is open: say who we are. The token goes into the first frame, never into the URL. */
+export function onSocketOpen(step: Step): void {
+  if (step.state.phase !== "opening" || step.state.token === null) return;
+  step.set({ phase: "authenticating", lastInboundAt: step.now });
+  step.send({ type: "authenticate", token: step.state.token });
+}
+
+export function onEstablished(step: Step, frame: ConnectionEstablishedFrame): void {
+  if (step.state.phase !== "authenticating") return;
+  step.cancel("attempt");
+  step.set({
+    phase: "open", openedAt: step.now, error: null, closeCode: null, refusedToken: null, notBefore: 0, ping: null,
+    connection: { id: frame.connection_id, user: frame.user ?? null, limits: frame.limits ?? {} },
+    clockOffsetMs: offset(frame.timestamp, step.now),
+    budget: { frames: step.config.burst, at: step.now },
+  });
+  // One name per person: a token's own wins, so that what was stored before the first connection is found again.
+  adoptUser(step, step.state.tokenUser ?? frame.user?.id ?? null);
+  armRefresh(step, frame.expires_at, frame.timestamp);
+  armHeartbeat(step);
+  sendPing(step);
+  step.notify({ kind: "open" });
+  pump(step);
+}
+
+function offset(timestamp: string, now: number): number {
+  const server = Date.parse(timestamp);
+  return Number.isNaN(server) ? 0 : server - now;
+}
+
+/** The server will go away: move at the moment it gave this socket. */
+export function onDraining(step: Step, frame: ServerDrainingFrame): void {
+  const ms = Math.max(0, frame.reconnect_after_ms);
+  step.set({ draining: true, notBefore: step.now + ms });
+  step.after("drain", ms);
+}
+
+/** The socket closed, or the machine knows it is dead. */
+export function onClosed(step: Step, code: number, reason: string): void {
+  const { state, config } = step;
+  const rule = closeRule(code);
+  if (code === 4401) step.set({ refusedToken: state.token });
+  if (code === 1009) failOversized(step);
+  if (state.phase === "open" && step.now - state.openedAt >= config.stableMs) step.set({ attempt: 0 });
+  const drained = state.draining && state.notBefore > step.now;
+  forget(step);
+  step.set({ closeCode: code });
+  const error = new RealtimeError("connection_lost", `${rule.meaning} (${code})`, rule.reconnect);
+  if (rule.reconnect) retryLater(step, error, drained);
+  else stayClosed(step, error);
+  const reconnecting = step.state.phase === "waiting";
+  step.notify({ kind: "close", code, reason, reconnecting });
+  if (!reconnecting && code !== 1000) step.error(error);
+}
+
+/** Close the current socket ourselves and treat it as lost at once: a dead one may take minutes to say so. */
+export function declareDead(step: Step, reason: string): void {
+  step.do({ do: "close", socket: step.state.socket, code: 4408, reason });
+  onClosed(step, 4408, reason);
+}
+
+/** Leave the current connection and make another without waiting. */
+export function restart(step: Step): void {
+  abandon(step, 1000, "moving on");
+  begin(step);
+}
+
+/** Wait for the next attempt, or give up when the application limited them. */
+function retryLater(step: Step, error: RealtimeError, drained = false): void {
+  const { state, config } = step;
+  step.set({ error });
+  if (!config.reconnect || state.attempt >= config.maxAttempts) {
+    const why = config.reconnect ? `gave up after ${state.attempt} attempts: ${error.message}` : error.message;
+    step.set({ gaveUp: config.reconnect });
+    return stayClosed(step, new RealtimeError(error.code, why, false));
+  }
+  const asked = Math.max(0, state.notBefore - step.now);
+  // The drain delay is jittered per socket by the server; adding ours would only keep people waiting.
+  wait(step, drained ? asked : asked + step.backoff(state.attempt));
+  step.set({ attempt: state.attempt + 1 });
+}
+
+function stayClosed(step: Step, error: RealtimeError): void {
+  step.set({ phase: "closed", error, retryAt: null });
+}
+
+function wait(step: Step, ms: number): void {
+  step.set({ phase: "waiting", retryAt: step.now + ms });
+  step.after("reconnect", ms);
+}
+
+/** The network is back, or somebody looks: come back soon, each client at its own moment. */
+export function onNear(step: Step): void {
+  const { state, config } = step;
+  if (state.phase === "open") return sendPing(step);
+  if (state.phase === "closed" && state.gaveUp) step.set({ gaveUp: false });
+  else if (state.phase !== "waiting") return;
+  step.set({ attempt: 0 });
+  wait(step, Math.max(state.notBefore - step.now, 0) + Math.round(step.random * config.minDelayMs));
+}
+
+/** Close the current socket, whatever state it is in, and ignore what it still says. */
+function abandon(step: Step, code: number, reason: string): void {
+  const { phase, socket } = step.state;
+  const hasSocket = phase === "opening" || phase === "authenticating" || phase === "open";
+  if (hasSocket) step.do({ do: "close", socket, code, reason });
+  forget(step);
+  if (hasSocket) step.notify({ kind: "close", code, reason, reconnecting: code !== 1000 || reason === "moving on" });
+}
+
+/** What was true of the last connection is not true any more; what the application wants still is. */
+function forget(step: Step): void {
+  const { state } = step;
+  step.cancel("attempt", "heartbeat", "pong", "refresh", "pump", "lapse", "drain");
+  const again = <W extends Wish>(wish: W): W => ({ ...wish, status: "pending", askedAs: null, notBefore: 0 });
+  const patch: Partial<State> = {
+    socket: state.socket + 1, tokenRequest: state.tokenRequest + 1, connection: null, ping: null, draining: false,
+    tokenExpiresAt: null, queuePausedUntil: 0,
+    subscriptions: mapValues(state.subscriptions, again),
+    rooms: mapValues(state.rooms, (room) => again({ ...room, members: [] })),
+    queue: state.queue.map((item) => (item.sentAt === null ? item : { ...item, sentAt: null })),
+  };
+  step.set(patch);
+}

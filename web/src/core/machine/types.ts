@@ -1,0 +1,245 @@
+/** The values the state machine is made of: configuration, state, events in, effects out. No behaviour. */
+
+import type { RealtimeError } from "../../codes";
+import type {
+  ClientFrame, CognitiveState, ModelDetails, RoomMember, ServerFrame, StateUpdateFrame, SubscriptionMode, UserInfo,
+  VirtualBrainInteraction, VirtualBrainResponseFrame,
+} from "../frames";
+
+/** The machine's constants; times in milliseconds. */
+export interface Config {
+  /** Whether a lost connection is opened again. */
+  readonly reconnect: boolean;
+  /** Least and greatest wait between attempts. */
+  readonly minDelayMs: number;
+  readonly maxDelayMs: number;
+  /** Failed attempts in a row after which it gives up; `Infinity` for never. */
+  readonly maxAttempts: number;
+  /** A connection that lived at least this long resets the count of attempts; one that flaps does not. */
+  readonly stableMs: number;
+  /** Longest time from asking for a token to `connection_established`. */
+  readonly attemptTimeoutMs: number;
+  /** Silence after which the client pings, and how long it waits for the pong. */
+  readonly heartbeatMs: number;
+  readonly pongTimeoutMs: number;
+  /** Age of the last round trip measured at which a busy connection is pinged too. */
+  readonly rttMaxAgeMs: number;
+  /** Unanswered interactions and subscriptions are sent again after this. */
+  readonly answerTimeoutMs: number;
+  /** Longest lead before its expiry at which a token is replaced. */
+  readonly refreshMarginMs: number;
+  /** How long a subscription outlives its last watcher, so that re-mounting costs nothing. */
+  readonly lingerMs: number;
+  /** Interactions on the wire at once. */
+  readonly maxInFlight: number;
+  /** The client's own pace, below the server's limit of 50 frames/s with a burst of 100. */
+  readonly framesPerSecond: number;
+  readonly burst: number;
+  /** Bounds of the offline queue: how many, how old. */
+  readonly queueMaxItems: number;
+  readonly queueMaxAgeMs: number;
+}
+
+/** Defaults of every constant. */
+export const defaultConfig: Config = {
+  reconnect: true,
+  minDelayMs: 500,
+  maxDelayMs: 20_000,
+  maxAttempts: Infinity,
+  stableMs: 5_000,
+  attemptTimeoutMs: 20_000,
+  heartbeatMs: 25_000,
+  pongTimeoutMs: 10_000,
+  rttMaxAgeMs: 60_000,
+  answerTimeoutMs: 15_000,
+  refreshMarginMs: 60_000,
+  lingerMs: 1_000,
+  maxInFlight: 32,
+  framesPerSecond: 40,
+  burst: 80,
+  queueMaxItems: 1_000,
+  // The server takes interactions up to 7 days old; an hour less leaves room for clocks that disagree.
+  queueMaxAgeMs: (7 * 24 - 1) * 3_600_000,
+};
+
+/**
+ * Where the connection is:
+ * `idle` (not asked for) → `token` (waiting for `getToken`) → `opening` → `authenticating` → `open`;
+ * from any of them to `waiting` (for the next attempt) or `closed` (it will not try again by itself).
+ */
+export type Phase = "idle" | "token" | "opening" | "authenticating" | "open" | "waiting" | "closed";
+
+/** Something the application wants from the server for as long as it is connected: a subscription, a room. */
+export interface Wish {
+  /** How many parts of the application want it; at 0 it lingers, then goes. */
+  readonly wanted: number;
+  readonly status: "pending" | "asked" | "active" | "refused";
+  /** Request id and time of the last time it was asked for. */
+  readonly askedAs: string | null;
+  readonly askedAt: number;
+  /** Not asked for before this time. */
+  readonly notBefore: number;
+}
+
+export interface Subscription extends Wish {
+  readonly mode: SubscriptionMode;
+  /** Least time between two updates. */
+  readonly minIntervalMs: number;
+}
+
+export interface Room extends Wish {
+  readonly members: readonly RoomMember[];
+}
+
+/** What is known about one learner; replaced, never changed, so that `===` tells whether anything moved. */
+export interface LearnerView {
+  readonly learnerId: string;
+  /** The newest levels seen; null while the learner has none. */
+  readonly state: CognitiveState | null;
+  readonly epoch: string | null;
+  readonly revision: number | null;
+  /** When the server made the state shown (its clock), and when it arrived (ours); ms since 1970. */
+  readonly updatedAt: number | null;
+  readonly receivedAt: number;
+  /** Revisions the server skipped just before this one. */
+  readonly coalesced: number;
+  readonly crossings: readonly unknown[];
+  /** Performance, mastery, recommendations, drivers …: whatever the server told, newest of each. */
+  readonly details: ModelDetails;
+  /** The revision `details` were last told at; may lie behind `revision`. */
+  readonly detailsRevision: number | null;
+}
+
+/** An interaction that waits for its acknowledgement. */
+export interface QueuedInteraction {
+  readonly data: VirtualBrainInteraction & { readonly interaction_id: string };
+  /** When it was given to us, by this device's clock. */
+  readonly queuedAt: number;
+  /** Whose it is; null while nobody is known to be logged in. */
+  readonly user: string | null;
+  /** When it was sent on the current connection; null when it was not. */
+  readonly sentAt: number | null;
+}
+
+/** The established connection, as the server introduced it. */
+export interface Connection {
+  readonly id: string;
+  readonly user: UserInfo | null;
+  readonly limits: Readonly<Record<string, unknown>>;
+}
+
+/** Everything the machine knows. */
+export interface State {
+  readonly phase: Phase;
+  /** Serial of the current socket; events of earlier ones are ignored. */
+  readonly socket: number;
+  /** Serial of the current token request; answers to earlier ones are ignored. */
+  readonly tokenRequest: number;
+  /** Failed attempts in a row. */
+  readonly attempt: number;
+  /** When the next attempt is due (phase `waiting`). */
+  readonly retryAt: number | null;
+  /** The server asked not to come back before this. */
+  readonly notBefore: number;
+  readonly draining: boolean;
+  /** Why it last failed or closed; null while all is well. */
+  readonly error: RealtimeError | null;
+  readonly closeCode: number | null;
+  readonly gaveUp: boolean;
+  readonly openedAt: number;
+  readonly connection: Connection | null;
+  readonly token: string | null;
+  readonly refusedToken: string | null;
+  /** Whose token it is, when that can be read from it; otherwise the server's introduction says. */
+  readonly tokenUser: string | null;
+  /** When the token runs out, by our clock. */
+  readonly tokenExpiresAt: number | null;
+  readonly user: string | null;
+  readonly lastInboundAt: number | null;
+  readonly ping: { readonly id: string; readonly sentAt: number } | null;
+  readonly rttMs: number | null;
+  readonly rttAt: number;
+  /** Server clock minus ours. */
+  readonly clockOffsetMs: number;
+  /** Age of the last update when it arrived. */
+  readonly lagMs: number;
+  /** When updates were found missing, last minute only. */
+  readonly gaps: readonly number[];
+  /** Frames that may be sent now, and as of when. */
+  readonly budget: { readonly frames: number; readonly at: number };
+  /** Source of request ids. */
+  readonly serial: number;
+  readonly subscriptions: ReadonlyMap<string, Subscription>;
+  readonly rooms: ReadonlyMap<string, Room>;
+  readonly learners: ReadonlyMap<string, LearnerView>;
+  readonly queue: readonly QueuedInteraction[];
+  readonly queuePausedUntil: number;
+}
+
+/** How a subscription is asked for. */
+export interface SubscribeOptions {
+  /** Default `latest`. */
+  mode?: SubscriptionMode;
+  /** Default 0: as fast as they come. */
+  minIntervalMs?: number;
+}
+
+export type TimerName =
+  | "reconnect" | "attempt" | "heartbeat" | "pong" | "refresh" | "pump" | "lapse" | "drain" | "release";
+
+/** What can happen to the machine. */
+export type Event =
+  | { readonly type: "connect" }
+  | { readonly type: "disconnect" }
+  | { readonly type: "online" | "offline" | "visible" }
+  | { readonly type: "token"; readonly request: number; readonly token: string; readonly user: string | null }
+  | { readonly type: "token_failed"; readonly request: number; readonly message: string }
+  | { readonly type: "token_changed" }
+  | { readonly type: "socket_open"; readonly socket: number }
+  | { readonly type: "socket_frame"; readonly socket: number; readonly frame: ServerFrame }
+  | { readonly type: "socket_noise"; readonly socket: number; readonly problem: string | null }
+  | { readonly type: "socket_close"; readonly socket: number; readonly code: number; readonly reason: string }
+  | { readonly type: "socket_impossible"; readonly socket: number; readonly message: string }
+  | { readonly type: "timer"; readonly name: TimerName }
+  | { readonly type: "subscribe"; readonly learnerId: string; readonly options: SubscribeOptions }
+  | { readonly type: "unsubscribe"; readonly learnerId: string }
+  | { readonly type: "join"; readonly roomId: string }
+  | { readonly type: "leave"; readonly roomId: string }
+  | { readonly type: "interact"; readonly item: QueuedInteraction }
+  | { readonly type: "queue_loaded"; readonly user: string; readonly items: readonly QueuedInteraction[] }
+  | { readonly type: "queue_clear" }
+  | { readonly type: "send"; readonly frame: ClientFrame };
+
+/** What the application is told. */
+export type Notice =
+  | { readonly kind: "open" }
+  | { readonly kind: "close"; readonly code: number; readonly reason: string; readonly reconnecting: boolean }
+  | { readonly kind: "frame"; readonly frame: ServerFrame }
+  | { readonly kind: "state"; readonly update: StateUpdateFrame }
+  | { readonly kind: "acknowledged"; readonly id: string; readonly response: VirtualBrainResponseFrame }
+  | { readonly kind: "failed"; readonly id: string; readonly error: RealtimeError }
+  | { readonly kind: "error"; readonly error: RealtimeError; readonly frame?: ServerFrame };
+
+/** What the machine wants done, in this order. */
+export type Effect =
+  | { readonly do: "get_token"; readonly request: number }
+  | { readonly do: "open"; readonly socket: number }
+  | { readonly do: "close"; readonly socket: number; readonly code: number; readonly reason: string }
+  | { readonly do: "send"; readonly socket: number; readonly frame: ClientFrame }
+  | { readonly do: "timer"; readonly name: TimerName; readonly ms: number }
+  | { readonly do: "cancel"; readonly name: TimerName }
+  | { readonly do: "save"; readonly item: QueuedInteraction }
+  | { readonly do: "remove"; readonly item: QueuedInteraction }
+  | { readonly do: "load"; readonly user: string }
+  | { readonly do: "notify"; readonly notice: Notice };
+
+/** The machine before anything happened. */
+export function initialState(user: string | null = null): State {
+  return {
+    phase: "idle", socket: 0, tokenRequest: 0, attempt: 0, retryAt: null, notBefore: 0, draining: false, error: null,
+    closeCode: null, gaveUp: false, openedAt: 0, connection: null, token: null, refusedToken: null,
+    tokenUser: null, tokenExpiresAt: null, user, lastInboundAt: null, ping: null, rttMs: null, rttAt: 0, clockOffsetMs: 0, lagMs: 0,
+    gaps: [], budget: { frames: 0, at: 0 }, serial: 0, subscriptions: new Map(), rooms: new Map(),
+    learners: new Map(), queue: [], queuePausedUntil: 0,
+  };
+}

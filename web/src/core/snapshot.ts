@@ -1,0 +1,82 @@
+/** The part of the machine's state that applications see; the same object as long as nothing in it changed. */
+
+import type { RealtimeError } from "../codes";
+import type { RoomMember, UserInfo } from "./frames";
+import type { State } from "./machine/types";
+
+/** `reconnecting`: lost, and trying again; `error`: will not try again by itself. */
+export type ConnectionStatus = "disconnected" | "connecting" | "connected" | "reconnecting" | "error";
+
+/** The connection as an application sees it. */
+export interface Snapshot {
+  readonly status: ConnectionStatus;
+  readonly isConnected: boolean;
+  readonly connectionId: string | null;
+  /** Who the server says we are. */
+  readonly user: UserInfo | null;
+  /** Why there is no connection; null while all is well. */
+  readonly error: RealtimeError | null;
+  readonly closeCode: number | null;
+  /** Failed attempts in a row; 0 while connected. */
+  readonly reconnectAttempts: number;
+  /** When the next attempt is due, ms since 1970. */
+  readonly retryAt: number | null;
+  /** The server announced that it will go away; the client moves by itself. */
+  readonly draining: boolean;
+  /** Learners whose subscription the server has confirmed on this connection. */
+  readonly subscribedLearners: ReadonlySet<string>;
+  /** Members by room. */
+  readonly rooms: ReadonlyMap<string, readonly RoomMember[]>;
+  /** Interactions that wait for their acknowledgement. */
+  readonly queueSize: number;
+  readonly rttMs: number | null;
+}
+
+function statusOf({ phase, attempt, error, gaveUp, closeCode }: State): ConnectionStatus {
+  switch (phase) {
+    case "idle": return "disconnected";
+    case "open": return "connected";
+    case "waiting": return "reconnecting";
+    case "closed": {
+      const failed = gaveUp || error?.code !== "connection_lost" || (closeCode ?? 0) >= 4400;
+      return failed ? "error" : "disconnected";
+    }
+    default: return attempt > 0 ? "reconnecting" : "connecting";
+  }
+}
+
+/** The snapshot of a state, or the previous one when it says the same. */
+export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
+  const status = statusOf(state);
+  const subscribed = [...state.subscriptions].filter(([, wish]) => wish.wanted > 0 && wish.status === "active");
+  const rooms = [...state.rooms].filter(([, room]) => room.wanted > 0 && room.status === "active");
+  const next: Snapshot = {
+    status,
+    isConnected: state.phase === "open",
+    connectionId: state.connection?.id ?? null,
+    user: state.connection?.user ?? null,
+    error: state.error,
+    closeCode: state.closeCode,
+    reconnectAttempts: state.phase === "open" ? 0 : state.attempt,
+    retryAt: state.retryAt,
+    draining: state.draining,
+    subscribedLearners: keep(previous?.subscribedLearners, new Set(subscribed.map(([id]) => id)), sameSet),
+    rooms: keep(previous?.rooms, new Map(rooms.map(([id, room]) => [id, room.members])), sameMap),
+    queueSize: state.queue.length,
+    rttMs: state.rttMs,
+  };
+  const same = previous && (Object.keys(next) as (keyof Snapshot)[]).every((key) => next[key] === previous[key]);
+  return same ? previous : next;
+}
+
+function keep<V>(old: V | undefined, next: V, same: (a: V, b: V) => boolean): V {
+  return old !== undefined && same(old, next) ? old : next;
+}
+
+function sameSet<V>(a: ReadonlySet<V>, b: ReadonlySet<V>): boolean {
+  return a.size === b.size && [...a].every((value) => b.has(value));
+}
+
+function sameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
+  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+}

@@ -1,0 +1,43 @@
+/** Where queued interactions survive a closed page: one key per interaction, so that two tabs never overwrite each other. */
+
+import { record, text } from "./guards";
+import type { QueuedInteraction } from "./machine/types";
+
+/** The part of `localStorage` that is used. */
+export type StorageLike = Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length">;
+
+const prefix = "aivo.queue:";
+
+const keyOf = (user: string, id: string) => `${prefix}${encodeURIComponent(user)}:${id}`;
+
+/** Keep an item. Throws when the storage is full or forbidden. */
+export function saveItem(storage: StorageLike, { user, data, queuedAt }: QueuedInteraction): void {
+  if (user !== null) storage.setItem(keyOf(user, data.interaction_id), JSON.stringify({ queuedAt, data }));
+}
+
+export function removeItem(storage: StorageLike, { user, data }: QueuedInteraction): void {
+  if (user !== null) storage.removeItem(keyOf(user, data.interaction_id));
+}
+
+/** All items of a user, oldest first. Unreadable ones are removed: nobody could ever send them. */
+export function loadItems(storage: StorageLike, user: string): QueuedInteraction[] {
+  const start = keyOf(user, "");
+  const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index)).filter((key) => key?.startsWith(start));
+  const items: QueuedInteraction[] = [];
+  for (const key of keys as string[]) {
+    const item = readItem(storage.getItem(key), user);
+    if (item) items.push(item);
+    else storage.removeItem(key);
+  }
+  return items.sort((a, b) => a.queuedAt - b.queuedAt || (a.data.interaction_id < b.data.interaction_id ? -1 : 1));
+}
+
+function readItem(stored: string | null, user: string): QueuedInteraction | null {
+  try {
+    const { queuedAt, data } = JSON.parse(stored!) as Record<string, unknown>;
+    if (typeof queuedAt !== "number" || !record(data) || !text(data["interaction_id"])) return null;
+    return { queuedAt, data: data as unknown as QueuedInteraction["data"], user, sentAt: null };
+  } catch {
+    return null;
+  }
+}

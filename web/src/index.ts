@@ -1,0 +1,14 @@
+/** `@aivo/realtime`: the framework-free client. */
+
+export { RealtimeClient, type ClientOptions, type SentInteraction } from "./core/client";
+export {
+  closeCodes, closeRule, errorCodes, RealtimeError,
+  type AfterClose, type ClientErrorCode, type CloseRule, type ServerErrorCode,
+} from "./codes";
+export type { Clock, Environment, SocketLike } from "./core/environment";
+export type * from "./core/frames";
+export type { Config, LearnerView, Notice, Phase, State, SubscribeOptions } from "./core/machine/types";
+export { connectionQuality, type ConnectionQuality, type QualityLevel } from "./core/quality";
+export type { ConnectionStatus, Snapshot } from "./core/snapshot";
+export type { StorageLike } from "./core/storage";
+export { VirtualBrainClient, virtualBrainClient } from "./core/virtualBrainClient";
