@@ -1,0 +1,150 @@
+"""What a learner did, checked: the only door through which loose fields from outside reach the model.
+
+It knows the rules of the fields and nothing about learners, transport or storage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from math import isfinite
+from typing import Final, NamedTuple
+
+ANSWERING: Final = frozenset({"question_response", "assessment", "practice"})
+"""Kinds whose `correct` is evidence; on the other kinds it is ignored."""
+KINDS: Final = ANSWERING | {"content_view", "hint_request"}
+
+MAX_SKILLS_PER_ITEM: Final = 8
+MAX_NAME: Final = 128
+MAX_CONTENT: Final = 16_384
+MAX_TIME_S: Final = 3600.0
+"""A longer time on one interaction says no more than this one."""
+ABSURD_TIME_S: Final = 86_400.0
+MAX_COUNT: Final = 1000
+ANONYMOUS_SKILL: Final = ""
+"""The one skill of an interaction that names none; it is learned from but never shown."""
+
+
+class BadInteraction(ValueError):
+    """An interaction that cannot be used; the message is one sentence for its sender."""
+
+
+class Interaction(NamedTuple):
+    """One thing a learner did. Build it with `interaction_from_context`; a field that is None was not told.
+
+    `item` names what it was about: `context.item_id`, else a stable hash of the content. `skills` are those it
+    exercises, at least one (the anonymous one); a skill named twice counts twice, as in the data the weights were fitted
+    on. `difficulty` is 1 (easy) to 5 (hard), `time_taken` seconds, `hints` and `attempts` counts on this item so far,
+    the present attempt included.
+    """
+
+    kind: str
+    item: str
+    skills: tuple[str, ...] = (ANONYMOUS_SKILL,)
+    content: str = ""
+    subject: str | None = None
+    correct: bool | None = None
+    difficulty: float | None = None
+    time_taken: float | None = None
+    hints: int | None = None
+    attempts: int | None = None
+
+
+def interaction_from_context(kind: str, content: str, context: Mapping[str, object]) -> Interaction:
+    """Check the loose fields of a request and return them as an `Interaction`; unknown fields are ignored.
+
+    Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused with `BadInteraction`:
+    an unknown kind, empty content without `item_id`, content over 16,384 characters, more than 8 skills, names that are
+    empty, over 128 characters or contain control characters, numbers that are not finite, negative times and counts,
+    counts that are not whole, a time_taken over a day, and any field of the wrong type (a boolean is not a number, a number is not a boolean).
+    A field that is absent or None is missing, and stays missing.
+    """
+    if kind not in KINDS:
+        raise BadInteraction(f"type must be one of {', '.join(sorted(KINDS))}.")
+    if not isinstance(content, str):
+        raise BadInteraction("content must be a string.")
+    if len(content) > MAX_CONTENT:
+        raise BadInteraction(f"content must have at most {MAX_CONTENT} characters; send a shorter one or only item_id.")
+    get = context.get
+    correct = get("correct")
+    if correct is not None and correct is not True and correct is not False:
+        raise BadInteraction("context.correct must be true or false, or be left out.")
+    item = get("item_id")
+    if item is not None:
+        item_id = _name("item_id", item)
+    elif content:
+        item_id = content_key(content)
+    else:
+        raise BadInteraction("content is empty; send the content or context.item_id.")
+    subject = get("subject")
+    difficulty = _number("difficulty", get("difficulty"))
+    time_taken = _number("time_taken", get("time_taken"))
+    if time_taken is not None and time_taken < 0:
+        raise BadInteraction("context.time_taken must be seconds, zero or more; leave it out where it is not known.")
+    if time_taken is not None and time_taken > ABSURD_TIME_S:
+        raise BadInteraction("context.time_taken is in seconds and must be at most a day; leave it out if unknown.")
+    return Interaction(
+        kind,
+        item_id,
+        _skills(get("skill")),
+        content,
+        None if subject is None else _name("subject", subject),
+        correct if kind in ANSWERING else None,
+        None if difficulty is None else min(max(difficulty, 1.0), 5.0),
+        None if time_taken is None else min(time_taken, MAX_TIME_S),
+        _count("hints", get("hints")),
+        _count("attempts", get("attempts")),
+    )
+
+
+def content_key(content: str) -> str:
+    """Name an item that has no id by its content: the same text always gets the same name, on every machine."""
+    digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12)
+    return "~" + digest.hexdigest()
+
+
+def _name(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise BadInteraction(f"context.{field} must be a string.")
+    if not 0 < len(value) <= MAX_NAME:
+        raise BadInteraction(
+            f"context.{field} must have 1 to {MAX_NAME} characters; leave it out where it is not known."
+        )
+    if not value.isprintable():
+        raise BadInteraction(f"context.{field} must not contain control characters.")
+    return value
+
+
+def _skills(value: object) -> tuple[str, ...]:
+    if value is None:
+        return (ANONYMOUS_SKILL,)
+    if isinstance(value, str):
+        return (_name("skill", value),)
+    if not isinstance(value, list | tuple):
+        raise BadInteraction("context.skill must be a string or a list of strings.")
+    if len(value) > MAX_SKILLS_PER_ITEM:
+        raise BadInteraction(
+            f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the most important ones."
+        )
+    return tuple([_name("skill", skill) for skill in value]) or (ANONYMOUS_SKILL,)
+
+
+def _number(field: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadInteraction(f"context.{field} must be a number.")
+    if isinstance(value, int):
+        value = min(max(value, -(2**53)), 2**53)
+    if not isfinite(value):
+        raise BadInteraction(f"context.{field} must be a finite number.")
+    return float(value)
+
+
+def _count(field: str, value: object) -> int | None:
+    number = _number(field, value)
+    if number is None:
+        return None
+    if number < 0 or number != int(number):
+        raise BadInteraction(f"context.{field} must be a whole number, zero or more.")
+    return min(int(number), MAX_COUNT)

@@ -1,0 +1,145 @@
+"""Chooses what a person could do now from a learner's readings; the thresholds are proposals, not findings.
+
+It knows no learner's history: what was recommended before comes in as bits, so that advice does not flicker. Advice
+starts when its value passes the threshold and stops only when the value lies 0.05 (for minutes: 5 %) on the other side.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+BAND: Final = 0.05
+MOST: Final = 3
+TIRED: Final = 0.5
+ACTIVE_S: Final = 45 * 60.0
+FRUSTRATED: Final = 0.7
+FAILURES: Final = 3
+LOADED: Final = 0.8
+SURE: Final = 0.9
+UNLOADED: Final = 0.55
+HASTY: Final = 0.1
+"""Share of recent timed answers that were hasty and wrong; a single one brings a learner just above it."""
+IDLE: Final = 0.5
+REVIEW_AFTER_S: Final = 7 * 86400.0
+REVIEW_BELOW: Final = 0.8
+ZONE: Final = (0.60, 0.85)
+
+
+class Urgency(IntEnum):
+    """How soon somebody should act."""
+
+    NONE = 0
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+
+
+class Recommendation(NamedTuple):
+    """One thing a person could do now: a stable code, its urgency, one sentence, and the values that speak for it."""
+
+    code: str
+    urgency: Urgency
+    sentence: str
+    reasons: tuple[str, ...]
+    """The drivers behind it, by name."""
+    values: tuple[float, ...]
+    """Their values, in the same order."""
+    skill: str = ""
+    """The skill it is about, where it is about one."""
+
+
+class Advice(NamedTuple):
+    """What is said of one code."""
+
+    code: str
+    urgency: Urgency
+    sentence: str
+    reasons: tuple[str, ...]
+
+
+ADVICE: Final = (
+    Advice("take_break", Urgency.HIGH, "Time for a short break.", ("tank", "active_s")),
+    Advice("scaffold", Urgency.HIGH, "Break the task into smaller, guided steps.", ("frustration_level", "failures")),
+    Advice(
+        "worked_example", Urgency.MEDIUM, "Show a worked example before the next try.", ("failures", "cognitive_load")
+    ),
+    Advice("harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load")),
+    Advice("slow_down", Urgency.MEDIUM, "Encourage reading the question again before answering.", ("haste",)),
+    Advice("re_engage", Urgency.MEDIUM, "Check in: the learner seems to have drifted off.", ("idle",)),
+    Advice("spaced_review", Urgency.LOW, "Review {skill}: it has not been practised for a week.", ("mastery", "days")),
+    Advice("target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)),
+    Advice("target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",)),
+    Advice("target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",)),
+)  # in the order of precedence, which is also that of urgency; the last three share a code
+_BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = range(len(ADVICE))
+
+
+class Situation(NamedTuple):
+    """The values that recommendations rest on."""
+
+    tank: float
+    active_s: float
+    frustration: float
+    load: float
+    failures: int
+    """Failures in a row, or on the present item, whichever is more; 0 after a right answer."""
+    expect: float
+    """Recent average of the probability of a right answer."""
+    haste: float
+    idle: float
+    review: tuple[str, float, float] | None = None
+    """A skill not practised for a week: its name, mastery and days since; None when there is none."""
+
+
+def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], int]:
+    """Return at most three recommendations, most urgent first, and the bits to pass as `before` next time.
+
+    Asking again with the returned bits and the same situation gives the same answer.
+    """
+    bits = 0
+    found: list[Recommendation] = []
+
+    def above(value: float, threshold: float, index: int, band: float = BAND) -> bool:
+        return value > (threshold - band if before >> index & 1 else threshold)
+
+    def below(value: float, threshold: float, index: int) -> bool:
+        return value < (threshold + BAND if before >> index & 1 else threshold)
+
+    def give(index: int, *values: float) -> None:
+        nonlocal bits
+        bits |= 1 << index
+        code, urgency, sentence, reasons = ADVICE[index]
+        found.append(Recommendation(code, urgency, sentence, reasons, values))
+
+    if above(now.tank, TIRED, _BREAK) or above(now.active_s, ACTIVE_S, _BREAK, BAND * ACTIVE_S):
+        give(_BREAK, now.tank, now.active_s)
+    if now.failures >= FAILURES:
+        if above(now.frustration, FRUSTRATED, _SCAFFOLD):
+            give(_SCAFFOLD, now.frustration, float(now.failures))
+        if above(now.load, LOADED, _EXAMPLE):
+            give(_EXAMPLE, float(now.failures), now.load)
+    if above(now.expect, SURE, _HARDER) and below(now.load, UNLOADED, _HARDER):
+        give(_HARDER, now.expect, now.load)
+    if above(now.haste, HASTY, _SLOW):
+        give(_SLOW, now.haste)
+    if above(now.idle, IDLE, _ENGAGE):
+        give(_ENGAGE, now.idle)
+    if now.review is not None and below(now.review[1], REVIEW_BELOW, _REVIEW):
+        skill, mastery, days = now.review
+        bits |= 1 << _REVIEW
+        found.append(about_skill(_REVIEW, skill, (mastery, days)))
+    if not found:
+        if below(now.expect, ZONE[0], _EASIER_ZONE):
+            give(_EASIER_ZONE, now.expect)
+        elif above(now.expect, ZONE[1], _HARDER_ZONE):
+            give(_HARDER_ZONE, now.expect)
+        else:
+            give(_ZONE, now.expect)
+    return tuple(found[:MOST]), bits
+
+
+def about_skill(index: int, skill: str, values: tuple[float, ...]) -> Recommendation:
+    """One recommendation of `ADVICE[index]` about a skill; also how the codec makes any of them again."""
+    code, urgency, sentence, reasons = ADVICE[index]
+    return Recommendation(code, urgency, sentence.format(skill=skill) if skill else sentence, reasons, values, skill)
