@@ -1,0 +1,95 @@
+"""Who may call a gRPC server of ours: a shared service credential, TLS, mutual TLS. It knows no service."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from service_runtime.settings import SettingsError
+
+OPEN_SERVICES = ("grpc.health.v1.Health",)
+"""Anyone who reaches the port may ask these: an orchestrator's health check has no credential."""
+
+
+class CredentialInterceptor(grpc.aio.ServerInterceptor):
+    """Refuses every call without the service credential, except health checks."""
+
+    def __init__(self, credential: str) -> None:
+        self._expected = f"Bearer {credential}".encode()
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        """Let the call through, or replace its handler by one that answers UNAUTHENTICATED."""
+        service = handler_call_details.method.rsplit("/", 2)[-2]
+        handler = await continuation(handler_call_details)
+        if handler is None or service in OPEN_SERVICES:
+            return handler
+        for key, value in handler_call_details.invocation_metadata:
+            if key == "authorization" and hmac.compare_digest(value.encode(), self._expected):
+                return handler
+        return _refusal(handler)
+
+
+def _refusal(handler: Any) -> Any:
+    async def refuse(request: Any, context: Any) -> None:
+        await context.abort(
+            grpc.StatusCode.UNAUTHENTICATED,
+            "the service credential is missing or wrong; send it as metadata 'authorization: Bearer <credential>'",
+        )
+
+    async def refuse_stream(request: Any, context: Any) -> Any:
+        await refuse(request, context)
+        yield
+
+    behaviour = refuse_stream if handler.response_streaming else refuse
+    kinds = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make = kinds[handler.request_streaming, handler.response_streaming]
+    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def is_loopback(listen: str) -> bool:
+    """Tell whether an address such as "127.0.0.1:8001" or "unix:/path" can only be reached from this machine."""
+    if listen.startswith("unix:"):
+        return True
+    host = listen.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def server_credentials(
+    certificate_file: Path | None, key_file: Path | None, client_ca_file: Path | None
+) -> grpc.ServerCredentials | None:
+    """Return what the server shows and asks for, or None without TLS. Raises SettingsError for half a configuration."""
+    if certificate_file is None and key_file is None:
+        if client_ca_file is not None:
+            raise SettingsError("TLS_CLIENT_CA_FILE needs TLS_CERTIFICATE_FILE and TLS_KEY_FILE too")
+        return None
+    if certificate_file is None or key_file is None:
+        raise SettingsError("TLS needs both TLS_CERTIFICATE_FILE and TLS_KEY_FILE")
+    return grpc.ssl_server_credentials(
+        [(read_file(key_file), read_file(certificate_file))],
+        root_certificates=read_file(client_ca_file) if client_ca_file else None,
+        require_client_auth=client_ca_file is not None,
+    )
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes; raises SettingsError that names it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error

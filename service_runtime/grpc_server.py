@@ -1,0 +1,116 @@
+"""A gRPC server as every service of ours runs it: health, reflection, credential, keepalive, graceful stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from service_runtime.credentials import CredentialInterceptor, is_loopback, server_credentials
+from service_runtime.settings import SettingsError, setting
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Largest message either side accepts: a full batch of the largest frames fits."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Clients ping idle streams every 20 s; without this the server answers them with GOAWAY (too_many_pings).
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Two servers on one port would share its calls at random.
+    ("grpc.so_reuseport", 0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """Where a service listens and whom it lets in."""
+
+    listen: str = setting("127.0.0.1:0", "Address and port of the gRPC server; port 0 takes any free one.")
+    credential: str | None = setting(None, "Service credential that callers must send.", secret=True)
+    tls_certificate_file: Path | None = setting(None, "PEM certificate chain to serve TLS with.")
+    tls_key_file: Path | None = setting(None, "PEM private key of the certificate.")
+    tls_client_ca_file: Path | None = setting(
+        None, "PEM authorities whose client certificates are required (mutual TLS)."
+    )
+    drain_s: float = setting(10.0, "Seconds that calls under way may take when the process stops.")
+
+
+class GrpcServer:
+    """Owns a `grpc.aio.Server`: add servicers to `.server`, then start and stop it here."""
+
+    def __init__(self, settings: ListenerSettings, *, services: Sequence[str]) -> None:
+        """Prepare a server for the services with these full names."""
+        interceptors = [CredentialInterceptor(settings.credential)] if settings.credential else []
+        self._settings = settings
+        self._services = tuple(services)
+        self._health = health.aio.HealthServicer()
+        self.server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
+        self.port = 0
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
+        reflection.enable_server_reflection(
+            (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.server
+        )
+
+    async def start(self) -> int:
+        """Listen and report healthy; return the port.
+
+        Raises SettingsError when the listener would be open to strangers or cannot be had.
+        """
+        try:
+            self._refuse_open_listener()
+            self.port = self._bind()
+            await self.server.start()
+        except BaseException:
+            await self.server.stop(None)
+            raise
+        await self._report(health_pb2.HealthCheckResponse.SERVING)
+        logger.info("listening", extra={"address": self._settings.listen, "port": self.port})
+        return self.port
+
+    async def stop(self) -> None:
+        """Report unhealthy, let calls under way finish for `drain_s` seconds, then cancel the rest."""
+        await self._report(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self.server.stop(self._settings.drain_s)
+
+    async def _report(self, status: int) -> None:
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+    def _refuse_open_listener(self) -> None:
+        settings = self._settings
+        if settings.credential or settings.tls_client_ca_file:
+            return
+        where = (
+            "even on loopback, any local program could call it"
+            if is_loopback(settings.listen)
+            else "anyone could call it"
+        )
+        raise SettingsError(
+            f"refusing to listen on {settings.listen} without asking callers who they are: {where}. "
+            "Set CREDENTIAL or CREDENTIAL_FILE (a shared secret), or TLS_CLIENT_CA_FILE (mutual TLS)."
+        )
+
+    def _bind(self) -> int:
+        settings = self._settings
+        credentials = server_credentials(
+            settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
+        )
+        try:
+            if credentials is not None:
+                return self.server.add_secure_port(settings.listen, credentials)
+            if not is_loopback(settings.listen):
+                logger.warning("listening without TLS beyond loopback", extra={"address": settings.listen})
+            return self.server.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise SettingsError(f"cannot listen on {settings.listen}: is the port taken by another process?") from error

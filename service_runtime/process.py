@@ -1,0 +1,57 @@
+"""The lifetime of a process: event loop, logs, signals, exit code. It does not know what the process does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+
+import uvloop
+
+from service_runtime import logs
+from service_runtime.settings import SettingsError
+
+logger = logging.getLogger(__name__)
+
+
+class Stop(asyncio.Event):
+    """Set when the process should end; wait for it, then shut down in order."""
+
+
+Main = Callable[[Stop], Coroutine[None, None, None]]
+
+
+def run(main: Main, *, name: str) -> int:
+    """Run `main` until it returns and return the exit code.
+
+    SIGINT and SIGTERM set the `Stop` it gets; a second one ends the process at once. A SettingsError is told on
+    standard error and exits with 2, any other exception is logged and exits with 1.
+    """
+    logs.setup(name, level=os.environ.get("LOG_LEVEL", "INFO").upper())
+    try:
+        uvloop.run(_supervise(main))
+    except SettingsError as error:
+        print(f"{name} cannot start:\n{error}", file=sys.stderr)
+        return 2
+    except Exception:
+        logger.exception("%s failed", name)
+        return 1
+    return 0
+
+
+async def _supervise(main: Main) -> None:
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        logger.info("stopping", extra={"signal": signal.Signals(number).name})
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    await main(stop)
