@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61ivo/metrics/v1/metrics.proto\x12\x0f\x61ivo.metrics.v1\"\x86\x03\n\rReportRequest\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x1a\n\x12\x63onnections_opened\x18\x02 \x01(\x04\x12\x1a\n\x12\x63onnections_closed\x18\x03 \x01(\x04\x12\x1a\n\x12\x63onnections_active\x18\x04 \x01(\x04\x12\x17\n\x0fusers_connected\x18\x05 \x03(\t\x12\x1a\n\x12users_disconnected\x18\x06 \x03(\t\x12\x1b\n\x13learners_subscribed\x18\x07 \x03(\t\x12\x1d\n\x15learners_unsubscribed\x18\x08 \x03(\t\x12\x15\n\rrooms_entered\x18\t \x03(\t\x12\x12\n\nrooms_left\x18\n \x03(\t\x12\x15\n\rmessages_sent\x18\x0b \x01(\x04\x12\x19\n\x11messages_received\x18\x0c \x01(\x04\x12\x0e\n\x06\x65rrors\x18\r \x01(\x04\x12\x32\n\x07latency\x18\x0e \x01(\x0b\x32!.aivo.metrics.v1.LatencyHistogram\"R\n\x10LatencyHistogram\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\x04\x12\x0e\n\x06sum_ms\x18\x02 \x01(\x01\x12\x0e\n\x06min_ms\x18\x03 \x01(\x01\x12\x0e\n\x06max_ms\x18\x04 \x01(\x01\"\x10\n\x0eReportResponse\"|\n\x07Latency\x12\x12\n\naverage_ms\x18\x01 \x01(\x01\x12\x0e\n\x06min_ms\x18\x02 \x01(\x01\x12\x0e\n\x06max_ms\x18\x03 \x01(\x01\x12\x0e\n\x06p50_ms\x18\x04 \x01(\x01\x12\x0e\n\x06p95_ms\x18\x05 \x01(\x01\x12\x0e\n\x06p99_ms\x18\x06 \x01(\x01\x12\r\n\x05\x63ount\x18\x07 \x01(\x04\"\xe7\x02\n\x08Snapshot\x12\x1a\n\x12\x63onnections_active\x18\x01 \x01(\x04\x12\x19\n\x11\x63onnections_total\x18\x02 \x01(\x04\x12\x16\n\x0e\x64isconnections\x18\x03 \x01(\x04\x12\x17\n\x0fusers_connected\x18\x04 \x01(\x04\x12\x1b\n\x13learners_subscribed\x18\x05 \x01(\x04\x12\x14\n\x0crooms_active\x18\x06 \x01(\x04\x12\x15\n\rmessages_sent\x18\x07 \x01(\x04\x12\x19\n\x11messages_received\x18\x08 \x01(\x04\x12\x1b\n\x13messages_per_second\x18\t \x01(\x01\x12)\n\x07latency\x18\n \x01(\x0b\x32\x18.aivo.metrics.v1.Latency\x12\x0e\n\x06\x65rrors\x18\x0b \x01(\x04\x12\x15\n\rstarted_at_ms\x18\x0c \x01(\x03\x12\x10\n\x08uptime_s\x18\r \x01(\x01\x12\r\n\x05\x65\x64ges\x18\x0e \x01(\r\"\x14\n\x12GetSnapshotRequest\"B\n\x13GetSnapshotResponse\x12+\n\x08snapshot\x18\x01 \x01(\x0b\x32\x19.aivo.metrics.v1.Snapshot\"\x12\n\x10GetStatusRequest\"{\n\x11GetStatusResponse\x12\x1a\n\x12\x61\x63tive_connections\x18\x01 \x01(\x04\x12\x17\n\x0f\x63onnected_users\x18\x02 \x01(\x04\x12\x1b\n\x13subscribed_learners\x18\x03 \x01(\x04\x12\x14\n\x0c\x61\x63tive_rooms\x18\x04 \x01(\x04\",\n\x15WatchSnapshotsRequest\x12\x13\n\x0binterval_ms\x18\x01 \x01(\r\"E\n\x16WatchSnapshotsResponse\x12+\n\x08snapshot\x18\x01 \x01(\x0b\x32\x19.aivo.metrics.v1.Snapshot2\xf0\x02\n\x0eMetricsService\x12K\n\x06Report\x12\x1e.aivo.metrics.v1.ReportRequest\x1a\x1f.aivo.metrics.v1.ReportResponse(\x01\x12X\n\x0bGetSnapshot\x12#.aivo.metrics.v1.GetSnapshotRequest\x1a$.aivo.metrics.v1.GetSnapshotResponse\x12R\n\tGetStatus\x12!.aivo.metrics.v1.GetStatusRequest\x1a\".aivo.metrics.v1.GetStatusResponse\x12\x63\n\x0eWatchSnapshots\x12&.aivo.metrics.v1.WatchSnapshotsRequest\x1a\'.aivo.metrics.v1.WatchSnapshotsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61ivo/metrics/v1/metrics.proto\x12\x0f\x61ivo.metrics.v1\"\x86\x03\n\rReportRequest\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x1a\n\x12\x63onnections_opened\x18\x02 \x01(\x04\x12\x1a\n\x12\x63onnections_closed\x18\x03 \x01(\x04\x12\x1a\n\x12\x63onnections_active\x18\x04 \x01(\x04\x12\x17\n\x0fusers_connected\x18\x05 \x03(\t\x12\x1a\n\x12users_disconnected\x18\x06 \x03(\t\x12\x1b\n\x13learners_subscribed\x18\x07 \x03(\t\x12\x1d\n\x15learners_unsubscribed\x18\x08 \x03(\t\x12\x15\n\rrooms_entered\x18\t \x03(\t\x12\x12\n\nrooms_left\x18\n \x03(\t\x12\x15\n\rmessages_sent\x18\x0b \x01(\x04\x12\x19\n\x11messages_received\x18\x0c \x01(\x04\x12\x0e\n\x06\x65rrors\x18\r \x01(\x04\x12\x32\n\x07latency\x18\x0e \x01(\x0b\x32!.aivo.metrics.v1.LatencyHistogram\"R\n\x10LatencyHistogram\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\x04\x12\x0e\n\x06sum_ms\x18\x02 \x01(\x01\x12\x0e\n\x06min_ms\x18\x03 \x01(\x01\x12\x0e\n\x06max_ms\x18\x04 \x01(\x01\"\x10\n\x0eReportResponse\"|\n\x07Latency\x12\x12\n\naverage_ms\x18\x01 \x01(\x01\x12\x0e\n\x06min_ms\x18\x02 \x01(\x01\x12\x0e\n\x06max_ms\x18\x03 \x01(\x01\x12\x0e\n\x06p50_ms\x18\x04 \x01(\x01\x12\x0e\n\x06p95_ms\x18\x05 \x01(\x01\x12\x0e\n\x06p99_ms\x18\x06 \x01(\x01\x12\r\n\x05\x63ount\x18\x07 \x01(\x04\"\x9b\x03\n\x08Snapshot\x12\x1a\n\x12\x63onnections_active\x18\x01 \x01(\x04\x12\x19\n\x11\x63onnections_total\x18\x02 \x01(\x04\x12\x16\n\x0e\x64isconnections\x18\x03 \x01(\x04\x12\x17\n\x0fusers_connected\x18\x04 \x01(\x04\x12\x1b\n\x13learners_subscribed\x18\x05 \x01(\x04\x12\x14\n\x0crooms_active\x18\x06 \x01(\x04\x12\x15\n\rmessages_sent\x18\x07 \x01(\x04\x12\x19\n\x11messages_received\x18\x08 \x01(\x04\x12\x1b\n\x13messages_per_second\x18\t \x01(\x01\x12)\n\x07latency\x18\n \x01(\x0b\x32\x18.aivo.metrics.v1.Latency\x12\x0e\n\x06\x65rrors\x18\x0b \x01(\x04\x12\x15\n\rstarted_at_ms\x18\x0c \x01(\x03\x12\x10\n\x08uptime_s\x18\r \x01(\x01\x12\r\n\x05\x65\x64ges\x18\x0e \x01(\r\x12\x19\n\x11messages_recorded\x18\x0f \x01(\x04\x12\x17\n\x0frecords_dropped\x18\x10 \x01(\x04\"\x14\n\x12GetSnapshotRequest\"B\n\x13GetSnapshotResponse\x12+\n\x08snapshot\x18\x01 \x01(\x0b\x32\x19.aivo.metrics.v1.Snapshot\"\x12\n\x10GetStatusRequest\"{\n\x11GetStatusResponse\x12\x1a\n\x12\x61\x63tive_connections\x18\x01 \x01(\x04\x12\x17\n\x0f\x63onnected_users\x18\x02 \x01(\x04\x12\x1b\n\x13subscribed_learners\x18\x03 \x01(\x04\x12\x14\n\x0c\x61\x63tive_rooms\x18\x04 \x01(\x04\",\n\x15WatchSnapshotsRequest\x12\x13\n\x0binterval_ms\x18\x01 \x01(\r\"E\n\x16WatchSnapshotsResponse\x12+\n\x08snapshot\x18\x01 \x01(\x0b\x32\x19.aivo.metrics.v1.Snapshot\"\xf9\x01\n\rMessageRecord\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12-\n\tdirection\x18\x05 \x01(\x0e\x32\x1a.aivo.metrics.v1.Direction\x12\r\n\x05\x62ytes\x18\x06 \x01(\r\x12\x17\n\nlatency_ms\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07outcome\x18\x08 \x01(\t\x12\x10\n\x08trace_id\x18\t \x01(\t\x12\x0f\n\x07\x63ontent\x18\n \x01(\t\x12\x12\n\nlearner_id\x18\x0b \x01(\tB\r\n\x0b_latency_ms\"j\n\x15RecordMessagesRequest\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12/\n\x07records\x18\x02 \x03(\x0b\x32\x1e.aivo.metrics.v1.MessageRecord\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x04\";\n\x16RecordMessagesResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x02 \x01(\x04\"g\n\x13GetAnalyticsRequest\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\r\n\x05to_ms\x18\x02 \x01(\x03\x12\x12\n\ninterval_s\x18\x03 \x01(\r\x12\r\n\x05types\x18\x04 \x03(\t\x12\r\n\x05roles\x18\x05 \x03(\t\"\xff\x01\n\x0c\x41nalyticsRow\x12\x10\n\x08start_ms\x18\x01 \x01(\x03\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12-\n\tdirection\x18\x04 \x01(\x0e\x32\x1a.aivo.metrics.v1.Direction\x12\r\n\x05\x63ount\x18\x05 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x06 \x01(\x04\x12\r\n\x05\x62ytes\x18\x07 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x08 \x01(\x04\x12\x12\n\naverage_ms\x18\t \x01(\x01\x12\x0e\n\x06p50_ms\x18\n \x01(\x01\x12\x0e\n\x06p95_ms\x18\x0b \x01(\x01\x12\x0e\n\x06p99_ms\x18\x0c \x01(\x01\x12\x0e\n\x06max_ms\x18\r \x01(\x01\"w\n\x14GetAnalyticsResponse\x12+\n\x04rows\x18\x01 \x03(\x0b\x32\x1d.aivo.metrics.v1.AnalyticsRow\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x03\x12\r\n\x05to_ms\x18\x03 \x01(\x03\x12\x12\n\ninterval_s\x18\x04 \x01(\r\"6\n\x14\x45xportRecordsRequest\x12\x0f\n\x07\x66rom_ms\x18\x01 \x01(\x03\x12\r\n\x05to_ms\x18\x02 \x01(\x03\"H\n\x15\x45xportRecordsResponse\x12/\n\x07records\x18\x01 \x03(\x0b\x32\x1e.aivo.metrics.v1.MessageRecord\":\n\x13\x45raseRecordsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nlearner_id\x18\x02 \x01(\t\"&\n\x14\x45raseRecordsResponse\x12\x0e\n\x06\x65rased\x18\x01 \x01(\x04*U\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IRECTION_INBOUND\x10\x01\x12\x16\n\x12\x44IRECTION_OUTBOUND\x10\x02\x32\xf1\x05\n\x0eMetricsService\x12K\n\x06Report\x12\x1e.aivo.metrics.v1.ReportRequest\x1a\x1f.aivo.metrics.v1.ReportResponse(\x01\x12X\n\x0bGetSnapshot\x12#.aivo.metrics.v1.GetSnapshotRequest\x1a$.aivo.metrics.v1.GetSnapshotResponse\x12R\n\tGetStatus\x12!.aivo.metrics.v1.GetStatusRequest\x1a\".aivo.metrics.v1.GetStatusResponse\x12\x63\n\x0eWatchSnapshots\x12&.aivo.metrics.v1.WatchSnapshotsRequest\x1a\'.aivo.metrics.v1.WatchSnapshotsResponse0\x01\x12\x63\n\x0eRecordMessages\x12&.aivo.metrics.v1.RecordMessagesRequest\x1a\'.aivo.metrics.v1.RecordMessagesResponse(\x01\x12[\n\x0cGetAnalytics\x12$.aivo.metrics.v1.GetAnalyticsRequest\x1a%.aivo.metrics.v1.GetAnalyticsResponse\x12`\n\rExportRecords\x12%.aivo.metrics.v1.ExportRecordsRequest\x1a&.aivo.metrics.v1.ExportRecordsResponse0\x01\x12[\n\x0c\x45raseRecords\x12$.aivo.metrics.v1.EraseRecordsRequest\x1a%.aivo.metrics.v1.EraseRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aivo.metrics.v1.metrics_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DIRECTION']._serialized_start=2572
+  _globals['_DIRECTION']._serialized_end=2657
   _globals['_REPORTREQUEST']._serialized_start=51
   _globals['_REPORTREQUEST']._serialized_end=441
   _globals['_LATENCYHISTOGRAM']._serialized_start=443
@@ -40,19 +42,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LATENCY']._serialized_start=545
   _globals['_LATENCY']._serialized_end=669
   _globals['_SNAPSHOT']._serialized_start=672
-  _globals['_SNAPSHOT']._serialized_end=1031
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1033
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1053
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=1055
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=1121
-  _globals['_GETSTATUSREQUEST']._serialized_start=1123
-  _globals['_GETSTATUSREQUEST']._serialized_end=1141
-  _globals['_GETSTATUSRESPONSE']._serialized_start=1143
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1266
-  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_start=1268
-  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_end=1312
-  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_start=1314
-  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_end=1383
-  _globals['_METRICSSERVICE']._serialized_start=1386
-  _globals['_METRICSSERVICE']._serialized_end=1754
+  _globals['_SNAPSHOT']._serialized_end=1083
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1085
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1105
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=1107
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=1173
+  _globals['_GETSTATUSREQUEST']._serialized_start=1175
+  _globals['_GETSTATUSREQUEST']._serialized_end=1193
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1195
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1318
+  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_start=1320
+  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_end=1364
+  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_start=1366
+  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_end=1435
+  _globals['_MESSAGERECORD']._serialized_start=1438
+  _globals['_MESSAGERECORD']._serialized_end=1687
+  _globals['_RECORDMESSAGESREQUEST']._serialized_start=1689
+  _globals['_RECORDMESSAGESREQUEST']._serialized_end=1795
+  _globals['_RECORDMESSAGESRESPONSE']._serialized_start=1797
+  _globals['_RECORDMESSAGESRESPONSE']._serialized_end=1856
+  _globals['_GETANALYTICSREQUEST']._serialized_start=1858
+  _globals['_GETANALYTICSREQUEST']._serialized_end=1961
+  _globals['_ANALYTICSROW']._serialized_start=1964
+  _globals['_ANALYTICSROW']._serialized_end=2219
+  _globals['_GETANALYTICSRESPONSE']._serialized_start=2221
+  _globals['_GETANALYTICSRESPONSE']._serialized_end=2340
+  _globals['_EXPORTRECORDSREQUEST']._serialized_start=2342
+  _globals['_EXPORTRECORDSREQUEST']._serialized_end=2396
+  _globals['_EXPORTRECORDSRESPONSE']._serialized_start=2398
+  _globals['_EXPORTRECORDSRESPONSE']._serialized_end=2470
+  _globals['_ERASERECORDSREQUEST']._serialized_start=2472
+  _globals['_ERASERECORDSREQUEST']._serialized_end=2530
+  _globals['_ERASERECORDSRESPONSE']._serialized_start=2532
+  _globals['_ERASERECORDSRESPONSE']._serialized_end=2570
+  _globals['_METRICSSERVICE']._serialized_start=2660
+  _globals['_METRICSSERVICE']._serialized_end=3413
 # @@protoc_insertion_point(module_scope)

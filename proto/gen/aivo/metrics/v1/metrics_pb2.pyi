@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,9 +19,37 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Direction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """DIRECTION_UNSPECIFIED is never sent."""
+    DIRECTION_INBOUND: _Direction.ValueType  # 1
+    """DIRECTION_INBOUND: from the browser to the edge."""
+    DIRECTION_OUTBOUND: _Direction.ValueType  # 2
+    """DIRECTION_OUTBOUND: from the edge to the browser."""
+
+class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
+    """Direction says which way a message went."""
+
+DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""DIRECTION_UNSPECIFIED is never sent."""
+DIRECTION_INBOUND: Direction.ValueType  # 1
+"""DIRECTION_INBOUND: from the browser to the edge."""
+DIRECTION_OUTBOUND: Direction.ValueType  # 2
+"""DIRECTION_OUTBOUND: from the edge to the browser."""
+Global___Direction: _TypeAlias = Direction  # noqa: Y015
+
 @_typing.final
 class ReportRequest(_message.Message):
-    """ReportRequest is what changed at one edge since its last report. The first one of a stream carries everything that is there."""
+    """ReportRequest is what changed at one edge since its last report on this stream. The first one of a stream carries everything:
+    the counters since the edge process started, and all users, learners and rooms that are there (a large edge may spread these
+    over several reports). The service knows what it has counted of an edge already, so nothing is lost or counted twice when
+    either of them restarts.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -39,7 +68,7 @@ class ReportRequest(_message.Message):
     ERRORS_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     edge_id: _builtins.str
-    """edge_id, unique per edge process."""
+    """edge_id, unique per edge process, the same in all its streams, 1–128 characters; the same in every report of a stream."""
     connections_opened: _builtins.int
     """connections_opened since the last report."""
     connections_closed: _builtins.int
@@ -54,7 +83,7 @@ class ReportRequest(_message.Message):
     """errors answered since the last report, error frames and failed handshakes."""
     @_builtins.property
     def users_connected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """users_connected: user ids that came."""
+        """users_connected: user ids that came. No id is in both lists; one that came and went in between is in neither."""
 
     @_builtins.property
     def users_disconnected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -78,7 +107,7 @@ class ReportRequest(_message.Message):
 
     @_builtins.property
     def latency(self) -> Global___LatencyHistogram:
-        """latency of frames since the last report, from receiving one to writing its answer."""
+        """latency of frames since the last report, from receiving one to writing its answer. Absent means there were none."""
 
     def __init__(
         self,
@@ -126,7 +155,7 @@ class LatencyHistogram(_message.Message):
     """max of the durations in milliseconds; 0 when there were none."""
     @_builtins.property
     def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """counts per bucket, from index 0; missing ones at the end are zero."""
+        """counts per bucket, from index 0; missing ones at the end are zero; at most 64."""
 
     def __init__(
         self,
@@ -163,7 +192,9 @@ Global___ReportResponse: _TypeAlias = ReportResponse  # noqa: Y015
 
 @_typing.final
 class Latency(_message.Message):
-    """Latency summarises durations in milliseconds; all 0 when there were none."""
+    """Latency summarises durations in milliseconds; all 0 when there were none. "Ever" survives restarts of the service. The last
+    minute leaves out what the first report of a stream carries, because nobody knows when that happened.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -175,11 +206,11 @@ class Latency(_message.Message):
     P99_MS_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     average_ms: _builtins.float
-    """average since the service started."""
+    """average ever."""
     min_ms: _builtins.float
-    """min since the service started."""
+    """min ever."""
     max_ms: _builtins.float
-    """max since the service started."""
+    """max ever."""
     p50_ms: _builtins.float
     """p50 over the last minute."""
     p95_ms: _builtins.float
@@ -187,7 +218,7 @@ class Latency(_message.Message):
     p99_ms: _builtins.float
     """p99 over the last minute."""
     count: _builtins.int
-    """count of durations since the service started."""
+    """count of durations ever."""
     def __init__(
         self,
         *,
@@ -209,7 +240,9 @@ Global___Latency: _TypeAlias = Latency  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
-    """Snapshot is the fleet's figures at one moment. Users, learners and rooms present at several edges count once."""
+    """Snapshot is the fleet's figures at one moment. Users, learners and rooms present at several edges count once. "Ever" survives
+    restarts of the service.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -227,6 +260,8 @@ class Snapshot(_message.Message):
     STARTED_AT_MS_FIELD_NUMBER: _builtins.int
     UPTIME_S_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
+    MESSAGES_RECORDED_FIELD_NUMBER: _builtins.int
+    RECORDS_DROPPED_FIELD_NUMBER: _builtins.int
     connections_active: _builtins.int
     """connections_active now."""
     connections_total: _builtins.int
@@ -253,6 +288,10 @@ class Snapshot(_message.Message):
     """uptime_s since then, seconds."""
     edges: _builtins.int
     """edges that report now."""
+    messages_recorded: _builtins.int
+    """messages_recorded ever: records that reached the disk."""
+    records_dropped: _builtins.int
+    """records_dropped ever, at edges and here, because a queue was full or the disk failed."""
     @_builtins.property
     def latency(self) -> Global___Latency:
         """latency from receiving a frame to writing its answer."""
@@ -274,10 +313,12 @@ class Snapshot(_message.Message):
         started_at_ms: _builtins.int = ...,
         uptime_s: _builtins.float = ...,
         edges: _builtins.int = ...,
+        messages_recorded: _builtins.int = ...,
+        records_dropped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections_active", b"connections_active", "connections_total", b"connections_total", "disconnections", b"disconnections", "edges", b"edges", "errors", b"errors", "latency", b"latency", "learners_subscribed", b"learners_subscribed", "messages_per_second", b"messages_per_second", "messages_received", b"messages_received", "messages_sent", b"messages_sent", "rooms_active", b"rooms_active", "started_at_ms", b"started_at_ms", "uptime_s", b"uptime_s", "users_connected", b"users_connected"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections_active", b"connections_active", "connections_total", b"connections_total", "disconnections", b"disconnections", "edges", b"edges", "errors", b"errors", "latency", b"latency", "learners_subscribed", b"learners_subscribed", "messages_per_second", b"messages_per_second", "messages_received", b"messages_received", "messages_recorded", b"messages_recorded", "messages_sent", b"messages_sent", "records_dropped", b"records_dropped", "rooms_active", b"rooms_active", "started_at_ms", b"started_at_ms", "uptime_s", b"uptime_s", "users_connected", b"users_connected"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -420,3 +461,371 @@ class WatchSnapshotsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchSnapshotsResponse: _TypeAlias = WatchSnapshotsResponse  # noqa: Y015
+
+@_typing.final
+class MessageRecord(_message.Message):
+    """MessageRecord says that one message was handled. It holds no content unless the edge's settings ask for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    LEARNER_ID_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    """at_ms when the message was received or sent, Unix milliseconds; above 0."""
+    user_id: _builtins.str
+    """user_id of the socket's user, up to 128 characters; empty before authentication."""
+    role: _builtins.str
+    """role of that user (`learner`, `guardian`, `teacher`, `admin`), up to 32 characters of [a-z0-9_]; empty before authentication."""
+    type: _builtins.str
+    """type of the frame, 1–64 characters of [a-z0-9_]; `unknown` for what has no known type, so that strangers cannot invent kinds."""
+    direction: Global___Direction.ValueType
+    """direction of the message."""
+    bytes: _builtins.int
+    """bytes of the frame's payload."""
+    latency_ms: _builtins.float
+    """latency_ms from receiving the frame to writing its answer; absent for frames that have no answer."""
+    outcome: _builtins.str
+    """outcome: `ok`, or the code of the error that answered it, 1–64 characters of [a-z0-9_]."""
+    trace_id: _builtins.str
+    """trace_id, 32 hexadecimal digits; empty when not traced."""
+    content: _builtins.str
+    """content of the frame; empty unless the edge's settings ask for it."""
+    learner_id: _builtins.str
+    """learner_id that the content is about, set with `content` only, so that it can be erased with the learner; up to 128 characters."""
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+        user_id: _builtins.str = ...,
+        role: _builtins.str = ...,
+        type: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        bytes: _builtins.int = ...,
+        latency_ms: _builtins.float | None = ...,
+        outcome: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
+        content: _builtins.str = ...,
+        learner_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_ms", b"_latency_ms", "latency_ms", b"latency_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_ms", b"_latency_ms", "at_ms", b"at_ms", "bytes", b"bytes", "content", b"content", "direction", b"direction", "latency_ms", b"latency_ms", "learner_id", b"learner_id", "outcome", b"outcome", "role", b"role", "trace_id", b"trace_id", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__latency_ms: _TypeAlias = _typing.Literal["latency_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_ms: _TypeAlias = _typing.Literal["_latency_ms", b"_latency_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ms) -> _WhichOneofReturnType__latency_ms | None: ...
+
+Global___MessageRecord: _TypeAlias = MessageRecord  # noqa: Y015
+
+@_typing.final
+class RecordMessagesRequest(_message.Message):
+    """RecordMessagesRequest is one batch of records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGE_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    edge_id: _builtins.str
+    """edge_id as in ReportRequest."""
+    dropped: _builtins.int
+    """dropped at the edge since the last batch, because its own queue was full."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRecord]:
+        """records, oldest first, at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        edge_id: _builtins.str = ...,
+        records: _abc.Iterable[Global___MessageRecord] | None = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "edge_id", b"edge_id", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordMessagesRequest: _TypeAlias = RecordMessagesRequest  # noqa: Y015
+
+@_typing.final
+class RecordMessagesResponse(_message.Message):
+    """RecordMessagesResponse answers when the edge ends the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.int
+    """accepted records of this stream; they are queued for the disk."""
+    dropped: _builtins.int
+    """dropped records of this stream, because the service's queue was full."""
+    def __init__(
+        self,
+        *,
+        accepted: _builtins.int = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "dropped", b"dropped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordMessagesResponse: _TypeAlias = RecordMessagesResponse  # noqa: Y015
+
+@_typing.final
+class GetAnalyticsRequest(_message.Message):
+    """GetAnalyticsRequest asks for sums over a range of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_MS_FIELD_NUMBER: _builtins.int
+    TO_MS_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    from_ms: _builtins.int
+    """from_ms, Unix milliseconds, rounded down to a whole minute; 0 means one hour before `to_ms`."""
+    to_ms: _builtins.int
+    """to_ms, exclusive, Unix milliseconds, rounded up to a whole minute; 0 means now."""
+    interval_s: _builtins.int
+    """interval_s per row, seconds, a multiple of 60; 0 means 60. At most 1,500 intervals may fit between from and to."""
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """types to count; empty means all."""
+
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """roles to count; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        from_ms: _builtins.int = ...,
+        to_ms: _builtins.int = ...,
+        interval_s: _builtins.int = ...,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ms", b"from_ms", "interval_s", b"interval_s", "roles", b"roles", "to_ms", b"to_ms", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAnalyticsRequest: _TypeAlias = GetAnalyticsRequest  # noqa: Y015
+
+@_typing.final
+class AnalyticsRow(_message.Message):
+    """AnalyticsRow sums the messages of one interval, type, role and direction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_MS_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    AVERAGE_MS_FIELD_NUMBER: _builtins.int
+    P50_MS_FIELD_NUMBER: _builtins.int
+    P95_MS_FIELD_NUMBER: _builtins.int
+    P99_MS_FIELD_NUMBER: _builtins.int
+    MAX_MS_FIELD_NUMBER: _builtins.int
+    start_ms: _builtins.int
+    """start_ms of the interval, Unix milliseconds, a multiple of its length."""
+    type: _builtins.str
+    """type of the frames."""
+    role: _builtins.str
+    """role of their users; empty before authentication."""
+    direction: Global___Direction.ValueType
+    """direction they went."""
+    count: _builtins.int
+    """count of messages."""
+    errors: _builtins.int
+    """errors among them: outcomes other than `ok`."""
+    bytes: _builtins.int
+    """bytes of their payloads."""
+    answered: _builtins.int
+    """answered messages: those with a latency."""
+    average_ms: _builtins.float
+    """average_ms of their latency; 0 when none was answered."""
+    p50_ms: _builtins.float
+    """p50_ms of their latency; 0 when none was answered."""
+    p95_ms: _builtins.float
+    """p95_ms of their latency; 0 when none was answered."""
+    p99_ms: _builtins.float
+    """p99_ms of their latency; 0 when none was answered."""
+    max_ms: _builtins.float
+    """max_ms of their latency; 0 when none was answered."""
+    def __init__(
+        self,
+        *,
+        start_ms: _builtins.int = ...,
+        type: _builtins.str = ...,
+        role: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        count: _builtins.int = ...,
+        errors: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        answered: _builtins.int = ...,
+        average_ms: _builtins.float = ...,
+        p50_ms: _builtins.float = ...,
+        p95_ms: _builtins.float = ...,
+        p99_ms: _builtins.float = ...,
+        max_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "average_ms", b"average_ms", "bytes", b"bytes", "count", b"count", "direction", b"direction", "errors", b"errors", "max_ms", b"max_ms", "p50_ms", b"p50_ms", "p95_ms", b"p95_ms", "p99_ms", b"p99_ms", "role", b"role", "start_ms", b"start_ms", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnalyticsRow: _TypeAlias = AnalyticsRow  # noqa: Y015
+
+@_typing.final
+class GetAnalyticsResponse(_message.Message):
+    """GetAnalyticsResponse carries the sums; intervals without messages have no row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    FROM_MS_FIELD_NUMBER: _builtins.int
+    TO_MS_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
+    from_ms: _builtins.int
+    """from_ms that was used, Unix milliseconds."""
+    to_ms: _builtins.int
+    """to_ms that was used, Unix milliseconds."""
+    interval_s: _builtins.int
+    """interval_s that was used, seconds."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnalyticsRow]:
+        """rows by start, type, role, direction."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___AnalyticsRow] | None = ...,
+        from_ms: _builtins.int = ...,
+        to_ms: _builtins.int = ...,
+        interval_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ms", b"from_ms", "interval_s", b"interval_s", "rows", b"rows", "to_ms", b"to_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAnalyticsResponse: _TypeAlias = GetAnalyticsResponse  # noqa: Y015
+
+@_typing.final
+class ExportRecordsRequest(_message.Message):
+    """ExportRecordsRequest asks for kept records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_MS_FIELD_NUMBER: _builtins.int
+    TO_MS_FIELD_NUMBER: _builtins.int
+    from_ms: _builtins.int
+    """from_ms, Unix milliseconds; 0 means from the oldest."""
+    to_ms: _builtins.int
+    """to_ms, exclusive, Unix milliseconds; 0 means up to the newest."""
+    def __init__(
+        self,
+        *,
+        from_ms: _builtins.int = ...,
+        to_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_ms", b"from_ms", "to_ms", b"to_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordsRequest: _TypeAlias = ExportRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ExportRecordsResponse(_message.Message):
+    """ExportRecordsResponse carries the next records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRecord]:
+        """records in the order of their arrival."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___MessageRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordsResponse: _TypeAlias = ExportRecordsResponse  # noqa: Y015
+
+@_typing.final
+class EraseRecordsRequest(_message.Message):
+    """EraseRecordsRequest says whose records to delete; exactly one field is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    LEARNER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """user_id whose messages are deleted."""
+    learner_id: _builtins.str
+    """learner_id about whom messages are deleted."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        learner_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["learner_id", b"learner_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseRecordsRequest: _TypeAlias = EraseRecordsRequest  # noqa: Y015
+
+@_typing.final
+class EraseRecordsResponse(_message.Message):
+    """EraseRecordsResponse tells what was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASED_FIELD_NUMBER: _builtins.int
+    erased: _builtins.int
+    """erased records."""
+    def __init__(
+        self,
+        *,
+        erased: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseRecordsResponse: _TypeAlias = EraseRecordsResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MetricsServiceStub:
-    """MetricsService knows what the whole fleet of edges is doing.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
 
     Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
     """
@@ -57,17 +57,42 @@ class MetricsServiceStub:
                 request_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.WatchSnapshotsRequest.SerializeToString,
                 response_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.WatchSnapshotsResponse.FromString,
                 _registered_method=True)
+        self.RecordMessages = channel.stream_unary(
+                '/aivo.metrics.v1.MetricsService/RecordMessages',
+                request_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.RecordMessagesRequest.SerializeToString,
+                response_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.RecordMessagesResponse.FromString,
+                _registered_method=True)
+        self.GetAnalytics = channel.unary_unary(
+                '/aivo.metrics.v1.MetricsService/GetAnalytics',
+                request_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.GetAnalyticsRequest.SerializeToString,
+                response_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.GetAnalyticsResponse.FromString,
+                _registered_method=True)
+        self.ExportRecords = channel.unary_stream(
+                '/aivo.metrics.v1.MetricsService/ExportRecords',
+                request_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.ExportRecordsRequest.SerializeToString,
+                response_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.ExportRecordsResponse.FromString,
+                _registered_method=True)
+        self.EraseRecords = channel.unary_unary(
+                '/aivo.metrics.v1.MetricsService/EraseRecords',
+                request_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.EraseRecordsRequest.SerializeToString,
+                response_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.EraseRecordsResponse.FromString,
+                _registered_method=True)
 
 
 class MetricsServiceServicer:
-    """MetricsService knows what the whole fleet of edges is doing.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
 
     Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
     """
 
     def Report(self, request_iterator, context):
-        """Report is one edge's report for as long as it lives: deltas, about once a second. The edge's gauges (connections, users,
-        learners, rooms) are dropped when the stream ends, however it ends; its counters stay.
+        """Report is one edge's report for as long as it lives: deltas, about once a second, also when nothing changed (an edge that is
+        silent for half a minute counts as dead). The edge's gauges (connections, users, learners, rooms) are dropped when the
+        stream ends, however it ends; its counters stay.
+
+        However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and starts again with everything.
+        A newer stream of the same edge replaces the older one, which ends with ABORTED; a service that stops ends all with
+        UNAVAILABLE. INVALID_ARGUMENT for a report that contradicts itself; it changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,6 +114,41 @@ class MetricsServiceServicer:
 
     def WatchSnapshots(self, request, context):
         """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the caller cancels.
+        INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service stops.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordMessages(self, request_iterator, context):
+        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. Records are kept in a bounded
+        queue until the disk has them; those that find it full are dropped and counted, so the caller never waits for a disk.
+        INVALID_ARGUMENT for a record out of range (nothing of its request is kept); FAILED_PRECONDITION when recording is
+        switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAnalytics(self, request, context):
+        """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
+        of bounds; UNAVAILABLE when the records cannot be read now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportRecords(self, request, context):
+        """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
+        cancels. UNAVAILABLE when they cannot be read now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseRecords(self, request, context):
+        """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay. INVALID_ARGUMENT unless
+        exactly one of both is given; UNAVAILABLE when the records cannot be written now, then nothing may be assumed: ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +177,26 @@ def add_MetricsServiceServicer_to_server(servicer, server):
                     request_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.WatchSnapshotsRequest.FromString,
                     response_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.WatchSnapshotsResponse.SerializeToString,
             ),
+            'RecordMessages': grpc.stream_unary_rpc_method_handler(
+                    servicer.RecordMessages,
+                    request_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.RecordMessagesRequest.FromString,
+                    response_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.RecordMessagesResponse.SerializeToString,
+            ),
+            'GetAnalytics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnalytics,
+                    request_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.GetAnalyticsRequest.FromString,
+                    response_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.GetAnalyticsResponse.SerializeToString,
+            ),
+            'ExportRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecords,
+                    request_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.ExportRecordsRequest.FromString,
+                    response_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.ExportRecordsResponse.SerializeToString,
+            ),
+            'EraseRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseRecords,
+                    request_deserializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.EraseRecordsRequest.FromString,
+                    response_serializer=aivo_dot_metrics_dot_v1_dot_metrics__pb2.EraseRecordsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'aivo.metrics.v1.MetricsService', rpc_method_handlers)
@@ -126,7 +206,7 @@ def add_MetricsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MetricsService:
-    """MetricsService knows what the whole fleet of edges is doing.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
 
     Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
     """
@@ -229,6 +309,114 @@ class MetricsService:
             '/aivo.metrics.v1.MetricsService/WatchSnapshots',
             aivo_dot_metrics_dot_v1_dot_metrics__pb2.WatchSnapshotsRequest.SerializeToString,
             aivo_dot_metrics_dot_v1_dot_metrics__pb2.WatchSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordMessages(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/aivo.metrics.v1.MetricsService/RecordMessages',
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.RecordMessagesRequest.SerializeToString,
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.RecordMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnalytics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.metrics.v1.MetricsService/GetAnalytics',
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.GetAnalyticsRequest.SerializeToString,
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.GetAnalyticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aivo.metrics.v1.MetricsService/ExportRecords',
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.ExportRecordsRequest.SerializeToString,
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.ExportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.metrics.v1.MetricsService/EraseRecords',
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.EraseRecordsRequest.SerializeToString,
+            aivo_dot_metrics_dot_v1_dot_metrics__pb2.EraseRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,64 @@
+"""What can be set about the metrics service, with its defaults; it does not read the environment itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service_runtime.grpc_server import ListenerSettings
+from service_runtime.settings import SettingsError, setting
+
+PREFIX = "METRICS"
+"""Every variable of this process starts with it."""
+
+OFF = "off"
+"""Switches the Prometheus exposition off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings(ListenerSettings):
+    """Settings of the metrics service."""
+
+    listen: str = setting("127.0.0.1:8003", "Address and port of the gRPC server; port 0 takes any free one.")
+    exposition_listen: str = setting(
+        "127.0.0.1:8007", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+    )
+    database_url: str = setting(
+        "sqlite:///.aivo/metrics.db", "SQLAlchemy URL of the database for totals and message records."
+    )
+    edge_silence_s: float = setting(30.0, "Seconds without a report after which an edge counts as dead.")
+    totals_interval_s: float = setting(
+        2.0, "Seconds between savings of the totals; a crash forgets no more, and edges tell it again."
+    )
+    recording: bool = setting(True, "Keep records of messages that edges send.")
+    record_queue: int = setting(50_000, "Message records that may wait for the disk; further ones are dropped.")
+    record_retention_days: float = setting(7.0, "Days after which a message record is deleted.")
+    analytics_retention_days: float = setting(90.0, "Days after which the sums per minute are deleted.")
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for values that cannot work."""
+        problems = [
+            f"{PREFIX}_{name.upper()} must be above 0"
+            for name in (
+                "edge_silence_s",
+                "totals_interval_s",
+                "record_queue",
+                "record_retention_days",
+                "analytics_retention_days",
+            )
+            if getattr(self, name) <= 0
+        ]
+        if self.exposition_listen != OFF:
+            try:
+                parse_address(self.exposition_listen)
+            except ValueError as error:
+                problems.append(f"{PREFIX}_EXPOSITION_LISTEN: {error}")
+        if problems:
+            raise SettingsError("\n".join(problems))
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split "host:port" (an IPv6 host in brackets); raises ValueError."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError("must look like 127.0.0.1:8007")
+    return host.strip("[]"), int(port)
