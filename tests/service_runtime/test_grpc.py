@@ -51,8 +51,7 @@ async def test_only_callers_with_the_credential_are_served(credential: str | Non
 
     assert await unary.code() is code
     with contextlib.suppress(grpc.aio.AioRpcError):
-        await anext(aiter(stream))
-        await stream.read()
+        _ = [snapshot async for snapshot in stream]
     assert await stream.code() is code
     await upstream.close()
     await server.stop()
