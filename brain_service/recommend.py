@@ -35,44 +35,75 @@ class Urgency(IntEnum):
     HIGH = 3
 
 
-class Recommendation(NamedTuple):
-    """One thing a person could do now: a stable code, its urgency, one sentence, and the values that speak for it."""
+class Advice(NamedTuple):
+    """What can be recommended. `number` is its place in `ADVICE`, in stored bytes and in hysteresis bits: never reuse it."""
 
+    number: int
     code: str
     urgency: Urgency
     sentence: str
     reasons: tuple[str, ...]
-    """The drivers behind it, by name."""
+
+
+ADVICE: Final = tuple(
+    Advice(number, *rest)
+    for number, rest in enumerate(
+        (
+            ("take_break", Urgency.HIGH, "Time for a short break.", ("tank", "active_s")),
+            ("scaffold", Urgency.HIGH, "Break the task into smaller, guided steps.", ("frustration_level", "failures")),
+            (
+                "worked_example",
+                Urgency.MEDIUM,
+                "Show a worked example before the next try.",
+                ("failures", "cognitive_load"),
+            ),
+            ("harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load")),
+            ("slow_down", Urgency.MEDIUM, "Encourage reading the question again before answering.", ("haste",)),
+            ("re_engage", Urgency.MEDIUM, "Check in: the learner seems to have drifted off.", ("idle",)),
+            (
+                "spaced_review",
+                Urgency.LOW,
+                "Review {skill}: it was last practised over a week ago.",
+                ("mastery", "days"),
+            ),
+            ("target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)),
+            ("target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",)),
+            ("target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",)),
+        )
+    )
+)
+"""In the order of precedence, which is also that of urgency; the last three, of which one is given, share a code."""
+_BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = range(len(ADVICE))
+
+
+class Recommendation(NamedTuple):
+    """One thing a person could do now, with the values that speak for it."""
+
+    advice: Advice
     values: tuple[float, ...]
-    """Their values, in the same order."""
+    """The values of the drivers behind it, in the order of `reasons`."""
     skill: str = ""
     """The skill it is about, where it is about one."""
 
+    @property
+    def code(self) -> str:
+        """Stable and machine-readable."""
+        return self.advice.code
 
-class Advice(NamedTuple):
-    """What is said of one code."""
+    @property
+    def urgency(self) -> Urgency:
+        """How soon somebody should act."""
+        return self.advice.urgency
 
-    code: str
-    urgency: Urgency
-    sentence: str
-    reasons: tuple[str, ...]
+    @property
+    def sentence(self) -> str:
+        """One sentence for a person."""
+        return self.advice.sentence.replace("{skill}", self.skill)
 
-
-ADVICE: Final = (
-    Advice("take_break", Urgency.HIGH, "Time for a short break.", ("tank", "active_s")),
-    Advice("scaffold", Urgency.HIGH, "Break the task into smaller, guided steps.", ("frustration_level", "failures")),
-    Advice(
-        "worked_example", Urgency.MEDIUM, "Show a worked example before the next try.", ("failures", "cognitive_load")
-    ),
-    Advice("harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load")),
-    Advice("slow_down", Urgency.MEDIUM, "Encourage reading the question again before answering.", ("haste",)),
-    Advice("re_engage", Urgency.MEDIUM, "Check in: the learner seems to have drifted off.", ("idle",)),
-    Advice("spaced_review", Urgency.LOW, "Review {skill}: it has not been practised for a week.", ("mastery", "days")),
-    Advice("target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)),
-    Advice("target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",)),
-    Advice("target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",)),
-)  # in the order of precedence, which is also that of urgency; the last three share a code
-_BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = range(len(ADVICE))
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The drivers behind it, by name."""
+        return self.advice.reasons
 
 
 class Situation(NamedTuple):
@@ -106,11 +137,10 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
     def below(value: float, threshold: float, index: int) -> bool:
         return value < (threshold + BAND if before >> index & 1 else threshold)
 
-    def give(index: int, *values: float) -> None:
+    def give(index: int, *values: float, skill: str = "") -> None:
         nonlocal bits
         bits |= 1 << index
-        code, urgency, sentence, reasons = ADVICE[index]
-        found.append(Recommendation(code, urgency, sentence, reasons, values))
+        found.append(Recommendation(ADVICE[index], values, skill))
 
     if above(now.tank, TIRED, _BREAK) or above(now.active_s, ACTIVE_S, _BREAK, BAND * ACTIVE_S):
         give(_BREAK, now.tank, now.active_s)
@@ -127,8 +157,7 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
         give(_ENGAGE, now.idle)
     if now.review is not None and below(now.review[1], REVIEW_BELOW, _REVIEW):
         skill, mastery, days = now.review
-        bits |= 1 << _REVIEW
-        found.append(about_skill(_REVIEW, skill, (mastery, days)))
+        give(_REVIEW, mastery, days, skill=skill)
     if not found:
         if below(now.expect, ZONE[0], _EASIER_ZONE):
             give(_EASIER_ZONE, now.expect)
@@ -137,9 +166,3 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
         else:
             give(_ZONE, now.expect)
     return tuple(found[:MOST]), bits
-
-
-def about_skill(index: int, skill: str, values: tuple[float, ...]) -> Recommendation:
-    """One recommendation of `ADVICE[index]` about a skill; also how the codec makes any of them again."""
-    code, urgency, sentence, reasons = ADVICE[index]
-    return Recommendation(code, urgency, sentence.format(skill=skill) if skill else sentence, reasons, values, skill)
