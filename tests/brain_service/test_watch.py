@@ -64,8 +64,9 @@ class Log:
         return Publication(learner_id, 0, None, (), "", 0, gone=True)
 
     async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
+        found = [self._snapshot(learner_id) for learner_id, _ in queries]
         await self._pass()
-        return [self._snapshot(learner_id) for learner_id, _ in queries]
+        return found
 
     async def history(
         self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
@@ -407,7 +408,7 @@ STEPS = st.lists(
             st.just("apply"), st.sampled_from(LEARNERS), st.sampled_from(["now", "lost", "late", "twice", "bare"])
         ),
         st.tuples(st.just("deliver_late"), st.randoms(use_true_random=False)),
-        st.tuples(st.just("take")),
+        st.tuples(st.just("take"), st.sampled_from(["quiet", *LEARNERS])),
         st.tuples(st.just("beat")),
         st.tuples(st.just("rewatch"), st.sampled_from(LEARNERS)),
         st.tuples(st.just("reconnect")),
@@ -435,11 +436,12 @@ class Reader:
         self.watch, standings = await self.watches.open(f"every={self.every}", self.cursors())
         assert all(standing.recovered for standing in standings)
 
-    async def take(self) -> None:
+    async def take(self, meanwhile: Sequence[Publication] = ()) -> None:
         if self.watch._due or self.watch._heartbeat:
             taking = asyncio.create_task(self.watch.take())
-            for _ in range(50):
+            for turn in range(50):
                 await asyncio.sleep(0)
+                self.watches.publish(meanwhile[turn : turn + 1])
             if taking.done():
                 for update in taking.result().updates:
                     self.told(update)
@@ -494,9 +496,10 @@ async def _do(step: Any, log: Log, watches: Watches, readers: list[Reader], late
             random.shuffle(late)
             watches.publish(late)
             late.clear()
-        case ("take",):
+        case ("take", meanwhile):
             for reader in readers:
-                await reader.take()
+                publications = [] if meanwhile == "quiet" else [log.apply(meanwhile), log.apply(meanwhile)]
+                await reader.take(publications)
         case ("beat",):
             await watches.beat()
         case ("rewatch", learner):
