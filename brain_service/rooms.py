@@ -1,0 +1,260 @@
+"""Who is in which room, and who hears what is said there; knows no transport, no protobuf and no learner.
+
+A member lives exactly as long as the attendance (one stream of one edge) that brought it, so a crashed edge leaves
+nobody behind. Events are collected per attendance and taken in batches, and only edges with a member in a room get its events.
+
+A room lives in one brain. Where several brains run, the edges choose it by rendezvous hashing of the room's id over the
+brains they know, as they do for learners, and attend at each of them; when the set of brains changes or a stream ends,
+an edge joins its members again at the brain that is now the right one. Nothing about rooms is stored, so nothing has to
+be moved, and the bus stays free of room traffic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
+"""An edge for which more than this waits is too slow: its attendance ends, and it joins its members again."""
+EVENT_OVERHEAD_BYTES: Final = 256
+"""What an event without data counts for."""
+MAX_EVENTS: Final = 512
+"""Events per batch."""
+
+
+class AttendanceEndedError(Exception):
+    """The attendance is over and its members have left; the text says why."""
+
+
+class AttendanceTooSlowError(AttendanceEndedError):
+    """Too much was waiting for the edge."""
+
+
+class AttendanceStoppedError(AttendanceEndedError):
+    """The service stops."""
+
+
+class NotAMemberError(Exception):
+    """The sender is not in the room, or came in through another edge."""
+
+
+class Member(NamedTuple):
+    """One socket of one person."""
+
+    connection_id: str
+    user_id: str
+    role: str
+
+
+class EventKind(enum.Enum):
+    """What happened in a room."""
+
+    JOINED = "joined"
+    LEFT = "left"
+    MESSAGE = "message"
+
+
+class Event(NamedTuple):
+    """Something that happened in a room."""
+
+    kind: EventKind
+    room_id: str
+    member: Member
+    data: bytes = b""
+
+
+@dataclass(slots=True)
+class _Seat:
+    member: Member
+    attendance: Attendance
+
+
+class _Room:
+    __slots__ = ("attendances", "seats")
+
+    def __init__(self) -> None:
+        self.seats: dict[str, _Seat] = {}
+        self.attendances: dict[Attendance, int] = {}
+        """How many members each edge has here."""
+
+
+class Attendance:
+    """What one edge does in rooms and hears from them. Get it from `Rooms.attend` and `close` it at the end."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._seats: set[tuple[str, str]] = set()
+        self._events: list[Event] = []
+        self._waiting_bytes = 0
+        self._ended: AttendanceEndedError | None = None
+        self._wake = asyncio.Event()
+
+    def join(self, room_id: str, member: Member) -> tuple[Member, ...]:
+        """Bring a member into a room and return who is there now, the member included.
+
+        Joining again changes nothing. A member that another attendance of its edge brought moves over without an event:
+        the edge reconnected before its old stream was found dead. Raises AttendanceEndedError when this one is over.
+        """
+        if self._ended:
+            raise self._ended
+        return self._rooms.join(self, room_id, member)
+
+    def leave(self, room_id: str, connection_id: str) -> None:
+        """Take a member out of a room; harmless when this attendance has no such member there."""
+        self._rooms.leave(self, room_id, connection_id)
+
+    def publish(self, room_id: str, connection_id: str, data: bytes) -> None:
+        """Send `data` to everyone in a room; raises NotAMemberError when the sender is not one of ours there."""
+        self._rooms.publish(self, room_id, connection_id, data)
+
+    async def take(self) -> list[Event]:
+        """Wait for events, or for `wake`, and return those that wait, oldest first; at most one batch.
+
+        Raises AttendanceEndedError when it is over. A cancelled take loses nothing.
+        """
+        while not (self._events or self._wake.is_set() or self._ended):
+            await self._wake.wait()
+        self._wake.clear()
+        if self._ended:
+            raise self._ended
+        batch, self._events = self._events[:MAX_EVENTS], self._events[MAX_EVENTS:]
+        self._waiting_bytes -= sum(map(_weight, batch))
+        return batch
+
+    def wake(self) -> None:
+        """Make the present or next `take` return, even without events."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Let all members leave; closing again is harmless."""
+        self._rooms.end(self, AttendanceEndedError("the attendance is closed."))
+
+    @property
+    def seats(self) -> set[tuple[str, str]]:
+        """The (room, connection) pairs of its members."""
+        return self._seats
+
+    def hear(self, event: Event) -> bool:
+        """Collect an event; returns whether there was room for it."""
+        self._events.append(event)
+        self._waiting_bytes += _weight(event)
+        self._wake.set()
+        return self._waiting_bytes <= MAX_WAITING_BYTES
+
+    def end(self, reason: AttendanceEndedError) -> None:
+        """Make `take` raise `reason`, now and from now on, and free what waits."""
+        self._ended = self._ended or reason
+        self._events = []
+        self._wake.set()
+
+
+class Rooms:
+    """All rooms of this process. An empty room does not exist."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, _Room] = {}
+        self._attendances: set[Attendance] = set()
+        self._stopped = False
+
+    def __len__(self) -> int:
+        """How many rooms have members."""
+        return len(self._rooms)
+
+    def attend(self) -> Attendance:
+        """Begin an attendance for one edge."""
+        if self._stopped:
+            raise AttendanceStoppedError(_STOPPING)
+        attendance = Attendance(self)
+        self._attendances.add(attendance)
+        return attendance
+
+    def members(self, room_id: str) -> tuple[Member, ...]:
+        """Return who is in a room, in the order they came; nobody when there is no such room."""
+        room = self._rooms.get(room_id)
+        return tuple(seat.member for seat in room.seats.values()) if room else ()
+
+    def announce(self, room_id: str, member: Member, data: bytes) -> int:
+        """Send `data` to everyone in a room on behalf of a service, and return how many members are there."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            return 0
+        count = len(room.seats)
+        self._tell(room, Event(EventKind.MESSAGE, room_id, member, data))
+        return count
+
+    def stop(self) -> None:
+        """End every attendance and begin no more: the service stops."""
+        self._stopped = True
+        for attendance in tuple(self._attendances):
+            self.end(attendance, AttendanceStoppedError(_STOPPING))
+
+    def join(self, attendance: Attendance, room_id: str, member: Member) -> tuple[Member, ...]:
+        """See `Attendance.join`."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            room = self._rooms[room_id] = _Room()
+        seat = room.seats.get(member.connection_id)
+        if seat is not None and seat.attendance is attendance:
+            seat.member = member
+        else:
+            if seat is not None:
+                _unseat(room, room_id, seat)
+            room.seats[member.connection_id] = _Seat(member, attendance)
+            room.attendances[attendance] = room.attendances.get(attendance, 0) + 1
+            attendance.seats.add((room_id, member.connection_id))
+        if seat is None:
+            self._tell(room, Event(EventKind.JOINED, room_id, member))
+        return self.members(room_id)
+
+    def leave(self, attendance: Attendance, room_id: str, connection_id: str) -> None:
+        """See `Attendance.leave`."""
+        room = self._rooms.get(room_id)
+        seat = room.seats.get(connection_id) if room else None
+        if room is None or seat is None or seat.attendance is not attendance:
+            return
+        del room.seats[connection_id]
+        _unseat(room, room_id, seat)
+        if room.seats:
+            self._tell(room, Event(EventKind.LEFT, room_id, seat.member))
+        else:
+            del self._rooms[room_id]
+
+    def publish(self, attendance: Attendance, room_id: str, connection_id: str, data: bytes) -> None:
+        """See `Attendance.publish`."""
+        room = self._rooms.get(room_id)
+        seat = room.seats.get(connection_id) if room else None
+        if room is None or seat is None or seat.attendance is not attendance:
+            raise NotAMemberError("the sender is not a member of the room; join it first.")
+        self._tell(room, Event(EventKind.MESSAGE, room_id, seat.member, data))
+
+    def end(self, attendance: Attendance, reason: AttendanceEndedError) -> None:
+        """End an attendance: its members leave, and its `take` raises `reason`."""
+        attendance.end(reason)
+        self._attendances.discard(attendance)
+        # Sorted, so that the others hear it in the same order every time.
+        for room_id, connection_id in sorted(attendance.seats):
+            self.leave(attendance, room_id, connection_id)
+
+    def _tell(self, room: _Room, event: Event) -> None:
+        slow: Sequence[Attendance] = [attendance for attendance in room.attendances if not attendance.hear(event)]
+        for attendance in slow:
+            self.end(attendance, AttendanceTooSlowError("too much was waiting; attend and join again."))
+
+
+_STOPPING: Final = "the service stops; attend and join again."
+
+
+def _unseat(room: _Room, room_id: str, seat: _Seat) -> None:
+    seat.attendance.seats.discard((room_id, seat.member.connection_id))
+    left = room.attendances[seat.attendance] - 1
+    if left:
+        room.attendances[seat.attendance] = left
+    else:
+        del room.attendances[seat.attendance]
+
+
+def _weight(event: Event) -> int:
+    return EVENT_OVERHEAD_BYTES + len(event.data)
