@@ -1,9 +1,9 @@
 """Wakes whoever watches learners inside this process; knows neither the store, nor watchers, nor a transport.
 
-The bus only wakes: the store is the truth. A publication that gets lost (a subscriber that failed, later a broker that was
-down) costs a watcher the delay until its next heartbeat compares revisions, never an update. A bus between several brains
-implements the same `Bus`: `publish` sends to the broker besides calling its own subscribers, and what arrives from the
-broker goes to the subscribers with `outcome` None, for them to read from the store.
+The bus only wakes: the store is the truth. A publication that gets lost (a subscriber that failed, later a broker that
+was down) costs a watcher the delay until its next heartbeat compares revisions, never an update. A bus between several
+brains implements the same `Bus`: `publish` sends to the broker besides calling its own subscribers, and what arrives
+from the broker goes to the subscribers with `outcome` None, for them to read from the store.
 """
 
 from __future__ import annotations

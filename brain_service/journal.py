@@ -5,9 +5,11 @@ Knows no database and no transport. `store.SqlStore` implements the protocol; a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
+
+from brain_service.bank import BankIncrements
 
 
 class StoreError(Exception):
@@ -15,7 +17,7 @@ class StoreError(Exception):
 
 
 class StoreUnavailableError(StoreError):
-    """The store did not do it and nothing changed: locked, full, unreachable, damaged. Trying again later may succeed."""
+    """The store did not do it and nothing changed: locked, full, unreachable, damaged. A later try may succeed."""
 
 
 class SchemaError(StoreError):
@@ -30,7 +32,7 @@ class ConflictError(StoreError):
 
 
 class Row(NamedTuple):
-    """One applied interaction on its way into the log. A plain tuple, because the hot path makes one per interaction."""
+    """One applied interaction on its way into the log; a plain tuple, because the hot path makes one for each."""
 
     learner_id: str
     """Whose it is."""
@@ -60,20 +62,32 @@ class Row(NamedTuple):
     """The encoded state after it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class LogRow(NamedTuple):
+    """One applied interaction as read from the log; the fields of `Row` that history and export need."""
+
+    revision: int
+    interaction_id: str
+    kind: str
+    content: str
+    response: str | None
+    context_json: bytes
+    occurred_at_ms: int
+    received_at_ms: int
+    traceparent: str
+    outcome: bytes
+
+
+class Head(NamedTuple):
     """Where a learner stands: the newest row, as far as the engine needs it."""
 
     learner_key: int
     revision: int
-    interaction_id: str
     occurred_at_ms: int
     outcome: bytes
     state: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """A row looked up by its interaction id."""
 
     revision: int
@@ -83,7 +97,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One line of the audit log."""
+    """One line of the audit log. It names the learner by key and by a keyed digest, never by the id."""
 
     audit_id: int
     at_ms: int
@@ -91,13 +105,16 @@ class AuditEntry:
     """"export" or "erase"."""
     requested_by: str
     learner_key: int
-    """The store's number of the learner; 0 when the learner was unknown."""
+    """The store's number of the learner, never used again; 0 when the learner was unknown."""
     interactions: int
     """How many interactions were exported or erased."""
 
 
 class Store(Protocol):
-    """A durable log of applied interactions. Every method may raise `StoreUnavailableError`; cancelling one may or may not do it."""
+    """A durable log of applied interactions.
+
+    Every method may raise `StoreUnavailableError`. Cancelling one does not stop what runs: it may still take effect.
+    """
 
     @property
     def epoch(self) -> str:
@@ -109,11 +126,30 @@ class Store(Protocol):
     async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
         """Return the rows of these (learner id, interaction id); unknown ones are absent."""
 
-    async def commit(self, rows: Sequence[Row], bank: Any) -> dict[str, int]:
-        """Write the rows and the bank's increments in one transaction, durable on return.
+    async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
+        """Write rows and increments in one transaction, durable on return; returns the keys of learners that it made.
 
-        Returns the keys of the learners whose `learner_key` was 0. Raises `ConflictError` when anything is there already.
+        Rows of one learner come in growing revision order. Raises `ConflictError` when anything is there already.
         """
 
-    async def revisions(self, learner_ids: Sequence[str]) -> Mapping[str, int]:
+    async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the newest revisions; unknown learners are absent."""
+
+    async def history(self, learner_id: str, *, after_revision: int, limit: int, newest: bool) -> list[LogRow]:
+        """Return rows after a revision, or the last ones, oldest first; at most `limit`."""
+
+    async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankIncrements:
+        """Return the bank's totals for these items and subjects; unknown ones are absent."""
+
+    async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
+        """Delete everything about a learner, write who asked to the audit log, and return how many interactions went.
+
+        On return the bytes are gone from the database's files, unless another process kept reading them: then
+        `StoreUnavailableError` says so, and erasing again finishes the work.
+        """
+
+    async def record_export(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
+        """Write to the audit log that someone asked for a learner's data; returns the newest revision, or 0."""
+
+    async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
+        """Return the audit log's lines after one, oldest first; of one learner, or of all."""

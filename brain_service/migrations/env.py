@@ -1,0 +1,14 @@
+"""Runs the steps on the connection that `store` hands over, inside its transaction; never from Alembic's command line."""
+
+from __future__ import annotations
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    transactional_ddl=True,
+    # SQLite changes a table by copying it; batch mode lets one step serve both databases.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
