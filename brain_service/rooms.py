@@ -1,7 +1,8 @@
 """Who is in which room, and who hears what is said there; knows no transport, no protobuf and no learner.
 
 A member lives exactly as long as the attendance (one stream of one edge) that brought it, so a crashed edge leaves
-nobody behind. Events are collected per attendance and taken in batches, and only edges with a member in a room get its events.
+nobody behind. Events are collected per attendance and taken in batches, and only edges with a member in a room get
+its events.
 
 A room lives in one brain. Where several brains run, the edges choose it by rendezvous hashing of the room's id over the
 brains they know, as they do for learners, and attend at each of them; when the set of brains changes or a stream ends,
