@@ -16,8 +16,9 @@ from typing import Final
 from zlib import crc32
 
 from brain_service.levels import DRIVER_NAMES, NAMES, Readout
-from brain_service.model import Outcome, Performance, SkillMastery
+from brain_service.outcome import Outcome, Performance
 from brain_service.params import PARAMS_HASH, SIGNALS
+from brain_service.prediction import SkillMastery
 from brain_service.recommend import ADVICE, Recommendation
 from brain_service.state import ItemMemory, LearnerState, SkillMemory
 
@@ -107,9 +108,10 @@ def decode_state(data: bytes) -> LearnerState:
         None if isnan(response_time) else response_time,
         *fields[p + 9 : p + 12],
         fields[p + 13] if fields[p + 12] else None,
-        *fields[p + 14 : p + 17],
+        *fields[p + 14 : p + 16],
         skills,
         items,
+        fields[p + 16],
     )
 
 

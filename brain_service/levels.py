@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import sqrt
-from operator import itemgetter, mul
 from typing import Final, NamedTuple
 
 from brain_service.params import LEVELS, PRESENCE_FULL, PRIOR_SD, REFERENCE, SIGNALS
@@ -37,68 +36,102 @@ class Readout(NamedTuple):
 
 
 def _reference(name: str) -> float:
+    if name == "rtvar":
+        return 0.0
     return PRIORS[INDEX[name]] if name in INDEX else REFERENCE[name]
 
 
 BASES: Final = tuple(
-    level.base
-    + sum(coefficient * _reference(name) for name, coefficient in level.coefficients.items() if name != "rtvar")
+    level.base + sum(coefficient * _reference(name) for name, coefficient in level.coefficients.items())
     for level in LEVELS
 )
-"""Per level, its value while nothing is known: base + Σ coefficient · prior. The formula has rtvar as a deviation already."""
+"""Per level, its value while nothing is known: base + Σ coefficient · prior (rtvar enters as a deviation already)."""
 
-_Pick = Callable[[Sequence[float]], tuple[float, ...]]
-
-
-def _pick(names: Sequence[str]) -> _Pick:
-    return itemgetter(*[INDEX[name] for name in names])
-
-
-_DIRECT: Final = tuple(
-    (base, tuple(level.coefficients.values()), _pick(tuple(level.coefficients)))
-    for base, level in zip(BASES[:5], LEVELS[:5], strict=True)
+_LOAD, _FRUSTRATION, _CONFIDENCE, _ITEM_CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTIVATION = (
+    tuple(level.coefficients.values()) for level in LEVELS
 )
-_FATIGUE: Final = tuple(LEVELS[5].coefficients.values())
-_MOTIVATION: Final = tuple(LEVELS[6].coefficients.values())
-_RESTS_ON: Final = (
-    *(pick for _, _, pick in _DIRECT),
-    _pick(("declared", "demand", "slow", "err", "rtvar")),
-    _pick(("expect", "engage", "persist", "err", "declared", "negsur", "impasse", "help", "demand", "slow", "rtvar")),
-)
-_RTVAR, _EXPECT, _ENGAGE, _PERSIST = (INDEX[name] for name in ("rtvar", "expect", "engage", "persist"))
+_LOAD_BASE, _FRUSTRATION_BASE, _CONFIDENCE_BASE, _ITEM_BASE, _ENGAGEMENT_BASE, _FATIGUE_BASE, _MOTIVATION_BASE = BASES
+_USUAL_LOAD, _USUAL_COST = REFERENCE["load"], REFERENCE["cost"]
+
+
+class Direct(NamedTuple):
+    """The five levels that rest on signals alone, and their contributions, in the order of `NAMES`."""
+
+    load: float
+    frustration: float
+    confidence: float
+    item_confidence: float
+    engagement: float
+    contributions: tuple[tuple[float, ...], ...]
 
 
 def deviations(signals: Sequence[float], weights: Sequence[float]) -> list[float]:
     """How far each signal's value S + (1 − w)·prior lies from its prior."""
-    return [s - w * prior for s, w, prior in zip(signals, weights, PRIORS, strict=True)]
+    return [s - w * prior for s, w, prior in zip(signals, weights, PRIORS)]  # noqa: B905 - hot, and equal by type
 
 
-def direct_level(position: int, off: Sequence[float]) -> float:
-    """One of the first five levels (they rest on signals alone), given the deviations of the signals."""
-    base, coefficients, pick = _DIRECT[position]
-    return min(max(base + sum(map(mul, coefficients, pick(off))), 0.0), 1.0)
-
-
-def read(signals: Sequence[float], weights: Sequence[float], tank: float, presence: float) -> Readout:
-    """Read all levels; a level is its base plus its contributions, clipped to [0, 1]."""
-    off = deviations(signals, weights)
-    levels: list[float] = []
-    contributions: list[tuple[float, ...]] = []
-    for base, coefficients, pick in _DIRECT:
-        parts = tuple(map(mul, coefficients, pick(off)))
-        level = base + sum(parts)
-        levels.append(level if 0.0 <= level <= 1.0 else 0.0 if level < 0.0 else 1.0)
-        contributions.append(parts)
-    parts = tuple(map(mul, _FATIGUE, (levels[0] - REFERENCE["load"], tank, off[_RTVAR])))
-    fatigue = min(max(BASES[5] + sum(parts), 0.0), 1.0)
-    contributions.append(parts)
-    cost = 0.5 * levels[1] + 0.5 * fatigue - REFERENCE["cost"]
-    parts = tuple(
-        map(mul, _MOTIVATION, (off[_EXPECT], off[_ENGAGE], off[_PERSIST], min(1.0, presence / PRESENCE_FULL), cost))
+def read_direct(off: Sequence[float]) -> Direct:
+    """Read the levels that rest on signals alone, given the deviations of all signals from their priors."""
+    # Unrolled, because this runs for every interaction; names and order are those of LEVELS, which a test compares.
+    declared, demand, slow, err, negsur, impasse, help_, fast, idle, _, flow, _, sur1, dem1, sur, _, _, _ = off
+    a, b, c, d = _LOAD
+    load = (a * declared, b * demand, c * slow, d * err)
+    a, b, c, d, e = _FRUSTRATION
+    frustration = (a * err, b * declared, c * negsur, d * impasse, e * help_)
+    a, b, c, d = _CONFIDENCE
+    confidence = (a * sur, b * demand, c * err, d * slow)
+    a, b, c, d = _ITEM_CONFIDENCE
+    item_confidence = (a * sur, b * sur1, c * dem1, d * slow)
+    a, b, c, d, e, f = _ENGAGEMENT
+    engagement = (a * idle, b * fast, c * help_, d * err, e * slow, f * flow)
+    return Direct(
+        clip(_LOAD_BASE + sum(load)),
+        clip(_FRUSTRATION_BASE + sum(frustration)),
+        clip(_CONFIDENCE_BASE + sum(confidence)),
+        clip(_ITEM_BASE + sum(item_confidence)),
+        clip(_ENGAGEMENT_BASE + sum(engagement)),
+        (load, frustration, confidence, item_confidence, engagement),
     )
-    levels += fatigue, min(max(BASES[6] + sum(parts), 0.0), 1.0)
-    contributions.append(parts)
-    return Readout(tuple(levels), tuple(contributions), tuple([min(pick(weights)) for pick in _RESTS_ON]))
+
+
+def read(direct: Direct, off: Sequence[float], weights: Sequence[float], tank: float, presence: float) -> Readout:
+    """Add the levels that build on others: fatigue, and motivation, which needs the engagement just pushed in `off`."""
+    load, frustration, confidence, item_confidence, engagement, contributions = direct
+    _, _, _, _, _, _, _, _, _, _, _, expect, _, _, _, rtvar, engage, persist = off
+    a, b, c = _FATIGUE
+    tired = (a * (load - _USUAL_LOAD), b * tank, c * rtvar)
+    fatigue = clip(_FATIGUE_BASE + sum(tired))
+    a, b, c, d, e = _MOTIVATION
+    present = presence / PRESENCE_FULL if presence < PRESENCE_FULL else 1.0
+    cost = 0.5 * frustration + 0.5 * fatigue - _USUAL_COST
+    driven = (a * expect, b * engage, c * persist, d * present, e * cost)
+    levels = (load, frustration, confidence, item_confidence, engagement, fatigue, clip(_MOTIVATION_BASE + sum(driven)))
+    return Readout(levels, (*contributions, tired, driven), evidence(weights))
+
+
+def evidence(weights: Sequence[float]) -> tuple[float, ...]:
+    """Per level, the smallest evidence weight among the signals that it rests on, directly or through other levels."""
+    declared, demand, slow, err, negsur, impasse, help_, fast, idle, _, flow, expect, sur1, dem1, sur, rtvar, _, _ = (
+        weights
+    )
+    engage, persist = weights[16:]
+    load = min(declared, demand, slow, err)
+    frustration = min(err, declared, negsur, impasse, help_)
+    fatigue = min(load, rtvar)
+    return (
+        load,
+        frustration,
+        min(sur, demand, err, slow),
+        min(sur, sur1, dem1, slow),
+        min(idle, fast, help_, err, slow, flow),
+        fatigue,
+        min(expect, engage, persist, frustration, fatigue),
+    )
+
+
+def clip(value: float) -> float:
+    """Bound a level to [0, 1]."""
+    return value if 0.0 <= value <= 1.0 else 0.0 if value < 0.0 else 1.0
 
 
 def drivers(readout: Readout, position: int) -> tuple[Driver, ...]:

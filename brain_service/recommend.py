@@ -74,6 +74,7 @@ ADVICE: Final = tuple(
 )
 """In the order of precedence, which is also that of urgency; the last three, of which one is given, share a code."""
 _BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = range(len(ADVICE))
+_NOTHING: Final = [0] * len(ADVICE)
 
 
 class Recommendation(NamedTuple):
@@ -131,38 +132,41 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
     bits = 0
     found: list[Recommendation] = []
 
-    def above(value: float, threshold: float, index: int, band: float = BAND) -> bool:
-        return value > (threshold - band if before >> index & 1 else threshold)
-
-    def below(value: float, threshold: float, index: int) -> bool:
-        return value < (threshold + BAND if before >> index & 1 else threshold)
-
-    def give(index: int, *values: float, skill: str = "") -> None:
+    def give(number: int, *values: float, skill: str = "") -> None:
         nonlocal bits
-        bits |= 1 << index
-        found.append(Recommendation(ADVICE[index], values, skill))
+        bits |= 1 << number
+        found.append(Recommendation(ADVICE[number], values, skill))
 
-    if above(now.tank, TIRED, _BREAK) or above(now.active_s, ACTIVE_S, _BREAK, BAND * ACTIVE_S):
+    held = [before >> number & 1 for number in range(len(ADVICE))] if before else _NOTHING
+    if _above(now.tank, TIRED, held[_BREAK]) or _above(now.active_s, ACTIVE_S, held[_BREAK], BAND * ACTIVE_S):
         give(_BREAK, now.tank, now.active_s)
     if now.failures >= FAILURES:
-        if above(now.frustration, FRUSTRATED, _SCAFFOLD):
+        if _above(now.frustration, FRUSTRATED, held[_SCAFFOLD]):
             give(_SCAFFOLD, now.frustration, float(now.failures))
-        if above(now.load, LOADED, _EXAMPLE):
+        if _above(now.load, LOADED, held[_EXAMPLE]):
             give(_EXAMPLE, float(now.failures), now.load)
-    if above(now.expect, SURE, _HARDER) and below(now.load, UNLOADED, _HARDER):
+    if _above(now.expect, SURE, held[_HARDER]) and _below(now.load, UNLOADED, held[_HARDER]):
         give(_HARDER, now.expect, now.load)
-    if above(now.haste, HASTY, _SLOW):
+    if _above(now.haste, HASTY, held[_SLOW]):
         give(_SLOW, now.haste)
-    if above(now.idle, IDLE, _ENGAGE):
+    if _above(now.idle, IDLE, held[_ENGAGE]):
         give(_ENGAGE, now.idle)
-    if now.review is not None and below(now.review[1], REVIEW_BELOW, _REVIEW):
+    if now.review is not None and _below(now.review[1], REVIEW_BELOW, held[_REVIEW]):
         skill, mastery, days = now.review
         give(_REVIEW, mastery, days, skill=skill)
     if not found:
-        if below(now.expect, ZONE[0], _EASIER_ZONE):
+        if _below(now.expect, ZONE[0], held[_EASIER_ZONE]):
             give(_EASIER_ZONE, now.expect)
-        elif above(now.expect, ZONE[1], _HARDER_ZONE):
+        elif _above(now.expect, ZONE[1], held[_HARDER_ZONE]):
             give(_HARDER_ZONE, now.expect)
         else:
             give(_ZONE, now.expect)
     return tuple(found[:MOST]), bits
+
+
+def _above(value: float, threshold: float, held: int, band: float = BAND) -> bool:
+    return value > (threshold - band if held else threshold)
+
+
+def _below(value: float, threshold: float, held: int) -> bool:
+    return value < (threshold + BAND if held else threshold)

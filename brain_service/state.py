@@ -1,4 +1,4 @@
-"""What the model remembers of one learner, as one immutable value; it knows neither how it changes nor where it is kept."""
+"""What the model remembers of one learner, as one immutable value; it knows not how it changes."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ class LearnerState(NamedTuple):
     attempts: int
     hints: int
     """Answers and hint requests on that item since it became the present one."""
-    advice: int
-    """Which recommendations are on, as bits, for hysteresis."""
 
     skills: Mapping[str, SkillMemory]
     items: Mapping[int, ItemMemory]
+    advice: int
+    """Which recommendations are on, as bits, for hysteresis."""
 
 
 BLANK = LearnerState(
@@ -94,6 +94,6 @@ BLANK = LearnerState(
     signals=(0.0,) * len(params.SIGNALS), weights=(0.0,) * len(params.SIGNALS),
     answers=0, streak=0, fast=0.0, mid=0.0, slow=0.0, total=0.0, accuracy=0.0, spread=0.0, response_time=None,
     time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0,
-    item=None, attempts=0, hints=0, advice=0, skills={}, items={},
+    item=None, attempts=0, hints=0, skills={}, items={}, advice=0,
 )  # fmt: skip
 """Where a learner starts. It is never shown: before the first interaction a learner has no state."""
