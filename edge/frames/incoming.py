@@ -1,0 +1,234 @@
+"""What clients send; decoding validates and explains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+ID_PATTERN = r"\A[A-Za-z0-9_.:@-]{1,128}\Z"
+MAX_CONTENT = 16_384
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=ID_PATTERN)]
+RequestId = Annotated[str, Meta(max_length=128)] | int | None
+Content = Annotated[str, Meta(max_length=MAX_CONTENT)]
+
+
+class BadFrame(Exception):
+    """A frame that cannot be understood: what to tell the client."""
+
+    def __init__(self, code: str, message: str, *, id: RequestId = None, message_type: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.id = id
+        self.message_type = message_type
+
+
+class ClientFrame(Struct, tag_field="type", gc=False):
+    """Base of the frames that clients send."""
+
+
+class Authenticate(ClientFrame, tag="authenticate", gc=False):
+    """Says who is connected; on an open socket it replaces the token."""
+
+    token: Annotated[str, Meta(max_length=8192)]
+    id: RequestId = None
+
+
+class Resume(Struct, gc=False):
+    """How far a client has seen a learner's updates."""
+
+    epoch: Annotated[str, Meta(max_length=64)]
+    revision: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class SubscribeLearner(ClientFrame, tag="subscribe_learner"):
+    """Asks for a learner's updates."""
+
+    learner_id: Identifier
+    id: RequestId = None
+    resume: Resume | None = None
+    mode: Literal["latest", "every"] = "latest"
+    min_interval_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
+
+
+class UnsubscribeLearner(ClientFrame, tag="unsubscribe_learner", gc=False):
+    """Ends a subscription."""
+
+    learner_id: Identifier
+    id: RequestId = None
+
+
+class InteractionData(Struct):
+    """One thing a learner did."""
+
+    learner_id: Identifier
+    type: Literal["question_response", "content_view", "hint_request", "assessment", "practice"]
+    content: Content
+    response: Content | None = None
+    context: Raw = Raw(b"{}")
+    interaction_id: Identifier | None = None
+    occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
+    traceparent: Annotated[str, Meta(max_length=256)] = ""
+
+
+class VirtualBrainInteract(ClientFrame, tag="virtual_brain_interact"):
+    """Sends an interaction to the learner's model."""
+
+    data: InteractionData
+    id: RequestId = None
+
+
+class Context(Struct, gc=False):
+    """The fields of an interaction's context that the model reads; others are stored, not read."""
+
+    correct: bool | None = None
+    difficulty: float | None = None
+    subject: Annotated[str, Meta(max_length=128)] | None = None
+    skill: (
+        Annotated[str, Meta(max_length=128)]
+        | Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=8)]
+        | None
+    ) = None
+    time_taken: float | None = None
+    hints: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    attempts: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    item_id: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class GetState(ClientFrame, tag="get_state", gc=False):
+    """Asks for a learner's present state."""
+
+    learner_id: Identifier
+    id: RequestId = None
+
+
+class AdaptData(Struct):
+    """Content to adapt for a learner."""
+
+    learner_id: Identifier
+    content: Annotated[str, Meta(min_length=1, max_length=MAX_CONTENT)]
+    content_type: Annotated[str, Meta(max_length=64)]
+    target_difficulty: Annotated[float, Meta(ge=1, le=5)] | None = None
+    focus_areas: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=8)] | None = None
+
+
+class AdaptContent(ClientFrame, tag="adapt_content"):
+    """Asks for a form of some content that fits the learner."""
+
+    data: AdaptData
+    id: RequestId = None
+
+
+class JoinRoom(ClientFrame, tag="join_room", gc=False):
+    """Enters a room."""
+
+    room_id: Identifier
+    id: RequestId = None
+
+
+class LeaveRoom(ClientFrame, tag="leave_room", gc=False):
+    """Leaves a room."""
+
+    room_id: Identifier
+    id: RequestId = None
+
+
+class SendRoomMessage(ClientFrame, tag="room_message"):
+    """Says something to the other members of a room."""
+
+    room_id: Identifier
+    data: Raw
+    id: RequestId = None
+
+
+class Ping(ClientFrame, tag="ping", gc=False):
+    """Asks for a pong."""
+
+    id: RequestId = None
+    sent_at: float | Annotated[str, Meta(max_length=64)] | None = None
+
+
+AnyClientFrame = (
+    Authenticate
+    | SubscribeLearner
+    | UnsubscribeLearner
+    | VirtualBrainInteract
+    | GetState
+    | AdaptContent
+    | JoinRoom
+    | LeaveRoom
+    | SendRoomMessage
+    | Ping
+)
+
+
+class _Head(Struct):
+    """What can be said of a frame that is not understood."""
+
+    type: Any = None
+    id: Any = None
+
+
+_decode: Callable[[bytes], AnyClientFrame] = msgspec.json.Decoder(AnyClientFrame).decode
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_context = msgspec.json.Decoder(Context).decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+CLIENT_TYPES = frozenset(str(frame.__struct_config__.tag) for frame in AnyClientFrame.__args__)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decode(payload: bytes) -> AnyClientFrame:
+    """Return the frame in `payload`. Raises BadFrame, which tells the client what to mend and never repeats content."""
+    try:
+        str(payload, "utf-8")  # what is passed on unread must be text too
+        return _decode(payload)
+    except msgspec.ValidationError as error:
+        raise _explain(payload, error) from None
+    except _UNREADABLE:
+        raise BadFrame("bad_request", "The frame is not valid JSON.") from None
+
+
+def decode_context(raw: Raw) -> Context:
+    """Return what the model reads of an interaction's context. Raises BadFrame."""
+    try:
+        return _decode_context(raw)
+    except msgspec.ValidationError as error:
+        raise BadFrame("bad_request", _sentence(error, "data.context")) from None
+    except _UNREADABLE:
+        raise BadFrame("bad_request", "data.context is nested too deeply or is not text.") from None
+
+
+def check_object(raw: Raw, name: str) -> None:
+    """Refuse anything but a JSON object. Raises BadFrame."""
+    try:
+        _decode_object(raw)
+    except _UNREADABLE:
+        raise BadFrame("bad_request", f"{name} must be a JSON object.") from None
+
+
+def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrame:
+    try:
+        head = _decode_head(payload)
+    except _UNREADABLE:
+        return BadFrame("bad_request", "The frame must be a JSON object with a `type`.")
+    id = head.id if isinstance(head.id, str | int) and len(str(head.id)) <= 128 else None
+    if not isinstance(head.type, str):
+        return BadFrame("bad_request", "The frame needs a `type` (a string).", id=id)
+    if head.type not in CLIENT_TYPES:
+        return BadFrame("unknown_type", "This `type` of frame is not known here.", id=id)
+    return BadFrame("bad_request", _sentence(error), id=id, message_type=head.type)
+
+
+def _sentence(error: msgspec.ValidationError, root: str = "") -> str:
+    """Turn the decoder's message into one that names the field and repeats nothing that was sent."""
+    text, _, path = str(error).partition(" - at `$")
+    field = (root + path.rstrip("`")).lstrip(".") or "the frame"
+    if text.startswith("Invalid enum value"):
+        text = "Not one of the allowed values"
+    elif "matching regex" in text:
+        text = "Expected 1–128 characters of A–Z a–z 0–9 _ . : @ -"
+    return f"{field}: {text.replace('`', '')}."
