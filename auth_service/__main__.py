@@ -1,0 +1,223 @@
+"""Puts the auth service together: `python -m auth_service --help`. The only room that reads the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+from auth_service import commands
+from auth_service.administration import Administration
+from auth_service.directory import Directory
+from auth_service.domain import AlreadyExists, InvalidInput, NotFound
+from auth_service.follower import Follower, KeyFollower, follow, sweep
+from auth_service.passwords import Cost, Passwords
+from auth_service.revocations import Broadcaster
+from auth_service.servicer import SERVICE_NAME, AuthServicer, register
+from auth_service.sessions import Issuer, Lifetimes, Sessions
+from auth_service.settings import Settings
+from auth_service.store import (
+    ChangeLog,
+    Database,
+    People,
+    SessionEnded,
+    SessionTable,
+    StoreUnavailable,
+    open_database,
+)
+from auth_service.throttle import Policy, Throttle
+from auth_service.tokens import KeyFile, KeyFileError, Tokens
+from service_runtime.grpc_server import GrpcServer
+from service_runtime.process import Stop, run
+from service_runtime.settings import SettingsError, describe, load
+
+PREFIX = "AUTH"
+
+_REFUSALS = (InvalidInput, NotFound, AlreadyExists, SessionEnded, StoreUnavailable, KeyFileError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What serving and commands share."""
+
+    database: Database
+    people: People
+    session_table: SessionTable
+    change_log: ChangeLog
+    passwords: Passwords
+    key_file: KeyFile
+    tokens: Tokens
+    issuer: Issuer
+
+    def administration(self, actor: str, after_change: Callable[[], Awaitable[None]]) -> Administration:
+        """Return administration in the name of `actor`."""
+        return Administration(
+            database=self.database,
+            people=self.people,
+            passwords=self.passwords,
+            after_change=after_change,
+            clock_ms=_clock_ms,
+            actor=actor,
+        )
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Core]:
+    """Open database and key file, making what is missing, and close them again.
+
+    Raises StoreUnavailable or KeyFileError.
+    """
+    key_file = KeyFile(settings.key_file)
+    tokens = Tokens(key_file.load_or_create(time.time()), issuer=settings.issuer, clock=time.time)
+    cost = Cost(time=settings.argon2_time_cost, memory_kib=settings.argon2_memory_kib, lanes=settings.argon2_lanes)
+    lifetimes = Lifetimes(
+        access_s=settings.access_ttl_s, refresh_s=settings.refresh_ttl_s, session_s=settings.session_ttl_s
+    )
+    database = open_database(settings.database_url)
+    try:
+        database.migrate()
+        passwords = Passwords(cost, threads=settings.password_threads)
+        try:
+            session_table = SessionTable(database, _clock_ms)
+            yield Core(
+                database=database,
+                people=People(database, _clock_ms),
+                session_table=session_table,
+                change_log=ChangeLog(database),
+                passwords=passwords,
+                key_file=key_file,
+                tokens=tokens,
+                issuer=Issuer(database, session_table, tokens, lifetimes, time.time),
+            )
+        finally:
+            passwords.close()
+    finally:
+        database.close()
+
+
+async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
+    """Serve until `stop` is set; `ready` is called with the port once calls are answered.
+
+    Raises SettingsError when the settings, the database or the key file cannot be used.
+    """
+    try:
+        with opened(settings) as core:
+            await _serve(settings, core, stop, ready)
+    except (StoreUnavailable, KeyFileError, InvalidInput) as error:
+        raise SettingsError(str(error)) from error
+
+
+async def _serve(settings: Settings, core: Core, stop: asyncio.Event, ready: Callable[[int], None]) -> None:
+    directory, broadcaster = Directory(), Broadcaster(settings.revocation_backlog)
+    follower = Follower(core.database, core.change_log, directory, broadcaster, _clock_ms)
+    keys = KeyFollower(core.key_file, core.tokens)
+    administration = core.administration("grpc", follower.after_change)
+    await follower.catch_up()
+    await administration.bootstrap_admin(settings.bootstrap_admin_email, settings.bootstrap_admin_password)
+    server = GrpcServer(settings, services=[SERVICE_NAME])
+    servicer = AuthServicer(
+        sessions=_sessions(settings, core, directory, follower),
+        administration=administration,
+        directory=directory,
+        broadcaster=broadcaster,
+        tokens=core.tokens,
+        decision_ttl_s=settings.decision_ttl_s,
+        heartbeat_s=settings.heartbeat_s,
+    )
+    register(servicer, server.server)
+    chores = [
+        asyncio.create_task(follow(follower, keys, poll_s=settings.poll_s)),
+        asyncio.create_task(sweep(core.database, core.change_log, core.session_table, directory, _clock_ms)),
+    ]
+    try:
+        ready(await server.start())
+        await stop.wait()
+    finally:
+        # First the endless streams, or stopping would wait its whole grace for them.
+        broadcaster.end_all()
+        await server.stop()
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+
+
+def _sessions(settings: Settings, core: Core, directory: Directory, follower: Follower) -> Sessions:
+    def throttle(free: int) -> Throttle:
+        return Throttle(Policy(free=free, max_s=settings.login_max_wait_s))
+
+    return Sessions(
+        database=core.database,
+        people=core.people,
+        table=core.session_table,
+        issuer=core.issuer,
+        tokens=core.tokens,
+        passwords=core.passwords,
+        directory=directory,
+        accounts=throttle(settings.login_free_attempts),
+        addresses=throttle(settings.login_free_attempts_per_address),
+        after_change=follower.after_change,
+        clock=time.time,
+    )
+
+
+def main(
+    argv: Sequence[str], environ: Mapping[str, str], stdin: TextIO | None = None, stdout: TextIO | None = None
+) -> int:
+    """Serve or run one command; return the exit code: 0, 1 for a refused command, 2 for unusable settings."""
+    arguments = commands.parser(describe(Settings, prefix=PREFIX)).parse_args(argv)
+    try:
+        settings = load(Settings, environ, prefix=PREFIX)
+    except SettingsError as error:
+        print(f"auth_service cannot start:\n{error}", file=sys.stderr)
+        return 2
+    if arguments.command in (None, "serve"):
+
+        async def serving(stop: Stop) -> None:
+            await serve(settings, stop)
+
+        return run(serving, name="auth_service")
+    actor = f"command:{_operator()}"
+    try:
+        with opened(settings) as core:
+            tools = commands.Tools(
+                administration=core.administration(actor, _nothing),
+                issuer=core.issuer,
+                database=core.database,
+                change_log=core.change_log,
+                key_file=core.key_file,
+                clock=time.time,
+                access_ttl_s=settings.access_ttl_s,
+                actor=actor,
+                stdin=stdin or sys.stdin,
+                stdout=stdout or sys.stdout,
+            )
+            asyncio.run(commands.execute(arguments, tools))
+    except _REFUSALS as error:
+        print(f"auth_service {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return str(os.getuid())
+
+
+async def _nothing() -> None:
+    """Leave it to running services to notice what a command changed."""
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

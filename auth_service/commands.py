@@ -1,0 +1,217 @@
+"""The admin commands: they change the database directly, and a running service notices. It reads no environment."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import getpass
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TextIO
+
+from auth_service.administration import Administration
+from auth_service.domain import InvalidInput, Relation, RelationKind, Role
+from auth_service.sessions import Issuer
+from auth_service.store import ChangeLog, Database
+from auth_service.tokens import KeyFile, KeySet
+
+_DESCRIPTION = """\
+Says who is connected and whom they may watch. Without a command (or with "serve") it serves aivo.auth.v1.AuthService;
+the other commands administer its database directly, also while it runs: a running service notices within AUTH_POLL_S
+seconds and ends the sockets concerned. They need AUTH_DATABASE_URL and AUTH_KEY_FILE as the service has them."""
+
+_MAX_MINT_S = 30 * 86_400
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What commands work with."""
+
+    administration: Administration
+    issuer: Issuer
+    database: Database
+    change_log: ChangeLog
+    key_file: KeyFile
+    clock: Callable[[], float]
+    access_ttl_s: int
+    actor: str
+    stdin: TextIO
+    stdout: TextIO
+
+
+def parser(settings_help: str) -> argparse.ArgumentParser:
+    """Return the command line of the service; `settings_help` describes the environment variables."""
+    root = argparse.ArgumentParser(
+        prog="python -m auth_service",
+        description=_DESCRIPTION,
+        epilog=f"Settings (environment variables):\n{settings_help}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands.add_parser("serve", help="serve (the default)")
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False)
+
+    command = add("create-user", "add a user and print the user id")
+    command.add_argument("--email", required=True, help="e-mail address to sign in with; unique, any case")
+    command.add_argument("--role", required=True, choices=[role.value for role in Role])
+    command.add_argument("--display-name", default="", help="name for people (default: none)")
+    _add_password(command)
+
+    command = add("set-password", "replace a user's password and end all sessions of that user")
+    _add_user(command)
+    _add_password(command)
+
+    _add_user(add("disable", "disable a user: all sessions and sockets end, signing in is refused"))
+    _add_user(add("enable", "let a disabled user sign in again"))
+
+    command = add("list-users", "print all users: id, role, state, e-mail address, name, separated by tabs")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line instead")
+
+    command = add("create-learner", "add a learner and print the learner id")
+    command.add_argument("--id", default="", help="learner id, 1–128 characters of [A-Za-z0-9_.:@-] (default: made)")
+    command.add_argument("--display-name", default="", help="name for people (default: none)")
+
+    command = add("delete-learner", "remove a learner with all relations; the brain's data are erased there")
+    command.add_argument("id", help="learner id")
+
+    command = add("create-class", "add a class and print the class id")
+    command.add_argument("--id", default="", help="class id, 1–128 characters of [A-Za-z0-9_.:@-] (default: made)")
+    command.add_argument("--display-name", default="", help="name for people (default: none)")
+
+    for name, help in (("relate", "relate two parties"), ("unrelate", "take a relation back")):
+        command = add(name, help)
+        command.add_argument("kind", choices=[kind.value for kind in RelationKind], help="kind of relation")
+        command.add_argument("subject", help="user id or e-mail address; a learner id for enrolled")
+        command.add_argument("object", help="learner id; a class id for teaches and enrolled")
+
+    command = add("mint-token", "print an access token for a user without a password, for tests")
+    _add_user(command)
+    command.add_argument("--ttl-s", type=int, help="seconds it is good for (default: AUTH_ACCESS_TTL_S)")
+
+    command = add("rotate-keys", "add a signing key; old tokens stay good until they expire")
+    command.add_argument(
+        "--lead-s", type=int, default=600, help="seconds to publish the key before it signs (default: %(default)s)"
+    )
+    command.add_argument(
+        "--drop-old",
+        action="store_true",
+        help="for a leaked key file: drop all old keys, so that everyone must sign in again",
+    )
+
+    command = add("audit", "print the newest administrative changes, oldest first, as JSON lines")
+    command.add_argument("--limit", type=int, default=100, help="how many (default: %(default)s)")
+    return root
+
+
+async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
+    """Run a parsed command. Raises the domain's exceptions; then nothing has changed."""
+    administration, command = tools.administration, arguments.command
+    match command:
+        case "create-user":
+            password = _read_password(arguments, tools.stdin)
+            role, name = Role(arguments.role), arguments.display_name
+            user = await administration.create_user(arguments.email, password, role, name)
+            _print(tools, user.user_id)
+        case "set-password":
+            user = await administration.find_user(arguments.user)
+            await administration.set_password(user.user_id, _read_password(arguments, tools.stdin))
+        case "disable" | "enable":
+            user = await administration.find_user(arguments.user)
+            await administration.set_disabled(user.user_id, command == "disable")
+        case "list-users":
+            await _list_users(tools, as_json=arguments.json)
+        case "create-learner":
+            learner = await administration.create_learner(arguments.id, arguments.display_name)
+            _print(tools, learner.learner_id)
+        case "delete-learner":
+            await administration.delete_learner(arguments.id)
+        case "create-class":
+            _print(tools, await administration.create_class(arguments.id, arguments.display_name))
+        case "relate":
+            await administration.add_relation(await _relation(arguments, administration))
+        case "unrelate":
+            await administration.remove_relation(await _relation(arguments, administration))
+        case "mint-token":
+            await _mint(arguments, tools)
+        case "rotate-keys":
+            _rotate_keys(arguments, tools)
+        case "audit":
+            for entry in await tools.database.run(tools.change_log.audit_entries, max(1, arguments.limit)):
+                moment = datetime.datetime.fromtimestamp(entry.at_ms / 1000, datetime.UTC).isoformat()
+                _print(tools, json.dumps({"at": moment, **asdict(entry)}, ensure_ascii=False))
+        case _:
+            raise InvalidInput(f"there is no command {command}")
+
+
+def _add_user(command: argparse.ArgumentParser) -> None:
+    command.add_argument("user", help="user id or e-mail address")
+
+
+def _add_password(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--password-stdin",
+        action="store_true",
+        help="read the password from the first line of standard input instead of asking for it",
+    )
+
+
+def _read_password(arguments: argparse.Namespace, stdin: TextIO) -> str:
+    if arguments.password_stdin:
+        return stdin.readline().rstrip("\r\n")
+    if not stdin.isatty():
+        raise InvalidInput("there is no terminal to ask for the password; give it with --password-stdin")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise InvalidInput("the two passwords differ")
+    return password
+
+
+async def _list_users(tools: Tools, *, as_json: bool) -> None:
+    token = ""
+    while True:
+        page = await tools.administration.list_users(_PAGE, token)
+        for user in page.users:
+            state = "disabled" if user.disabled else "enabled"
+            columns = (user.user_id, user.role.value, state, user.email, user.display_name)
+            _print(tools, json.dumps(asdict(user), ensure_ascii=False) if as_json else "\t".join(columns))
+        token = page.next_page_token
+        if not token:
+            return
+
+
+async def _relation(arguments: argparse.Namespace, administration: Administration) -> Relation:
+    kind = RelationKind(arguments.kind)
+    subject = arguments.subject
+    if kind is not RelationKind.ENROLLED:
+        subject = (await administration.find_user(subject)).user_id
+    return Relation(kind=kind, subject=subject, object=arguments.object)
+
+
+async def _mint(arguments: argparse.Namespace, tools: Tools) -> None:
+    ttl_s = tools.access_ttl_s if arguments.ttl_s is None else arguments.ttl_s
+    if not 1 <= ttl_s <= _MAX_MINT_S:
+        raise InvalidInput(f"--ttl-s must be 1–{_MAX_MINT_S}")
+    user = await tools.administration.find_user(arguments.user)
+    _print(tools, await tools.issuer.mint(user, ttl_s, actor=tools.actor))
+
+
+def _rotate_keys(arguments: argparse.Namespace, tools: Tools) -> None:
+    if arguments.lead_s < 0:
+        raise InvalidInput("--lead-s must be at least 0")
+    now = tools.clock()
+    # Minted tokens may live longer than others; their keys stay as long.
+    keys = tools.key_file.load_or_create(now).rotated(now, lead_s=arguments.lead_s, keep_s=_MAX_MINT_S)
+    if arguments.drop_old:
+        keys = KeySet.make(now)
+    tools.key_file.replace(keys)
+    _print(tools, keys.keys[-1].kid)
+
+
+def _print(tools: Tools, line: str) -> None:
+    print(line, file=tools.stdout)

@@ -1,0 +1,96 @@
+"""Password hashes (argon2id), made and checked in threads so that the event loop never stops. It knows no users."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TooManyHashes(Exception):
+    """More passwords wait to be checked than the process takes on; try again in a moment."""
+
+    trailing_metadata = (("retry-after-ms", "1000"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """argon2id parameters; the defaults are the low-memory recommendation of RFC 9106 §4."""
+
+    time: int = 3
+    memory_kib: int = 65_536
+    lanes: int = 4
+
+
+class Passwords:
+    """Hashes and verifies with a bounded number of threads, and so a bounded amount of memory."""
+
+    def __init__(self, cost: Cost, *, threads: int = 2, max_waiting: int = 128) -> None:
+        """Prepare; each thread uses `cost.memory_kib` while it works, and `max_waiting` calls may wait for one."""
+        self._hasher = PasswordHasher(time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.lanes)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._room = threads + max_waiting
+        self._nobody = self._hasher.hash(secrets.token_urlsafe())
+
+    async def hash(self, password: str) -> str:
+        """Return the encoded hash of a password. Raises TooManyHashes."""
+        return await self._run(self._hash, password)
+
+    async def verify(self, password: str, encoded: str | None) -> bool:
+        """Tell whether `password` belongs to `encoded`. Raises TooManyHashes.
+
+        Pass None for a user who does not exist: the answer is False, after the same work as for one who does, so
+        that the time taken does not tell who has an account.
+        """
+        return await self._run(self._verify, password, encoded)
+
+    def outdated(self, encoded: str) -> bool:
+        """Tell whether a hash was made with other parameters than today's and should be made anew."""
+        return self._hasher.check_needs_rehash(encoded)
+
+    def close(self) -> None:
+        """Stop the threads; calls that still wait are cancelled."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._room == 0:
+            raise TooManyHashes("too many sign-ins at once; try again in a moment")
+        self._room -= 1
+        future = self._threads.submit(work, *args, **kwargs)
+        # Not when the caller gives up: a thread at work still holds its memory.
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _: _call_soon(loop, self._leave))
+        return await asyncio.wrap_future(future)
+
+    def _leave(self) -> None:
+        self._room += 1
+
+    def _hash(self, password: str) -> str:
+        return self._hasher.hash(_normalised(password))
+
+    def _verify(self, password: str, encoded: str | None) -> bool:
+        matches = False
+        with contextlib.suppress(VerificationError, InvalidHashError):
+            matches = self._hasher.verify(encoded or self._nobody, _normalised(password))
+        return matches and encoded is not None
+
+
+def _normalised(password: str) -> bytes:
+    # The same password typed on another keyboard may come as other code points (NIST SP 800-63B §3.1.1.2).
+    return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile
+        loop.call_soon_threadsafe(callback)

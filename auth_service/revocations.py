@@ -1,0 +1,107 @@
+"""Hands changes to every open revocation stream, and cuts streams that do not keep up. It knows no transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+
+from auth_service.domain import Change
+
+
+class WatchCut(Exception):
+    """This stream may have missed changes: open a new one and drop all cached decisions."""
+
+
+class Watch:
+    """One stream's place in line: what it has not been given yet."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pending: list[Change] = []
+        self._wake = asyncio.Event()
+        self._cut = False
+        self._ended = False
+
+    async def batches(self, heartbeat_s: float) -> AsyncIterator[tuple[Change, ...]]:
+        """Yield what changed, in order; an empty batch after `heartbeat_s` seconds without any.
+
+        Ends when the service stops. Raises WatchCut when changes were dropped for it.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(heartbeat_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                yield ()
+                continue
+            self._wake.clear()
+            if self._cut:
+                raise WatchCut("this stream may have missed changes; open a new one and drop all cached decisions")
+            if self._pending:
+                batch, self._pending = tuple(self._pending), []
+                yield batch
+            if self._ended:
+                return
+
+    def offer(self, changes: Iterable[Change]) -> None:
+        """Put changes in line; when that makes the line too long, the stream is cut and the line given up."""
+        if self._cut:
+            return
+        self._pending.extend(changes)
+        if len(self._pending) > self._limit:
+            self.cut()
+        self._wake.set()
+
+    def cut(self) -> None:
+        """Make the stream fail, and hold nothing for it any more."""
+        self._cut = True
+        self._pending.clear()
+        self._wake.set()
+
+    def end(self) -> None:
+        """Make the stream end after what is in line."""
+        self._ended = True
+        self._wake.set()
+
+
+class Broadcaster:
+    """All open streams of this process."""
+
+    def __init__(self, limit: int) -> None:
+        """Let each stream have up to `limit` changes in line."""
+        self._limit = limit
+        self._watches: set[Watch] = set()
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    @contextmanager
+    def watch(self) -> Iterator[Watch]:
+        """Give a new stream that gets everything published from now on, until the block ends."""
+        watch = Watch(self._limit)
+        self._watches.add(watch)
+        if self._ended:
+            watch.end()
+        try:
+            yield watch
+        finally:
+            self._watches.discard(watch)
+
+    def publish(self, changes: Iterable[Change]) -> None:
+        """Give changes to every stream; never waits for any."""
+        batch = tuple(changes)
+        for watch in self._watches if batch else ():
+            watch.offer(batch)
+
+    def cut_all(self) -> None:
+        """Make every stream fail, because what changed is no longer known one by one."""
+        for watch in self._watches:
+            watch.cut()
+
+    def end_all(self) -> None:
+        """Make every stream end, also those still to come: the service stops."""
+        self._ended = True
+        for watch in self._watches:
+            watch.end()

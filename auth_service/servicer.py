@@ -1,0 +1,265 @@
+"""Translates `aivo.auth.v1` to and from this service's own words. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from aivo.auth.v1 import auth_pb2 as pb
+from aivo.auth.v1 import auth_pb2_grpc
+from auth_service.administration import Administration
+from auth_service.directory import Directory
+from auth_service.domain import (
+    Action,
+    AlreadyExists,
+    Change,
+    InvalidInput,
+    Learner,
+    NotFound,
+    Relation,
+    RelationKind,
+    Role,
+    User,
+)
+from auth_service.passwords import TooManyHashes
+from auth_service.revocations import Broadcaster, WatchCut
+from auth_service.sessions import Grant, Identity, Sessions, TooManyAttempts, Unauthenticated
+from auth_service.store import StoreUnavailable
+from auth_service.tokens import Tokens
+from service_runtime.errors import ErrorTable
+
+ERRORS = ErrorTable(
+    {
+        InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+        Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+        TooManyAttempts: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        TooManyHashes: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        NotFound: grpc.StatusCode.NOT_FOUND,
+        AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+        StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+        WatchCut: grpc.StatusCode.DATA_LOSS,
+    }
+)
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["AuthService"].full_name
+
+_MAX_BATCH = 1024
+
+_ROLES = {
+    pb.ROLE_LEARNER: Role.LEARNER,
+    pb.ROLE_GUARDIAN: Role.GUARDIAN,
+    pb.ROLE_TEACHER: Role.TEACHER,
+    pb.ROLE_ADMIN: Role.ADMIN,
+}
+_ROLE_NUMBERS = {role: number for number, role in _ROLES.items()}
+_ACTIONS = {
+    pb.ACTION_WATCH: Action.WATCH,
+    pb.ACTION_INTERACT: Action.INTERACT,
+    pb.ACTION_JOIN: Action.JOIN,
+    pb.ACTION_ADMINISTER: Action.ADMINISTER,
+}
+_RELATION_KINDS = {
+    pb.RELATION_KIND_IS_LEARNER: RelationKind.IS_LEARNER,
+    pb.RELATION_KIND_GUARDIAN_OF: RelationKind.GUARDIAN_OF,
+    pb.RELATION_KIND_TEACHES: RelationKind.TEACHES,
+    pb.RELATION_KIND_ENROLLED: RelationKind.ENROLLED,
+}
+
+
+@ERRORS.guard
+class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
+    """Serves `aivo.auth.v1.AuthService`; what each method promises is told in the contract."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        administration: Administration,
+        directory: Directory,
+        broadcaster: Broadcaster,
+        tokens: Tokens,
+        decision_ttl_s: float,
+        heartbeat_s: float,
+    ) -> None:
+        self._sessions = sessions
+        self._administration = administration
+        self._directory = directory
+        self._broadcaster = broadcaster
+        self._tokens = tokens
+        self._decision_ttl_ms = round(decision_ttl_s * 1000)
+        self._heartbeat_s = heartbeat_s
+
+    async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
+        """Exchange an e-mail address and password for tokens."""
+        grant = await self._sessions.login(request.email, request.password, request.client_address)
+        return pb.LoginResponse(tokens=_tokens(grant), user=_user(grant.user))
+
+    async def Refresh(self, request: pb.RefreshRequest, context: Any) -> pb.RefreshResponse:
+        """Exchange a refresh token for new tokens."""
+        grant = await self._sessions.refresh(request.refresh_token)
+        return pb.RefreshResponse(tokens=_tokens(grant), user=_user(grant.user))
+
+    async def Logout(self, request: pb.LogoutRequest, context: Any) -> pb.LogoutResponse:
+        """End a session; its sockets are told before the answer."""
+        await self._sessions.logout(request.refresh_token, request.access_token)
+        return pb.LogoutResponse()
+
+    async def Authenticate(self, request: pb.AuthenticateRequest, context: Any) -> pb.AuthenticateResponse:
+        """Tell whom access tokens belong to."""
+        _check_batch(len(request.tokens), "tokens")
+        answers = await self._sessions.authenticate(request.tokens)
+        return pb.AuthenticateResponse(authentications=[_authentication(answer) for answer in answers])
+
+    async def Authorize(self, request: pb.AuthorizeRequest, context: Any) -> pb.AuthorizeResponse:
+        """Decide what people may do; an unspecified action is refused."""
+        _check_batch(len(request.queries), "queries")
+        return pb.AuthorizeResponse(
+            decisions=[
+                pb.Decision(allowed=self._allowed(query), ttl_ms=self._decision_ttl_ms) for query in request.queries
+            ]
+        )
+
+    async def ListLearners(self, request: pb.ListLearnersRequest, context: Any) -> pb.ListLearnersResponse:
+        """Return the learners that a user may watch; none for an unknown user."""
+        return pb.ListLearnersResponse(
+            learners=[_learner(learner) for learner in self._directory.watchable(request.user_id)]
+        )
+
+    async def GetJwks(self, request: pb.GetJwksRequest, context: Any) -> pb.GetJwksResponse:
+        """Return the public keys, coming ones included."""
+        return pb.GetJwksResponse(jwks_json=self._tokens.jwks())
+
+    async def WatchRevocations(
+        self, request: pb.WatchRevocationsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchRevocationsResponse]:
+        """Stream what cached decisions must be dropped for; DATA_LOSS for a stream that lags too far behind."""
+        with self._broadcaster.watch() as watch:
+            # Sent after taking a place in line: what the caller asks from now on, it will hear changes of.
+            yield pb.WatchRevocationsResponse()
+            async for changes in watch.batches(self._heartbeat_s):
+                yield pb.WatchRevocationsResponse(revocations=[_revocation(change) for change in changes])
+
+    async def CreateUser(self, request: pb.CreateUserRequest, context: Any) -> pb.CreateUserResponse:
+        """Add a user."""
+        role = _ROLES.get(request.role)
+        if role is None:
+            raise InvalidInput("role must be learner, guardian, teacher or admin")
+        user = await self._administration.create_user(request.email, request.password, role, request.display_name)
+        return pb.CreateUserResponse(user=_user(user))
+
+    async def GetUser(self, request: pb.GetUserRequest, context: Any) -> pb.GetUserResponse:
+        """Return one user."""
+        return pb.GetUserResponse(user=_user(await self._administration.get_user(request.user_id)))
+
+    async def ListUsers(self, request: pb.ListUsersRequest, context: Any) -> pb.ListUsersResponse:
+        """Return a page of users."""
+        page = await self._administration.list_users(request.page_size, request.page_token)
+        return pb.ListUsersResponse(users=[_user(user) for user in page.users], next_page_token=page.next_page_token)
+
+    async def SetUserDisabled(self, request: pb.SetUserDisabledRequest, context: Any) -> pb.SetUserDisabledResponse:
+        """Disable or enable a user."""
+        user = await self._administration.set_disabled(request.user_id, request.disabled)
+        return pb.SetUserDisabledResponse(user=_user(user))
+
+    async def SetPassword(self, request: pb.SetPasswordRequest, context: Any) -> pb.SetPasswordResponse:
+        """Replace a password."""
+        await self._administration.set_password(request.user_id, request.password)
+        return pb.SetPasswordResponse()
+
+    async def CreateLearner(self, request: pb.CreateLearnerRequest, context: Any) -> pb.CreateLearnerResponse:
+        """Add a learner."""
+        learner = await self._administration.create_learner(request.learner_id, request.display_name)
+        return pb.CreateLearnerResponse(learner=_learner(learner))
+
+    async def DeleteLearner(self, request: pb.DeleteLearnerRequest, context: Any) -> pb.DeleteLearnerResponse:
+        """Remove a learner with all relations."""
+        await self._administration.delete_learner(request.learner_id)
+        return pb.DeleteLearnerResponse()
+
+    async def CreateClass(self, request: pb.CreateClassRequest, context: Any) -> pb.CreateClassResponse:
+        """Add a class."""
+        class_id = await self._administration.create_class(request.class_id, request.display_name)
+        return pb.CreateClassResponse(class_id=class_id)
+
+    async def AddRelation(self, request: pb.AddRelationRequest, context: Any) -> pb.AddRelationResponse:
+        """Relate two parties."""
+        await self._administration.add_relation(_relation(request.relation))
+        return pb.AddRelationResponse()
+
+    async def RemoveRelation(self, request: pb.RemoveRelationRequest, context: Any) -> pb.RemoveRelationResponse:
+        """Take a relation back."""
+        await self._administration.remove_relation(_relation(request.relation))
+        return pb.RemoveRelationResponse()
+
+    def _allowed(self, query: pb.AuthorizeQuery) -> bool:
+        action = _ACTIONS.get(query.action)
+        return action is not None and self._directory.may(query.user_id, action, query.resource)
+
+
+def register(servicer: AuthServicer, server: grpc.aio.Server) -> None:
+    """Make a server answer calls of the contract with this servicer."""
+    auth_pb2_grpc.add_AuthServiceServicer_to_server(servicer, server)
+
+
+def _check_batch(length: int, what: str) -> None:
+    if length > _MAX_BATCH:
+        raise InvalidInput(f"at most {_MAX_BATCH} {what} fit in one call")
+
+
+def _tokens(grant: Grant) -> pb.Tokens:
+    return pb.Tokens(
+        access_token=grant.access_token,
+        expires_in_s=grant.expires_in_s,
+        refresh_token=grant.refresh_token,
+        refresh_expires_in_s=grant.refresh_expires_in_s,
+    )
+
+
+def _user(user: User) -> pb.User:
+    return pb.User(
+        user_id=user.user_id,
+        email=user.email,
+        role=_ROLE_NUMBERS[user.role],
+        display_name=user.display_name,
+        disabled=user.disabled,
+        created_at_ms=user.created_at_ms,
+    )
+
+
+def _learner(learner: Learner) -> pb.Learner:
+    return pb.Learner(
+        learner_id=learner.learner_id, display_name=learner.display_name, class_ids=sorted(learner.class_ids)
+    )
+
+
+def _authentication(answer: Identity | str) -> pb.Authentication:
+    if isinstance(answer, str):
+        return pb.Authentication(error=answer)
+    return pb.Authentication(
+        identity=pb.Identity(
+            user_id=answer.user_id,
+            role=_ROLE_NUMBERS[answer.role],
+            session_id=answer.session_id,
+            expires_at_ms=answer.expires_at_ms,
+            display_name=answer.display_name,
+        )
+    )
+
+
+def _revocation(change: Change) -> pb.Revocation:
+    return pb.Revocation(
+        user_id=change.user_id,
+        session_id=change.session_id,
+        all_sessions=change.all_sessions,
+        learner_id=change.learner_id,
+    )
+
+
+def _relation(relation: pb.Relation) -> Relation:
+    kind = _RELATION_KINDS.get(relation.kind)
+    if kind is None:
+        raise InvalidInput("relation.kind must be given")
+    return Relation(kind=kind, subject=relation.subject, object=relation.object)

@@ -1,0 +1,279 @@
+"""Signing in, staying signed in and signing out. It knows no transport, and no rights beyond being someone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from auth_service.directory import Directory
+from auth_service.domain import MAX_PASSWORD_BYTES, InvalidInput, Role, User, new_id, normalised_email
+from auth_service.passwords import Passwords
+from auth_service.store import Credentials, Database, People, RefreshReused, Rotation, SessionEnded, SessionTable
+from auth_service.throttle import Throttle, address_key
+from auth_service.tokens import BadToken, Claims, Tokens
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+"""Unix time in seconds."""
+
+_VERIFICATIONS_PER_TURN = 32
+"""Signatures checked before the event loop gets a turn: about 4 ms of work."""
+
+
+class Unauthenticated(Exception):
+    """Whoever it is, they did not prove it; the sentence does not say what exactly was wrong."""
+
+
+class TooManyAttempts(Exception):
+    """Too many failed sign-ins for this account or from this address; wait before the next one."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"too many attempts; try again in {math.ceil(wait_s)} s")
+        self.trailing_metadata = (("retry-after-ms", str(math.ceil(wait_s * 1000))),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetimes:
+    """How long tokens and sessions last, in seconds."""
+
+    access_s: int
+    refresh_s: int
+    session_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The tokens that someone gets, with their remaining lifetimes in seconds."""
+
+    access_token: str
+    expires_in_s: int
+    refresh_token: str
+    refresh_expires_in_s: int
+    user: User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who an access token belongs to."""
+
+    user_id: str
+    role: Role
+    session_id: str
+    expires_at_ms: int
+    display_name: str
+
+
+class Issuer:
+    """Opens sessions and renews them. The one place where tokens come from."""
+
+    def __init__(
+        self, database: Database, table: SessionTable, tokens: Tokens, lifetimes: Lifetimes, clock: Clock
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._tokens = tokens
+        self._lifetimes = lifetimes
+        self._clock = clock
+
+    async def open(self, user: User, password_hash: str | None) -> Grant:
+        """Open a session. Raises SessionEnded if the user is disabled, or the hash is no longer this one."""
+        now_s = int(self._clock())
+        refresh_token, rotation = self._next(new_id(), 0, now_s, self._lifetimes.access_s)
+        session_until_s = now_s + self._lifetimes.session_s
+        await self._database.run(
+            self._table.open, user.user_id, password_hash, rotation, expires_at_ms=session_until_s * 1000
+        )
+        refresh_s = min(self._lifetimes.refresh_s, self._lifetimes.session_s)
+        return self._grant(user, rotation.session_id, refresh_token, refresh_s)
+
+    async def renew(self, refresh_token: str) -> Grant:
+        """Exchange a refresh token. Raises BadToken, SessionEnded, or RefreshReused after revoking the session.
+
+        There is no grace for an answer lost on the way: whoever shows a used token again may have stolen it.
+        """
+        old = self._tokens.read_refresh(refresh_token)
+        now_s = int(self._clock())
+        new_token, rotation = self._next(old.session_id, old.generation + 1, now_s, self._lifetimes.access_s)
+        user, expires_at_ms = await self._database.run(self._table.rotate, old.digest, rotation)
+        return self._grant(user, old.session_id, new_token, max(0, expires_at_ms // 1000 - now_s))
+
+    async def mint(self, user: User, ttl_s: int, *, actor: str) -> str:
+        """Return an access token of a session of its own, good for `ttl_s` seconds. Raises SessionEnded."""
+        now_s = int(self._clock())
+        _, rotation = self._next(new_id(), 0, now_s, ttl_s)
+        # Its refresh token is known to nobody: the session lasts exactly as long as this token.
+        await self._database.run(self._table.open, user.user_id, None, rotation, expires_at_ms=(now_s + ttl_s) * 1000)
+        return self._tokens.sign(user.user_id, rotation.session_id, user.role.value, ttl_s)
+
+    def _next(self, session_id: str, generation: int, now_s: int, access_s: int) -> tuple[str, Rotation]:
+        token, digest = self._tokens.make_refresh(session_id, generation)
+        rotation = Rotation(
+            session_id=session_id,
+            generation=generation,
+            digest=digest,
+            refresh_expires_at_ms=(now_s + self._lifetimes.refresh_s) * 1000,
+            # One second more than the token's own: it is signed a moment later.
+            access_until_ms=(now_s + access_s + 1) * 1000,
+        )
+        return token, rotation
+
+    def _grant(self, user: User, session_id: str, refresh_token: str, refresh_s: int) -> Grant:
+        access_s = self._lifetimes.access_s
+        return Grant(
+            access_token=self._tokens.sign(user.user_id, session_id, user.role.value, access_s),
+            expires_in_s=access_s,
+            refresh_token=refresh_token,
+            refresh_expires_in_s=refresh_s,
+            user=user,
+        )
+
+
+class Sessions:
+    """What people do with their sessions. `after_change` brings a change into memory and to the streams."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        people: People,
+        table: SessionTable,
+        issuer: Issuer,
+        tokens: Tokens,
+        passwords: Passwords,
+        directory: Directory,
+        accounts: Throttle,
+        addresses: Throttle,
+        after_change: Callable[[], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._people = people
+        self._table = table
+        self._issuer = issuer
+        self._tokens = tokens
+        self._passwords = passwords
+        self._directory = directory
+        self._accounts = accounts
+        self._addresses = addresses
+        self._after_change = after_change
+        self._clock = clock
+
+    async def login(self, email: str, password: str, client_address: str) -> Grant:
+        """Open a session for whoever knows the password.
+
+        Raises Unauthenticated with the same words, after the same work, for an unknown address, a wrong password and
+        a disabled user; TooManyAttempts; InvalidInput for an oversized password; TooManyHashes.
+        """
+        if len(password.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES:
+            raise InvalidInput(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
+        try:
+            account = normalised_email(email)
+        except InvalidInput:
+            account = ""  # belongs to nobody, and goes the same way as any other wrong address
+        with self._slowed(account, address_key(client_address)):
+            credentials = await self._check(account, password)
+            try:
+                return await self._issuer.open(credentials.user, credentials.password_hash)
+            except SessionEnded:
+                raise _wrong_pair() from None
+
+    async def refresh(self, refresh_token: str) -> Grant:
+        """Exchange a refresh token for new tokens. Raises Unauthenticated; a used token also ends its session."""
+        try:
+            return await self._issuer.renew(refresh_token)
+        except RefreshReused:
+            logger.warning("a used refresh token was shown again; its session is revoked")
+            await self._after_change()
+            raise _no_session() from None
+        except (BadToken, SessionEnded):
+            raise _no_session() from None
+
+    async def logout(self, refresh_token: str, access_token: str) -> None:
+        """End the session that either token belongs to; tokens that are not ours are ignored."""
+        session_ids = set()
+        with contextlib.suppress(BadToken):
+            session_ids.add(self._tokens.read_refresh(refresh_token).session_id)
+        with contextlib.suppress(BadToken):
+            session_ids.add(self._tokens.read(access_token, allow_expired=True).session_id)
+        for session_id in session_ids:
+            await self._database.run(self._table.revoke, session_id)
+        if session_ids:
+            await self._after_change()
+
+    async def authenticate(self, tokens: Sequence[str]) -> list[Identity | str]:
+        """Tell for each access token whom it belongs to, or in one sentence why it is refused."""
+        answers: list[Identity | str] = []
+        looked_again = False
+        for index, token in enumerate(tokens):
+            if index % _VERIFICATIONS_PER_TURN == _VERIFICATIONS_PER_TURN - 1:
+                await asyncio.sleep(0)
+            try:
+                claims = self._tokens.read(token)
+            except BadToken as error:
+                answers.append(str(error))
+                continue
+            if not looked_again and self._directory.person(claims.user_id) is None:
+                # We signed it, so the user exists: another process made them a moment ago.
+                looked_again = True
+                await self._after_change()
+            answers.append(self._identify(claims))
+        return answers
+
+    def _identify(self, claims: Claims) -> Identity | str:
+        person = self._directory.person(claims.user_id)
+        if person is None or person.disabled or self._directory.is_revoked(claims.session_id):
+            return "the session of the access token is over"
+        return Identity(
+            user_id=person.user_id,
+            role=person.role,
+            session_id=claims.session_id,
+            expires_at_ms=claims.expires_at * 1000,
+            display_name=person.display_name,
+        )
+
+    async def _check(self, account: str, password: str) -> Credentials:
+        credentials = await self._database.run(self._people.credentials, account)
+        correct = await self._passwords.verify(password, credentials.password_hash if credentials else None)
+        if credentials is None or not correct or credentials.user.disabled:
+            raise _wrong_pair()
+        if not self._passwords.outdated(credentials.password_hash):
+            return credentials
+        renewed = await self._passwords.hash(password)
+        await self._database.run(self._people.rehash, credentials.user.user_id, credentials.password_hash, renewed)
+        return Credentials(user=credentials.user, password_hash=renewed)
+
+    @contextlib.contextmanager
+    def _slowed(self, account: str, address: str) -> Iterator[None]:
+        """Count an attempt; it stays counted if the block raises Unauthenticated or is cancelled."""
+        now_s = self._clock()
+        lines = [(self._accounts, account)] + ([(self._addresses, address)] if address else [])
+        wait_s = max(throttle.wait_s(key, now_s) for throttle, key in lines)
+        if wait_s > 0:
+            raise TooManyAttempts(wait_s)
+        tickets = [throttle.attempt(key, now_s) for throttle, key in lines]
+        try:
+            yield
+        except Unauthenticated:
+            raise
+        except Exception:
+            self._refund(lines, tickets)
+            raise
+        self._refund(lines, tickets)
+        self._accounts.forgive(account)
+
+    def _refund(self, lines: list[tuple[Throttle, str]], tickets: list[float]) -> None:
+        for (throttle, key), ticket in zip(lines, tickets, strict=True):
+            throttle.refund(key, ticket)
+
+
+def _wrong_pair() -> Unauthenticated:
+    return Unauthenticated("the e-mail address or the password is wrong")
+
+
+def _no_session() -> Unauthenticated:
+    return Unauthenticated("the session is over; sign in again")

@@ -1,0 +1,158 @@
+"""The tables, for SQLite and PostgreSQL alike; `migrations` makes exactly these. All times are Unix milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+)
+
+from auth_service.domain import Role, User
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ID = String(128)
+_UUID = String(36)
+_NAME = String(200)
+
+# SQLite counts rows up only for a primary key that is spelled INTEGER.
+_COUNTER = BigInteger().with_variant(Integer, "sqlite")
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", _UUID, primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("display_name", _NAME, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+learners = Table(
+    "learners",
+    metadata,
+    Column("learner_id", _ID, primary_key=True),
+    Column("display_name", _NAME, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+classes = Table(
+    "classes",
+    metadata,
+    Column("class_id", _ID, primary_key=True),
+    Column("display_name", _NAME, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+user_learners = Table(
+    "user_learners",
+    metadata,
+    Column("user_id", _UUID, ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True),
+    Column("learner_id", _ID, ForeignKey("learners.learner_id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Index(None, "learner_id"),
+)
+"""Users who are a learner, or guardian of one (`kind`, a value of RelationKind)."""
+
+teachings = Table(
+    "teachings",
+    metadata,
+    Column("user_id", _UUID, ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True),
+    Column("class_id", _ID, ForeignKey("classes.class_id", ondelete="CASCADE"), primary_key=True),
+    Index(None, "class_id"),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("learner_id", _ID, ForeignKey("learners.learner_id", ondelete="CASCADE"), primary_key=True),
+    Column("class_id", _ID, ForeignKey("classes.class_id", ondelete="CASCADE"), primary_key=True),
+    Index(None, "class_id"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", _UUID, primary_key=True),
+    Column("user_id", _UUID, ForeignKey("users.user_id", ondelete="CASCADE"), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+    Column("access_until_ms", BigInteger, nullable=False),
+    Column("refresh_digest", LargeBinary(32), nullable=False),
+    Column("refresh_generation", Integer, nullable=False),
+    Column("refresh_expires_at_ms", BigInteger, nullable=False),
+    Index(None, "user_id"),
+    Index(None, "refresh_expires_at_ms"),
+    Index(None, "revoked_at_ms"),
+)
+"""One row per sign-in. Of its refresh tokens only the digest of the newest is kept; older ones are told by their MAC.
+
+`access_until_ms` is when the last access token of the session expires: so long a revoked session must be remembered.
+"""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", _COUNTER, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("user_id", _UUID, nullable=False),
+    Column("session_id", _UUID, nullable=False),
+    Column("all_sessions", Boolean, nullable=False),
+    Column("learner_id", _ID, nullable=False),
+    Index(None, "at_ms"),
+)
+"""What decisions depend on, as it changed; every service process follows this log. Empty strings mean "not this"."""
+
+change_clock = Table(
+    "change_clock",
+    metadata,
+    Column("clock_id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", _COUNTER, nullable=False),
+)
+"""One row, the newest `changes.seq`. Writers lock it until they commit, so that numbers become visible in order."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("detail", String(300), nullable=False),
+)
+"""Administrative changes: who did what to whom, by ids only (no e-mail addresses, no secrets)."""
+
+
+def user_of(row: Row[Any]) -> User:
+    """Return the user in a row that has the columns of `users`."""
+    return User(
+        user_id=row.user_id,
+        email=row.email,
+        role=Role(row.role),
+        display_name=row.display_name,
+        disabled=row.disabled,
+        created_at_ms=row.created_at_ms,
+    )
