@@ -11,36 +11,38 @@ export type AfterClose =
   /** Get a token that differs from the refused one, then reconnect with backoff. */
   | "new_token";
 
-/** One row of the close code table. */
-export interface CloseRule {
-  /** What the code says, for people. */
-  readonly meaning: string;
-  /** Whether the client connects again by itself. */
-  readonly reconnect: boolean;
-  /** How it does so. */
-  readonly then: AfterClose;
-}
-
-/** Close codes of `docs/protocol.md`; the drift test compares the two. */
-export const closeCodes: Readonly<Record<number, CloseRule>> = {
-  1000: { meaning: "normal", reconnect: false, then: "stay_closed" },
-  1009: { meaning: "frame too big", reconnect: true, then: "backoff" },
-  1011: { meaning: "internal error", reconnect: true, then: "backoff" },
-  1012: { meaning: "server restarts", reconnect: true, then: "after_server_delay" },
-  1013: { meaning: "overloaded, or this reader is too slow", reconnect: true, then: "backoff" },
-  4400: { meaning: "not JSON text frames", reconnect: false, then: "stay_closed" },
-  4401: { meaning: "token missing, bad or expired", reconnect: true, then: "new_token" },
-  4403: { meaning: "access revoked, or origin refused", reconnect: false, then: "stay_closed" },
-  4408: { meaning: "no authenticate in time, or no answer to pings", reconnect: true, then: "backoff" },
-  4429: { meaning: "rate limit exceeded, or too many sockets", reconnect: true, then: "after_server_delay" },
+/** What to do after each close code of `docs/protocol.md`; the drift test compares the two. */
+export const closeCodes: Readonly<Record<number, AfterClose>> = {
+  /** Normal. */
+  1000: "stay_closed",
+  /** A frame was too big: what was too big is given up, then reconnect. */
+  1009: "backoff",
+  /** Internal error. */
+  1011: "backoff",
+  /** The server restarts. */
+  1012: "after_server_delay",
+  /** Overloaded, or this reader is too slow. */
+  1013: "backoff",
+  /** Not JSON text frames. */
+  4400: "stay_closed",
+  /** Token missing, bad or expired. */
+  4401: "new_token",
+  /** Access revoked, or origin refused. */
+  4403: "stay_closed",
+  /** No `authenticate` in time, or no answer to pings. */
+  4408: "backoff",
+  /** Rate limit exceeded, or too many sockets. */
+  4429: "after_server_delay",
 };
 
-/** For codes the protocol does not list: 1001, 1006 (the network went away) and whatever a proxy invents. */
-const unlisted: CloseRule = { meaning: "connection lost", reconnect: true, then: "backoff" };
+/** The rule for a code. What the table does not list – 1001, 1006 (the network went away), a proxy's inventions – is `backoff`. */
+export function afterClose(code: number): AfterClose {
+  return closeCodes[code] ?? "backoff";
+}
 
-/** The rule for a close code; codes outside the table reconnect with backoff. */
-export function closeRule(code: number): CloseRule {
-  return closeCodes[code] ?? unlisted;
+/** Whether the client connects again by itself after this code. */
+export function reconnects(code: number): boolean {
+  return afterClose(code) !== "stay_closed";
 }
 
 /** Codes of `error` frames. The socket stays open; the frame itself says whether trying again can help (`retryable`). */
@@ -92,11 +94,12 @@ export class RealtimeError extends Error {
   constructor(
     /** Machine-readable code; unknown codes of newer servers pass through. */
     readonly code: ServerErrorCode | ClientErrorCode | (string & {}),
-    message: string,
     /** Whether the same request may succeed later. */
     readonly retryable: boolean = false,
     /** The request or interaction this is about, if it is about one. */
     readonly id?: string,
+    /** The server's sentence, or more than the code says; default the code in words. */
+    message: string = code.replaceAll("_", " "),
   ) {
     super(message);
   }

@@ -2,8 +2,8 @@
 
 export { RealtimeClient, type ClientOptions, type SentInteraction } from "./core/client";
 export {
-  closeCodes, closeRule, errorCodes, RealtimeError,
-  type AfterClose, type ClientErrorCode, type CloseRule, type ServerErrorCode,
+  afterClose, closeCodes, errorCodes, RealtimeError, reconnects,
+  type AfterClose, type ClientErrorCode, type ServerErrorCode,
 } from "./codes";
 export type { Clock, Environment, SocketLike } from "./core/environment";
 export type * from "./core/frames";

@@ -11,8 +11,9 @@ import { userOf, uuidv7Maker } from "./ids";
 import { reduce } from "./machine/reduce";
 import {
   defaultConfig, initialState, type Config, type Effect, type Event, type LearnerView, type Notice, type State,
-  type SubscribeOptions, type Subscription, type TimerName,
+  type SubscribeOptions, type TimerName, type Wish,
 } from "./machine/types";
+import { wishOf } from "./machine/wishes";
 import { connectionQuality, type ConnectionQuality } from "./quality";
 import { Requests } from "./requests";
 import { snapshotOf, type Snapshot } from "./snapshot";
@@ -91,7 +92,7 @@ export class RealtimeClient {
     this.#snapshot = snapshotOf(this.#state, null);
     this.#requests = new Requests(this.#environment.clock);
     this.#sockets = new Sockets(options.url, this.#environment, (event) => this.#dispatch(event));
-    this.#nextId = uuidv7Maker(this.#environment.clock.now, this.#environment.randomBytes);
+    this.#nextId = uuidv7Maker(this.#environment.clock.now, this.#environment.randomise);
   }
 
   /** Connect, and stay connected until `disconnect()`. Harmless when connected already. */
@@ -118,24 +119,24 @@ export class RealtimeClient {
    * this one was. Works at any time, also before `connect()`.
    */
   subscribeLearner(learnerId: string, options: SubscribeOptions = {}): () => void {
-    this.#dispatch({ type: "subscribe", learnerId, options });
+    this.#dispatch({ type: "want", kind: "learner", key: learnerId, options });
     return once(() => this.unsubscribeLearner(learnerId));
   }
 
   /** Undo one `subscribeLearner`. */
   unsubscribeLearner(learnerId: string): void {
-    this.#dispatch({ type: "unsubscribe", learnerId });
+    this.#dispatch({ type: "unwant", kind: "learner", key: learnerId });
   }
 
   /** Be in a room, through every reconnect, until left as often as joined. */
   joinRoom(roomId: string): () => void {
-    this.#dispatch({ type: "join", roomId });
+    this.#dispatch({ type: "want", kind: "room", key: roomId });
     return once(() => this.leaveRoom(roomId));
   }
 
   /** Undo one `joinRoom`. */
   leaveRoom(roomId: string): void {
-    this.#dispatch({ type: "leave", roomId });
+    this.#dispatch({ type: "unwant", kind: "room", key: roomId });
   }
 
   /** Say something to the others in a room. Not queued: returns false when it could not be sent now. */
@@ -150,7 +151,7 @@ export class RealtimeClient {
     const acknowledged = this.#requests.expect<VirtualBrainResponseFrame>(id, null);
     const limit = (this.#options.maxFrameBytes ?? 65_536) - 256;
     if (new TextEncoder().encode(JSON.stringify(data)).length > limit) {
-      this.#requests.reject(id, new RealtimeError("too_big", `an interaction may have ${limit} bytes`, false, id));
+      this.#requests.reject(id, new RealtimeError("too_big", false, id));
     } else {
       const queuedAt = this.#environment.clock.now();
       this.#dispatch({ type: "interact", item: { data, queuedAt, user: null, sentAt: null } });
@@ -199,8 +200,8 @@ export class RealtimeClient {
   }
 
   /** Where a subscription stands; undefined when there is none. */
-  subscriptionStatus(learnerId: string): Subscription["status"] | undefined {
-    return this.#state.subscriptions.get(learnerId)?.status;
+  subscriptionStatus(learnerId: string): Wish["status"] | undefined {
+    return wishOf({ state: this.#state }, "learner", learnerId)?.status;
   }
 
   /** How good the connection is at this moment. */
@@ -223,7 +224,7 @@ export class RealtimeClient {
   #request<F extends ServerFrame>(frame: ClientFrame): Promise<F> {
     const id = `r${this.#nextId()}`;
     const answer = this.#requests.expect<F>(id, 10_000);
-    if (!this.send({ ...frame, id })) this.#requests.reject(id, new RealtimeError("not_connected", "there is no connection", true, id));
+    if (!this.send({ ...frame, id })) this.#requests.reject(id, new RealtimeError("not_connected", true, id));
     return answer;
   }
 
@@ -279,7 +280,7 @@ export class RealtimeClient {
       this.#dispatch({ type: "token", request, token, user: userId ?? userOf(token) });
     } catch {
       // What getToken threw may quote the request it made, credentials included: it goes no further.
-      this.#dispatch({ type: "token_failed", request, message: "no token could be obtained" });
+      this.#dispatch({ type: "token_failed", request });
     }
   }
 
@@ -302,8 +303,7 @@ export class RealtimeClient {
     } catch {
       if (this.#storageWarned) return;
       this.#storageWarned = true;
-      const error = new RealtimeError("not_persisted", "the browser's storage is full or forbidden; interactions wait in memory only");
-      this.#notify({ kind: "error", error });
+      this.#notify({ kind: "error", error: new RealtimeError("not_persisted") });
     }
   }
 

@@ -26,8 +26,8 @@ export interface Environment {
   readonly clock: Clock;
   /** Uniform in [0, 1); spreads reconnects. */
   readonly random: () => number;
-  /** Fills an array with random bytes; makes interaction ids. */
-  readonly randomBytes: (bytes: Uint8Array<ArrayBuffer>) => void;
+  /** Fills an array with random bits; makes interaction ids. */
+  readonly randomise: (words: Uint16Array<ArrayBuffer>) => void;
   /** Where the queue is kept; null keeps it in memory only. */
   readonly storage: StorageLike | null;
   /** Calls back when the network goes or returns and when the page becomes visible; returns how to stop. */
@@ -44,7 +44,7 @@ export function browserEnvironment(): Environment {
       clearTimeout: (timer) => clearTimeout(timer as number),
     },
     random: Math.random,
-    randomBytes: (bytes) => crypto.getRandomValues(bytes),
+    randomise: (words) => crypto.getRandomValues(words),
     storage: localStorageOrNull(),
     watch: watchBrowser,
   };
@@ -60,18 +60,14 @@ function localStorageOrNull(): StorageLike | null {
 }
 
 function watchBrowser(listener: (event: "online" | "offline" | "visible") => void): () => void {
-  if (typeof window === "undefined") return () => {};
-  const online = () => listener("online");
-  const offline = () => listener("offline");
-  const visible = () => document.visibilityState === "visible" && listener("visible");
-  window.addEventListener("online", online);
-  window.addEventListener("offline", offline);
-  window.addEventListener("pageshow", visible);
-  document.addEventListener("visibilitychange", visible);
+  const browser = globalThis.window;
+  if (!browser) return () => {};
+  const network = ({ type }: Event) => listener(type as "online" | "offline");
+  const look = () => document.visibilityState === "visible" && listener("visible");
+  const watched = [["online", network], ["offline", network], ["pageshow", look], ["visibilitychange", look]] as const;
+  // `visibilitychange` is fired at the document and bubbles up.
+  for (const [type, handler] of watched) browser.addEventListener(type, handler);
   return () => {
-    window.removeEventListener("online", online);
-    window.removeEventListener("offline", offline);
-    window.removeEventListener("pageshow", visible);
-    document.removeEventListener("visibilitychange", visible);
+    for (const [type, handler] of watched) browser.removeEventListener(type, handler);
   };
 }

@@ -4,19 +4,19 @@
  * A maker of UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then 12 bits that count within one millisecond, then 62 random
  * bits. Ids of one maker grow even when the clock stands still or steps back.
  */
-export function uuidv7Maker(now: () => number, randomBytes: (bytes: Uint8Array<ArrayBuffer>) => void): () => string {
+export function uuidv7Maker(now: () => number, randomise: (words: Uint16Array<ArrayBuffer>) => void): () => string {
+  const hex = (value: number, digits = 4) => value.toString(16).padStart(digits, "0");
   let last = 0;
   let count = 0;
   return () => {
     const time = Math.floor(now());
     if (time > last) [last, count] = [time, 0];
     else if (++count > 0xfff) [last, count] = [last + 1, 0];
-    const bytes = new Uint8Array(8);
-    randomBytes(bytes);
-    bytes[0] = 0x80 | (bytes[0]! & 0x3f);
-    const tail = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const head = last.toString(16).padStart(12, "0");
-    return `${head.slice(0, 8)}-${head.slice(8)}-7${count.toString(16).padStart(3, "0")}-${tail.slice(0, 4)}-${tail.slice(4)}`;
+    const words = new Uint16Array(4);
+    randomise(words);
+    const [a, b, c, d] = words as unknown as [number, number, number, number];
+    const head = hex(last, 12);
+    return `${head.slice(0, 8)}-${head.slice(8)}-${hex(0x7000 | count)}-${hex(0x8000 | (a & 0x3fff))}-${hex(b)}${hex(c)}${hex(d)}`;
   };
 }
 

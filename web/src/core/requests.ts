@@ -19,7 +19,7 @@ export class Requests {
   /** A promise for the answer to `id`. Ignoring a rejection is allowed. `timeoutMs` null: it waits for as long as it takes. */
   expect<F>(id: string, timeoutMs: number | null): Promise<F> {
     const promise = new Promise<F>((resolve, reject) => {
-      const late = () => this.reject(id, new RealtimeError("timeout", "no answer in time", true, id));
+      const late = () => this.reject(id, new RealtimeError("timeout", true, id));
       this.#pending.set(id, { resolve, reject, timer: timeoutMs === null ? null : this.clock.setTimeout(late, timeoutMs) });
     });
     promise.catch(() => {});
@@ -39,13 +39,13 @@ export class Requests {
     const pending = frame.id === undefined ? undefined : this.#pending.get(frame.id);
     if (!pending || pending.timer === null) return;
     if (frame.type !== "error") return this.resolve(frame.id!, frame);
-    this.reject(frame.id!, new RealtimeError(frame.code ?? "internal", frame.error, frame.retryable ?? false, frame.id));
+    this.reject(frame.id!, new RealtimeError(frame.code ?? "internal", frame.retryable, frame.id, frame.error));
   }
 
   /** The connection is gone, and with it every answer that was on its way. */
   lost(): void {
     for (const [id, { timer }] of this.#pending) {
-      if (timer !== null) this.reject(id, new RealtimeError("connection_lost", "the connection was lost", true, id));
+      if (timer !== null) this.reject(id, new RealtimeError("connection_lost", true, id));
     }
   }
 

@@ -47,11 +47,10 @@ function statusOf({ phase, attempt, error, gaveUp, closeCode }: State): Connecti
 
 /** The snapshot of a state, or the previous one when it says the same. */
 export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
-  const status = statusOf(state);
-  const subscribed = [...state.subscriptions].filter(([, wish]) => wish.wanted > 0 && wish.status === "active");
-  const rooms = [...state.rooms].filter(([, room]) => room.wanted > 0 && room.status === "active");
+  const active = [...state.wishes.values()].filter((wish) => wish.wanted > 0 && wish.status === "active");
+  const learners = active.filter((wish) => wish.kind === "learner").map((wish) => wish.key);
   const next: Snapshot = {
-    status,
+    status: statusOf(state),
     isConnected: state.phase === "open",
     connectionId: state.connection?.id ?? null,
     user: state.connection?.user ?? null,
@@ -60,8 +59,8 @@ export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
     reconnectAttempts: state.phase === "open" ? 0 : state.attempt,
     retryAt: state.retryAt,
     draining: state.draining,
-    subscribedLearners: keep(previous?.subscribedLearners, new Set(subscribed.map(([id]) => id)), sameSet),
-    rooms: keep(previous?.rooms, new Map(rooms.map(([id, room]) => [id, room.members])), sameMap),
+    subscribedLearners: sameSet(previous?.subscribedLearners, learners) ?? new Set(learners),
+    rooms: state.rooms,
     queueSize: state.queue.length,
     rttMs: state.rttMs,
   };
@@ -69,14 +68,7 @@ export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
   return same ? previous : next;
 }
 
-function keep<V>(old: V | undefined, next: V, same: (a: V, b: V) => boolean): V {
-  return old !== undefined && same(old, next) ? old : next;
-}
-
-function sameSet<V>(a: ReadonlySet<V>, b: ReadonlySet<V>): boolean {
-  return a.size === b.size && [...a].every((value) => b.has(value));
-}
-
-function sameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+/** The old set when it holds exactly these. */
+function sameSet(old: ReadonlySet<string> | undefined, keys: readonly string[]): ReadonlySet<string> | undefined {
+  return old?.size === keys.length && keys.every((key) => old.has(key)) ? old : undefined;
 }

@@ -20,7 +20,7 @@ export class Sockets {
     try {
       socket = new this.environment.WebSocket(this.url);
     } catch {
-      return this.dispatch({ type: "socket_impossible", socket: serial, message: "no WebSocket can be opened to this URL" });
+      return this.dispatch({ type: "socket_impossible", socket: serial });
     }
     this.#current = { serial, socket };
     socket.onopen = () => this.dispatch({ type: "socket_open", socket: serial });

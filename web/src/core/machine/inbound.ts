@@ -7,7 +7,7 @@ import { onResponse, onSubscribed, onUpdate, show } from "./learners";
 import { askForToken, onDraining, onEstablished, restart } from "./lifecycle";
 import { onAcknowledged, onRefused, pauseQueue } from "./queue";
 import { withEntry, type Step } from "./step";
-import { onWishRefused, pump, setRoom, setSubscription } from "./wishes";
+import { changeWish, endWish, onWishRefused, pump, wishOf } from "./wishes";
 
 type Handlers = { readonly [T in ServerFrame["type"]]?: (step: Step, frame: Extract<ServerFrame, { type: T }>) => void };
 
@@ -40,20 +40,15 @@ export function onFrame(step: Step, frame: ServerFrame): void {
 
 /** Only an unsubscription with a code is the server's doing; ours was forgotten when we sent it. */
 function onUnsubscribed(step: Step, frame: UnsubscribedFrame): void {
-  const subscription = step.state.subscriptions.get(frame.learner_id);
-  if (!frame.code || !subscription) return;
-  const retry = frame.retryable === true;
-  setSubscription(step, frame.learner_id, {
-    ...subscription, askedAs: null, status: retry ? "pending" : "refused", notBefore: step.now + step.backoff(1),
-  });
-  if (retry) return;
-  step.set({ learners: withEntry(step.state.learners, frame.learner_id, null) });
-  step.error(new RealtimeError(frame.code, "the subscription was ended by the server", false, frame.learner_id));
+  const wish = wishOf(step, "learner", frame.learner_id);
+  if (!frame.code || !wish) return;
+  endWish(step, wish, frame.retryable === true);
+  if (!frame.retryable) step.error(new RealtimeError(frame.code, false, frame.learner_id));
 }
 
 function onError(step: Step, frame: ErrorFrame): void {
   const code = frame.code ?? "internal";
-  const error = new RealtimeError(code, frame.error, frame.retryable ?? false, frame.id);
+  const error = new RealtimeError(code, frame.retryable, frame.id, frame.error);
   const busy = code === "rate_limited" || code === "overloaded";
   if (busy && frame.retry_after_ms != null) step.set({ notBefore: step.now + frame.retry_after_ms });
   if (busy && frame.id === undefined) pauseQueue(step, frame.retry_after_ms ?? step.backoff(1));
@@ -77,6 +72,8 @@ function without(members: readonly RoomMember[], { connection_id }: RoomEvent): 
 }
 
 function changeRoom(step: Step, roomId: string, change: (members: readonly RoomMember[]) => readonly RoomMember[]): void {
-  const room = step.state.rooms.get(roomId);
-  if (room) setRoom(step, roomId, { ...room, status: "active", members: change(room.members) });
+  const wish = wishOf(step, "room", roomId);
+  if (!wish) return;
+  changeWish(step, wish, { status: "active", askedAs: null });
+  step.set({ rooms: withEntry(step.state.rooms, roomId, change(step.state.rooms.get(roomId) ?? [])) });
 }

@@ -1,9 +1,10 @@
 /** What is shown of each learner, and the one rule about it: never older than before. */
 
 import type { CognitiveState, ModelDetails, StateUpdateFrame, SubscribedFrame, VirtualBrainResponseFrame } from "../frames";
+import { details as detailChecks } from "../guards";
 import { withEntry, type Step } from "./step";
 import type { LearnerView } from "./types";
-import { setSubscription } from "./wishes";
+import { changeWish, wishOf } from "./wishes";
 
 /** What a frame tells about a learner's state, whichever frame it is. */
 interface Told {
@@ -16,9 +17,7 @@ interface Told {
   readonly crossings?: readonly unknown[] | undefined;
 }
 
-const detailFields = [
-  "performance", "mastery", "recommendations", "actions", "drivers", "confidence", "uncertainty", "grades", "model_version",
-] as const satisfies readonly (keyof ModelDetails)[];
+const detailFields = Object.keys(detailChecks) as (keyof ModelDetails)[];
 
 /** Show what a frame tells unless something newer is shown already. */
 export function show(step: Step, told: Told, source: ModelDetails): void {
@@ -72,13 +71,13 @@ function asUpdate(told: Told, view: LearnerView): StateUpdateFrame {
 /** A pushed update. In `every` mode a hole means something was lost: ask again from where we are instead of skipping it. */
 export function onUpdate(step: Step, frame: StateUpdateFrame): void {
   const view = step.state.learners.get(frame.learner_id);
-  const subscription = step.state.subscriptions.get(frame.learner_id);
+  const subscription = wishOf(step, "learner", frame.learner_id);
   const expected = view?.revision != null && view.epoch === (frame.epoch ?? view.epoch) ? view.revision + 1 : null;
   const skipped = expected !== null && frame.revision !== undefined ? frame.revision - expected : 0;
   if (skipped > (frame.coalesced ?? 0)) {
     noteGap(step);
     if (subscription?.mode === "every" && subscription.status === "active" && !frame.coalesced) {
-      return setSubscription(step, frame.learner_id, { ...subscription, status: "pending", askedAs: null, notBefore: 0 });
+      return changeWish(step, subscription, { status: "pending", notBefore: 0 });
     }
   }
   const sent = Date.parse(frame.timestamp);
@@ -88,10 +87,10 @@ export function onUpdate(step: Step, frame: StateUpdateFrame): void {
 
 export function onSubscribed(step: Step, frame: SubscribedFrame): void {
   const { learner_id } = frame;
-  const subscription = step.state.subscriptions.get(learner_id);
+  const subscription = wishOf(step, "learner", learner_id);
   if (!subscription) return;
   const refused = frame.success === false;
-  setSubscription(step, learner_id, { ...subscription, status: refused ? "refused" : "active", askedAs: null });
+  changeWish(step, subscription, { status: refused ? "refused" : "active", askedAs: null });
   if (refused) return;
   const view = step.state.learners.get(learner_id);
   if (view?.revision != null && frame.recovered === false) noteGap(step);

@@ -1,11 +1,10 @@
 /** The life of the connection: token, socket, loss, waiting, coming back. Knows nothing of learners. */
 
-import { RealtimeError, closeRule } from "../../codes";
+import { RealtimeError, afterClose, reconnects } from "../../codes";
 import type { ConnectionEstablishedFrame, ServerDrainingFrame } from "../frames";
 import { armHeartbeat, armRefresh, sendPing } from "./heartbeat";
 import { adoptUser, failOversized } from "./queue";
 import { mapValues, type Step } from "./step";
-import type { State, Wish } from "./types";
 import { pump } from "./wishes";
 
 /** The application wants a connection. */
@@ -37,7 +36,7 @@ export function onToken(step: Step, request: number, token: string, user: string
   if (request !== state.tokenRequest) return;
   if (state.phase === "token") {
     // A refused token is never sent twice: knocking with it every few seconds is what a broken client does.
-    if (token === state.refusedToken) return onTokenFailed(step, request, "the token the server refused came again");
+    if (token === state.refusedToken) return onTokenFailed(step, request);
     step.set({ token, tokenUser: user });
     adoptUser(step, user);
     return openSocket(step);
@@ -49,13 +48,13 @@ export function onToken(step: Step, request: number, token: string, user: string
   step.send({ type: "authenticate", token, id: step.nextId("auth") });
 }
 
-export function onTokenFailed(step: Step, request: number, message: string): void {
+export function onTokenFailed(step: Step, request: number): void {
   const { state } = step;
   if (request !== state.tokenRequest) return;
   if (state.phase === "open") return step.after("refresh", 10_000);
   if (state.phase !== "token") return;
   step.cancel("attempt");
-  retryLater(step, new RealtimeError("no_token", message, true));
+  retryLater(step, new RealtimeError("no_token", true));
 }
 
 /** The application has another token than before: use it, now if that helps. */
@@ -120,15 +119,14 @@ export function onDraining(step: Step, frame: ServerDrainingFrame): void {
 /** The socket closed, or the machine knows it is dead. */
 export function onClosed(step: Step, code: number, reason: string): void {
   const { state, config } = step;
-  const rule = closeRule(code);
-  if (code === 4401) step.set({ refusedToken: state.token });
+  if (afterClose(code) === "new_token") step.set({ refusedToken: state.token });
   if (code === 1009) failOversized(step);
   if (state.phase === "open" && step.now - state.openedAt >= config.stableMs) step.set({ attempt: 0 });
   const drained = state.draining && state.notBefore > step.now;
   forget(step);
   step.set({ closeCode: code });
-  const error = new RealtimeError("connection_lost", `${rule.meaning} (${code})`, rule.reconnect);
-  if (rule.reconnect) retryLater(step, error, drained);
+  const error = new RealtimeError("connection_lost", reconnects(code), undefined, `connection lost (${code})`);
+  if (reconnects(code)) retryLater(step, error, drained);
   else stayClosed(step, error);
   const reconnecting = step.state.phase === "waiting";
   step.notify({ kind: "close", code, reason, reconnecting });
@@ -152,9 +150,8 @@ function retryLater(step: Step, error: RealtimeError, drained = false): void {
   const { state, config } = step;
   step.set({ error });
   if (!config.reconnect || state.attempt >= config.maxAttempts) {
-    const why = config.reconnect ? `gave up after ${state.attempt} attempts: ${error.message}` : error.message;
     step.set({ gaveUp: config.reconnect });
-    return stayClosed(step, new RealtimeError(error.code, why, false));
+    return stayClosed(step, error);
   }
   const asked = Math.max(0, state.notBefore - step.now);
   // The drain delay is jittered per socket by the server; adding ours would only keep people waiting.
@@ -190,17 +187,23 @@ function abandon(step: Step, code: number, reason: string): void {
   if (hasSocket) step.notify({ kind: "close", code, reason, reconnecting: code !== 1000 || reason === "moving on" });
 }
 
+/** No socket can be made of this URL; waiting would not cure it. */
+export function onImpossible(step: Step): void {
+  step.cancel("attempt");
+  const error = new RealtimeError("bad_url");
+  stayClosed(step, error);
+  step.error(error);
+}
+
 /** What was true of the last connection is not true any more; what the application wants still is. */
 function forget(step: Step): void {
   const { state } = step;
   step.cancel("attempt", "heartbeat", "pong", "refresh", "pump", "lapse", "drain");
-  const again = <W extends Wish>(wish: W): W => ({ ...wish, status: "pending", askedAs: null, notBefore: 0 });
-  const patch: Partial<State> = {
+  step.set({
     socket: state.socket + 1, tokenRequest: state.tokenRequest + 1, connection: null, ping: null, draining: false,
     tokenExpiresAt: null, queuePausedUntil: 0,
-    subscriptions: mapValues(state.subscriptions, again),
-    rooms: mapValues(state.rooms, (room) => again({ ...room, members: [] })),
+    wishes: mapValues(state.wishes, (wish) => ({ ...wish, status: "pending", askedAs: null, notBefore: 0 })),
+    rooms: new Map(),
     queue: state.queue.map((item) => (item.sentAt === null ? item : { ...item, sentAt: null })),
-  };
-  step.set(patch);
+  });
 }

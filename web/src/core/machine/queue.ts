@@ -3,7 +3,7 @@
  * It leaves the store only then, and is always sent under the same `interaction_id`, so nothing is lost or counted twice.
  */
 
-import { RealtimeError } from "../../codes";
+import { RealtimeError, type ClientErrorCode } from "../../codes";
 import type { ErrorFrame, InteractFrame, VirtualBrainResponseFrame } from "../frames";
 import type { Step } from "./step";
 import type { QueuedInteraction } from "./types";
@@ -13,7 +13,7 @@ export function enqueue(step: Step, item: QueuedInteraction): void {
   const { state, config } = step;
   const id = idOf(item);
   if (state.queue.length >= config.queueMaxItems) {
-    const error = new RealtimeError("queue_full", `${state.queue.length} interactions wait already`, true, id);
+    const error = new RealtimeError("queue_full", true, id);
     return step.notify({ kind: "failed", id, error });
   }
   if (state.queue.some((other) => idOf(other) === id)) return;
@@ -56,7 +56,7 @@ export function onLoaded(step: Step, user: string, items: readonly QueuedInterac
 
 /** Give up everything that waits, at the application's wish. */
 export function clearQueue(step: Step): void {
-  for (const item of step.state.queue) fail(step, item, new RealtimeError("cleared", "removed from the queue", false, idOf(item)));
+  for (const item of step.state.queue) fail(step, item, "cleared");
 }
 
 /**
@@ -76,15 +76,13 @@ export function adoptUser(step: Step, user: string | null): void {
 export function failOversized(step: Step): void {
   const size = (item: QueuedInteraction) => JSON.stringify(item.data).length;
   const [worst] = step.state.queue.filter((item) => item.sentAt !== null).sort((a, b) => size(b) - size(a));
-  if (worst) fail(step, worst, new RealtimeError("too_big", "the server closed the connection over its size", false, idOf(worst)));
+  if (worst) fail(step, worst, "too_big");
 }
 
 /** Drop what has become too old for the server to accept. */
 export function expire(step: Step): void {
   const oldest = step.now - step.config.queueMaxAgeMs;
-  for (const item of step.state.queue.filter(({ queuedAt }) => queuedAt < oldest)) {
-    fail(step, item, new RealtimeError("expired", "waited longer than the server accepts", false, idOf(item)));
-  }
+  for (const item of step.state.queue.filter(({ queuedAt }) => queuedAt < oldest)) fail(step, item, "expired");
 }
 
 /** The frame for an item. One that waited says when it happened, by the server's clock. */
@@ -98,8 +96,9 @@ export function idOf(item: QueuedInteraction): string {
   return item.data.interaction_id;
 }
 
-function fail(step: Step, item: QueuedInteraction, error: RealtimeError): void {
+function fail(step: Step, item: QueuedInteraction, why: ClientErrorCode | RealtimeError): void {
   take(step, idOf(item));
+  const error = typeof why === "string" ? new RealtimeError(why, false, idOf(item)) : why;
   step.notify({ kind: "failed", id: idOf(item), error });
 }
 

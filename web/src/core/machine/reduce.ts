@@ -7,13 +7,16 @@
  */
 
 import { RealtimeError } from "../../codes";
-import { askForToken, begin, connect, declareDead, disconnect, onClosed, onNear, onSocketOpen, onToken, onTokenChanged, onTokenFailed, restart } from "./lifecycle";
+import {
+  askForToken, begin, connect, declareDead, disconnect, onClosed, onImpossible, onNear, onSocketOpen, onToken, onTokenChanged,
+  onTokenFailed, restart,
+} from "./lifecycle";
 import { onHeartbeat, refreshIsEarly, sendPing } from "./heartbeat";
 import { onFrame } from "./inbound";
 import { clearQueue, enqueue, onLoaded } from "./queue";
 import { Step } from "./step";
 import type { Config, Effect, Event, State, TimerName } from "./types";
-import { join, leave, onLapse, pump, release, subscribe, unsubscribe } from "./wishes";
+import { onLapse, pump, release, unwant, want } from "./wishes";
 
 /** What a transition gives: the next state, and what to do, in order. */
 export interface Transition {
@@ -30,47 +33,45 @@ export function reduce(state: State, event: Event, now: number, random: number, 
 
 function apply(step: Step, event: Event): void {
   if ("socket" in event && event.socket !== step.state.socket) return;
-  switch (event.type) {
-    case "connect": return connect(step);
-    case "disconnect": return disconnect(step);
-    case "online":
-    case "visible": return onNear(step);
-    case "offline": return sendPing(step);
-    case "token": return onToken(step, event.request, event.token, event.user);
-    case "token_failed": return onTokenFailed(step, event.request, event.message);
-    case "token_changed": return onTokenChanged(step);
-    case "socket_open": return onSocketOpen(step);
-    case "socket_frame": return onFrame(step, event.frame);
-    case "socket_noise": return onNoise(step, event.problem);
-    case "socket_close": return onClosed(step, event.code, event.reason);
-    case "socket_impossible": {
-      const error = new RealtimeError("bad_url", event.message);
-      step.cancel("attempt");
-      step.set({ phase: "closed", error });
-      return step.error(error);
-    }
-    case "timer": return timers[event.name](step);
-    case "subscribe": return subscribe(step, event.learnerId, event.options);
-    case "unsubscribe": return unsubscribe(step, event.learnerId);
-    case "join": return join(step, event.roomId);
-    case "leave": return leave(step, event.roomId);
-    case "interact":
-      enqueue(step, event.item);
-      return pump(step);
-    case "queue_loaded":
-      onLoaded(step, event.user, event.items);
-      return pump(step);
-    case "queue_clear": return clearQueue(step);
-    case "send":
-      if (step.state.phase === "open") step.send(event.frame);
-  }
+  (handlers[event.type] as (step: Step, event: Event) => void)(step, event);
 }
+
+type Handlers = { readonly [T in Event["type"]]: (step: Step, event: Extract<Event, { type: T }>) => void };
+
+const handlers: Handlers = {
+  connect,
+  disconnect,
+  online: onNear,
+  visible: onNear,
+  offline: sendPing,
+  token: (step, event) => onToken(step, event.request, event.token, event.user),
+  token_failed: (step, event) => onTokenFailed(step, event.request),
+  token_changed: onTokenChanged,
+  socket_open: onSocketOpen,
+  socket_frame: (step, event) => onFrame(step, event.frame),
+  socket_noise: (step, event) => onNoise(step, event.problem),
+  socket_close: (step, event) => onClosed(step, event.code, event.reason),
+  socket_impossible: onImpossible,
+  timer: (step, event) => timers[event.name](step),
+  want: (step, event) => want(step, event.kind, event.key, event.options),
+  unwant: (step, event) => unwant(step, event.kind, event.key),
+  interact(step, event) {
+    enqueue(step, event.item);
+    pump(step);
+  },
+  queue_loaded(step, event) {
+    onLoaded(step, event.user, event.items);
+    pump(step);
+  },
+  queue_clear: clearQueue,
+  send: (step, event) => step.state.phase === "open" && step.send(event.frame),
+};
 
 const timers: Readonly<Record<TimerName, (step: Step) => void>> = {
   reconnect: (step) => step.state.phase === "waiting" && begin(step),
   attempt(step) {
     const { phase } = step.state;
-    if (phase === "token") onTokenFailed(step, step.state.tokenRequest, "getToken gave no answer");
+    if (phase === "token") onTokenFailed(step, step.state.tokenRequest);
     else if (phase === "opening" || phase === "authenticating") declareDead(step, "no answer to the handshake");
   },
   heartbeat: onHeartbeat,
@@ -85,5 +86,5 @@ const timers: Readonly<Record<TimerName, (step: Step) => void>> = {
 /** Something came that is no frame we know: proof of life, and an error when it breaks the protocol. */
 function onNoise(step: Step, problem: string | null): void {
   step.set({ lastInboundAt: step.now });
-  if (problem !== null) step.error(new RealtimeError("bad_frame", `ignored what the server sent: ${problem}`));
+  if (problem !== null) step.error(new RealtimeError("bad_frame", false, undefined, `bad frame: ${problem}`));
 }

@@ -69,8 +69,11 @@ export const defaultConfig: Config = {
  */
 export type Phase = "idle" | "token" | "opening" | "authenticating" | "open" | "waiting" | "closed";
 
-/** Something the application wants from the server for as long as it is connected: a subscription, a room. */
+/** Something the application wants from the server for as long as it is connected: to watch a learner, to be in a room. */
 export interface Wish {
+  readonly kind: "learner" | "room";
+  /** The learner's or the room's id. */
+  readonly key: string;
   /** How many parts of the application want it; at 0 it lingers, then goes. */
   readonly wanted: number;
   readonly status: "pending" | "asked" | "active" | "refused";
@@ -79,16 +82,9 @@ export interface Wish {
   readonly askedAt: number;
   /** Not asked for before this time. */
   readonly notBefore: number;
-}
-
-export interface Subscription extends Wish {
+  /** How a learner is watched. */
   readonly mode: SubscriptionMode;
-  /** Least time between two updates. */
   readonly minIntervalMs: number;
-}
-
-export interface Room extends Wish {
-  readonly members: readonly RoomMember[];
 }
 
 /** What is known about one learner; replaced, never changed, so that `===` tells whether anything moved. */
@@ -169,8 +165,10 @@ export interface State {
   readonly budget: { readonly frames: number; readonly at: number };
   /** Source of request ids. */
   readonly serial: number;
-  readonly subscriptions: ReadonlyMap<string, Subscription>;
-  readonly rooms: ReadonlyMap<string, Room>;
+  /** By `wishId`. */
+  readonly wishes: ReadonlyMap<string, Wish>;
+  /** Who is in the rooms we are in. */
+  readonly rooms: ReadonlyMap<string, readonly RoomMember[]>;
   readonly learners: ReadonlyMap<string, LearnerView>;
   readonly queue: readonly QueuedInteraction[];
   readonly queuePausedUntil: number;
@@ -193,18 +191,16 @@ export type Event =
   | { readonly type: "disconnect" }
   | { readonly type: "online" | "offline" | "visible" }
   | { readonly type: "token"; readonly request: number; readonly token: string; readonly user: string | null }
-  | { readonly type: "token_failed"; readonly request: number; readonly message: string }
+  | { readonly type: "token_failed"; readonly request: number }
   | { readonly type: "token_changed" }
   | { readonly type: "socket_open"; readonly socket: number }
   | { readonly type: "socket_frame"; readonly socket: number; readonly frame: ServerFrame }
   | { readonly type: "socket_noise"; readonly socket: number; readonly problem: string | null }
   | { readonly type: "socket_close"; readonly socket: number; readonly code: number; readonly reason: string }
-  | { readonly type: "socket_impossible"; readonly socket: number; readonly message: string }
+  | { readonly type: "socket_impossible"; readonly socket: number }
   | { readonly type: "timer"; readonly name: TimerName }
-  | { readonly type: "subscribe"; readonly learnerId: string; readonly options: SubscribeOptions }
-  | { readonly type: "unsubscribe"; readonly learnerId: string }
-  | { readonly type: "join"; readonly roomId: string }
-  | { readonly type: "leave"; readonly roomId: string }
+  | { readonly type: "want"; readonly kind: Wish["kind"]; readonly key: string; readonly options?: SubscribeOptions }
+  | { readonly type: "unwant"; readonly kind: Wish["kind"]; readonly key: string }
   | { readonly type: "interact"; readonly item: QueuedInteraction }
   | { readonly type: "queue_loaded"; readonly user: string; readonly items: readonly QueuedInteraction[] }
   | { readonly type: "queue_clear" }
@@ -239,7 +235,7 @@ export function initialState(user: string | null = null): State {
     phase: "idle", socket: 0, tokenRequest: 0, attempt: 0, retryAt: null, notBefore: 0, draining: false, error: null,
     closeCode: null, gaveUp: false, openedAt: 0, connection: null, token: null, refusedToken: null,
     tokenUser: null, tokenExpiresAt: null, user, lastInboundAt: null, ping: null, rttMs: null, rttAt: 0, clockOffsetMs: 0, lagMs: 0,
-    gaps: [], budget: { frames: 0, at: 0 }, serial: 0, subscriptions: new Map(), rooms: new Map(),
-    learners: new Map(), queue: [], queuePausedUntil: 0,
+    gaps: [], budget: { frames: 0, at: 0 }, serial: 0, wishes: new Map(), rooms: new Map(), learners: new Map(),
+    queue: [], queuePausedUntil: 0,
   };
 }
