@@ -1,95 +1,108 @@
 """What all learners share: how easy each item is, and how long things take in each subject.
 
 Values in memory only, bounded by least recent use; it knows no database. Several brains keep one bank each and exchange
-*increments* through the store. An item's easiness is `base + delta`: deltas and counts of all brains add up, and of
-several bases (brains that met an unknown item at once) the smallest counts, so items merge to the same place in any order
-(within rounding). A subject's time norm is a mean with weight 1/min(n, 200); merged in another order it differs by at
-most |difference of the means| · k₁k₂/200², and not at all below 200 observations.
+increments through the store.
+
+Items merge by addition: easiness += Σ delta, answers += Σ answers, so the order of increments changes nothing but
+rounding (tolerance 1e-9), except where brains met an unknown item at once and started from different declared
+difficulties: then the first start stays, and orders differ by at most the difference of the starts. A subject's time
+norm is a mean with weight k/min(n, 200): below 200 observations order changes nothing but rounding; above, swapping two
+increments of means x, y and counts k, l moves it by at most |x − y|·(k/200)·(l/200).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isfinite
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from brain_service.interaction import Interaction
-from brain_service.model import Increments, Statistics
+from brain_service.model import Increments
 from brain_service.params import BANK_PRIOR, NORM_WINDOW
-
-_Row = TypeVar("_Row")
+from brain_service.prediction import Statistics
 
 CAPACITY: Final = 200_000
 SUBJECTS: Final = 10_000
 
 
-class ItemRow(NamedTuple):
-    """An item's statistics, or an increment to them: then `delta` and `count` are what to add, `base` what to start from."""
+class Value(NamedTuple):
+    """One statistic: an item's easiness or a subject's mean log time, and the number of observations behind it."""
+
+    value: float
+    weight: float
+
+
+class ItemIncrement(NamedTuple):
+    """What was learned of an item: `start + delta` where it is new, else `+ delta`; and the answers to add."""
 
     item: str
-    base: float
+    start: float
     delta: float
-    count: int
+    answers: int
 
 
-class NormRow(NamedTuple):
-    """A subject's mean log time and count, or an increment: then the mean and number of the new observations."""
+class NormIncrement(NamedTuple):
+    """What was observed in a subject: the mean of new log times and their number."""
 
     subject: str
     mean: float
-    count: int
+    observations: int
 
 
 class BankIncrements(NamedTuple):
-    """What one brain learned since it last wrote back."""
+    """What one brain learned in a batch, or since it last wrote back."""
 
-    items: tuple[ItemRow, ...] = ()
-    norms: tuple[NormRow, ...] = ()
+    items: tuple[ItemIncrement, ...] = ()
+    norms: tuple[NormIncrement, ...] = ()
 
 
-def merge_item(old: ItemRow | None, new: ItemRow) -> ItemRow:
-    """Add an increment to an item; commutative and associative within rounding.
+def merge_item(old: Value | None, new: ItemIncrement) -> Value:
+    """Add an increment to an item. In SQL: insert (start + delta, answers), else value += delta, weight += answers."""
+    if old is None:
+        return Value(new.start + new.delta, new.answers)
+    return Value(old.value + new.delta, old.weight + new.answers)
 
-    In SQL: `base = least(base, new.base), delta = delta + new.delta, count = count + new.count`.
+
+def merge_norm(old: Value | None, new: NormIncrement) -> Value:
+    """Add new observations to a subject's norm, a mean whose newest value weighs at least 1/200.
+
+    In SQL: insert (mean, observations), else
+    value += (new.mean − value) · least(1.0, 1.0·new.observations / least(weight + new.observations, 200)),
+    weight += new.observations. A plain `value += delta` would count the mean twice where two brains start a subject.
     """
     if old is None:
-        return new
-    return ItemRow(old.item, min(old.base, new.base), old.delta + new.delta, old.count + new.count)
-
-
-def merge_norm(old: NormRow | None, new: NormRow) -> NormRow:
-    """Add the mean of new observations to a norm, with weight k/min(n + k, 200).
-
-    In SQL: `mean = mean + (new.mean − mean) · least(1.0, 1.0 · new.count / least(count + new.count, 200))`.
-    """
-    if old is None or new.count <= 0:
-        return new if old is None else old
-    count = old.count + new.count
-    weight = min(1.0, new.count / min(count, NORM_WINDOW))
-    return NormRow(old.subject, old.mean + (new.mean - old.mean) * weight, count)
-
-
-def _pool_norms(old: NormRow | None, new: NormRow) -> NormRow:
-    """Pool two sets of new observations into one: a plain weighted mean."""
-    if old is None:
-        return new
-    count = old.count + new.count
-    return NormRow(old.subject, old.mean + (new.mean - old.mean) * new.count / count, count)
+        return Value(new.mean, new.observations)
+    weight = old.weight + new.observations
+    share = min(1.0, new.observations / min(weight, NORM_WINDOW))
+    return Value(old.value + (new.mean - old.value) * share, weight)
 
 
 class _Learned:
     """Increments that are being gathered, by item and subject."""
 
     def __init__(self) -> None:
-        self.items: dict[str, ItemRow] = {}
-        self.norms: dict[str, NormRow] = {}
+        self.items: dict[str, ItemIncrement] = {}
+        self.norms: dict[str, NormIncrement] = {}
+
+    def add_item(self, new: ItemIncrement) -> None:
+        old = self.items.get(new.item)
+        self.items[new.item] = (
+            new if old is None else ItemIncrement(new.item, old.start, old.delta + new.delta, old.answers + new.answers)
+        )
+
+    def add_norm(self, new: NormIncrement) -> None:
+        old = self.norms.get(new.subject)
+        if old is not None:
+            count = old.observations + new.observations
+            new = NormIncrement(new.subject, old.mean + (new.mean - old.mean) * new.observations / count, count)
+        self.norms[new.subject] = new
 
     def add(self, increments: BankIncrements) -> None:
-        for row in increments.items:
-            self.items[row.item] = merge_item(self.items.get(row.item), row)
+        for item in increments.items:
+            self.add_item(item)
         for norm in increments.norms:
-            self.norms[norm.subject] = _pool_norms(self.norms.get(norm.subject), norm)
+            self.add_norm(norm)
 
     def rows(self) -> BankIncrements:
         return BankIncrements(tuple(self.items.values()), tuple(self.norms.values()))
@@ -98,28 +111,29 @@ class _Learned:
 class Bank:
     """The cache of one brain. Not safe for use from several threads at once.
 
-    `prior` is the easiness of an unknown item without a declared difficulty.
+    `prior` is the easiness of an unknown item without a declared difficulty. Increments that are not yet drained are
+    never forgotten, whatever the capacity: drain them now and then (see `pending`).
     """
 
     def __init__(self, *, prior: float = BANK_PRIOR, capacity: int = CAPACITY, subjects: int = SUBJECTS) -> None:
         self._prior = prior
         self._capacity = capacity
         self._subjects = subjects
-        self._items: OrderedDict[str, ItemRow] = OrderedDict()
-        self._norms: OrderedDict[str, NormRow] = OrderedDict()
+        self._items: OrderedDict[str, Value] = OrderedDict()
+        self._norms: OrderedDict[str, Value] = OrderedDict()
         self._pending = _Learned()
 
     def __len__(self) -> int:
-        """How many items are known."""
+        """How many items are in memory."""
         return len(self._items)
 
     @property
     def pending(self) -> int:
-        """How many rows `drain` would return."""
+        """How many increments `drain` would return."""
         return len(self._pending.items) + len(self._pending.norms)
 
     def lookup(self, interaction: Interaction) -> Statistics:
-        """What is known for one interaction; count 0 where nothing is."""
+        """What is known for one interaction; counts are 0 where nothing is."""
         return _statistics(self._item(interaction.item), self._norm(interaction.subject), self._prior)
 
     def missing(self, interactions: Iterable[Interaction]) -> tuple[frozenset[str], frozenset[str]]:
@@ -136,26 +150,28 @@ class Bank:
         """A view of the bank in which a batch can learn; nothing changes here before its `commit`."""
         return Stage(self)
 
+    def load(
+        self, items: Mapping[str, tuple[float, float]], norms: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:
+        """Replace what is known by totals from the store, each (value, weight), with what was not yet drained on top.
+
+        Totals that are not finite or have no weight are skipped: a damaged row must not harm predictions.
+        """
+        for name, (value, weight) in items.items():
+            if weight > 0 and isfinite(value) and isfinite(weight):
+                item, own = Value(value, weight), self._pending.items.get(name)
+                _put(self._items, name, merge_item(item, own) if own else item, self._capacity)
+        for name, (value, weight) in (norms or {}).items():
+            if weight > 0 and isfinite(value) and isfinite(weight):
+                norm, mine = Value(value, weight), self._pending.norms.get(name)
+                _put(self._norms, name, merge_norm(norm, mine) if mine else norm, self._subjects)
+
     def merge(self, increments: BankIncrements) -> None:
-        """Add what another brain learned; it is not written back again."""
-        for row in increments.items:
-            _put(self._items, row.item, merge_item(self._items.get(row.item), row), self._capacity)
+        """Add what another brain learned; it is not drained again here."""
+        for item in increments.items:
+            _put(self._items, item.item, merge_item(self._items.get(item.item), item), self._capacity)
         for norm in increments.norms:
             _put(self._norms, norm.subject, merge_norm(self._norms.get(norm.subject), norm), self._subjects)
-
-    def load(self, rows: BankIncrements) -> None:
-        """Replace what is known by rows from the store (totals), keeping on top what was learned and not yet written.
-
-        Rows with numbers that are not finite or a count below 1 are skipped: a damaged row must not harm predictions.
-        """
-        for row in rows.items:
-            if row.count > 0 and isfinite(row.base) and isfinite(row.delta):
-                own = self._pending.items.get(row.item)
-                _put(self._items, row.item, merge_item(row, own) if own else row, self._capacity)
-        for norm in rows.norms:
-            if norm.count > 0 and isfinite(norm.mean):
-                mine = self._pending.norms.get(norm.subject)
-                _put(self._norms, norm.subject, merge_norm(norm, mine) if mine else norm, self._subjects)
 
     def drain(self) -> BankIncrements:
         """Take what was learned since the last call, to add it to the store; give it to `restore` if that fails."""
@@ -165,84 +181,95 @@ class Bank:
 
     def restore(self, increments: BankIncrements) -> None:
         """Take drained increments back after a failed write, for the next `drain`."""
+        later, self._pending = self._pending.rows(), _Learned()
         self._pending.add(increments)
+        self._pending.add(later)
 
-    def _item(self, item: str) -> ItemRow | None:
-        row = self._items.get(item)
-        if row is not None:
+    def _item(self, item: str) -> Value | None:
+        value = self._items.get(item)
+        if value is not None:
             self._items.move_to_end(item)
-        return row
+        return value
 
-    def _norm(self, subject: str | None) -> NormRow | None:
+    def _norm(self, subject: str | None) -> Value | None:
         if subject is None:
             return None
-        norm = self._norms.get(subject)
-        if norm is not None:
+        value = self._norms.get(subject)
+        if value is not None:
             self._norms.move_to_end(subject)
-        return norm
-
-    def _learn(self, increments: BankIncrements, items: dict[str, ItemRow], norms: dict[str, NormRow]) -> None:
-        self._pending.add(increments)
-        for item, row in items.items():
-            _put(self._items, item, row, self._capacity)
-        for subject, norm in norms.items():
-            _put(self._norms, subject, norm, self._subjects)
+        return value
 
 
 class Stage:
-    """One batch's view of a bank: it sees what the batch has learned, and the bank learns it only with `commit`.
+    """One batch's view of a bank: it sees what the batch has learned; the bank learns it only with `commit`.
 
-    Dropping it forgets the batch. Between making it and committing it, the bank must not be changed by others: a commit
-    puts the rows the batch computed in the place of those it saw.
+    Dropping a stage forgets its batch. The bank may learn other things meanwhile: a commit adds, it does not replace.
     """
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self._items: dict[str, ItemRow] = {}
-        self._norms: dict[str, NormRow] = {}
-        self._learned = _Learned()
+        self._items: dict[str, Value] = {}
+        self._norms: dict[str, Value] = {}
+        self._learned: list[Increments] = []
 
     def lookup(self, interaction: Interaction) -> Statistics:
         """What is known for one interaction, with what the batch learned before it."""
         bank, subject = self._bank, interaction.subject
-        row = self._items.get(interaction.item) or bank._item(interaction.item)
+        item = self._items.get(interaction.item) or bank._item(interaction.item)
         norm = None if subject is None else self._norms.get(subject) or bank._norm(subject)
-        return _statistics(row, norm, bank._prior)
+        return _statistics(item, norm, bank._prior)
 
     def add(self, increments: Increments) -> None:
         """Learn from one interaction."""
-        item, base, delta, subject, log_time = increments
-        rows: tuple[ItemRow, ...] = ()
-        norms: tuple[NormRow, ...] = ()
+        self._learned.append(increments)
+        item, start, delta, subject, log_time = increments
         if item is not None:
             old = self._items.get(item) or self._bank._items.get(item)
-            row = ItemRow(item, base if old is None else old.base, delta, 1)
-            self._items[item] = merge_item(old, row)
-            rows = (row,)
+            self._items[item] = merge_item(old, ItemIncrement(item, start, delta, 1))
         if subject is not None:
-            norm = NormRow(subject, log_time, 1)
-            self._norms[subject] = merge_norm(self._norms.get(subject) or self._bank._norms.get(subject), norm)
-            norms = (norm,)
-        self._learned.add(BankIncrements(rows, norms))
+            known = self._norms.get(subject) or self._bank._norms.get(subject)
+            self._norms[subject] = merge_norm(known, NormIncrement(subject, log_time, 1))
 
     def increments(self) -> BankIncrements:
-        """What the batch has learned so far."""
-        return self._learned.rows()
+        """What the batch has learned so far, one increment per item and subject."""
+        return _gathered(self._learned).rows()
 
-    def commit(self) -> None:
-        """Let the bank learn what the batch learned. Committing twice learns nothing more."""
-        self._bank._learn(self._learned.rows(), self._items, self._norms)
-        self._items, self._norms, self._learned = {}, {}, _Learned()
+    def commit(self, *, written: bool = False) -> None:
+        """Let the bank learn what the batch learned; `written` says that the store has it, so it is not drained.
+
+        Committing twice learns nothing more.
+        """
+        bank = self._bank
+        for item, start, delta, subject, log_time in self._learned:
+            if item is not None:
+                answer = ItemIncrement(item, start, delta, 1)
+                _put(bank._items, item, merge_item(bank._items.get(item), answer), bank._capacity)
+            if subject is not None:
+                time = NormIncrement(subject, log_time, 1)
+                _put(bank._norms, subject, merge_norm(bank._norms.get(subject), time), bank._subjects)
+        if not written:
+            bank._pending.add(_gathered(self._learned).rows())
+        self._items, self._norms, self._learned = {}, {}, []
 
 
-def _statistics(row: ItemRow | None, norm: NormRow | None, prior: float) -> Statistics:
-    easiness, count = (prior, 0) if row is None else (row.base + row.delta, row.count)
-    log_time, time_count = (0.0, 0) if norm is None else (norm.mean, norm.count)
-    return Statistics(easiness, count, log_time, time_count)
+def _gathered(learned: Iterable[Increments]) -> _Learned:
+    gathered = _Learned()
+    for item, start, delta, subject, log_time in learned:
+        if item is not None:
+            gathered.add_item(ItemIncrement(item, start, delta, 1))
+        if subject is not None:
+            gathered.add_norm(NormIncrement(subject, log_time, 1))
+    return gathered
 
 
-def _put(rows: OrderedDict[str, _Row], key: str, row: _Row, capacity: int) -> None:
-    rows[key] = row
-    rows.move_to_end(key)
-    if len(rows) > capacity:
-        rows.popitem(last=False)
+def _statistics(item: Value | None, norm: Value | None, prior: float) -> Statistics:
+    easiness, answers = (prior, 0) if item is None else item
+    log_time, observations = (0.0, 0) if norm is None else norm
+    return Statistics(easiness, answers, log_time, observations)
+
+
+def _put(values: OrderedDict[str, Value], name: str, value: Value, capacity: int) -> None:
+    values[name] = value
+    values.move_to_end(name)
+    if len(values) > capacity:
+        values.popitem(last=False)

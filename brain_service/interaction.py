@@ -33,9 +33,9 @@ class Interaction(NamedTuple):
     """One thing a learner did. Build it with `interaction_from_context`; a field that is None was not told.
 
     `item` names what it was about: `context.item_id`, else a stable hash of the content. `skills` are those it
-    exercises, at least one (the anonymous one); a skill named twice counts twice, as in the data the weights were fitted
-    on. `difficulty` is 1 (easy) to 5 (hard), `time_taken` seconds, `hints` and `attempts` counts on this item so far,
-    the present attempt included.
+    exercises, at least one (the anonymous one); a skill named twice counts twice, as in the data that the weights were
+    fitted on. `difficulty` is 1 (easy) to 5 (hard), `time_taken` seconds, `hints` and `attempts` counts on this item so
+    far, the present attempt included.
     """
 
     kind: str
@@ -53,10 +53,11 @@ class Interaction(NamedTuple):
 def interaction_from_context(kind: str, content: str, context: Mapping[str, object]) -> Interaction:
     """Check the loose fields of a request and return them as an `Interaction`; unknown fields are ignored.
 
-    Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused with `BadInteraction`:
-    an unknown kind, empty content without `item_id`, content over 16,384 characters, more than 8 skills, names that are
-    empty, over 128 characters or contain control characters, numbers that are not finite, negative times and counts,
-    counts that are not whole, a time_taken over a day, and any field of the wrong type (a boolean is not a number, a number is not a boolean).
+    Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused with
+    `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384 characters, more than 8
+    skills, names that are empty, over 128 characters or contain control characters, numbers that are not finite,
+    negative times and counts, a time_taken over a day, counts that are not whole, and any field of the wrong type (a boolean is
+    not a number, a number is not a boolean). `correct` is checked on every kind but kept only where it is an answer.
     A field that is absent or None is missing, and stays missing.
     """
     if kind not in KINDS:
@@ -123,9 +124,7 @@ def _skills(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise BadInteraction("context.skill must be a string or a list of strings.")
     if len(value) > MAX_SKILLS_PER_ITEM:
-        raise BadInteraction(
-            f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the most important ones."
-        )
+        raise BadInteraction(f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the main ones.")
     return tuple([_name("skill", skill) for skill in value]) or (ANONYMOUS_SKILL,)
 
 

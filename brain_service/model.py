@@ -69,6 +69,8 @@ class Applied(NamedTuple):
 _KEEP: Final = tuple(keep(signal.half_life) for signal in SIGNALS)
 _GAIN: Final = tuple(1.0 - kept for kept in _KEEP)
 _RECENT, _SPREAD = keep(params.PERFORMANCE_HALF_LIFE), keep(params.SPREAD_HALF_LIFE)
+_LASTING: Final = (1.0,) * (len(SIGNALS) - FADING)
+_FRESH: Final = (1.0,) * len(SIGNALS)
 _NO_EVIDENCE: Final[list[float | None]] = [None] * len(SIGNALS)
 _DECLARED, _DEMAND, _TIME_SLOW, _ERR, _NEGSUR, _IMPASSE, _HELP, _TIME_FAST, _IDLE, _HASTE = (
     INDEX[name] for name in ("declared", "demand", "slow", "err", "negsur", "impasse", "help", "fast", "idle", "haste")
@@ -83,14 +85,14 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     """Return the state after one interaction, what to say about it, and what the bank learns from it.
 
     `state` is None before the learner's first interaction. `now` is when it happened, epoch seconds; a time before the
-    last one counts as the last one. The same input always gives the same output. Raises `BadInteraction` if `now` is not
-    finite.
+    last one counts as the last one. The same input always gives the same output. Raises `BadInteraction` if `now` is
+    not finite.
     """
     if not isfinite(now):
         raise BadInteraction("The time of the interaction must be a finite number of seconds.")
     before = BLANK if state is None else state
     time_taken = interaction.time_taken
-    signals, weights = before.signals, before.weights
+    fades = _FRESH
     if before.revision == 0:
         time, session_start, active_s, presence, tank = now, now, 0.0, 1.0, 0.0
     else:
@@ -98,8 +100,7 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
         idle_s = max(0.0, time - before.time - (time_taken or 0.0))
         session_start, active_s, presence, tank = _rest(before, time, idle_s)
         fade = 0.5 ** (idle_s / params.SIGNAL_HALF_LIFE_S)
-        signals = (*[s * fade for s in signals[:FADING]], *signals[FADING:])
-        weights = (*[w * fade for w in weights[:FADING]], *weights[FADING:])
+        fades = (fade,) * FADING + _LASTING
 
     evidence = _NO_EVIDENCE.copy()
     subject = log_time = z = None
@@ -128,8 +129,15 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     else:
         item, attempts, hints = before.item, before.attempts, before.hints
 
-    moved = [s if x is None else kept * s + gain * x for s, x, kept, gain in zip(signals, evidence, _KEEP, _GAIN)]
-    weighed = [w if x is None else kept * w + gain for w, x, kept, gain in zip(weights, evidence, _KEEP, _GAIN)]
+    # Hot: one pass each. `zip` is not strict because these tuples have the same length by construction.
+    moved = [
+        f * s if x is None else kept * f * s + gain * x
+        for s, f, x, kept, gain in zip(before.signals, fades, evidence, _KEEP, _GAIN)  # noqa: B905
+    ]
+    weighed = [
+        f * w if x is None else kept * f * w + gain
+        for w, f, x, kept, gain in zip(before.weights, fades, evidence, _KEEP, _GAIN)  # noqa: B905
+    ]
 
     active = 0.0 if time_taken is None else min(time_taken, params.MAX_ACTIVE_S)
     off = deviations(moved, weighed)

@@ -22,11 +22,11 @@ class Statistics(NamedTuple):
 
     easiness: float = params.BANK_PRIOR
     """Logit of the item being answered right, other things equal; the bank's prior where `answers` is 0."""
-    answers: int = 0
+    answers: float = 0
     """Answers behind it; 0 means the item is unknown, and a declared difficulty then takes precedence."""
     log_time: float = 0.0
     """Mean log-seconds in the subject."""
-    observations: int = 0
+    observations: float = 0
     """Observations behind that; 0 means there is no norm."""
 
 

@@ -36,7 +36,10 @@ class Urgency(IntEnum):
 
 
 class Advice(NamedTuple):
-    """What can be recommended. `number` is its place in `ADVICE`, in stored bytes and in hysteresis bits: never reuse it."""
+    """What can be recommended.
+
+    `number` is its place in `ADVICE`, in stored bytes and in the bits of hysteresis: never use one again for another.
+    """
 
     number: int
     code: str
@@ -74,7 +77,6 @@ ADVICE: Final = tuple(
 )
 """In the order of precedence, which is also that of urgency; the last three, of which one is given, share a code."""
 _BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = range(len(ADVICE))
-_NOTHING: Final = [0] * len(ADVICE)
 
 
 class Recommendation(NamedTuple):
@@ -137,27 +139,28 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
         bits |= 1 << number
         found.append(Recommendation(ADVICE[number], values, skill))
 
-    held = [before >> number & 1 for number in range(len(ADVICE))] if before else _NOTHING
-    if _above(now.tank, TIRED, held[_BREAK]) or _above(now.active_s, ACTIVE_S, held[_BREAK], BAND * ACTIVE_S):
+    if _above(now.tank, TIRED, before & 1 << _BREAK) or _above(
+        now.active_s, ACTIVE_S, before & 1 << _BREAK, BAND * ACTIVE_S
+    ):
         give(_BREAK, now.tank, now.active_s)
     if now.failures >= FAILURES:
-        if _above(now.frustration, FRUSTRATED, held[_SCAFFOLD]):
+        if _above(now.frustration, FRUSTRATED, before & 1 << _SCAFFOLD):
             give(_SCAFFOLD, now.frustration, float(now.failures))
-        if _above(now.load, LOADED, held[_EXAMPLE]):
+        if _above(now.load, LOADED, before & 1 << _EXAMPLE):
             give(_EXAMPLE, float(now.failures), now.load)
-    if _above(now.expect, SURE, held[_HARDER]) and _below(now.load, UNLOADED, held[_HARDER]):
+    if _above(now.expect, SURE, before & 1 << _HARDER) and _below(now.load, UNLOADED, before & 1 << _HARDER):
         give(_HARDER, now.expect, now.load)
-    if _above(now.haste, HASTY, held[_SLOW]):
+    if _above(now.haste, HASTY, before & 1 << _SLOW):
         give(_SLOW, now.haste)
-    if _above(now.idle, IDLE, held[_ENGAGE]):
+    if _above(now.idle, IDLE, before & 1 << _ENGAGE):
         give(_ENGAGE, now.idle)
-    if now.review is not None and _below(now.review[1], REVIEW_BELOW, held[_REVIEW]):
+    if now.review is not None and _below(now.review[1], REVIEW_BELOW, before & 1 << _REVIEW):
         skill, mastery, days = now.review
         give(_REVIEW, mastery, days, skill=skill)
     if not found:
-        if _below(now.expect, ZONE[0], held[_EASIER_ZONE]):
+        if _below(now.expect, ZONE[0], before & 1 << _EASIER_ZONE):
             give(_EASIER_ZONE, now.expect)
-        elif _above(now.expect, ZONE[1], held[_HARDER_ZONE]):
+        elif _above(now.expect, ZONE[1], before & 1 << _HARDER_ZONE):
             give(_HARDER_ZONE, now.expect)
         else:
             give(_ZONE, now.expect)
