@@ -5,12 +5,25 @@ Knows no transport, no database library and no protobuf.
 
 from __future__ import annotations
 
+import asyncio
 import enum
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+import logging
+import random
+import re
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, cast
 
-if TYPE_CHECKING:
-    from brain_service.model import Crossing, Interaction, LearnerState, Outcome
+from brain_service import codec, model, privacy
+from brain_service.bank import Bank, BankIncrements, Stage
+from brain_service.bus import Bus, Publication
+from brain_service.journal import BankTotals, ConflictError, Head, LogRow, Row, Store, StoreError, StoreUnavailableError
+from brain_service.model import BadInteraction, Crossing, Interaction, LearnerState, Outcome
+
+logger = logging.getLogger(__name__)
 
 
 class FailureCode(enum.Enum):
@@ -102,3 +115,690 @@ class HistoryEntry:
     outcome: Outcome
     crossings: tuple[Crossing, ...]
     """What crossed between the revision before and this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Limits and intervals of an engine."""
+
+    max_batch: int = 256
+    """Interactions per commit: more save little, and make the first of them wait for the last."""
+    max_pending: int = 8192
+    """Interactions waiting; above it new ones are refused as overloaded."""
+    cache_learners: int = 20_000
+    """Learners kept in memory, the least recently used one leaving first."""
+    recent_ids: int = 8192
+    """Answers remembered in memory, so that a prompt resend costs no read."""
+    max_age_s: float | None = 7 * 86_400.0
+    """How far back `occurred_at_ms` may lie; None for any distance."""
+    bank_flush_s: float = 1.0
+    """At most so often the shared bank's increments join a commit; a crash loses this much of what it learned."""
+    bank_refresh_s: float = 30.0
+    """How often the items learned here are read again, for what other brains learned."""
+    erasure_check_s: float = 1.0
+    """How often the audit log is read for erasures that another process made."""
+
+
+MAX_AHEAD_MS: Final = 60_000
+"""How far `occurred_at_ms` may lie ahead of the engine's clock; it then counts as now."""
+MAX_HISTORY: Final = 1000
+"""Rows of one page of history."""
+_ATTEMPTS: Final = 10
+"""Tries of one batch against other brains that write the same learners, before its callers are told to come again."""
+_SLICE: Final = 32
+"""Interactions computed before other tasks of the event loop get a turn."""
+_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
+
+
+class _Entry(NamedTuple):
+    """A learner in memory: what the store has, in the model's terms."""
+
+    key: int
+    state: LearnerState
+    outcome: Outcome
+    occurred_at_ms: int
+
+
+class _Call:
+    """One call of `submit`, waiting until each of its interactions has its result."""
+
+    __slots__ = ("done", "remaining", "results")
+
+    def __init__(self, size: int) -> None:
+        self.results: list[Applied | Failed | None] = [None] * size
+        self.remaining = size
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, place: int, result: Applied | Failed) -> None:
+        self.results[place] = result
+        self.remaining -= 1
+        if not self.remaining and not self.done.done():
+            self.done.set_result(None)
+
+
+class _Work:
+    """One interaction in the queue."""
+
+    __slots__ = ("at_ms", "call", "place", "received_at_ms", "submission")
+
+    def __init__(self, submission: Submission, at_ms: int, received_at_ms: int, call: _Call, place: int) -> None:
+        self.submission = submission
+        self.at_ms = at_ms
+        self.received_at_ms = received_at_ms
+        self.call = call
+        self.place = place
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.submission.learner_id, self.submission.interaction_id
+
+    def settle(self, result: Applied | Failed) -> None:
+        self.call.settle(self.place, result)
+
+
+class _Erasure(NamedTuple):
+    """A wish to erase in the queue, behind the interactions that came before it."""
+
+    learner_id: str
+    requested_by: str
+    done: asyncio.Future[int]
+
+
+class _Plan:
+    """A group computed on new values; nothing outside has changed yet."""
+
+    __slots__ = ("applied", "failed", "learners", "publications", "rows", "stage")
+
+    def __init__(self, stage: Stage, learners: dict[str, _Entry | None]) -> None:
+        self.stage = stage
+        self.learners = learners
+        self.rows: list[Row] = []
+        self.applied: list[tuple[_Work, Applied]] = []
+        self.publications: list[Publication] = []
+        self.failed: list[tuple[_Work, Failed]] = []
+
+    def apply(self, work: _Work) -> None:
+        """Apply the model to one interaction. Raises what the model raises, and then nothing here has changed."""
+        submission = work.submission
+        learner_id, interaction = submission.learner_id, submission.interaction
+        before = self.learners[learner_id]
+        at_ms = work.at_ms if before is None else max(work.at_ms, before.occurred_at_ms)
+        state, outcome, increments = model.apply(
+            None if before is None else before.state, self.stage.lookup(interaction), interaction, at_ms / 1000
+        )
+        row = Row(
+            learner_id,
+            0 if before is None else before.key,
+            state.revision,
+            submission.interaction_id,
+            interaction.kind,
+            interaction.content,
+            submission.response,
+            submission.context_json or _context_json(interaction),
+            at_ms,
+            work.received_at_ms,
+            submission.traceparent,
+            codec.encode_outcome(outcome),
+            codec.encode_state(state),
+        )
+        crossings = model.crossings(None if before is None else before.outcome, outcome)
+        self.stage.add(increments)
+        self.learners[learner_id] = _Entry(row.learner_key, state, outcome, at_ms)
+        self.rows.append(row)
+        self.applied.append(
+            (work, Applied(revision=state.revision, duplicate=False, outcome=outcome, occurred_at_ms=at_ms))
+        )
+        self.publications.append(
+            Publication(learner_id, state.revision, outcome, crossings, submission.traceparent, at_ms)
+        )
+
+
+class Engine:
+    """Applies interactions in arrival order per learner and commits them in groups.
+
+    One task does everything that changes something: it takes what is queued, computes it on new values, writes it in
+    one transaction, and only then changes caches, answers callers and publishes. While a group commits the next one
+    gathers. All methods belong to one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        bank: Bank | None = None,
+        clock: Callable[[], float] = time.time,
+        options: EngineOptions | None = None,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._bank = Bank() if bank is None else bank
+        self._clock = clock
+        self._options = EngineOptions() if options is None else options
+        self._queue: deque[_Work | _Erasure] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._cache: OrderedDict[str, _Entry] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, str], Applied] = OrderedDict()
+        # Items that neither the bank nor the store knows, so that views of content do not read the store each time.
+        self._unknown_items: OrderedDict[str, None] = OrderedDict()
+        self._flushed_items: dict[str, None] = {}
+        self._flush_at = self._refresh_at = self._erasure_check_at = 0.0
+        self._audit_seen = 0
+
+    @property
+    def epoch(self) -> str:
+        """The store's epoch; a revision means something only together with it."""
+        return self._store.epoch
+
+    @property
+    def pending(self) -> int:
+        """How much waits in the queue."""
+        return len(self._queue)
+
+    async def start(self) -> None:
+        """Begin to work. Raises `StoreUnavailableError` when the store cannot be read."""
+        seen = await self._store.audit()
+        self._audit_seen = seen[-1].audit_id if seen else 0
+        self._schedule(self._now())
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name="engine")
+
+    async def stop(self) -> None:
+        """Refuse new interactions, finish those queued, write back what the bank learned. The store stays open."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._stopping = True
+        self._wake.set()
+        await task
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Applied | Failed]:
+        """Apply interactions and return what became of each, in their order, once all are durable or refused.
+
+        Never raises for a single interaction. A cancelled call does not undo anything: what was queued is still
+        applied, and sending it again under the same ids tells its outcome.
+        """
+        if not submissions:
+            return []
+        call = _Call(len(submissions))
+        now_ms = int(self._clock() * 1000)
+        overloaded = False
+        for place, submission in enumerate(submissions):
+            # Once one is refused for want of room, later ones are too, or they would overtake it.
+            overloaded = overloaded or len(self._queue) >= self._options.max_pending
+            admitted = self._admit(submission, now_ms, overloaded=overloaded)
+            if isinstance(admitted, Failed):
+                call.settle(place, admitted)
+            else:
+                received_at_ms = submission.received_at_ms or now_ms
+                self._queue.append(_Work(submission, admitted, received_at_ms, call, place))
+        if call.remaining:
+            self._wake.set()
+        await call.done
+        return cast("list[Applied | Failed]", call.results)
+
+    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
+        """Return the present state of each (learner id, least revision), in order.
+
+        From memory where it is new enough, else all in one read of the store. Raises `StoreUnavailableError`, and
+        `ValueError` when a stored state cannot be read.
+        """
+        entries: dict[str, _Entry | None] = {}
+        missing: dict[str, None] = {}
+        for learner_id, min_revision in queries:
+            entry = self._cache.get(learner_id)
+            entries[learner_id] = entry
+            if entry is None or entry.state.revision < min_revision:
+                missing[learner_id] = None
+        if missing:
+            heads = await self._store.load(list(missing))
+            for learner_id in missing:
+                head = heads.get(learner_id)
+                entries[learner_id] = None if head is None else _entry(head)
+        return [_snapshot(learner_id, entries[learner_id]) for learner_id, _ in queries]
+
+    async def history(
+        self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
+    ) -> tuple[list[HistoryEntry], bool]:
+        """Return a page of a learner's log, oldest first, and whether later rows exist.
+
+        `newest` returns the last rows instead of those after a revision. At most 1,000 rows. Raises
+        `StoreUnavailableError`, and `ValueError` when a stored outcome cannot be read.
+        """
+        limit = min(max(limit, 1), MAX_HISTORY)
+        before = 0 if newest or after_revision <= 0 else 1
+        # One row more on the early side, because crossings are a matter of two neighbours; one more on the late side to
+        # know whether there is more.
+        rows = await self._store.history(
+            learner_id, after_revision=max(after_revision, 0) - before, limit=limit + 1 + before, newest=newest
+        )
+        has_previous = len(rows) > limit if newest else bool(rows) and rows[0].revision <= after_revision
+        has_more = not newest and len(rows) > limit + has_previous
+        if has_more:
+            rows = rows[: limit + has_previous]
+        entries = await asyncio.to_thread(_history, rows)
+        return entries[has_previous:], has_more
+
+    async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        """Return the store's newest revisions; unknown and erased learners are absent. One read."""
+        return await self._store.revisions(learner_ids)
+
+    async def erase(self, learner_id: str, requested_by: str) -> int:
+        """Delete everything about a learner, in store and memory, and return how many interactions went.
+
+        Done after what was submitted before; what is submitted afterwards starts a new learner at revision 1. Watchers
+        get a publication with `gone`. Raises `StoreUnavailableError` (nothing, or not everything, is erased: ask again)
+        and `privacy.BadRequestError`. A cancelled call still erases.
+        """
+        privacy.check(learner_id, requested_by)
+        if self._task is None or self._stopping:
+            raise StoreUnavailableError("the engine is not running")
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Erasure(learner_id, requested_by, done))
+        self._wake.set()
+        return await done
+
+    async def export(self, learner_id: str, requested_by: str) -> AsyncIterator[bytes]:
+        """Yield everything stored about a learner as JSON lines, some lines at a time; see `privacy.export`."""
+        at_ms = int(self._clock() * 1000)
+        async for lines in privacy.export(self._store, learner_id, requested_by=requested_by, at_ms=at_ms):
+            yield lines
+
+    def _admit(self, submission: Submission, now_ms: int, *, overloaded: bool) -> int | Failed:
+        """Return the time at which the interaction counts, or why it is refused before it is queued."""
+        if self._task is None or self._stopping:
+            return Failed(code=FailureCode.UNAVAILABLE, message="The brain is not running; try again.")
+        if overloaded:
+            return Failed(code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later.")
+        if not _ID.fullmatch(submission.learner_id):
+            return _invalid("learner_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
+        if not _ID.fullmatch(submission.interaction_id):
+            return _invalid("interaction_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
+        if not _storable(submission.interaction.content):
+            return _invalid("content must be valid text without NUL characters.")
+        if submission.response is not None and not _storable(submission.response):
+            return _invalid("response must be valid text without NUL characters.")
+        if not _storable(submission.traceparent):
+            return _invalid("traceparent must be valid text.")
+        if not 0 <= submission.occurred_at_ms < 1 << 53 or not 0 <= submission.received_at_ms < 1 << 53:
+            return _invalid("occurred_at and received_at must be times after 1970.")
+        if not submission.occurred_at_ms:
+            return min(submission.received_at_ms or now_ms, now_ms)
+        if submission.occurred_at_ms > now_ms + MAX_AHEAD_MS:
+            return _invalid("occurred_at lies more than 60 seconds ahead.")
+        max_age_s = self._options.max_age_s
+        if max_age_s is not None and submission.occurred_at_ms < now_ms - max_age_s * 1000:
+            return _invalid(f"occurred_at lies more than {max_age_s / 86_400:g} days back.")
+        return min(submission.occurred_at_ms, now_ms)
+
+    async def _run(self) -> None:
+        """Take groups from the queue until told to stop and nothing is left."""
+        while True:
+            if self._queue:
+                await self._next_group()
+            elif self._stopping:
+                await self._flush()
+                return
+            await self._chores()
+            if not self._queue and not self._stopping:
+                self._wake.clear()
+                timer = asyncio.get_running_loop().call_later(self._until_chores(), self._wake.set)
+                await self._wake.wait()
+                timer.cancel()
+
+    async def _next_group(self) -> None:
+        first = self._queue[0]
+        if isinstance(first, _Erasure):
+            self._queue.popleft()
+            await self._erase(first)
+            return
+        group: list[_Work] = []
+        while self._queue and len(group) < self._options.max_batch and isinstance(self._queue[0], _Work):
+            group.append(cast("_Work", self._queue.popleft()))
+        await self._apply(group)
+
+    async def _apply(self, group: list[_Work]) -> None:
+        """Give every interaction of a group its result."""
+        leaders, followers = self._sort_out(group)
+        try:
+            await self._commit(leaders)
+        except Exception:
+            if len(leaders) == 1:
+                logger.exception("an interaction could not be applied", extra=_trace(leaders[0]))
+                leaders[0].settle(_INTERNAL)
+            else:
+                # Whatever it was must not take the others along: find the one by going one at a time.
+                for work in leaders:
+                    if work.call.results[work.place] is None:
+                        await self._apply([work])
+        for leader, work in followers:
+            result = leader.call.results[leader.place]
+            work.settle(replace(result, duplicate=True) if isinstance(result, Applied) else result or _INTERNAL)
+
+    def _sort_out(self, group: list[_Work]) -> tuple[list[_Work], list[tuple[_Work, _Work]]]:
+        """Answer what was answered lately, and pair repetitions within the group with their first one."""
+        leaders: dict[tuple[str, str], _Work] = {}
+        followers = []
+        for work in group:
+            name = work.name
+            if known := self._recent.get(name):
+                work.settle(replace(known, duplicate=True))
+            elif leader := leaders.get(name):
+                followers.append((leader, work))
+            else:
+                leaders[name] = work
+        return list(leaders.values()), followers
+
+    async def _commit(self, group: list[_Work]) -> None:
+        """Compute, write, and only then answer; again while other brains are faster with the same learners."""
+        for attempt in range(_ATTEMPTS):
+            if not group:
+                return
+            increments = self._due_increments()
+            try:
+                plan = await self._compute(group)
+                keys = await self._store.commit(plan.rows, increments) if plan.rows or increments != _NOTHING else {}
+            except ConflictError:
+                self._bank.restore(increments)
+                try:
+                    group = await self._reconcile(group)
+                except StoreError as error:
+                    _fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                    return
+                await asyncio.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311 — parts two brains in step
+            except StoreError as error:
+                self._bank.restore(increments)
+                logger.warning("a group of %d was not stored: %s", len(group), error)
+                _fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                return
+            except BaseException:
+                self._bank.restore(increments)
+                raise
+            else:
+                self._accept(plan, keys)
+                self._flushed(increments)
+                return
+        _fail(group, FailureCode.UNAVAILABLE, "Not stored: other brains keep writing the same learners; try again.")
+
+    async def _compute(self, group: list[_Work]) -> _Plan:
+        """Apply the model to a group, on new values."""
+        learners, unreadable = await self._load(group)
+        plan = _Plan(self._bank.stage(), learners)
+        for count, work in enumerate(group, 1):
+            learner_id = work.submission.learner_id
+            if learner_id in unreadable:
+                plan.failed.append((work, _INTERNAL))
+                continue
+            try:
+                plan.apply(work)
+            except BadInteraction as error:
+                plan.failed.append((work, _invalid(str(error))))
+            except Exception:
+                logger.exception("the model failed on an interaction", extra=_trace(work))
+                plan.failed.append((work, _INTERNAL))
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+        return plan
+
+    async def _load(self, group: list[_Work]) -> tuple[dict[str, _Entry | None], set[str]]:
+        """Return the learners of a group as they stand, one read for all not in memory, and who is unreadable."""
+        learners = {work.submission.learner_id: self._cache.get(work.submission.learner_id) for work in group}
+        missing = [learner_id for learner_id, entry in learners.items() if entry is None]
+        items, subjects = self._bank.missing(work.submission.interaction for work in group)
+        wanted_items = [item for item in items if item not in self._unknown_items]
+        heads: dict[str, Head] = {}
+        if missing and wanted_items:
+            heads, totals = await asyncio.gather(
+                self._store.load(missing), self._store.bank(wanted_items, list(subjects))
+            )
+            self._learn_totals(totals, wanted_items)
+        elif missing:
+            heads = await self._store.load(missing)
+        elif wanted_items or subjects:
+            self._learn_totals(await self._store.bank(wanted_items, list(subjects)), wanted_items)
+        unreadable = set()
+        for learner_id, head in heads.items():
+            try:
+                learners[learner_id] = _entry(head)
+            except ValueError:
+                logger.exception("a stored state cannot be read", extra={"revision": head.revision})
+                unreadable.add(learner_id)
+        return learners, unreadable
+
+    def _learn_totals(self, totals: BankTotals, asked: Sequence[str]) -> None:
+        self._bank.load(*totals)
+        self._unknown_items.update(dict.fromkeys(item for item in asked if item not in totals.items))
+        while len(self._unknown_items) > _UNKNOWN_ITEMS:
+            self._unknown_items.popitem(last=False)
+
+    async def _reconcile(self, group: list[_Work]) -> list[_Work]:
+        """After a conflict: answer what is in the log already, forget what is stale, and return what is still to do."""
+        found = await self._store.find([work.name for work in group])
+        left = []
+        for work in group:
+            if there := found.get(work.name):
+                outcome = codec.decode_outcome(there.outcome)
+                work.settle(
+                    self._remember(
+                        work,
+                        Applied(
+                            revision=there.revision,
+                            duplicate=True,
+                            outcome=outcome,
+                            occurred_at_ms=there.occurred_at_ms,
+                        ),
+                    )
+                )
+            else:
+                left.append(work)
+        cached = {name for work in group if (name := work.submission.learner_id) in self._cache}
+        if cached:
+            self._forget_erased(await self._store.load(list(cached)), cached)
+        return left
+
+    def _forget_erased(self, heads: dict[str, Head], learner_ids: Iterable[str]) -> None:
+        """Bring these cached learners up to what the store has; those it no longer has are gone."""
+        gone = []
+        for learner_id in learner_ids:
+            entry, head = self._cache.pop(learner_id), heads.get(learner_id)
+            if head is None or head.learner_key != entry.key:
+                gone.append(learner_id)
+        self._announce_gone(gone)
+
+    def _announce_gone(self, learner_ids: Sequence[str]) -> None:
+        for learner_id in learner_ids:
+            self._cache.pop(learner_id, None)
+        erased = set(learner_ids)
+        for name in [name for name in self._recent if name[0] in erased]:
+            del self._recent[name]
+        self._bus.publish([Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids])
+
+    def _accept(self, plan: _Plan, keys: dict[str, int]) -> None:
+        """The group is durable: change the caches, answer, publish."""
+        plan.stage.commit()
+        for work, _ in plan.applied:
+            learner_id = work.submission.learner_id
+            entry = cast("_Entry", plan.learners[learner_id])
+            self._cache[learner_id] = entry if entry.key else entry._replace(key=keys[learner_id])
+            self._cache.move_to_end(learner_id)
+            self._unknown_items.pop(work.submission.interaction.item, None)
+        while len(self._cache) > self._options.cache_learners:
+            self._cache.popitem(last=False)
+        for work, applied in plan.applied:
+            work.settle(self._remember(work, applied))
+        for work, failed in plan.failed:
+            work.settle(failed)
+        self._bus.publish(plan.publications)
+
+    def _remember(self, work: _Work, applied: Applied) -> Applied:
+        self._recent[work.name] = applied
+        if len(self._recent) > self._options.recent_ids:
+            self._recent.popitem(last=False)
+        return applied
+
+    async def _erase(self, erasure: _Erasure) -> None:
+        learner_id = erasure.learner_id
+        try:
+            count = await self._store.erase(
+                learner_id, requested_by=erasure.requested_by, at_ms=int(self._clock() * 1000)
+            )
+        except Exception as error:
+            # It may be erased and only the files not be cleaned: what is in memory must not outlive that.
+            self._erasure_check_at = 0.0
+            if not erasure.done.done():
+                erasure.done.set_exception(error)
+            return
+        self._announce_gone([learner_id])
+        if not erasure.done.done():
+            erasure.done.set_result(count)
+
+    def _schedule(self, now: float) -> None:
+        self._flush_at = now + self._options.bank_flush_s
+        self._refresh_at = now + self._options.bank_refresh_s
+        self._erasure_check_at = now + self._options.erasure_check_s
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _until_chores(self) -> float:
+        due = self._erasure_check_at
+        if self._bank.pending:
+            due = min(due, self._flush_at)
+        return max(0.0, due - self._now())
+
+    async def _chores(self) -> None:
+        """Do what is due now and then, between groups. A store that is down is tried again at the next time."""
+        now = self._now()
+        try:
+            if self._bank.pending and now >= self._flush_at:
+                await self._flush()
+            if self._flushed_items and now >= self._refresh_at:
+                self._refresh_at = now + self._options.bank_refresh_s
+                items, self._flushed_items = list(self._flushed_items), {}
+                self._bank.load(*await self._store.bank(items, ()))
+            if now >= self._erasure_check_at:
+                self._erasure_check_at = now + self._options.erasure_check_s
+                await self._notice_erasures()
+        except StoreError as error:
+            logger.warning("the store is not available for upkeep: %s", error)
+        except Exception:
+            logger.exception("upkeep failed")
+
+    async def _notice_erasures(self) -> None:
+        """Drop learners that another process erased; conflicts would show it later, but readers must not see them."""
+        entries = await self._store.audit(after=self._audit_seen)
+        if not entries:
+            return
+        self._audit_seen = entries[-1].audit_id
+        keys = {entry.learner_key for entry in entries if entry.action == "erase"}
+        self._announce_gone([learner_id for learner_id, entry in self._cache.items() if entry.key in keys])
+
+    def _due_increments(self) -> BankIncrements:
+        """Take the bank's increments for the next commit, if they are due."""
+        if not self._bank.pending or self._now() < self._flush_at:
+            return _NOTHING
+        return self._bank.drain()
+
+    async def _flush(self) -> None:
+        """Write the bank's increments without a group."""
+        increments = self._bank.drain()
+        if increments == _NOTHING:
+            return
+        try:
+            await self._store.commit([], increments)
+        except BaseException as error:
+            self._bank.restore(increments)
+            self._flush_at = self._now() + self._options.bank_flush_s
+            if not isinstance(error, StoreError):
+                raise
+            logger.warning("the item bank was not written back: %s", error)
+        else:
+            self._flushed(increments)
+
+    def _flushed(self, increments: BankIncrements) -> None:
+        if increments != _NOTHING:
+            self._flush_at = self._now() + self._options.bank_flush_s
+            self._flushed_items.update(dict.fromkeys(row.item for row in increments.items))
+
+
+_NOTHING: Final = BankIncrements()
+_INTERNAL: Final = Failed(code=FailureCode.INTERNAL, message="A fault of the brain; it is logged and nothing changed.")
+_UNKNOWN_ITEMS: Final = 100_000
+
+
+def _invalid(message: str) -> Failed:
+    return Failed(code=FailureCode.INVALID, message=message)
+
+
+def _fail(group: Sequence[_Work], code: FailureCode, message: str) -> None:
+    failed = Failed(code=code, message=message)
+    for work in group:
+        work.settle(failed)
+
+
+def _trace(work: _Work) -> dict[str, Any]:
+    return {"traceparent": work.submission.traceparent}
+
+
+def _storable(text: str) -> bool:
+    """Tell whether both databases take a text: no lone surrogates, no NUL."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _context_json(interaction: Interaction) -> bytes:
+    """Write what the model read as the context a client would have sent, so that the log alone can be replayed."""
+    skills = [skill for skill in interaction.skills if skill]
+    fields = {
+        "correct": interaction.correct,
+        "difficulty": interaction.difficulty,
+        "subject": interaction.subject,
+        "skill": skills or None,
+        "time_taken": interaction.time_taken,
+        "hints": interaction.hints,
+        "attempts": interaction.attempts,
+        "item_id": None if interaction.item.startswith("~") else interaction.item,
+    }
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+
+
+def _entry(head: Head) -> _Entry:
+    """Read a stored learner. Raises `ValueError` when its bytes are damaged or another model version's."""
+    return _Entry(
+        head.learner_key,
+        codec.decode_state(head.state),
+        codec.decode_outcome(head.outcome),
+        head.occurred_at_ms,
+    )
+
+
+def _snapshot(learner_id: str, entry: _Entry | None) -> Snapshot:
+    if entry is None:
+        return Snapshot(learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0)
+    return Snapshot(
+        learner_id=learner_id,
+        revision=entry.state.revision,
+        state=entry.state,
+        outcome=entry.outcome,
+        occurred_at_ms=entry.occurred_at_ms,
+    )
+
+
+def _history(rows: Sequence[LogRow]) -> list[HistoryEntry]:
+    """Read consecutive rows; the first one's crossings are right only if it is the learner's first."""
+    entries = []
+    before: Outcome | None = None
+    for row in rows:
+        outcome = codec.decode_outcome(row.outcome)
+        fields = row._asdict() | {"outcome": outcome, "crossings": model.crossings(before, outcome)}
+        entries.append(HistoryEntry(**fields))
+        before = outcome
+    return entries

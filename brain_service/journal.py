@@ -95,6 +95,15 @@ class Found(NamedTuple):
     outcome: bytes
 
 
+class BankTotals(NamedTuple):
+    """What the store knows of some items and subjects, each as (value, weight); what `Bank.load` takes."""
+
+    items: dict[str, tuple[float, float]]
+    """Easiness and answers."""
+    norms: dict[str, tuple[float, float]]
+    """Mean log time and observations."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """One line of the audit log. It names the learner by key and by a keyed digest, never by the id."""
@@ -138,8 +147,8 @@ class Store(Protocol):
     async def history(self, learner_id: str, *, after_revision: int, limit: int, newest: bool) -> list[LogRow]:
         """Return rows after a revision, or the last ones, oldest first; at most `limit`."""
 
-    async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankIncrements:
-        """Return the bank's totals for these items and subjects; unknown ones are absent."""
+    async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
+        """Return the shared bank's totals for these items and subjects; unknown ones are absent."""
 
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
         """Delete everything about a learner, write who asked to the audit log, and return how many interactions went.

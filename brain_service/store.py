@@ -26,9 +26,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
-from brain_service.bank import BankIncrements, ItemRow, NormRow
+from brain_service.bank import BankIncrements
 from brain_service.journal import (
     AuditEntry,
+    BankTotals,
     ConflictError,
     Found,
     Head,
@@ -92,9 +93,8 @@ bank_items = sa.Table(
     "bank_items",
     metadata,
     sa.Column("item", sa.Text, primary_key=True),
-    sa.Column("base", sa.Double, nullable=False),
-    sa.Column("delta", sa.Double, nullable=False),
-    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("easiness", sa.Double, nullable=False),
+    sa.Column("answers", sa.Double, nullable=False),
 )
 
 bank_norms = sa.Table(
@@ -102,7 +102,7 @@ bank_norms = sa.Table(
     metadata,
     sa.Column("subject", sa.Text, primary_key=True),
     sa.Column("mean", sa.Double, nullable=False),
-    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("observations", sa.Double, nullable=False),
 )
 
 audit = sa.Table(
@@ -262,13 +262,13 @@ class SqlStore:
         connection.execute(sa.insert(learners), [{"learner_digest": digest} for digest in by_digest])
         return {by_digest[digest]: key for digest, key in _rows_in(connection, _KEYS, by_digest)}
 
-    async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankIncrements:
-        """Return the totals of these items and subjects, in one read; unknown ones are absent."""
+    async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
+        """Return the totals of these items and subjects, in one read."""
 
-        def work(connection: sa.Connection) -> BankIncrements:
-            return BankIncrements(
-                tuple(ItemRow(*row) for row in _rows_in(connection, _ITEMS, items)),
-                tuple(NormRow(*row) for row in _rows_in(connection, _NORMS, subjects)),
+        def work(connection: sa.Connection) -> BankTotals:
+            return BankTotals(
+                {item: (easiness, answers) for item, easiness, answers in _rows_in(connection, _ITEMS, items)},
+                {subject: (mean, count) for subject, mean, count in _rows_in(connection, _NORMS, subjects)},
             )
 
         return await self._read(work)
@@ -440,24 +440,24 @@ def _positional_insert(dialect: sa.Dialect) -> str:
 def _bank_merges(dialect: sa.Dialect) -> tuple[Any, Any]:
     """Build the statements that add increments to the shared bank, as `bank.merge_item` and `bank.merge_norm` do."""
     insert: Any = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    item = insert(bank_items)
-    old, new = bank_items.c, item.excluded
-    merge_item = item.on_conflict_do_update(
-        index_elements=["item"],
-        set_={
-            "base": sa.case((new.base < old.base, new.base), else_=old.base),
-            "delta": old.delta + new.delta,
-            "count": old.count + new.count,
-        },
+    delta: sa.BindParameter[float] = sa.bindparam("delta")
+    answers: sa.BindParameter[float] = sa.bindparam("answers")
+    merge_item = (
+        insert(bank_items)
+        .values(item=sa.bindparam("item"), easiness=sa.bindparam("start") + delta, answers=answers)
+        .on_conflict_do_update(
+            index_elements=["item"],
+            set_={"easiness": bank_items.c.easiness + delta, "answers": bank_items.c.answers + answers},
+        )
     )
     norm = insert(bank_norms)
-    mine, theirs = bank_norms.c, norm.excluded
-    total = mine.count + theirs.count
-    window = sa.case((total < NORM_WINDOW, total), else_=NORM_WINDOW)
-    weight = sa.case((theirs.count < window, 1.0 * theirs.count / window), else_=1.0)
+    old, new = bank_norms.c, norm.excluded
+    total = old.observations + new.observations
+    window = sa.case((total < NORM_WINDOW, total), else_=float(NORM_WINDOW))
+    share = sa.case((new.observations < window, new.observations / window), else_=1.0)
     merge_norm = norm.on_conflict_do_update(
         index_elements=["subject"],
-        set_={"mean": mine.mean + (theirs.mean - mine.mean) * weight, "count": total},
+        set_={"mean": old.mean + (new.mean - old.mean) * share, "observations": total},
     )
     return merge_item, merge_norm
 

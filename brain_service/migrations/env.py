@@ -1,4 +1,4 @@
-"""Runs the steps on the connection that `store` hands over, inside its transaction; never from Alembic's command line."""
+"""Runs the steps on the connection that `store` hands over, inside its transaction; not for Alembic's own commands."""
 
 from __future__ import annotations
 

@@ -55,15 +55,14 @@ def upgrade() -> None:
     op.create_table(
         "bank_items",
         sa.Column("item", sa.Text, primary_key=True),
-        sa.Column("base", sa.Double, nullable=False),
-        sa.Column("delta", sa.Double, nullable=False),
-        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("easiness", sa.Double, nullable=False),
+        sa.Column("answers", sa.Double, nullable=False),
     )
     op.create_table(
         "bank_norms",
         sa.Column("subject", sa.Text, primary_key=True),
         sa.Column("mean", sa.Double, nullable=False),
-        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("observations", sa.Double, nullable=False),
     )
     op.create_table(
         "audit",
