@@ -1,0 +1,110 @@
+# Everything a person or a machine does with this checkout. `make` alone prints what there is.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first interpreter that is new enough; `make setup PYTHON3=/path/to/python` takes another.
+PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+BIN := $(VENV)/bin
+NPM := $(shell command -v npm 2>/dev/null)
+PORT ?= 8000
+ARGS ?=
+
+WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
+ifneq ($(and $(NPM),$(wildcard web/package.json)),)
+WEB_PAGE := web/dist/.built
+endif
+
+.PHONY: help setup run test test-web proto proto-check fmt lint check bench evaluate load web lock clean
+
+help: ## Print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
+
+run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 DEBUG=0)
+	@$(MAKE) -s web || echo "the page could not be built; starting without it" >&2
+	@PORT=$(PORT) $(PYTHON) -m demo
+
+test: $(VENV)/.tools test-web ## Run all tests (ARGS="tests/edge -k name" for some)
+	$(PYTHON) -m pytest -q $(ARGS)
+
+proto: $(VENV)/.tools ## Regenerate proto/gen from the contracts
+	PYTHON=$(PYTHON) scripts/generate_proto.sh
+
+proto-check: $(VENV)/.tools ## Fail when proto/gen is not what the contracts generate
+	PYTHON=$(PYTHON) scripts/check_proto.sh
+
+fmt: $(VENV)/.tools ## Format the code and repair what ruff can (changes files)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.tools ## Report what is wrong with style, types, imports and contracts (changes nothing)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+
+check: proto-check lint test web ## All that must hold before a change is handed in
+
+bench: $(VENV)/.tools ## Measure speed against the reference monolith
+	$(PYTHON) -m bench $(ARGS)
+
+evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (needs the research data)
+	$(PYTHON) -m bench.evaluate $(ARGS)
+
+load: $(VENV)/.tools ## Load a running system: make load ARGS="--token … --connections 100 --duration 60"
+	$(PYTHON) -m tests.load_test_websockets $(ARGS)
+
+web: $(WEB_PAGE) ## Build the browser's page and library (needs node)
+ifeq ($(WEB_PAGE),)
+	@echo "web: skipped, because npm is not installed" >&2
+endif
+
+lock: $(VENV)/.tools ## Pin the newest allowed requirements again (needs uv on the PATH)
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --upgrade -o requirements.txt $(LOCK)
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --upgrade --group dev -c requirements.txt \
+		-o requirements-dev.txt $(LOCK)
+
+clean: ## Remove everything that was made here: .venv, built pages, caches and the demo's data
+	rm -rf $(VENV) web/node_modules web/dist .aivo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# How requirements are pinned: for every supported Python, with hashes, naming no registry.
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate -q
+
+$(PYTHON):
+	@test -n "$(PYTHON3)" || { echo "Python 3.11 or newer is needed; name one with PYTHON3=/path/to/python" >&2; exit 1; }
+	@$(PYTHON3) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "python3 cannot make virtual environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c "import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path('purelib'), 'aivo_checkout.pth').write_text('$(CURDIR)\n$(CURDIR)/proto/gen\n')"
+
+$(VENV)/.runtime: requirements.txt | $(PYTHON)
+	@echo "installing what the services need …"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.tools: requirements-dev.txt | $(PYTHON)
+	@echo "installing what development needs …"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/.runtime
+
+test-web: $(if $(WEB_PAGE),web/node_modules/.installed)
+ifneq ($(WEB_PAGE),)
+	cd web && $(NPM) test
+else
+	@echo "web tests: skipped, because npm is not installed" >&2
+endif
+
+web/node_modules/.installed: web/package-lock.json web/package.json
+	cd web && $(NPM) ci --no-audit --no-fund
+	@touch $@
+
+web/dist/.built: web/node_modules/.installed $(WEB_SOURCES)
+	cd web && $(NPM) run build
+	@touch $@

@@ -1,0 +1,283 @@
+"""The four services as real processes on this machine: their environment, their order, when they are ready.
+
+It knows how each is configured from outside and nothing of what they do. `make run`, tests and benchmarks share it:
+
+    with private_stack(env={"EDGE_PING_INTERVAL_S": "1"}) as stack:
+        stack.kill("brain")      # SIGKILL
+        stack.start("brain")     # again, on the same port with the same data; returns when it is ready
+        stack.restart("edge")    # SIGTERM, as a deploy does, then start
+
+All calls block, for at most the timeouts named; inside an event loop use
+`await asyncio.to_thread(stack.restart, "brain")`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from demo.ports import Ports, reserve
+from demo.supervisor import Child, ProcessDied, Spawner, StartTimeout
+
+__all__ = ["ROOT", "SERVICES", "ProcessDied", "Stack", "StartTimeout", "private_stack"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SERVICES = ("metrics", "auth", "brain", "edge")
+"""In the order of starting: nobody starts before those it calls. Stopping goes the other way."""
+
+START_TIMEOUT_S = 60.0
+STOP_GRACE_S = 35.0
+"""An edge may take 30 s to send its sockets away."""
+
+_MODULES = {"metrics": "metrics_service", "auth": "auth_service", "brain": "brain_service", "edge": "edge"}
+_OURS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
+_EDGE_OWN = ("HOST", "PORT", "DEBUG")
+
+
+class Stack:
+    """Four processes and the directory with their data, credential and logs."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        ports: Ports,
+        env: Mapping[str, str] | None = None,
+        cores: Mapping[str, int] | None = None,
+    ) -> None:
+        """Prepare processes; nothing runs before `start`.
+
+        `env` adds to or replaces what the processes find in their environment (an empty value removes a variable);
+        every process sees the variables of its own prefix only. `cores` pins processes by name to a processor core.
+        """
+        self.directory = directory.resolve()
+        self.ports = ports
+        self.credential_file = self.directory / "service-credential"
+        self.logs = self.directory / "logs"
+        self._env = dict(env or {})
+        self._spawner = Spawner()
+        self.children = {name: self._child(name, (cores or {}).get(name)) for name in SERVICES}
+
+    def start(self, *names: str, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Start these processes (all, when none is named) and wait until each answers that it is ready.
+
+        Raises ProcessDied or StartTimeout with the last log lines; what was started goes on running.
+        """
+        self._make_directory()
+        wanted = [name for name in SERVICES if not names or name in names]
+        for name in wanted:
+            # The edge comes last: the others start side by side.
+            if name == "edge":
+                self._await_ready((other for other in wanted if other != "edge"), timeout_s)
+            self.children[name].start()
+        self._await_ready(wanted, timeout_s)
+
+    def stop(self, *names: str, grace_s: float = STOP_GRACE_S) -> list[str]:
+        """Ask these processes (all) to end, the edge first; return the names of those that had to be killed."""
+        chosen = [name for name in reversed(SERVICES) if not names or name in names]
+        return [name for name in chosen if not self.children[name].stop(grace_s=grace_s)]
+
+    def kill(self, *names: str) -> None:
+        """End these processes (all) by SIGKILL, at the same time."""
+        chosen = [self.children[name] for name in names or SERVICES]
+        for child in chosen:
+            child.signal(signal.SIGKILL)
+        for child in chosen:
+            child.kill()
+
+    def restart(self, name: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Stop a process gracefully and start it again, on the same port and data."""
+        self.stop(name)
+        self.start(name, timeout_s=timeout_s)
+
+    def check(self) -> None:
+        """Raise ProcessDied when any process is not running."""
+        for child in self.children.values():
+            child.check()
+
+    def close(self) -> None:
+        """Stop all processes and give up the thread behind them; the directory stays."""
+        self.stop()
+        self._spawner.close()
+
+    def pid(self, name: str) -> int:
+        """Return the process id; raises ProcessDied when it does not run."""
+        child = self.children[name]
+        child.check()
+        pid = child.pid
+        if pid is None:
+            raise ProcessDied(f"{name} has just ended")
+        return pid
+
+    @property
+    def credential(self) -> str:
+        """The secret that callers of the gRPC services send; made at the first start."""
+        return self.credential_file.read_text(encoding="utf-8").strip()
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata that every gRPC call must carry."""
+        return (("authorization", f"Bearer {self.credential}"),)
+
+    @property
+    def http_url(self) -> str:
+        """Where the page and `/api` are."""
+        return f"http://127.0.0.1:{self.ports.edge}"
+
+    @property
+    def ws_url(self) -> str:
+        """Where the socket is."""
+        return f"ws://127.0.0.1:{self.ports.edge}/ws"
+
+    def address(self, name: str) -> str:
+        """Return "host:port" of a process."""
+        return f"127.0.0.1:{getattr(self.ports, name)}"
+
+    def database(self, name: str) -> Path:
+        """Return the SQLite file of a gRPC service."""
+        return self.directory / f"{name}.sqlite3"
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the whole environment of a process; `python -m <module>` with it is the very same process."""
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(_OURS) and key not in _EDGE_OWN
+        }
+        inherited["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))
+        inherited |= self._settings(name)
+        others = tuple(prefix for prefix in _OURS if prefix != f"{name.upper()}_")
+        inherited |= {
+            key: value
+            for key, value in self._env.items()
+            if not key.startswith(others) and (name == "edge" or key not in _EDGE_OWN)
+        }
+        return {key: value for key, value in inherited.items() if value}
+
+    def _settings(self, name: str) -> dict[str, str]:
+        prefix = name.upper()
+        settings = {
+            f"{prefix}_CREDENTIAL_FILE": str(self.credential_file),
+        }
+        if name == "edge":
+            return settings | {
+                "HOST": "127.0.0.1",
+                "PORT": str(self.ports.edge),
+                "EDGE_BRAIN_ADDRESSES": self.address("brain"),
+                "EDGE_AUTH_ADDRESS": self.address("auth"),
+                "EDGE_METRICS_ADDRESS": self.address("metrics"),
+            }
+        settings |= {
+            f"{prefix}_LISTEN": self.address(name),
+            f"{prefix}_DATABASE_URL": f"sqlite:///{self.database(name)}",
+        }
+        if name == "auth":
+            settings["AUTH_KEY_FILE"] = str(self.directory / "auth-keys.json")
+        if name == "metrics":
+            settings["METRICS_EXPOSITION_LISTEN"] = f"127.0.0.1:{self.ports.expositions['metrics']}"
+        return settings
+
+    def _child(self, name: str, core: int | None) -> Child:
+        return Child(
+            name,
+            [sys.executable, "-m", _MODULES[name]],
+            spawner=self._spawner,
+            environ=self.environment(name),
+            directory=ROOT,
+            log=self.logs / f"{name}.log",
+            core=core,
+        )
+
+    def _make_directory(self) -> None:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            write_secret(self.credential_file, secrets.token_urlsafe(32) + "\n", exclusive=True)
+
+    def _await_ready(self, names: Iterable[str], timeout_s: float) -> None:
+        for name in names:
+            child = self.children[name]
+            if name == "edge":
+                child.wait_until(self._edge_ready, timeout_s=timeout_s)
+            else:
+                with _health_stub(self.address(name)) as stub:
+                    child.wait_until(lambda stub=stub: _serving(stub), timeout_s=timeout_s)  # type: ignore[misc]
+
+    def _edge_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.http_url}/readyz", timeout=1) as answer:  # noqa: S310 - ours
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@contextlib.contextmanager
+def private_stack(
+    *,
+    env: Mapping[str, str] | None = None,
+    cores: Mapping[str, int] | None = None,
+    services: Iterable[str] = SERVICES,
+    directory: Path | None = None,
+) -> Iterator[Stack]:
+    """Run a stack of one's own on free ports, with its data in a directory that is removed at the end.
+
+    Password hashing is made cheap. `services` are started; the rest can be, later. A given `directory` is kept.
+    """
+    ports, claim = reserve()
+    place = directory or Path(tempfile.mkdtemp(prefix="aivo-stack-"))
+    stack = Stack(place, ports=ports, env=PRIVATE | dict(env or {}), cores=cores)
+    try:
+        if started := tuple(services):
+            stack.start(*started)
+        yield stack
+    finally:
+        stack.close()
+        claim.close()
+        if directory is None:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+PRIVATE = {"AUTH_ARGON2_MEMORY_KIB": "64", "AUTH_ARGON2_TIME_COST": "1"}
+"""What makes a stack of tests quick; never for people's real passwords."""
+
+
+def write_secret(path: Path, text: str, *, exclusive: bool = False) -> None:
+    """Write a file that only its owner can read, whole or not at all.
+
+    With `exclusive`, raises FileExistsError when it exists.
+    """
+    if exclusive and path.exists():
+        raise FileExistsError(path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _health_stub(address: str) -> Iterator[health_pb2_grpc.HealthStub]:
+    options = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200))
+    with grpc.insecure_channel(address, options=options) as channel:
+        yield health_pb2_grpc.HealthStub(channel)
+
+
+def _serving(stub: health_pb2_grpc.HealthStub) -> bool:
+    try:
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)
+    except grpc.RpcError:
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
