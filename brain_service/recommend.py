@@ -46,6 +46,8 @@ class Advice(NamedTuple):
     urgency: Urgency
     sentence: str
     reasons: tuple[str, ...]
+    shift: int = 0
+    """Whether it asks for harder (1) or easier (−1) items."""
 
 
 ADVICE: Final = tuple(
@@ -60,7 +62,7 @@ ADVICE: Final = tuple(
                 "Show a worked example before the next try.",
                 ("failures", "cognitive_load"),
             ),
-            ("harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load")),
+            ("harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load"), 1),
             ("slow_down", Urgency.MEDIUM, "Encourage reading the question again before answering.", ("haste",)),
             ("re_engage", Urgency.MEDIUM, "Check in: the learner seems to have drifted off.", ("idle",)),
             (
@@ -70,8 +72,8 @@ ADVICE: Final = tuple(
                 ("mastery", "days"),
             ),
             ("target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)),
-            ("target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",)),
-            ("target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",)),
+            ("target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",), -1),
+            ("target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",), 1),
         )
     )
 )

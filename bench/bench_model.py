@@ -1,0 +1,95 @@
+"""Measures the learner model on one core: apply, and encoding and decoding of states and outcomes.
+
+Run as `python -m bench.bench_model [--json] [--samples N]`. A sample is one call: p99 holds the machine's noise; the mean is CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+from collections.abc import Callable
+from time import perf_counter_ns, process_time_ns
+
+from brain_service.codec import decode_outcome, decode_state, encode_outcome, encode_state
+from brain_service.model import Applied, Interaction, Statistics, apply, interaction_from_context
+
+STATISTICS = Statistics(0.5, 10, 2.0, 50)
+
+
+def learner(skills: int, items: int, steps: int) -> tuple[Applied, list[Interaction]]:
+    """A learner after many answers, and interactions to go on with: mostly answers, some views and hints."""
+    dice = random.Random(7)
+    interactions = []
+    for _ in range(steps):
+        kind = dice.choices(("question_response", "content_view", "hint_request"), (0.85, 0.1, 0.05))[0]
+        context: dict[str, object] = {"subject": "mathematics", "time_taken": dice.uniform(2, 40)}
+        if kind == "question_response":
+            context |= {"correct": dice.random() < 0.65, "skill": f"skill-{dice.randrange(skills):03}", "difficulty": 3}
+        interactions.append(interaction_from_context(kind, f"item-{dice.randrange(items)}", context))
+    applied = None
+    for i, interaction in enumerate(interactions):
+        applied = apply(applied.state if applied else None, STATISTICS, interaction, 45.0 * i)
+    assert applied is not None
+    return applied, interactions
+
+
+def measure(calls: Callable[[int], object], samples: int) -> dict[str, float]:
+    """Microseconds per call."""
+    for i in range(samples // 10):
+        calls(i)
+    took = []
+    gc.collect()
+    cpu = process_time_ns()
+    for i in range(samples):
+        start = perf_counter_ns()
+        calls(i)
+        took.append((perf_counter_ns() - start) / 1000)
+    cpu = process_time_ns() - cpu
+    took.sort()
+    return {"mean": cpu / 1000 / samples, "p50": took[samples // 2], "p99": took[samples * 99 // 100]}
+
+
+def rows(samples: int) -> list[dict[str, object]]:
+    """All measurements."""
+    found: list[dict[str, object]] = []
+    for skills, items in ((12, 30), (256, 64)):
+        applied, interactions = learner(skills, items, 3000)
+        state, outcome = applied.state, applied.outcome
+        stored, told = encode_state(state), encode_outcome(outcome)
+        chain = [state]
+
+        def step(i: int, chain: list = chain, todo: list = interactions) -> None:
+            last = chain[0]
+            chain[0] = apply(last, STATISTICS, todo[i % len(todo)], last.time + 45.0).state
+
+        for name, calls, size in (
+            ("apply", step, None),
+            ("encode state", lambda _, s=state: encode_state(s), len(stored)),
+            ("decode state", lambda _, b=stored: decode_state(b), len(stored)),
+            ("encode outcome", lambda _, o=outcome: encode_outcome(o), len(told)),
+            ("decode outcome", lambda _, b=told: decode_outcome(b), len(told)),
+        ):
+            found.append({"what": name, "skills": skills, "bytes": size, **measure(calls, samples)})
+    return found
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--samples", type=int, default=20_000, help="calls per measurement")
+    options = parser.parse_args()
+    table = rows(options.samples)
+    if options.json:
+        print(json.dumps({"unit": "microseconds", "rows": table}))
+        return
+    print(f"{'what':<16}{'skills':>7}{'bytes':>8}{'mean µs':>10}{'p50':>8}{'p99':>8}")
+    for row in table:
+        size = "" if row["bytes"] is None else row["bytes"]
+        print(f"{row['what']:<16}{row['skills']:>7}{size:>8}{row['mean']:>10.1f}{row['p50']:>8.1f}{row['p99']:>8.1f}")
+
+
+if __name__ == "__main__":
+    main()
