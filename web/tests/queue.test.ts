@@ -164,6 +164,26 @@ describe("interactions", () => {
     expect(server.committed).toEqual([interaction_id]);
   });
 
+  it("of the one who logs out are not sent after another logs in on the same page", async () => {
+    let token = jwt("u1");
+    const { client, clock, server } = world({ getToken: () => token });
+    server.userOfToken = (given) => (given === jwt("u2") ? "u2" : "u1");
+    client.connect();
+    await clock.advance(1_000);
+    server.refuses = true;
+    server.socket.drop(1006);
+    client.sendVirtualBrainInteraction(answer());
+    token = jwt("u2");
+    server.refuses = false;
+    await clock.advance(5_000);
+    expect(server.committed).toEqual([]);
+    expect(client.getSnapshot()).toMatchObject({ isConnected: true, queueSize: 0 });
+    token = jwt("u1");
+    client.tokenChanged();
+    await clock.advance(5_000);
+    expect(server.committed).toHaveLength(1);
+  });
+
   it("given before anybody is known belong to whoever the server says is connected", async () => {
     const { client, clock, server, storage } = world({ token: "opaque" });
     client.sendVirtualBrainInteraction(answer());

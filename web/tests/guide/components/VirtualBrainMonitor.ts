@@ -1,0 +1,1 @@
+export { VirtualBrainMonitor } from "@aivo/realtime/react";

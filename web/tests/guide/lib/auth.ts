@@ -1,0 +1,5 @@
+import { jwt } from "../../fakes";
+
+export function getToken(): string | null {
+  return jwt("u1");
+}

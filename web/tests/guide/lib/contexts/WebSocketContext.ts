@@ -1,0 +1,1 @@
+export { WebSocketProvider, useWebSocketContext } from "@aivo/realtime/react";

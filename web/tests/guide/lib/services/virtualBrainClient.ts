@@ -1,0 +1,1 @@
+export { virtualBrainClient } from "@aivo/realtime";
