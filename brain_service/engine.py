@@ -6,11 +6,8 @@ Knows no transport, no database library and no protobuf.
 from __future__ import annotations
 
 import asyncio
-import enum
-import json
 import logging
 import random
-import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -18,103 +15,46 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, cast
 
 from brain_service import codec, model, privacy
-from brain_service.bank import Bank, BankIncrements, Stage
+from brain_service.bank import Bank, BankIncrements
 from brain_service.bus import Bus, Publication
-from brain_service.journal import BankTotals, ConflictError, Head, LogRow, Row, Store, StoreError, StoreUnavailableError
-from brain_service.model import BadInteraction, Crossing, Interaction, LearnerState, Outcome
+from brain_service.group import Call, Entry, Group, Work, read_entry
+from brain_service.journal import BankTotals, ConflictError, Head, LogRow, Store, StoreError, StoreUnavailableError
+from brain_service.model import BadInteraction, Outcome
+from brain_service.submission import (
+    INTERNAL_FAULT,
+    Applied,
+    Failed,
+    FailureCode,
+    HistoryEntry,
+    Snapshot,
+    Submission,
+    admit,
+    invalid,
+)
+
+__all__ = [
+    "Applied",
+    "Engine",
+    "EngineOptions",
+    "Failed",
+    "FailureCode",
+    "HistoryEntry",
+    "Snapshot",
+    "Submission",
+]
 
 logger = logging.getLogger(__name__)
 
-
-class FailureCode(enum.Enum):
-    """Why an interaction was not applied. In every case nothing changed."""
-
-    INVALID = "invalid"
-    """A field is wrong; sending it again cannot succeed."""
-    UNAVAILABLE = "unavailable"
-    """The store did not accept the batch, or the engine stops; retry under the same id."""
-    INTERNAL = "internal"
-    """A fault of ours, logged."""
-    OVERLOADED = "overloaded"
-    """Too much is waiting already; retry later under the same id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """One interaction as the caller brings it."""
-
-    learner_id: str
-    """Who did it; 1–128 characters of [A-Za-z0-9_.:@-]."""
-    interaction_id: str
-    """Makes a resend harmless; unique per learner, the same alphabet."""
-    interaction: Interaction
-    """What the model reads, kind and content included."""
-    response: str | None = None
-    """What the learner answered; stored, not read."""
-    context_json: bytes = b""
-    """The whole context as the client sent it, a JSON object; empty means "{}"."""
-    occurred_at_ms: int = 0
-    """When it happened, Unix milliseconds; 0 means `received_at_ms`."""
-    received_at_ms: int = 0
-    """When it reached the system, Unix milliseconds; 0 means the engine's clock."""
-    traceparent: str = ""
-    """The W3C trace context it continues; empty for none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """Says that an interaction is committed."""
-
-    revision: int
-    """The learner's revision after it."""
-    duplicate: bool
-    """True when this id was applied before; the rest then tells what happened the first time."""
-    outcome: Outcome
-    """The reading after it."""
-    occurred_at_ms: int
-    """The time the model counted with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """Says that an interaction was not applied and nothing changed."""
-
-    code: FailureCode
-    message: str
-    """One sentence for a person; it names the field that is wrong and never repeats its content."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A learner's present state."""
-
-    learner_id: str
-    revision: int
-    """0 when the learner has none yet; then `state` and `outcome` are None."""
-    state: LearnerState | None
-    outcome: Outcome | None
-    """The reading after the last interaction."""
-    occurred_at_ms: int
-    """When that happened; 0 when there is none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One applied interaction, from the log."""
-
-    revision: int
-    interaction_id: str
-    kind: str
-    """The model's name of the kind."""
-    content: str
-    response: str | None
-    context_json: bytes
-    occurred_at_ms: int
-    received_at_ms: int
-    traceparent: str
-    outcome: Outcome
-    crossings: tuple[Crossing, ...]
-    """What crossed between the revision before and this one."""
+MAX_HISTORY: Final = 1000
+"""Rows of one page of history."""
+_ATTEMPTS: Final = 10
+"""Tries of one group against other brains that write the same learners, before its callers are told to come again."""
+_SLICE: Final = 32
+"""Interactions computed before other tasks of the event loop get a turn."""
+_UNKNOWN_ITEMS: Final = 100_000
+_NOTHING: Final = BankIncrements()
+_OVERLOADED: Final = Failed(code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later.")
+_NOT_RUNNING: Final = Failed(code=FailureCode.UNAVAILABLE, message="The brain is not running; try again.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,118 +79,12 @@ class EngineOptions:
     """How often the audit log is read for erasures that another process made."""
 
 
-MAX_AHEAD_MS: Final = 60_000
-"""How far `occurred_at_ms` may lie ahead of the engine's clock; it then counts as now."""
-MAX_HISTORY: Final = 1000
-"""Rows of one page of history."""
-_ATTEMPTS: Final = 10
-"""Tries of one batch against other brains that write the same learners, before its callers are told to come again."""
-_SLICE: Final = 32
-"""Interactions computed before other tasks of the event loop get a turn."""
-_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
-
-
-class _Entry(NamedTuple):
-    """A learner in memory: what the store has, in the model's terms."""
-
-    key: int
-    state: LearnerState
-    outcome: Outcome
-    occurred_at_ms: int
-
-
-class _Call:
-    """One call of `submit`, waiting until each of its interactions has its result."""
-
-    __slots__ = ("done", "remaining", "results")
-
-    def __init__(self, size: int) -> None:
-        self.results: list[Applied | Failed | None] = [None] * size
-        self.remaining = size
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def settle(self, place: int, result: Applied | Failed) -> None:
-        self.results[place] = result
-        self.remaining -= 1
-        if not self.remaining and not self.done.done():
-            self.done.set_result(None)
-
-
-class _Work:
-    """One interaction in the queue."""
-
-    __slots__ = ("at_ms", "call", "place", "received_at_ms", "submission")
-
-    def __init__(self, submission: Submission, at_ms: int, received_at_ms: int, call: _Call, place: int) -> None:
-        self.submission = submission
-        self.at_ms = at_ms
-        self.received_at_ms = received_at_ms
-        self.call = call
-        self.place = place
-
-    @property
-    def name(self) -> tuple[str, str]:
-        return self.submission.learner_id, self.submission.interaction_id
-
-    def settle(self, result: Applied | Failed) -> None:
-        self.call.settle(self.place, result)
-
-
 class _Erasure(NamedTuple):
     """A wish to erase in the queue, behind the interactions that came before it."""
 
     learner_id: str
     requested_by: str
     done: asyncio.Future[int]
-
-
-class _Plan:
-    """A group computed on new values; nothing outside has changed yet."""
-
-    __slots__ = ("applied", "failed", "learners", "publications", "rows", "stage")
-
-    def __init__(self, stage: Stage, learners: dict[str, _Entry | None]) -> None:
-        self.stage = stage
-        self.learners = learners
-        self.rows: list[Row] = []
-        self.applied: list[tuple[_Work, Applied]] = []
-        self.publications: list[Publication] = []
-        self.failed: list[tuple[_Work, Failed]] = []
-
-    def apply(self, work: _Work) -> None:
-        """Apply the model to one interaction. Raises what the model raises, and then nothing here has changed."""
-        submission = work.submission
-        learner_id, interaction = submission.learner_id, submission.interaction
-        before = self.learners[learner_id]
-        at_ms = work.at_ms if before is None else max(work.at_ms, before.occurred_at_ms)
-        state, outcome, increments = model.apply(
-            None if before is None else before.state, self.stage.lookup(interaction), interaction, at_ms / 1000
-        )
-        row = Row(
-            learner_id,
-            0 if before is None else before.key,
-            state.revision,
-            submission.interaction_id,
-            interaction.kind,
-            interaction.content,
-            submission.response,
-            submission.context_json or _context_json(interaction),
-            at_ms,
-            work.received_at_ms,
-            submission.traceparent,
-            codec.encode_outcome(outcome),
-            codec.encode_state(state),
-        )
-        crossings = model.crossings(None if before is None else before.outcome, outcome)
-        self.stage.add(increments)
-        self.learners[learner_id] = _Entry(row.learner_key, state, outcome, at_ms)
-        self.rows.append(row)
-        self.applied.append(
-            (work, Applied(revision=state.revision, duplicate=False, outcome=outcome, occurred_at_ms=at_ms))
-        )
-        self.publications.append(
-            Publication(learner_id, state.revision, outcome, crossings, submission.traceparent, at_ms)
-        )
 
 
 class Engine:
@@ -275,11 +109,11 @@ class Engine:
         self._bank = Bank() if bank is None else bank
         self._clock = clock
         self._options = EngineOptions() if options is None else options
-        self._queue: deque[_Work | _Erasure] = deque()
+        self._queue: deque[Work | _Erasure] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._cache: OrderedDict[str, _Entry] = OrderedDict()
+        self._cache: OrderedDict[str, Entry] = OrderedDict()
         self._recent: OrderedDict[tuple[str, str], Applied] = OrderedDict()
         # Items that neither the bank nor the store knows, so that views of content do not read the store each time.
         self._unknown_items: OrderedDict[str, None] = OrderedDict()
@@ -322,18 +156,20 @@ class Engine:
         """
         if not submissions:
             return []
-        call = _Call(len(submissions))
+        if self._task is None or self._stopping:
+            return [_NOT_RUNNING] * len(submissions)
+        call = Call(len(submissions))
         now_ms = int(self._clock() * 1000)
         overloaded = False
         for place, submission in enumerate(submissions):
             # Once one is refused for want of room, later ones are too, or they would overtake it.
             overloaded = overloaded or len(self._queue) >= self._options.max_pending
-            admitted = self._admit(submission, now_ms, overloaded=overloaded)
+            admitted = _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
             if isinstance(admitted, Failed):
                 call.settle(place, admitted)
             else:
                 received_at_ms = submission.received_at_ms or now_ms
-                self._queue.append(_Work(submission, admitted, received_at_ms, call, place))
+                self._queue.append(Work(submission, admitted, received_at_ms, call, place))
         if call.remaining:
             self._wake.set()
         await call.done
@@ -345,7 +181,7 @@ class Engine:
         From memory where it is new enough, else all in one read of the store. Raises `StoreUnavailableError`, and
         `ValueError` when a stored state cannot be read.
         """
-        entries: dict[str, _Entry | None] = {}
+        entries: dict[str, Entry | None] = {}
         missing: dict[str, None] = {}
         for learner_id, min_revision in queries:
             entry = self._cache.get(learner_id)
@@ -356,7 +192,7 @@ class Engine:
             heads = await self._store.load(list(missing))
             for learner_id in missing:
                 head = heads.get(learner_id)
-                entries[learner_id] = None if head is None else _entry(head)
+                entries[learner_id] = None if head is None else read_entry(head)
         return [_snapshot(learner_id, entries[learner_id]) for learner_id, _ in queries]
 
     async def history(
@@ -406,33 +242,6 @@ class Engine:
         async for lines in privacy.export(self._store, learner_id, requested_by=requested_by, at_ms=at_ms):
             yield lines
 
-    def _admit(self, submission: Submission, now_ms: int, *, overloaded: bool) -> int | Failed:
-        """Return the time at which the interaction counts, or why it is refused before it is queued."""
-        if self._task is None or self._stopping:
-            return Failed(code=FailureCode.UNAVAILABLE, message="The brain is not running; try again.")
-        if overloaded:
-            return Failed(code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later.")
-        if not _ID.fullmatch(submission.learner_id):
-            return _invalid("learner_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
-        if not _ID.fullmatch(submission.interaction_id):
-            return _invalid("interaction_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
-        if not _storable(submission.interaction.content):
-            return _invalid("content must be valid text without NUL characters.")
-        if submission.response is not None and not _storable(submission.response):
-            return _invalid("response must be valid text without NUL characters.")
-        if not _storable(submission.traceparent):
-            return _invalid("traceparent must be valid text.")
-        if not 0 <= submission.occurred_at_ms < 1 << 53 or not 0 <= submission.received_at_ms < 1 << 53:
-            return _invalid("occurred_at and received_at must be times after 1970.")
-        if not submission.occurred_at_ms:
-            return min(submission.received_at_ms or now_ms, now_ms)
-        if submission.occurred_at_ms > now_ms + MAX_AHEAD_MS:
-            return _invalid("occurred_at lies more than 60 seconds ahead.")
-        max_age_s = self._options.max_age_s
-        if max_age_s is not None and submission.occurred_at_ms < now_ms - max_age_s * 1000:
-            return _invalid(f"occurred_at lies more than {max_age_s / 86_400:g} days back.")
-        return min(submission.occurred_at_ms, now_ms)
-
     async def _run(self) -> None:
         """Take groups from the queue until told to stop and nothing is left."""
         while True:
@@ -454,12 +263,12 @@ class Engine:
             self._queue.popleft()
             await self._erase(first)
             return
-        group: list[_Work] = []
-        while self._queue and len(group) < self._options.max_batch and isinstance(self._queue[0], _Work):
-            group.append(cast("_Work", self._queue.popleft()))
+        group: list[Work] = []
+        while self._queue and len(group) < self._options.max_batch and isinstance(self._queue[0], Work):
+            group.append(cast("Work", self._queue.popleft()))
         await self._apply(group)
 
-    async def _apply(self, group: list[_Work]) -> None:
+    async def _apply(self, group: list[Work]) -> None:
         """Give every interaction of a group its result."""
         leaders, followers = self._sort_out(group)
         try:
@@ -467,19 +276,21 @@ class Engine:
         except Exception:
             if len(leaders) == 1:
                 logger.exception("an interaction could not be applied", extra=_trace(leaders[0]))
-                leaders[0].settle(_INTERNAL)
             else:
                 # Whatever it was must not take the others along: find the one by going one at a time.
                 for work in leaders:
-                    if work.call.results[work.place] is None:
+                    if work.result is None:
                         await self._apply([work])
+        for work in leaders:
+            if work.result is None:
+                work.settle(INTERNAL_FAULT)
         for leader, work in followers:
-            result = leader.call.results[leader.place]
-            work.settle(replace(result, duplicate=True) if isinstance(result, Applied) else result or _INTERNAL)
+            result = leader.result or INTERNAL_FAULT
+            work.settle(replace(result, duplicate=True) if isinstance(result, Applied) else result)
 
-    def _sort_out(self, group: list[_Work]) -> tuple[list[_Work], list[tuple[_Work, _Work]]]:
+    def _sort_out(self, group: list[Work]) -> tuple[list[Work], list[tuple[Work, Work]]]:
         """Answer what was answered lately, and pair repetitions within the group with their first one."""
-        leaders: dict[tuple[str, str], _Work] = {}
+        leaders: dict[tuple[str, str], Work] = {}
         followers = []
         for work in group:
             name = work.name
@@ -491,7 +302,7 @@ class Engine:
                 leaders[name] = work
         return list(leaders.values()), followers
 
-    async def _commit(self, group: list[_Work]) -> None:
+    async def _commit(self, group: list[Work]) -> None:
         """Compute, write, and only then answer; again while other brains are faster with the same learners."""
         for attempt in range(_ATTEMPTS):
             if not group:
@@ -522,27 +333,27 @@ class Engine:
                 return
         _fail(group, FailureCode.UNAVAILABLE, "Not stored: other brains keep writing the same learners; try again.")
 
-    async def _compute(self, group: list[_Work]) -> _Plan:
+    async def _compute(self, group: list[Work]) -> Group:
         """Apply the model to a group, on new values."""
         learners, unreadable = await self._load(group)
-        plan = _Plan(self._bank.stage(), learners)
+        plan = Group(self._bank.stage(), learners)
         for count, work in enumerate(group, 1):
             learner_id = work.submission.learner_id
             if learner_id in unreadable:
-                plan.failed.append((work, _INTERNAL))
+                plan.failed.append((work, INTERNAL_FAULT))
                 continue
             try:
                 plan.apply(work)
             except BadInteraction as error:
-                plan.failed.append((work, _invalid(str(error))))
+                plan.failed.append((work, invalid(str(error))))
             except Exception:
                 logger.exception("the model failed on an interaction", extra=_trace(work))
-                plan.failed.append((work, _INTERNAL))
+                plan.failed.append((work, INTERNAL_FAULT))
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
         return plan
 
-    async def _load(self, group: list[_Work]) -> tuple[dict[str, _Entry | None], set[str]]:
+    async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
         """Return the learners of a group as they stand, one read for all not in memory, and who is unreadable."""
         learners = {work.submission.learner_id: self._cache.get(work.submission.learner_id) for work in group}
         missing = [learner_id for learner_id, entry in learners.items() if entry is None]
@@ -561,7 +372,7 @@ class Engine:
         unreadable = set()
         for learner_id, head in heads.items():
             try:
-                learners[learner_id] = _entry(head)
+                learners[learner_id] = read_entry(head)
             except ValueError:
                 logger.exception("a stored state cannot be read", extra={"revision": head.revision})
                 unreadable.add(learner_id)
@@ -573,7 +384,7 @@ class Engine:
         while len(self._unknown_items) > _UNKNOWN_ITEMS:
             self._unknown_items.popitem(last=False)
 
-    async def _reconcile(self, group: list[_Work]) -> list[_Work]:
+    async def _reconcile(self, group: list[Work]) -> list[Work]:
         """After a conflict: answer what is in the log already, forget what is stale, and return what is still to do."""
         found = await self._store.find([work.name for work in group])
         left = []
@@ -615,12 +426,12 @@ class Engine:
             del self._recent[name]
         self._bus.publish([Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids])
 
-    def _accept(self, plan: _Plan, keys: dict[str, int]) -> None:
+    def _accept(self, plan: Group, keys: dict[str, int]) -> None:
         """The group is durable: change the caches, answer, publish."""
         plan.stage.commit()
         for work, _ in plan.applied:
             learner_id = work.submission.learner_id
-            entry = cast("_Entry", plan.learners[learner_id])
+            entry = cast("Entry", plan.learners[learner_id])
             self._cache[learner_id] = entry if entry.key else entry._replace(key=keys[learner_id])
             self._cache.move_to_end(learner_id)
             self._unknown_items.pop(work.submission.interaction.item, None)
@@ -632,7 +443,7 @@ class Engine:
             work.settle(failed)
         self._bus.publish(plan.publications)
 
-    def _remember(self, work: _Work, applied: Applied) -> Applied:
+    def _remember(self, work: Work, applied: Applied) -> Applied:
         self._recent[work.name] = applied
         if len(self._recent) > self._options.recent_ids:
             self._recent.popitem(last=False)
@@ -724,63 +535,17 @@ class Engine:
             self._flushed_items.update(dict.fromkeys(row.item for row in increments.items))
 
 
-_NOTHING: Final = BankIncrements()
-_INTERNAL: Final = Failed(code=FailureCode.INTERNAL, message="A fault of the brain; it is logged and nothing changed.")
-_UNKNOWN_ITEMS: Final = 100_000
-
-
-def _invalid(message: str) -> Failed:
-    return Failed(code=FailureCode.INVALID, message=message)
-
-
-def _fail(group: Sequence[_Work], code: FailureCode, message: str) -> None:
+def _fail(group: Sequence[Work], code: FailureCode, message: str) -> None:
     failed = Failed(code=code, message=message)
     for work in group:
         work.settle(failed)
 
 
-def _trace(work: _Work) -> dict[str, Any]:
+def _trace(work: Work) -> dict[str, Any]:
     return {"traceparent": work.submission.traceparent}
 
 
-def _storable(text: str) -> bool:
-    """Tell whether both databases take a text: no lone surrogates, no NUL."""
-    if text.isascii():
-        return "\0" not in text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
-
-
-def _context_json(interaction: Interaction) -> bytes:
-    """Write what the model read as the context a client would have sent, so that the log alone can be replayed."""
-    skills = [skill for skill in interaction.skills if skill]
-    fields = {
-        "correct": interaction.correct,
-        "difficulty": interaction.difficulty,
-        "subject": interaction.subject,
-        "skill": skills or None,
-        "time_taken": interaction.time_taken,
-        "hints": interaction.hints,
-        "attempts": interaction.attempts,
-        "item_id": None if interaction.item.startswith("~") else interaction.item,
-    }
-    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
-
-
-def _entry(head: Head) -> _Entry:
-    """Read a stored learner. Raises `ValueError` when its bytes are damaged or another model version's."""
-    return _Entry(
-        head.learner_key,
-        codec.decode_state(head.state),
-        codec.decode_outcome(head.outcome),
-        head.occurred_at_ms,
-    )
-
-
-def _snapshot(learner_id: str, entry: _Entry | None) -> Snapshot:
+def _snapshot(learner_id: str, entry: Entry | None) -> Snapshot:
     if entry is None:
         return Snapshot(learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0)
     return Snapshot(

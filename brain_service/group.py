@@ -1,0 +1,146 @@
+"""A group of interactions on its way through the engine: who waits for it, and what it computes on new values.
+
+Applies the model and encodes rows; changes nothing outside itself and knows no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import NamedTuple
+
+from brain_service import codec, model
+from brain_service.bank import Stage
+from brain_service.bus import Publication
+from brain_service.journal import Head, Row
+from brain_service.model import Interaction, LearnerState, Outcome
+from brain_service.submission import Applied, Failed, Submission
+
+
+class Entry(NamedTuple):
+    """A learner in memory: what the store has, in the model's terms."""
+
+    key: int
+    state: LearnerState
+    outcome: Outcome
+    occurred_at_ms: int
+
+
+class Call:
+    """One call of `submit`, waiting until each of its interactions has its result."""
+
+    __slots__ = ("done", "remaining", "results")
+
+    def __init__(self, size: int) -> None:
+        self.results: list[Applied | Failed | None] = [None] * size
+        self.remaining = size
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, place: int, result: Applied | Failed) -> None:
+        """Set one result; the last one lets the caller go on."""
+        self.results[place] = result
+        self.remaining -= 1
+        if not self.remaining and not self.done.done():
+            self.done.set_result(None)
+
+
+class Work:
+    """One interaction in the queue."""
+
+    __slots__ = ("at_ms", "call", "place", "received_at_ms", "submission")
+
+    def __init__(self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, place: int) -> None:
+        self.submission = submission
+        self.at_ms = at_ms
+        self.received_at_ms = received_at_ms
+        self.call = call
+        self.place = place
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What makes it unique: (learner id, interaction id)."""
+        return self.submission.learner_id, self.submission.interaction_id
+
+    @property
+    def result(self) -> Applied | Failed | None:
+        """What became of it; None while that is open."""
+        return self.call.results[self.place]
+
+    def settle(self, result: Applied | Failed) -> None:
+        """Say what became of it; once."""
+        self.call.settle(self.place, result)
+
+
+class Group:
+    """A group computed on new values; nothing outside has changed yet."""
+
+    __slots__ = ("applied", "failed", "learners", "publications", "rows", "stage")
+
+    def __init__(self, stage: Stage, learners: dict[str, Entry | None]) -> None:
+        self.stage = stage
+        self.learners = learners
+        self.rows: list[Row] = []
+        self.applied: list[tuple[Work, Applied]] = []
+        self.publications: list[Publication] = []
+        self.failed: list[tuple[Work, Failed]] = []
+
+    def apply(self, work: Work) -> None:
+        """Apply the model to one interaction. Raises what the model raises, and then nothing here has changed."""
+        submission = work.submission
+        learner_id, interaction = submission.learner_id, submission.interaction
+        before = self.learners[learner_id]
+        at_ms = work.at_ms if before is None else max(work.at_ms, before.occurred_at_ms)
+        state, outcome, increments = model.apply(
+            None if before is None else before.state, self.stage.lookup(interaction), interaction, at_ms / 1000
+        )
+        row = Row(
+            learner_id,
+            0 if before is None else before.key,
+            state.revision,
+            submission.interaction_id,
+            interaction.kind,
+            interaction.content,
+            submission.response,
+            submission.context_json or _context_json(interaction),
+            at_ms,
+            work.received_at_ms,
+            submission.traceparent,
+            codec.encode_outcome(outcome),
+            codec.encode_state(state),
+        )
+        crossings = model.crossings(None if before is None else before.outcome, outcome)
+        self.stage.add(increments)
+        self.learners[learner_id] = Entry(row.learner_key, state, outcome, at_ms)
+        self.rows.append(row)
+        self.applied.append(
+            (work, Applied(revision=state.revision, duplicate=False, outcome=outcome, occurred_at_ms=at_ms))
+        )
+        self.publications.append(
+            Publication(learner_id, state.revision, outcome, crossings, submission.traceparent, at_ms)
+        )
+
+
+def read_entry(head: Head) -> Entry:
+    """Read a stored learner. Raises `ValueError` when its bytes are damaged or another model version's."""
+    return Entry(
+        head.learner_key,
+        codec.decode_state(head.state),
+        codec.decode_outcome(head.outcome),
+        head.occurred_at_ms,
+    )
+
+
+def _context_json(interaction: Interaction) -> bytes:
+    """Write what the model read as the context a client would have sent, so that the log alone can be replayed."""
+    skills = [skill for skill in interaction.skills if skill]
+    fields = {
+        "correct": interaction.correct,
+        "difficulty": interaction.difficulty,
+        "subject": interaction.subject,
+        "skill": skills or None,
+        "time_taken": interaction.time_taken,
+        "hints": interaction.hints,
+        "attempts": interaction.attempts,
+        "item_id": None if interaction.item.startswith("~") else interaction.item,
+    }
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()

@@ -1,0 +1,154 @@
+"""What callers bring to the engine and get back, and which of it is admitted; values only, it runs no model."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from brain_service.model import Crossing, Interaction, LearnerState, Outcome
+
+MAX_AHEAD_MS: Final = 60_000
+"""How far `occurred_at_ms` may lie ahead of the clock; it then counts as now."""
+_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
+_TIMES: Final = range(1 << 53)
+
+
+class FailureCode(enum.Enum):
+    """Why an interaction was not applied. In every case nothing changed."""
+
+    INVALID = "invalid"
+    """A field is wrong; sending it again cannot succeed."""
+    UNAVAILABLE = "unavailable"
+    """The store did not accept the batch, or the engine stops; retry under the same id."""
+    INTERNAL = "internal"
+    """A fault of ours, logged."""
+    OVERLOADED = "overloaded"
+    """Too much is waiting already; retry later under the same id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One interaction as the caller brings it."""
+
+    learner_id: str
+    """Who did it; 1–128 characters of [A-Za-z0-9_.:@-]."""
+    interaction_id: str
+    """Makes a resend harmless; unique per learner, the same alphabet."""
+    interaction: Interaction
+    """What the model reads, kind and content included."""
+    response: str | None = None
+    """What the learner answered; stored, not read."""
+    context_json: bytes = b""
+    """The whole context as the client sent it, a JSON object; empty means "{}"."""
+    occurred_at_ms: int = 0
+    """When it happened, Unix milliseconds; 0 means `received_at_ms`."""
+    received_at_ms: int = 0
+    """When it reached the system, Unix milliseconds; 0 means the engine's clock."""
+    traceparent: str = ""
+    """The W3C trace context it continues; empty for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """Says that an interaction is committed."""
+
+    revision: int
+    """The learner's revision after it."""
+    duplicate: bool
+    """True when this id was applied before; the rest then tells what happened the first time."""
+    outcome: Outcome
+    """The reading after it."""
+    occurred_at_ms: int
+    """The time the model counted with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Says that an interaction was not applied and nothing changed."""
+
+    code: FailureCode
+    message: str
+    """One sentence for a person; it names the field that is wrong and never repeats its content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A learner's present state."""
+
+    learner_id: str
+    revision: int
+    """0 when the learner has none yet; then `state` and `outcome` are None."""
+    state: LearnerState | None
+    outcome: Outcome | None
+    """The reading after the last interaction."""
+    occurred_at_ms: int
+    """When that happened; 0 when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One applied interaction, from the log."""
+
+    revision: int
+    interaction_id: str
+    kind: str
+    """The model's name of the kind."""
+    content: str
+    response: str | None
+    context_json: bytes
+    occurred_at_ms: int
+    received_at_ms: int
+    traceparent: str
+    outcome: Outcome
+    crossings: tuple[Crossing, ...]
+    """What crossed between the revision before and this one."""
+
+
+INTERNAL_FAULT: Final = Failed(
+    code=FailureCode.INTERNAL, message="A fault of the brain; it is logged, nothing changed."
+)
+
+
+def invalid(message: str) -> Failed:
+    """Refuse an interaction for what it is."""
+    return Failed(code=FailureCode.INVALID, message=message)
+
+
+def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int | Failed:
+    """Return the time at which an interaction counts, Unix milliseconds, or why it can never be stored.
+
+    The last check before the store: what it lets pass must not be able to spoil the group it is written with.
+    """
+    if not _ID.fullmatch(submission.learner_id):
+        return invalid("learner_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
+    if not _ID.fullmatch(submission.interaction_id):
+        return invalid("interaction_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
+    if not _storable(submission.interaction.content):
+        return invalid("content must be valid text without NUL characters.")
+    if submission.response is not None and not _storable(submission.response):
+        return invalid("response must be valid text without NUL characters.")
+    if not _storable(submission.traceparent):
+        return invalid("traceparent must be valid text.")
+    occurred_at_ms = submission.occurred_at_ms
+    if occurred_at_ms not in _TIMES or submission.received_at_ms not in _TIMES:
+        return invalid("occurred_at and received_at must be times after 1970.")
+    if not occurred_at_ms:
+        return min(submission.received_at_ms or now_ms, now_ms)
+    if occurred_at_ms > now_ms + MAX_AHEAD_MS:
+        return invalid("occurred_at lies more than 60 seconds ahead.")
+    if max_age_s is not None and occurred_at_ms < now_ms - max_age_s * 1000:
+        return invalid(f"occurred_at lies more than {max_age_s / 86_400:g} days back.")
+    return min(occurred_at_ms, now_ms)
+
+
+def _storable(text: str) -> bool:
+    """Tell whether both databases take a text: no lone surrogates, no NUL."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
