@@ -28,6 +28,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from demo.files import write_secret_once
 from demo.ports import Ports, reserve
 from demo.supervisor import Child, ProcessDied, Spawner, StartTimeout
 
@@ -201,8 +202,8 @@ class Stack:
 
     def _make_directory(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            write_secret(self.credential_file, secrets.token_urlsafe(32) + "\n", exclusive=True)
+        if not self.credential_file.exists():
+            write_secret_once(self.credential_file, secrets.token_urlsafe(32) + "\n")
 
     def _await_ready(self, names: Iterable[str], timeout_s: float) -> None:
         for name in names:
@@ -249,23 +250,6 @@ def private_stack(
 
 PRIVATE = {"AUTH_ARGON2_MEMORY_KIB": "64", "AUTH_ARGON2_TIME_COST": "1"}
 """What makes a stack of tests quick; never for people's real passwords."""
-
-
-def write_secret(path: Path, text: str, *, exclusive: bool = False) -> None:
-    """Write a file that only its owner can read, whole or not at all.
-
-    With `exclusive`, raises FileExistsError when it exists.
-    """
-    if exclusive and path.exists():
-        raise FileExistsError(path)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 @contextlib.contextmanager

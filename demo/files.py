@@ -1,0 +1,34 @@
+"""Secrets in files. It knows nothing of what they are for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    with _prepared(path, text) as temporary:
+        temporary.replace(path)
+
+
+def write_secret_once(path: Path, text: str) -> None:
+    """Write such a file unless it exists; of several callers at once one wins, and all find its text."""
+    with _prepared(path, text) as temporary, contextlib.suppress(FileExistsError):
+        os.link(temporary, path)
+
+
+@contextlib.contextmanager
+def _prepared(path: Path, text: str) -> Iterator[Path]:
+    # mkstemp makes files of mode 600.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)

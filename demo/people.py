@@ -1,0 +1,261 @@
+"""The demonstration's school: invented people with random passwords, made through the auth service's admin calls.
+
+The one room of the demo that speaks the contract. It knows no process; the service's address comes from its caller.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+
+from aivo.auth.v1 import auth_pb2 as pb
+from aivo.auth.v1 import auth_pb2_grpc
+from demo.files import write_secret
+
+CALL_TIMEOUT_S = 10.0
+PASSWORD_BYTES = 12
+"""Of randomness; 16 characters to type."""
+
+T = TypeVar("T")
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Someone of the demonstration who can log in: an entry of `demo-users.json`."""
+
+    email: str
+    password: str
+    role: str
+    """learner, guardian, teacher or admin."""
+    user_id: str
+    learners: tuple[str, ...]
+    """Learners that the person is, is guardian of, or teaches; all of them for an admin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pupil:
+    """A learner to be made."""
+
+    learner_id: str
+    name: str
+    class_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adult:
+    """A parent, teacher or admin to be made, and what ties them to the school."""
+
+    name: str
+    email: str
+    role: str
+    children: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class School:
+    """Who belongs to the demonstration."""
+
+    classes: dict[str, str]
+    """Name of each class by its id."""
+    pupils: tuple[Pupil, ...]
+    adults: tuple[Adult, ...]
+
+
+def demo_school() -> School:
+    """Return two classes of six, their parents (two have two children), two teachers and an admin."""
+    classes = {"demo-class-5a": "Class 5a", "demo-class-7b": "Class 7b"}
+    names = {
+        "demo-class-5a": ("Ada", "Ben", "Chloe", "David", "Elif", "Femi"),
+        "demo-class-7b": ("Grace", "Hugo", "Ines", "Jonas", "Kofi", "Lena"),
+    }
+    pupils = tuple(
+        Pupil(learner_id=f"demo-{name.lower()}", name=f"{name} (simulated)", class_id=class_id)
+        for class_id, members in names.items()
+        for name in members
+    )
+    families = (
+        ("Mary", ("ada", "grace")),
+        ("Paul", ("ben",)),
+        ("Quinn", ("chloe", "david")),
+        ("Rosa", ("elif",)),
+        ("Sam", ("femi", "hugo")),
+        ("Tara", ("ines", "jonas")),
+        ("Uma", ("kofi", "lena")),
+    )
+    parents = tuple(
+        Adult(
+            name=f"{name} (parent)",
+            email=f"{name.lower()}@parents.example",
+            role="guardian",
+            children=tuple(f"demo-{child}" for child in children),
+        )
+        for name, children in families
+    )
+    staff = (
+        Adult(name="Ms Vega", email="vega@school.example", role="teacher", classes=("demo-class-5a",)),
+        Adult(name="Mr Wolf", email="wolf@school.example", role="teacher", classes=("demo-class-7b",)),
+        Adult(name="The office", email="admin@school.example", role="admin"),
+    )
+    return School(classes=classes, pupils=pupils, adults=parents + staff)
+
+
+class SeedingFailed(Exception):
+    """The auth service did not do what was asked; the message says what and why."""
+
+
+class Registry:
+    """The auth service's admin calls, as the demonstration, tests and replays need them."""
+
+    def __init__(self, channel: grpc.Channel, metadata: Metadata) -> None:
+        """Use an open channel; `metadata` carries the service credential."""
+        self._stub = auth_pb2_grpc.AuthServiceStub(channel)
+        self._metadata = metadata
+
+    def add_class(self, class_id: str, name: str) -> None:
+        """Make a class, unless it exists."""
+        self._unless_exists(self._stub.CreateClass, pb.CreateClassRequest(class_id=class_id, display_name=name))
+
+    def add_learner(self, learner_id: str, name: str = "") -> None:
+        """Make a learner, unless it exists."""
+        self._unless_exists(self._stub.CreateLearner, pb.CreateLearnerRequest(learner_id=learner_id, display_name=name))
+
+    def relate(self, kind: str, subject: str, target: str) -> None:
+        """Relate two parties; `kind` is is_learner, guardian_of, teaches or enrolled. Repeating it changes nothing."""
+        relation = pb.Relation(
+            kind=pb.RelationKind.Value(f"RELATION_KIND_{kind.upper()}"), subject=subject, object=target
+        )
+        self._call(self._stub.AddRelation, pb.AddRelationRequest(relation=relation))
+
+    def users_by_email(self) -> dict[str, str]:
+        """Return the id of every user."""
+        found: dict[str, str] = {}
+        token = ""
+        while True:
+            page = self._call(self._stub.ListUsers, pb.ListUsersRequest(page_size=1000, page_token=token))
+            found.update((user.email, user.user_id) for user in page.users)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def add_user(self, email: str, password: str, role: str, name: str = "") -> str:
+        """Make a user and return the id."""
+        request = pb.CreateUserRequest(
+            email=email, password=password, role=pb.Role.Value(f"ROLE_{role.upper()}"), display_name=name
+        )
+        return self._call(self._stub.CreateUser, request).user.user_id
+
+    def set_password(self, user_id: str, password: str) -> None:
+        """Replace a password; all sessions of the user end."""
+        self._call(self._stub.SetPassword, pb.SetPasswordRequest(user_id=user_id, password=password))
+
+    def _unless_exists(self, method: Callable[..., object], request: object) -> None:
+        try:
+            self._call(method, request)
+        except SeedingFailed as failure:
+            cause = failure.__cause__
+            if not isinstance(cause, grpc.RpcError) or cause.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                raise
+
+    def _call(self, method: Callable[..., T], request: object) -> T:
+        try:
+            return method(request, metadata=self._metadata, timeout=CALL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            name = type(request).__name__.removesuffix("Request")
+            raise SeedingFailed(f"{name}: {error.code().name}: {error.details()}") from error
+
+
+def seed(registry: Registry, school: School, users_file: Path) -> list[Person]:
+    """Make everyone of `school` who is missing and return those who can log in.
+
+    Passwords come from `users_file` where it has them, else they are made up. The file (mode 600) is written before
+    anyone is made, so that a run cut short is completed by the next. Whoever exists under a password that the file does
+    not know gets a new one.
+    """
+    known = {person.email: person for person in read_users(users_file)}
+    existing = registry.users_by_email()
+    people = [_entry(person, known.get(person.email)) for person in _people(school)]
+    if people != list(known.values()):
+        write_users(users_file, people)
+    for class_id, name in school.classes.items():
+        registry.add_class(class_id, name)
+    for pupil in school.pupils:
+        registry.add_learner(pupil.learner_id, pupil.name)
+        registry.relate("enrolled", pupil.learner_id, pupil.class_id)
+    names = {pupil.learner_id: pupil.name for pupil in school.pupils} | {a.email: a.name for a in school.adults}
+    seeded = []
+    for person in people:
+        user_id = existing.get(person.email)
+        if user_id is None:
+            name = names.get(person.email) or names[person.learners[0]]
+            user_id = registry.add_user(person.email, person.password, person.role, name)
+        elif user_id != person.user_id:
+            registry.set_password(user_id, person.password)
+        seeded.append(replace(person, user_id=user_id))
+    _relate(registry, school, {person.email: person for person in seeded})
+    if seeded != people:
+        write_users(users_file, seeded)
+    return seeded
+
+
+def _people(school: School) -> Iterable[Person]:
+    everyone = tuple(pupil.learner_id for pupil in school.pupils)
+    for adult in school.adults:
+        if adult.role == "admin":
+            learners = everyone
+        else:
+            taught = tuple(pupil.learner_id for pupil in school.pupils if pupil.class_id in adult.classes)
+            learners = adult.children + taught
+        yield Person(email=adult.email, password="", role=adult.role, user_id="", learners=learners)
+    for pupil in school.pupils:
+        yield Person(
+            email=learner_email(pupil.learner_id),
+            password="",
+            role="learner",
+            user_id="",
+            learners=(pupil.learner_id,),
+        )
+
+
+def learner_email(learner_id: str) -> str:
+    """Return the address that a learner of the demonstration logs in with."""
+    return f"{learner_id.removeprefix('demo-')}@pupils.example"
+
+
+def _entry(person: Person, known: Person | None) -> Person:
+    if known is not None:
+        return replace(person, password=known.password, user_id=known.user_id)
+    return replace(person, password=secrets.token_urlsafe(PASSWORD_BYTES))
+
+
+def _relate(registry: Registry, school: School, people: dict[str, Person]) -> None:
+    for adult in school.adults:
+        for child in adult.children:
+            registry.relate("guardian_of", people[adult.email].user_id, child)
+        for class_id in adult.classes:
+            registry.relate("teaches", people[adult.email].user_id, class_id)
+    for pupil in school.pupils:
+        registry.relate("is_learner", people[learner_email(pupil.learner_id)].user_id, pupil.learner_id)
+
+
+def read_users(path: Path) -> list[Person]:
+    """Return the people of a `demo-users.json`; none when there is no such file. Raises SeedingFailed for nonsense."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [Person(**entry | {"learners": tuple(entry["learners"])}) for entry in entries]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, KeyError) as error:
+        raise SeedingFailed(f"{path} is not a list of users; delete it to have it made again") from error
+
+
+def write_users(path: Path, people: Iterable[Person]) -> None:
+    """Write a `demo-users.json` that only its owner can read."""
+    write_secret(path, json.dumps([asdict(person) for person in people], indent=2) + "\n")
