@@ -1,11 +1,11 @@
-"""Invented learners who answer, ask and tire: the generative twin of the learner model. It knows no socket and no clock.
+"""Invented learners who answer, ask and tire: the generative twin of the learner model. It knows no socket, no clock.
 
 Everything it makes is simulated: the learners are named `demo-…`, their answers come from the formulas below with
 coefficients chosen to look plausible, and nothing measured on them says anything about real people or about how good
 the model is (that is what `make evaluate` with real logs is for).
 
-What the model infers, the simulator has: an ability, a strength per skill, a fatigue tank, habits. With `b` the easiness
-of the task's difficulty, `T` the tank and `h` hints taken,
+What the model infers, the simulator has: an ability, a strength per skill, a fatigue tank, habits. With `b` the
+easiness of the task's difficulty, `T` the tank and `h` hints taken,
 
     P(correct) = sigmoid(ability + strength[skill] + b - 1.2 T + 0.35 h + 0.5 [second try or later])
     ln(seconds) ~ Normal(ln(base seconds of the difficulty) + slowness - 0.15 (ability + strength[skill]) + 0.4 T, 0.35)
@@ -13,8 +13,9 @@ of the task's difficulty, `T` the tank and `h` hints taken,
     T += (1 - T)(1 - exp(-load seconds / 3600)),  load = 0.35 + 0.5 (1 - P);   at rest T halves every 20 minutes
 
 A hint is asked for with probability habit · (1 - P) · (1 - h/2); a learner gives up on a failed task with probability
-1 - persistence, rushes (a quick and worse answer) more often when tired, and now and then looks out of the window. The easiness per
-difficulty, the tank and its half-life are those of the learner model (`docs/model.md`); the rest is invented.
+1 - persistence, rushes (a quick and worse answer) more often when tired, and now and then looks out of the window. The
+easiness per difficulty, the tank and its half-life are those of the learner model (`docs/model.md`); the rest is
+invented.
 
 The same learner and the same mind always act the same: chance comes from the seed and the step, not from a generator
 that is passed around.

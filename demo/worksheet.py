@@ -1,4 +1,4 @@
-"""Arithmetic tasks for simulated learners: twenty of each skill and difficulty, always the same. It knows no learner."""
+"""Arithmetic tasks for simulated learners: twenty of each skill and difficulty, always the same. Knows no learner."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def task(skill: str, level: int, number: int) -> Task:
     item_id = f"{skill}-{level}-{number:02}"
     draw = Random(item_id)
     question, answer = _WRITERS[skill](draw, level)
-    offsets = draw.sample((-10, -2, -1, 1, 2, 10), 3)
+    offsets = draw.sample([offset for offset in (-10, -2, -1, 1, 2, 10) if answer + offset >= 0], 3)
     return Task(
         item_id=item_id,
         skill=skill,
