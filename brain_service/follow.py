@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from brain_service.bus import Publication
 
 if TYPE_CHECKING:
-    from brain_service.model import Crossing
+    from brain_service.alerts import Crossing
 
 MAX_TRACEPARENTS: Final = 16
 """An update names at most this many of the interactions behind it."""
 MAX_CROSSINGS: Final = 64
 """Above this many crossings in one slot, only the newest of each name and direction are kept."""
+
+
+class Crossed(NamedTuple):
+    """A crossing and where it happened."""
+
+    revision: int
+    crossing: Crossing
 
 
 class Update(NamedTuple):
@@ -27,7 +34,7 @@ class Update(NamedTuple):
     """The revision told; without an outcome only when the learner is gone."""
     coalesced: int
     """Revisions skipped since the last update."""
-    crossings: tuple[Crossing, ...]
+    crossings: tuple[Crossed, ...]
     """Everything that crossed since the last update, oldest first."""
     traceparents: tuple[str, ...]
     """Trace contexts of the interactions behind it, newest first."""
@@ -54,7 +61,7 @@ class Follow:
         self._early: deque[Publication] | None = deque(maxlen=limit)
         self._pending: deque[Publication] = deque()
         self._newest: Publication | None = None
-        self._crossings: list[Crossing] = []
+        self._crossings: list[Crossed] = []
         self._traceparents: deque[str] = deque(maxlen=MAX_TRACEPARENTS)
 
     @property
@@ -136,7 +143,7 @@ class Follow:
         while self._pending and len(updates) < limit:
             publication = self._pending.popleft()
             traceparents = (publication.traceparent,) if publication.traceparent else ()
-            updates.append(Update(publication, 0, publication.crossings, traceparents))
+            updates.append(Update(publication, 0, tuple(_crossed(publication)), traceparents))
             self.sent = publication.revision
         return updates
 
@@ -156,10 +163,10 @@ class Follow:
             self._pending.append(publication)
         else:
             self._newest = publication
-            self._crossings += publication.crossings
+            self._crossings += _crossed(publication)
             if len(self._crossings) > MAX_CROSSINGS:
-                newest = {(crossing.name, crossing.rising): crossing for crossing in self._crossings}
-                self._crossings = sorted(newest.values(), key=lambda crossing: crossing.revision)
+                newest = {(crossed.crossing.name, crossed.crossing.rising): crossed for crossed in self._crossings}
+                self._crossings = sorted(newest.values(), key=lambda crossed: crossed.revision)
             if publication.traceparent:
                 self._traceparents.appendleft(publication.traceparent)
         self._seen = publication.revision
@@ -175,3 +182,7 @@ class Follow:
         self._newest = None
         self._crossings = []
         self._traceparents.clear()
+
+
+def _crossed(publication: Publication) -> list[Crossed]:
+    return [Crossed(publication.revision, crossing) for crossing in publication.crossings]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from brain_service.alerts import Crossing
 from brain_service.bus import Publication
 from brain_service.follow import MAX_CROSSINGS, MAX_TRACEPARENTS, Follow, Update
-
-
-class Crossing(NamedTuple):
-    name: str
-    rising: bool
-    value: float
-    revision: int
-
 
 OUTCOME: Any = object()
 GONE = Publication("mia", 0, None, (), "", 0, gone=True)
 
 
 def pub(revision: int, *, crossing: str = "", outcome: Any = OUTCOME) -> Publication:
-    crossings: Any = (Crossing(crossing, True, 0.8, revision),) if crossing else ()
+    crossings: Any = (Crossing(crossing, True, 0.8),) if crossing else ()
     return Publication("mia", revision, outcome, crossings, f"trace-{revision}", revision * 1000)
 
 
@@ -91,7 +84,7 @@ def test_latest_adds_up_crossings_and_newest_traces_of_skipped_revisions() -> No
     (update,) = subject.take(99)
 
     assert (update.publication.revision, update.coalesced) == (30, 29)
-    assert [crossing.revision for crossing in update.crossings] == [3, 7]
+    assert [crossed.revision for crossed in update.crossings] == [3, 7]
     assert tuple(f"trace-{revision}" for revision in range(30, 30 - MAX_TRACEPARENTS, -1)) == update.traceparents
 
     subject.offer(pub(31))
@@ -107,7 +100,7 @@ def test_latest_takes_crossings_of_lost_publications_from_the_log() -> None:
 
     (update,) = subject.take(99)
 
-    assert [crossing.name for crossing in update.crossings] == ["a", "b", "c"]
+    assert [crossed.crossing.name for crossed in update.crossings] == ["a", "b", "c"]
     assert update.coalesced == 2
 
 
@@ -119,8 +112,8 @@ def test_crossings_of_a_slow_reader_stay_bounded_and_keep_the_newest_of_each_kin
     (update,) = subject.take(99)
 
     assert len(update.crossings) <= MAX_CROSSINGS
-    assert {f"level-{number}" for number in range(7)} == {crossing.name for crossing in update.crossings}
-    assert sorted(update.crossings, key=lambda crossing: crossing.revision) == list(update.crossings)
+    assert {f"level-{number}" for number in range(7)} == {crossed.crossing.name for crossed in update.crossings}
+    assert sorted(update.crossings, key=lambda crossed: crossed.revision) == list(update.crossings)
     assert update.crossings[-1].revision == 10_000
 
 

@@ -1,0 +1,144 @@
+"""Starts the brain, or exports or erases one learner: the only place that reads the environment and opens anything."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+
+from brain_service import privacy
+from brain_service.bank import Bank
+from brain_service.bus import LocalBus
+from brain_service.engine import Engine, EngineOptions
+from brain_service.journal import StoreError
+from brain_service.rooms import Rooms
+from brain_service.servicer import brain, room
+from brain_service.settings import PREFIX, BrainSettings
+from brain_service.store import SqlStore
+from brain_service.watch import Watches
+from service_runtime.grpc_server import GrpcServer
+from service_runtime.process import Stop, run
+from service_runtime.settings import SettingsError, describe, load
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code."""
+    chosen = _parser().parse_args(arguments)
+    if chosen.command == "export":
+        return _run_command(_export(chosen.learner, chosen.requested_by))
+    if chosen.command == "erase":
+        return _run_command(_erase(chosen.learner, chosen.requested_by))
+    return run(_serve, name="brain_service")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m brain_service",
+        description="Keeps a model of every learner and tells watchers what changed. Without a command it serves.",
+        epilog=f"environment variables:\n{describe(BrainSettings, prefix=PREFIX)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve until stopped (the default)")
+    export = commands.add_parser(
+        "export", help="write everything stored about a learner to standard output, as JSON lines"
+    )
+    erase = commands.add_parser("erase", help="delete everything stored about a learner; this cannot be undone")
+    for command in (export, erase):
+        command.add_argument("learner", metavar="LEARNER", help="the learner's id")
+        command.add_argument("--requested-by", required=True, metavar="WHO", help="who asks, for the audit log")
+    return parser
+
+
+def _run_command(command: Coroutine[None, None, None]) -> int:
+    try:
+        asyncio.run(command)
+    except (SettingsError, StoreError, privacy.BadRequestError) as error:
+        print(f"brain_service: {error}", file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
+    return 0
+
+
+async def _export(learner_id: str, requested_by: str) -> None:
+    async with _store(_settings()) as store:
+        await privacy.export_command(store, learner_id, requested_by, sys.stdout.buffer.write)
+    sys.stdout.buffer.flush()
+
+
+async def _erase(learner_id: str, requested_by: str) -> None:
+    async with _store(_settings()) as store:
+        print(await privacy.erase_command(store, learner_id, requested_by))
+
+
+async def _serve(stop: Stop) -> None:
+    settings = _settings()
+    try:
+        async with _store(settings) as store:
+            await _serve_store(settings, store, stop)
+    except StoreError as error:
+        raise SettingsError(str(error)) from error
+
+
+async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop) -> None:
+    bus = LocalBus()
+    engine = Engine(store=store, bus=bus, bank=Bank(capacity=settings.bank_items), options=_options(settings))
+    watches = Watches(
+        engine,
+        pending=settings.watch_pending,
+        resume_limit=settings.resume_limit,
+        beat_learners=settings.heartbeat_learners,
+    )
+    bus.subscribe(watches.publish)
+    brain_servicer = brain.BrainServicer(engine, watches)
+    room_servicer = room.RoomServicer(Rooms())
+    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME))
+    brain_servicer.register(server.server)
+    room_servicer.register(server.server)
+    await engine.start()
+    beating = asyncio.create_task(watches.run(settings.heartbeat_s))
+    try:
+        await server.start()
+        await stop.wait()
+        # Unhealthy first, so that nobody sends anything new; then endless streams are ended, which lets the server's
+        # grace period be as short as the batches in hand.
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        brain_servicer.drain()
+        room_servicer.drain()
+        await stopping
+    finally:
+        beating.cancel()
+        await engine.stop()
+
+
+def _options(settings: BrainSettings) -> EngineOptions:
+    return EngineOptions(
+        max_batch=settings.max_batch,
+        max_pending=settings.max_pending,
+        cache_learners=settings.cache_learners,
+        recent_ids=settings.recent_ids,
+        max_age_s=settings.max_backdate_s or None,
+        bank_flush_s=settings.bank_flush_s,
+        bank_refresh_s=settings.bank_refresh_s,
+        erasure_check_s=settings.erasure_check_s,
+    )
+
+
+def _settings() -> BrainSettings:
+    return load(BrainSettings, os.environ, prefix=PREFIX)
+
+
+@asynccontextmanager
+async def _store(settings: BrainSettings) -> AsyncIterator[SqlStore]:
+    store = await SqlStore.open(settings.database_url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

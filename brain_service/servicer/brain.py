@@ -1,0 +1,212 @@
+"""BrainService over the engine and the watches: its methods check, call, convert and answer; they decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
+from brain_service import model
+from brain_service.engine import Applied, Engine, Failed, FailureCode, Snapshot, Submission
+from brain_service.interaction import BadInteraction
+from brain_service.journal import StoreUnavailableError
+from brain_service.privacy import BadRequestError
+from brain_service.servicer import checks, convert
+from brain_service.servicer.checks import InvalidFieldError
+from brain_service.servicer.reading import Readings, reading_of
+from brain_service.servicer.streams import Inbound, StoppingError
+from brain_service.watch import (
+    UnknownWatchError,
+    Watch,
+    WatchEndedError,
+    Watches,
+    WatchReplacedError,
+    WatchStoppedError,
+)
+from service_runtime import trace_context
+from service_runtime.errors import ErrorTable
+
+SERVICE_NAME: Final = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
+
+
+class FaultError(Exception):
+    """A fault of the brain, logged where it happened."""
+
+
+class NotStoredError(Exception):
+    """Nothing changed; the call may be made again under the same id."""
+
+
+ERRORS = ErrorTable(
+    {
+        InvalidFieldError: grpc.StatusCode.INVALID_ARGUMENT,
+        BadInteraction: grpc.StatusCode.INVALID_ARGUMENT,
+        UnknownWatchError: grpc.StatusCode.NOT_FOUND,
+        WatchReplacedError: grpc.StatusCode.ABORTED,
+        WatchStoppedError: grpc.StatusCode.UNAVAILABLE,
+        WatchEndedError: grpc.StatusCode.CANCELLED,
+        StoppingError: grpc.StatusCode.UNAVAILABLE,
+        StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
+        BadRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+        NotStoredError: grpc.StatusCode.UNAVAILABLE,
+        FaultError: grpc.StatusCode.INTERNAL,
+    }
+)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@ERRORS.guard
+class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
+    """The brain's contract."""
+
+    def __init__(self, engine: Engine, watches: Watches) -> None:
+        """Serve `engine` and `watches`."""
+        self._engine = engine
+        self._watches = watches
+        self._readings = Readings()
+        self._inbound = Inbound()
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Make `server` answer the contract's calls with this servicer."""
+        brain_pb2_grpc.add_BrainServiceServicer_to_server(self, server)
+
+    def drain(self) -> None:
+        """End all endless streams with UNAVAILABLE; batches in hand are still acknowledged."""
+        self._inbound.stop()
+        self._watches.stop()
+
+    async def Interact(
+        self, request_iterator: AsyncIterable[brain_pb2.InteractRequest], context: Context
+    ) -> AsyncIterator[brain_pb2.InteractResponse]:
+        """Apply batches, one at a time per stream; concurrent streams share the engine's commits."""
+        async for request in self._inbound.messages(request_iterator):
+            checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
+            results = await self._submit(request.interactions)
+            response = brain_pb2.InteractResponse(epoch=self._engine.epoch)
+            for interaction, result in zip(request.interactions, results, strict=True):
+                convert.add_outcome(response, interaction.request_id, result, self._readings)
+            yield response
+
+    async def RecordInteraction(
+        self, request: brain_pb2.RecordInteractionRequest, context: Context
+    ) -> brain_pb2.RecordInteractionResponse:
+        """Apply one interaction under the trace that its caller began, or a new one."""
+        trace = _trace(request.interaction.traceparent, context)
+        submission = replace(convert.submission(request.interaction), traceparent=trace_context.render(trace))
+        (result,) = await self._engine.submit([submission])
+        return brain_pb2.RecordInteractionResponse(
+            applied=convert.applied(_require(result), self._readings),
+            epoch=self._engine.epoch,
+            trace_id=trace.trace_id,
+        )
+
+    async def WatchState(
+        self, request: brain_pb2.WatchStateRequest, context: Context
+    ) -> AsyncIterator[brain_pb2.WatchStateResponse]:
+        """Stream what changes; everything that changed while the last message was on its way is one message."""
+        watch_id = checks.identifier("watch_id", request.watch_id)
+        checks.at_most("cursors", request.cursors, checks.MAX_CURSORS)
+        watch, standings = await self._watches.open(watch_id, convert.cursors(request.cursors))
+        # Told by the call itself, because a cancelled one drops this generator wherever it stands.
+        context.add_done_callback(lambda ctx: self._watches.close(watch))  # type: ignore[arg-type]  # stubs want a class
+        yield brain_pb2.WatchStateResponse(
+            epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
+        )
+        while True:
+            yield await self._next_updates(watch)
+
+    async def ModifyWatch(
+        self, request: brain_pb2.ModifyWatchRequest, context: Context
+    ) -> brain_pb2.ModifyWatchResponse:
+        """Change what an open watch delivers."""
+        checks.at_most("add", request.add, checks.MAX_CURSORS)
+        checks.at_most("remove", request.remove, checks.MAX_CURSORS)
+        add = convert.cursors(request.add)
+        standings = await self._watches.modify(request.watch_id, add, request.remove)
+        return brain_pb2.ModifyWatchResponse(
+            epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
+        )
+
+    async def GetState(self, request: brain_pb2.GetStateRequest, context: Context) -> brain_pb2.GetStateResponse:
+        """Return present readings with the mastery of all skills."""
+        checks.at_most("queries", request.queries, checks.MAX_BATCH)
+        queries = [(checks.identifier("learner_id", query.learner_id), query.min_revision) for query in request.queries]
+        snapshots = await self._engine.snapshots(queries)
+        return brain_pb2.GetStateResponse(epoch=self._engine.epoch, snapshots=[_at_rest(value) for value in snapshots])
+
+    async def GetHistory(self, request: brain_pb2.GetHistoryRequest, context: Context) -> brain_pb2.GetHistoryResponse:
+        """Return a page of one learner's log."""
+        learner_id = checks.identifier("learner_id", request.learner_id)
+        if request.limit > checks.MAX_HISTORY:
+            raise InvalidFieldError(f"limit must be 1 to {checks.MAX_HISTORY:,}, or 0 for {checks.DEFAULT_HISTORY}.")
+        entries, has_more = await self._engine.history(
+            learner_id,
+            after_revision=request.after_revision,
+            limit=request.limit or checks.DEFAULT_HISTORY,
+            newest=request.newest,
+        )
+        return convert.history(self._engine.epoch, entries, has_more=has_more, newest=request.newest)
+
+    async def ExportLearner(
+        self, request: brain_pb2.ExportLearnerRequest, context: Context
+    ) -> AsyncIterator[brain_pb2.ExportLearnerResponse]:
+        """Stream everything stored about a learner."""
+        async for lines in self._engine.export(request.learner_id, request.requested_by):
+            yield brain_pb2.ExportLearnerResponse(json_lines=lines)
+
+    async def EraseLearner(
+        self, request: brain_pb2.EraseLearnerRequest, context: Context
+    ) -> brain_pb2.EraseLearnerResponse:
+        """Delete everything stored about a learner."""
+        interactions = await self._engine.erase(request.learner_id, request.requested_by)
+        return brain_pb2.EraseLearnerResponse(interactions=interactions)
+
+    async def _submit(self, interactions: Sequence[brain_pb2.Interaction]) -> list[Applied | Failed]:
+        """Apply those that are well-formed; a bad one fails alone."""
+        good: list[Submission] = []
+        failed: dict[int, Failed] = {}
+        for place, interaction in enumerate(interactions):
+            try:
+                good.append(convert.submission(interaction))
+            except (InvalidFieldError, BadInteraction) as error:
+                failed[place] = Failed(code=FailureCode.INVALID, message=str(error))
+        results = iter(await self._engine.submit(good) if good else ())
+        return [failed[place] if place in failed else next(results) for place in range(len(interactions))]
+
+    async def _next_updates(self, watch: Watch) -> brain_pb2.WatchStateResponse:
+        batch = await watch.take()
+        response = brain_pb2.WatchStateResponse(epoch=self._watches.epoch)
+        for update in batch.updates:
+            convert.add_update(response, update, self._readings)
+        if batch.heartbeat is not None:
+            response.heartbeat.CopyFrom(convert.heartbeat(batch.heartbeat))
+        return response
+
+
+def _trace(traceparent: str, context: Context) -> trace_context.TraceContext:
+    """Return the caller's trace, from the message or else from the metadata, or a new one."""
+    offered = [traceparent]
+    offered += [str(value) for key, value in context.invocation_metadata() or () if key == "traceparent"]
+    found = (parsed for text in offered if (parsed := trace_context.parse(text)) is not None)
+    return next(found, None) or trace_context.new_root()
+
+
+def _require(result: Applied | Failed) -> Applied:
+    """Return what was applied; raises what the failure means to a caller of a single interaction."""
+    if isinstance(result, Applied):
+        return result
+    if result.code is FailureCode.INVALID:
+        raise InvalidFieldError(result.message)
+    if result.code is FailureCode.INTERNAL:
+        raise FaultError(result.message)
+    raise NotStoredError(result.message)
+
+
+def _at_rest(snapshot: Snapshot) -> brain_pb2.Snapshot:
+    state = snapshot.state
+    return convert.snapshot(snapshot, None if state is None else reading_of(model.reading(state)))

@@ -1,0 +1,235 @@
+"""Turns requests into the brain's own values and its values into answers; decides nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from aivo.brain.v1 import brain_pb2
+from aivo.room.v1 import room_pb2
+from brain_service import rooms
+from brain_service.engine import Applied, Failed, FailureCode, HistoryEntry, Snapshot, Submission
+from brain_service.follow import Crossed, Update
+from brain_service.interaction import interaction_from_context
+from brain_service.servicer import checks
+from brain_service.servicer.checks import InvalidFieldError
+from brain_service.servicer.reading import Readings, reading_of
+from brain_service.watch import Cursor, Heartbeat, Standing
+from service_runtime import trace_context
+
+MAX_HISTORY_BYTES: Final = 8 * 1024 * 1024
+"""A page of history ends here, well below the largest message."""
+
+KINDS: Final = {
+    brain_pb2.INTERACTION_KIND_QUESTION_RESPONSE: "question_response",
+    brain_pb2.INTERACTION_KIND_CONTENT_VIEW: "content_view",
+    brain_pb2.INTERACTION_KIND_HINT_REQUEST: "hint_request",
+    brain_pb2.INTERACTION_KIND_ASSESSMENT: "assessment",
+    brain_pb2.INTERACTION_KIND_PRACTICE: "practice",
+}
+_KIND_NUMBERS: Final = {name: number for number, name in KINDS.items()}
+FAILURES: Final = {
+    FailureCode.INVALID: brain_pb2.FAILURE_CODE_INVALID,
+    FailureCode.UNAVAILABLE: brain_pb2.FAILURE_CODE_UNAVAILABLE,
+    FailureCode.INTERNAL: brain_pb2.FAILURE_CODE_INTERNAL,
+    FailureCode.OVERLOADED: brain_pb2.FAILURE_CODE_OVERLOADED,
+}
+_EVENTS: Final = {
+    rooms.EventKind.JOINED: room_pb2.EVENT_KIND_JOINED,
+    rooms.EventKind.LEFT: room_pb2.EVENT_KIND_LEFT,
+    rooms.EventKind.MESSAGE: room_pb2.EVENT_KIND_MESSAGE,
+}
+
+
+def submission(message: brain_pb2.Interaction) -> Submission:
+    """Make the engine's value of an interaction; raises InvalidFieldError or BadInteraction.
+
+    Ids and times are checked by the engine, which refuses them one by one.
+    """
+    kind = KINDS.get(message.kind)
+    if kind is None:
+        raise InvalidFieldError("kind is required and must be one that this version knows.")
+    content = checks.text("content", message.content, checks.MAX_TEXT)
+    return Submission(
+        learner_id=message.learner_id,
+        interaction_id=message.interaction_id,
+        interaction=interaction_from_context(kind, content, _context(message.context)),
+        response=checks.text("response", message.response, checks.MAX_TEXT) if message.HasField("response") else None,
+        context_json=checks.context_json(message.context_json),
+        occurred_at_ms=message.occurred_at_ms,
+        received_at_ms=message.received_at_ms,
+        traceparent=message.traceparent if trace_context.parse(message.traceparent) else "",
+    )
+
+
+def _context(context: brain_pb2.Context) -> dict[str, object]:
+    """Return the fields that are set, by the model's names."""
+    fields: dict[str, object] = {}
+    if context.HasField("correct"):
+        fields["correct"] = context.correct
+    if context.HasField("difficulty"):
+        fields["difficulty"] = context.difficulty
+    if context.HasField("time_taken_s"):
+        fields["time_taken"] = context.time_taken_s
+    if context.HasField("hints"):
+        fields["hints"] = context.hints
+    if context.HasField("attempts"):
+        fields["attempts"] = context.attempts
+    if context.subject:
+        fields["subject"] = context.subject
+    if context.skills:
+        fields["skill"] = list(context.skills)
+    if context.item_id:
+        fields["item_id"] = context.item_id
+    return fields
+
+
+def applied(result: Applied, readings: Readings) -> brain_pb2.Applied:
+    """Answer for an interaction that is committed."""
+    return brain_pb2.Applied(revision=result.revision, duplicate=result.duplicate, reading=readings.of(result.outcome))
+
+
+def add_outcome(
+    response: brain_pb2.InteractResponse, request_id: int, result: Applied | Failed, readings: Readings
+) -> None:
+    """Append the answer for one interaction of a batch."""
+    outcome = response.outcomes.add(request_id=request_id)
+    if isinstance(result, Failed):
+        outcome.failure.code = FAILURES[result.code]
+        outcome.failure.message = result.message
+        return
+    message = outcome.applied
+    message.revision = result.revision
+    message.duplicate = result.duplicate
+    message.reading.CopyFrom(readings.of(result.outcome))
+
+
+def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:
+    """Check cursors and make the watch's values of them."""
+    return [
+        Cursor(
+            learner_id=checks.identifier("learner_id", message.learner_id),
+            epoch=checks.text("epoch", message.epoch, 128),
+            revision=message.revision,
+            every=message.mode == brain_pb2.DELIVERY_MODE_EVERY,
+        )
+        for message in messages
+    ]
+
+
+def snapshot(value: Snapshot, reading: brain_pb2.Reading | None, *, recovered: bool = False) -> brain_pb2.Snapshot:
+    """Answer with a learner's present state."""
+    return brain_pb2.Snapshot(
+        learner_id=value.learner_id,
+        revision=value.revision,
+        reading=reading,
+        recovered=recovered,
+        occurred_at_ms=value.occurred_at_ms,
+    )
+
+
+def standings(values: Iterable[Standing], readings: Readings) -> list[brain_pb2.Snapshot]:
+    """Answer with where added learners stand."""
+    return [
+        snapshot(
+            value.snapshot,
+            None if value.snapshot.outcome is None else readings.of(value.snapshot.outcome),
+            recovered=value.recovered,
+        )
+        for value in values
+    ]
+
+
+def add_update(response: brain_pb2.WatchStateResponse, update: Update, readings: Readings) -> None:
+    """Append what a watcher is told of one learner."""
+    publication = update.publication
+    message = response.updates.add(
+        learner_id=publication.learner_id,
+        revision=publication.revision,
+        coalesced=update.coalesced,
+        crossings=_crossings(update.crossings),
+        traceparents=update.traceparents,
+        occurred_at_ms=publication.occurred_at_ms,
+        gone=publication.gone,
+    )
+    if publication.outcome is not None:
+        message.reading.CopyFrom(readings.of(publication.outcome))
+
+
+def _crossings(values: Iterable[Crossed]) -> list[brain_pb2.Crossing]:
+    return [
+        brain_pb2.Crossing(name=crossing.name, rising=crossing.rising, value=crossing.value, revision=revision)
+        for revision, crossing in values
+    ]
+
+
+def heartbeat(value: Heartbeat) -> brain_pb2.Heartbeat:
+    """Answer with what the store has."""
+    return brain_pb2.Heartbeat(sent_at_ms=value.sent_at_ms, revisions=_revisions(value.revisions))
+
+
+def _revisions(revisions: Mapping[str, int]) -> list[brain_pb2.LearnerRevision]:
+    return [
+        brain_pb2.LearnerRevision(learner_id=learner_id, revision=revision)
+        for learner_id, revision in revisions.items()
+    ]
+
+
+def history(
+    epoch: str, entries: Sequence[HistoryEntry], *, has_more: bool, newest: bool
+) -> brain_pb2.GetHistoryResponse:
+    """Answer with a page that fits into a message; what does not fit is left to the next page.
+
+    Of the newest entries the oldest are left out, of others the newest.
+    """
+    kept: list[brain_pb2.HistoryEntry] = []
+    size = 0
+    for entry in reversed(entries) if newest else entries:
+        message = _history_entry(entry)
+        size += message.ByteSize()
+        if kept and size > MAX_HISTORY_BYTES:
+            has_more = has_more or not newest
+            break
+        kept.append(message)
+    if newest:
+        kept.reverse()
+    return brain_pb2.GetHistoryResponse(epoch=epoch, entries=kept, has_more=has_more)
+
+
+def _history_entry(entry: HistoryEntry) -> brain_pb2.HistoryEntry:
+    return brain_pb2.HistoryEntry(
+        revision=entry.revision,
+        interaction_id=entry.interaction_id,
+        kind=_KIND_NUMBERS[entry.kind],
+        content=entry.content,
+        response=entry.response,
+        context_json=entry.context_json,
+        occurred_at_ms=entry.occurred_at_ms,
+        reading=reading_of(entry.outcome),
+        crossings=_crossings(Crossed(entry.revision, crossing) for crossing in entry.crossings),
+        traceparent=entry.traceparent,
+    )
+
+
+def member(message: room_pb2.Member) -> rooms.Member:
+    """Check a member and make the rooms' value of it."""
+    return rooms.Member(
+        checks.identifier("member.connection_id", message.connection_id),
+        checks.identifier("member.user_id", message.user_id) if message.user_id else "",
+        checks.text("member.role", message.role, 32),
+    )
+
+
+def member_message(value: rooms.Member) -> room_pb2.Member:
+    """Answer with a member."""
+    return room_pb2.Member(connection_id=value.connection_id, user_id=value.user_id, role=value.role)
+
+
+def event(value: rooms.Event) -> room_pb2.Event:
+    """Answer with what happened in a room."""
+    return room_pb2.Event(
+        kind=_EVENTS[value.kind],
+        room_id=value.room_id,
+        member=member_message(value.member),
+        data_json=value.data,
+    )

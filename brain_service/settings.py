@@ -1,0 +1,51 @@
+"""What can be set about the brain, with its defaults; it does not read the environment itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from service_runtime.grpc_server import ListenerSettings
+from service_runtime.settings import SettingsError, setting
+
+PREFIX = "BRAIN"
+"""Every variable of this process starts with it."""
+
+_MAY_BE_ZERO = ("drain_s", "max_backdate_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrainSettings(ListenerSettings):
+    """Settings of the brain."""
+
+    listen: str = setting("127.0.0.1:8001", "Address and port of the gRPC server; port 0 takes any free one.")
+    database_url: str = setting(
+        "sqlite:///.aivo/brain.db", "SQLAlchemy URL of the durable log, or the path of a SQLite file."
+    )
+    max_batch: int = setting(256, "Interactions per commit.")
+    max_pending: int = setting(8192, "Interactions that may wait; further ones are refused as overloaded.")
+    max_backdate_s: float = setting(604_800.0, "Seconds that an interaction may lie back; 0 for any distance.")
+    cache_learners: int = setting(20_000, "Learners kept in memory.")
+    recent_ids: int = setting(8192, "Answers kept in memory, so that a prompt resend costs no read.")
+    bank_items: int = setting(100_000, "Items of the shared bank kept in memory.")
+    bank_flush_s: float = setting(1.0, "Seconds between savings of what the bank learned; a crash forgets no more.")
+    bank_refresh_s: float = setting(30.0, "Seconds between looks at what other brains taught the bank.")
+    erasure_check_s: float = setting(1.0, "Seconds between looks for learners that another process erased.")
+    heartbeat_s: float = setting(5.0, "Seconds between heartbeats, which also find updates whose message was lost.")
+    heartbeat_learners: int = setting(1000, "Watched learners that one heartbeat compares with the store.")
+    watch_pending: int = setting(64, "Revisions per learner kept for a watcher of each one; the rest waits in the log.")
+    resume_limit: int = setting(
+        1000, "Revisions after which a returning watcher of the latest starts anew instead of being told what crossed."
+    )
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for values that cannot work."""
+        problems = [
+            f"{PREFIX}_{field.name.upper()} must be {'zero or more' if field.name in _MAY_BE_ZERO else 'above zero'}"
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), int | float)
+            and (value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO))
+        ]
+        if self.resume_limit > 1000:
+            problems.append(f"{PREFIX}_RESUME_LIMIT must be at most 1000, one page of the log")
+        if problems:
+            raise SettingsError("\n".join(problems))
