@@ -1,0 +1,74 @@
+"""Remembers who may do what, for as long as the auth service allows. It decides nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge.ports import Auth, Done, UpstreamError
+
+MAX_PER_USER = 4_096
+"""Decisions kept per user; more are forgotten at once, they can be asked again."""
+
+
+class Access:
+    """A cache of decisions, per user, with a time to live."""
+
+    def __init__(self, auth: Auth, clock: Callable[[], float]) -> None:
+        """`clock` gives monotonic seconds."""
+        self._auth = auth
+        self._clock = clock
+        self._decisions: dict[str, dict[tuple[str, str], tuple[bool, float]]] = {}
+        self._generation = 0
+
+    def known(self, user_id: str, action: str, resource: str) -> bool | None:
+        """Return the cached decision, or None when it must be asked."""
+        decisions = self._decisions.get(user_id)
+        if decisions is None:
+            return None
+        decision = decisions.get((action, resource))
+        if decision is None or decision[1] < self._clock():
+            return None
+        return decision[0]
+
+    def ask(self, user_id: str, action: str, resource: str, done: Done) -> None:
+        """Call `done` with True, False or an UpstreamError; at once when the decision is cached."""
+        known = self.known(user_id, action, resource)
+        if known is not None:
+            done(known)
+            return
+        generation = self._generation
+
+        def decided(answer: tuple[bool, float] | UpstreamError) -> None:
+            if isinstance(answer, UpstreamError):
+                done(answer)
+            elif generation != self._generation:
+                # Something was revoked while the question was under way: the answer may be older than that.
+                self.ask(user_id, action, resource, done)
+            else:
+                self._remember(user_id, action, resource, *answer)
+                done(answer[0])
+
+        self._auth.authorize(user_id, action, resource, decided)
+
+    def forget_user(self, user_id: str) -> None:
+        """Drop what is known of a user."""
+        self._generation += 1
+        self._decisions.pop(user_id, None)
+
+    def forget_learner(self, learner_id: str) -> None:
+        """Drop what is known of anyone and this learner, also of rooms, whose rule may depend on it."""
+        self._generation += 1
+        for decisions in self._decisions.values():
+            for key in [key for key in decisions if key[1] == learner_id or key[0] == "join"]:
+                del decisions[key]
+
+    def forget_all(self) -> None:
+        """Drop everything, after a time in which revocations may have been missed."""
+        self._generation += 1
+        self._decisions.clear()
+
+    def _remember(self, user_id: str, action: str, resource: str, allowed: bool, ttl_s: float) -> None:
+        decisions = self._decisions.setdefault(user_id, {})
+        if len(decisions) >= MAX_PER_USER:
+            decisions.clear()
+        decisions[action, resource] = (allowed, self._clock() + ttl_s)

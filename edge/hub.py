@@ -1,0 +1,348 @@
+"""Who watches whom at this edge, and how an update reaches them: encoded once, the newest for whoever is slow.
+
+Promises kept here (docs/protocol.md): growing revisions per socket and learner, nothing twice; `latest` may skip, says
+so, and never skips a crossing silently; `every` skips nothing; a slow reader costs nobody else time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from edge.counters import Counters
+from edge.frames.clock import timestamp
+from edge.frames.codes import CloseCode
+from edge.frames.incoming import RequestId
+from edge.frames.outgoing import Crossing, StateUpdate, encode
+from edge.ports import Brain, Feed, Prepare, Sink, Snapshot, Update, UpstreamError
+from edge.sweep import Sweep
+
+MAX_QUEUED = 1_024
+"""Updates kept for one slow subscriber of every revision; beyond, its socket closes and it resumes from the log."""
+
+
+class Subscriber(Protocol):
+    """A socket's session, as the hub sees it."""
+
+    sink: Sink
+
+    def on_subscribed(self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int) -> None:
+        """The subscription stands after `missed` replayed updates, or could not be made."""
+
+    def on_delivered(self, subscription: Subscription) -> None:
+        """An update of an `every` subscription went out; answers that waited for it may go."""
+
+    def on_gone(self, learner_id: str) -> None:
+        """The learner was erased; the subscription is over."""
+
+
+class Subscription:
+    """One socket's subscription to one learner."""
+
+    __slots__ = (
+        "crossings",
+        "delivered",
+        "direct",
+        "every",
+        "gate",
+        "hub",
+        "interval_s",
+        "learner_id",
+        "next_at",
+        "queue",
+        "request_id",
+        "resume",
+        "settled",
+        "slot",
+        "subscriber",
+        "tick",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        subscriber: Subscriber,
+        learner_id: str,
+        *,
+        every: bool,
+        interval_s: float,
+        resume: tuple[str, int] | None,
+        request_id: RequestId,
+    ) -> None:
+        """Prepare a subscription; `resume` is the (epoch, revision) that the client has seen."""
+        self.hub = hub
+        self.subscriber = subscriber
+        self.learner_id = learner_id
+        self.every = every
+        self.interval_s = interval_s
+        self.resume = resume
+        self.request_id = request_id
+        self.delivered = 0
+        """Revision sent last."""
+        self.gate = 0
+        """Only newer revisions pass: the one sent last, or the one before a write that this socket saw acknowledged."""
+        self.settled = False
+        """False while a snapshot or a replay is under way; updates wait."""
+        self.direct = False
+        """True when an update can go out at once with the bytes that everyone gets."""
+        self.slot: Update | None = None
+        """Newest update that waits, in `latest` mode."""
+        self.crossings: list[Crossing] = []
+        """Crossings of updates that were skipped."""
+        self.queue: deque[Update] = deque() if every else _NEVER
+        self.next_at = 0.0
+        self.tick = 0
+
+    def on_due(self, now: float) -> None:
+        """The interval between two updates is over."""
+        self.hub.flush(self)
+
+
+_NEVER: deque[Update] = deque(maxlen=0)
+"""Shared by all subscriptions that queue nothing."""
+
+
+class _Topic:
+    """One learner that somebody here watches."""
+
+    __slots__ = ("revision", "subscriptions")
+
+    def __init__(self) -> None:
+        self.revision = -1
+        """Newest heard from the brain; -1 before the first snapshot."""
+        self.subscriptions: dict[Subscriber, Subscription] = {}
+
+
+class Hub:
+    """Fans updates out to subscriptions."""
+
+    def __init__(
+        self, *, brain: Brain, prepare: Prepare, sweep: Sweep, clock: Callable[[], float], counters: Counters
+    ) -> None:
+        """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives monotonic seconds."""
+        self.feed: Feed
+        self.epoch = ""
+        self._brain = brain
+        self._prepare = prepare
+        self._sweep = sweep
+        self._clock = clock
+        self._counters = counters
+        self._topics: dict[str, _Topic] = {}
+
+    # What the feed asks and brings.
+
+    def learners(self) -> list[str]:
+        """Return the learners that are watched here."""
+        return list(self._topics)
+
+    def cursor(self, learner_id: str) -> tuple[str, int, bool] | None:
+        """Return (epoch, revision, every) to watch a learner from, or None when nobody here wants it."""
+        topic = self._topics.get(learner_id)
+        if topic is None:
+            return None
+        every = any(subscription.every for subscription in topic.subscriptions.values())
+        return (self.epoch, topic.revision, every) if topic.revision >= 0 else ("", 0, every)
+
+    def begin_epoch(self, epoch: str) -> bool:
+        """Note the store's epoch; True when it changed: revisions begin again, snapshots must be delivered."""
+        if epoch == self.epoch:
+            return False
+        had_one, self.epoch = bool(self.epoch), epoch
+        for topic in self._topics.values():
+            topic.revision = min(topic.revision, 0)
+            for subscription in topic.subscriptions.values():
+                subscription.delivered = subscription.gate = 0
+                subscription.slot = None
+        return had_one
+
+    def deliver(self, update: Update) -> None:
+        """Send an update to everyone who watches its learner."""
+        topic = self._topics.get(update.learner_id)
+        if topic is None:
+            return
+        if update.advice is None:
+            self._end_topic(update.learner_id, topic)
+            return
+        revision = update.revision
+        if revision <= topic.revision:
+            return  # heard before: the stream was opened again
+        topic.revision = revision
+        frames: dict[int, bytes] = {}  # by what a socket got last: nearly always one for all
+        for subscription in topic.subscriptions.values():
+            if not subscription.direct or revision <= subscription.gate or subscription.subscriber.sink.paused:
+                self._park(subscription, update)
+                continue
+            frame = frames.get(subscription.delivered)
+            if frame is None:
+                frame = self._prepare(_encode(update, subscription.delivered, update.crossings))
+                frames[subscription.delivered] = frame
+            subscription.subscriber.sink.send_prepared(frame)
+            subscription.delivered = subscription.gate = revision
+
+    # What sessions ask.
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Add a subscription, or renew one; its session hears `on_subscribed` when the snapshot is there."""
+        learner_id, subscriber = subscription.learner_id, subscription.subscriber
+        topic = self._topics.get(learner_id)
+        if topic is None:
+            topic = self._topics[learner_id] = _Topic()
+        earlier = topic.subscriptions.get(subscriber)
+        if earlier is None:
+            self._counters.learners.add(learner_id)
+        else:
+            self._sweep.cancel(earlier)
+        topic.subscriptions[subscriber] = subscription
+        self.feed.watch(learner_id, lambda snapshot: self._joined(subscription, snapshot))
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription; harmless when it is gone."""
+        topic = self._topics.get(subscription.learner_id)
+        if topic is None or not self._is_current(subscription):
+            return
+        del topic.subscriptions[subscription.subscriber]
+        self._counters.learners.remove(subscription.learner_id)
+        self._sweep.cancel(subscription)
+        if not topic.subscriptions:
+            del self._topics[subscription.learner_id]
+            self.feed.unwatch(subscription.learner_id)
+
+    def flush(self, subscription: Subscription) -> None:
+        """Send what waits, if it may go now."""
+        if not subscription.settled or subscription.subscriber.sink.paused:
+            return
+        if subscription.every:
+            self._flush_queue(subscription)
+        elif subscription.slot is not None:
+            self._flush_slot(subscription, subscription.slot)
+        if subscription.settled:
+            subscription.direct = not (
+                subscription.every or subscription.interval_s or subscription.slot or subscription.crossings
+            )
+
+    # Inside.
+
+    def _joined(self, subscription: Subscription, snapshot: Snapshot | UpstreamError) -> None:
+        if not self._is_current(subscription):
+            return
+        if isinstance(snapshot, UpstreamError):
+            self.unsubscribe(subscription)
+            subscription.subscriber.on_subscribed(subscription, snapshot, 0)
+            return
+        self.begin_epoch(snapshot.epoch)
+        topic = self._topics[subscription.learner_id]
+        topic.revision = max(topic.revision, snapshot.revision)
+        resume = subscription.resume
+        if subscription.every and resume and resume[0] == snapshot.epoch and resume[1] < snapshot.revision:
+            subscription.delivered = resume[1]
+            self._replay(subscription, snapshot.revision, lambda missed: self._settle(subscription, snapshot, missed))
+        else:
+            self._settle(subscription, snapshot, 0)
+
+    def _settle(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
+        subscription.delivered = snapshot.revision
+        subscription.gate = max(subscription.gate, snapshot.revision)
+        subscription.settled = True
+        subscription.subscriber.on_subscribed(subscription, snapshot, missed)
+        self.flush(subscription)
+
+    def _replay(self, subscription: Subscription, until: int, then: Callable[[int], None]) -> None:
+        """Send the revisions after the one delivered last, up to `until`, from the log; then go on."""
+
+        def replayed(updates: list[Update] | UpstreamError) -> None:
+            if not self._is_current(subscription):
+                return
+            if isinstance(updates, UpstreamError):
+                subscription.subscriber.sink.close(
+                    CloseCode.TRY_LATER, "missed updates cannot be read now; resume later"
+                )
+                return
+            for update in updates:
+                self._send(subscription, update)
+            then(len(updates))
+
+        self._brain.replay(subscription.learner_id, after=subscription.delivered, until=until, done=replayed)
+
+    def _park(self, subscription: Subscription, update: Update) -> None:
+        """Keep an update for later, or drop one that the socket must not see any more."""
+        if subscription.every:
+            subscription.queue.append(update)
+            if len(subscription.queue) > MAX_QUEUED:
+                subscription.subscriber.sink.close(CloseCode.TRY_LATER, "reading too slowly; resume to get the rest")
+            self.flush(subscription)
+            return
+        subscription.crossings += update.crossings
+        subscription.direct = False
+        if update.revision > subscription.gate:
+            subscription.slot = update
+            self.flush(subscription)
+
+    def _flush_slot(self, subscription: Subscription, update: Update) -> None:
+        now = self._clock()
+        if update.revision <= subscription.gate:
+            subscription.slot = None
+        elif now < subscription.next_at:
+            self._sweep.schedule(subscription, subscription.next_at)
+        else:
+            subscription.slot = None
+            subscription.next_at = now + subscription.interval_s
+            crossings, subscription.crossings = subscription.crossings, []
+            self._send(subscription, update, crossings)
+
+    def _flush_queue(self, subscription: Subscription) -> None:
+        queue = subscription.queue
+        while queue and not subscription.subscriber.sink.paused:
+            update = queue[0]
+            if update.revision > subscription.delivered + 1:
+                subscription.settled = False
+                self._replay(subscription, update.revision - 1, lambda _: self._resettle(subscription))
+                return
+            queue.popleft()
+            if update.revision > subscription.delivered:
+                self._send(subscription, update)
+                subscription.subscriber.on_delivered(subscription)
+
+    def _resettle(self, subscription: Subscription) -> None:
+        subscription.settled = True
+        self.flush(subscription)
+
+    def _send(self, subscription: Subscription, update: Update, crossings: list[Crossing] | None = None) -> None:
+        payload = _encode(update, subscription.delivered, update.crossings if crossings is None else crossings)
+        subscription.delivered = update.revision
+        subscription.gate = max(subscription.gate, update.revision)
+        subscription.subscriber.sink.send(payload)
+
+    def _end_topic(self, learner_id: str, topic: _Topic) -> None:
+        del self._topics[learner_id]
+        for subscriber, subscription in topic.subscriptions.items():
+            self._sweep.cancel(subscription)
+            self._counters.learners.remove(learner_id)
+            subscriber.on_gone(learner_id)
+        self.feed.unwatch(learner_id)
+
+    def _is_current(self, subscription: Subscription) -> bool:
+        topic = self._topics.get(subscription.learner_id)
+        return topic is not None and topic.subscriptions.get(subscription.subscriber) is subscription
+
+
+def _encode(update: Update, delivered: int, crossings: list[Crossing]) -> bytes:
+    """Return the frame for a socket that got revision `delivered` last."""
+    advice = update.advice
+    assert advice is not None  # noqa: S101 - updates of learners who are gone are never encoded
+    return encode(
+        StateUpdate(
+            learner_id=update.learner_id,
+            state=advice.state,
+            timestamp=timestamp(),
+            epoch=update.epoch,
+            revision=update.revision,
+            coalesced=max(0, update.revision - delivered - 1),
+            crossings=crossings,
+            performance=advice.performance,
+            recommendations=advice.recommendations,
+            actions=advice.actions,
+            occurred_at=update.occurred_at,
+            trace_id=update.trace_id,
+        )
+    )

@@ -1,0 +1,187 @@
+"""What the edge's rooms need of each other and of the services behind them, as values and protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from edge.frames.codes import RETRYABLE
+from edge.frames.incoming import AdaptData, Context, InteractionData
+from edge.frames.outgoing import Crossing, Levels, Performance, Result
+
+
+class UpstreamError(Exception):
+    """A service behind the edge could not answer: what the client hears."""
+
+    def __init__(self, code: str, message: str, *, retry_after_ms: int | None = None) -> None:
+        """`code` is one of the protocol's error codes; `message` is one sentence for a person."""
+        super().__init__(message)
+        self.code = code
+        self.retry_after_ms = retry_after_ms
+
+    @property
+    def retryable(self) -> bool:
+        """Whether trying again may succeed."""
+        return RETRYABLE[self.code]
+
+
+class Identity(NamedTuple):
+    """Who an access token belongs to."""
+
+    user_id: str
+    role: str
+    session_id: str
+    expires_at_ms: int
+
+
+class Acknowledged(NamedTuple):
+    """An interaction is committed."""
+
+    revision: int
+    duplicate: bool
+    result: Result
+
+
+class Advice(NamedTuple):
+    """The part of a reading that watchers see live."""
+
+    state: Levels
+    performance: Performance
+    recommendations: list[str]
+    actions: list[Any]
+
+
+class Snapshot(NamedTuple):
+    """Where a learner stands when a subscription begins; `advice` is None while the learner has no state."""
+
+    epoch: str
+    revision: int
+    advice: Advice | None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Update:
+    """One revision of a learner's state on its way to watchers."""
+
+    learner_id: str
+    epoch: str
+    revision: int
+    advice: Advice | None
+    """None when the learner is gone."""
+    crossings: list[Crossing] = field(default_factory=list)
+    """What must not be missed since the last update from the brain."""
+    occurred_at: str = ""
+    trace_id: str = ""
+    """Of the newest interaction behind it."""
+
+
+class Member(NamedTuple):
+    """One socket of one person in a room."""
+
+    connection_id: str
+    user_id: str
+    role: str
+
+
+class RoomEvent(NamedTuple):
+    """Something that happened in a room: kind is "joined", "left" or "message"."""
+
+    kind: str
+    room_id: str
+    member: Member
+    data: bytes
+
+
+class Adapted(NamedTuple):
+    """Content in a form that fits the learner."""
+
+    content: str
+    changes: list[dict[str, str]]
+
+
+Done = Callable[[Any], None]
+"""Called once with the answer or an UpstreamError, on the event loop, possibly before the asking call returns."""
+
+
+class Sink(Protocol):
+    """The transport side of one socket."""
+
+    address: str
+    """Address of the client, without port."""
+    paused: bool
+    """True while the client reads too slowly; only what must not be lost is queued then."""
+
+    def send(self, payload: bytes) -> None:
+        """Send one text frame."""
+
+    def send_prepared(self, frame: bytes) -> None:
+        """Send bytes that `prepare` made; for one payload that goes to many sockets."""
+
+    def close(self, code: int, reason: str = "", *, after_ms: int | None = None) -> None:
+        """Close the socket; harmless when it is closing already."""
+
+    def hold_reading(self, hold: bool) -> None:
+        """Stop or resume taking frames from this client."""
+
+
+Prepare = Callable[[bytes], bytes]
+"""Turns a payload into bytes that any Sink can send as they are."""
+
+
+class Brain(Protocol):
+    """What the edge asks of the brains."""
+
+    def interact(
+        self,
+        data: InteractionData,
+        context: Context,
+        *,
+        interaction_id: str,
+        received_at_ms: int,
+        traceparent: str,
+        done: Done,
+    ) -> None:
+        """Send an interaction; `done` gets Acknowledged."""
+
+    def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
+        """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""
+
+    def adapt(self, data: AdaptData, *, done: Done) -> None:
+        """Adapt content; `done` gets Adapted."""
+
+    def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
+        """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of Update."""
+
+
+class Feed(Protocol):
+    """Where updates come from: the hub says what it wants, the feed calls `hub.deliver`."""
+
+    def watch(self, learner_id: str, done: Done) -> None:
+        """Begin or change watching as `hub.cursor` says; `done` gets a Snapshot."""
+
+    def unwatch(self, learner_id: str) -> None:
+        """Stop watching, unless the hub wants the learner again by then."""
+
+
+class Auth(Protocol):
+    """What the edge asks of the auth service on behalf of sockets."""
+
+    def authenticate(self, token: str, done: Done) -> None:
+        """Find out whose token it is; `done` gets an Identity."""
+
+    def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
+        """Ask whether a user may "watch", "interact" or "join"; `done` gets (allowed, seconds to live)."""
+
+
+class RoomLink(Protocol):
+    """What the edge asks of the room service."""
+
+    def join(self, room_id: str, member: Member, done: Done) -> None:
+        """Bring a member in; `done` gets the list of Members."""
+
+    def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
+        """Take a member out; `done` gets True."""
+
+    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done) -> None:
+        """Send a message to the others; `done` gets True."""

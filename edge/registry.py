@@ -1,0 +1,80 @@
+"""Every session of this edge, by user and address: for limits, revocations and the drain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol
+
+from edge.counters import Counters
+
+
+class Listed(Protocol):
+    """A session, as the registry sees it."""
+
+    user_id: str
+    session_id: str
+
+    def recheck(self) -> None:
+        """Ask again whether it may still do what it does."""
+
+    def revoke(self) -> None:
+        """End it: its login is over."""
+
+
+class Registry:
+    """Knows who is connected."""
+
+    def __init__(self, counters: Counters, *, max_per_user: int, max_per_address: int) -> None:
+        """A limit of 0 means none."""
+        self._counters = counters
+        self._max_per_user = max_per_user
+        self._max_per_address = max_per_address
+        self._by_user: dict[str, dict[Listed, None]] = {}
+        self._addresses: Counter[str] = Counter()
+
+    def admit_address(self, address: str) -> bool:
+        """Count a socket of this address; False when there are too many, then it does not count."""
+        if self._max_per_address and self._addresses[address] >= self._max_per_address:
+            return False
+        self._addresses[address] += 1
+        return True
+
+    def leave_address(self, address: str) -> None:
+        """One admitted socket of this address less."""
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+
+    def add(self, session: Listed) -> bool:
+        """Add an authenticated session; False when its user has too many, then it is not added."""
+        sessions = self._by_user.setdefault(session.user_id, {})
+        if self._max_per_user and len(sessions) >= self._max_per_user:
+            return False
+        sessions[session] = None
+        self._counters.users.add(session.user_id)
+        self._counters.connections_opened += 1
+        self._counters.connections_active += 1
+        return True
+
+    def remove(self, session: Listed) -> bool:
+        """Remove a session; True when it was the last one of its user."""
+        sessions = self._by_user.get(session.user_id)
+        if sessions is None or session not in sessions:
+            return False
+        del sessions[session]
+        self._counters.users.remove(session.user_id)
+        self._counters.connections_closed += 1
+        self._counters.connections_active -= 1
+        if not sessions:
+            del self._by_user[session.user_id]
+        return not sessions
+
+    def sessions(self) -> Iterator[Listed]:
+        """Return every session, also while they come and go."""
+        for sessions in list(self._by_user.values()):
+            yield from list(sessions)
+
+    def of_user(self, user_id: str) -> list[Listed]:
+        """Return the sessions of one user."""
+        return list(self._by_user.get(user_id, ()))
