@@ -11,4 +11,6 @@ export type { Config, LearnerView, Notice, Phase, State, SubscribeOptions } from
 export { connectionQuality, type ConnectionQuality, type QualityLevel } from "./core/quality";
 export type { ConnectionStatus, Snapshot } from "./core/snapshot";
 export type { StorageLike } from "./core/storage";
+export { parseServerFrame } from "./core/guards";
+export type { Parsed } from "./core/parse";
 export { VirtualBrainClient, virtualBrainClient } from "./core/virtualBrainClient";

@@ -8,7 +8,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { ClientFrame } from "@aivo/realtime";
-import { finite, list, needed, parseServerFrame, record, text } from "../src/core/guards";
+import { finite, list, needed, parseServerFrame, text } from "../src/core/guards";
+import { record } from "../src/core/parse";
 
 const folder = resolve(import.meta.dirname, "../../tests/golden/frames");
 const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];

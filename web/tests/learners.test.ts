@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { virtualBrainClient } from "@aivo/realtime";
+import { connectionQuality, virtualBrainClient } from "@aivo/realtime";
 import { answer, levelsAt, world } from "./fakes";
 
 async function watched() {
@@ -40,7 +40,7 @@ describe("subscribing", () => {
     expect(server.of("subscribe_learner").at(-1)).toMatchObject({ learner_id: "l1", resume: { epoch: "e1", revision: 1 } });
     expect(client.getLearner("l1")).toMatchObject({ revision: 5, state: levelsAt(0.9) });
     expect(seen).toEqual([1, 5]);
-    expect(client.quality().gaps).toBe(0);
+    expect(connectionQuality(client.state, clock.now()).gaps).toBe(0);
   });
 
   it("takes the state of another history when the server lost the old one, and counts the gap", async () => {
@@ -53,7 +53,7 @@ describe("subscribing", () => {
     await clock.advance(1_000);
 
     expect(client.getLearner("l1")).toMatchObject({ epoch: "e2", revision: 1, state: levelsAt(0.2) });
-    expect(client.quality().gaps).toBe(1);
+    expect(connectionQuality(client.state, clock.now()).gaps).toBe(1);
     expect(seen).toEqual([1, 2, 1]);
   });
 
@@ -149,14 +149,14 @@ describe("updates", () => {
   });
 
   it("skipped with notice are no gap; skipped without are", async () => {
-    const { client, server } = await watched();
+    const { client, server, clock } = await watched();
     const push = (revision: number, coalesced: number) =>
       server.socket.push({ type: "state_update", learner_id: "l1", epoch: "e1", revision, coalesced, state: levelsAt(0.5) });
     push(1, 0);
     push(5, 3);
-    expect(client.quality().gaps).toBe(0);
+    expect(connectionQuality(client.state, clock.now()).gaps).toBe(0);
     push(9, 1);
-    expect(client.quality().gaps).toBe(1);
+    expect(connectionQuality(client.state, clock.now()).gaps).toBe(1);
   });
 
   it("missing in `every` mode are asked for again from where we are", async () => {
@@ -271,7 +271,7 @@ describe("rooms", () => {
 describe("quality", () => {
   it("follows round trip, age and gaps", async () => {
     const { client, server, clock } = world();
-    expect(client.quality().level).toBe("offline");
+    expect(connectionQuality(client.state, clock.now()).level).toBe("offline");
     server.onFrame = (socket, frame) => {
       if (frame.type !== "ping") return false;
       clock.setTimeout(() => socket.push({ type: "pong", id: frame.id }), 500);
@@ -279,13 +279,13 @@ describe("quality", () => {
     };
     client.connect();
     await clock.advance(0);
-    expect(client.quality()).toMatchObject({ level: "excellent", rttMs: null });
+    expect(connectionQuality(client.state, clock.now())).toMatchObject({ level: "excellent", rttMs: null });
     await clock.advance(600);
-    expect(client.quality()).toMatchObject({ level: "fair", rttMs: 500 });
+    expect(connectionQuality(client.state, clock.now())).toMatchObject({ level: "fair", rttMs: 500 });
     server.silent = true;
     await clock.advance(32_000);
-    expect(client.quality().level).toBe("poor");
+    expect(connectionQuality(client.state, clock.now()).level).toBe("poor");
     server.socket.drop(4403);
-    expect(client.quality().level).toBe("offline");
+    expect(connectionQuality(client.state, clock.now()).level).toBe("offline");
   });
 });

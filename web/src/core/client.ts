@@ -7,6 +7,7 @@ import type {
   VirtualBrainResponseFrame,
 } from "./frames";
 import { guarded } from "./guarded";
+import { parseLoosely, type Parsed } from "./parse";
 import { userOf, uuidv7Maker } from "./ids";
 import { reduce } from "./machine/reduce";
 import {
@@ -14,7 +15,6 @@ import {
   type SubscribeOptions, type TimerName, type Wish,
 } from "./machine/types";
 import { wishOf } from "./machine/wishes";
-import { connectionQuality, type ConnectionQuality } from "./quality";
 import { Requests } from "./requests";
 import { snapshotOf, type Snapshot } from "./snapshot";
 import { Sockets } from "./sockets";
@@ -40,6 +40,11 @@ export interface ClientOptions {
   enableOfflineQueue?: boolean | undefined;
   /** Largest frame the server takes, in bytes; default 64 KiB. */
   maxFrameBytes?: number | undefined;
+  /**
+   * Reads received text. Default: only what the client itself relies on is checked. `parseServerFrame` checks every field; the
+   * React binding uses it.
+   */
+  parse?: ((data: unknown) => Parsed) | undefined;
   /** Other constants of the machine. */
   config?: Partial<Config> | undefined;
   /** Replacements for parts of the browser; for tests and other runtimes. */
@@ -91,7 +96,7 @@ export class RealtimeClient {
     this.#state = initialState(options.userId ?? userOf(options.token ?? ""));
     this.#snapshot = snapshotOf(this.#state, null);
     this.#requests = new Requests(this.#environment.clock);
-    this.#sockets = new Sockets(options.url, this.#environment, (event) => this.#dispatch(event));
+    this.#sockets = new Sockets(options.url, this.#environment, options.parse ?? parseLoosely, (event) => this.#dispatch(event));
     this.#nextId = uuidv7Maker(this.#environment.clock.now, this.#environment.randomise);
   }
 
@@ -201,12 +206,12 @@ export class RealtimeClient {
 
   /** Where a subscription stands; undefined when there is none. */
   subscriptionStatus(learnerId: string): Wish["status"] | undefined {
-    return wishOf({ state: this.#state }, "learner", learnerId)?.status;
+    return wishOf(this, "learner", learnerId)?.status;
   }
 
-  /** How good the connection is at this moment. */
-  quality(): ConnectionQuality {
-    return connectionQuality(this.#state, this.#environment.clock.now());
+  /** Everything the machine knows, token included: for `connectionQuality` and for tests, not for logs. */
+  get state(): State {
+    return this.#state;
   }
 
   /** The clock the client runs on. */
@@ -256,7 +261,7 @@ export class RealtimeClient {
       case "close": return this.#sockets.close(effect.socket, effect.code, effect.reason);
       case "send": return this.#sockets.send(effect.socket, effect.frame);
       case "timer": {
-        this.#cancel(effect.name);
+        clock.clearTimeout(this.#timers.get(effect.name));
         const fire = () => {
           this.#timers.delete(effect.name);
           this.#dispatch({ type: "timer", name: effect.name });
@@ -264,7 +269,9 @@ export class RealtimeClient {
         this.#timers.set(effect.name, clock.setTimeout(fire, effect.ms));
         return;
       }
-      case "cancel": return this.#cancel(effect.name);
+      case "cancel_timers":
+        this.#timers.forEach((timer) => clock.clearTimeout(timer));
+        return this.#timers.clear();
       case "save": return this.#store(() => storage && saveItem(storage, effect.item));
       case "remove": return this.#store(() => storage && removeItem(storage, effect.item));
       case "load": return this.#load(effect.user);
@@ -282,11 +289,6 @@ export class RealtimeClient {
       // What getToken threw may quote the request it made, credentials included: it goes no further.
       this.#dispatch({ type: "token_failed", request });
     }
-  }
-
-  #cancel(name: TimerName): void {
-    this.#environment.clock.clearTimeout(this.#timers.get(name));
-    this.#timers.delete(name);
   }
 
   #load(user: string): void {

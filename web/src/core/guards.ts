@@ -4,6 +4,7 @@
  */
 
 import type { CognitiveState, ModelDetails, PerformanceMetrics, ServerFrame } from "./frames";
+import { isLevel, parseLoosely, record, type Parsed } from "./parse";
 
 type Check = (value: unknown) => boolean;
 type Fields = Readonly<Record<string, Check>>;
@@ -12,11 +13,8 @@ export const text = (value: unknown): value is string => typeof value === "strin
 export const finite = (value: unknown): value is number => Number.isFinite(value);
 const flag: Check = (value) => typeof value === "boolean";
 const anything: Check = () => true;
-export const record = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 export const list = (check: Check): Check => (value) => Array.isArray(value) && value.every(check);
 const nullable = (check: Check): Check => (value) => value === null || check(value);
-const level: Check = (value) => finite(value) && value >= 0 && value <= 1;
 
 /** An object in which every named field is present and right. */
 const all = <T>(fields: { readonly [K in keyof T]-?: Check }): Check => (value) =>
@@ -29,8 +27,8 @@ export function wrongField(fields: Fields, value: Record<string, unknown>): stri
 }
 
 const state = all<CognitiveState>({
-  cognitive_load: level, engagement_level: level, frustration_level: level, fatigue_level: level, confidence_level: level,
-  motivation_level: level,
+  cognitive_load: isLevel, engagement_level: isLevel, frustration_level: isLevel, fatigue_level: isLevel, confidence_level: isLevel,
+  motivation_level: isLevel,
 });
 const user = all<{ id: string }>({ id: text });
 
@@ -87,21 +85,13 @@ export const needed: { readonly [T in ServerFrame["type"]]: readonly NeededBy<T>
   error: ["error"],
 };
 
-/** What became of a received text: a frame, a type this client does not know (safe to ignore), or a reason why it is none. */
-export type Parsed = { readonly frame: ServerFrame } | { readonly unknown: string } | { readonly problem: string };
-
-/** Read one text frame of the server. Never throws. */
+/** Read one text frame of the server, checking every field. Never throws. */
 export function parseServerFrame(data: unknown): Parsed {
-  let value: unknown;
-  try {
-    value = JSON.parse(data as string);
-  } catch {
-    return { problem: "not JSON" };
-  }
-  if (!record(value) || !text(value["type"])) return { problem: "no type" };
-  const type = value["type"];
-  if (!Object.hasOwn(needed, type)) return { unknown: type };
-  const must: readonly string[] = [...needed[type as ServerFrame["type"]], "timestamp"];
-  const wrong = must.find((name) => value[name] === undefined) ?? wrongField(fields, value);
-  return wrong === null ? { frame: value as unknown as ServerFrame } : { problem: `${type}.${wrong}` };
+  const parsed = parseLoosely(data);
+  if (!("frame" in parsed)) return parsed;
+  const { frame } = parsed;
+  if (!Object.hasOwn(needed, frame.type)) return { unknown: frame.type };
+  const value = frame as unknown as Record<string, unknown>;
+  const wrong = needed[frame.type].find((name) => value[name] === undefined) ?? wrongField(fields, value);
+  return wrong === null ? parsed : { problem: `${frame.type}.${wrong}` };
 }

@@ -1,22 +1,19 @@
 /** Identifiers: time-ordered ones for interactions, and whose a token is. */
 
 /**
- * A maker of UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then 12 bits that count within one millisecond, then 62 random
- * bits. Ids of one maker grow even when the clock stands still or steps back.
+ * A maker of UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then random bits. Each id takes a later millisecond than the one
+ * before, so that ids of one maker grow even when the clock stands still or steps back.
  */
 export function uuidv7Maker(now: () => number, randomise: (words: Uint16Array<ArrayBuffer>) => void): () => string {
-  const hex = (value: number, digits = 4) => value.toString(16).padStart(digits, "0");
   let last = 0;
-  let count = 0;
   return () => {
-    const time = Math.floor(now());
-    if (time > last) [last, count] = [time, 0];
-    else if (++count > 0xfff) [last, count] = [last + 1, 0];
-    const words = new Uint16Array(4);
+    last = Math.max(last + 1, Math.floor(now()));
+    const words = new Uint16Array(5);
     randomise(words);
-    const [a, b, c, d] = words as unknown as [number, number, number, number];
-    const head = hex(last, 12);
-    return `${head.slice(0, 8)}-${head.slice(8)}-${hex(0x7000 | count)}-${hex(0x8000 | (a & 0x3fff))}-${hex(b)}${hex(c)}${hex(d)}`;
+    words[0] = 0x7000 | (words[0]! & 0xfff);
+    words[1] = 0x8000 | (words[1]! & 0x3fff);
+    const hex = [last, ...words].map((part, index) => part.toString(16).padStart(index ? 4 : 12, "0")).join("");
+    return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   };
 }
 

@@ -2,8 +2,8 @@
 
 import type { Environment, SocketLike } from "./environment";
 import type { ClientFrame } from "./frames";
-import { parseServerFrame } from "./guards";
 import type { Event } from "./machine/types";
+import type { Parsed } from "./parse";
 
 export class Sockets {
   #current: { readonly serial: number; readonly socket: SocketLike } | null = null;
@@ -11,6 +11,7 @@ export class Sockets {
   constructor(
     private readonly url: string,
     private readonly environment: Environment,
+    private readonly parse: (data: unknown) => Parsed,
     private readonly dispatch: (event: Event) => void,
   ) {}
 
@@ -24,7 +25,7 @@ export class Sockets {
     }
     this.#current = { serial, socket };
     socket.onopen = () => this.dispatch({ type: "socket_open", socket: serial });
-    socket.onmessage = ({ data }) => this.dispatch(eventOf(serial, data));
+    socket.onmessage = ({ data }) => this.dispatch(eventOf(serial, this.parse(data)));
     // An error is always followed by a close, which says more.
     socket.onerror = () => {};
     socket.onclose = ({ code, reason }) => this.dispatch({ type: "socket_close", socket: serial, code, reason });
@@ -43,8 +44,7 @@ export class Sockets {
   }
 }
 
-function eventOf(socket: number, data: unknown): Event {
-  const parsed = parseServerFrame(data);
+function eventOf(socket: number, parsed: Parsed): Event {
   if ("frame" in parsed) return { type: "socket_frame", socket, frame: parsed.frame };
   return { type: "socket_noise", socket, problem: "problem" in parsed ? parsed.problem : null };
 }

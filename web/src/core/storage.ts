@@ -1,6 +1,6 @@
 /** Where queued interactions survive a closed page: one key per interaction, so that two tabs never overwrite each other. */
 
-import { record, text } from "./guards";
+import { record } from "./parse";
 import type { QueuedInteraction } from "./machine/types";
 
 /** The part of `localStorage` that is used. */
@@ -35,7 +35,7 @@ export function loadItems(storage: StorageLike, user: string): QueuedInteraction
 function readItem(stored: string | null, user: string): QueuedInteraction | null {
   try {
     const { queuedAt, data } = JSON.parse(stored!) as Record<string, unknown>;
-    if (typeof queuedAt !== "number" || !record(data) || !text(data["interaction_id"])) return null;
+    if (typeof queuedAt !== "number" || !record(data) || typeof data["interaction_id"] !== "string") return null;
     return { queuedAt, data: data as unknown as QueuedInteraction["data"], user, sentAt: null };
   } catch {
     return null;

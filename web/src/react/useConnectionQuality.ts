@@ -1,15 +1,15 @@
 /** The quality of the connection, kept current while a component shows it. */
 
 import { useEffect, useState } from "react";
-import type { ConnectionQuality } from "../core/quality";
+import { connectionQuality, type ConnectionQuality } from "../core/quality";
 import { useWebSocketContext } from "./context";
 
 /** The quality now. It is looked at with every change and once a second, since it worsens by mere waiting. */
 export function useConnectionQuality(): ConnectionQuality {
   const { client } = useWebSocketContext();
-  const [quality, setQuality] = useState(() => client.quality());
+  const [quality, setQuality] = useState(() => connectionQuality(client.state, client.clock.now()));
   useEffect(() => {
-    const look = () => setQuality((old) => same(old, client.quality()));
+    const look = () => setQuality((old) => same(old, connectionQuality(client.state, client.clock.now())));
     look();
     const stop = client.subscribe(look);
     const timer = setInterval(look, 1_000);

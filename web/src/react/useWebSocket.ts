@@ -6,6 +6,7 @@ import type {
   AdaptationRequest, ClientFrame, ContentAdaptedFrame, ErrorFrame, ServerFrame, StateResponseFrame, StateUpdateFrame,
   VirtualBrainInteraction, VirtualBrainResponseFrame,
 } from "../core/frames";
+import { parseServerFrame } from "../core/guards";
 import type { Notice, SubscribeOptions } from "../core/machine/types";
 import type { Snapshot } from "../core/snapshot";
 import { retain } from "./lifetime";
@@ -76,7 +77,7 @@ function useClient(options: WebSocketOptions, latest: Latest): RealtimeClient {
   const make = () => {
     const { token } = options;
     const getToken = () => (latest.current.getToken ?? (() => latest.current.token))();
-    return { key, client: new RealtimeClient({ ...options, token, getToken }) };
+    return { key, client: new RealtimeClient({ parse: parseServerFrame, ...options, token, getToken }) };
   };
   const [held, setHeld] = useState(() => (options.client ? null : make()));
   if (options.client) return options.client;

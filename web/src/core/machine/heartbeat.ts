@@ -30,7 +30,6 @@ export function sendPing(step: Step): void {
 export function onPong(step: Step, frame: PongFrame): void {
   const { ping } = step.state;
   if (ping === null || (frame.id !== undefined && frame.id !== ping.id)) return;
-  step.cancel("pong");
   const rttMs = Math.max(0, step.now - ping.sentAt);
   const server = Date.parse(frame.timestamp);
   step.set({
@@ -47,8 +46,7 @@ export function onPong(step: Step, frame: PongFrame): void {
 export function armRefresh(step: Step, expiresAt: string | null | undefined, timestamp: string): void {
   const lifetime = expiresAt ? Date.parse(expiresAt) - Date.parse(timestamp) : NaN;
   if (Number.isNaN(lifetime)) {
-    step.set({ tokenExpiresAt: null });
-    return step.cancel("refresh");
+    return step.set({ tokenExpiresAt: null });
   }
   step.set({ tokenExpiresAt: step.now + lifetime });
   const margin = Math.min(step.config.refreshMarginMs, lifetime * 0.2);

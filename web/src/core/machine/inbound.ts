@@ -7,7 +7,7 @@ import { onResponse, onSubscribed, onUpdate, show } from "./learners";
 import { askForToken, onDraining, onEstablished, restart } from "./lifecycle";
 import { onAcknowledged, onRefused, pauseQueue } from "./queue";
 import { withEntry, type Step } from "./step";
-import { changeWish, endWish, onWishRefused, pump, wishOf } from "./wishes";
+import { changeWish, endWish, onWishRefused, wishOf } from "./wishes";
 
 type Handlers = { readonly [T in ServerFrame["type"]]?: (step: Step, frame: Extract<ServerFrame, { type: T }>) => void };
 
@@ -31,11 +31,10 @@ const handlers: Handlers = {
 };
 
 /** A frame of the current socket. */
-export function onFrame(step: Step, frame: ServerFrame): void {
+export function onFrame(step: Step, { frame }: { frame: ServerFrame }): void {
   step.set({ lastInboundAt: step.now });
   (handlers[frame.type] as ((step: Step, frame: ServerFrame) => void) | undefined)?.(step, frame);
   step.notify({ kind: "frame", frame });
-  pump(step);
 }
 
 /** Only an unsubscription with a code is the server's doing; ours was forgotten when we sent it. */

@@ -1,7 +1,6 @@
 /** What is shown of each learner, and the one rule about it: never older than before. */
 
 import type { CognitiveState, ModelDetails, StateUpdateFrame, SubscribedFrame, VirtualBrainResponseFrame } from "../frames";
-import { details as detailChecks } from "../guards";
 import { withEntry, type Step } from "./step";
 import type { LearnerView } from "./types";
 import { changeWish, wishOf } from "./wishes";
@@ -17,7 +16,9 @@ interface Told {
   readonly crossings?: readonly unknown[] | undefined;
 }
 
-const detailFields = Object.keys(detailChecks) as (keyof ModelDetails)[];
+const detailFields = [
+  "performance", "mastery", "recommendations", "actions", "drivers", "confidence", "uncertainty", "grades", "model_version",
+] as const satisfies readonly (keyof ModelDetails)[];
 
 /** Show what a frame tells unless something newer is shown already. */
 export function show(step: Step, told: Told, source: ModelDetails): void {

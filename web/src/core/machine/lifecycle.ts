@@ -4,8 +4,10 @@ import { RealtimeError, afterClose, reconnects } from "../../codes";
 import type { ConnectionEstablishedFrame, ServerDrainingFrame } from "../frames";
 import { armHeartbeat, armRefresh, sendPing } from "./heartbeat";
 import { adoptUser, failOversized } from "./queue";
-import { mapValues, type Step } from "./step";
-import { pump } from "./wishes";
+import type { Step } from "./step";
+import type { Event } from "./types";
+
+type EventOf<T> = Extract<Event, { type: T }>;
 
 /** The application wants a connection. */
 export function connect(step: Step): void {
@@ -18,25 +20,23 @@ export function connect(step: Step): void {
 /** The application wants none. Subscriptions and the queue are kept for the next `connect`. */
 export function disconnect(step: Step): void {
   abandon(step, 1000, "client disconnect");
-  step.cancel("reconnect");
   step.set({ phase: "idle", attempt: 0, retryAt: null, error: null });
 }
 
 /** Start an attempt: every one begins with asking for a token, since the last may have run out while we waited. */
 export function begin(step: Step): void {
-  step.cancel("reconnect");
   step.set({ phase: "token", tokenRequest: step.state.tokenRequest + 1, retryAt: null });
   step.after("attempt", step.config.attemptTimeoutMs);
   step.do({ do: "get_token", request: step.state.tokenRequest });
 }
 
 /** A token came, for a new connection or to replace the one of the open connection in place. */
-export function onToken(step: Step, request: number, token: string, user: string | null): void {
+export function onToken(step: Step, { request, token, user }: EventOf<"token">): void {
   const { state } = step;
   if (request !== state.tokenRequest) return;
   if (state.phase === "token") {
     // A refused token is never sent twice: knocking with it every few seconds is what a broken client does.
-    if (token === state.refusedToken) return onTokenFailed(step, request);
+    if (token === state.refusedToken) return onTokenFailed(step, { request });
     step.set({ token, tokenUser: user });
     adoptUser(step, user);
     return openSocket(step);
@@ -48,12 +48,11 @@ export function onToken(step: Step, request: number, token: string, user: string
   step.send({ type: "authenticate", token, id: step.nextId("auth") });
 }
 
-export function onTokenFailed(step: Step, request: number): void {
+export function onTokenFailed(step: Step, { request }: { request: number }): void {
   const { state } = step;
   if (request !== state.tokenRequest) return;
   if (state.phase === "open") return step.after("refresh", 10_000);
   if (state.phase !== "token") return;
-  step.cancel("attempt");
   retryLater(step, new RealtimeError("no_token", true));
 }
 
@@ -61,11 +60,7 @@ export function onTokenFailed(step: Step, request: number): void {
 export function onTokenChanged(step: Step): void {
   const { phase } = step.state;
   if (phase === "open") askForToken(step);
-  else if (phase === "token" || phase === "opening" || phase === "authenticating") restart(step);
-  else if (phase === "waiting") {
-    step.set({ attempt: 0 });
-    begin(step);
-  }
+  else if (phase !== "idle" && phase !== "closed") restart(step);
 }
 
 /** Ask for a token while the connection goes on. */
@@ -88,7 +83,6 @@ export function onSocketOpen(step: Step): void {
 
 export function onEstablished(step: Step, frame: ConnectionEstablishedFrame): void {
   if (step.state.phase !== "authenticating") return;
-  step.cancel("attempt");
   step.set({
     phase: "open", openedAt: step.now, error: null, closeCode: null, refusedToken: null, notBefore: 0, ping: null,
     connection: { id: frame.connection_id, user: frame.user ?? null, limits: frame.limits ?? {} },
@@ -101,7 +95,6 @@ export function onEstablished(step: Step, frame: ConnectionEstablishedFrame): vo
   armHeartbeat(step);
   sendPing(step);
   step.notify({ kind: "open" });
-  pump(step);
 }
 
 function offset(timestamp: string, now: number): number {
@@ -117,7 +110,7 @@ export function onDraining(step: Step, frame: ServerDrainingFrame): void {
 }
 
 /** The socket closed, or the machine knows it is dead. */
-export function onClosed(step: Step, code: number, reason: string): void {
+export function onClosed(step: Step, { code, reason }: { code: number; reason: string }): void {
   const { state, config } = step;
   if (afterClose(code) === "new_token") step.set({ refusedToken: state.token });
   if (code === 1009) failOversized(step);
@@ -136,7 +129,7 @@ export function onClosed(step: Step, code: number, reason: string): void {
 /** Close the current socket ourselves and treat it as lost at once: a dead one may take minutes to say so. */
 export function declareDead(step: Step, reason: string): void {
   step.do({ do: "close", socket: step.state.socket, code: 4408, reason });
-  onClosed(step, 4408, reason);
+  onClosed(step, { code: 4408, reason });
 }
 
 /** Leave the current connection and make another without waiting. */
@@ -189,7 +182,6 @@ function abandon(step: Step, code: number, reason: string): void {
 
 /** No socket can be made of this URL; waiting would not cure it. */
 export function onImpossible(step: Step): void {
-  step.cancel("attempt");
   const error = new RealtimeError("bad_url");
   stayClosed(step, error);
   step.error(error);
@@ -198,11 +190,15 @@ export function onImpossible(step: Step): void {
 /** What was true of the last connection is not true any more; what the application wants still is. */
 function forget(step: Step): void {
   const { state } = step;
-  step.cancel("attempt", "heartbeat", "pong", "refresh", "pump", "lapse", "drain");
+  step.do({ do: "cancel_timers" });
   step.set({
     socket: state.socket + 1, tokenRequest: state.tokenRequest + 1, connection: null, ping: null, draining: false,
     tokenExpiresAt: null, queuePausedUntil: 0,
-    wishes: mapValues(state.wishes, (wish) => ({ ...wish, status: "pending", askedAs: null, notBefore: 0 })),
+    wishes: new Map(
+      [...state.wishes]
+        .filter(([, wish]) => wish.wanted > 0)
+        .map(([id, wish]) => [id, { ...wish, status: "pending", askedAs: null, notBefore: 0 }]),
+    ),
     rooms: new Map(),
     queue: state.queue.map((item) => (item.sentAt === null ? item : { ...item, sentAt: null })),
   });

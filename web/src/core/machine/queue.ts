@@ -9,7 +9,7 @@ import type { Step } from "./step";
 import type { QueuedInteraction } from "./types";
 
 /** Take an interaction in; it is stored before it is sent. */
-export function enqueue(step: Step, item: QueuedInteraction): void {
+export function enqueue(step: Step, { item }: { item: QueuedInteraction }): void {
   const { state, config } = step;
   const id = idOf(item);
   if (state.queue.length >= config.queueMaxItems) {
@@ -47,7 +47,7 @@ export function pauseQueue(step: Step, ms: number): void {
 }
 
 /** Add what an earlier page left behind. Items of this page stay first in line only if they are older. */
-export function onLoaded(step: Step, user: string, items: readonly QueuedInteraction[]): void {
+export function onLoaded(step: Step, { user, items }: { user: string; items: readonly QueuedInteraction[] }): void {
   if (user !== step.state.user) return;
   const known = new Set(step.state.queue.map(idOf));
   const fresh = items.filter((item) => !known.has(idOf(item))).map((item) => ({ ...item, user, sentAt: null }));

@@ -16,7 +16,7 @@ import { onFrame } from "./inbound";
 import { clearQueue, enqueue, onLoaded } from "./queue";
 import { Step } from "./step";
 import type { Config, Effect, Event, State, TimerName } from "./types";
-import { onLapse, pump, release, unwant, want } from "./wishes";
+import { pump, release, unwant, want } from "./wishes";
 
 /** What a transition gives: the next state, and what to do, in order. */
 export interface Transition {
@@ -34,8 +34,10 @@ export function reduce(state: State, event: Event, now: number, random: number, 
 function apply(step: Step, event: Event): void {
   if ("socket" in event && event.socket !== step.state.socket) return;
   (handlers[event.type] as (step: Step, event: Event) => void)(step, event);
+  pump(step);
 }
 
+/** One entry per event. Whatever happened, the pump runs afterwards: it does nothing where there is nothing to do. */
 type Handlers = { readonly [T in Event["type"]]: (step: Step, event: Extract<Event, { type: T }>) => void };
 
 const handlers: Handlers = {
@@ -44,25 +46,19 @@ const handlers: Handlers = {
   online: onNear,
   visible: onNear,
   offline: sendPing,
-  token: (step, event) => onToken(step, event.request, event.token, event.user),
-  token_failed: (step, event) => onTokenFailed(step, event.request),
+  token: onToken,
+  token_failed: onTokenFailed,
   token_changed: onTokenChanged,
   socket_open: onSocketOpen,
-  socket_frame: (step, event) => onFrame(step, event.frame),
-  socket_noise: (step, event) => onNoise(step, event.problem),
-  socket_close: (step, event) => onClosed(step, event.code, event.reason),
+  socket_frame: onFrame,
+  socket_noise: onNoise,
+  socket_close: onClosed,
   socket_impossible: onImpossible,
   timer: (step, event) => timers[event.name](step),
-  want: (step, event) => want(step, event.kind, event.key, event.options),
-  unwant: (step, event) => unwant(step, event.kind, event.key),
-  interact(step, event) {
-    enqueue(step, event.item);
-    pump(step);
-  },
-  queue_loaded(step, event) {
-    onLoaded(step, event.user, event.items);
-    pump(step);
-  },
+  want,
+  unwant,
+  interact: enqueue,
+  queue_loaded: onLoaded,
   queue_clear: clearQueue,
   send: (step, event) => step.state.phase === "open" && step.send(event.frame),
 };
@@ -71,20 +67,19 @@ const timers: Readonly<Record<TimerName, (step: Step) => void>> = {
   reconnect: (step) => step.state.phase === "waiting" && begin(step),
   attempt(step) {
     const { phase } = step.state;
-    if (phase === "token") onTokenFailed(step, step.state.tokenRequest);
+    if (phase === "token") onTokenFailed(step, { request: step.state.tokenRequest });
     else if (phase === "opening" || phase === "authenticating") declareDead(step, "no answer to the handshake");
   },
   heartbeat: onHeartbeat,
   pong: (step) => step.state.ping && declareDead(step, "no pong"),
   refresh: (step) => step.state.phase === "open" && !refreshIsEarly(step) && askForToken(step),
-  pump,
-  lapse: onLapse,
+  pump: () => {},
   drain: (step) => step.state.draining && restart(step),
   release,
 };
 
 /** Something came that is no frame we know: proof of life, and an error when it breaks the protocol. */
-function onNoise(step: Step, problem: string | null): void {
+function onNoise(step: Step, { problem }: { problem: string | null }): void {
   step.set({ lastInboundAt: step.now });
   if (problem !== null) step.error(new RealtimeError("bad_frame", false, undefined, `bad frame: ${problem}`));
 }

@@ -25,13 +25,9 @@ export class Step {
     this.effects.push(effect);
   }
 
-  /** (Re)start a named timer. A timer that fires early is harmless: every handler looks at the clock. */
+  /** (Re)start a named timer. One that fires when it is not needed any more is harmless: every handler looks at the state. */
   after(name: TimerName, ms: number): void {
     this.do({ do: "timer", name, ms: Math.min(Math.max(0, ms), 2 ** 31 - 1) });
-  }
-
-  cancel(...names: TimerName[]): void {
-    for (const name of names) this.do({ do: "cancel", name });
   }
 
   notify(notice: Notice): void {
@@ -65,9 +61,4 @@ export function withEntry<V>(map: ReadonlyMap<string, V>, key: string, value: V 
   if (value === null) copy.delete(key);
   else copy.set(key, value);
   return copy;
-}
-
-/** A copy of a map with every value replaced. */
-export function mapValues<V>(map: ReadonlyMap<string, V>, change: (value: V) => V): ReadonlyMap<string, V> {
-  return new Map([...map].map(([key, value]) => [key, change(value)]));
 }

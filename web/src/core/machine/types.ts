@@ -183,7 +183,7 @@ export interface SubscribeOptions {
 }
 
 export type TimerName =
-  | "reconnect" | "attempt" | "heartbeat" | "pong" | "refresh" | "pump" | "lapse" | "drain" | "release";
+  | "reconnect" | "attempt" | "heartbeat" | "pong" | "refresh" | "pump" | "drain" | "release";
 
 /** What can happen to the machine. */
 export type Event =
@@ -223,7 +223,7 @@ export type Effect =
   | { readonly do: "close"; readonly socket: number; readonly code: number; readonly reason: string }
   | { readonly do: "send"; readonly socket: number; readonly frame: ClientFrame }
   | { readonly do: "timer"; readonly name: TimerName; readonly ms: number }
-  | { readonly do: "cancel"; readonly name: TimerName }
+  | { readonly do: "cancel_timers" }
   | { readonly do: "save"; readonly item: QueuedInteraction }
   | { readonly do: "remove"; readonly item: QueuedInteraction }
   | { readonly do: "load"; readonly user: string }

@@ -6,8 +6,10 @@
 import type { RealtimeError } from "../../codes";
 import type { ErrorFrame, SubscribeLearnerFrame } from "../frames";
 import { expire, interactFrame } from "./queue";
-import { mapValues, withEntry, type Step } from "./step";
+import { withEntry, type Step } from "./step";
 import type { SubscribeOptions, Wish } from "./types";
+
+type Want = Pick<Wish, "kind" | "key"> & { readonly options?: SubscribeOptions };
 
 const wishId = (kind: Wish["kind"], key: string) => `${kind} ${key}`;
 
@@ -20,16 +22,15 @@ export function changeWish(step: Step, wish: Wish, patch: Partial<Wish>): void {
 }
 
 /** One more part of the application wants this. Asked again when it is wanted in another way, or was refused before. */
-export function want(step: Step, kind: Wish["kind"], key: string, options: SubscribeOptions = {}): void {
+export function want(step: Step, { kind, key, options = {} }: Want): void {
   const old = wishOf(step, kind, key);
   const { mode = old?.mode ?? "latest", minIntervalMs = old?.minIntervalMs ?? 0 } = options;
   const same = old && old.mode === mode && old.minIntervalMs === minIntervalMs && old.status !== "refused";
   const fresh: Wish = { kind, key, mode, minIntervalMs, wanted: 0, status: "pending", askedAs: null, askedAt: 0, notBefore: 0 };
   changeWish(step, same ? old : fresh, { wanted: (old?.wanted ?? 0) + 1 });
-  pump(step);
 }
 
-export function unwant(step: Step, kind: Wish["kind"], key: string): void {
+export function unwant(step: Step, { kind, key }: Want): void {
   const old = wishOf(step, kind, key);
   if (!old?.wanted) return;
   changeWish(step, old, { wanted: old.wanted - 1 });
@@ -70,28 +71,32 @@ export function endWish(step: Step, wish: Wish, retry: boolean, afterMs?: number
   if (!retry) forgetShown(step, wish.kind, wish.key);
 }
 
-/** Send whatever is wanted and not yet sent, within the frame budget; come back later for the rest. */
+/**
+ * Send whatever is wanted and not yet sent, within the frame budget; come back later for the rest. What got no answer in time
+ * counts as not sent: every one of these requests may be repeated without harm.
+ */
 export function pump(step: Step): void {
   if (step.state.phase !== "open") return;
   refill(step);
   expire(step);
   const soonest = Math.min(askForWishes(step), sendQueue(step));
   if (soonest < Infinity) step.after("pump", Math.max(soonest, 1000 / step.config.framesPerSecond));
-  armLapse(step);
 }
 
-/** Ask for every pending wish. Returns the milliseconds after which more can be done. */
+/** Ask for every wish that is due. Returns the milliseconds after which more can be done. */
 function askForWishes(step: Step): number {
   let soonest = Infinity;
   for (const wish of step.state.wishes.values()) {
-    if (wish.status !== "pending" || wish.wanted === 0) continue;
-    if (wish.notBefore > step.now) soonest = Math.min(soonest, wish.notBefore - step.now);
+    if ((wish.status !== "pending" && wish.status !== "asked") || wish.wanted === 0) continue;
+    const due = wish.status === "asked" ? wish.askedAt + step.config.answerTimeoutMs : wish.notBefore;
+    if (due > step.now) soonest = Math.min(soonest, due - step.now);
     else if (step.state.budget.frames < 1) return 0;
     else {
       const askedAs = step.nextId("w");
       if (wish.kind === "learner") askLearner(step, wish, askedAs);
       else step.send({ type: "join_room", room_id: wish.key, id: askedAs });
       changeWish(step, wish, { status: "asked", askedAs, askedAt: step.now });
+      soonest = Math.min(soonest, step.config.answerTimeoutMs);
     }
   }
   return soonest;
@@ -109,37 +114,21 @@ function askLearner(step: Step, { key, mode, minIntervalMs }: Wish, id: string):
 /** Send waiting interactions, oldest first. Returns the milliseconds after which more can be done. */
 function sendQueue(step: Step): number {
   const { queue, queuePausedUntil, budget } = step.state;
-  const waiting = queue.filter((item) => item.sentAt === null);
-  if (waiting.length === 0) return Infinity;
-  if (queuePausedUntil > step.now) return queuePausedUntil - step.now;
-  const room = Math.min(step.config.maxInFlight - (queue.length - waiting.length), budget.frames);
-  const sending = new Set(waiting.slice(0, Math.max(0, Math.floor(room))));
+  if (queue.length === 0) return Infinity;
+  const { answerTimeoutMs, maxInFlight } = step.config;
+  const waiting = queue.filter(({ sentAt }) => sentAt === null || sentAt + answerTimeoutMs <= step.now);
+  if (waiting.length && queuePausedUntil > step.now) return queuePausedUntil - step.now;
+  const room = Math.floor(Math.min(maxInFlight - (queue.length - waiting.length), budget.frames));
+  const sending = new Set(waiting.slice(0, Math.max(0, room)));
   for (const item of sending) step.send(interactFrame(step, item));
-  step.set({ queue: queue.map((item) => (sending.has(item) ? { ...item, sentAt: step.now } : item)) });
-  // With the wire full, the next acknowledgement pumps again; only an empty budget needs a timer.
-  return waiting.length > sending.size && step.state.budget.frames < 1 ? 0 : Infinity;
+  if (sending.size) step.set({ queue: queue.map((item) => (sending.has(item) ? { ...item, sentAt: step.now } : item)) });
+  // With the wire full, the next acknowledgement pumps again; an empty budget needs a timer, and so do answers that fail to come.
+  if (waiting.length > sending.size && step.state.budget.frames < 1) return 0;
+  return Math.min(...step.state.queue.map(({ sentAt }) => (sentAt ?? Infinity) + answerTimeoutMs - step.now));
 }
 
 function refill(step: Step): void {
   const { budget } = step.state;
   const earned = (Math.max(0, step.now - budget.at) / 1000) * step.config.framesPerSecond;
   step.set({ budget: { frames: Math.min(step.config.burst, budget.frames + earned), at: step.now } });
-}
-
-/** Requests that got no answer at all are asked again; every one of them may be repeated without harm. */
-export function onLapse(step: Step): void {
-  const late = step.now - step.config.answerTimeoutMs;
-  step.set({
-    wishes: mapValues(step.state.wishes, (wish) =>
-      wish.status === "asked" && wish.askedAt <= late ? { ...wish, status: "pending" } : wish),
-    queue: step.state.queue.map((item) => (item.sentAt !== null && item.sentAt <= late ? { ...item, sentAt: null } : item)),
-  });
-  pump(step);
-}
-
-function armLapse(step: Step): void {
-  const asked = [...step.state.wishes.values()].filter((wish) => wish.status === "asked").map((wish) => wish.askedAt);
-  const since = Math.min(...asked, ...step.state.queue.map(({ sentAt }) => sentAt ?? Infinity));
-  if (since < Infinity) step.after("lapse", since + step.config.answerTimeoutMs - step.now);
-  else step.cancel("lapse");
 }
