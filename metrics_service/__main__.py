@@ -1,47 +1,163 @@
-"""Starts the metrics service: the only place that reads the environment and opens listeners."""
+"""Starts the metrics service or runs one of its commands: the only place that reads the environment."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import datetime
 import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from aivo.metrics.v1 import metrics_pb2_grpc
+from metrics_service import exporting
 from metrics_service.aggregate import Aggregate
+from metrics_service.exposition import Exposition, Figures
+from metrics_service.recorder import ERASE_SPAN, PAGE, Limits, Recorder
 from metrics_service.servicer import SERVICE_NAME, MetricsServicer
-from metrics_service.settings import PREFIX, MetricsSettings
+from metrics_service.settings import OFF, PREFIX, MetricsSettings, parse_address
+from metrics_service.store import Store, StoreUnavailable
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
-from service_runtime.settings import describe, load
+from service_runtime.settings import SettingsError, describe, load
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code."""
-    _parser().parse_args(arguments)
-    return run(_serve, name="metrics_service")
+    """Run a command and return the exit code: 0, or 1 when it failed, 2 when it was asked or set up wrongly."""
+    options = _parser().parse_args(arguments)
+    if options.command in (None, "serve"):
+        return run(_serve, name="metrics_service")
+    try:
+        settings = load(MetricsSettings, os.environ, prefix=PREFIX)
+        return _export(settings, options) if options.command == "export" else _erase(settings, options)
+    except SettingsError as error:
+        print(f"metrics_service cannot start:\n{error}", file=sys.stderr)
+        return 2
+    except (StoreUnavailable, exporting.ExportError, OSError) as error:
+        print(f"metrics_service {options.command}: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m metrics_service",
-        description="Knows what the whole fleet of edges is doing. Without a command it serves.",
+        description="Knows what the whole fleet of edges is doing, and keeps records of the messages they handled.",
         epilog=f"environment variables:\n{describe(MetricsSettings, prefix=PREFIX)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    commands = parser.add_subparsers(dest="command", metavar="command", help="without one, it serves")
+    commands.add_parser("serve", help="serve until interrupted")
+    export = commands.add_parser("export", help="write kept message records to a file; the service may run meanwhile")
+    export.add_argument("--format", choices=("csv", "parquet"), default="csv", help="default: csv")
+    export.add_argument("--output", type=Path, help="file to write, replaced when it exists; default: standard output")
+    export.add_argument(
+        "--from", dest="from_ms", type=_moment, default=0, help="first moment, RFC 3339 (UTC if unsaid)"
+    )
+    export.add_argument("--to", dest="to_ms", type=_moment, help="end, exclusive, RFC 3339 (UTC if unsaid)")
+    erase = commands.add_parser(
+        "erase", help="delete message records; ask the running service (EraseRecords) if it runs"
+    )
+    whose = erase.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--user", default="", help="delete the records of this user id")
+    whose.add_argument("--learner", default="", help="delete the records whose content is about this learner id")
+    return parser
+
+
+def _moment(text: str) -> int:
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def _export(settings: MetricsSettings, options: argparse.Namespace) -> int:
+    store = Store.open(settings.database_url)
+    try:
+        pages = store.pages(from_ms=options.from_ms, to_ms=options.to_ms, size=PAGE)
+        if options.output is None:
+            if options.format == "parquet":
+                raise exporting.ExportError("Parquet is binary: name a file with --output")
+            written = exporting.write_csv(pages, sys.stdout)
+        else:
+            with exporting.replacing(options.output) as path:
+                if options.format == "parquet":
+                    written = exporting.write_parquet(pages, path)
+                else:
+                    with path.open("w", encoding="utf-8", newline="") as out:
+                        written = exporting.write_csv(pages, out)
+    finally:
+        store.close()
+    print(f"{written} records exported", file=sys.stderr)
+    return 0
+
+
+def _erase(settings: MetricsSettings, options: argparse.Namespace) -> int:
+    store = Store.open(settings.database_url)
+    try:
+        erased = 0
+        position: int | None = 0
+        while position is not None:
+            count, position = store.erase(
+                user_id=options.user, learner_id=options.learner, after=position, span=ERASE_SPAN
+            )
+            erased += count
+        is_complete = store.forget_erased()
+    finally:
+        store.close()
+    print(f"{erased} records erased", file=sys.stderr)
+    if not is_complete:
+        print("a reader keeps old pages in the write-ahead file; run this again to remove them too", file=sys.stderr)
+    return 0 if is_complete else 1
 
 
 async def _serve(stop: Stop) -> None:
     settings = load(MetricsSettings, os.environ, prefix=PREFIX)
-    aggregate = Aggregate(monotonic=time.monotonic, wall_ms=_wall_ms)
-    servicer = MetricsServicer(aggregate, edge_silence_s=settings.edge_silence_s)
+    try:
+        store = await asyncio.to_thread(Store.open, settings.database_url)
+        retained, tally = await asyncio.to_thread(store.load)
+    except StoreUnavailable as error:
+        raise SettingsError(f"{PREFIX}_DATABASE_URL: {error}") from error
+    aggregate = Aggregate(monotonic=time.monotonic, wall_ms=_wall_ms, retained=retained)
+    recorder = Recorder(store, limits=_limits(settings), retain=aggregate.retain, wall_ms=_wall_ms, tally=tally)
+    servicer = MetricsServicer(aggregate, recorder, edge_silence_s=settings.edge_silence_s, wall_ms=_wall_ms)
     server = GrpcServer(settings, services=(SERVICE_NAME,))
     servicer.register(server.server)
-    await server.start()
-    await stop.wait()
-    servicer.drain()
-    await server.stop()
+    exposition = Exposition(
+        lambda: Figures(fleet=aggregate.snapshot(), records=recorder.tally, records_waiting=recorder.waiting)
+    )
+
+    recorder.start()
+    try:
+        await _expose(exposition, settings.exposition_listen)
+        await server.start()
+        await stop.wait()
+    finally:
+        servicer.drain()
+        await server.stop()
+        await exposition.stop()
+        # Last, when nothing can be counted or recorded any more.
+        await recorder.stop(within_s=settings.drain_s)
+        store.close()
+
+
+async def _expose(exposition: Exposition, listen: str) -> None:
+    if listen == OFF:
+        return
+    try:
+        await exposition.start(*parse_address(listen))
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}_EXPOSITION_LISTEN: cannot listen on {listen}: {error.strerror}") from error
+
+
+def _limits(settings: MetricsSettings) -> Limits:
+    return Limits(
+        recording=settings.recording,
+        queue=settings.record_queue,
+        record_retention_days=settings.record_retention_days,
+        sums_retention_days=settings.analytics_retention_days,
+        totals_interval_s=settings.totals_interval_s,
+    )
 
 
 def _wall_ms() -> int:

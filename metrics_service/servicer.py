@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -14,6 +14,9 @@ from aivo.metrics.v1 import metrics_pb2 as pb
 from aivo.metrics.v1 import metrics_pb2_grpc
 from metrics_service.aggregate import Aggregate, BadReport, Change, Counters, Report, Snapshot, Superseded
 from metrics_service.latency import BUCKET_COUNT, Histogram
+from metrics_service.recorder import Recorder, RecordingOff
+from metrics_service.records import AnalyticsRow, BadQuery, BadRecord, MessageRecord, query
+from metrics_service.store import StoreUnavailable, Tally
 from service_runtime.errors import ErrorTable
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MetricsService"].full_name
@@ -21,6 +24,11 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MetricsService"].full_name
 
 DEFAULT_WATCH_INTERVAL_MS = 1_000
 WATCH_INTERVAL_RANGE_MS = (250, 60_000)
+
+MOST_RECORDS = 10_000
+"""Records of one request."""
+_MOST_CONTENT = 1_000_000
+"""Characters of content that one response carries, unless one record alone has more."""
 
 T = TypeVar("T")
 
@@ -40,9 +48,13 @@ class Stopping(Exception):
 ERRORS = ErrorTable(
     {
         BadReport: grpc.StatusCode.INVALID_ARGUMENT,
+        BadRecord: grpc.StatusCode.INVALID_ARGUMENT,
+        BadQuery: grpc.StatusCode.INVALID_ARGUMENT,
         BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
         Superseded: grpc.StatusCode.ABORTED,
         Silent: grpc.StatusCode.ABORTED,
+        RecordingOff: grpc.StatusCode.FAILED_PRECONDITION,
+        StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
         Stopping: grpc.StatusCode.UNAVAILABLE,
     }
 )
@@ -52,11 +64,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @ERRORS.guard
 class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
-    """The metrics contract over an `Aggregate`."""
+    """The metrics contract over an `Aggregate` and a `Recorder`."""
 
-    def __init__(self, aggregate: Aggregate, *, edge_silence_s: float) -> None:
-        """Serve `aggregate`; a stream of reports that is silent for `edge_silence_s` seconds is ended."""
+    def __init__(
+        self, aggregate: Aggregate, recorder: Recorder, *, edge_silence_s: float, wall_ms: Callable[[], int]
+    ) -> None:
+        """Serve both; a stream of reports that is silent for `edge_silence_s` seconds is ended."""
         self._aggregate = aggregate
+        self._recorder = recorder
+        self._wall_ms = wall_ms
         self._edge_silence_s = edge_silence_s
         self._stopping = asyncio.Event()
         self._reads: set[asyncio.Timeout] = set()
@@ -116,6 +132,55 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
                 await asyncio.wait_for(self._stopping.wait(), interval_ms / 1000)
         raise Stopping("the metrics service stops; watch again")
 
+    async def RecordMessages(
+        self, request: AsyncIterator[pb.RecordMessagesRequest], context: Context
+    ) -> pb.RecordMessagesResponse:
+        """Queue an edge's records; nothing here waits for a disk."""
+        self._recorder.require_recording()
+        accepted = dropped = 0
+        async with contextlib.aclosing(self._received(request, silence_s=None)) as batches:
+            async for batch in batches:
+                if len(batch.records) > MOST_RECORDS:
+                    raise BadRequest(f"at most {MOST_RECORDS} records fit one request")
+                taken = self._recorder.submit([_record(record) for record in batch.records], dropped=batch.dropped)
+                accepted += taken
+                dropped += len(batch.records) - taken
+        return pb.RecordMessagesResponse(accepted=accepted, dropped=dropped)
+
+    async def GetAnalytics(self, request: pb.GetAnalyticsRequest, context: Context) -> pb.GetAnalyticsResponse:
+        """Sum the recorded messages."""
+        asked = query(
+            from_ms=request.from_ms,
+            to_ms=request.to_ms,
+            interval_s=request.interval_s,
+            types=tuple(request.types),
+            roles=tuple(request.roles),
+            now_ms=self._wall_ms(),
+        )
+        return pb.GetAnalyticsResponse(
+            rows=map(_analytics_row, await self._recorder.analytics(asked)),
+            from_ms=asked.from_ms,
+            to_ms=asked.to_ms,
+            interval_s=asked.interval_ms // 1000,
+        )
+
+    async def ExportRecords(
+        self, request: pb.ExportRecordsRequest, context: Context
+    ) -> AsyncIterator[pb.ExportRecordsResponse]:
+        """Stream the kept records; the disk is read no faster than the caller takes them."""
+        if request.from_ms < 0 or request.to_ms < 0:
+            raise BadRequest("from_ms and to_ms must not be negative")
+        async for page in self._recorder.export(from_ms=request.from_ms, to_ms=request.to_ms or None):
+            for some in _parts(page):
+                yield pb.ExportRecordsResponse(records=map(_record_message, some))
+
+    async def EraseRecords(self, request: pb.EraseRecordsRequest, context: Context) -> pb.EraseRecordsResponse:
+        """Delete the records of a user or about a learner."""
+        if bool(request.user_id) == bool(request.learner_id):
+            raise BadRequest("exactly one of user_id and learner_id must be given")
+        erased = await self._recorder.erase(user_id=request.user_id, learner_id=request.learner_id)
+        return pb.EraseRecordsResponse(erased=erased)
+
     async def _received(self, requests: AsyncIterator[T], *, silence_s: float | None) -> AsyncGenerator[T, None]:
         """Yield a stream's requests to its end; raises Silent, and Stopping as soon as the service stops."""
         iterator = aiter(requests)
@@ -137,7 +202,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         raise Stopping("the metrics service stops; open the stream again")
 
     def _snapshot(self) -> pb.Snapshot:
-        return _snapshot_message(self._aggregate.snapshot())
+        return _snapshot_message(self._aggregate.snapshot(), self._recorder.tally)
 
 
 def _report(message: pb.ReportRequest) -> Report:
@@ -167,7 +232,7 @@ def _histogram(message: pb.LatencyHistogram) -> Histogram:
     )
 
 
-def _snapshot_message(snapshot: Snapshot) -> pb.Snapshot:
+def _snapshot_message(snapshot: Snapshot, tally: Tally) -> pb.Snapshot:
     totals = snapshot.totals
     recent = snapshot.recent_latency
     return pb.Snapshot(
@@ -193,4 +258,67 @@ def _snapshot_message(snapshot: Snapshot) -> pb.Snapshot:
         started_at_ms=snapshot.started_at_ms,
         uptime_s=snapshot.uptime_s,
         edges=snapshot.edges,
+        messages_recorded=tally.recorded,
+        records_dropped=tally.dropped,
+    )
+
+
+def _record(message: pb.MessageRecord) -> MessageRecord:
+    return MessageRecord(
+        at_ms=message.at_ms,
+        user_id=message.user_id,
+        role=message.role,
+        type=message.type,
+        direction=message.direction,
+        bytes=message.bytes,
+        latency_ms=message.latency_ms if message.HasField("latency_ms") else None,
+        outcome=message.outcome,
+        trace_id=message.trace_id,
+        content=message.content,
+        learner_id=message.learner_id,
+    )
+
+
+def _record_message(record: MessageRecord) -> pb.MessageRecord:
+    return pb.MessageRecord(
+        at_ms=record.at_ms,
+        user_id=record.user_id,
+        role=record.role,
+        type=record.type,
+        direction=pb.Direction.ValueType(record.direction),
+        bytes=record.bytes,
+        latency_ms=record.latency_ms,
+        outcome=record.outcome,
+        trace_id=record.trace_id,
+        content=record.content,
+        learner_id=record.learner_id,
+    )
+
+
+def _parts(page: Sequence[MessageRecord]) -> Iterator[Sequence[MessageRecord]]:
+    """Cut a page so that each part fits one gRPC message, whatever contents its records have."""
+    start = size = 0
+    for index, record in enumerate(page):
+        if size and size + len(record.content) > _MOST_CONTENT:
+            yield page[start:index]
+            start, size = index, 0
+        size += len(record.content)
+    yield page[start:]
+
+
+def _analytics_row(row: AnalyticsRow) -> pb.AnalyticsRow:
+    return pb.AnalyticsRow(
+        start_ms=row.start_ms,
+        type=row.type,
+        role=row.role,
+        direction=pb.Direction.ValueType(row.direction),
+        count=row.count,
+        errors=row.errors,
+        bytes=row.bytes,
+        answered=row.latency.count,
+        average_ms=row.latency.average_ms,
+        p50_ms=row.latency.percentile(0.50),
+        p95_ms=row.latency.percentile(0.95),
+        p99_ms=row.latency.percentile(0.99),
+        max_ms=row.latency.max_ms,
     )

@@ -23,14 +23,16 @@ class MetricsSettings(ListenerSettings):
         "127.0.0.1:8007", "Address and port that Prometheus scrapes (figures without names); `off` for none."
     )
     database_url: str = setting(
-        "sqlite:///.aivo/metrics.db", "SQLAlchemy URL of the database for totals and message records."
+        "sqlite:///.aivo/metrics.sqlite3", "SQLAlchemy URL of the database for totals and message records."
     )
     edge_silence_s: float = setting(30.0, "Seconds without a report after which an edge counts as dead.")
     totals_interval_s: float = setting(
         2.0, "Seconds between savings of the totals; a crash forgets no more, and edges tell it again."
     )
     recording: bool = setting(True, "Keep records of messages that edges send.")
-    record_queue: int = setting(50_000, "Message records that may wait for the disk; further ones are dropped.")
+    record_queue: int = setting(
+        50_000, "Message records that may wait for the disk (contents count extra); further ones are dropped."
+    )
     record_retention_days: float = setting(7.0, "Days after which a message record is deleted.")
     analytics_retention_days: float = setting(90.0, "Days after which the sums per minute are deleted.")
 
