@@ -434,7 +434,6 @@ class Engine:
             entry = cast("Entry", plan.learners[learner_id])
             self._cache[learner_id] = entry if entry.key else entry._replace(key=keys[learner_id])
             self._cache.move_to_end(learner_id)
-            self._unknown_items.pop(work.submission.interaction.item, None)
         while len(self._cache) > self._options.cache_learners:
             self._cache.popitem(last=False)
         for work, applied in plan.applied:
@@ -532,7 +531,9 @@ class Engine:
     def _flushed(self, increments: BankIncrements) -> None:
         if increments != _NOTHING:
             self._flush_at = self._now() + self._options.bank_flush_s
-            self._flushed_items.update(dict.fromkeys(row.item for row in increments.items))
+            for row in increments.items:
+                self._flushed_items[row.item] = None
+                self._unknown_items.pop(row.item, None)
 
 
 def _fail(group: Sequence[Work], code: FailureCode, message: str) -> None:

@@ -124,6 +124,7 @@ BUSY_TIMEOUT_S: Final = 5.0
 _LOG_COLUMNS: Final = [column.name for column in log.columns if column.name != "seq"]
 # Well under the number of variables that either database takes in one statement.
 _IN_CHUNK: Final = 500
+_FIND_CHUNK: Final = 50
 
 _SQLITE_REASONS: Final = {
     "SQLITE_BUSY": "the database is locked by another process; try again",
@@ -206,14 +207,17 @@ class SqlStore:
         return await self._read(work)
 
     async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
-        """Return the rows of these (learner id, interaction id), in one read."""
-        wanted = {(self._interaction_key(pair[1]), self._digest(pair[0])): pair for pair in pairs}
+        """Return the rows of these (learner id, interaction id), in one transaction."""
+        digests = {self._digest(learner_id): learner_id for learner_id, _ in pairs}
 
         def work(connection: sa.Connection) -> dict[tuple[str, str], Found]:
-            return {
-                wanted[bytes(interaction_key), bytes(digest)]: Found(revision, occurred_at_ms, outcome)
-                for interaction_key, digest, revision, occurred_at_ms, outcome in _rows_in(connection, _FIND, wanted)
-            }
+            keys = {digests[digest]: key for digest, key in _rows_in(connection, _KEYS, digests)}
+            wanted = {(self._interaction_key(pair[1]), keys[pair[0]]): pair for pair in pairs if pair[0] in keys}
+            found = {}
+            for *place, revision, occurred_at_ms, outcome in _rows_of(connection, list(wanted)):
+                if pair := wanted.get((place[0], place[1])):
+                    found[pair] = Found(revision, occurred_at_ms, outcome)
+            return found
 
         return await self._read(work)
 
@@ -398,10 +402,13 @@ _HEADS: Final = (
 )
 _REVISIONS: Final = sa.select(learners.c.learner_digest, _NEWEST_REVISION).where(_BY_DIGEST)
 _KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where(_BY_DIGEST)
-_FIND: Final = (
-    sa.select(log.c.interaction_key, learners.c.learner_digest, log.c.revision, log.c.occurred_at_ms, log.c.outcome)
-    .join_from(log, learners)
-    .where(sa.tuple_(log.c.interaction_key, learners.c.learner_digest).in_(sa.bindparam("wanted", expanding=True)))
+# Both columns of the index, because an id alone may be common to very many learners. As two lists: SQLite would read
+# the whole log for a list of pairs.
+_FIND: Final = sa.select(
+    log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.occurred_at_ms, log.c.outcome
+).where(
+    log.c.interaction_key.in_(sa.bindparam("interaction_keys", expanding=True)),
+    log.c.learner_key.in_(sa.bindparam("learner_keys", expanding=True)),
 )
 _ITEMS: Final = sa.select(bank_items).where(bank_items.c.item.in_(sa.bindparam("wanted", expanding=True)))
 _NORMS: Final = sa.select(bank_norms).where(bank_norms.c.subject.in_(sa.bindparam("wanted", expanding=True)))
@@ -427,6 +434,17 @@ def _rows_in(connection: sa.Connection, query: sa.Select[Any], wanted: Iterable[
     values = list(wanted)
     for start in range(0, len(values), _IN_CHUNK):
         yield from connection.execute(query, {"wanted": values[start : start + _IN_CHUNK]})
+
+
+def _rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> Iterator[Any]:
+    """Run `_FIND` for (interaction key, learner key)s, in small pieces: it looks up every id for every learner of one.
+
+    So it may yield rows that nobody asked for.
+    """
+    for start in range(0, len(places), _FIND_CHUNK):
+        interaction_keys, learner_keys = zip(*places[start : start + _FIND_CHUNK], strict=True)
+        wanted = {"interaction_keys": interaction_keys, "learner_keys": tuple(set(learner_keys))}
+        yield from connection.execute(_FIND, wanted)
 
 
 def _positional_insert(dialect: sa.Dialect) -> str:
