@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 
 from brain_service import privacy
+from brain_service.adapt import RuleAdapter
 from brain_service.bank import Bank
 from brain_service.bus import LocalBus
 from brain_service.engine import Engine, EngineOptions
@@ -92,7 +93,7 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop) -> 
         beat_learners=settings.heartbeat_learners,
     )
     bus.subscribe(watches.publish)
-    brain_servicer = brain.BrainServicer(engine, watches)
+    brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter())
     room_servicer = room.RoomServicer(Rooms())
     server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME))
     brain_servicer.register(server.server)

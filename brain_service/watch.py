@@ -21,7 +21,7 @@ from brain_service.bus import Publication
 from brain_service.follow import Follow, Update
 
 if TYPE_CHECKING:
-    from brain_service.engine import HistoryEntry, Snapshot
+    from brain_service.submission import HistoryEntry, Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from brain_service import model
-from brain_service.engine import Applied, Engine, Failed, FailureCode, Snapshot, Submission
+from brain_service.adapt import ContentAdapter
+from brain_service.engine import Engine
 from brain_service.interaction import BadInteraction
 from brain_service.journal import StoreUnavailableError
 from brain_service.privacy import BadRequestError
@@ -19,6 +20,7 @@ from brain_service.servicer import checks, convert
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, reading_of
 from brain_service.servicer.streams import Inbound, StoppingError
+from brain_service.submission import Applied, Failed, FailureCode, Snapshot, Submission
 from brain_service.watch import (
     UnknownWatchError,
     Watch,
@@ -64,10 +66,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     """The brain's contract."""
 
-    def __init__(self, engine: Engine, watches: Watches) -> None:
-        """Serve `engine` and `watches`."""
+    def __init__(self, engine: Engine, watches: Watches, adapter: ContentAdapter) -> None:
+        """Serve `engine` and `watches`; `adapter` decides on the form of content."""
         self._engine = engine
         self._watches = watches
+        self._adapter = adapter
         self._readings = Readings()
         self._inbound = Inbound()
 
@@ -151,6 +154,17 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             newest=request.newest,
         )
         return convert.history(self._engine.epoch, entries, has_more=has_more, newest=request.newest)
+
+    async def AdaptContent(
+        self, request: brain_pb2.AdaptContentRequest, context: Context
+    ) -> brain_pb2.AdaptContentResponse:
+        """Propose a form of some content; it stays as it is while nothing is known of the learner."""
+        wish = convert.adapt_request(request)
+        learner_id = checks.identifier("learner_id", request.learner_id)
+        (snapshot,) = await self._engine.snapshots([(learner_id, 0)])
+        if snapshot.outcome is None:
+            return brain_pb2.AdaptContentResponse(adapted_content=request.content)
+        return convert.adapted(self._adapter.adapt(wish, snapshot.outcome), snapshot.revision)
 
     async def ExportLearner(
         self, request: brain_pb2.ExportLearnerRequest, context: Context

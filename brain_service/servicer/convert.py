@@ -7,13 +7,13 @@ from typing import Final
 
 from aivo.brain.v1 import brain_pb2
 from aivo.room.v1 import room_pb2
-from brain_service import rooms
-from brain_service.engine import Applied, Failed, FailureCode, HistoryEntry, Snapshot, Submission
+from brain_service import adapt, rooms
 from brain_service.follow import Crossed, Update
 from brain_service.interaction import interaction_from_context
 from brain_service.servicer import checks
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, reading_of
+from brain_service.submission import Applied, Failed, FailureCode, HistoryEntry, Snapshot, Submission
 from brain_service.watch import Cursor, Heartbeat, Standing
 from service_runtime import trace_context
 
@@ -209,6 +209,33 @@ def _history_entry(entry: HistoryEntry) -> brain_pb2.HistoryEntry:
         crossings=_crossings(Crossed(entry.revision, crossing) for crossing in entry.crossings),
         traceparent=entry.traceparent,
     )
+
+
+def adapt_request(message: brain_pb2.AdaptContentRequest) -> adapt.Request:
+    """Check a wish to adapt content and make the adapter's value of it."""
+    if not message.content:
+        raise InvalidFieldError("content must not be empty.")
+    checks.at_most("focus_areas", message.focus_areas, 8)
+    difficulty = message.target_difficulty if message.HasField("target_difficulty") else None
+    if difficulty is not None and not 1 <= difficulty <= 5:
+        raise InvalidFieldError("target_difficulty must be 1 to 5, or be left out.")
+    return adapt.Request(
+        checks.text("content", message.content, checks.MAX_TEXT),
+        checks.text("content_type", message.content_type, 64),
+        difficulty,
+        tuple(checks.text("focus_areas", area, 128) for area in message.focus_areas),
+    )
+
+
+def adapted(value: adapt.Adapted, revision: int) -> brain_pb2.AdaptContentResponse:
+    """Answer with adapted content and what was done to it."""
+    changes = [
+        brain_pb2.ContentChange(
+            code=change.code, description=change.description, reason=change.reason, undo=change.undo
+        )
+        for change in value.changes
+    ]
+    return brain_pb2.AdaptContentResponse(adapted_content=value.content, changes=changes, revision=revision)
 
 
 def member(message: room_pb2.Member) -> rooms.Member:

@@ -16,6 +16,7 @@ import pytest
 
 from aivo.brain.v1 import brain_pb2 as pb
 from aivo.brain.v1 import brain_pb2_grpc
+from brain_service.adapt import RuleAdapter
 from brain_service.bus import LocalBus
 from brain_service.engine import Engine
 from brain_service.journal import StoreUnavailableError
@@ -58,7 +59,7 @@ class Stack:
         self.bus = LocalBus()
         self.engine = Engine(store=store, bus=self.bus)
         self.watches = ObservedWatches(self.engine, pending=4)
-        self.servicer = BrainServicer(self.engine, self.watches)
+        self.servicer = BrainServicer(self.engine, self.watches, RuleAdapter())
         self.server = GrpcServer(
             ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5), services=(SERVICE_NAME,)
         )
@@ -240,6 +241,11 @@ async def test_streams_interact_side_by_side(stack: Stack) -> None:
         ("GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="a")] * 1025), "queries"),
         ("GetHistory", pb.GetHistoryRequest(learner_id="x\n"), "learner_id"),
         ("GetHistory", pb.GetHistoryRequest(learner_id="x", limit=1001), "limit"),
+        ("AdaptContent", pb.AdaptContentRequest(learner_id="mia"), "content"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x"), "learner_id"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x", target_difficulty=9), "target_difficulty"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x", target_difficulty=float("nan")), "target_difficulty"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x", focus_areas=["y"] * 9), "focus_areas"),
         ("EraseLearner", pb.EraseLearnerRequest(learner_id="x"), "requested_by"),
         ("EraseLearner", pb.EraseLearnerRequest(requested_by="x"), "learner_id"),
     ],
@@ -497,3 +503,18 @@ async def test_a_slow_reader_gets_the_newest_and_every_watcher_gets_all(stack: S
         while len(got) < 500:
             got += [update.revision for update in (await read(all_)).updates]
     assert got == list(range(1, 501))
+
+
+async def test_content_is_adapted_to_what_is_known_of_a_learner(stack: Stack) -> None:
+    wish = pb.AdaptContentRequest(
+        learner_id="mia", content="What is 3/4 of 12?", content_type="question", focus_areas=["fractions"]
+    )
+    unknown = await stack.call("AdaptContent", wish)
+    await stack.record()
+    known = await stack.call("AdaptContent", wish)
+
+    assert (unknown.adapted_content, list(unknown.changes), unknown.revision) == (wish.content, [], 0)
+    assert wish.content in known.adapted_content
+    assert known.revision == 1
+    assert known.changes[0].code == "focus"
+    assert all(change.description and change.reason and change.undo for change in known.changes)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brain_service.bus import Publication
-from brain_service.engine import HistoryEntry, Snapshot
+from brain_service.submission import HistoryEntry, Snapshot
 from brain_service.watch import (
     Batch,
     Cursor,
