@@ -1,6 +1,7 @@
 """Measures the learner model on one core: apply, and encoding and decoding of states and outcomes.
 
-Run as `python -m bench.bench_model [--json] [--samples N]`. A sample is one call: p99 holds the machine's noise; the mean is CPU time.
+Run as `python -m bench.bench_model [--json] [--samples N]`. The mean is CPU time; p50 and p99 are single calls on
+the clock, so they hold the noise of the machine too.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ class Bank:
         self._norms: OrderedDict[str, Value] = OrderedDict()
         self._pending = _Learned()
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         """How many items are in memory."""
         return len(self._items)
 

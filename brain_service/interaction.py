@@ -56,8 +56,8 @@ def interaction_from_context(kind: str, content: str, context: Mapping[str, obje
     Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused with
     `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384 characters, more than 8
     skills, names that are empty, over 128 characters or contain control characters, numbers that are not finite,
-    negative times and counts, a time_taken over a day, counts that are not whole, and any field of
-    the wrong type (a boolean is not a number, a number is not a boolean). `correct` is checked on every kind but kept only where it is an answer.
+    negative times and counts, a time_taken over a day, counts that are not whole, and any field of the wrong type (a
+    boolean is not a number, a number is not a boolean). `correct` is checked on every kind but kept only for answers.
     A field that is absent or None is missing, and stays missing.
     """
     if kind not in KINDS:
@@ -83,7 +83,7 @@ def interaction_from_context(kind: str, content: str, context: Mapping[str, obje
     if time_taken is not None and time_taken < 0:
         raise BadInteraction("context.time_taken must be seconds, zero or more; leave it out where it is not known.")
     if time_taken is not None and time_taken > ABSURD_TIME_S:
-        raise BadInteraction("context.time_taken is in seconds and must be at most a day; leave it out if unknown.")
+        raise BadInteraction("context.time_taken must be seconds, at most a day; leave it out where it is not known.")
     return Interaction(
         kind,
         item_id,

@@ -50,32 +50,17 @@ class Advice(NamedTuple):
     """Whether it asks for harder (1) or easier (−1) items."""
 
 
-ADVICE: Final = tuple(
-    Advice(number, *rest)
-    for number, rest in enumerate(
-        (
-            ("take_break", Urgency.HIGH, "Time for a short break.", ("tank", "active_s")),
-            ("scaffold", Urgency.HIGH, "Break the task into smaller, guided steps.", ("frustration_level", "failures")),
-            (
-                "worked_example",
-                Urgency.MEDIUM,
-                "Show a worked example before the next try.",
-                ("failures", "cognitive_load"),
-            ),
-            ("harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load"), 1),
-            ("slow_down", Urgency.MEDIUM, "Encourage reading the question again before answering.", ("haste",)),
-            ("re_engage", Urgency.MEDIUM, "Check in: the learner seems to have drifted off.", ("idle",)),
-            (
-                "spaced_review",
-                Urgency.LOW,
-                "Review {skill}: it was last practised over a week ago.",
-                ("mastery", "days"),
-            ),
-            ("target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)),
-            ("target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",), -1),
-            ("target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",), 1),
-        )
-    )
+ADVICE: Final = (
+    Advice(0, "take_break", Urgency.HIGH, "Time for a short break.", ("tank", "active_s")),
+    Advice(1, "scaffold", Urgency.HIGH, "Break the task into small, guided steps.", ("frustration_level", "failures")),
+    Advice(2, "worked_example", Urgency.MEDIUM, "Show a worked example first.", ("failures", "cognitive_load")),
+    Advice(3, "harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load"), 1),
+    Advice(4, "slow_down", Urgency.MEDIUM, "Encourage reading the question again before answering.", ("haste",)),
+    Advice(5, "re_engage", Urgency.MEDIUM, "Check in: the learner seems to have drifted off.", ("idle",)),
+    Advice(6, "spaced_review", Urgency.LOW, "Review {skill}: not practised for over a week.", ("mastery", "days")),
+    Advice(7, "target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)),
+    Advice(8, "target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",), -1),
+    Advice(9, "target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",), 1),
 )
 """In the order of precedence, which is also that of urgency; the last three, of which one is given, share a code."""
 _BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = range(len(ADVICE))
