@@ -5,10 +5,9 @@ The one room of the demo that speaks the contract. It knows no process; the serv
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +15,7 @@ import grpc
 
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
-from demo.files import write_secret
+from demo.users import Person, read_users, write_users
 
 CALL_TIMEOUT_S = 10.0
 PASSWORD_BYTES = 12
@@ -24,19 +23,6 @@ PASSWORD_BYTES = 12
 
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Someone of the demonstration who can log in: an entry of `demo-users.json`."""
-
-    email: str
-    password: str
-    role: str
-    """learner, guardian, teacher or admin."""
-    user_id: str
-    learners: tuple[str, ...]
-    """Learners that the person is, is guardian of, or teaches; all of them for an admin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,19 +229,3 @@ def _relate(registry: Registry, school: School, people: dict[str, Person]) -> No
             registry.relate("teaches", people[adult.email].user_id, class_id)
     for pupil in school.pupils:
         registry.relate("is_learner", people[learner_email(pupil.learner_id)].user_id, pupil.learner_id)
-
-
-def read_users(path: Path) -> list[Person]:
-    """Return the people of a `demo-users.json`; none when there is no such file. Raises SeedingFailed for nonsense."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return [Person(**entry | {"learners": tuple(entry["learners"])}) for entry in entries]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError) as error:
-        raise SeedingFailed(f"{path} is not a list of users; delete it to have it made again") from error
-
-
-def write_users(path: Path, people: Iterable[Person]) -> None:
-    """Write a `demo-users.json` that only its owner can read."""
-    write_secret(path, json.dumps([asdict(person) for person in people], indent=2) + "\n")
