@@ -177,8 +177,7 @@ class Aggregate:
 
         Raises BadReport for an unusable id.
         """
-        if not _EDGE_ID.fullmatch(edge_id):
-            raise BadReport("edge_id must be 1-128 characters of [A-Za-z0-9_.:@-]")
+        check_edge_id(edge_id)
         if older := self._streams.get(edge_id):
             self.close(older)
         stream = self._streams[edge_id] = Stream(edge_id)
@@ -256,6 +255,12 @@ class Aggregate:
 
     def _presence(self, stream: Stream) -> tuple[tuple[Counter[str], set[str]], ...]:
         return (self._users, stream.users), (self._learners, stream.learners), (self._rooms, stream.rooms)
+
+
+def check_edge_id(edge_id: str) -> None:
+    """Raise BadReport for an id that no edge may have."""
+    if not _EDGE_ID.fullmatch(edge_id):
+        raise BadReport("edge_id must be 1-128 characters of [A-Za-z0-9_.:@-]")
 
 
 def _remove(present: Counter[str], ids: Iterable[str]) -> None:

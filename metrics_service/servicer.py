@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -12,12 +13,23 @@ import grpc.aio
 
 from aivo.metrics.v1 import metrics_pb2 as pb
 from aivo.metrics.v1 import metrics_pb2_grpc
-from metrics_service.aggregate import Aggregate, BadReport, Change, Counters, Report, Snapshot, Superseded
+from metrics_service.aggregate import (
+    Aggregate,
+    BadReport,
+    Change,
+    Counters,
+    Report,
+    Snapshot,
+    Superseded,
+    check_edge_id,
+)
 from metrics_service.latency import BUCKET_COUNT, Histogram
 from metrics_service.recorder import Recorder, RecordingOff
 from metrics_service.records import AnalyticsRow, BadQuery, BadRecord, MessageRecord, query
 from metrics_service.store import StoreUnavailable, Tally
 from service_runtime.errors import ErrorTable
+
+logger = logging.getLogger(__name__)
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MetricsService"].full_name
 """For health checks and reflection."""
@@ -138,13 +150,20 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         """Queue an edge's records; nothing here waits for a disk."""
         self._recorder.require_recording()
         accepted = dropped = 0
-        async with contextlib.aclosing(self._received(request, silence_s=None)) as batches:
-            async for batch in batches:
-                if len(batch.records) > MOST_RECORDS:
-                    raise BadRequest(f"at most {MOST_RECORDS} records fit one request")
-                taken = self._recorder.submit([_record(record) for record in batch.records], dropped=batch.dropped)
-                accepted += taken
-                dropped += len(batch.records) - taken
+        try:
+            async with contextlib.aclosing(self._received(request, silence_s=None)) as batches:
+                async for batch in batches:
+                    check_edge_id(batch.edge_id)
+                    if len(batch.records) > MOST_RECORDS:
+                        raise BadRequest(f"at most {MOST_RECORDS} records fit one request")
+                    taken = self._recorder.submit([_record(record) for record in batch.records], dropped=batch.dropped)
+                    accepted += taken
+                    dropped += len(batch.records) - taken
+        finally:
+            if dropped:
+                logger.warning(
+                    "message records were dropped: the disk is too slow for them", extra={"records": dropped}
+                )
         return pb.RecordMessagesResponse(accepted=accepted, dropped=dropped)
 
     async def GetAnalytics(self, request: pb.GetAnalyticsRequest, context: Context) -> pb.GetAnalyticsResponse:

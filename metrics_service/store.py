@@ -202,7 +202,9 @@ class Store:
 
     def analytics(self, query: Query) -> list[AnalyticsRow]:
         """Sum the messages per interval, type, role and direction. Raises BadQuery when that is too much to answer."""
-        start = (_sums.c.minute_ms - _sums.c.minute_ms % query.interval_ms).label("start_ms")
+        # A literal, because PostgreSQL takes two parameters of the same value for different groupings.
+        interval_ms: sa.ColumnElement[int] = sa.literal_column(str(int(query.interval_ms)), sa.BigInteger)
+        start = (_sums.c.minute_ms - _sums.c.minute_ms % interval_ms).label("start_ms")
         keys = (start, _sums.c.type, _sums.c.role, _sums.c.direction)
         errors = sa.case((_sums.c.outcome != OUTCOME_OK, _sums.c.count), else_=0)
         statement = (

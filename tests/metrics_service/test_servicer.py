@@ -298,6 +298,15 @@ async def test_a_bad_record_keeps_its_whole_batch_out(tmp_path: Path, bad: pb.Me
         assert await exported(running) == []
 
 
+async def test_records_of_no_edge_are_refused(tmp_path: Path) -> None:
+    async with service(tmp_path) as running:
+        call = running.stub.RecordMessages(metadata=running.metadata)
+        await call.write(pb.RecordMessagesRequest(records=[message()]))
+
+        assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
+        assert running.recorder.waiting == 0
+
+
 async def test_an_edge_hears_that_recording_is_off(tmp_path: Path) -> None:
     async with service(tmp_path, limits=LIMITS_OFF) as running:
         call = running.stub.RecordMessages(metadata=running.metadata)
