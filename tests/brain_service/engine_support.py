@@ -75,6 +75,7 @@ class Brain:
         self.store = store
         self.path = path
         self.published: list[Publication] = []
+        self.bus_subscribe = bus.subscribe
         bus.subscribe(self.published.extend)
 
     async def apply(self, *submissions: Submission) -> list[Applied | Failed]:
