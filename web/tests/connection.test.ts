@@ -160,7 +160,7 @@ describe("reconnecting", () => {
     await clock.advance(600_000);
 
     expect(server.sockets).toHaveLength(1);
-    expect(client.getSnapshot().status).toBe("disconnected");
+    expect(client.getSnapshot().status).toBe("error");
   });
 
   it.each(["online", "visible"] as const)("comes back soon after %s, whatever the backoff had become", async (event) => {

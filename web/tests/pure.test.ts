@@ -87,11 +87,13 @@ describe("the reducer", () => {
     fc.record({ type: fc.constant("socket_close" as const), socket: fc.nat(9), code: fc.constantFrom(1000, 1006, 1009, 4401, 4403), reason: fc.constant("") }),
     fc.record({ type: fc.constant("timer" as const), name: fc.constantFrom("reconnect", "attempt", "heartbeat", "pong", "refresh", "pump", "drain", "release") }),
     fc.record({
-      type: fc.constant("socket_frame" as const), socket: fc.nat(9),
-      frame: fc.constantFrom(
-        { type: "connection_established" as const, connection_id: "c", timestamp: "2026-01-01T00:00:00.000Z" },
-        { type: "server_draining" as const, reconnect_after_ms: 5, timestamp: "2026-01-01T00:00:00.000Z" },
-        { type: "pong" as const, timestamp: "2026-01-01T00:00:00.000Z" },
+      type: fc.constant("socket_message" as const), socket: fc.nat(9),
+      parsed: fc.constantFrom(
+        { frame: { type: "connection_established" as const, connection_id: "c", timestamp: "2026-01-01T00:00:00.000Z" } },
+        { frame: { type: "server_draining" as const, reconnect_after_ms: 5, timestamp: "2026-01-01T00:00:00.000Z" } },
+        { frame: { type: "pong" as const, timestamp: "2026-01-01T00:00:00.000Z" } },
+        { problem: "not JSON" },
+        { unknown: "new" },
       ),
     }),
   ) as fc.Arbitrary<Event>;

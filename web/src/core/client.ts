@@ -156,7 +156,7 @@ export class RealtimeClient {
     const acknowledged = this.#requests.expect<VirtualBrainResponseFrame>(id, null);
     const limit = (this.#options.maxFrameBytes ?? 65_536) - 256;
     if (new TextEncoder().encode(JSON.stringify(data)).length > limit) {
-      this.#requests.reject(id, new RealtimeError("too_big", false, id));
+      this.#requests.settle(id, new RealtimeError("too_big", false, id));
     } else {
       const queuedAt = this.#environment.clock.now();
       this.#dispatch({ type: "interact", item: { data, queuedAt, user: null, sentAt: null } });
@@ -229,7 +229,7 @@ export class RealtimeClient {
   #request<F extends ServerFrame>(frame: ClientFrame): Promise<F> {
     const id = `r${this.#nextId()}`;
     const answer = this.#requests.expect<F>(id, 10_000);
-    if (!this.send({ ...frame, id })) this.#requests.reject(id, new RealtimeError("not_connected", true, id));
+    if (!this.send({ ...frame, id })) this.#requests.settle(id, new RealtimeError("not_connected", true, id));
     return answer;
   }
 
@@ -310,8 +310,8 @@ export class RealtimeClient {
   }
 
   #notify(notice: Notice): void {
-    if (notice.kind === "acknowledged") this.#requests.resolve(notice.id, notice.response);
-    else if (notice.kind === "failed") this.#requests.reject(notice.id, notice.error);
+    if (notice.kind === "acknowledged") this.#requests.settle(notice.id, notice.response);
+    else if (notice.kind === "failed") this.#requests.settle(notice.id, notice.error);
     else if (notice.kind === "frame") this.#requests.answer(notice.frame);
     else if (notice.kind === "close") this.#requests.lost();
     for (const listener of [...(this.#listeners.get(notice.kind) ?? [])]) guarded(() => listener(notice));

@@ -50,10 +50,10 @@ export function browserEnvironment(): Environment {
   };
 }
 
-/** Reading `localStorage` throws where the user forbids it. */
+/** There is none on a server, and reading it throws where the user forbids it. */
 function localStorageOrNull(): StorageLike | null {
   try {
-    return typeof window === "undefined" ? null : window.localStorage;
+    return window.localStorage;
   } catch {
     return null;
   }

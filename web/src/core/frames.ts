@@ -90,7 +90,7 @@ export interface VirtualBrainInteraction {
   /** UUIDv7 recommended; the client makes one when absent. */
   interaction_id?: string;
   /** When it happened, if not now; at most 7 days back. */
-  occurred_at?: Timestamp;
+  occurred_at?: Timestamp | undefined;
 }
 
 /** A request to fit content to the learner's state. */
@@ -125,10 +125,10 @@ export interface AuthenticateFrame extends Request { type: "authenticate"; token
 export interface SubscribeLearnerFrame extends Request {
   type: "subscribe_learner";
   learner_id: string;
-  resume?: Position;
-  mode?: SubscriptionMode;
+  resume?: Position | undefined;
+  mode?: SubscriptionMode | undefined;
   /** Least time between two updates in milliseconds. */
-  min_interval_ms?: number;
+  min_interval_ms?: number | undefined;
 }
 export interface UnsubscribeLearnerFrame extends Request { type: "unsubscribe_learner"; learner_id: string }
 export interface InteractFrame extends Request { type: "virtual_brain_interact"; data: VirtualBrainInteraction }
@@ -227,7 +227,7 @@ export interface ContentAdaptedFrame extends Answer {
   changes?: readonly unknown[];
 }
 /** Somebody in a room. */
-export interface RoomMember { connection_id: string; user?: UserInfo }
+export interface RoomMember { connection_id: string; user?: UserInfo | undefined }
 
 interface RoomFrame extends Answer {
   room_id: string;

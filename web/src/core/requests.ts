@@ -19,40 +19,32 @@ export class Requests {
   /** A promise for the answer to `id`. Ignoring a rejection is allowed. `timeoutMs` null: it waits for as long as it takes. */
   expect<F>(id: string, timeoutMs: number | null): Promise<F> {
     const promise = new Promise<F>((resolve, reject) => {
-      const late = () => this.reject(id, new RealtimeError("timeout", true, id));
-      this.#pending.set(id, { resolve, reject, timer: timeoutMs === null ? null : this.clock.setTimeout(late, timeoutMs) });
+      const late = () => this.settle(id, new RealtimeError("timeout", true, id));
+      this.#pending.set(id, { resolve, reject, timer: timeoutMs && this.clock.setTimeout(late, timeoutMs) });
     });
     promise.catch(() => {});
     return promise;
   }
 
-  resolve(id: string, frame: ServerFrame): void {
-    this.#take(id)?.resolve(frame);
-  }
-
-  reject(id: string, error: RealtimeError): void {
-    this.#take(id)?.reject(error);
+  /** Keep the promise, or break it with an error. */
+  settle(id: string, outcome: ServerFrame | RealtimeError): void {
+    const pending = this.#pending.get(id);
+    if (!pending) return;
+    this.#pending.delete(id);
+    this.clock.clearTimeout(pending.timer);
+    if (outcome instanceof RealtimeError) pending.reject(outcome);
+    else pending.resolve(outcome);
   }
 
   /** Settle the request this frame answers, if it answers one. */
   answer(frame: ServerFrame): void {
-    const pending = frame.id === undefined ? undefined : this.#pending.get(frame.id);
-    if (!pending || pending.timer === null) return;
-    if (frame.type !== "error") return this.resolve(frame.id!, frame);
-    this.reject(frame.id!, new RealtimeError(frame.code ?? "internal", frame.retryable, frame.id, frame.error));
+    const { id = "" } = frame;
+    if (!this.#pending.get(id)?.timer) return;
+    this.settle(id, frame.type === "error" ? new RealtimeError(frame.code ?? "internal", frame.retryable, id, frame.error) : frame);
   }
 
   /** The connection is gone, and with it every answer that was on its way. */
   lost(): void {
-    for (const [id, { timer }] of this.#pending) {
-      if (timer !== null) this.reject(id, new RealtimeError("connection_lost", true, id));
-    }
-  }
-
-  #take(id: string): Pending | undefined {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    if (pending && pending.timer !== null) this.clock.clearTimeout(pending.timer);
-    return pending;
+    for (const [id, { timer }] of this.#pending) if (timer) this.settle(id, new RealtimeError("connection_lost", true, id));
   }
 }

@@ -32,15 +32,12 @@ export interface Snapshot {
   readonly rttMs: number | null;
 }
 
-function statusOf({ phase, attempt, error, gaveUp, closeCode }: State): ConnectionStatus {
+function statusOf({ phase, attempt, closeCode }: State): ConnectionStatus {
   switch (phase) {
     case "idle": return "disconnected";
     case "open": return "connected";
     case "waiting": return "reconnecting";
-    case "closed": {
-      const failed = gaveUp || error?.code !== "connection_lost" || (closeCode ?? 0) >= 4400;
-      return failed ? "error" : "disconnected";
-    }
+    case "closed": return closeCode === 1000 ? "disconnected" : "error";
     default: return attempt > 0 ? "reconnecting" : "connecting";
   }
 }
@@ -52,7 +49,7 @@ export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
   const next: Snapshot = {
     status: statusOf(state),
     isConnected: state.phase === "open",
-    connectionId: state.connection?.id ?? null,
+    connectionId: state.connection?.connection_id ?? null,
     user: state.connection?.user ?? null,
     error: state.error,
     closeCode: state.closeCode,

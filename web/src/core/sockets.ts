@@ -25,7 +25,7 @@ export class Sockets {
     }
     this.#current = { serial, socket };
     socket.onopen = () => this.dispatch({ type: "socket_open", socket: serial });
-    socket.onmessage = ({ data }) => this.dispatch(eventOf(serial, this.parse(data)));
+    socket.onmessage = ({ data }) => this.dispatch({ type: "socket_message", socket: serial, parsed: this.parse(data) });
     // An error is always followed by a close, which says more.
     socket.onerror = () => {};
     socket.onclose = ({ code, reason }) => this.dispatch({ type: "socket_close", socket: serial, code, reason });
@@ -42,9 +42,4 @@ export class Sockets {
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(code, reason);
   }
-}
-
-function eventOf(socket: number, parsed: Parsed): Event {
-  if ("frame" in parsed) return { type: "socket_frame", socket, frame: parsed.frame };
-  return { type: "socket_noise", socket, problem: "problem" in parsed ? parsed.problem : null };
 }

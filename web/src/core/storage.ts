@@ -19,7 +19,7 @@ export function removeItem(storage: StorageLike, { user, data }: QueuedInteracti
   if (user !== null) storage.removeItem(keyOf(user, data.interaction_id));
 }
 
-/** All items of a user, oldest first. Unreadable ones are removed: nobody could ever send them. */
+/** All items of a user, in no order. Unreadable ones are removed: nobody could ever send them. */
 export function loadItems(storage: StorageLike, user: string): QueuedInteraction[] {
   const start = keyOf(user, "");
   const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index)).filter((key) => key?.startsWith(start));
@@ -29,7 +29,7 @@ export function loadItems(storage: StorageLike, user: string): QueuedInteraction
     if (item) items.push(item);
     else storage.removeItem(key);
   }
-  return items.sort((a, b) => a.queuedAt - b.queuedAt || (a.data.interaction_id < b.data.interaction_id ? -1 : 1));
+  return items;
 }
 
 function readItem(stored: string | null, user: string): QueuedInteraction | null {

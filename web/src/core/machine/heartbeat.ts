@@ -31,12 +31,8 @@ export function onPong(step: Step, frame: PongFrame): void {
   const { ping } = step.state;
   if (ping === null || (frame.id !== undefined && frame.id !== ping.id)) return;
   const rttMs = Math.max(0, step.now - ping.sentAt);
-  const server = Date.parse(frame.timestamp);
-  step.set({
-    ping: null, rttMs, rttAt: step.now,
-    // The server's clock was read about half a round trip ago.
-    clockOffsetMs: Number.isNaN(server) ? step.state.clockOffsetMs : server + rttMs / 2 - step.now,
-  });
+  step.set({ ping: null, rttMs, rttAt: step.now });
+  compareClocks(step, frame.timestamp, rttMs / 2);
 }
 
 /**
@@ -44,19 +40,23 @@ export function onPong(step: Step, frame: PongFrame): void {
  * clock is wrong by hours still refreshes in time.
  */
 export function armRefresh(step: Step, expiresAt: string | null | undefined, timestamp: string): void {
-  const lifetime = expiresAt ? Date.parse(expiresAt) - Date.parse(timestamp) : NaN;
-  if (Number.isNaN(lifetime)) {
-    return step.set({ tokenExpiresAt: null });
-  }
-  step.set({ tokenExpiresAt: step.now + lifetime });
+  const lifetime = Date.parse(expiresAt ?? "") - Date.parse(timestamp);
+  step.set({ tokenExpiresAt: step.now + lifetime || null });
+  if (!lifetime) return;
   const margin = Math.min(step.config.refreshMarginMs, lifetime * 0.2);
   step.after("refresh", Math.max(1_000, lifetime - margin * (1 + 0.5 * step.random)));
 }
 
-/** Whether a refresh timer fired only because timers cannot be longer than 24.8 days; then it is set again. */
-export function refreshIsEarly(step: Step): boolean {
-  const left = (step.state.tokenExpiresAt ?? 0) - step.now;
-  if (left <= 2 ** 30) return false;
-  step.after("refresh", left - step.config.refreshMarginMs);
-  return true;
+/**
+ * No new token was to be had (yet): ask again when half of the old one's time is over. This also serves tokens that live longer than
+ * the longest timer (24.8 days), for which the first question comes too early.
+ */
+export function refreshLater(step: Step): void {
+  step.after("refresh", Math.max(10_000, ((step.state.tokenExpiresAt ?? 0) - step.now) / 2));
+}
+
+/** Compare the server's clock with ours, by what it showed `travelMs` ago. */
+export function compareClocks(step: Step, timestamp: string, travelMs: number): void {
+  const server = Date.parse(timestamp);
+  if (server) step.set({ clockOffsetMs: server + travelMs - step.now });
 }

@@ -2,6 +2,7 @@
 
 import { RealtimeError } from "../../codes";
 import type { ErrorFrame, RoomMember, ServerFrame, UnsubscribedFrame } from "../frames";
+import type { Parsed } from "../parse";
 import { armRefresh, onPong } from "./heartbeat";
 import { onResponse, onSubscribed, onUpdate, show } from "./learners";
 import { askForToken, onDraining, onEstablished, restart } from "./lifecycle";
@@ -23,17 +24,20 @@ const handlers: Handlers = {
   },
   state_response: (step, frame) => show(step, frame, frame),
   room_joined: (step, frame) => changeRoom(step, frame.room_id, () => frame.members ?? []),
-  user_joined: (step, frame) => changeRoom(step, frame.room_id, (members) => [...without(members, frame), member(frame)]),
+  user_joined: (step, frame) => changeRoom(step, frame.room_id, (members) => [...without(members, frame), { connection_id: frame.connection_id!, user: frame.user }]),
   user_left: (step, frame) => changeRoom(step, frame.room_id, (members) => without(members, frame)),
   pong: onPong,
   server_draining: onDraining,
   error: onError,
 };
 
-/** A frame of the current socket. */
-export function onFrame(step: Step, { frame }: { frame: ServerFrame }): void {
+/** Something came over the current socket: proof of life, whatever it is. */
+export function onMessage(step: Step, { parsed }: { parsed: Parsed }): void {
   step.set({ lastInboundAt: step.now });
-  (handlers[frame.type] as ((step: Step, frame: ServerFrame) => void) | undefined)?.(step, frame);
+  if ("problem" in parsed) return step.error(new RealtimeError("bad_frame", false, undefined, `bad frame: ${parsed.problem}`));
+  if (!("frame" in parsed)) return;
+  const { frame } = parsed;
+  if (Object.hasOwn(handlers, frame.type)) (handlers[frame.type] as (step: Step, frame: ServerFrame) => void)(step, frame);
   step.notify({ kind: "frame", frame });
 }
 
@@ -60,13 +64,7 @@ function onError(step: Step, frame: ErrorFrame): void {
   if (!(ours || (answersWish && error.retryable))) step.notify({ kind: "error", error, frame });
 }
 
-type RoomEvent = { readonly connection_id?: string; readonly user?: RoomMember["user"] };
-
-function member({ connection_id = "", user }: RoomEvent): RoomMember {
-  return user ? { connection_id, user } : { connection_id };
-}
-
-function without(members: readonly RoomMember[], { connection_id }: RoomEvent): readonly RoomMember[] {
+function without(members: readonly RoomMember[], { connection_id }: Partial<RoomMember>): readonly RoomMember[] {
   return members.filter((other) => other.connection_id !== connection_id);
 }
 

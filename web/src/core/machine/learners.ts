@@ -22,51 +22,40 @@ const detailFields = [
 
 /** Show what a frame tells unless something newer is shown already. */
 export function show(step: Step, told: Told, source: ModelDetails): void {
-  const old = step.state.learners.get(told.learner_id);
-  const newHistory = old?.epoch != null && told.epoch !== undefined && told.epoch !== old.epoch;
-  const known = newHistory ? null : (old?.revision ?? null);
-  const revision = told.revision ?? null;
-  if (known !== null && revision !== null && revision < known) return;
-  const newer = told.state != null && (known === null || revision === null || revision > known || old?.state == null);
-
+  const id = told.learner_id;
+  const shown = step.state.learners.get(id);
+  const newHistory = shown?.epoch && told.epoch && told.epoch !== shown.epoch;
+  const old = newHistory ? undefined : shown;
+  const known = old?.revision ?? -1;
+  const revision = told.revision ?? known;
+  if (revision < known) return;
+  const newer = told.state && (revision > known || told.revision === undefined || !old?.state);
+  const update: StateUpdateFrame | null = newer ? { ...(told as StateUpdateFrame), type: "state_update" } : (old?.update ?? null);
   const view: LearnerView = {
-    learnerId: told.learner_id,
-    state: told.state ?? (newHistory ? null : (old?.state ?? null)),
+    learnerId: id,
+    state: told.state ?? old?.state ?? null,
     epoch: told.epoch ?? old?.epoch ?? null,
-    revision: revision ?? known,
-    updatedAt: newer ? Date.parse(told.timestamp) : (old?.updatedAt ?? null),
-    receivedAt: step.now,
-    coalesced: newer ? (told.coalesced ?? 0) : (old?.coalesced ?? 0),
-    crossings: newer ? (told.crossings ?? []) : (old?.crossings ?? []),
-    ...mergeDetails(newHistory ? undefined : old, source, revision, newer),
+    revision: revision < 0 ? null : revision,
+    updatedAt: update && Date.parse(update.timestamp),
+    update,
+    ...mergeDetails(old, source, revision),
   };
-  step.set({ learners: withEntry(step.state.learners, told.learner_id, view) });
-  if (!newer) return;
-  step.notify({ kind: "state", update: asUpdate(told, view) });
+  step.set({ learners: withEntry(step.state.learners, id, view) });
+  if (newer) step.notify({ kind: "state", update: update! });
 }
 
 /** Details come with some frames only: keep the newest of each, except drivers, which explain one revision. */
-function mergeDetails(
-  old: LearnerView | undefined, source: ModelDetails, revision: number | null, newer: boolean,
-): Pick<LearnerView, "details" | "detailsRevision"> {
-  const told: Record<string, unknown> = {};
-  for (const field of detailFields) if (source[field] !== undefined) told[field] = source[field];
-  const { drivers, ...kept } = old?.details ?? {};
-  const base = newer || drivers === undefined ? kept : { ...kept, drivers };
-  if (Object.keys(told).length === 0) return { details: base, detailsRevision: old?.detailsRevision ?? null };
-  // A response names only the skill it touched.
-  const mastery = source.mastery && { mastery: { ...kept.mastery, ...source.mastery } };
-  return { details: { ...base, ...told, ...mastery }, detailsRevision: revision };
-}
-
-function asUpdate(told: Told, view: LearnerView): StateUpdateFrame {
-  if ("type" in told && told.type === "state_update") return told as StateUpdateFrame;
-  const update: StateUpdateFrame = {
-    type: "state_update", learner_id: told.learner_id, state: view.state!, timestamp: told.timestamp, coalesced: 0,
-  };
-  if (view.epoch !== null) update.epoch = view.epoch;
-  if (view.revision !== null) update.revision = view.revision;
-  return update;
+function mergeDetails(old: LearnerView | undefined, source: ModelDetails, revision: number): Pick<LearnerView, "details" | "detailsRevision"> {
+  const details: Record<string, unknown> = { ...old?.details };
+  let detailsRevision = old?.detailsRevision ?? null;
+  if (revision !== old?.revision) delete details["drivers"];
+  for (const field of detailFields) {
+    if (source[field] === undefined) continue;
+    // A response names only the skill it touched.
+    details[field] = field === "mastery" ? { ...old?.details.mastery, ...source.mastery } : source[field];
+    detailsRevision = revision;
+  }
+  return { details, detailsRevision };
 }
 
 /** A pushed update. In `every` mode a hole means something was lost: ask again from where we are instead of skipping it. */

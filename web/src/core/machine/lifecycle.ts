@@ -2,7 +2,7 @@
 
 import { RealtimeError, afterClose, reconnects } from "../../codes";
 import type { ConnectionEstablishedFrame, ServerDrainingFrame } from "../frames";
-import { armHeartbeat, armRefresh, sendPing } from "./heartbeat";
+import { armHeartbeat, armRefresh, compareClocks, refreshLater, sendPing } from "./heartbeat";
 import { adoptUser, failOversized } from "./queue";
 import type { Step } from "./step";
 import type { Event } from "./types";
@@ -13,13 +13,13 @@ type EventOf<T> = Extract<Event, { type: T }>;
 export function connect(step: Step): void {
   const { phase } = step.state;
   if (phase !== "idle" && phase !== "closed" && phase !== "waiting") return;
-  step.set({ attempt: 0, notBefore: 0, gaveUp: false, error: null, refusedToken: null });
+  step.set({ attempt: 0, notBefore: 0, error: null, refusedToken: null });
   begin(step);
 }
 
 /** The application wants none. Subscriptions and the queue are kept for the next `connect`. */
 export function disconnect(step: Step): void {
-  abandon(step, 1000, "client disconnect");
+  abandon(step, "client disconnect", false);
   step.set({ phase: "idle", attempt: 0, retryAt: null, error: null });
 }
 
@@ -42,7 +42,7 @@ export function onToken(step: Step, { request, token, user }: EventOf<"token">):
     return openSocket(step);
   }
   if (state.phase !== "open") return;
-  if (token === state.token) return step.after("refresh", 10_000);
+  if (token === state.token) return refreshLater(step);
   step.set({ token });
   if (user !== null && state.user !== null && user !== state.user) return restart(step);
   step.send({ type: "authenticate", token, id: step.nextId("auth") });
@@ -51,7 +51,7 @@ export function onToken(step: Step, { request, token, user }: EventOf<"token">):
 export function onTokenFailed(step: Step, { request }: { request: number }): void {
   const { state } = step;
   if (request !== state.tokenRequest) return;
-  if (state.phase === "open") return step.after("refresh", 10_000);
+  if (state.phase === "open") return refreshLater(step);
   if (state.phase !== "token") return;
   retryLater(step, new RealtimeError("no_token", true));
 }
@@ -85,10 +85,10 @@ export function onEstablished(step: Step, frame: ConnectionEstablishedFrame): vo
   if (step.state.phase !== "authenticating") return;
   step.set({
     phase: "open", openedAt: step.now, error: null, closeCode: null, refusedToken: null, notBefore: 0, ping: null,
-    connection: { id: frame.connection_id, user: frame.user ?? null, limits: frame.limits ?? {} },
-    clockOffsetMs: offset(frame.timestamp, step.now),
-    budget: { frames: step.config.burst, at: step.now },
+    connection: frame,
+    budget: step.config.burst, budgetAt: step.now,
   });
+  compareClocks(step, frame.timestamp, 0);
   // One name per person: a token's own wins, so that what was stored before the first connection is found again.
   adoptUser(step, step.state.tokenUser ?? frame.user?.id ?? null);
   armRefresh(step, frame.expires_at, frame.timestamp);
@@ -97,16 +97,10 @@ export function onEstablished(step: Step, frame: ConnectionEstablishedFrame): vo
   step.notify({ kind: "open" });
 }
 
-function offset(timestamp: string, now: number): number {
-  const server = Date.parse(timestamp);
-  return Number.isNaN(server) ? 0 : server - now;
-}
-
 /** The server will go away: move at the moment it gave this socket. */
 export function onDraining(step: Step, frame: ServerDrainingFrame): void {
-  const ms = Math.max(0, frame.reconnect_after_ms);
-  step.set({ draining: true, notBefore: step.now + ms });
-  step.after("drain", ms);
+  step.set({ draining: true, notBefore: step.now + frame.reconnect_after_ms });
+  step.after("drain", frame.reconnect_after_ms);
 }
 
 /** The socket closed, or the machine knows it is dead. */
@@ -134,22 +128,18 @@ export function declareDead(step: Step, reason: string): void {
 
 /** Leave the current connection and make another without waiting. */
 export function restart(step: Step): void {
-  abandon(step, 1000, "moving on");
+  abandon(step, "moving on", true);
   begin(step);
 }
 
 /** Wait for the next attempt, or give up when the application limited them. */
 function retryLater(step: Step, error: RealtimeError, drained = false): void {
   const { state, config } = step;
-  step.set({ error });
-  if (!config.reconnect || state.attempt >= config.maxAttempts) {
-    step.set({ gaveUp: config.reconnect });
-    return stayClosed(step, error);
-  }
+  if (!config.reconnect || state.attempt >= config.maxAttempts) return stayClosed(step, error);
   const asked = Math.max(0, state.notBefore - step.now);
   // The drain delay is jittered per socket by the server; adding ours would only keep people waiting.
   wait(step, drained ? asked : asked + step.backoff(state.attempt));
-  step.set({ attempt: state.attempt + 1 });
+  step.set({ error, attempt: state.attempt + 1 });
 }
 
 function stayClosed(step: Step, error: RealtimeError): void {
@@ -165,19 +155,18 @@ function wait(step: Step, ms: number): void {
 export function onNear(step: Step): void {
   const { state, config } = step;
   if (state.phase === "open") return sendPing(step);
-  if (state.phase === "closed" && state.gaveUp) step.set({ gaveUp: false });
-  else if (state.phase !== "waiting") return;
+  const gaveUp = state.phase === "closed" && config.reconnect && state.error?.retryable;
+  if (state.phase !== "waiting" && !gaveUp) return;
   step.set({ attempt: 0 });
   wait(step, Math.max(state.notBefore - step.now, 0) + Math.round(step.random * config.minDelayMs));
 }
 
-/** Close the current socket, whatever state it is in, and ignore what it still says. */
-function abandon(step: Step, code: number, reason: string): void {
-  const { phase, socket } = step.state;
-  const hasSocket = phase === "opening" || phase === "authenticating" || phase === "open";
-  if (hasSocket) step.do({ do: "close", socket, code, reason });
+/** Close the current socket, if there is one, and ignore what it still says. */
+function abandon(step: Step, reason: string, reconnecting: boolean): void {
+  const { socket, connection } = step.state;
+  step.do({ do: "close", socket, code: 1000, reason });
   forget(step);
-  if (hasSocket) step.notify({ kind: "close", code, reason, reconnecting: code !== 1000 || reason === "moving on" });
+  if (connection) step.notify({ kind: "close", code: 1000, reason, reconnecting });
 }
 
 /** No socket can be made of this URL; waiting would not cure it. */

@@ -50,8 +50,13 @@ export function pauseQueue(step: Step, ms: number): void {
 export function onLoaded(step: Step, { user, items }: { user: string; items: readonly QueuedInteraction[] }): void {
   if (user !== step.state.user) return;
   const known = new Set(step.state.queue.map(idOf));
-  const fresh = items.filter((item) => !known.has(idOf(item))).map((item) => ({ ...item, user, sentAt: null }));
-  if (fresh.length) step.set({ queue: [...step.state.queue, ...fresh].sort((a, b) => a.queuedAt - b.queuedAt) });
+  const fresh = items.filter((item) => !known.has(idOf(item)));
+  if (fresh.length) step.set({ queue: [...step.state.queue, ...fresh].sort(byAge) });
+}
+
+/** Oldest first; ids of one millisecond grow. */
+function byAge(a: QueuedInteraction, b: QueuedInteraction): number {
+  return a.queuedAt - b.queuedAt || (idOf(a) < idOf(b) ? -1 : 1);
 }
 
 /** Give up everything that waits, at the application's wish. */
@@ -89,7 +94,7 @@ export function expire(step: Step): void {
 export function interactFrame(step: Step, { data, queuedAt }: QueuedInteraction): InteractFrame {
   const waited = step.now - queuedAt >= 1_000;
   const occurred_at = data.occurred_at ?? (waited ? new Date(queuedAt + step.state.clockOffsetMs).toISOString() : undefined);
-  return { type: "virtual_brain_interact", id: data.interaction_id, data: occurred_at ? { ...data, occurred_at } : data };
+  return { type: "virtual_brain_interact", id: data.interaction_id, data: { ...data, occurred_at } };
 }
 
 export function idOf(item: QueuedInteraction): string {

@@ -6,13 +6,12 @@
  * application wants; `queue` holds interactions until they are acknowledged. The client (`../client.ts`) does the effects.
  */
 
-import { RealtimeError } from "../../codes";
 import {
   askForToken, begin, connect, declareDead, disconnect, onClosed, onImpossible, onNear, onSocketOpen, onToken, onTokenChanged,
   onTokenFailed, restart,
 } from "./lifecycle";
-import { onHeartbeat, refreshIsEarly, sendPing } from "./heartbeat";
-import { onFrame } from "./inbound";
+import { onHeartbeat, sendPing } from "./heartbeat";
+import { onMessage } from "./inbound";
 import { clearQueue, enqueue, onLoaded } from "./queue";
 import { Step } from "./step";
 import type { Config, Effect, Event, State, TimerName } from "./types";
@@ -50,8 +49,7 @@ const handlers: Handlers = {
   token_failed: onTokenFailed,
   token_changed: onTokenChanged,
   socket_open: onSocketOpen,
-  socket_frame: onFrame,
-  socket_noise: onNoise,
+  socket_message: onMessage,
   socket_close: onClosed,
   socket_impossible: onImpossible,
   timer: (step, event) => timers[event.name](step),
@@ -66,20 +64,14 @@ const handlers: Handlers = {
 const timers: Readonly<Record<TimerName, (step: Step) => void>> = {
   reconnect: (step) => step.state.phase === "waiting" && begin(step),
   attempt(step) {
-    const { phase } = step.state;
-    if (phase === "token") onTokenFailed(step, { request: step.state.tokenRequest });
-    else if (phase === "opening" || phase === "authenticating") declareDead(step, "no answer to the handshake");
+    const { phase, tokenRequest, connection } = step.state;
+    if (phase === "token") onTokenFailed(step, { request: tokenRequest });
+    else if (!connection) declareDead(step, "no answer to the handshake");
   },
   heartbeat: onHeartbeat,
   pong: (step) => step.state.ping && declareDead(step, "no pong"),
-  refresh: (step) => step.state.phase === "open" && !refreshIsEarly(step) && askForToken(step),
+  refresh: (step) => step.state.phase === "open" && askForToken(step),
   pump: () => {},
   drain: (step) => step.state.draining && restart(step),
   release,
 };
-
-/** Something came that is no frame we know: proof of life, and an error when it breaks the protocol. */
-function onNoise(step: Step, { problem }: { problem: string | null }): void {
-  step.set({ lastInboundAt: step.now });
-  if (problem !== null) step.error(new RealtimeError("bad_frame", false, undefined, `bad frame: ${problem}`));
-}

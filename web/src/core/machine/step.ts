@@ -40,7 +40,7 @@ export class Step {
 
   /** Send on the current socket, at the cost of one frame of the budget. */
   send(frame: ClientFrame): void {
-    this.set({ budget: { ...this.state.budget, frames: this.state.budget.frames - 1 } });
+    this.set({ budget: this.state.budget - 1 });
     this.do({ do: "send", socket: this.state.socket, frame });
   }
 

@@ -1,8 +1,9 @@
 /** The values the state machine is made of: configuration, state, events in, effects out. No behaviour. */
 
 import type { RealtimeError } from "../../codes";
+import type { Parsed } from "../parse";
 import type {
-  ClientFrame, CognitiveState, ModelDetails, RoomMember, ServerFrame, StateUpdateFrame, SubscriptionMode, UserInfo,
+  ClientFrame, CognitiveState, ConnectionEstablishedFrame, ModelDetails, RoomMember, ServerFrame, StateUpdateFrame, SubscriptionMode,
   VirtualBrainInteraction, VirtualBrainResponseFrame,
 } from "../frames";
 
@@ -94,12 +95,10 @@ export interface LearnerView {
   readonly state: CognitiveState | null;
   readonly epoch: string | null;
   readonly revision: number | null;
-  /** When the server made the state shown (its clock), and when it arrived (ours); ms since 1970. */
+  /** When the server made the state shown, by its clock; ms since 1970. */
   readonly updatedAt: number | null;
-  readonly receivedAt: number;
-  /** Revisions the server skipped just before this one. */
-  readonly coalesced: number;
-  readonly crossings: readonly unknown[];
+  /** What brought the state shown: with `crossings`, `coalesced`, `trace_id` where the server told them. */
+  readonly update: StateUpdateFrame | null;
   /** Performance, mastery, recommendations, drivers …: whatever the server told, newest of each. */
   readonly details: ModelDetails;
   /** The revision `details` were last told at; may lie behind `revision`. */
@@ -115,13 +114,6 @@ export interface QueuedInteraction {
   readonly user: string | null;
   /** When it was sent on the current connection; null when it was not. */
   readonly sentAt: number | null;
-}
-
-/** The established connection, as the server introduced it. */
-export interface Connection {
-  readonly id: string;
-  readonly user: UserInfo | null;
-  readonly limits: Readonly<Record<string, unknown>>;
 }
 
 /** Everything the machine knows. */
@@ -141,9 +133,9 @@ export interface State {
   /** Why it last failed or closed; null while all is well. */
   readonly error: RealtimeError | null;
   readonly closeCode: number | null;
-  readonly gaveUp: boolean;
   readonly openedAt: number;
-  readonly connection: Connection | null;
+  /** The established connection, as the server introduced it. */
+  readonly connection: ConnectionEstablishedFrame | null;
   readonly token: string | null;
   readonly refusedToken: string | null;
   /** Whose token it is, when that can be read from it; otherwise the server's introduction says. */
@@ -162,7 +154,8 @@ export interface State {
   /** When updates were found missing, last minute only. */
   readonly gaps: readonly number[];
   /** Frames that may be sent now, and as of when. */
-  readonly budget: { readonly frames: number; readonly at: number };
+  readonly budget: number;
+  readonly budgetAt: number;
   /** Source of request ids. */
   readonly serial: number;
   /** By `wishId`. */
@@ -194,8 +187,7 @@ export type Event =
   | { readonly type: "token_failed"; readonly request: number }
   | { readonly type: "token_changed" }
   | { readonly type: "socket_open"; readonly socket: number }
-  | { readonly type: "socket_frame"; readonly socket: number; readonly frame: ServerFrame }
-  | { readonly type: "socket_noise"; readonly socket: number; readonly problem: string | null }
+  | { readonly type: "socket_message"; readonly socket: number; readonly parsed: Parsed }
   | { readonly type: "socket_close"; readonly socket: number; readonly code: number; readonly reason: string }
   | { readonly type: "socket_impossible"; readonly socket: number }
   | { readonly type: "timer"; readonly name: TimerName }
@@ -233,9 +225,9 @@ export type Effect =
 export function initialState(user: string | null = null): State {
   return {
     phase: "idle", socket: 0, tokenRequest: 0, attempt: 0, retryAt: null, notBefore: 0, draining: false, error: null,
-    closeCode: null, gaveUp: false, openedAt: 0, connection: null, token: null, refusedToken: null,
+    closeCode: null, openedAt: 0, connection: null, token: null, refusedToken: null,
     tokenUser: null, tokenExpiresAt: null, user, lastInboundAt: null, ping: null, rttMs: null, rttAt: 0, clockOffsetMs: 0, lagMs: 0,
-    gaps: [], budget: { frames: 0, at: 0 }, serial: 0, wishes: new Map(), rooms: new Map(), learners: new Map(),
+    gaps: [], budget: 0, budgetAt: 0, serial: 0, wishes: new Map(), rooms: new Map(), learners: new Map(),
     queue: [], queuePausedUntil: 0,
   };
 }

@@ -4,7 +4,7 @@
  */
 
 import type { RealtimeError } from "../../codes";
-import type { ErrorFrame, SubscribeLearnerFrame } from "../frames";
+import type { ErrorFrame } from "../frames";
 import { expire, interactFrame } from "./queue";
 import { withEntry, type Step } from "./step";
 import type { SubscribeOptions, Wish } from "./types";
@@ -59,7 +59,7 @@ export function forgetShown(step: Step, kind: Wish["kind"], key: string): void {
 
 /** An error answers a wish: ask again later, or not at all. Whether it was one of ours. */
 export function onWishRefused(step: Step, frame: ErrorFrame, error: RealtimeError): boolean {
-  const wish = [...step.state.wishes.values()].find(({ askedAs }) => askedAs !== null && askedAs === frame.id);
+  const wish = [...step.state.wishes.values()].find(({ askedAs }) => askedAs === (frame.id ?? ""));
   if (wish) endWish(step, wish, error.retryable, frame.retry_after_ms);
   return wish !== undefined;
 }
@@ -90,7 +90,7 @@ function askForWishes(step: Step): number {
     if ((wish.status !== "pending" && wish.status !== "asked") || wish.wanted === 0) continue;
     const due = wish.status === "asked" ? wish.askedAt + step.config.answerTimeoutMs : wish.notBefore;
     if (due > step.now) soonest = Math.min(soonest, due - step.now);
-    else if (step.state.budget.frames < 1) return 0;
+    else if (step.state.budget < 1) return 0;
     else {
       const askedAs = step.nextId("w");
       if (wish.kind === "learner") askLearner(step, wish, askedAs);
@@ -103,12 +103,12 @@ function askForWishes(step: Step): number {
 }
 
 function askLearner(step: Step, { key, mode, minIntervalMs }: Wish, id: string): void {
-  const seen = step.state.learners.get(key);
-  const frame: SubscribeLearnerFrame = { type: "subscribe_learner", learner_id: key, id };
-  if (seen?.epoch != null && seen.revision !== null) frame.resume = { epoch: seen.epoch, revision: seen.revision };
-  if (mode !== "latest") frame.mode = mode;
-  if (minIntervalMs > 0) frame.min_interval_ms = minIntervalMs;
-  step.send(frame);
+  const { epoch, revision } = step.state.learners.get(key) ?? {};
+  const resume = epoch != null && revision != null ? { epoch, revision } : undefined;
+  step.send({
+    type: "subscribe_learner", learner_id: key, id, resume,
+    mode: mode === "latest" ? undefined : mode, min_interval_ms: minIntervalMs || undefined,
+  });
 }
 
 /** Send waiting interactions, oldest first. Returns the milliseconds after which more can be done. */
@@ -118,17 +118,17 @@ function sendQueue(step: Step): number {
   const { answerTimeoutMs, maxInFlight } = step.config;
   const waiting = queue.filter(({ sentAt }) => sentAt === null || sentAt + answerTimeoutMs <= step.now);
   if (waiting.length && queuePausedUntil > step.now) return queuePausedUntil - step.now;
-  const room = Math.floor(Math.min(maxInFlight - (queue.length - waiting.length), budget.frames));
+  const room = Math.floor(Math.min(maxInFlight - (queue.length - waiting.length), budget));
   const sending = new Set(waiting.slice(0, Math.max(0, room)));
   for (const item of sending) step.send(interactFrame(step, item));
   if (sending.size) step.set({ queue: queue.map((item) => (sending.has(item) ? { ...item, sentAt: step.now } : item)) });
   // With the wire full, the next acknowledgement pumps again; an empty budget needs a timer, and so do answers that fail to come.
-  if (waiting.length > sending.size && step.state.budget.frames < 1) return 0;
+  if (waiting.length > sending.size && step.state.budget < 1) return 0;
   return Math.min(...step.state.queue.map(({ sentAt }) => (sentAt ?? Infinity) + answerTimeoutMs - step.now));
 }
 
 function refill(step: Step): void {
-  const { budget } = step.state;
-  const earned = (Math.max(0, step.now - budget.at) / 1000) * step.config.framesPerSecond;
-  step.set({ budget: { frames: Math.min(step.config.burst, budget.frames + earned), at: step.now } });
+  const { budget, budgetAt } = step.state;
+  const earned = (Math.max(0, step.now - budgetAt) / 1000) * step.config.framesPerSecond;
+  step.set({ budget: Math.min(step.config.burst, budget + earned), budgetAt: step.now });
 }
