@@ -20,7 +20,7 @@ from brain_service.outcome import Outcome, Performance
 from brain_service.params import PARAMS_HASH, SIGNALS
 from brain_service.prediction import SkillMastery
 from brain_service.recommend import ADVICE, Recommendation
-from brain_service.state import ItemMemory, LearnerState, SkillMemory
+from brain_service.state import LearnerState, SkillMemory
 
 STATE_FORMAT: Final = 1
 OUTCOME_FORMAT: Final = 1
@@ -34,9 +34,8 @@ _MASTERY: Final = Struct("<ddI")
 _ADVICE: Final = Struct("<BB")
 _CRC: Final = Struct("<I")
 
-# `_make` does the same at three times the cost, and a state holds up to 320 of them.
+# `_make` does the same at three times the cost, and a state holds up to 256 of them.
 _make_skill: Final = partial(tuple.__new__, SkillMemory)
-_make_item: Final = partial(tuple.__new__, ItemMemory)
 
 
 class CorruptBytesError(ValueError):
@@ -48,7 +47,7 @@ class StateVersionError(ValueError):
 
 
 def encode_state(state: LearnerState) -> bytes:
-    """Write a state: about 560 bytes, 57 and its name for each skill, 13 for each item."""
+    """Write a state: about 560 bytes, 57 and its name for each skill, 12 for each item."""
     names = "\0".join(state.skills).encode()
     fixed = _STATE.pack(
         STATE_FORMAT,
@@ -70,7 +69,7 @@ def encode_state(state: LearnerState) -> bytes:
         (
             fixed,
             _skills(len(state.skills)).pack(*chain.from_iterable(state.skills.values())),
-            _items(len(state.items)).pack(*state.items, *chain.from_iterable(state.items.values())),
+            _items(len(state.items)).pack(*state.items, *state.items.values()),
             names,
         )
     )
@@ -96,12 +95,11 @@ def decode_state(data: bytes) -> LearnerState:
     except (error, UnicodeDecodeError) as fault:
         raise CorruptBytesError("The stored state is damaged.") from fault
     memories = map(_make_skill, zip(*[iter(skill_fields)] * 8, strict=True))
-    found = map(_make_item, zip(*[iter(item_fields[item_count:])] * 2, strict=True))
     s, w, p = 8, 8 + _N, 8 + 2 * _N
     response_time = fields[p + 8]
     try:
         skills = dict(zip(names, memories, strict=True))
-        items = dict(zip(item_fields[:item_count], found, strict=True))
+        items = dict(zip(item_fields[:item_count], item_fields[item_count:], strict=True))
     except ValueError as fault:
         raise CorruptBytesError("The stored state is damaged.") from fault
     values = (
@@ -236,7 +234,7 @@ def _skills(count: int) -> Struct:
 
 @lru_cache(maxsize=512)
 def _items(count: int) -> Struct:
-    return Struct("<" + f"{count}Q" + "bI" * count)
+    return Struct("<" + f"{count}Q{count}i")
 
 
 @lru_cache(maxsize=64)

@@ -111,21 +111,20 @@ def read(direct: Direct, off: Sequence[float], weights: Sequence[float], tank: f
 
 def evidence(weights: Sequence[float]) -> tuple[float, ...]:
     """Per level, the smallest evidence weight among the signals that it rests on, directly or through other levels."""
-    declared, demand, slow, err, negsur, impasse, help_, fast, idle, _, flow, expect, sur1, dem1, sur, rtvar, _, _ = (
-        weights
-    )
-    engage, persist = weights[16:]
-    load = min(declared, demand, slow, err)
-    frustration = min(err, declared, negsur, impasse, help_)
+    # declared, demand, err, negsur, impasse always share one weight (pushed together, equal half-lives), as do fast and
+    # idle, flow and expect, sur1 and dem1; a test compares this with the definition.
+    declared, _, slow, _, _, _, help_, fast, _, _, flow, _, sur1, _, sur, rtvar, engage, persist = weights
+    load = min(declared, slow)
+    frustration = min(declared, help_)
     fatigue = min(load, rtvar)
     return (
         load,
         frustration,
-        min(sur, demand, err, slow),
-        min(sur, sur1, dem1, slow),
-        min(idle, fast, help_, err, slow, flow),
+        min(load, sur),
+        min(sur, sur1, slow),
+        min(load, help_, fast, flow),
         fatigue,
-        min(expect, engage, persist, frustration, fatigue),
+        min(frustration, fatigue, flow, engage, persist),
     )
 
 

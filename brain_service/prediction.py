@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from brain_service import params
 from brain_service.interaction import ANONYMOUS_SKILL, Interaction
 from brain_service.params import FEATURES
-from brain_service.state import ItemMemory, LearnerState, SkillMemory
+from brain_service.state import LearnerState, SkillMemory
 
 
 class Statistics(NamedTuple):
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
     streak: int
     """Residual averages, their sum, and the streak after the answer, as in `LearnerState`."""
     skills: dict[str, SkillMemory]
-    items: dict[int, ItemMemory]
+    items: dict[int, int]
     mastery: tuple[SkillMastery, ...]
     """Of the skills of the item, after the answer."""
 
@@ -95,9 +95,9 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
             logit += _special(memory, answers) * share
     if not known:
         logit += _W_NEW
-    seen = before.items.get(item)
-    if seen is not None:
-        logit += _W_ITEM * seen.last + _W_ATTEMPTS * log1p(seen.attempts)
+    seen = before.items.get(item, 0)
+    if seen:
+        logit += (_W_ITEM if seen > 0 else -_W_ITEM) + _W_ATTEMPTS * log1p(abs(seen))
     predicted = sigmoid(logit)
     expected = sigmoid(easiness)
 
@@ -121,7 +121,7 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
         del skills[next(iter(skills))]
     items = dict(before.items)
     items.pop(item, None)
-    items[item] = ItemMemory(last, 1 if seen is None else seen.attempts + 1)
+    items[item] = (abs(seen) + 1) * last
     if len(items) > params.MAX_ITEMS:
         del items[next(iter(items))]
     step = params.BANK_GAIN / (1.0 + params.BANK_COOLING * statistics.answers) * (correct - predicted)

@@ -7,6 +7,7 @@ starts when its value passes the threshold and stops only when the value lies 0.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 BAND: Final = 0.05
@@ -126,37 +127,34 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
         bits |= 1 << number
         found.append(Recommendation(ADVICE[number], values, skill))
 
-    if _above(now.tank, TIRED, before & 1 << _BREAK) or _above(
-        now.active_s, ACTIVE_S, before & 1 << _BREAK, BAND * ACTIVE_S
-    ):
-        give(_BREAK, now.tank, now.active_s)
-    if now.failures >= FAILURES:
-        if _above(now.frustration, FRUSTRATED, before & 1 << _SCAFFOLD):
-            give(_SCAFFOLD, now.frustration, float(now.failures))
-        if _above(now.load, LOADED, before & 1 << _EXAMPLE):
-            give(_EXAMPLE, float(now.failures), now.load)
-    if _above(now.expect, SURE, before & 1 << _HARDER) and _below(now.load, UNLOADED, before & 1 << _HARDER):
-        give(_HARDER, now.expect, now.load)
-    if _above(now.haste, HASTY, before & 1 << _SLOW):
-        give(_SLOW, now.haste)
-    if _above(now.idle, IDLE, before & 1 << _ENGAGE):
-        give(_ENGAGE, now.idle)
-    if now.review is not None and _below(now.review[1], REVIEW_BELOW, before & 1 << _REVIEW):
-        skill, mastery, days = now.review
-        give(_REVIEW, mastery, days, skill=skill)
+    tank, active_s, frustration, load, failures, expect, haste, idle, review = now
+    band = _bands(before)
+    if tank > TIRED - band[_BREAK] or active_s > ACTIVE_S * (1.0 - band[_BREAK]):
+        give(_BREAK, tank, active_s)
+    if failures >= FAILURES:
+        if frustration > FRUSTRATED - band[_SCAFFOLD]:
+            give(_SCAFFOLD, frustration, float(failures))
+        if load > LOADED - band[_EXAMPLE]:
+            give(_EXAMPLE, float(failures), load)
+    if expect > SURE - band[_HARDER] and load < UNLOADED + band[_HARDER]:
+        give(_HARDER, expect, load)
+    if haste > HASTY - band[_SLOW]:
+        give(_SLOW, haste)
+    if idle > IDLE - band[_ENGAGE]:
+        give(_ENGAGE, idle)
+    if review is not None and review[1] < REVIEW_BELOW + band[_REVIEW]:
+        give(_REVIEW, review[1], review[2], skill=review[0])
     if not found:
-        if _below(now.expect, ZONE[0], before & 1 << _EASIER_ZONE):
-            give(_EASIER_ZONE, now.expect)
-        elif _above(now.expect, ZONE[1], before & 1 << _HARDER_ZONE):
-            give(_HARDER_ZONE, now.expect)
+        if expect < ZONE[0] + band[_EASIER_ZONE]:
+            give(_EASIER_ZONE, expect)
+        elif expect > ZONE[1] - band[_HARDER_ZONE]:
+            give(_HARDER_ZONE, expect)
         else:
-            give(_ZONE, now.expect)
+            give(_ZONE, expect)
     return tuple(found[:MOST]), bits
 
 
-def _above(value: float, threshold: float, held: int, band: float = BAND) -> bool:
-    return value > (threshold - band if held else threshold)
-
-
-def _below(value: float, threshold: float, held: int) -> bool:
-    return value < (threshold + BAND if held else threshold)
+@lru_cache(maxsize=1 << len(ADVICE))
+def _bands(before: int) -> tuple[float, ...]:
+    """Per advice, how far its threshold gives way because it is on already."""
+    return tuple(BAND if before >> number & 1 else 0.0 for number in range(len(ADVICE)))

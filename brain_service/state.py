@@ -28,13 +28,6 @@ class SkillMemory(NamedTuple):
     """The last answer on it: 1 right, −1 wrong."""
 
 
-class ItemMemory(NamedTuple):
-    """What is remembered of one item: the last answer on it (1 right, −1 wrong) and how often it was answered."""
-
-    last: int
-    attempts: int
-
-
 class LearnerState(NamedTuple):
     """One learner after `revision` interactions. Never change its mappings: `apply` copies them.
 
@@ -84,7 +77,8 @@ class LearnerState(NamedTuple):
     """Answers and hint requests on that item since it became the present one."""
 
     skills: Mapping[str, SkillMemory]
-    items: Mapping[int, ItemMemory]
+    items: Mapping[int, int]
+    """By key, how often the item was answered; negative when the last answer on it was wrong."""
     advice: int
     """Which recommendations are on, as bits, for hysteresis."""
 

@@ -115,7 +115,10 @@ def test_drivers_are_named_and_weighed_as_the_table_of_levels_says(
         expected = {name: coefficient * value[name] for name, coefficient in level.coefficients.items()}
 
         assert expected == pytest.approx(dict(zip(level.coefficients, readout.contributions[i], strict=True)))
-        assert readout.evidence[i] == min(weight[name] for name in level.coefficients)
+        assert readout.evidence[i] == pytest.approx(min(weight[name] for name in level.coefficients), abs=1e-12)
+    rests_on = {"expect", "engage", "persist", "rtvar"} | {n for level in params.LEVELS[:2] for n in level.coefficients}
+    assert readout.evidence[5] == pytest.approx(min(weight[n] for n in {*params.LEVELS[0].coefficients, "rtvar"}))
+    assert readout.evidence[6] == pytest.approx(min(weight[n] for n in rests_on))
 
 
 @given(logs, st.integers(0, 25))
