@@ -14,7 +14,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -299,8 +299,11 @@ class SqlStore:
         return count
 
     def _truncate_wal(self) -> None:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+        # Outside any transaction, which is what `_begin` would open.
+        with closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            cursor.close()
         if busy:
             raise StoreUnavailableError(
                 "the learner is erased, but another process keeps reading the database, so that old pages remain in "
