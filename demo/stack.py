@@ -22,7 +22,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -70,7 +70,12 @@ class Stack:
         self.logs = self.directory / "logs"
         self._env = dict(env or {})
         self._spawner = Spawner()
-        self.children = {name: self._child(name, (cores or {}).get(name)) for name in SERVICES}
+        self.children = {
+            name: self._process(
+                name, [sys.executable, "-m", _MODULES[name]], self.environment(name), core=(cores or {}).get(name)
+            )
+            for name in SERVICES
+        }
 
     def start(self, *names: str, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start these processes (all, when none is named) and wait until each answers that it is ready.
@@ -88,12 +93,12 @@ class Stack:
 
     def stop(self, *names: str, grace_s: float = STOP_GRACE_S) -> list[str]:
         """Ask these processes (all) to end, the edge first; return the names of those that had to be killed."""
-        chosen = [name for name in reversed(SERVICES) if not names or name in names]
+        chosen = [name for name in reversed(self.children) if not names or name in names]
         return [name for name in chosen if not self.children[name].stop(grace_s=grace_s)]
 
     def kill(self, *names: str) -> None:
         """End these processes (all) by SIGKILL, at the same time."""
-        chosen = [self.children[name] for name in names or SERVICES]
+        chosen = [self.children[name] for name in names or self.children]
         for child in chosen:
             child.signal(signal.SIGKILL)
         for child in chosen:
@@ -105,9 +110,15 @@ class Stack:
         self.start(name, timeout_s=timeout_s)
 
     def check(self) -> None:
-        """Raise ProcessDied when any process is not running."""
+        """Raise ProcessDied when any process that was started has ended, on purpose or not."""
         for child in self.children.values():
-            child.check()
+            if child.exit_code is not None:
+                child.check()
+
+    def add(self, name: str, command: Sequence[str]) -> Child:
+        """Prepare a further process, of the same directory and fate; the caller starts it, `stop` stops it first."""
+        self.children[name] = self._process(name, command, self._inherited())
+        return self.children[name]
 
     def close(self) -> None:
         """Stop all processes and give up the thread behind them; the directory stays."""
@@ -153,18 +164,17 @@ class Stack:
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the whole environment of a process; `python -m <module>` with it is the very same process."""
-        inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(_OURS) and key not in _EDGE_OWN
-        }
-        inherited["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))
-        inherited |= self._settings(name)
         others = tuple(prefix for prefix in _OURS if prefix != f"{name.upper()}_")
-        inherited |= {
+        given = {
             key: value
             for key, value in self._env.items()
             if not key.startswith(others) and (name == "edge" or key not in _EDGE_OWN)
         }
-        return {key: value for key, value in inherited.items() if value}
+        return {key: value for key, value in (self._inherited() | self._settings(name) | given).items() if value}
+
+    def _inherited(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OURS) and key not in _EDGE_OWN}
+        return kept | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))}
 
     def _settings(self, name: str) -> dict[str, str]:
         prefix = name.upper()
@@ -189,12 +199,14 @@ class Stack:
             settings["METRICS_EXPOSITION_LISTEN"] = f"127.0.0.1:{self.ports.expositions['metrics']}"
         return settings
 
-    def _child(self, name: str, core: int | None) -> Child:
+    def _process(
+        self, name: str, command: Sequence[str], environ: Mapping[str, str], *, core: int | None = None
+    ) -> Child:
         return Child(
             name,
-            [sys.executable, "-m", _MODULES[name]],
+            command,
             spawner=self._spawner,
-            environ=self.environment(name),
+            environ=environ,
             directory=ROOT,
             log=self.logs / f"{name}.log",
             core=core,

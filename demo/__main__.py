@@ -1,0 +1,153 @@
+"""`make run`: the four services with a simulated class on this machine, until Ctrl-C.
+
+The one room of the demo that reads the environment: PORT, DEMO, DEBUG, and the services' own settings, which it passes
+on to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from demo.console import Follower
+from demo.people import Registry, SeedingFailed, demo_school, seed
+from demo.ports import COUNT, block, taken
+from demo.stack import ROOT, ProcessDied, Stack, StartTimeout
+from demo.users import BadUsersFile, Person
+
+DATA = ROOT / ".aivo"
+WATCH_S = 0.2
+FAILURES = (ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
+SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run until Ctrl-C or SIGTERM (0) or until a process dies (1); return 2 when it cannot start."""
+    try:
+        ports = block(int(environ.get("PORT") or "8000"))
+    except ValueError as error:
+        print(f"PORT: {error}", file=sys.stderr)
+        return 2
+    if used := taken(ports.edge):
+        print(
+            f"port {used[0]} is in use (by another `make run`?). All {COUNT} ports can be moved: make run PORT=9000",
+            file=sys.stderr,
+        )
+        return 2
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    stack = Stack(DATA, ports=ports, env=_passed_on(environ))
+    _keep_old_logs(stack.logs)
+    try:
+        return _run(stack, lively=_on(environ, "DEMO", "1"), everything=_on(environ, "DEBUG", "0"))
+    finally:
+        # Whoever asks twice does not want to wait; the kernel kills what is left.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: os._exit(130))
+        began = time.monotonic()
+        print("\nstopping … (Ctrl-C again ends everything at once)", file=sys.stderr)
+        for name in stack.stop():
+            print(f"{name} did not stop and was killed", file=sys.stderr)
+        stack.close()
+        print(f"stopped in {time.monotonic() - began:.1f} s; the data stay in {_short(DATA)}", file=sys.stderr)
+
+
+def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
+    console = Follower({name: child.log for name, child in stack.children.items()}, sys.stderr, everything=everything)
+    try:
+        began = time.monotonic()
+        print("starting …", file=sys.stderr)
+        stack.start()
+        people = _seed(stack)
+        if lively:
+            _start_class(stack, console)
+        console.show()
+        _greet(stack, people, lively=lively, seconds=time.monotonic() - began)
+        while True:
+            stack.check()
+            console.show()
+            time.sleep(WATCH_S)
+    except KeyboardInterrupt:
+        return 0
+    except FAILURES as failure:
+        console.show()
+        print(f"\n{failure}\n\nending, because not everything runs", file=sys.stderr)
+        return 1
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):
+            console.close()
+
+
+def _seed(stack: Stack) -> list[Person]:
+    with grpc.insecure_channel(stack.address("auth")) as channel:
+        return seed(Registry(channel, stack.metadata), demo_school(), users_file())
+
+
+def _start_class(stack: Stack, console: Follower) -> None:
+    command = [sys.executable, "-m", "demo.classroom", "--url", stack.http_url, "--users", str(users_file())]
+    child = stack.add("class", command)
+    console.follow("class", child.log)
+    child.start()
+
+
+def users_file() -> Path:
+    """Return where the demonstration's people are."""
+    return DATA / "demo-users.json"
+
+
+def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) -> None:
+    some = {person.role: person for person in reversed(people)}
+    logins = "\n".join(
+        f"    {person.role:<9} {person.email:<26} {person.password}"
+        for person in (some["teacher"], some["guardian"], some["learner"], some["admin"])
+    )
+    page = (ROOT / "web/dist/page/index.html").exists()
+    print(
+        f"""
+  ready after {seconds:.1f} s
+
+  page      {stack.http_url if page else "not built (needs node)"}
+  socket    {stack.ws_url}
+  API       {stack.http_url}/docs
+  gRPC      brain {stack.address("brain")}, auth {stack.address("auth")}, metrics {stack.address("metrics")}
+            (credential: {_short(stack.credential_file)})
+  logs      {_short(stack.logs)}
+
+  log in as one of (all {len(people)} are in {_short(users_file())}):
+{logins}
+
+  {"a class of simulated learners is at work" if lively else "no simulated class (DEMO=0)"}; Ctrl-C stops everything
+""",
+        flush=True,
+    )
+
+
+def _keep_old_logs(logs: Path) -> None:
+    """Put the logs of the last run aside, so that each file tells of one run."""
+    for log in logs.glob("*.log"):
+        log.replace(log.with_suffix(".log.1"))
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the services' settings; DEBUG asks them for more words too."""
+    given = {key: value for key, value in environ.items() if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")}
+    return ({"LOG_LEVEL": "DEBUG"} if _on(environ, "DEBUG", "0") else {}) | given
+
+
+def _on(environ: Mapping[str, str], name: str, default: str) -> bool:
+    return environ.get(name, default).lower() not in ("", "0", "false", "no", "off")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))
