@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { closeCodes, errorCodes, reconnects } from "@aivo/realtime";
+import { afterClose, closeCodes, errorCodes, reconnects } from "@aivo/realtime";
 import { backoff } from "../src/core/backoff";
 import { userOf, uuidv7Maker } from "../src/core/ids";
 import { reduce } from "../src/core/machine/reduce";
@@ -53,7 +53,11 @@ describe("interaction ids", () => {
 
 it("reads whose a JWT is, and null from anything else", () => {
   expect(userOf(jwt("u-1"))).toBe("u-1");
-  for (const token of ["", "opaque", "a.b.c", `x.${btoa("{}")}.y`, `x.${btoa('{"sub":7}')}.y`]) expect(userOf(token)).toBeNull();
+  for (const token of ["", "opaque", "a.b.c", `x.${btoa("{}")}.y`]) expect(userOf(token)).toBeNull();
+});
+
+it("decides to reconnect exactly where the table of close codes does", () => {
+  for (let code = 1000; code < 5000; code++) expect([code, reconnects(code)]).toEqual([code, afterClose(code) !== "stay_closed"]);
 });
 
 const protocol = resolve(import.meta.dirname, "../../docs/protocol.md");

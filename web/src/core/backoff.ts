@@ -9,6 +9,6 @@
  * @param random uniform in [0, 1)
  */
 export function backoff(attempt: number, random: number, minMs: number, maxMs: number): number {
-  const ceiling = Math.max(minMs, Math.min(maxMs, minMs * 2 ** Math.min(attempt + 1, 30)));
+  const ceiling = Math.max(minMs, Math.min(maxMs, minMs * 2 ** (attempt + 1)));
   return Math.round(minMs + random * (ceiling - minMs));
 }

@@ -17,7 +17,7 @@ import {
 import { wishOf } from "./machine/wishes";
 import { Requests } from "./requests";
 import { snapshotOf, type Snapshot } from "./snapshot";
-import { Sockets } from "./sockets";
+import { makeSockets, type Sockets } from "./sockets";
 import { loadItems, removeItem, saveItem } from "./storage";
 
 /** How a client is made. Only `url` and one of `token` and `getToken` are needed. */
@@ -96,7 +96,7 @@ export class RealtimeClient {
     this.#state = initialState(options.userId ?? userOf(options.token ?? ""));
     this.#snapshot = snapshotOf(this.#state, null);
     this.#requests = new Requests(this.#environment.clock);
-    this.#sockets = new Sockets(options.url, this.#environment, options.parse ?? parseLoosely, (event) => this.#dispatch(event));
+    this.#sockets = makeSockets(options.url, this.#environment, options.parse ?? parseLoosely, (event) => this.#dispatch(event));
     this.#nextId = uuidv7Maker(this.#environment.clock.now, this.#environment.randomise);
   }
 
@@ -125,7 +125,11 @@ export class RealtimeClient {
    */
   subscribeLearner(learnerId: string, options: SubscribeOptions = {}): () => void {
     this.#dispatch({ type: "want", kind: "learner", key: learnerId, options });
-    return once(() => this.unsubscribeLearner(learnerId));
+    let watching = true;
+    return () => {
+      if (watching) this.unsubscribeLearner(learnerId);
+      watching = false;
+    };
   }
 
   /** Undo one `subscribeLearner`. */
@@ -134,9 +138,8 @@ export class RealtimeClient {
   }
 
   /** Be in a room, through every reconnect, until left as often as joined. */
-  joinRoom(roomId: string): () => void {
+  joinRoom(roomId: string): void {
     this.#dispatch({ type: "want", kind: "room", key: roomId });
-    return once(() => this.leaveRoom(roomId));
   }
 
   /** Undo one `joinRoom`. */
@@ -258,7 +261,7 @@ export class RealtimeClient {
     switch (effect.do) {
       case "get_token": return void this.#getToken(effect.request);
       case "open": return this.#sockets.open(effect.socket);
-      case "close": return this.#sockets.close(effect.socket, effect.code, effect.reason);
+      case "close": return this.#sockets.close(effect.socket, effect.code);
       case "send": return this.#sockets.send(effect.socket, effect.frame);
       case "timer": {
         clock.clearTimeout(this.#timers.get(effect.name));
@@ -280,15 +283,14 @@ export class RealtimeClient {
   }
 
   async #getToken(request: number): Promise<void> {
+    const { getToken, token: fixed, userId } = this.#options;
+    let token: string | null | undefined;
     try {
-      const { getToken, token: fixed, userId } = this.#options;
-      const token = getToken ? await getToken() : fixed;
-      if (!token) throw new Error();
-      this.#dispatch({ type: "token", request, token, user: userId ?? userOf(token) });
+      token = getToken ? await getToken() : fixed;
     } catch {
       // What getToken threw may quote the request it made, credentials included: it goes no further.
-      this.#dispatch({ type: "token_failed", request });
     }
+    this.#dispatch(token ? { type: "token", request, token, user: userId ?? userOf(token) } : { type: "token_failed", request });
   }
 
   #load(user: string): void {
@@ -316,13 +318,4 @@ export class RealtimeClient {
     else if (notice.kind === "close") this.#requests.lost();
     for (const listener of [...(this.#listeners.get(notice.kind) ?? [])]) guarded(() => listener(notice));
   }
-}
-
-function once(run: () => void): () => void {
-  let done = false;
-  return () => {
-    if (done) return;
-    done = true;
-    run();
-  };
 }

@@ -7,7 +7,6 @@ export interface SocketLike {
   onopen: ((event: any) => void) | null;
   onmessage: ((event: { data: any }) => void) | null;
   onclose: ((event: { code: number; reason: string }) => void) | null;
-  onerror: ((event: any) => void) | null;
   send(data: string): void;
   close(code?: number, reason?: string): void;
 }
@@ -60,14 +59,12 @@ function localStorageOrNull(): StorageLike | null {
 }
 
 function watchBrowser(listener: (event: "online" | "offline" | "visible") => void): () => void {
-  const browser = globalThis.window;
-  if (!browser) return () => {};
-  const network = ({ type }: Event) => listener(type as "online" | "offline");
-  const look = () => document.visibilityState === "visible" && listener("visible");
-  const watched = [["online", network], ["offline", network], ["pageshow", look], ["visibilitychange", look]] as const;
-  // `visibilitychange` is fired at the document and bubbles up.
-  for (const [type, handler] of watched) browser.addEventListener(type, handler);
-  return () => {
-    for (const [type, handler] of watched) browser.removeEventListener(type, handler);
+  const stop = new AbortController();
+  const tell = ({ type }: Event) => {
+    if (type === "online" || type === "offline") listener(type);
+    else if (document.visibilityState === "visible") listener("visible");
   };
+  // `visibilitychange` is fired at the document and bubbles up. Outside a browser there is nothing to listen to.
+  for (const type of ["online", "offline", "pageshow", "visibilitychange"]) globalThis.addEventListener?.(type, tell, stop);
+  return () => stop.abort();
 }

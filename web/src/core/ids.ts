@@ -22,7 +22,7 @@ export function userOf(token: string): string | null {
   try {
     const payload = token.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/");
     const { sub } = JSON.parse(atob(payload)) as { sub?: unknown };
-    return typeof sub === "string" && sub !== "" ? sub : null;
+    return sub ? `${sub as string}` : null;
   } catch {
     return null;
   }

@@ -28,8 +28,8 @@ const bounds: readonly (readonly [QualityLevel, number, number, number])[] = [
 
 /** The quality at a moment. It worsens by mere passing of time, so ask again now and then while showing it. */
 export function connectionQuality(state: State, now: number): ConnectionQuality {
-  const { rttMs, lastInboundAt, lagMs } = state;
-  const ageMs = lastInboundAt === null ? null : Math.max(0, now - lastInboundAt, lagMs);
+  const { rttMs, heardAt, lagMs } = state;
+  const ageMs = heardAt === null ? null : Math.max(0, now - heardAt, lagMs);
   const gaps = state.gaps.filter((at) => now - at < 60_000).length;
   const fits = bounds.find(([, rtt, age, missing]) => (rttMs ?? 0) <= rtt && (ageMs ?? 0) <= age && gaps <= missing);
   return { level: state.phase === "open" ? (fits?.[0] ?? "poor") : "offline", rttMs, ageMs, gaps };

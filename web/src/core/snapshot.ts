@@ -46,6 +46,7 @@ function statusOf({ phase, attempt, closeCode }: State): ConnectionStatus {
 export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
   const active = [...state.wishes.values()].filter((wish) => wish.wanted > 0 && wish.status === "active");
   const learners = active.filter((wish) => wish.kind === "learner").map((wish) => wish.key);
+  const old = previous?.subscribedLearners;
   const next: Snapshot = {
     status: statusOf(state),
     isConnected: state.phase === "open",
@@ -56,16 +57,11 @@ export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
     reconnectAttempts: state.phase === "open" ? 0 : state.attempt,
     retryAt: state.retryAt,
     draining: state.draining,
-    subscribedLearners: sameSet(previous?.subscribedLearners, learners) ?? new Set(learners),
+    subscribedLearners: old && [...old].join() === learners.join() ? old : new Set(learners),
     rooms: state.rooms,
     queueSize: state.queue.length,
     rttMs: state.rttMs,
   };
   const same = previous && (Object.keys(next) as (keyof Snapshot)[]).every((key) => next[key] === previous[key]);
   return same ? previous : next;
-}
-
-/** The old set when it holds exactly these. */
-function sameSet(old: ReadonlySet<string> | undefined, keys: readonly string[]): ReadonlySet<string> | undefined {
-  return old?.size === keys.length && keys.every((key) => old.has(key)) ? old : undefined;
 }

@@ -5,41 +5,40 @@ import type { ClientFrame } from "./frames";
 import type { Event } from "./machine/types";
 import type { Parsed } from "./parse";
 
-export class Sockets {
-  #current: { readonly serial: number; readonly socket: SocketLike } | null = null;
+/** The sockets of one client; only the newest one is fed and heard. */
+export interface Sockets {
+  open(serial: number): void;
+  send(serial: number, frame: ClientFrame): void;
+  close(serial: number, code: number): void;
+}
 
-  constructor(
-    private readonly url: string,
-    private readonly environment: Environment,
-    private readonly parse: (data: unknown) => Parsed,
-    private readonly dispatch: (event: Event) => void,
-  ) {}
-
-  /** Open a socket; a malformed URL becomes an event, since waiting would not cure it. */
-  open(serial: number): void {
-    let socket: SocketLike;
-    try {
-      socket = new this.environment.WebSocket(this.url);
-    } catch {
-      return this.dispatch({ type: "socket_impossible", socket: serial });
-    }
-    this.#current = { serial, socket };
-    socket.onopen = () => this.dispatch({ type: "socket_open", socket: serial });
-    socket.onmessage = ({ data }) => this.dispatch({ type: "socket_message", socket: serial, parsed: this.parse(data) });
-    // An error is always followed by a close, which says more.
-    socket.onerror = () => {};
-    socket.onclose = ({ code, reason }) => this.dispatch({ type: "socket_close", socket: serial, code, reason });
-  }
-
-  send(serial: number, frame: ClientFrame): void {
-    if (this.#current?.serial === serial) this.#current.socket.send(JSON.stringify(frame));
-  }
-
-  close(serial: number, code: number, reason: string): void {
-    if (this.#current?.serial !== serial) return;
-    const { socket } = this.#current;
-    this.#current = null;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(code, reason);
-  }
+export function makeSockets(
+  url: string, environment: Environment, parse: (data: unknown) => Parsed, dispatch: (event: Event) => void,
+): Sockets {
+  let current = -1;
+  let socket: SocketLike;
+  return {
+    open(serial) {
+      try {
+        socket = new environment.WebSocket(url);
+      } catch {
+        // A malformed URL: waiting would not cure it.
+        return dispatch({ type: "socket_impossible", socket: serial });
+      }
+      current = serial;
+      socket.onopen = () => dispatch({ type: "socket_open", socket: serial });
+      socket.onmessage = ({ data }) => dispatch({ type: "socket_message", socket: serial, parsed: parse(data) });
+      // An error is always followed by a close, which says more.
+      socket.onclose = ({ code, reason }) => dispatch({ type: "socket_close", socket: serial, code, reason });
+    },
+    send(serial, frame) {
+      if (serial === current) socket.send(JSON.stringify(frame));
+    },
+    close(serial, code) {
+      if (serial !== current) return;
+      current = -1;
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(code);
+    },
+  };
 }

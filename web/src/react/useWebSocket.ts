@@ -132,7 +132,7 @@ function actionsOf(client: RealtimeClient) {
     sendVirtualBrainInteraction: (interaction: VirtualBrainInteraction) => client.sendVirtualBrainInteraction(interaction),
     getState: (learnerId: string) => client.getState(learnerId),
     adaptContent: (request: AdaptationRequest) => client.adaptContent(request),
-    joinRoom: (roomId: string) => void client.joinRoom(roomId),
+    joinRoom: (roomId: string) => client.joinRoom(roomId),
     leaveRoom: (roomId: string) => client.leaveRoom(roomId),
     sendRoomMessage: (roomId: string, data: Record<string, unknown>) => client.sendRoomMessage(roomId, data),
     clearQueue: () => client.clearQueue(),

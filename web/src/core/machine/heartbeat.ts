@@ -3,9 +3,12 @@
 import type { PongFrame } from "../frames";
 import type { Step } from "./step";
 
+/** Age of the last round trip at which a busy connection is pinged too. */
+const rttMaxAgeMs = 60_000;
+
 /** Look again when the silence would have become too long. */
 export function armHeartbeat(step: Step): void {
-  const silence = step.now - (step.state.lastInboundAt ?? step.now);
+  const silence = step.now - (step.state.heardAt ?? step.now);
   step.after("heartbeat", Math.max(1_000, step.config.heartbeatMs - silence));
 }
 
@@ -13,8 +16,8 @@ export function armHeartbeat(step: Step): void {
 export function onHeartbeat(step: Step): void {
   const { state, config } = step;
   if (state.phase !== "open") return;
-  const silent = step.now - (state.lastInboundAt ?? 0) >= config.heartbeatMs;
-  if (silent || step.now - state.rttAt >= config.rttMaxAgeMs) sendPing(step);
+  const silent = step.now - (state.heardAt ?? 0) >= config.heartbeatMs;
+  if (silent || step.now - state.rttAt >= rttMaxAgeMs) sendPing(step);
   armHeartbeat(step);
 }
 
@@ -41,7 +44,7 @@ export function onPong(step: Step, frame: PongFrame): void {
  */
 export function armRefresh(step: Step, expiresAt: string | null | undefined, timestamp: string): void {
   const lifetime = Date.parse(expiresAt ?? "") - Date.parse(timestamp);
-  step.set({ tokenExpiresAt: step.now + lifetime || null });
+  step.set({ expiresAt: step.now + lifetime || null });
   if (!lifetime) return;
   const margin = Math.min(step.config.refreshMarginMs, lifetime * 0.2);
   step.after("refresh", Math.max(1_000, lifetime - margin * (1 + 0.5 * step.random)));
@@ -52,11 +55,11 @@ export function armRefresh(step: Step, expiresAt: string | null | undefined, tim
  * the longest timer (24.8 days), for which the first question comes too early.
  */
 export function refreshLater(step: Step): void {
-  step.after("refresh", Math.max(10_000, ((step.state.tokenExpiresAt ?? 0) - step.now) / 2));
+  step.after("refresh", Math.max(10_000, ((step.state.expiresAt ?? 0) - step.now) / 2));
 }
 
 /** Compare the server's clock with ours, by what it showed `travelMs` ago. */
 export function compareClocks(step: Step, timestamp: string, travelMs: number): void {
   const server = Date.parse(timestamp);
-  if (server) step.set({ clockOffsetMs: server + travelMs - step.now });
+  if (server) step.set({ skewMs: server + travelMs - step.now });
 }

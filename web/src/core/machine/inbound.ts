@@ -33,7 +33,7 @@ const handlers: Handlers = {
 
 /** Something came over the current socket: proof of life, whatever it is. */
 export function onMessage(step: Step, { parsed }: { parsed: Parsed }): void {
-  step.set({ lastInboundAt: step.now });
+  step.set({ heardAt: step.now });
   if ("problem" in parsed) return step.error(new RealtimeError("bad_frame", false, undefined, `bad frame: ${parsed.problem}`));
   if (!("frame" in parsed)) return;
   const { frame } = parsed;

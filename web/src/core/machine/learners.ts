@@ -71,7 +71,7 @@ export function onUpdate(step: Step, frame: StateUpdateFrame): void {
     }
   }
   const sent = Date.parse(frame.timestamp);
-  if (!Number.isNaN(sent)) step.set({ lagMs: Math.max(0, step.now + step.state.clockOffsetMs - sent) });
+  if (!Number.isNaN(sent)) step.set({ lagMs: Math.max(0, step.now + step.state.skewMs - sent) });
   show(step, frame, frame);
 }
 

@@ -1,6 +1,6 @@
 /** The life of the connection: token, socket, loss, waiting, coming back. Knows nothing of learners. */
 
-import { RealtimeError, afterClose, reconnects } from "../../codes";
+import { RealtimeError, reconnects } from "../../codes";
 import type { ConnectionEstablishedFrame, ServerDrainingFrame } from "../frames";
 import { armHeartbeat, armRefresh, compareClocks, refreshLater, sendPing } from "./heartbeat";
 import { adoptUser, failOversized } from "./queue";
@@ -13,13 +13,13 @@ type EventOf<T> = Extract<Event, { type: T }>;
 export function connect(step: Step): void {
   const { phase } = step.state;
   if (phase !== "idle" && phase !== "closed" && phase !== "waiting") return;
-  step.set({ attempt: 0, notBefore: 0, error: null, refusedToken: null });
+  step.set({ attempt: 0, notBefore: 0, error: null, refused: null });
   begin(step);
 }
 
 /** The application wants none. Subscriptions and the queue are kept for the next `connect`. */
 export function disconnect(step: Step): void {
-  abandon(step, "client disconnect", false);
+  abandon(step, false);
   step.set({ phase: "idle", attempt: 0, retryAt: null, error: null });
 }
 
@@ -36,7 +36,7 @@ export function onToken(step: Step, { request, token, user }: EventOf<"token">):
   if (request !== state.tokenRequest) return;
   if (state.phase === "token") {
     // A refused token is never sent twice: knocking with it every few seconds is what a broken client does.
-    if (token === state.refusedToken) return onTokenFailed(step, { request });
+    if (token === state.refused) return onTokenFailed(step, { request });
     step.set({ token, tokenUser: user });
     adoptUser(step, user);
     return openSocket(step);
@@ -76,15 +76,15 @@ function openSocket(step: Step): void {
 
 /** The socket is open: say who we are. The token goes into the first frame, never into the URL. */
 export function onSocketOpen(step: Step): void {
-  if (step.state.phase !== "opening" || step.state.token === null) return;
-  step.set({ phase: "authenticating", lastInboundAt: step.now });
-  step.send({ type: "authenticate", token: step.state.token });
+  if (step.state.phase !== "opening") return;
+  step.set({ phase: "authenticating", heardAt: step.now });
+  step.send({ type: "authenticate", token: step.state.token! });
 }
 
 export function onEstablished(step: Step, frame: ConnectionEstablishedFrame): void {
   if (step.state.phase !== "authenticating") return;
   step.set({
-    phase: "open", openedAt: step.now, error: null, closeCode: null, refusedToken: null, notBefore: 0, ping: null,
+    phase: "open", openedAt: step.now, error: null, closeCode: null, refused: null, notBefore: 0, ping: null,
     connection: frame,
     budget: step.config.burst, budgetAt: step.now,
   });
@@ -106,13 +106,13 @@ export function onDraining(step: Step, frame: ServerDrainingFrame): void {
 /** The socket closed, or the machine knows it is dead. */
 export function onClosed(step: Step, { code, reason }: { code: number; reason: string }): void {
   const { state, config } = step;
-  if (afterClose(code) === "new_token") step.set({ refusedToken: state.token });
+  if (code === 4401) step.set({ refused: state.token });
   if (code === 1009) failOversized(step);
   if (state.phase === "open" && step.now - state.openedAt >= config.stableMs) step.set({ attempt: 0 });
   const drained = state.draining && state.notBefore > step.now;
   forget(step);
   step.set({ closeCode: code });
-  const error = new RealtimeError("connection_lost", reconnects(code), undefined, `connection lost (${code})`);
+  const error = new RealtimeError("connection_lost", reconnects(code));
   if (reconnects(code)) retryLater(step, error, drained);
   else stayClosed(step, error);
   const reconnecting = step.state.phase === "waiting";
@@ -121,14 +121,14 @@ export function onClosed(step: Step, { code, reason }: { code: number; reason: s
 }
 
 /** Close the current socket ourselves and treat it as lost at once: a dead one may take minutes to say so. */
-export function declareDead(step: Step, reason: string): void {
-  step.do({ do: "close", socket: step.state.socket, code: 4408, reason });
-  onClosed(step, { code: 4408, reason });
+export function declareDead(step: Step): void {
+  step.do({ do: "close", socket: step.state.socket, code: 4408 });
+  onClosed(step, { code: 4408, reason: "" });
 }
 
 /** Leave the current connection and make another without waiting. */
 export function restart(step: Step): void {
-  abandon(step, "moving on", true);
+  abandon(step, true);
   begin(step);
 }
 
@@ -162,11 +162,11 @@ export function onNear(step: Step): void {
 }
 
 /** Close the current socket, if there is one, and ignore what it still says. */
-function abandon(step: Step, reason: string, reconnecting: boolean): void {
+function abandon(step: Step, reconnecting: boolean): void {
   const { socket, connection } = step.state;
-  step.do({ do: "close", socket, code: 1000, reason });
+  step.do({ do: "close", socket, code: 1000 });
   forget(step);
-  if (connection) step.notify({ kind: "close", code: 1000, reason, reconnecting });
+  if (connection) step.notify({ kind: "close", code: 1000, reason: "", reconnecting });
 }
 
 /** No socket can be made of this URL; waiting would not cure it. */
@@ -182,7 +182,7 @@ function forget(step: Step): void {
   step.do({ do: "cancel_timers" });
   step.set({
     socket: state.socket + 1, tokenRequest: state.tokenRequest + 1, connection: null, ping: null, draining: false,
-    tokenExpiresAt: null, queuePausedUntil: 0,
+    expiresAt: null, pausedUntil: 0,
     wishes: new Map(
       [...state.wishes]
         .filter(([, wish]) => wish.wanted > 0)

@@ -43,7 +43,7 @@ export function onRefused(step: Step, frame: ErrorFrame, error: RealtimeError): 
 
 /** Hold interactions back for a while. */
 export function pauseQueue(step: Step, ms: number): void {
-  step.set({ queuePausedUntil: Math.max(step.state.queuePausedUntil, step.now + ms) });
+  step.set({ pausedUntil: Math.max(step.state.pausedUntil, step.now + ms) });
 }
 
 /** Add what an earlier page left behind. Items of this page stay first in line only if they are older. */
@@ -93,7 +93,7 @@ export function expire(step: Step): void {
 /** The frame for an item. One that waited says when it happened, by the server's clock. */
 export function interactFrame(step: Step, { data, queuedAt }: QueuedInteraction): InteractFrame {
   const waited = step.now - queuedAt >= 1_000;
-  const occurred_at = data.occurred_at ?? (waited ? new Date(queuedAt + step.state.clockOffsetMs).toISOString() : undefined);
+  const occurred_at = data.occurred_at ?? (waited ? new Date(queuedAt + step.state.skewMs).toISOString() : undefined);
   return { type: "virtual_brain_interact", id: data.interaction_id, data: { ...data, occurred_at } };
 }
 

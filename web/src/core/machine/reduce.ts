@@ -66,10 +66,10 @@ const timers: Readonly<Record<TimerName, (step: Step) => void>> = {
   attempt(step) {
     const { phase, tokenRequest, connection } = step.state;
     if (phase === "token") onTokenFailed(step, { request: tokenRequest });
-    else if (!connection) declareDead(step, "no answer to the handshake");
+    else if (!connection) declareDead(step);
   },
   heartbeat: onHeartbeat,
-  pong: (step) => step.state.ping && declareDead(step, "no pong"),
+  pong: (step) => step.state.ping && declareDead(step),
   refresh: (step) => step.state.phase === "open" && askForToken(step),
   pump: () => {},
   drain: (step) => step.state.draining && restart(step),

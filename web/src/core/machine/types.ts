@@ -23,8 +23,6 @@ export interface Config {
   /** Silence after which the client pings, and how long it waits for the pong. */
   readonly heartbeatMs: number;
   readonly pongTimeoutMs: number;
-  /** Age of the last round trip measured at which a busy connection is pinged too. */
-  readonly rttMaxAgeMs: number;
   /** Unanswered interactions and subscriptions are sent again after this. */
   readonly answerTimeoutMs: number;
   /** Longest lead before its expiry at which a token is replaced. */
@@ -51,7 +49,6 @@ export const defaultConfig: Config = {
   attemptTimeoutMs: 20_000,
   heartbeatMs: 25_000,
   pongTimeoutMs: 10_000,
-  rttMaxAgeMs: 60_000,
   answerTimeoutMs: 15_000,
   refreshMarginMs: 60_000,
   lingerMs: 1_000,
@@ -137,18 +134,18 @@ export interface State {
   /** The established connection, as the server introduced it. */
   readonly connection: ConnectionEstablishedFrame | null;
   readonly token: string | null;
-  readonly refusedToken: string | null;
+  readonly refused: string | null;
   /** Whose token it is, when that can be read from it; otherwise the server's introduction says. */
   readonly tokenUser: string | null;
   /** When the token runs out, by our clock. */
-  readonly tokenExpiresAt: number | null;
+  readonly expiresAt: number | null;
   readonly user: string | null;
-  readonly lastInboundAt: number | null;
+  readonly heardAt: number | null;
   readonly ping: { readonly id: string; readonly sentAt: number } | null;
   readonly rttMs: number | null;
   readonly rttAt: number;
   /** Server clock minus ours. */
-  readonly clockOffsetMs: number;
+  readonly skewMs: number;
   /** Age of the last update when it arrived. */
   readonly lagMs: number;
   /** When updates were found missing, last minute only. */
@@ -164,7 +161,7 @@ export interface State {
   readonly rooms: ReadonlyMap<string, readonly RoomMember[]>;
   readonly learners: ReadonlyMap<string, LearnerView>;
   readonly queue: readonly QueuedInteraction[];
-  readonly queuePausedUntil: number;
+  readonly pausedUntil: number;
 }
 
 /** How a subscription is asked for. */
@@ -212,7 +209,7 @@ export type Notice =
 export type Effect =
   | { readonly do: "get_token"; readonly request: number }
   | { readonly do: "open"; readonly socket: number }
-  | { readonly do: "close"; readonly socket: number; readonly code: number; readonly reason: string }
+  | { readonly do: "close"; readonly socket: number; readonly code: number }
   | { readonly do: "send"; readonly socket: number; readonly frame: ClientFrame }
   | { readonly do: "timer"; readonly name: TimerName; readonly ms: number }
   | { readonly do: "cancel_timers" }
@@ -225,9 +222,9 @@ export type Effect =
 export function initialState(user: string | null = null): State {
   return {
     phase: "idle", socket: 0, tokenRequest: 0, attempt: 0, retryAt: null, notBefore: 0, draining: false, error: null,
-    closeCode: null, openedAt: 0, connection: null, token: null, refusedToken: null,
-    tokenUser: null, tokenExpiresAt: null, user, lastInboundAt: null, ping: null, rttMs: null, rttAt: 0, clockOffsetMs: 0, lagMs: 0,
+    closeCode: null, openedAt: 0, connection: null, token: null, refused: null,
+    tokenUser: null, expiresAt: null, user, heardAt: null, ping: null, rttMs: null, rttAt: 0, skewMs: 0, lagMs: 0,
     gaps: [], budget: 0, budgetAt: 0, serial: 0, wishes: new Map(), rooms: new Map(), learners: new Map(),
-    queue: [], queuePausedUntil: 0,
+    queue: [], pausedUntil: 0,
   };
 }

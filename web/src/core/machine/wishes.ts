@@ -113,11 +113,11 @@ function askLearner(step: Step, { key, mode, minIntervalMs }: Wish, id: string):
 
 /** Send waiting interactions, oldest first. Returns the milliseconds after which more can be done. */
 function sendQueue(step: Step): number {
-  const { queue, queuePausedUntil, budget } = step.state;
+  const { queue, pausedUntil, budget } = step.state;
   if (queue.length === 0) return Infinity;
   const { answerTimeoutMs, maxInFlight } = step.config;
   const waiting = queue.filter(({ sentAt }) => sentAt === null || sentAt + answerTimeoutMs <= step.now);
-  if (waiting.length && queuePausedUntil > step.now) return queuePausedUntil - step.now;
+  if (waiting.length && pausedUntil > step.now) return pausedUntil - step.now;
   const room = Math.floor(Math.min(maxInFlight - (queue.length - waiting.length), budget));
   const sending = new Set(waiting.slice(0, Math.max(0, room)));
   for (const item of sending) step.send(interactFrame(step, item));
