@@ -32,6 +32,13 @@ class Latency:
         if ms > self.max_ms:
             self.max_ms = ms
 
+    def absorb(self, other: Latency) -> None:
+        """Add what another histogram counted."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum_ms += other.sum_ms
+        self.min_ms = min(self.min_ms, other.min_ms)
+        self.max_ms = max(self.max_ms, other.max_ms)
+
 
 class Presence:
     """Who or what is here, counted by how many sockets brought it."""

@@ -118,8 +118,11 @@ class Sink(Protocol):
     def send_prepared(self, frame: bytes) -> None:
         """Send bytes that `prepare` made; for one payload that goes to many sockets."""
 
-    def close(self, code: int, reason: str = "", *, after_ms: int | None = None) -> None:
-        """Close the socket; harmless when it is closing already."""
+    def close(self, code: int, reason: str = "") -> None:
+        """Close the socket; harmless when it is closing already. The session ends later, never within this call."""
+
+    def deadline_changed(self) -> None:
+        """The session's expiry has changed."""
 
     def hold_reading(self, hold: bool) -> None:
         """Stop or resume taking frames from this client."""

@@ -1,14 +1,12 @@
-"""Which sockets of this edge are in which rooms, and how an event reaches them: encoded once. The brain owns the rooms."""
+"""Which sockets of this edge are in which rooms, and how an event reaches them. The brain owns the rooms."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from msgspec import Raw
-
 from edge.counters import Counters
 from edge.frames.clock import timestamp
-from edge.frames.outgoing import RoomMessage, User, UserJoined, UserLeft, encode
+from edge.frames.outgoing import RoomMessage, User, UserJoined, UserLeft, encode, raw
 from edge.ports import Member, Prepare, RoomEvent, Sink
 
 
@@ -63,6 +61,6 @@ def _encode(event: RoomEvent) -> bytes:
     user = User(event.member.user_id, event.member.role)
     room_id, connection_id, now = event.room_id, event.member.connection_id, timestamp()
     if event.kind == "message":
-        return encode(RoomMessage(room_id, connection_id, user, Raw(event.data), now))
+        return encode(RoomMessage(room_id, connection_id, user, raw(event.data), now))
     frame = UserJoined if event.kind == "joined" else UserLeft
     return encode(frame(room_id, connection_id, user, now))

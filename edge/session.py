@@ -1,14 +1,17 @@
-"""What one socket may do and how each of its frames is answered. It knows frames and ports, no transport and no library.
+"""What one socket may do and how each of its frames is answered. It knows frames and ports, no transport.
 
 Nothing here awaits: answers come back by callbacks, so a frame costs no task and no future.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edge.access import Access
@@ -25,6 +28,8 @@ from edge.rooms import Rooms
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
 from service_runtime import trace_context
+
+logger = logging.getLogger(__name__)
 
 MAX_REFUSALS = 200
 """Frames refused in a row, for their rate or their form, after which the socket is closed."""
@@ -108,6 +113,9 @@ class Session:
                 self._refusals = 0
         except BadFrame as error:
             self._refuse(error)
+        except Exception:
+            logger.exception("a frame could not be handled")
+            self._error("internal", "Something went wrong here; the log of the edge has the details.", None, None)
 
     def _on_first(self, frame: incoming.AnyClientFrame) -> None:
         if isinstance(frame, incoming.Authenticate):
@@ -120,9 +128,11 @@ class Session:
     def _refuse(self, error: BadFrame, *, retry_after_ms: int | None = None) -> None:
         self._refusals += 1
         if self._refusals > MAX_REFUSALS:
-            limited = error.code == "rate_limited"
-            code = CloseCode.RATE_LIMITED if limited else CloseCode.NOT_JSON
-            self.sink.close(code, "too many refused frames", after_ms=10_000 if limited else None)
+            if error.code == "rate_limited":
+                self._error("rate_limited", "Too many frames for too long.", None, None, retry_after_ms=10_000)
+                self.sink.close(CloseCode.RATE_LIMITED, "too many frames")
+            else:
+                self.sink.close(CloseCode.NOT_JSON, "too many refused frames")
             return
         self._error(error.code, str(error), error.id, error.message_type, retry_after_ms=retry_after_ms)
 
@@ -146,7 +156,7 @@ class Session:
                 self.sink.close(CloseCode.UNAUTHENTICATED, str(answer))
             else:
                 self._fail("authenticate", id, answer)
-                self.sink.close(CloseCode.TRY_LATER, "sign-in cannot be checked now", after_ms=1000)
+                self.sink.close(CloseCode.TRY_LATER, "the token cannot be checked now")
         elif self.user_id:
             self._prolong(answer, id)
         else:
@@ -157,10 +167,12 @@ class Session:
         self.user_id, self.role, self.session_id, self.expires_at_ms = identity
         if not edge.registry.add(self):
             self.user_id = ""
-            self._error("rate_limited", "This user has too many sockets open.", id, "authenticate")
-            self.sink.close(CloseCode.RATE_LIMITED, "too many sockets", after_ms=30_000)
+            message = "This user has too many sockets open."
+            self._error("rate_limited", message, id, "authenticate", retry_after_ms=30_000)
+            self.sink.close(CloseCode.RATE_LIMITED, message)
             return
         self.connection_id = str(uuid.uuid4())
+        self.sink.deadline_changed()
         settings = edge.settings
         self._send(
             outgoing.ConnectionEstablished(
@@ -186,6 +198,7 @@ class Session:
             self._error("forbidden", "The new token is another user's; open a new socket.", id, "authenticate")
             return
         self.role, self.session_id, self.expires_at_ms = identity.role, identity.session_id, identity.expires_at_ms
+        self.sink.deadline_changed()
         self._send(outgoing.Authenticated(expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id))
 
     # Watching
@@ -253,7 +266,7 @@ class Session:
         """Let go the answers that waited until earlier updates of an `every` subscription were out."""
         held = self._held.get(subscription.learner_id) if self._held else None
         while held and held[0][0] <= subscription.delivered + 1:
-            self._write(held.pop(0)[1])
+            self.sink.send(held.pop(0)[1])
 
     def on_gone(self, learner_id: str) -> None:
         """Tell the client that the learner was erased."""
@@ -272,7 +285,7 @@ class Session:
 
     def _release(self, learner_id: str) -> None:
         for _, payload in (self._held or {}).pop(learner_id, ()):
-            self._write(payload)
+            self.sink.send(payload)
 
     def _end_subscription(self, learner_id: str, code: str) -> None:
         if self._drop(learner_id) is not None:
@@ -337,14 +350,14 @@ class Session:
         self._written[learner_id] = max(revision, self._written.get(learner_id, 0))
         subscription = self._subscriptions.get(learner_id) if self._subscriptions else None
         if subscription is None:
-            self._write(payload)
+            self.sink.send(payload)
         elif subscription.every and subscription.delivered + 1 < revision:
             self._held = self._held or {}
             self._held.setdefault(learner_id, []).append((revision, payload))
         else:
             if not subscription.every:
                 subscription.gate = max(subscription.gate, revision - 1)
-            self._write(payload)
+            self.sink.send(payload)
 
     # Reading and adapting
 
@@ -479,15 +492,23 @@ class Session:
     def recheck(self) -> None:
         """Ask again about every subscription and room, because relations or decisions may have changed."""
         for learner_id, subscription in list((self._subscriptions or {}).items()):
-            self._edge.access.ask(
-                self.user_id, "watch", learner_id, lambda may, one=subscription: self._rechecked(one, may)
-            )
+            self._edge.access.ask(self.user_id, "watch", learner_id, partial(self._recheck_subscription, subscription))
         for room_id in list(self._rooms or ()):
-            self._edge.access.ask(
-                self.user_id, "join", room_id, lambda may, room=room_id: self._quit(room) if may is False else None
+            self._edge.access.ask(self.user_id, "join", room_id, partial(self._recheck_room, room_id))
+
+    def _recheck_room(self, room_id: str, may: bool | UpstreamError) -> None:
+        if may is False:
+            self._quit(room_id)
+            self._send(
+                outgoing.RoomLeft(
+                    room_id=room_id,
+                    connection_id=self.connection_id,
+                    user=outgoing.User(self.user_id, self.role),
+                    timestamp=timestamp(),
+                )
             )
 
-    def _rechecked(self, subscription: Subscription, may: bool | UpstreamError) -> None:
+    def _recheck_subscription(self, subscription: Subscription, may: bool | UpstreamError) -> None:
         if may is False and (self._subscriptions or {}).get(subscription.learner_id) is subscription:
             self._edge.hub.unsubscribe(subscription)
             self._end_subscription(subscription.learner_id, "revoked")
@@ -496,6 +517,11 @@ class Session:
         """Close the socket: its login was ended."""
         self._error("forbidden", "Access was revoked.", None, None)
         self.sink.close(CloseCode.FORBIDDEN, "access revoked")
+
+    @property
+    def busy(self) -> bool:
+        """Whether interactions are under way."""
+        return self._in_flight > 0
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Tell the client that the edge is about to stop."""
@@ -517,11 +543,7 @@ class Session:
     # Sending
 
     def _send(self, frame: Any) -> None:
-        self._write(outgoing.encode(frame))
-
-    def _write(self, payload: bytes) -> None:
-        self._edge.counters.messages_sent += 1
-        self.sink.send(payload)
+        self.sink.send(outgoing.encode(frame))
 
     def _error(
         self,
@@ -588,10 +610,8 @@ def _member(member: Member) -> dict[str, Any]:
 
 def _uuid7() -> str:
     """Make a time-ordered id (RFC 9562, version 7), which keeps the store's index of ids local."""
-    random = int.from_bytes(uuid.uuid4().bytes[:10])
-    value = (
-        int(time.time() * 1000) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64 | 0b10 << 62 | random & (1 << 62) - 1
-    )
+    random = int.from_bytes(os.urandom(10))
+    value = int(time.time() * 1000) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & (1 << 62) - 1
     return str(uuid.UUID(int=value))
 
 

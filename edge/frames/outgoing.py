@@ -288,6 +288,11 @@ encode = msgspec.json.Encoder().encode
 """Return a frame as JSON, `type` first."""
 
 
+def raw(data: bytes) -> Raw:
+    """Wrap JSON that is passed on as it is."""
+    return Raw(data)
+
+
 def error(
     code: str,
     message: str,

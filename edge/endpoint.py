@@ -1,0 +1,66 @@
+"""Where sockets arrive, and how they are all sent elsewhere when the edge stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from typing import Any
+
+from edge.connection import Connection
+from edge.frames.codes import CloseCode
+from edge.session import Surroundings
+
+
+class Endpoint:
+    """Where sockets arrive: makes a connection of each, and closes them all when the edge stops."""
+
+    def __init__(self, edge: Surroundings) -> None:
+        """Prepare for sockets."""
+        self.edge = edge
+        self.draining = False
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __call__(self, **_: Any) -> Connection:
+        """Make the protocol of a new socket; called by the HTTP server when a request asks to upgrade."""
+        return Connection(self)
+
+    def add(self, connection: Connection) -> None:
+        """Note an open socket."""
+        self._connections.add(connection)
+        self._empty.clear()
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a closed socket."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def drain(self) -> None:
+        """Tell every client to go elsewhere, then close the sockets in batches, those with work under way last.
+
+        Takes a moment for a few sockets and up to the setting `drain_s` for many, so that they do not all come back at once.
+        """
+        self.draining = True
+        waiting = list(self._connections)
+        random.shuffle(waiting)
+        window = min(self.edge.settings.drain_s * 0.8, len(waiting) / 500)
+        for connection in waiting:
+            connection.session.drain(int(random.uniform(0.1, window + 1) * 1000))  # noqa: S311
+        started = time.monotonic()
+        deadline = started + self.edge.settings.drain_s
+        while waiting:
+            due = max(1, int(len(waiting) * 0.05 / max(0.05, window)))
+            batch, waiting = waiting[:due], waiting[due:]
+            for connection in batch:
+                if connection.session.busy and time.monotonic() < deadline - window:
+                    waiting.append(connection)
+                else:
+                    connection.close(CloseCode.RESTART, "server restarts")
+            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.1, deadline - time.monotonic())):
+                await self._empty.wait()

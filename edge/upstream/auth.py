@@ -1,0 +1,205 @@
+"""The auth service, as an edge calls it: questions in batches, revocations as they happen, logins for the HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
+from edge.access import Access
+from edge.ports import Done, Identity, UpstreamError
+from edge.registry import Registry
+from edge.settings import EdgeSettings
+from edge.upstream.batcher import Batcher
+from edge.upstream.errors import translate
+from service_runtime.grpc_client import Channel
+
+Response = TypeVar("Response")
+
+_ROLES = {
+    auth_pb2.ROLE_LEARNER: "learner",
+    auth_pb2.ROLE_GUARDIAN: "guardian",
+    auth_pb2.ROLE_TEACHER: "teacher",
+    auth_pb2.ROLE_ADMIN: "admin",
+}
+_ACTIONS = {
+    "watch": auth_pb2.ACTION_WATCH,
+    "interact": auth_pb2.ACTION_INTERACT,
+    "join": auth_pb2.ACTION_JOIN,
+    "administer": auth_pb2.ACTION_ADMINISTER,
+}
+
+
+class AuthLink:
+    """Calls the auth service."""
+
+    def __init__(self, channel: Channel, settings: EdgeSettings) -> None:
+        """Prepare; `run` and `follow_revocations` make it work."""
+        self._stub = auth_pb2_grpc.AuthServiceStub(channel.channel)
+        self._metadata = channel.metadata
+        self._patience_s = settings.upstream_s
+        self._tokens = Batcher(self._authenticate, service="auth", max_batch=256, max_pending=settings.max_pending)
+        self._queries = Batcher(self._authorize, service="auth", max_batch=1024, max_pending=settings.max_pending)
+        self.is_open = asyncio.Event()
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tokens.run())
+            group.create_task(self._queries.run())
+
+    # For sockets
+
+    def authenticate(self, token: str, done: Done) -> None:
+        """Find out whose token it is; `done` gets an Identity."""
+        self._tokens.submit(token, done)
+
+    async def _authenticate(self, tokens: list[str]) -> Sequence[Identity | UpstreamError]:
+        response = await self._stub.Authenticate(
+            auth_pb2.AuthenticateRequest(tokens=tokens), metadata=self._metadata, timeout=self._patience_s
+        )
+        return [_identity(one) for one in response.authentications]
+
+    def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
+        """Ask whether a user may do something; `done` gets (allowed, seconds to live)."""
+        self._queries.submit(auth_pb2.AuthorizeQuery(user_id=user_id, action=_ACTIONS[action], resource=resource), done)
+
+    async def _authorize(self, queries: list[auth_pb2.AuthorizeQuery]) -> Sequence[tuple[bool, float]]:
+        response = await self._stub.Authorize(
+            auth_pb2.AuthorizeRequest(queries=queries), metadata=self._metadata, timeout=self._patience_s
+        )
+        return [(decision.allowed, decision.ttl_ms / 1000) for decision in response.decisions]
+
+    # Revocations
+
+    async def follow_revocations(self, access: Access, registry: Registry) -> None:
+        """Drop cached decisions and end sockets as the auth service says, until cancelled.
+
+        While the stream is broken cached decisions live on until they expire; when it is back, everything is asked again,
+        because revocations may have been missed.
+        """
+        backoff_s = 0.05
+        while True:
+            stream = self._stub.WatchRevocations(auth_pb2.WatchRevocationsRequest(), metadata=self._metadata)
+            try:
+                while (response := await stream.read()) is not grpc.aio.EOF:
+                    assert isinstance(response, auth_pb2.WatchRevocationsResponse)  # noqa: S101 - not EOF
+                    if not self.is_open.is_set():
+                        self.is_open.set()
+                        backoff_s = 0.05
+                        access.forget_all()
+                        _recheck(registry)
+                    for revocation in response.revocations:
+                        _revoke(revocation, access, registry)
+            except (grpc.aio.AioRpcError, grpc.aio.UsageError):
+                pass
+            finally:
+                self.is_open.clear()
+                stream.cancel()
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311
+            backoff_s = min(1.0, backoff_s * 2)
+
+    # For the HTTP API; all raise UpstreamError
+
+    async def login(self, email: str, password: str, client_address: str) -> dict[str, Any]:
+        """Exchange credentials for tokens."""
+        request = auth_pb2.LoginRequest(email=email, password=password, client_address=client_address)
+        response = await self._call(self._stub.Login(request, **self._options()), "The address or password is wrong.")
+        return _session(response.tokens, response.user)
+
+    async def refresh(self, refresh_token: str) -> dict[str, Any]:
+        """Exchange a refresh token for new tokens."""
+        request = auth_pb2.RefreshRequest(refresh_token=refresh_token)
+        response = await self._call(self._stub.Refresh(request, **self._options()), "Log in again.")
+        return _session(response.tokens, response.user)
+
+    async def logout(self, *, refresh_token: str, access_token: str) -> None:
+        """End a session."""
+        request = auth_pb2.LogoutRequest(refresh_token=refresh_token, access_token=access_token)
+        await self._call(self._stub.Logout(request, **self._options()))
+
+    async def user(self, user_id: str) -> dict[str, Any]:
+        """Return a user."""
+        response = await self._call(self._stub.GetUser(auth_pb2.GetUserRequest(user_id=user_id), **self._options()))
+        return _user(response.user)
+
+    async def learners(self, user_id: str) -> list[dict[str, Any]]:
+        """Return the learners that a user may watch."""
+        request = auth_pb2.ListLearnersRequest(user_id=user_id)
+        response = await self._call(self._stub.ListLearners(request, **self._options()))
+        return [
+            {"learner_id": one.learner_id, "display_name": one.display_name, "class_ids": list(one.class_ids)}
+            for one in response.learners
+        ]
+
+    async def delete_learner(self, learner_id: str) -> None:
+        """Remove a learner with all relations."""
+        request = auth_pb2.DeleteLearnerRequest(learner_id=learner_id)
+        await self._call(self._stub.DeleteLearner(request, **self._options()))
+
+    async def jwks(self) -> str:
+        """Return the public keys as a JSON Web Key Set."""
+        response = await self._call(self._stub.GetJwks(auth_pb2.GetJwksRequest(), **self._options()))
+        return response.jwks_json
+
+    def _options(self) -> dict[str, Any]:
+        return {"metadata": self._metadata, "timeout": self._patience_s}
+
+    async def _call(self, call: Awaitable[Response], unauthenticated: str | None = None) -> Response:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            ours = "service credential" in (error.details() or "")
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED and unauthenticated and not ours:
+                raise UpstreamError("unauthenticated", unauthenticated) from error
+            raise translate(error, "auth") from error
+
+
+def _identity(message: auth_pb2.Authentication) -> Identity | UpstreamError:
+    if not message.HasField("identity"):
+        return UpstreamError("unauthenticated", message.error or "The token is not valid.")
+    one = message.identity
+    return Identity(one.user_id, _ROLES.get(one.role, "unknown"), one.session_id, one.expires_at_ms)
+
+
+def _session(tokens: auth_pb2.Tokens, user: auth_pb2.User) -> dict[str, Any]:
+    return {
+        "access_token": tokens.access_token,
+        "refresh_token": tokens.refresh_token,
+        "token_type": "bearer",
+        "expires_in": tokens.expires_in_s,
+        "refresh_expires_in": tokens.refresh_expires_in_s,
+        "user": _user(user),
+    }
+
+
+def _user(user: auth_pb2.User) -> dict[str, Any]:
+    return {
+        "id": user.user_id,
+        "email": user.email,
+        "role": _ROLES.get(user.role, "unknown"),
+        "display_name": user.display_name,
+    }
+
+
+def _recheck(registry: Registry) -> None:
+    for session in registry.sessions():
+        session.recheck()
+
+
+def _revoke(revocation: auth_pb2.Revocation, access: Access, registry: Registry) -> None:
+    if revocation.learner_id:
+        access.forget_learner(revocation.learner_id)
+        _recheck(registry)
+        return
+    access.forget_user(revocation.user_id)
+    for session in registry.of_user(revocation.user_id):
+        if revocation.all_sessions or (revocation.session_id and session.session_id == revocation.session_id):
+            session.revoke()
+        else:
+            session.recheck()

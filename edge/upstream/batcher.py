@@ -1,0 +1,88 @@
+"""Sends many small questions as few calls: what arrives while a call is under way goes into the next one.
+
+Light load means batches of one with no added wait, heavy load means large ones. It knows no call and no contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from edge.ports import Done, UpstreamError
+from edge.upstream.errors import translate
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+
+class Batcher(Generic[Item]):
+    """One call at a time; every item is answered exactly once, by its own answer or by an UpstreamError."""
+
+    def __init__(
+        self,
+        call: Callable[[list[Item]], Awaitable[Sequence[Any]]],
+        *,
+        service: str,
+        max_batch: int,
+        max_pending: int,
+    ) -> None:
+        """`call` answers a batch in its order, or raises; `service` names who answers, for error messages."""
+        self._call = call
+        self._service = service
+        self._max_batch = max_batch
+        self._max_pending = max_pending
+        self._waiting: deque[tuple[Item, Done]] = deque()
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, item: Item, done: Done) -> None:
+        """Put an item into the next call; `done` gets its answer. When too many wait, it hears `overloaded` at once."""
+        if len(self._waiting) >= self._max_pending:
+            done(UpstreamError("overloaded", "Too much is going on; try again in a moment.", retry_after_ms=1000))
+            return
+        self._waiting.append((item, done))
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Answer what arrives until cancelled; what waits then hears `unavailable`."""
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._waiting:
+                    await self._answer_batch()
+        finally:
+            for _, done in self._waiting:
+                self._finish(
+                    done, UpstreamError("unavailable", "The edge is stopping; try again.", retry_after_ms=1000)
+                )
+            self._waiting.clear()
+
+    async def _answer_batch(self) -> None:
+        waiting = self._waiting
+        batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
+        try:
+            answers = await self._call([item for item, _ in batch])
+        except asyncio.CancelledError:
+            waiting.extendleft(reversed(batch))
+            raise
+        except Exception as error:
+            failure = translate(error, self._service)
+            if failure.code == "internal":
+                logger.error("a call failed", extra={"upstream": self._service}, exc_info=error)
+            answers = [failure] * len(batch)
+        for (_, done), answer in zip(batch, answers, strict=True):
+            self._finish(done, answer)
+
+    @staticmethod
+    def _finish(done: Done, answer: Any) -> None:
+        try:
+            done(answer)
+        except Exception:
+            logger.exception("an answer could not be handled")

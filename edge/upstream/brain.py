@@ -1,0 +1,259 @@
+"""One brain, as an edge calls it: interactions in batches on one stream, other questions in batches of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import grpc.aio
+
+from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
+from edge.frames.incoming import AdaptData, Context, InteractionData
+from edge.ports import Acknowledged, Adapted, Done, Update, UpstreamError
+from edge.settings import EdgeSettings
+from edge.upstream import readings
+from edge.upstream.batcher import Batcher
+from edge.upstream.errors import is_transient, translate, unavailable
+from service_runtime.grpc_client import Channel
+
+_KINDS = {
+    "question_response": brain_pb2.INTERACTION_KIND_QUESTION_RESPONSE,
+    "content_view": brain_pb2.INTERACTION_KIND_CONTENT_VIEW,
+    "hint_request": brain_pb2.INTERACTION_KIND_HINT_REQUEST,
+    "assessment": brain_pb2.INTERACTION_KIND_ASSESSMENT,
+    "practice": brain_pb2.INTERACTION_KIND_PRACTICE,
+}
+_KIND_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+_FAILURES = {
+    brain_pb2.FAILURE_CODE_INVALID: "bad_request",
+    brain_pb2.FAILURE_CODE_UNAVAILABLE: "unavailable",
+    brain_pb2.FAILURE_CODE_OVERLOADED: "overloaded",
+    brain_pb2.FAILURE_CODE_INTERNAL: "internal",
+}
+
+HISTORY_PAGE = 500
+MAX_REPLAY = 20_000
+"""Missed updates that one subscription replays; a client that missed more reads the history instead."""
+
+
+class BrainLink:
+    """Calls one brain."""
+
+    def __init__(self, channel: Channel, settings: EdgeSettings) -> None:
+        """Prepare; `run` makes it work."""
+        self._metadata = channel.metadata
+        self._patience_s = settings.upstream_s
+        self._stub = brain_pb2_grpc.BrainServiceStub(channel.channel)
+        self._stream: Any = None
+        self._interactions = Batcher(
+            self._interact, service="brain", max_batch=settings.max_batch, max_pending=settings.max_pending
+        )
+        self._states = Batcher(self._get_states, service="brain", max_batch=256, max_pending=settings.max_pending)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._interactions.run())
+                group.create_task(self._states.run())
+        finally:
+            self._drop_stream()
+
+    # Interactions
+
+    def interact(
+        self,
+        data: InteractionData,
+        context: Context,
+        *,
+        interaction_id: str,
+        received_at_ms: int,
+        traceparent: str,
+        done: Done,
+    ) -> None:
+        """Send an interaction; `done` gets Acknowledged."""
+        occurred_at = data.occurred_at
+        skill = context.skill
+        self._interactions.submit(
+            brain_pb2.Interaction(
+                interaction_id=interaction_id,
+                learner_id=data.learner_id,
+                kind=_KINDS[data.type],
+                content=data.content,
+                response=data.response,
+                context=brain_pb2.Context(
+                    correct=context.correct,
+                    difficulty=context.difficulty,
+                    subject=context.subject,
+                    skills=(skill,) if isinstance(skill, str) else skill,
+                    time_taken_s=context.time_taken,
+                    hints=context.hints,
+                    attempts=context.attempts,
+                    item_id=context.item_id,
+                ),
+                context_json=bytes(data.context),
+                occurred_at_ms=int(occurred_at.timestamp() * 1000) if occurred_at is not None else 0,
+                received_at_ms=received_at_ms,
+                traceparent=traceparent,
+            ),
+            done,
+        )
+
+    async def _interact(self, batch: list[brain_pb2.Interaction]) -> Sequence[Acknowledged | UpstreamError]:
+        """Exchange one batch, trying again under the same ids while the brain restarts."""
+        request = brain_pb2.InteractRequest(interactions=batch)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience_s
+        backoff_s = 0.02
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    if self._stream is None:
+                        self._stream = self._stub.Interact(metadata=self._metadata)
+                    await self._stream.write(request)
+                    response = await self._stream.read()
+                if response is grpc.aio.EOF:
+                    raise ConnectionError
+                return [_acknowledged(outcome) for outcome in response.outcomes]
+            except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, ConnectionError) as error:
+                status = await self._ended_with(error)
+                self._drop_stream()
+                if not is_transient(status) or loop.time() + backoff_s > deadline:
+                    raise translate(status, "brain") from error
+            except BaseException:
+                self._drop_stream()
+                raise
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311
+            backoff_s = min(0.5, backoff_s * 2)
+
+    async def _ended_with(self, error: BaseException) -> BaseException:
+        """Return the status behind a stream that ended; reading and writing do not always tell it."""
+        if isinstance(error, grpc.aio.AioRpcError) or self._stream is None or not self._stream.done():
+            return error
+        code = await self._stream.code()
+        return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), await self._stream.details())
+
+    def _drop_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.cancel()  # a call that is only forgotten is never freed
+            self._stream = None
+
+    # Reading
+
+    def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
+        """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""
+        self._states.submit(brain_pb2.StateQuery(learner_id=learner_id, min_revision=min_revision), done)
+
+    async def _get_states(self, queries: list[brain_pb2.StateQuery]) -> Sequence[Any]:
+        response = await self._stub.GetState(
+            brain_pb2.GetStateRequest(queries=queries), metadata=self._metadata, timeout=self._patience_s
+        )
+        return [readings.state_response(snapshot, response.epoch) for snapshot in response.snapshots]
+
+    def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
+        """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of Update."""
+        self._start(self._replay(learner_id, after, until), done)
+
+    async def _replay(self, learner_id: str, after: int, until: int) -> list[Update]:
+        if until - after > MAX_REPLAY:
+            raise UpstreamError("too_many_subscriptions", "Too much was missed; read the history instead.")
+        updates: list[Update] = []
+        while after < until:
+            limit = min(HISTORY_PAGE, until - after)
+            page = await self._history(learner_id, after=after, limit=limit, newest=False)
+            if not page.entries:
+                break
+            updates += [readings.update_from_history(learner_id, entry, page.epoch) for entry in page.entries]
+            after = updates[-1].revision
+        return updates
+
+    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+        """Return a page of a learner's log as JSON-ready values. Raises UpstreamError."""
+        try:
+            page = await self._history(learner_id, after=after, limit=limit, newest=newest)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "brain") from error
+        entries = [
+            {
+                "revision": entry.revision,
+                "interaction_id": entry.interaction_id,
+                "type": _KIND_NAMES.get(entry.kind, "unknown"),
+                "content": entry.content,
+                "response": entry.response if entry.HasField("response") else None,
+                "update": readings.update_from_history(learner_id, entry, page.epoch),
+                "mastery": {one.skill: round(one.probability, 4) for one in entry.reading.mastery},
+            }
+            for entry in page.entries
+        ]
+        return {"epoch": page.epoch, "entries": entries, "has_more": page.has_more}
+
+    async def _history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> brain_pb2.GetHistoryResponse:
+        request = brain_pb2.GetHistoryRequest(learner_id=learner_id, after_revision=after, limit=limit, newest=newest)
+        return await self._stub.GetHistory(request, metadata=self._metadata, timeout=self._patience_s)
+
+    # Rare questions
+
+    def adapt(self, data: AdaptData, *, done: Done) -> None:
+        """Adapt content; `done` gets Adapted."""
+        self._start(self._adapt(data), done)
+
+    async def _adapt(self, data: AdaptData) -> Adapted:
+        request = brain_pb2.AdaptContentRequest(
+            learner_id=data.learner_id,
+            content=data.content,
+            content_type=data.content_type,
+            target_difficulty=data.target_difficulty,
+            focus_areas=data.focus_areas,
+        )
+        response = await self._stub.AdaptContent(request, metadata=self._metadata, timeout=self._patience_s)
+        changes = [
+            {"code": one.code, "description": one.description, "reason": one.reason, "undo": one.undo}
+            for one in response.changes
+        ]
+        return Adapted(response.adapted_content, changes)
+
+    async def erase(self, learner_id: str, *, requested_by: str) -> int:
+        """Delete everything stored about a learner and return how many interactions that was. Raises UpstreamError."""
+        request = brain_pb2.EraseLearnerRequest(learner_id=learner_id, requested_by=requested_by)
+        try:
+            response = await self._stub.EraseLearner(request, metadata=self._metadata, timeout=60)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "brain") from error
+        return response.interactions
+
+    async def export(self, learner_id: str, *, requested_by: str) -> Any:
+        """Yield everything stored about a learner as JSON lines. Raises UpstreamError."""
+        request = brain_pb2.ExportLearnerRequest(learner_id=learner_id, requested_by=requested_by)
+        try:
+            async for part in self._stub.ExportLearner(request, metadata=self._metadata, timeout=600):
+                yield part.json_lines
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "brain") from error
+
+    def _start(self, work: Any, done: Done) -> None:
+        async def finish() -> None:
+            try:
+                answer = await work
+            except Exception as error:
+                answer = translate(error, "brain")
+            done(answer)
+
+        task = asyncio.get_running_loop().create_task(finish())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _acknowledged(outcome: brain_pb2.Outcome) -> Acknowledged | UpstreamError:
+    if outcome.HasField("applied"):
+        applied = outcome.applied
+        return Acknowledged(applied.revision, applied.duplicate, readings.result(applied.reading))
+    code = _FAILURES.get(outcome.failure.code, "internal")
+    if code == "internal":
+        return UpstreamError("internal", "The brain failed; its log has the details under this trace id.")
+    if code == "unavailable":
+        return unavailable("brain")
+    return UpstreamError(code, outcome.failure.message, retry_after_ms=1000 if code == "overloaded" else None)

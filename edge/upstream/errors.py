@@ -1,0 +1,62 @@
+"""One table from gRPC statuses to what a client of the edge hears."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+
+from edge.ports import UpstreamError
+
+CODES = {
+    grpc.StatusCode.INVALID_ARGUMENT: "bad_request",
+    grpc.StatusCode.NOT_FOUND: "not_found",
+    grpc.StatusCode.ALREADY_EXISTS: "conflict",
+    grpc.StatusCode.ABORTED: "conflict",
+    grpc.StatusCode.FAILED_PRECONDITION: "conflict",
+    grpc.StatusCode.PERMISSION_DENIED: "forbidden",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "rate_limited",
+    grpc.StatusCode.UNAVAILABLE: "unavailable",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "unavailable",
+    grpc.StatusCode.CANCELLED: "unavailable",
+}
+"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: on our own calls it means that the edge's
+service credential is wrong, which is no fault of the client."""
+
+_SPOKEN = frozenset({"bad_request", "not_found", "conflict", "rate_limited"})
+"""Codes whose details were written for the person who asked; the others get a sentence of ours."""
+
+
+def translate(error: BaseException, service: str) -> UpstreamError:
+    """Return what a client hears when a call to `service` failed."""
+    if isinstance(error, UpstreamError):
+        return error
+    if isinstance(error, grpc.aio.AioRpcError):
+        code = CODES.get(error.code(), "internal")
+        if code in _SPOKEN:
+            return UpstreamError(code, error.details() or "Refused.", retry_after_ms=_retry_after_ms(error))
+        if code == "forbidden":
+            return UpstreamError(code, "You may not do this.")
+        if code == "unavailable":
+            return unavailable(service)
+    elif isinstance(error, TimeoutError):
+        return unavailable(service)
+    return UpstreamError("internal", f"The {service} service failed; its log has the details.")
+
+
+def unavailable(service: str) -> UpstreamError:
+    """Return what a client hears while a service cannot be reached."""
+    return UpstreamError("unavailable", f"The {service} service cannot be reached now; try again.", retry_after_ms=1000)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same call may succeed in a moment."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+    return isinstance(error, grpc.aio.UsageError | ConnectionError)
+
+
+def _retry_after_ms(error: grpc.aio.AioRpcError) -> int | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == "retry-after-ms" and str(value).isdigit():
+            return int(str(value))
+    return None

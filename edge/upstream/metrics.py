@@ -1,0 +1,141 @@
+"""The metrics service, as an edge calls it: reports of what changed, and the fleet's figures for the HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from typing import Any
+
+import grpc.aio
+
+from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
+from edge.counters import Counters, Latency
+from edge.frames.clock import rfc3339
+from edge.settings import EdgeSettings
+from edge.upstream.errors import translate
+from service_runtime.grpc_client import Channel
+
+
+class MetricsLink:
+    """Calls the metrics service. Nothing that a learner does ever waits for it."""
+
+    def __init__(self, channel: Channel, settings: EdgeSettings, counters: Counters) -> None:
+        """Prepare; `run` makes it report."""
+        self._stub = metrics_pb2_grpc.MetricsServiceStub(channel.channel)
+        self._metadata = channel.metadata
+        self._interval_s = settings.report_s
+        self._patience_s = settings.upstream_s
+        self._counters = counters
+        self._edge_id = str(uuid.uuid4())
+        self._told = dict.fromkeys(_COUNTERS, 0)
+
+    async def run(self) -> None:
+        """Report until cancelled; after a break, go on with what was not told."""
+        while True:
+            stream = self._stub.Report(metadata=self._metadata)
+            try:
+                for presence in self._presences():
+                    presence.restart_changes()
+                while True:
+                    await self._report(stream)
+                    await asyncio.sleep(self._interval_s)
+            except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+                pass
+            finally:
+                stream.cancel()
+            await asyncio.sleep(self._interval_s)
+
+    async def _report(self, stream: Any) -> None:
+        counters, latency = self._counters, self._counters.latency
+        now = {name: getattr(counters, name) for name in _COUNTERS}
+        users, learners, rooms = (presence.take_changes() for presence in self._presences())
+        counters.latency = Latency()
+        try:
+            await stream.write(
+                metrics_pb2.ReportRequest(
+                    edge_id=self._edge_id,
+                    connections_active=counters.connections_active,
+                    users_connected=users[0],
+                    users_disconnected=users[1],
+                    learners_subscribed=learners[0],
+                    learners_unsubscribed=learners[1],
+                    rooms_entered=rooms[0],
+                    rooms_left=rooms[1],
+                    latency=metrics_pb2.LatencyHistogram(
+                        counts=latency.counts,
+                        sum_ms=latency.sum_ms,
+                        min_ms=0.0 if math.isinf(latency.min_ms) else latency.min_ms,
+                        max_ms=latency.max_ms,
+                    ),
+                    **{name: now[name] - self._told[name] for name in _COUNTERS},
+                )
+            )
+        except BaseException:
+            latency.absorb(counters.latency)
+            counters.latency = latency
+            raise
+        self._told = now
+
+    def _presences(self) -> tuple[Any, Any, Any]:
+        return self._counters.users, self._counters.learners, self._counters.rooms
+
+    # For the HTTP API; both raise UpstreamError
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Return the fleet's figures in the guide's JSON, with more fields."""
+        try:
+            response = await self._stub.GetSnapshot(
+                metrics_pb2.GetSnapshotRequest(), metadata=self._metadata, timeout=self._patience_s
+            )
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "metrics") from error
+        return _snapshot(response.snapshot)
+
+    async def status(self) -> dict[str, Any]:
+        """Return the few figures that anyone may see."""
+        try:
+            response = await self._stub.GetStatus(
+                metrics_pb2.GetStatusRequest(), metadata=self._metadata, timeout=self._patience_s
+            )
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "metrics") from error
+        return {
+            "active_connections": response.active_connections,
+            "connected_users": response.connected_users,
+            "subscribed_learners": response.subscribed_learners,
+            "active_rooms": response.active_rooms,
+        }
+
+
+_COUNTERS = ("connections_opened", "connections_closed", "messages_sent", "messages_received", "errors")
+
+
+def _snapshot(message: metrics_pb2.Snapshot) -> dict[str, Any]:
+    latency = message.latency
+    return {
+        "connections": {
+            "active": message.connections_active,
+            "total": message.connections_total,
+            "disconnections": message.disconnections,
+        },
+        "users": {"connected": message.users_connected},
+        "learners": {"subscribed": message.learners_subscribed},
+        "rooms": {"active": message.rooms_active},
+        "messages": {
+            "sent": message.messages_sent,
+            "received": message.messages_received,
+            "per_second": round(message.messages_per_second, 2),
+        },
+        "performance": {
+            "average_latency_ms": round(latency.average_ms, 3),
+            "min_latency_ms": round(latency.min_ms, 3),
+            "max_latency_ms": round(latency.max_ms, 3),
+            "p50_latency_ms": round(latency.p50_ms, 3),
+            "p95_latency_ms": round(latency.p95_ms, 3),
+            "p99_latency_ms": round(latency.p99_ms, 3),
+        },
+        "errors": {"total": message.errors},
+        "uptime": {"seconds": round(message.uptime_s, 2), "started_at": rfc3339(message.started_at_ms)},
+        "edges": {"reporting": message.edges},
+    }

@@ -1,0 +1,136 @@
+"""One brain's rooms: a single long stream on which this edge's members live; reopened, they join again."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from aivo.room.v1 import room_pb2, room_pb2_grpc
+from edge.ports import Done, Member, RoomEvent, UpstreamError
+from edge.rooms import Rooms
+from edge.upstream.errors import unavailable
+from service_runtime.grpc_client import Channel
+
+_EVENTS = {
+    room_pb2.EVENT_KIND_JOINED: "joined",
+    room_pb2.EVENT_KIND_LEFT: "left",
+    room_pb2.EVENT_KIND_MESSAGE: "message",
+}
+
+MAX_PENDING = 20_000
+
+
+class RoomsLink:
+    """Keeps an Attend stream open: commands go out in batches, events come to the edge's rooms."""
+
+    def __init__(self, channel: Channel, rooms: Rooms, *, is_mine: Callable[[str], bool]) -> None:
+        """`is_mine` tells which rooms this brain serves."""
+        self._stub = room_pb2_grpc.RoomServiceStub(channel.channel)
+        self._metadata = channel.metadata
+        self._rooms = rooms
+        self._is_mine = is_mine
+        self._request_ids = itertools.count(1)
+        self._commands: list[room_pb2.Command] = []
+        self._arrived = asyncio.Event()
+        self._waiting: dict[int, tuple[str, Done]] = {}
+        self._open = False
+
+    def join(self, room_id: str, member: Member, done: Done) -> None:
+        """Bring a member in; `done` gets the list of Members."""
+        self._submit(done, "join", join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
+
+    def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
+        """Take a member out; without the stream it is out already."""
+        if self._open:
+            self._submit(done, "leave", leave=room_pb2.Leave(room_id=room_id, connection_id=connection_id))
+
+    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done) -> None:
+        """Send a message to the others; `done` gets True."""
+        publish = room_pb2.Publish(room_id=room_id, connection_id=connection_id, data_json=data)
+        self._submit(done, "publish", publish=publish)
+
+    def _submit(self, done: Done | None, kind: str, **action: Any) -> None:
+        if done is not None and (not self._open or len(self._commands) >= MAX_PENDING):
+            done(unavailable("room"))
+            return
+        request_id = next(self._request_ids) if done is not None else 0
+        if done is not None:
+            self._waiting[request_id] = (kind, done)
+        self._commands.append(room_pb2.Command(request_id=request_id, **action))
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Keep the stream open until cancelled."""
+        backoff_s = 0.05
+        while True:
+            stream = self._stub.Attend(metadata=self._metadata)
+            try:
+                self._rejoin()
+                self._open = True
+                async with asyncio.TaskGroup() as group:
+                    writer = group.create_task(self._write(stream))
+                    group.create_task(self._read(stream)).add_done_callback(lambda _, writer=writer: writer.cancel())
+                backoff_s = 0.05
+            except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+                pass
+            finally:
+                self._open = False
+                stream.cancel()
+                self._fail_waiting()
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311
+            backoff_s = min(1.0, backoff_s * 2)
+
+    def _rejoin(self) -> None:
+        self._commands = [
+            room_pb2.Command(join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
+            for room_id, member in self._rooms.memberships()
+            if self._is_mine(room_id)
+        ]
+        self._arrived.set()
+
+    async def _write(self, stream: Any) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            commands, self._commands = self._commands, []
+            if commands:
+                await stream.write(room_pb2.AttendRequest(commands=commands))
+
+    async def _read(self, stream: Any) -> None:
+        while (response := await stream.read()) is not grpc.aio.EOF:
+            for event in response.events:
+                kind = _EVENTS.get(event.kind)
+                if kind is not None:
+                    self._rooms.deliver(RoomEvent(kind, event.room_id, _to_value(event.member), event.data_json))
+            for result in response.results:
+                self._answer(result)
+
+    def _answer(self, result: room_pb2.CommandResult) -> None:
+        kind, done = self._waiting.pop(result.request_id, ("", None))
+        if done is None:
+            return
+        if not result.ok:
+            done(UpstreamError("forbidden", result.error or "Refused."))
+        elif kind == "join":
+            done([_to_value(member) for member in result.members])
+        else:
+            done(True)
+
+    def _fail_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for _, done in waiting.values():
+            done(unavailable("room"))
+
+
+def _to_message(member: Member) -> room_pb2.Member:
+    return room_pb2.Member(connection_id=member.connection_id, user_id=member.user_id, role=member.role)
+
+
+def _to_value(member: room_pb2.Member) -> Member:
+    return Member(member.connection_id, member.user_id, member.role)

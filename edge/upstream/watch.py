@@ -1,0 +1,137 @@
+"""One brain's updates: a single long stream for all learners watched here, reopened where it broke off."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import Callable, Sequence
+
+import grpc
+import grpc.aio
+
+from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
+from edge.hub import Hub
+from edge.ports import Done, Snapshot
+from edge.settings import EdgeSettings
+from edge.upstream import readings
+from edge.upstream.batcher import Batcher
+from service_runtime.grpc_client import Channel
+
+logger = logging.getLogger(__name__)
+
+RETRY_MAX_S = 1.0
+
+
+class WatchLink:
+    """Keeps a WatchState stream open and brings what it says to the hub."""
+
+    def __init__(self, channel: Channel, settings: EdgeSettings, hub: Hub, *, is_mine: Callable[[str], bool]) -> None:
+        """`is_mine` tells which learners this brain serves."""
+        self._stub = brain_pb2_grpc.BrainServiceStub(channel.channel)
+        self._metadata = channel.metadata
+        self._hub = hub
+        self._is_mine = is_mine
+        self._patience_s = settings.upstream_s
+        self._watch_id = ""
+        self._stream: grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse] | None = None
+        self.is_open = asyncio.Event()
+        self._changes = Batcher(self._modify, service="brain", max_batch=256, max_pending=settings.max_pending)
+
+    def watch(self, learner_id: str, done: Done) -> None:
+        """Begin or change watching as the hub's cursor says; `done` gets a Snapshot."""
+        self._changes.submit(learner_id, done)
+
+    def unwatch(self, learner_id: str) -> None:
+        """Stop watching, unless the hub wants the learner again by then."""
+        self._changes.submit(learner_id, _ignore)
+
+    async def run(self) -> None:
+        """Keep the stream open until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._changes.run())
+            group.create_task(self._keep_open())
+
+    async def _keep_open(self) -> None:
+        backoff_s = 0.05
+        while True:
+            try:
+                await self._follow()
+                backoff_s = 0.05
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    logger.warning("the watch stream broke", extra={"status": error.code().name})
+            except (ConnectionError, grpc.aio.UsageError):
+                pass
+            finally:
+                self._close()
+            await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311
+            backoff_s = min(RETRY_MAX_S, backoff_s * 2)
+
+    async def _follow(self) -> None:
+        self._watch_id = str(uuid.uuid4())
+        cursors = [self._cursor(learner_id) for learner_id in self._hub.learners() if self._is_mine(learner_id)]
+        request = brain_pb2.WatchStateRequest(
+            watch_id=self._watch_id, cursors=[cursor for cursor in cursors if cursor is not None]
+        )
+        stream = self._stream = self._stub.WatchState(request, metadata=self._metadata)
+        while (response := await stream.read()) is not grpc.aio.EOF:
+            assert isinstance(response, brain_pb2.WatchStateResponse)  # noqa: S101 - not EOF
+            if response.epoch and self._hub.begin_epoch(response.epoch):
+                for snapshot in response.snapshots:
+                    if snapshot.HasField("reading"):
+                        self._hub.deliver(readings.update_from_snapshot(snapshot, response.epoch))
+            self.is_open.set()
+            for update in response.updates:
+                self._hub.deliver(readings.update(update, response.epoch))
+        code = await stream.code()
+        if code is not grpc.StatusCode.OK:
+            raise ConnectionError(code.name)
+
+    async def _modify(self, learner_ids: list[str]) -> Sequence[Snapshot | None]:
+        """Make the stream deliver what the hub wants of these learners now."""
+        cursors = {learner_id: self._cursor(learner_id) for learner_id in dict.fromkeys(learner_ids)}
+        added = [cursor for cursor in cursors.values() if cursor is not None]
+        removed = [learner_id for learner_id, cursor in cursors.items() if cursor is None]
+        async with asyncio.timeout(self._patience_s):
+            response = await self._modify_open_stream(added, removed)
+        snapshots = {snapshot.learner_id: _snapshot(snapshot, response.epoch) for snapshot in response.snapshots}
+        return [snapshots.get(learner_id) for learner_id in learner_ids]
+
+    async def _modify_open_stream(
+        self, added: list[brain_pb2.Cursor], removed: list[str]
+    ) -> brain_pb2.ModifyWatchResponse:
+        while True:
+            await self.is_open.wait()
+            request = brain_pb2.ModifyWatchRequest(watch_id=self._watch_id, add=added, remove=removed)
+            try:
+                return await self._stub.ModifyWatch(request, metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
+                    raise
+                self._close()
+                await asyncio.sleep(0.05)
+
+    def _cursor(self, learner_id: str) -> brain_pb2.Cursor | None:
+        cursor = self._hub.cursor(learner_id)
+        if cursor is None:
+            return None
+        epoch, revision, every = cursor
+        mode = brain_pb2.DELIVERY_MODE_EVERY if every else brain_pb2.DELIVERY_MODE_LATEST
+        return brain_pb2.Cursor(learner_id=learner_id, epoch=epoch, revision=revision, mode=mode)
+
+    def _close(self) -> None:
+        self.is_open.clear()
+        if self._stream is not None:
+            self._stream.cancel()  # a call that is only forgotten is never freed
+            self._stream = None
+
+
+def _snapshot(message: brain_pb2.Snapshot, epoch: str) -> Snapshot:
+    advice = readings.advice(message.reading) if message.HasField("reading") else None
+    return Snapshot(epoch, message.revision, advice)
+
+
+def _ignore(answer: object) -> None:
+    """Nobody waits for the end of a watch."""
