@@ -94,6 +94,7 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop) -> 
     )
     bus.subscribe(watches.publish)
     brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter())
+    bus.subscribe(brain_servicer.forget)
     room_servicer = room.RoomServicer(Rooms())
     server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME))
     brain_servicer.register(server.server)

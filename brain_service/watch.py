@@ -30,6 +30,9 @@ MAX_UPDATES: Final = 512
 MAX_READS: Final = 16
 """Pages of the log per batch, so that one watcher's past does not delay another learner's present for long."""
 
+MAX_SNAPSHOTS: Final = 256
+"""Learners looked up at a time: an edge that comes back with thousands must not stop the rest meanwhile."""
+
 
 class WatchEndedError(Exception):
     """The stream of a watch is over; the text says why and what to do."""
@@ -282,7 +285,11 @@ class Watches:
         """Beat until cancelled."""
         while True:
             await asyncio.sleep(heartbeat_s)
-            await self.beat()
+            try:
+                await self.beat()
+            except Exception:
+                # Lost updates are found by heartbeats alone: one that fails must not be the last.
+                logger.exception("a heartbeat failed")
 
     async def beat(self) -> None:
         """Compare the next watched learners with the store, and tell idle watchers that they are current."""
@@ -329,11 +336,13 @@ class Watches:
             self._followers.setdefault(follow.learner_id, []).append((watch, follow))
         epoch = self._source.epoch
         try:
-            snapshots = await self._source.snapshots(
-                [(cursor.learner_id, cursor.revision if cursor.epoch == epoch else 0) for cursor in cursors]
-            )
-            if watch.ended:
-                raise watch.ended
+            snapshots: list[Snapshot] = []
+            for start in range(0, len(cursors), MAX_SNAPSHOTS):
+                part = cursors[start : start + MAX_SNAPSHOTS]
+                queries = [(cursor.learner_id, cursor.revision if cursor.epoch == epoch else 0) for cursor in part]
+                snapshots += await self._source.snapshots(queries)
+                if watch.ended:
+                    raise watch.ended
         except BaseException:
             for follow in follows:
                 self._unseat(watch, follow)

@@ -12,6 +12,7 @@ import grpc.aio
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from brain_service import model
 from brain_service.adapt import ContentAdapter
+from brain_service.bus import Publication
 from brain_service.engine import Engine
 from brain_service.interaction import BadInteraction
 from brain_service.journal import StoreUnavailableError
@@ -77,6 +78,11 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     def register(self, server: grpc.aio.Server) -> None:
         """Make `server` answer the contract's calls with this servicer."""
         brain_pb2_grpc.add_BrainServiceServicer_to_server(self, server)
+
+    def forget(self, publications: Sequence[Publication]) -> None:
+        """Forget readings when a learner was erased; subscribe this to the bus."""
+        if any(publication.gone for publication in publications):
+            self._readings.clear()
 
     def drain(self) -> None:
         """End all endless streams with UNAVAILABLE; batches in hand are still acknowledged."""

@@ -9,7 +9,7 @@ from typing import Final
 
 MAX_BATCH: Final = 1024
 """Interactions or queries per request."""
-MAX_CURSORS: Final = 8192
+MAX_CURSORS: Final = 4096
 """Learners added or removed per request: their snapshots fit well into one message."""
 MAX_TEXT: Final = 16_384
 """Characters of a content or a response."""

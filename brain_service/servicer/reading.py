@@ -17,7 +17,7 @@ from brain_service.levels import DRIVER_NAMES, NAMES
 from brain_service.model import Outcome, Performance, SkillMastery
 from brain_service.params import LEVELS, PRIOR_SD
 
-MAX_CACHED: Final = 4096
+MAX_CACHED: Final = 2048
 """Readings kept: enough for the batch that is being answered and the updates that are on their way."""
 
 _ORDER: Final = (
@@ -62,6 +62,11 @@ class Readings:
             del self._made[next(iter(self._made))]
         self._made[id(outcome)] = (outcome, reading)
         return reading
+
+    def clear(self) -> None:
+        """Forget everything: a learner was erased, and nothing of theirs may stay."""
+        self._made.clear()
+        _recommended.cache_clear()
 
 
 def reading_of(outcome: Outcome) -> brain_pb2.Reading:

@@ -68,6 +68,7 @@ class Stack:
 
     async def __aenter__(self) -> Stack:
         self.unsubscribe = self.bus.subscribe(self.watches.publish)
+        self.bus.subscribe(self.servicer.forget)
         await self.engine.start()
         self.servicer.register(self.server.server)
         port = await self.server.start()
@@ -441,6 +442,17 @@ async def test_cancelled_watches_leave_nothing_behind(stack: Stack) -> None:
     assert stack.watches.learners == 0
 
 
+async def test_a_cancelled_watch_that_was_not_read_leaves_nothing_behind(stack: Stack) -> None:
+    every = pb.Cursor(learner_id="mia", mode=pb.DELIVERY_MODE_EVERY)
+    async with watching(stack, every):
+        await interact(stack, *[[interaction() for _ in range(500)] for _ in range(4)])
+        # More than flow control lets through, so the stream stands in the middle of a write.
+        assert stack.watches.learners == 1
+    await stack.watches.until_none()
+
+    assert stack.watches.learners == 0
+
+
 async def test_watches_of_a_vanished_client_leave_nothing_behind(stack: Stack) -> None:
     other = open_channel(f"127.0.0.1:{stack.server.port}", ClientSettings(credential=CREDENTIAL))
     call = brain_pb2_grpc.BrainServiceStub(other.channel).WatchState(
@@ -481,6 +493,7 @@ async def test_a_learner_is_exported_and_erased_and_watchers_hear_it(stack: Stac
         (update,) = (await read(call)).updates
 
     assert erased.interactions == 3
+    assert stack.servicer._readings._made == {}
     assert (update.gone, update.HasField("reading")) == (True, False)
     state = await stack.call("GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia")]))
     assert state.snapshots[0].revision == 0

@@ -205,6 +205,20 @@ async def test_what_happens_while_the_snapshot_is_read_is_not_lost(log: Log, wat
     assert reached == 2
 
 
+async def test_many_learners_are_looked_up_in_parts(log: Log, watches: Watches) -> None:
+    learners = [f"l{number}" for number in range(1000)]
+    for learner in learners:
+        log.apply(learner)
+    watch, standings = await watches.open("w", [Cursor(learner_id=learner, epoch=EPOCH) for learner in learners])
+
+    assert [(standing.snapshot.learner_id, standing.snapshot.revision) for standing in standings] == [
+        (learner, 1) for learner in learners
+    ]
+    got: set[str] = set()
+    while len(got) < 1000:
+        got |= {learner for learner, _, _ in await take(watch)}
+
+
 async def test_modify_adds_removes_and_moves(log: Log, watches: Watches) -> None:
     watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben")])
     watches.publish([log.apply("mia"), log.apply("ben"), log.apply("ben")])
