@@ -514,7 +514,9 @@ def _create_engine(database: str | Path) -> sa.Engine:
     return engine
 
 
+# A row is some 2.5 KB: pages of 16 KB took a fifth less time a row than SQLite's 4 KB, into which only one row fits.
 _SQLITE_PRAGMAS: Final = (
+    "page_size=16384",
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
