@@ -1,0 +1,138 @@
+"""Brings up what is compared: the monolith, and our own services. All their processes share one core."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
+from bench.load import Target
+from bench.monolith import SECRET_VARIABLE, mint
+from bench.processes import SERVER_CORE, Child, Process, free_port, on_core
+from demo.people import Registry
+from demo.stack import SERVICES, Stack, private_stack
+
+_TOKEN_TTL_S = 4 * 3600
+_CLASS = "bench-class"
+_PASSWORD = secrets.token_urlsafe(16)
+
+# Limits exist to stop exactly what a load generator does. They stay in force, only far away: checking them is part of
+# the cost.
+_ENVIRONMENT = {
+    "EDGE_FRAMES_PER_S": "1000000",
+    "EDGE_FRAMES_BURST": "1000000",
+    "EDGE_MAX_SOCKETS_PER_USER": "1000000",
+    "EDGE_MAX_SOCKETS_PER_ADDRESS": "1000000",
+    "AUTH_ACCESS_TTL_S": str(_TOKEN_TTL_S),
+}
+
+
+class Contestant:
+    """Something that can be brought up, as often as wanted, to be measured."""
+
+    def __init__(self, name: str, start: Callable[[], contextlib.AbstractContextManager[Target]]) -> None:
+        self.name = name
+        self.start = start
+
+
+@contextlib.contextmanager
+def monolith(people: int) -> Iterator[Contestant]:
+    """Yield the monolith, with tokens for so many learners."""
+    secret = secrets.token_urlsafe(32)
+    learners = tuple(f"learner-{i}" for i in range(people))
+    tokens = tuple(mint(secret, learner, _TOKEN_TTL_S) for learner in learners)
+
+    @contextlib.contextmanager
+    def start() -> Iterator[Target]:
+        port = free_port()
+        with on_core(SERVER_CORE):
+            child = Child("monolith", ["-m", "bench.monolith", "--port", str(port)], {SECRET_VARIABLE: secret})
+        try:
+            child.wait_listening(port)
+            yield Target(
+                name="monolith",
+                port=port,
+                processes=(child.process,),
+                tokens=tokens,
+                watcher_tokens=tokens,
+                learners=learners,
+                token_in_query=True,
+            )
+        finally:
+            child.stop()
+
+    yield Contestant("monolith", start)
+
+
+@contextlib.contextmanager
+def services(people: int) -> Iterator[Contestant]:
+    """Yield our services with their durable store, where so many learners and a few teachers can log in.
+
+    The people are made at the first start; what was written stays for the next.
+    """
+    accounts: Accounts | None = None
+    with tempfile.TemporaryDirectory(prefix="aivo-bench-") as directory:
+
+        @contextlib.contextmanager
+        def start() -> Iterator[Target]:
+            nonlocal accounts
+            cores = dict.fromkeys(SERVICES, SERVER_CORE)
+            with private_stack(env=_ENVIRONMENT, cores=cores, directory=Path(directory)) as stack:
+                accounts = accounts or make_accounts(stack, people)
+                yield Target(
+                    name="services",
+                    port=stack.ports.edge,
+                    processes=tuple(Process(name=name, pid=stack.pid(name)) for name in reversed(SERVICES)),
+                    tokens=accounts.learner_tokens,
+                    watcher_tokens=accounts.teacher_tokens,
+                    learners=accounts.learners,
+                    token_in_query=False,
+                )
+
+        yield Contestant("services", start)
+
+
+class Accounts:
+    """Who can log in to a stack: every learner as themselves, teachers who may watch all of them."""
+
+    def __init__(self, stub: auth_pb2_grpc.AuthServiceStub, stack: Stack, people: int, teachers: int = 20) -> None:
+        self._stub, self._metadata = stub, stack.metadata
+        self.learners = tuple(f"learner-{i}" for i in range(people))
+        with ThreadPoolExecutor(8) as workers:
+            self.learner_tokens = tuple(workers.map(self._login, [f"{name}@bench.example" for name in self.learners]))
+            self.teacher_tokens = tuple(
+                workers.map(self._login, [f"teacher-{i}@bench.example" for i in range(teachers)])
+            )
+
+    def _login(self, email: str) -> str:
+        request = auth_pb2.LoginRequest(email=email, password=_PASSWORD)
+        token: str = self._stub.Login(request, metadata=self._metadata, timeout=10).tokens.access_token
+        return token
+
+
+def make_accounts(stack: Stack, people: int, teachers: int = 20) -> Accounts:
+    """Make a class, its learners and its teachers through the auth service, and log everybody in."""
+    with grpc.insecure_channel(stack.address("auth")) as channel:
+        registry = Registry(channel, stack.metadata)
+        registry.add_class(_CLASS, "")
+
+        def add_learner(learner: str) -> None:
+            registry.add_learner(learner)
+            registry.relate("enrolled", learner, _CLASS)
+            user_id = registry.add_user(f"{learner}@bench.example", _PASSWORD, "learner")
+            registry.relate("is_learner", user_id, learner)
+
+        def add_teacher(number: int) -> None:
+            user_id = registry.add_user(f"teacher-{number}@bench.example", _PASSWORD, "teacher")
+            registry.relate("teaches", user_id, _CLASS)
+
+        with ThreadPoolExecutor(8) as workers:
+            list(workers.map(add_learner, [f"learner-{i}" for i in range(people)]))
+            list(workers.map(add_teacher, range(teachers)))
+        return Accounts(auth_pb2_grpc.AuthServiceStub(channel), stack, people, teachers)

@@ -1,0 +1,110 @@
+"""Frames that a class of learners sends, the same for every server, and what their answers must look like."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any, Final
+
+from bench.wire import text_frame
+
+LEVELS: Final = (
+    "cognitive_load",
+    "engagement_level",
+    "frustration_level",
+    "fatigue_level",
+    "confidence_level",
+    "motivation_level",
+)
+RESPONSE: Final = b'{"type":"virtual_brain_response"'
+UPDATE: Final = b'{"type":"state_update"'
+PONG: Final = b'{"type":"pong"'
+SUBSCRIBED: Final = b'{"type":"subscribed"'
+ESTABLISHED: Final = b'{"type":"connection_established"'
+
+_VARIANTS: Final = 512
+_SKILLS: Final = ("fractions", "decimals", "ratios", "equations", "area", "volume", "graphs", "negative-numbers")
+
+
+class WrongAnswer(Exception):
+    """An answer was not what the protocol promises."""
+
+
+def json_frame(message: dict[str, Any]) -> bytes:
+    """Return any message as a frame."""
+    return text_frame(json.dumps(message, separators=(",", ":")).encode())
+
+
+def ping(number: int) -> bytes:
+    """Return an application-level ping that its answer can be matched with."""
+    return text_frame(b'{"type":"ping","id":"%d"}' % number)
+
+
+class Interactions:
+    """Interactions of one learner, each different: 400 items of 8 skills, two of three answered right."""
+
+    def __init__(self, learner_id: str) -> None:
+        self._head = b'","data":{"learner_id":"%s","interaction_id":"' % learner_id.encode()
+        self._tails = _tails()
+        self._salt = random.getrandbits(62)
+
+    def frame(self, number: int) -> bytes:
+        """Return the interaction to be answered under this number, with a new time-ordered id (UUIDv7)."""
+        ms = time.time_ns() // 1_000_000
+        salt = self._salt + number
+        interaction_id = b"%08x-%04x-7%03x-8%03x-%012x" % (
+            ms >> 16,
+            ms & 0xFFFF,
+            salt & 0xFFF,
+            salt >> 12 & 0xFFF,
+            salt >> 14 & 0xFFFFFFFFFFFF,
+        )
+        tail = self._tails[(number + self._salt) % _VARIANTS]
+        return text_frame(
+            b'{"type":"virtual_brain_interact","id":"%d%s%s%s' % (number, self._head, interaction_id, tail)
+        )
+
+
+def _tails(cache: list[bytes] = []) -> list[bytes]:  # noqa: B006 – made once, on first use
+    if not cache:
+        chance = random.Random(4)
+        for _ in range(_VARIANTS):
+            item = chance.randrange(400)
+            data = {
+                "type": "question_response",
+                "content": f"Question {item}: which of these four is the same amount as the one in the picture?",
+                "response": "the second one",
+                "context": {
+                    "correct": chance.random() < 0.66,
+                    "difficulty": 1 + item % 5,
+                    "subject": "math",
+                    "skill": _SKILLS[item % len(_SKILLS)],
+                    "time_taken": round(chance.lognormvariate(2.7, 0.6), 1),
+                    "item_id": f"item-{item}",
+                },
+            }
+            cache.append(b'",' + json.dumps(data, separators=(",", ":")).encode()[1:] + b"}")
+    return cache
+
+
+def answered_number(payload: bytes) -> int:
+    """Return the number that an answer echoes as `id`. Raises WrongAnswer."""
+    at = payload.find(b'"id":"')
+    if at < 0:
+        raise WrongAnswer("an answer without id")
+    at += 6
+    return int(payload[at : payload.index(b'"', at)])
+
+
+def check_response(payload: bytes) -> None:
+    """Look at a whole interaction's answer. Raises WrongAnswer."""
+    message = json.loads(payload)
+    result = message["result"]
+    if message["type"] != "virtual_brain_response" or result["success"] is not True:
+        raise WrongAnswer(f"not a success: {message['type']}")
+    if not all(0.0 <= result["state"][level] <= 1.0 for level in LEVELS):
+        raise WrongAnswer("a level is outside [0, 1]")
+    missing = {"performance", "mastery", "recommendations", "actions", "drivers", "confidence"} - result.keys()
+    if missing or not result["drivers"] or not result["mastery"]:
+        raise WrongAnswer(f"the result lacks {', '.join(sorted(missing)) or 'drivers or mastery'}")
