@@ -42,7 +42,7 @@ class Endpoint:
     async def drain(self) -> None:
         """Tell every client to go elsewhere, then close the sockets in batches, those with work under way last.
 
-        Takes a moment for a few sockets and up to the setting `drain_s` for many, so that they do not all come back at once.
+        Takes a moment for a few sockets and up to the setting `drain_s` for many: they must not all come back at once.
         """
         self.draining = True
         waiting = list(self._connections)

@@ -80,8 +80,8 @@ class AuthLink:
     async def follow_revocations(self, access: Access, registry: Registry) -> None:
         """Drop cached decisions and end sockets as the auth service says, until cancelled.
 
-        While the stream is broken cached decisions live on until they expire; when it is back, everything is asked again,
-        because revocations may have been missed.
+        While the stream is broken cached decisions live on until they expire; when it is back, everything is asked
+        again, because revocations may have been missed.
         """
         backoff_s = 0.05
         while True:

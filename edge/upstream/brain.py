@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc.aio
@@ -88,12 +88,12 @@ class BrainLink:
                 context=brain_pb2.Context(
                     correct=context.correct,
                     difficulty=context.difficulty,
-                    subject=context.subject,
+                    subject=context.subject or "",
                     skills=(skill,) if isinstance(skill, str) else skill,
                     time_taken_s=context.time_taken,
                     hints=context.hints,
                     attempts=context.attempts,
-                    item_id=context.item_id,
+                    item_id=context.item_id or "",
                 ),
                 context_json=bytes(data.context),
                 occurred_at_ms=int(occurred_at.timestamp() * 1000) if occurred_at is not None else 0,
@@ -225,7 +225,7 @@ class BrainLink:
             raise translate(error, "brain") from error
         return response.interactions
 
-    async def export(self, learner_id: str, *, requested_by: str) -> Any:
+    async def export(self, learner_id: str, *, requested_by: str) -> AsyncIterator[bytes]:
         """Yield everything stored about a learner as JSON lines. Raises UpstreamError."""
         request = brain_pb2.ExportLearnerRequest(learner_id=learner_id, requested_by=requested_by)
         try:

@@ -19,8 +19,8 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "unavailable",
     grpc.StatusCode.CANCELLED: "unavailable",
 }
-"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: on our own calls it means that the edge's
-service credential is wrong, which is no fault of the client."""
+"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: on our own calls it means that the
+edge's service credential is wrong, which is no fault of the client."""
 
 _SPOKEN = frozenset({"bad_request", "not_found", "conflict", "rate_limited"})
 """Codes whose details were written for the person who asked; the others get a sentence of ours."""

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -75,7 +76,7 @@ class RoomsLink:
                 self._open = True
                 async with asyncio.TaskGroup() as group:
                     writer = group.create_task(self._write(stream))
-                    group.create_task(self._read(stream)).add_done_callback(lambda _, writer=writer: writer.cancel())
+                    group.create_task(self._read(stream)).add_done_callback(partial(_cancel, writer))
                 backoff_s = 0.05
             except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
                 pass
@@ -126,6 +127,10 @@ class RoomsLink:
         waiting, self._waiting = self._waiting, {}
         for _, done in waiting.values():
             done(unavailable("room"))
+
+
+def _cancel(task: asyncio.Task[None], _: object) -> None:
+    task.cancel()
 
 
 def _to_message(member: Member) -> room_pb2.Member:

@@ -6,7 +6,7 @@ Correctness never depends on it: brains agree through their store.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from edge.frames.incoming import AdaptData, Context, InteractionData
@@ -78,6 +78,18 @@ class Brains:
     def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
         """Read missed updates from its learner's brain."""
         self.of(learner_id).replay(learner_id, after=after, until=until, done=done)
+
+    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+        """Return a page of a learner's log. Raises UpstreamError."""
+        return await self.of(learner_id).history(learner_id, after=after, limit=limit, newest=newest)
+
+    async def erase(self, learner_id: str, *, requested_by: str) -> int:
+        """Delete everything stored about a learner. Raises UpstreamError."""
+        return await self.of(learner_id).erase(learner_id, requested_by=requested_by)
+
+    def export(self, learner_id: str, *, requested_by: str) -> AsyncIterator[bytes]:
+        """Yield everything stored about a learner. Raises UpstreamError."""
+        return self.of(learner_id).export(learner_id, requested_by=requested_by)
 
     def watch(self, learner_id: str, done: Done) -> None:
         """Begin or change watching a learner."""

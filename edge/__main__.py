@@ -1,0 +1,180 @@
+"""Runs an edge: `python -m edge`. The only place that reads the environment, opens channels and starts the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from edge.access import Access
+from edge.connection import prepare
+from edge.counters import Counters
+from edge.endpoint import Endpoint
+from edge.http import Services, make_app
+from edge.hub import Hub
+from edge.registry import Registry
+from edge.rooms import Rooms
+from edge.session import Surroundings
+from edge.settings import EdgeSettings
+from edge.sweep import Sweep
+from edge.upstream.auth import AuthLink
+from edge.upstream.brain import BrainLink
+from edge.upstream.metrics import MetricsLink
+from edge.upstream.rooms import RoomsLink
+from edge.upstream.routing import Brains
+from edge.upstream.watch import WatchLink
+from service_runtime import process
+from service_runtime.grpc_client import Channel, open_channel
+from service_runtime.settings import describe, load
+
+HELP = """\
+usage: python -m edge
+
+Serves browsers: the WebSocket at /ws, the HTTP API at /api (described at /docs) and the page at /.
+Needs the brain, auth and metrics services. Settings are environment variables:
+
+"""
+
+
+class Edge:
+    """The edge's rooms, wired together."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        """Wire; nothing runs yet. Needs a running event loop."""
+        clock = asyncio.get_running_loop().time
+        self.settings = settings
+        self.sweep = Sweep(clock)
+        self.auth_channel = open_channel(settings.auth_address, settings)
+        self.metrics_channel = open_channel(settings.metrics_address, settings)
+        self.brain_channels = [open_channel(address, settings) for address in settings.brain_addresses]
+        counters = Counters()
+        self.auth = AuthLink(self.auth_channel, settings)
+        self.metrics = MetricsLink(self.metrics_channel, settings, counters)
+        self.access = Access(self.auth, clock)
+        self.brains = Brains(settings.brain_addresses)
+        hub = Hub(brain=self.brains, prepare=prepare, sweep=self.sweep, clock=clock, counters=counters)
+        hub.feed = self.brains
+        rooms = Rooms(prepare=prepare, counters=counters)
+        for index, channel in enumerate(self.brain_channels):
+            self._add_brain(index, channel, hub, rooms)
+        self.registry = Registry(
+            counters, max_per_user=settings.max_sockets_per_user, max_per_address=settings.max_sockets_per_address
+        )
+        self.endpoint = Endpoint(
+            Surroundings(
+                settings=settings,
+                hub=hub,
+                rooms=rooms,
+                registry=self.registry,
+                access=self.access,
+                brain=self.brains,
+                auth=self.auth,
+                room_link=self.brains,
+                counters=counters,
+                sweep=self.sweep,
+                clock=clock,
+            )
+        )
+        self.services = Services(
+            settings=settings,
+            brain=self.brains,
+            auth=self.auth,
+            metrics=self.metrics,
+            access=self.access,
+            is_draining=lambda: self.endpoint.draining,
+        )
+
+    def _add_brain(self, index: int, channel: Channel, hub: Hub, rooms: Rooms) -> None:
+        def is_mine(key: str) -> bool:
+            return self.brains.index(key) == index
+
+        self.brains.links.append(BrainLink(channel, self.settings))
+        self.brains.watches.append(WatchLink(channel, self.settings, hub, is_mine=is_mine))
+        self.brains.room_links.append(RoomsLink(channel, rooms, is_mine=is_mine))
+
+    async def run(self) -> None:
+        """Talk to the services until cancelled."""
+        self.sweep.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.auth.run())
+                group.create_task(self.auth.follow_revocations(self.access, self.registry))
+                group.create_task(self.metrics.run())
+                for links in zip(self.brains.links, self.brains.watches, self.brains.room_links, strict=True):
+                    for link in links:
+                        group.create_task(link.run())
+        finally:
+            self.sweep.stop()
+            for channel in (self.auth_channel, self.metrics_channel, *self.brain_channels):
+                await channel.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, leaving signals to the process: sockets are drained before it stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def make_server(edge: Edge) -> Server:
+    """Return the HTTP server whose sockets the edge serves."""
+    settings = edge.settings
+    return Server(
+        uvicorn.Config(
+            make_app(edge.services),
+            host=settings.host,
+            port=settings.port,
+            http="httptools",
+            ws=edge.endpoint,  # type: ignore[arg-type]
+            lifespan="off",
+            log_config=None,
+            access_log=False,  # it would log query strings, which may carry a token
+            server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            ssl_certfile=settings.server_certificate_file,
+            ssl_keyfile=settings.server_key_file,
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
+async def serve(settings: EdgeSettings, stop: process.Stop) -> None:
+    """Serve until `stop`, then drain: unready first, work under way acknowledged, sockets closed in batches."""
+    edge = Edge(settings)
+    server = make_server(edge)
+    links = asyncio.create_task(edge.run())
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({links, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            await edge.endpoint.drain()
+            server.should_exit = True
+        await serving
+    finally:
+        for task in (stopping, links):
+            task.cancel()
+        await asyncio.gather(links, stopping, return_exceptions=True)
+
+
+def main() -> int:
+    """Run from the command line and return the exit code."""
+    if len(sys.argv) > 1:
+        print(HELP + describe(EdgeSettings, prefix="EDGE"))
+        return 0 if sys.argv[1] in ("-h", "--help") else 2
+
+    async def run(stop: process.Stop) -> None:
+        await serve(load(EdgeSettings, os.environ, prefix="EDGE"), stop)
+
+    return process.run(run, name="edge")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
