@@ -427,7 +427,7 @@ describe("noise", () => {
     server.socket.push({ type: "state_update", learner_id: "l1", state: { cognitive_load: 7 } });
     await clock.advance(10);
 
-    expect(errors).toEqual(["bad frame: not JSON", "bad frame: not JSON", "bad frame: no type", "bad frame: state_update.state"]);
+    expect(errors).toEqual(["not JSON", "not JSON", "no type", "state_update.state"]);
     expect(client.getLearner("l1")).toBeUndefined();
     expect(client.getSnapshot().isConnected).toBe(true);
   });

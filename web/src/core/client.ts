@@ -15,7 +15,7 @@ import {
   type SubscribeOptions, type TimerName, type Wish,
 } from "./machine/types";
 import { wishOf } from "./machine/wishes";
-import { Requests } from "./requests";
+import { makeRequests, type Requests } from "./requests";
 import { snapshotOf, type Snapshot } from "./snapshot";
 import { makeSockets, type Sockets } from "./sockets";
 import { loadItems, removeItem, saveItem } from "./storage";
@@ -95,7 +95,7 @@ export class RealtimeClient {
     if (options.enableOfflineQueue === false) this.#environment = { ...this.#environment, storage: null };
     this.#state = initialState(options.userId ?? userOf(options.token ?? ""));
     this.#snapshot = snapshotOf(this.#state, null);
-    this.#requests = new Requests(this.#environment.clock);
+    this.#requests = makeRequests(this.#environment.clock);
     this.#sockets = makeSockets(options.url, this.#environment, options.parse ?? parseLoosely, (event) => this.#dispatch(event));
     this.#nextId = uuidv7Maker(this.#environment.clock.now, this.#environment.randomise);
   }
@@ -156,7 +156,7 @@ export class RealtimeClient {
   sendVirtualBrainInteraction(interaction: VirtualBrainInteraction): SentInteraction {
     const id = interaction.interaction_id ?? this.#nextId();
     const data = { ...interaction, interaction_id: id };
-    const acknowledged = this.#requests.expect<VirtualBrainResponseFrame>(id, null);
+    const acknowledged = this.#requests.expect<VirtualBrainResponseFrame>(id, 0);
     const limit = (this.#options.maxFrameBytes ?? 65_536) - 256;
     if (new TextEncoder().encode(JSON.stringify(data)).length > limit) {
       this.#requests.settle(id, new RealtimeError("too_big", false, id));

@@ -1,6 +1,5 @@
 /** Where queued interactions survive a closed page: one key per interaction, so that two tabs never overwrite each other. */
 
-import { record } from "./parse";
 import type { QueuedInteraction } from "./machine/types";
 
 /** The part of `localStorage` that is used. */
@@ -10,7 +9,7 @@ const prefix = "aivo.queue:";
 
 const keyOf = (user: string, id: string) => `${prefix}${encodeURIComponent(user)}:${id}`;
 
-/** Keep an item. Throws when the storage is full or forbidden. */
+/** Keep an item, if it is known whose it is. Throws when the storage is full or forbidden. */
 export function saveItem(storage: StorageLike, { user, data, queuedAt }: QueuedInteraction): void {
   if (user !== null) storage.setItem(keyOf(user, data.interaction_id), JSON.stringify({ queuedAt, data }));
 }
@@ -34,9 +33,8 @@ export function loadItems(storage: StorageLike, user: string): QueuedInteraction
 
 function readItem(stored: string | null, user: string): QueuedInteraction | null {
   try {
-    const { queuedAt, data } = JSON.parse(stored!) as Record<string, unknown>;
-    if (typeof queuedAt !== "number" || !record(data) || typeof data["interaction_id"] !== "string") return null;
-    return { queuedAt, data: data as unknown as QueuedInteraction["data"], user, sentAt: null };
+    const { queuedAt, data } = JSON.parse(stored!) as QueuedInteraction;
+    return queuedAt > 0 && data.interaction_id ? { queuedAt, data, user, sentAt: null } : null;
   } catch {
     return null;
   }

@@ -34,7 +34,7 @@ const handlers: Handlers = {
 /** Something came over the current socket: proof of life, whatever it is. */
 export function onMessage(step: Step, { parsed }: { parsed: Parsed }): void {
   step.set({ heardAt: step.now });
-  if ("problem" in parsed) return step.error(new RealtimeError("bad_frame", false, undefined, `bad frame: ${parsed.problem}`));
+  if ("problem" in parsed) return step.error(new RealtimeError("bad_frame", false, undefined, parsed.problem));
   if (!("frame" in parsed)) return;
   const { frame } = parsed;
   if (Object.hasOwn(handlers, frame.type)) (handlers[frame.type] as (step: Step, frame: ServerFrame) => void)(step, frame);
@@ -52,9 +52,11 @@ function onUnsubscribed(step: Step, frame: UnsubscribedFrame): void {
 function onError(step: Step, frame: ErrorFrame): void {
   const code = frame.code ?? "internal";
   const error = new RealtimeError(code, frame.retryable, frame.id, frame.error);
-  const busy = code === "rate_limited" || code === "overloaded";
-  if (busy && frame.retry_after_ms != null) step.set({ notBefore: step.now + frame.retry_after_ms });
-  if (busy && frame.id === undefined) pauseQueue(step, frame.retry_after_ms ?? step.backoff(1));
+  if (frame.retry_after_ms) {
+    // Should a close follow, this is also the time to stay away.
+    step.set({ notBefore: step.now + frame.retry_after_ms });
+    if (!frame.id) pauseQueue(step, frame.retry_after_ms);
+  }
   const ours = onRefused(step, frame, error);
   const answersWish = !ours && onWishRefused(step, frame, error);
   if (step.state.phase === "open" && code === "unauthenticated") askForToken(step);

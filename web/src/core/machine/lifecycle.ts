@@ -25,9 +25,9 @@ export function disconnect(step: Step): void {
 
 /** Start an attempt: every one begins with asking for a token, since the last may have run out while we waited. */
 export function begin(step: Step): void {
-  step.set({ phase: "token", tokenRequest: step.state.tokenRequest + 1, retryAt: null });
+  step.set({ phase: "token", retryAt: null });
   step.after("attempt", step.config.attemptTimeoutMs);
-  step.do({ do: "get_token", request: step.state.tokenRequest });
+  askForToken(step);
 }
 
 /** A token came, for a new connection or to replace the one of the open connection in place. */
@@ -37,9 +37,9 @@ export function onToken(step: Step, { request, token, user }: EventOf<"token">):
   if (state.phase === "token") {
     // A refused token is never sent twice: knocking with it every few seconds is what a broken client does.
     if (token === state.refused) return onTokenFailed(step, { request });
-    step.set({ token, tokenUser: user });
+    step.set({ phase: "opening", socket: state.socket + 1, token, tokenUser: user });
     adoptUser(step, user);
-    return openSocket(step);
+    return step.do({ do: "open", socket: state.socket + 1 });
   }
   if (state.phase !== "open") return;
   if (token === state.token) return refreshLater(step);
@@ -63,15 +63,10 @@ export function onTokenChanged(step: Step): void {
   else if (phase !== "idle" && phase !== "closed") restart(step);
 }
 
-/** Ask for a token while the connection goes on. */
+/** Ask for a token; while a connection is open it goes on. */
 export function askForToken(step: Step): void {
   step.set({ tokenRequest: step.state.tokenRequest + 1 });
   step.do({ do: "get_token", request: step.state.tokenRequest });
-}
-
-function openSocket(step: Step): void {
-  step.set({ phase: "opening", socket: step.state.socket + 1 });
-  step.do({ do: "open", socket: step.state.socket });
 }
 
 /** The socket is open: say who we are. The token goes into the first frame, never into the URL. */
@@ -158,7 +153,7 @@ export function onNear(step: Step): void {
   const gaveUp = state.phase === "closed" && config.reconnect && state.error?.retryable;
   if (state.phase !== "waiting" && !gaveUp) return;
   step.set({ attempt: 0 });
-  wait(step, Math.max(state.notBefore - step.now, 0) + Math.round(step.random * config.minDelayMs));
+  wait(step, Math.max(state.notBefore - step.now, 0) + step.random * config.minDelayMs);
 }
 
 /** Close the current socket, if there is one, and ignore what it still says. */

@@ -8,18 +8,14 @@ import type { ErrorFrame, InteractFrame, VirtualBrainResponseFrame } from "../fr
 import type { Step } from "./step";
 import type { QueuedInteraction } from "./types";
 
-/** Take an interaction in; it is stored before it is sent. */
+/** Take an interaction in; it is stored before it is sent, once it is known whose it is. */
 export function enqueue(step: Step, { item }: { item: QueuedInteraction }): void {
-  const { state, config } = step;
-  const id = idOf(item);
-  if (state.queue.length >= config.queueMaxItems) {
-    const error = new RealtimeError("queue_full", true, id);
-    return step.notify({ kind: "failed", id, error });
-  }
-  if (state.queue.some((other) => idOf(other) === id)) return;
-  const owned = { ...item, user: state.user, sentAt: null };
-  step.set({ queue: [...state.queue, owned] });
-  if (owned.user !== null) step.do({ do: "save", item: owned });
+  const { queue, user } = step.state;
+  if (queue.some((other) => idOf(other) === idOf(item))) return;
+  if (queue.length >= step.config.queueMaxItems) return fail(step, item, "queue_full");
+  const owned = { ...item, user };
+  step.set({ queue: [...queue, owned] });
+  step.do({ do: "save", item: owned });
 }
 
 /** The server committed it. */
@@ -79,9 +75,9 @@ export function adoptUser(step: Step, user: string | null): void {
 
 /** After "frame too big" the largest on the wire is the culprit; sending it again would only close the next connection. */
 export function failOversized(step: Step): void {
-  const size = (item: QueuedInteraction) => JSON.stringify(item.data).length;
-  const [worst] = step.state.queue.filter((item) => item.sentAt !== null).sort((a, b) => size(b) - size(a));
-  if (worst) fail(step, worst, "too_big");
+  const size = ({ data, sentAt }: QueuedInteraction) => (sentAt === null ? 0 : JSON.stringify(data).length);
+  const [worst] = [...step.state.queue].sort((a, b) => size(b) - size(a));
+  if (worst?.sentAt) fail(step, worst, "too_big");
 }
 
 /** Drop what has become too old for the server to accept. */
