@@ -60,15 +60,18 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
-    console = Follower({name: child.log for name, child in stack.children.items()}, sys.stderr, everything=everything)
+    console = Follower({}, sys.stderr, everything=everything)
     try:
         began = time.monotonic()
         print("starting …", file=sys.stderr)
+        if everything:
+            _follow(console, stack)
         stack.start()
         people = _seed(stack)
         if lively:
-            _start_class(stack, console)
-        console.show()
+            _start_class(stack)
+        # What was said before is about things not being there yet; the files have it, and a failure shows its last lines.
+        _follow(console, stack)
         _greet(stack, people, lively=lively, seconds=time.monotonic() - began)
         while True:
             stack.check()
@@ -90,11 +93,14 @@ def _seed(stack: Stack) -> list[Person]:
         return seed(Registry(channel, stack.metadata), demo_school(), users_file())
 
 
-def _start_class(stack: Stack, console: Follower) -> None:
+def _follow(console: Follower, stack: Stack) -> None:
+    for name, child in stack.children.items():
+        console.follow(name, child.log)
+
+
+def _start_class(stack: Stack) -> None:
     command = [sys.executable, "-m", "demo.classroom", "--url", stack.http_url, "--users", str(users_file())]
-    child = stack.add("class", command)
-    console.follow("class", child.log)
-    child.start()
+    stack.add("class", command).start()
 
 
 def users_file() -> Path:

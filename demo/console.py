@@ -15,7 +15,7 @@ class Follower:
     """Prints what has been added to some log files, a line with a coloured name each."""
 
     def __init__(self, logs: dict[str, Path], out: TextIO, *, everything: bool) -> None:
-        """Begin at the present end of each file; a file that does not exist yet is read from its start."""
+        """Watch these files by name; one that does not exist yet is read from its start."""
         self._logs: dict[str, Path] = {}
         self._out = out
         self._everything = everything
@@ -27,7 +27,9 @@ class Follower:
             self.follow(name, path)
 
     def follow(self, name: str, log: Path) -> None:
-        """Watch one more file."""
+        """Watch one more file from its present end; nothing changes for one that is watched already."""
+        if name in self._logs:
+            return
         self._logs[name] = log
         self._ends[name] = log.stat().st_size if log.exists() else 0
         self._parts[name] = ""
