@@ -89,11 +89,16 @@ class Follow:
         """The revision after which the log is to be read."""
         return self._seen
 
-    def start(self, position: int, known: int) -> None:
-        """Tell what comes after `position`, where `known` is the newest revision that the store showed."""
+    def start(self, told: int, known: int, *, lookback: int | None = None) -> None:
+        """Tell what comes after `told`, where `known` is the newest revision that the store showed.
+
+        Of what was missed, only the last `lookback` revisions are fetched from the log; None fetches all.
+        """
         early, self._early = self._early or (), None
-        self.sent = self._seen = position
-        self.known = max(position, known)
+        self.sent = self._seen = told
+        self.known = max(told, known)
+        if lookback is not None:
+            self._seen = max(told, self.known - lookback)
         for publication in early:
             # An erasure before the first look at the store is part of that look, which then found nothing.
             if not publication.gone or self.known:

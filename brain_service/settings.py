@@ -34,7 +34,8 @@ class BrainSettings(ListenerSettings):
     heartbeat_learners: int = setting(1000, "Watched learners that one heartbeat compares with the store.")
     watch_pending: int = setting(64, "Revisions per learner kept for a watcher of each one; the rest waits in the log.")
     resume_limit: int = setting(
-        1000, "Revisions after which a returning watcher of the latest starts anew instead of being told what crossed."
+        1000,
+        "Missed revisions among which crossings are looked up for a returning watcher of the latest; at most 1000.",
     )
 
     def __post_init__(self) -> None:

@@ -69,7 +69,11 @@ class Standing:
 
     snapshot: Snapshot
     recovered: bool
-    """True when updates go on from the cursor without a gap; False when they start after the snapshot."""
+    """True when the watcher is brought from its cursor to the present without a gap.
+
+    False when updates start after the snapshot, when a latest watcher missed so much that crossings long ago are not
+    looked up, and when the cursor lies ahead: then the learner was erased, and is told as gone.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +199,8 @@ class Watches:
         """Watch `source`.
 
         A watcher of every revision holds at most `pending` of them per learner, the rest waits in the log. A latest
-        watcher that missed more than `resume_limit` revisions starts anew instead of having the crossings among them
-        looked up. One heartbeat compares at most `beat_learners`. `clock` gives Unix seconds.
+        watcher that missed more than `resume_limit` revisions is told the newest too, but only what crossed in the last
+        so many. One heartbeat compares at most `beat_learners`. `clock` gives Unix seconds.
         """
         self._source = source
         self._pending = pending
@@ -353,15 +357,20 @@ class Watches:
         ]
 
     def _start(self, watch: Watch, follow: Follow, cursor: Cursor, snapshot: Snapshot) -> Standing:
+        same_history = cursor.epoch == self._source.epoch
         missed = snapshot.revision - cursor.revision
-        recovered = (
-            cursor.epoch == self._source.epoch and missed >= 0 and (cursor.every or missed <= self._resume_limit)
-        )
         self.drop(watch, follow.learner_id)
         watch.follows[follow.learner_id] = follow
-        follow.start(cursor.revision if recovered else snapshot.revision, snapshot.revision)
+        if same_history and missed >= 0:
+            follow.start(cursor.revision, snapshot.revision, lookback=None if cursor.every else self._resume_limit)
+        else:
+            follow.start(snapshot.revision, snapshot.revision)
+        if same_history and missed < 0:
+            # What the watcher saw is not there any more: the learner was erased while it was away.
+            follow.offer(Publication(follow.learner_id, 0, None, (), "", 0, gone=True))
         if follow.due:
             watch.mark(follow)
+        recovered = same_history and 0 <= missed and (cursor.every or missed <= self._resume_limit)
         return Standing(snapshot=snapshot, recovered=recovered)
 
     def _unseat(self, watch: Watch, follow: Follow) -> None:

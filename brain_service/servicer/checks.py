@@ -9,8 +9,8 @@ from typing import Final
 
 MAX_BATCH: Final = 1024
 """Interactions or queries per request."""
-MAX_CURSORS: Final = 4096
-"""Learners added or removed per request: their snapshots fit well into one message."""
+MAX_CURSORS: Final = 10_000
+"""Learners added or removed per request: their snapshots fit into one message."""
 MAX_TEXT: Final = 16_384
 """Characters of a content or a response."""
 MAX_CONTEXT_BYTES: Final = 64 * 1024

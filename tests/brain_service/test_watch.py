@@ -144,7 +144,6 @@ async def test_everything_due_comes_in_one_batch(log: Log, watches: Watches) -> 
         (EPOCH, 2, False, True, [("mia", 5, 2)]),
         (EPOCH, 2, True, True, [("mia", 3, 0), ("mia", 4, 0), ("mia", 5, 0)]),
         (EPOCH, 0, True, True, [("mia", 1, 0), ("mia", 2, 0), ("mia", 3, 0), ("mia", 4, 0)]),
-        (EPOCH, 9, False, False, []),
         ("another", 2, False, False, []),
         ("another", 2, True, False, []),
         ("", 0, True, False, []),
@@ -167,13 +166,18 @@ async def test_resume(
         assert await take(watch) == [("mia", 6, 0)]
 
 
-async def test_a_latest_watcher_too_far_back_starts_anew_and_says_so(log: Log, watches: Watches) -> None:
-    for _ in range(20):
+async def test_a_latest_watcher_too_far_back_is_told_the_newest_but_not_called_recovered(
+    log: Log, watches: Watches
+) -> None:
+    for _ in range(50):
         log.apply("mia")
     watch, (standing,) = await watches.open("w", [Cursor(learner_id="mia", epoch=EPOCH, revision=2)])
 
     assert not standing.recovered
-    assert idle(watch)
+    assert await take(watch) == [("mia", 50, 47)]
+    assert log.reads == 1
+    watches.publish([log.apply("mia")])
+    assert await take(watch) == [("mia", 51, 0)]
 
 
 async def test_an_every_watcher_far_back_gets_the_whole_log_in_pages(log: Log, watches: Watches) -> None:
@@ -379,6 +383,18 @@ async def test_an_erased_learner_is_told_gone_and_followed_no_more(log: Log, wat
         assert update.publication.gone
         assert watches.learners == 0
         watches.close(watch)
+
+
+@pytest.mark.parametrize("since", [0, 2])
+async def test_a_learner_erased_while_the_watcher_was_away_is_told_gone(log: Log, watches: Watches, since: int) -> None:
+    for _ in range(since):
+        log.apply("mia")
+    watch, (standing,) = await watches.open("w", [Cursor(learner_id="mia", epoch=EPOCH, revision=5, every=True)])
+    (update,) = (await watch.take()).updates
+
+    assert (standing.snapshot.revision, standing.recovered) == (since, False)
+    assert update.publication.gone
+    assert watches.learners == 0
 
 
 async def test_a_broken_log_delays_a_watcher_until_a_heartbeat(log: Log, watches: Watches) -> None:
