@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 
-from brain_service import store as store_room
 from brain_service.bank import BankIncrements, ItemIncrement, NormIncrement, Value, merge_item, merge_norm
 from brain_service.journal import ConflictError, Head, Row, SchemaError, StoreUnavailableError
-from brain_service.store import SqlStore
+from brain_service.store import SqlStore, database, statements, tables
 
 NOTHING = BankIncrements()
 
@@ -125,9 +124,9 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
     """Increments that the store adds up end where `bank.merge_item` and `bank.merge_norm` end."""
     items: dict[str, Value] = {}
     norms: dict[str, Value] = {}
-    merge_items, merge_norms = store_room._bank_merges(sa.create_engine("sqlite://").dialect)
+    merge_items, merge_norms = statements.bank_merges(sa.create_engine("sqlite://").dialect)
     engine = sa.create_engine("sqlite://")
-    store_room.metadata.create_all(engine)
+    tables.metadata.create_all(engine)
     with engine.begin() as connection:
         for name, start, delta, count in changes:
             item, norm = ItemIncrement(name, start, delta, count), NormIncrement(name, start, count)
@@ -135,8 +134,8 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
             norms[name] = merge_norm(norms.get(name), norm)
             connection.execute(merge_items, [item._asdict()])
             connection.execute(merge_norms, [norm._asdict()])
-        stored_items = {name: tuple(values) for name, *values in connection.execute(sa.select(store_room.bank_items))}
-        stored_norms = {name: tuple(values) for name, *values in connection.execute(sa.select(store_room.bank_norms))}
+        stored_items = {name: tuple(values) for name, *values in connection.execute(sa.select(tables.bank_items))}
+        stored_norms = {name: tuple(values) for name, *values in connection.execute(sa.select(tables.bank_norms))}
     engine.dispose()
 
     for mine, stored in ((items, stored_items), (norms, stored_norms)):
@@ -149,7 +148,7 @@ async def test_the_migrations_make_the_schema_that_the_code_means(path: Path, st
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        differences = compare_metadata(context, store_room.metadata)
+        differences = compare_metadata(context, tables.metadata)
         foreign = sa.inspect(connection).get_foreign_keys("log")
     engine.dispose()
 
@@ -160,7 +159,7 @@ async def test_the_migrations_make_the_schema_that_the_code_means(path: Path, st
 def test_every_hot_query_reads_by_index() -> None:
     """No read that the engine makes for a group looks through a whole table."""
     engine = sa.create_engine("sqlite://")
-    store_room.metadata.create_all(engine)
+    tables.metadata.create_all(engine)
     plans: list[str] = []
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -170,10 +169,10 @@ def test_every_hot_query_reads_by_index() -> None:
             plans.extend(step[3] for step in steps)
 
     with engine.connect() as connection:
-        for query in (store_room._HEADS, store_room._REVISIONS, store_room._KEYS):
-            list(store_room._rows_in(connection, query, [b"1", b"2"]))
-        list(store_room._rows_of(connection, [(b"1", 2), (b"3", 4)]))
-        list(store_room._rows_in(connection, store_room._ITEMS, ["a", "b"]))
+        for query in (statements.HEADS, statements.REVISIONS, statements.KEYS):
+            list(statements.rows_in(connection, query, [b"1", b"2"]))
+        list(statements.rows_of(connection, [(b"1", 2), (b"3", 4)]))
+        list(statements.rows_in(connection, statements.ITEMS, ["a", "b"]))
     engine.dispose()
 
     assert len(plans) > 5
@@ -182,9 +181,9 @@ def test_every_hot_query_reads_by_index() -> None:
 
 def test_the_statements_compile_for_postgresql() -> None:
     dialect = postgresql.dialect()
-    for statement in store_room._bank_merges(dialect):
+    for statement in statements.bank_merges(dialect):
         assert "ON CONFLICT" in str(statement.compile(dialect=dialect))
-    for table in store_room.metadata.sorted_tables:
+    for table in tables.metadata.sorted_tables:
         sa.schema.CreateTable(table).compile(dialect=dialect)
 
 
@@ -237,7 +236,7 @@ def scribble(path: Path, *, after: int) -> None:
 async def test_a_database_that_another_process_holds_gives_a_clear_error(
     path: Path, store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_room, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.01)
     impatient = await SqlStore.open(path)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

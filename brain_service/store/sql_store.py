@@ -1,0 +1,279 @@
+"""The store itself: what the engine asks for, done in transactions in threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from brain_service.bank import BankIncrements
+from brain_service.journal import AuditEntry, BankTotals, Found, Head, LogRow, Row, StoreUnavailableError
+from brain_service.store.database import begin, clear_errors, create_engine, identity, migrate
+from brain_service.store.statements import (
+    HEADS,
+    ITEMS,
+    KEYS,
+    NORMS,
+    REVISIONS,
+    SHELL,
+    bank_merges,
+    compile_insert,
+    rows_in,
+    rows_of,
+)
+from brain_service.store.tables import audit, learners, log
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """Implements `journal.Store` on a database. Make one with `open`; blocking work runs in threads of its own.
+
+    Writes go through one thread, one at a time; reads through a few others, so that they never wait for a commit.
+    Two processes may open the same SQLite file: what one would overwrite of the other's is a `ConflictError`.
+    """
+
+    def __init__(self, engine: sa.Engine, *, epoch: str, salt: bytes) -> None:
+        self.epoch = epoch
+        self._engine = engine
+        self._salt = salt
+        self._sqlite = engine.dialect.name == "sqlite"
+        self._insert_log = compile_insert(engine.dialect)
+        self._merge_item, self._merge_norm = bank_merges(engine.dialect)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
+
+    @classmethod
+    async def open(cls, database: str | Path) -> SqlStore:
+        """Open a database, given as a path of a SQLite file or as a SQLAlchemy URL, and bring its schema up to date.
+
+        A new SQLite file is readable by its owner only. Raises `SchemaError` for a database of a newer version or of
+        something else, `StoreUnavailableError` when it cannot be opened.
+        """
+        return await asyncio.to_thread(cls._open, database)
+
+    @classmethod
+    def _open(cls, database: str | Path) -> SqlStore:
+        engine = create_engine(database)
+        try:
+            with clear_errors(), begin(engine, write=True) as connection:
+                migrate(connection)
+                known = identity(connection)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, epoch=known["epoch"], salt=bytes.fromhex(known["salt"]))
+
+    async def close(self) -> None:
+        """Finish what runs and close every connection; on SQLite this empties the write-ahead file. Harmless twice."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self._engine.dispose()
+
+    async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
+        """Return where these learners stand, in one read."""
+        by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
+
+        def work(connection: sa.Connection) -> dict[str, Head]:
+            return {
+                by_digest[digest]: Head(key, revision, occurred_at_ms, outcome, state)
+                for digest, key, revision, occurred_at_ms, outcome, state in rows_in(connection, HEADS, by_digest)
+            }
+
+        return await self._read(work)
+
+    async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        """Return the newest revisions, in one read that touches indexes only."""
+        by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
+
+        def work(connection: sa.Connection) -> dict[str, int]:
+            return {by_digest[digest]: revision for digest, revision in rows_in(connection, REVISIONS, by_digest)}
+
+        return await self._read(work)
+
+    async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
+        """Return the rows of these (learner id, interaction id), in one transaction."""
+        digests = {self._digest(learner_id): learner_id for learner_id, _ in pairs}
+
+        def work(connection: sa.Connection) -> dict[tuple[str, str], Found]:
+            keys = {digests[digest]: key for digest, key in rows_in(connection, KEYS, digests)}
+            wanted = {(self._interaction_key(pair[1]), keys[pair[0]]): pair for pair in pairs if pair[0] in keys}
+            found = {}
+            for *place, revision, occurred_at_ms, outcome in rows_of(connection, list(wanted)):
+                if pair := wanted.get((place[0], place[1])):
+                    found[pair] = Found(revision, occurred_at_ms, outcome)
+            return found
+
+        return await self._read(work)
+
+    async def history(self, learner_id: str, *, after_revision: int, limit: int, newest: bool) -> list[LogRow]:
+        """Return a page of one learner's log, oldest first."""
+        columns = [log.c[name] for name in LogRow._fields]
+        query = (
+            sa.select(*columns).join_from(learners, log).where(learners.c.learner_digest == self._digest(learner_id))
+        )
+        if newest:
+            query = query.order_by(log.c.revision.desc())
+        else:
+            query = query.where(log.c.revision > after_revision).order_by(log.c.revision)
+
+        def work(connection: sa.Connection) -> list[LogRow]:
+            return [LogRow(*row) for row in connection.execute(query.limit(limit))]
+
+        rows = await self._read(work)
+        return rows[::-1] if newest else rows
+
+    async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
+        """Write rows and increments in one transaction; durable (fsync) on return."""
+
+        def work(connection: sa.Connection) -> dict[str, int]:
+            keys = self._insert_learners(connection, {row.learner_id for row in rows if not row.learner_key})
+            if rows:
+                connection.exec_driver_sql(
+                    self._insert_log,
+                    [
+                        (row[1] or keys[row[0]], row[2], self._interaction_key(row[3]), *row[3:])  # by place: it is hot
+                        for row in rows
+                    ],
+                )
+            if increments.items:
+                connection.execute(self._merge_item, [row._asdict() for row in increments.items])
+            if increments.norms:
+                connection.execute(self._merge_norm, [row._asdict() for row in increments.norms])
+            return keys
+
+        return await self._write(work)
+
+    def _insert_learners(self, connection: sa.Connection, learner_ids: Iterable[str]) -> dict[str, int]:
+        by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
+        if not by_digest:
+            return {}
+        connection.execute(sa.insert(learners), [{"learner_digest": digest} for digest in by_digest])
+        return {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
+
+    async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
+        """Return the totals of these items and subjects, in one read."""
+
+        def work(connection: sa.Connection) -> BankTotals:
+            return BankTotals(
+                {item: (easiness, answers) for item, easiness, answers in rows_in(connection, ITEMS, items)},
+                {subject: (mean, count) for subject, mean, count in rows_in(connection, NORMS, subjects)},
+            )
+
+        return await self._read(work)
+
+    async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
+        """Delete everything about a learner and return how many interactions went; the bytes leave the files too.
+
+        On SQLite each row of the log shrinks to an empty shell in its place: deleting rows would make SQLite move their
+        neighbours, which leaves copies of those in the slack of pages, out of reach of a later erasure.
+        """
+        digest = self._digest(learner_id)
+
+        def work(connection: sa.Connection) -> int:
+            key = connection.scalar(sa.select(learners.c.learner_key).where(learners.c.learner_digest == digest)) or 0
+            emptied = sa.update(log).values(SHELL) if self._sqlite else sa.delete(log)
+            count = connection.execute(emptied.where(log.c.learner_key == key)).rowcount
+            connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
+            self._insert_audit(connection, "erase", digest, key, requested_by, at_ms, count)
+            return count
+
+        count = await self._write(work)
+        if self._sqlite:
+            await self._run(self._writer, self._truncate_wal)
+        return count
+
+    def _truncate_wal(self) -> None:
+        # Outside any transaction, which is what `begin` would open.
+        with closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            cursor.close()
+        if busy:
+            raise StoreUnavailableError(
+                "the learner is erased, but another process keeps reading the database, so that old pages remain in "
+                "its write-ahead file; erase the learner again to finish"
+            )
+
+    async def record_export(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
+        """Write to the audit log that someone asked for everything about a learner; returns the newest revision."""
+        digest = self._digest(learner_id)
+
+        def work(connection: sa.Connection) -> int:
+            key = connection.scalar(sa.select(learners.c.learner_key).where(learners.c.learner_digest == digest)) or 0
+            newest = connection.scalar(sa.select(sa.func.max(log.c.revision)).where(log.c.learner_key == key)) or 0
+            self._insert_audit(connection, "export", digest, key, requested_by, at_ms, newest)
+            return newest
+
+        return await self._write(work)
+
+    async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
+        """Return lines of the audit log, oldest first."""
+        columns = [column for column in audit.columns if column.name != "learner_digest"]
+        query = sa.select(*columns).where(audit.c.audit_id > after).order_by(audit.c.audit_id)
+        if learner_id is not None:
+            query = query.where(audit.c.learner_digest == self._digest(learner_id))
+
+        def work(connection: sa.Connection) -> list[AuditEntry]:
+            return [AuditEntry(**row) for row in connection.execute(query).mappings()]
+
+        return await self._read(work)
+
+    def _insert_audit(
+        self, connection: sa.Connection, action: str, digest: bytes, key: int, requested_by: str, at_ms: int, count: int
+    ) -> None:
+        row = {"action": action, "learner_digest": digest, "learner_key": key, "requested_by": requested_by}
+        connection.execute(sa.insert(audit), row | {"at_ms": at_ms, "interactions": count})
+
+    def _digest(self, learner_id: str) -> bytes:
+        return hashlib.blake2b(learner_id.encode(), key=self._salt, digest_size=16).digest()
+
+    def _interaction_key(self, interaction_id: str) -> bytes:
+        """Return 16 bytes for an id: a UUID's own, which keep its order in time, else a keyed digest.
+
+        Only the canonical spelling counts as a UUID, or two different ids would be taken for one.
+        """
+        if len(interaction_id) == 36:
+            digits = interaction_id.replace("-", "")
+            try:
+                key = bytes.fromhex(digits)
+            except ValueError:
+                return self._digest(interaction_id)
+            canonical = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+            if len(key) == 16 and canonical == interaction_id and key.hex() == digits:
+                return key
+        return self._digest(interaction_id)
+
+    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        def transact() -> T:
+            with begin(self._engine, write=True) as connection:
+                return work(connection)
+
+        return await self._run(self._writer, transact)
+
+    async def _read(self, work: Callable[[sa.Connection], T]) -> T:
+        def transact() -> T:
+            with begin(self._engine, write=False) as connection:
+                return work(connection)
+
+        return await self._run(self._readers, transact)
+
+    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        def guarded() -> T:
+            with clear_errors():
+                return work()
+
+        try:
+            running = asyncio.get_running_loop().run_in_executor(executor, guarded)
+        except RuntimeError as error:
+            raise StoreUnavailableError("the store is closed") from error
+        return await running

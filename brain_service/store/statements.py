@@ -1,0 +1,115 @@
+"""The statements that the store runs, built once: reads by lists of keys, the hot insert, the merges of the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from brain_service.journal import SchemaError
+from brain_service.params import NORM_WINDOW
+from brain_service.store.tables import bank_items, bank_norms, learners, log
+
+_LOG_COLUMNS: Final = [column.name for column in log.columns if column.name != "seq"]
+# Well under the number of variables that either database takes in one statement.
+_IN_CHUNK: Final = 500
+_FIND_CHUNK: Final = 50
+
+# The newest row by its index, then the row itself: two steps into the log per learner, however long it is.
+_newest = log.alias("newest")
+_NEWEST_REVISION: Final = (
+    sa.select(sa.func.max(_newest.c.revision)).where(_newest.c.learner_key == learners.c.learner_key).scalar_subquery()
+)
+_BY_DIGEST: Final = learners.c.learner_digest.in_(sa.bindparam("wanted", expanding=True))
+HEADS: Final = (
+    sa.select(
+        learners.c.learner_digest,
+        log.c.learner_key,
+        log.c.revision,
+        log.c.occurred_at_ms,
+        log.c.outcome,
+        log.c.state,
+    )
+    .join_from(learners, log)
+    .where(_BY_DIGEST, log.c.revision == _NEWEST_REVISION)
+)
+REVISIONS: Final = sa.select(learners.c.learner_digest, _NEWEST_REVISION).where(_BY_DIGEST)
+KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where(_BY_DIGEST)
+# Both columns of the index, because an id alone may be common to very many learners. As two lists: SQLite would read
+# the whole log for a list of pairs.
+_FIND: Final = sa.select(
+    log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.occurred_at_ms, log.c.outcome
+).where(
+    log.c.interaction_key.in_(sa.bindparam("interaction_keys", expanding=True)),
+    log.c.learner_key.in_(sa.bindparam("learner_keys", expanding=True)),
+)
+ITEMS: Final = sa.select(bank_items).where(bank_items.c.item.in_(sa.bindparam("wanted", expanding=True)))
+NORMS: Final = sa.select(bank_norms).where(bank_norms.c.subject.in_(sa.bindparam("wanted", expanding=True)))
+
+SHELL: Final[dict[str, Any]] = {
+    "learner_key": None,
+    "interaction_key": None,
+    "interaction_id": "",
+    "kind": "",
+    "content": "",
+    "response": None,
+    "context_json": b"",
+    "occurred_at_ms": 0,
+    "received_at_ms": 0,
+    "traceparent": "",
+    "outcome": b"",
+    "state": b"",
+}
+
+
+def rows_in(connection: sa.Connection, query: sa.Select[Any], wanted: Iterable[Any]) -> Iterator[Any]:
+    """Run a query with a bound list `wanted`, in pieces that a statement can take."""
+    values = list(wanted)
+    for start in range(0, len(values), _IN_CHUNK):
+        yield from connection.execute(query, {"wanted": values[start : start + _IN_CHUNK]})
+
+
+def rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> Iterator[Any]:
+    """Run `_FIND` for (interaction key, learner key)s, in small pieces: it looks up every id for every learner of one.
+
+    So it may yield rows that nobody asked for.
+    """
+    for start in range(0, len(places), _FIND_CHUNK):
+        interaction_keys, learner_keys = zip(*places[start : start + _FIND_CHUNK], strict=True)
+        wanted = {"interaction_keys": interaction_keys, "learner_keys": tuple(set(learner_keys))}
+        yield from connection.execute(_FIND, wanted)
+
+
+def compile_insert(dialect: sa.Dialect) -> str:
+    """Compile the hot insert once; its parameters are tuples in the order of `_LOG_COLUMNS`."""
+    compiled = sa.insert(log).compile(dialect=dialect, column_keys=_LOG_COLUMNS)
+    if not compiled.positional:
+        raise SchemaError(f"the driver {dialect.driver} takes no positional parameters; use another one")
+    return str(compiled)
+
+
+def bank_merges(dialect: sa.Dialect) -> tuple[Any, Any]:
+    """Build the statements that add increments to the shared bank, as `bank.merge_item` and `bank.merge_norm` do."""
+    insert: Any = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    delta: sa.BindParameter[float] = sa.bindparam("delta")
+    answers: sa.BindParameter[float] = sa.bindparam("answers")
+    merge_item = (
+        insert(bank_items)
+        .values(item=sa.bindparam("item"), easiness=sa.bindparam("start") + delta, answers=answers)
+        .on_conflict_do_update(
+            index_elements=["item"],
+            set_={"easiness": bank_items.c.easiness + delta, "answers": bank_items.c.answers + answers},
+        )
+    )
+    norm = insert(bank_norms)
+    old, new = bank_norms.c, norm.excluded
+    total = old.observations + new.observations
+    window = sa.case((total < NORM_WINDOW, total), else_=float(NORM_WINDOW))
+    share = sa.case((new.observations < window, new.observations / window), else_=1.0)
+    merge_norm = norm.on_conflict_do_update(
+        index_elements=["subject"],
+        set_={"mean": old.mean + (new.mean - old.mean) * share, "observations": total},
+    )
+    return merge_item, merge_norm

@@ -1,0 +1,81 @@
+"""The tables of the durable log; `migrations` makes them, a test keeps the two equal."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# SQLite numbers rows by itself only in a column of type INTEGER.
+_serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+# A learner's id is kept as a keyed digest only: erasing then leaves no name behind in pages that an index once split,
+# and the audit log can prove an erasure without naming the person.
+learners = sa.Table(
+    "learners",
+    metadata,
+    sa.Column("learner_key", _serial, primary_key=True, autoincrement=True),
+    sa.Column("learner_digest", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("learner_digest", name="learners_digest"),
+    # Keys are never used twice: a brain with a stale cache must not write into another learner's log.
+    sqlite_autoincrement=True,
+)
+
+# `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on SQLite.
+log = sa.Table(
+    "log",
+    metadata,
+    sa.Column("seq", _serial, primary_key=True, autoincrement=True),
+    sa.Column("learner_key", sa.BigInteger, sa.ForeignKey("learners.learner_key", name="log_learner"), nullable=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("interaction_key", sa.LargeBinary, nullable=True),
+    sa.Column("interaction_id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("response", sa.Text, nullable=True),
+    sa.Column("context_json", sa.LargeBinary, nullable=False),
+    sa.Column("occurred_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("received_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("traceparent", sa.Text, nullable=False),
+    sa.Column("outcome", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("learner_key", "revision", name="log_learner_revision"),
+    # The id first, so that time-ordered ids append to the index instead of landing all over it.
+    sa.UniqueConstraint("interaction_key", "learner_key", name="log_interaction_learner"),
+)
+
+bank_items = sa.Table(
+    "bank_items",
+    metadata,
+    sa.Column("item", sa.Text, primary_key=True),
+    sa.Column("easiness", sa.Double, nullable=False),
+    sa.Column("answers", sa.Double, nullable=False),
+)
+
+bank_norms = sa.Table(
+    "bank_norms",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("mean", sa.Double, nullable=False),
+    sa.Column("observations", sa.Double, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("audit_id", _serial, primary_key=True, autoincrement=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("requested_by", sa.Text, nullable=False),
+    sa.Column("learner_digest", sa.LargeBinary, nullable=False),
+    sa.Column("learner_key", sa.BigInteger, nullable=False),
+    sa.Column("interactions", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
