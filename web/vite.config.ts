@@ -26,7 +26,7 @@ const lib: UserConfig = {
     rolldownOptions: {
       external: [/^react($|\/)/],
       // Frameworks that render on servers need to be told which modules are for the browser.
-      output: { banner: (chunk) => (chunk.name === "react" ? '"use client";' : "") },
+      output: { chunkFileNames: "[name].js", banner: (chunk) => (chunk.name === "react" ? '"use client";' : "") },
     },
   },
   plugins: [

@@ -6,7 +6,7 @@ import { createRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
-  ConnectionQualityIndicator, useLearnerState, useWebSocket, useWebSocketContext, VirtualBrainMonitor, WebSocketProvider,
+  ConnectionQualityIndicator, useLearnerState, useWebSocket, useWebSocketContext, virtualBrainClient, VirtualBrainMonitor, WebSocketProvider,
   type WebSocketHandle,
 } from "@aivo/realtime/react";
 import { FakeClock, FakeServer, FakeSocket, jwt, levelsAt, world } from "./fakes";
@@ -143,8 +143,17 @@ describe("the provider", () => {
     await act(async () => handle.connect());
     await pass();
     expect(text()).toBe("connected");
+    const seen: number[] = [];
+    const stop = virtualBrainClient.onStateUpdate("l1", (state) => seen.push(state.cognitive_load));
+    await act(async () => handle.subscribeLearner("l1"));
+    await act(async () => server.move("l1", 0.4));
+    stop();
+    expect(seen).toEqual([0.4]);
     await act(async () => handle.disconnect());
     expect(text()).toBe("disconnected");
+    await act(async () => handle.connect());
+    await render(null);
+    expect(server.open).toHaveLength(0);
   });
 
   it("calls the newest callbacks", async () => {

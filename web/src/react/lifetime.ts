@@ -1,4 +1,4 @@
-/** Keeps a client connected while components use it. */
+/** Notices when the last component that uses a client is gone. */
 
 import { virtualBrainClient } from "../core/virtualBrainClient";
 import type { RealtimeClient } from "../core/client";
@@ -11,14 +11,13 @@ interface Use {
 const uses = new WeakMap<RealtimeClient, Use>();
 
 /**
- * Use a client; it is connected by its first user. The returned function ends the use; the last one disconnects, but only
- * after a turn of the event loop: React's StrictMode ends every first use at once to begin it again, and must not cost a socket.
+ * Use a client: what it receives reaches `virtualBrainClient`. The returned function ends the use; the last one disconnects, but
+ * only after a turn of the event loop: React's StrictMode ends every first use at once to begin it again, and must not cost a socket.
  */
 export function retain(client: RealtimeClient): () => void {
   const use = uses.get(client) ?? { count: 0, detach: virtualBrainClient.attach(client) };
   uses.set(client, use);
   use.count += 1;
-  if (use.count === 1) client.connect();
   return () => {
     use.count -= 1;
     setTimeout(() => {

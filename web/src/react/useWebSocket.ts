@@ -77,7 +77,7 @@ function useClient(options: WebSocketOptions, latest: Latest): RealtimeClient {
   const make = () => {
     const { token } = options;
     const getToken = () => (latest.current.getToken ?? (() => latest.current.token))();
-    return { key, client: new RealtimeClient({ parse: parseServerFrame, ...options, token, getToken }) };
+    return { key, client: new RealtimeClient({ ...options, parse: options.parse ?? parseServerFrame, token, getToken }) };
   };
   const [held, setHeld] = useState(() => (options.client ? null : make()));
   if (options.client) return options.client;
@@ -89,7 +89,13 @@ function useClient(options: WebSocketOptions, latest: Latest): RealtimeClient {
 
 function useConnection(client: RealtimeClient, { autoConnect = true, token, getToken, client: given }: WebSocketOptions): void {
   const active = autoConnect && (Boolean(token) || getToken !== undefined || given !== undefined);
-  useEffect(() => (active ? retain(client) : undefined), [client, active]);
+  useEffect(() => retain(client), [client]);
+  const wasActive = useRef(false);
+  useEffect(() => {
+    if (active) client.connect();
+    else if (wasActive.current) client.disconnect();
+    wasActive.current = active;
+  }, [client, active]);
   const used = useRef(token);
   useEffect(() => {
     if (used.current !== token && token) client.tokenChanged();
