@@ -262,7 +262,7 @@ class Tokens:
                 options={"verify_exp": False, "verify_iat": False, "require": ["exp", "sub", "sid", "iss"]},
             )
             return Claims(str(payload["sub"]), str(payload["sid"]), int(payload["exp"]))
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise BadToken("the access token is not valid") from None
 
     def make_refresh(self, session_id: str, generation: int) -> tuple[str, bytes]:

@@ -1,0 +1,401 @@
+"""The database, on a real SQLite file."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+
+from auth_service.domain import (
+    AlreadyExists,
+    Change,
+    InvalidInput,
+    NotFound,
+    Relation,
+    RelationKind,
+    Role,
+    User,
+    new_id,
+)
+from auth_service.store import (
+    ChangeLog,
+    RefreshReused,
+    Rotation,
+    SessionEnded,
+    StoreUnavailable,
+    open_database,
+)
+from auth_service.store.database import MIGRATIONS
+from auth_service.store.schema import metadata
+from tests.auth_service.harness import Stored
+
+HOUR_MS = 3_600_000
+
+
+def add_user(stored: Stored, email: str = "ann@school.example", role: Role = Role.TEACHER) -> str:
+    user = User(user_id=new_id(), email=email, role=role, display_name="", disabled=False, created_at_ms=1)
+    stored.people.create_user(user, "hash", actor="test")
+    return user.user_id
+
+
+def rotation(stored: Stored, session_id: str, generation: int) -> Rotation:
+    now_ms = stored.clock.ms()
+    return Rotation(
+        session_id=session_id,
+        generation=generation,
+        digest=f"digest {generation}".encode(),
+        refresh_expires_at_ms=now_ms + 24 * HOUR_MS,
+        access_until_ms=now_ms + HOUR_MS,
+    )
+
+
+def open_session(stored: Stored, user_id: str, session_id: str = "s") -> None:
+    first = rotation(stored, session_id, 0)
+    stored.sessions.open(user_id, "hash", first, expires_at_ms=stored.clock.ms() + 48 * HOUR_MS)
+
+
+def relate(stored: Stored, kind: RelationKind, subject: str, object: str) -> None:
+    stored.people.add_relation(Relation(kind=kind, subject=subject, object=object), actor="test")
+
+
+def changes_after(stored: Stored, seq: int) -> tuple[Change, ...]:
+    batch = stored.log.since(seq, stored.clock.ms())
+    assert batch is not None
+    return batch.changes
+
+
+def newest(stored: Stored) -> int:
+    return stored.log.snapshot(stored.clock.ms()).seq
+
+
+def test_migrations_make_exactly_the_tables_of_the_schema(stored: Stored) -> None:
+    with stored.database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrations_go_down_to_nothing_and_up_again(stored: Stored) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with stored.database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert sqlalchemy.inspect(connection).get_table_names() == ["alembic_version"]
+    stored.database.migrate()
+
+    assert newest(stored) == 0
+
+
+def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/new.sqlite3")
+    real = command.upgrade
+
+    def fail_at_the_end(*arguments: object) -> None:
+        real(*arguments)
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(command, "upgrade", fail_at_the_end)
+    with pytest.raises(RuntimeError):
+        database.migrate()
+
+    with database.read() as connection:
+        assert sqlalchemy.inspect(connection).get_table_names() == []
+    database.close()
+
+
+def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+    databases = [open_database(f"sqlite:///{tmp_path}/new.sqlite3") for _ in range(4)]
+    failures: list[BaseException] = []
+
+    def migrate(index: int) -> None:
+        try:
+            databases[index].migrate()
+        except BaseException as error:
+            failures.append(error)
+
+    # Alembic's context is one per process, so the file is contended by a lock held in another connection instead.
+    with databases[0].write():
+        thread = threading.Thread(target=migrate, args=(1,))
+        thread.start()
+    thread.join()
+    for index in (2, 3):
+        migrate(index)
+
+    assert failures == []
+    assert ChangeLog(databases[0]).snapshot(0).seq == 0
+    for database in databases:
+        database.close()
+
+
+def test_the_file_is_private_durable_and_lets_readers_in(stored: Stored, tmp_path: Path) -> None:
+    with stored.database.read() as connection:
+        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+        enforced = connection.exec_driver_sql("PRAGMA foreign_keys").scalar()
+
+    assert pragmas == ["wal", 2]
+    assert enforced == 1
+    assert stat.S_IMODE((tmp_path / "auth.sqlite3").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "sqlite://", "sqlite:///:memory:", "sqlite:////proc/none/x", "what://x"]
+)
+def test_an_unusable_url_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        open_database(url)
+
+    assert not url or url not in str(caught.value)
+
+
+def test_an_address_belongs_to_one_user(stored: Stored) -> None:
+    user_id = add_user(stored)
+    before = stored.log.snapshot(0)
+
+    with pytest.raises(AlreadyExists) as caught:
+        add_user(stored)
+
+    assert "ann@" not in str(caught.value)
+    assert stored.log.snapshot(0) == before
+    assert len(stored.log.audit_entries(10)) == 1
+    found = stored.people.credentials("ann@school.example")
+    assert found is not None
+    assert (found.user.user_id, found.password_hash) == (user_id, "hash")
+
+
+def test_unknown_users_are_not_found(stored: Stored) -> None:
+    assert stored.people.credentials("ann@school.example") is None
+    for call in (
+        lambda: stored.people.user("nobody"),
+        lambda: stored.people.set_disabled("nobody", True, actor="test"),
+        lambda: stored.people.set_password("nobody", "hash", actor="test"),
+        lambda: relate(stored, RelationKind.TEACHES, "nobody", "c"),
+    ):
+        with pytest.raises(NotFound):
+            call()
+    assert stored.log.audit_entries(10) == []
+
+
+def test_learner_and_class_ids_are_taken_once(stored: Stored) -> None:
+    stored.people.create_learner("l", "", actor="test")
+    stored.people.create_class("c", "", actor="test")
+
+    with pytest.raises(AlreadyExists):
+        stored.people.create_learner("l", "", actor="test")
+    with pytest.raises(AlreadyExists):
+        stored.people.create_class("c", "", actor="test")
+
+
+def test_a_relation_needs_both_ends_and_a_fitting_role(stored: Stored) -> None:
+    learner_user = add_user(stored, role=Role.LEARNER)
+    stored.people.create_learner("l", "", actor="test")
+    stored.people.create_class("c", "", actor="test")
+
+    for kind, subject, object in (
+        (RelationKind.IS_LEARNER, learner_user, "nobody"),
+        (RelationKind.ENROLLED, "l", "nowhere"),
+        (RelationKind.ENROLLED, "nobody", "c"),
+    ):
+        with pytest.raises(NotFound):
+            relate(stored, kind, subject, object)
+    with pytest.raises(InvalidInput, match="learner cannot have the relation teaches"):
+        relate(stored, RelationKind.TEACHES, learner_user, "c")
+
+
+def test_a_snapshot_has_all_relations_and_deleting_a_learner_takes_them_along(stored: Stored) -> None:
+    teacher, parent = add_user(stored), add_user(stored, "p@school.example", Role.GUARDIAN)
+    stored.people.create_learner("l", "Lea", actor="test")
+    stored.people.create_class("c", "", actor="test")
+    relate(stored, RelationKind.ENROLLED, "l", "c")
+    relate(stored, RelationKind.TEACHES, teacher, "c")
+    relate(stored, RelationKind.GUARDIAN_OF, parent, "l")
+
+    full = stored.log.snapshot(0)
+    stored.people.delete_learner("l", actor="test")
+    changed = stored.log.since(full.seq, 0)
+
+    people = {person.user_id: person for person in full.people}
+    assert people[teacher].classes_taught == {"c"}
+    assert people[parent].wards == {"l"}
+    assert full.learners[0].class_ids == {"c"}
+    assert changed is not None
+    assert set(changed.changes) == {Change(learner_id="l"), Change(user_id=parent), Change(user_id=teacher)}
+    assert changed.learners == {"l": None}
+    assert changed.people[parent] is not None
+    assert changed.people[parent].wards == frozenset()
+    stored.people.create_learner("l", "Lea", actor="test")
+    assert stored.log.snapshot(0).learners[0].class_ids == frozenset()
+
+
+def test_what_changes_nothing_is_not_logged(stored: Stored) -> None:
+    user_id = add_user(stored)
+    stored.people.create_class("c", "", actor="test")
+    relate(stored, RelationKind.TEACHES, user_id, "c")
+    seq, audited = newest(stored), len(stored.log.audit_entries(100))
+
+    relate(stored, RelationKind.TEACHES, user_id, "c")
+    stored.people.set_disabled(user_id, False, actor="test")
+    stored.people.remove_relation(Relation(kind=RelationKind.TEACHES, subject="x", object="y"), actor="test")
+    stored.people.delete_learner("nobody", actor="test")
+    stored.sessions.revoke("no session")
+
+    assert changes_after(stored, seq) == ()
+    assert audited == len(stored.log.audit_entries(100))
+
+
+def test_the_audit_log_tells_who_did_what_to_whom(stored: Stored) -> None:
+    user_id = add_user(stored)
+    stored.people.create_class("c", "", actor="test")
+    relate(stored, RelationKind.TEACHES, user_id, "c")
+    stored.people.set_disabled(user_id, True, actor="test")
+
+    told = [(entry.actor, entry.action, entry.subject, entry.detail) for entry in stored.log.audit_entries(3)]
+
+    assert told == [
+        ("test", "create-class", "c", ""),
+        ("test", "relate", user_id, "teaches c"),
+        ("test", "disable-user", user_id, ""),
+    ]
+
+
+def test_a_refresh_token_works_once_and_its_reuse_ends_the_session(stored: Stored) -> None:
+    user_id = add_user(stored)
+    open_session(stored, user_id)
+
+    user, expires_at_ms = stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1))
+    assert (user.user_id, expires_at_ms) == (user_id, stored.clock.ms() + 24 * HOUR_MS)
+    seq = newest(stored)
+    with pytest.raises(RefreshReused):
+        stored.sessions.rotate(b"digest 0", rotation(stored, "s", 2))
+
+    assert changes_after(stored, seq) == (Change(user_id=user_id, session_id="s"),)
+    assert list(stored.log.snapshot(stored.clock.ms()).revoked) == ["s"]
+    with pytest.raises(SessionEnded):
+        stored.sessions.rotate(b"digest 1", rotation(stored, "s", 2))
+
+
+def test_of_many_that_use_one_refresh_token_at_once_one_gets_through(stored: Stored) -> None:
+    open_session(stored, add_user(stored))
+    outcomes: list[type[object]] = []
+
+    def use() -> None:
+        try:
+            outcomes.append(type(stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1))))
+        except SessionEnded as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert outcomes.count(tuple) == 1
+    assert outcomes.count(RefreshReused) == 1
+    assert outcomes.count(SessionEnded) == 2
+
+
+def test_a_session_never_outlives_its_end_however_often_refreshed(stored: Stored) -> None:
+    open_session(stored, add_user(stored))
+    end_ms = stored.clock.ms() + 48 * HOUR_MS
+    for generation in (1, 2):
+        stored.clock.now_s += 20 * 3600
+        expires_at_ms = stored.sessions.rotate(f"digest {generation - 1}".encode(), rotation(stored, "s", generation))[
+            1
+        ]
+
+    assert expires_at_ms == end_ms
+    stored.clock.now_s += 8 * 3600
+    with pytest.raises(SessionEnded):
+        stored.sessions.rotate(b"digest 2", rotation(stored, "s", 3))
+
+
+def test_a_session_is_not_opened_for_the_disabled_or_after_a_password_change(stored: Stored) -> None:
+    user_id = add_user(stored)
+    stored.people.set_password(user_id, "another hash", actor="test")
+    with pytest.raises(SessionEnded):
+        open_session(stored, user_id)
+    stored.people.set_password(user_id, "hash", actor="test")
+    stored.people.set_disabled(user_id, True, actor="test")
+    with pytest.raises(SessionEnded):
+        open_session(stored, user_id)
+
+
+def test_disabling_ends_all_sessions_for_good(stored: Stored) -> None:
+    user_id = add_user(stored)
+    open_session(stored, user_id, "one")
+    open_session(stored, user_id, "two")
+
+    stored.people.set_disabled(user_id, True, actor="test")
+    stored.people.set_disabled(user_id, False, actor="test")
+
+    assert set(stored.log.snapshot(stored.clock.ms()).revoked) == {"one", "two"}
+    with pytest.raises(SessionEnded):
+        stored.sessions.rotate(b"digest 0", rotation(stored, "one", 1))
+
+
+def test_a_rehash_gives_way_to_a_new_password(stored: Stored) -> None:
+    user_id = add_user(stored)
+    stored.people.rehash(user_id, "hash", "better hash")
+    stored.people.rehash(user_id, "hash", "outrun hash")
+
+    found = stored.people.credentials("ann@school.example")
+    assert found is not None
+    assert found.password_hash == "better hash"
+
+
+def test_the_sweep_takes_sessions_only_when_no_token_of_theirs_works(stored: Stored) -> None:
+    open_session(stored, add_user(stored))
+
+    stored.clock.now_s += 24 * 3600
+    assert stored.sessions.sweep() == 0
+    stored.clock.now_s += 1
+    assert stored.sessions.sweep() == 1
+
+
+def test_a_follower_that_missed_forgotten_changes_is_sent_to_a_snapshot(stored: Stored) -> None:
+    add_user(stored)
+    seq = newest(stored)
+    add_user(stored, "bob@school.example")
+
+    stored.log.forget_before(stored.clock.ms() + 1)
+
+    assert stored.log.since(seq, 0) is None
+    assert stored.log.since(seq + 99, 0) is None
+    assert changes_after(stored, seq + 1) == ()
+
+
+def test_users_come_in_pages_by_id(stored: Stored) -> None:
+    ids = sorted(add_user(stored, f"u{number}@school.example") for number in range(5))
+
+    first = stored.people.list_users(after="", limit=3)
+    rest = stored.people.list_users(after=first[-1].user_id, limit=3)
+
+    assert ids == [user.user_id for user in first + rest]
+
+
+def test_a_busy_database_is_unavailable_and_changes_nothing(stored: Stored) -> None:
+    impatient = open_database(stored.url)
+    with impatient.read() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+    with stored.database.write(), pytest.raises(StoreUnavailable, match="try again"), impatient.write():
+        pass
+    impatient.close()
+
+
+def test_no_value_of_a_row_shows_in_an_error(stored: Stored) -> None:
+    with (
+        pytest.raises(StoreUnavailable) as caught,
+        stored.database.read() as connection,
+    ):
+        connection.execute(sqlalchemy.text("SELECT :email FROM nowhere"), {"email": "ann@school.example"})
+
+    assert "ann@" not in str(caught.value)
+    assert "ann@" not in str(caught.value.__cause__)
