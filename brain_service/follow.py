@@ -65,11 +65,6 @@ class Follow:
         self._traceparents: deque[str] = deque(maxlen=MAX_TRACEPARENTS)
 
     @property
-    def started(self) -> bool:
-        """Tell whether the starting point is set."""
-        return self._early is None
-
-    @property
     def behind(self) -> bool:
         """Tell whether revisions are missing that only the log has."""
         return self.known > self._seen and not self.gone

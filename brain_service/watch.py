@@ -370,7 +370,7 @@ class Watches:
             follow.offer(Publication(follow.learner_id, 0, None, (), "", 0, gone=True))
         if follow.due:
             watch.mark(follow)
-        recovered = same_history and 0 <= missed and (cursor.every or missed <= self._resume_limit)
+        recovered = same_history and missed >= 0 and (cursor.every or missed <= self._resume_limit)
         return Standing(snapshot=snapshot, recovered=recovered)
 
     def _unseat(self, watch: Watch, follow: Follow) -> None:

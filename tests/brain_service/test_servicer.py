@@ -28,7 +28,7 @@ from service_runtime.grpc_server import GrpcServer, ListenerSettings
 
 CREDENTIAL = "a-test-credential"
 ROOT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-WAIT_S = 10
+WAIT_S = 30
 
 
 class ObservedWatches(Watches):
@@ -479,6 +479,32 @@ async def test_a_stopping_service_ends_streams_as_unavailable_and_acknowledges_w
     assert (watch_code, interact_code) == (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE)
     async with asyncio.timeout(2):
         await stack.server.stop()
+
+
+async def test_a_batch_in_hand_is_acknowledged_before_its_stream_ends(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committing, released = asyncio.Event(), asyncio.Event()
+    commit = stack.store.commit
+
+    async def slow_commit(rows: Any, increments: Any) -> Any:
+        committing.set()
+        await released.wait()
+        return await commit(rows, increments)
+
+    monkeypatch.setattr(stack.store, "commit", slow_commit)
+    call = stack.stub.Interact(metadata=stack.channel.metadata)
+    await call.write(pb.InteractRequest(interactions=[interaction()]))
+    async with asyncio.timeout(WAIT_S):
+        await committing.wait()
+    stack.servicer.drain()
+    stopping = asyncio.create_task(stack.server.stop())
+    released.set()
+
+    assert (await read(call)).outcomes[0].applied.revision == 1
+    code, _ = await status_of(read(call))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    await stopping
 
 
 async def test_a_learner_is_exported_and_erased_and_watchers_hear_it(stack: Stack) -> None:

@@ -18,7 +18,7 @@ from service_runtime.grpc_client import Channel, ClientSettings, open_channel
 from service_runtime.grpc_server import GrpcServer, ListenerSettings
 
 CREDENTIAL = "a-test-credential"
-WAIT_S = 10
+WAIT_S = 30
 MIA = pb.Member(connection_id="c-mia", user_id="mia", role="learner")
 BEN = pb.Member(connection_id="c-ben", user_id="ben", role="learner")
 
