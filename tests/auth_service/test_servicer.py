@@ -72,7 +72,7 @@ def unit(
         sessions=sessions or Recorder(),
         administration=administration or Recorder(),
         directory=directory,
-        broadcaster=broadcaster or Broadcaster(10),
+        broadcaster=Broadcaster(10) if broadcaster is None else broadcaster,
         tokens=Tokens(KeySet.make(0), issuer="aivo", clock=lambda: 0.0),
         decision_ttl_s=1.5,
         heartbeat_s=60.0,
@@ -121,7 +121,13 @@ CALLS = [
         ("refresh", ("r",)),
         pb.RefreshResponse(tokens=TOKENS_MESSAGE, user=ANN_MESSAGE),
     ),
-    ("Logout", pb.LogoutRequest(refresh_token="r", access_token="a"), None, ("logout", ("r", "a")), pb.LogoutResponse()),
+    (
+        "Logout",
+        pb.LogoutRequest(refresh_token="r", access_token="a"),
+        None,
+        ("logout", ("r", "a")),
+        pb.LogoutResponse(),
+    ),
     (
         "Authenticate",
         pb.AuthenticateRequest(tokens=["t", "u"]),
@@ -174,7 +180,13 @@ CALLS = [
         ("create_learner", ("l", "n")),
         pb.CreateLearnerResponse(learner=pb.Learner(learner_id="l", display_name="n", class_ids=["a", "b"])),
     ),
-    ("DeleteLearner", pb.DeleteLearnerRequest(learner_id="l"), None, ("delete_learner", ("l",)), pb.DeleteLearnerResponse()),
+    (
+        "DeleteLearner",
+        pb.DeleteLearnerRequest(learner_id="l"),
+        None,
+        ("delete_learner", ("l",)),
+        pb.DeleteLearnerResponse(),
+    ),
     (
         "CreateClass",
         pb.CreateClassRequest(class_id="c", display_name="n"),
@@ -196,7 +208,7 @@ CALLS = [
         ("remove_relation", (Relation(kind=RelationKind.ENROLLED, subject="l", object="c"),)),
         pb.RemoveRelationResponse(),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("method", "request_", "answer", "asked", "response"), CALLS, ids=lambda each: str(each)[:20])
