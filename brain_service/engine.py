@@ -9,16 +9,18 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, cast
 
 from brain_service import codec, model, privacy
-from brain_service.bank import Bank, BankIncrements
+from brain_service.bank import Bank
+from brain_service.bank_sync import NOTHING, BankSync
 from brain_service.bus import Bus, Publication
 from brain_service.group import Call, Entry, Group, Work, read_entry
-from brain_service.journal import BankTotals, ConflictError, Head, LogRow, Store, StoreError, StoreUnavailableError
+from brain_service.journal import ConflictError, Head, LogRow, Store, StoreError, StoreUnavailableError
+from brain_service.memory import Memory
 from brain_service.model import BadInteraction, Outcome
 from brain_service.submission import (
     INTERNAL_FAULT,
@@ -51,8 +53,6 @@ _ATTEMPTS: Final = 10
 """Tries of one group against other brains that write the same learners, before its callers are told to come again."""
 _SLICE: Final = 32
 """Interactions computed before other tasks of the event loop get a turn."""
-_UNKNOWN_ITEMS: Final = 100_000
-_NOTHING: Final = BankIncrements()
 _OVERLOADED: Final = Failed(code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later.")
 _NOT_RUNNING: Final = Failed(code=FailureCode.UNAVAILABLE, message="The brain is not running; try again.")
 
@@ -106,19 +106,20 @@ class Engine:
     ) -> None:
         self._store = store
         self._bus = bus
-        self._bank = Bank() if bank is None else bank
         self._clock = clock
         self._options = EngineOptions() if options is None else options
         self._queue: deque[Work | _Erasure] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._cache: OrderedDict[str, Entry] = OrderedDict()
-        self._recent: OrderedDict[tuple[str, str], Applied] = OrderedDict()
-        # Items that neither the bank nor the store knows, so that views of content do not read the store each time.
-        self._unknown_items: OrderedDict[str, None] = OrderedDict()
-        self._flushed_items: dict[str, None] = {}
-        self._flush_at = self._refresh_at = self._erasure_check_at = 0.0
+        self._memory = Memory(learners=self._options.cache_learners, answers=self._options.recent_ids)
+        self._bank = BankSync(
+            Bank() if bank is None else bank,
+            store,
+            flush_s=self._options.bank_flush_s,
+            refresh_s=self._options.bank_refresh_s,
+        )
+        self._erasure_check_at = 0.0
         self._audit_seen = 0
 
     @property
@@ -135,7 +136,8 @@ class Engine:
         """Begin to work. Raises `StoreUnavailableError` when the store cannot be read."""
         seen = await self._store.audit()
         self._audit_seen = seen[-1].audit_id if seen else 0
-        self._schedule(self._now())
+        self._bank.start(self._now())
+        self._erasure_check_at = self._now() + self._options.erasure_check_s
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name="engine")
 
@@ -184,7 +186,7 @@ class Engine:
         entries: dict[str, Entry | None] = {}
         missing: dict[str, None] = {}
         for learner_id, min_revision in queries:
-            entry = self._cache.get(learner_id)
+            entry = self._memory.get(learner_id)
             entries[learner_id] = entry
             if entry is None or entry.state.revision < min_revision:
                 missing[learner_id] = None
@@ -248,7 +250,7 @@ class Engine:
             if self._queue:
                 await self._next_group()
             elif self._stopping:
-                await self._flush()
+                await self._bank.flush(self._now())
                 return
             await self._chores()
             if not self._queue and not self._stopping:
@@ -294,7 +296,7 @@ class Engine:
         followers = []
         for work in group:
             name = work.name
-            if known := self._recent.get(name):
+            if known := self._memory.answer(name):
                 work.settle(replace(known, duplicate=True))
             elif leader := leaders.get(name):
                 followers.append((leader, work))
@@ -307,12 +309,13 @@ class Engine:
         for attempt in range(_ATTEMPTS):
             if not group:
                 return
-            increments = self._due_increments()
+            increments = NOTHING
             try:
                 plan = await self._compute(group)
-                keys = await self._store.commit(plan.rows, increments) if plan.rows or increments != _NOTHING else {}
+                increments = self._bank.take(self._now())
+                keys = await self._store.commit(plan.rows, increments) if plan.rows or increments != NOTHING else {}
             except ConflictError:
-                self._bank.restore(increments)
+                self._bank.not_written(increments, self._now())
                 try:
                     group = await self._reconcile(group)
                 except StoreError as error:
@@ -320,16 +323,16 @@ class Engine:
                     return
                 await asyncio.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311 — parts two brains in step
             except StoreError as error:
-                self._bank.restore(increments)
+                self._bank.not_written(increments, self._now())
                 logger.warning("a group of %d was not stored: %s", len(group), error)
                 _fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
                 return
             except BaseException:
-                self._bank.restore(increments)
+                self._bank.not_written(increments, self._now())
                 raise
             else:
+                self._bank.written(increments, self._now())
                 self._accept(plan, keys)
-                self._flushed(increments)
                 return
         _fail(group, FailureCode.UNAVAILABLE, "Not stored: other brains keep writing the same learners; try again.")
 
@@ -355,20 +358,14 @@ class Engine:
 
     async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
         """Return the learners of a group as they stand, one read for all not in memory, and who is unreadable."""
-        learners = {work.submission.learner_id: self._cache.get(work.submission.learner_id) for work in group}
+        learners = {work.submission.learner_id: self._memory.get(work.submission.learner_id) for work in group}
         missing = [learner_id for learner_id, entry in learners.items() if entry is None]
-        items, subjects = self._bank.missing(work.submission.interaction for work in group)
-        wanted_items = [item for item in items if item not in self._unknown_items]
+        preparing = self._bank.prepare(work.submission.interaction for work in group)
         heads: dict[str, Head] = {}
-        if missing and wanted_items:
-            heads, totals = await asyncio.gather(
-                self._store.load(missing), self._store.bank(wanted_items, list(subjects))
-            )
-            self._learn_totals(totals, wanted_items)
-        elif missing:
-            heads = await self._store.load(missing)
-        elif wanted_items or subjects:
-            self._learn_totals(await self._store.bank(wanted_items, list(subjects)), wanted_items)
+        if missing:
+            heads, _ = await asyncio.gather(self._store.load(missing), preparing)
+        else:
+            await preparing
         unreadable = set()
         for learner_id, head in heads.items():
             try:
@@ -378,12 +375,6 @@ class Engine:
                 unreadable.add(learner_id)
         return learners, unreadable
 
-    def _learn_totals(self, totals: BankTotals, asked: Sequence[str]) -> None:
-        self._bank.load(*totals)
-        self._unknown_items.update(dict.fromkeys(item for item in asked if item not in totals.items))
-        while len(self._unknown_items) > _UNKNOWN_ITEMS:
-            self._unknown_items.popitem(last=False)
-
     async def _reconcile(self, group: list[Work]) -> list[Work]:
         """After a conflict: answer what is in the log already, forget what is stale, and return what is still to do."""
         found = await self._store.find([work.name for work in group])
@@ -391,62 +382,32 @@ class Engine:
         for work in group:
             if there := found.get(work.name):
                 outcome = codec.decode_outcome(there.outcome)
-                work.settle(
-                    self._remember(
-                        work,
-                        Applied(
-                            revision=there.revision,
-                            duplicate=True,
-                            outcome=outcome,
-                            occurred_at_ms=there.occurred_at_ms,
-                        ),
-                    )
+                applied = Applied(
+                    revision=there.revision, duplicate=True, outcome=outcome, occurred_at_ms=there.occurred_at_ms
                 )
+                self._memory.keep_answer(work.name, applied)
+                work.settle(applied)
             else:
                 left.append(work)
-        cached = {name for work in group if (name := work.submission.learner_id) in self._cache}
-        if cached:
-            self._forget_erased(await self._store.load(list(cached)), cached)
+        if kept := self._memory.kept({work.submission.learner_id for work in group}):
+            self._announce_gone(self._memory.drop_stale(kept, await self._store.load(kept)))
         return left
 
-    def _forget_erased(self, heads: dict[str, Head], learner_ids: Iterable[str]) -> None:
-        """Bring these cached learners up to what the store has; those it no longer has are gone."""
-        gone = []
-        for learner_id in learner_ids:
-            entry, head = self._cache.pop(learner_id), heads.get(learner_id)
-            if head is None or head.learner_key != entry.key:
-                gone.append(learner_id)
-        self._announce_gone(gone)
-
     def _announce_gone(self, learner_ids: Sequence[str]) -> None:
-        for learner_id in learner_ids:
-            self._cache.pop(learner_id, None)
-        erased = set(learner_ids)
-        for name in [name for name in self._recent if name[0] in erased]:
-            del self._recent[name]
+        self._memory.erase(learner_ids)
         self._bus.publish([Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids])
 
     def _accept(self, plan: Group, keys: dict[str, int]) -> None:
-        """The group is durable: change the caches, answer, publish."""
+        """The group is durable: change memory, answer, publish."""
         plan.stage.commit()
-        for work, _ in plan.applied:
-            learner_id = work.submission.learner_id
-            entry = cast("Entry", plan.learners[learner_id])
-            self._cache[learner_id] = entry if entry.key else entry._replace(key=keys[learner_id])
-            self._cache.move_to_end(learner_id)
-        while len(self._cache) > self._options.cache_learners:
-            self._cache.popitem(last=False)
+        for learner_id, entry in plan.changed().items():
+            self._memory.put(learner_id, entry if entry.key else entry._replace(key=keys[learner_id]))
         for work, applied in plan.applied:
-            work.settle(self._remember(work, applied))
+            self._memory.keep_answer(work.name, applied)
+            work.settle(applied)
         for work, failed in plan.failed:
             work.settle(failed)
         self._bus.publish(plan.publications)
-
-    def _remember(self, work: Work, applied: Applied) -> Applied:
-        self._recent[work.name] = applied
-        if len(self._recent) > self._options.recent_ids:
-            self._recent.popitem(last=False)
-        return applied
 
     async def _erase(self, erasure: _Erasure) -> None:
         learner_id = erasure.learner_id
@@ -464,31 +425,20 @@ class Engine:
         if not erasure.done.done():
             erasure.done.set_result(count)
 
-    def _schedule(self, now: float) -> None:
-        self._flush_at = now + self._options.bank_flush_s
-        self._refresh_at = now + self._options.bank_refresh_s
-        self._erasure_check_at = now + self._options.erasure_check_s
-
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
     def _until_chores(self) -> float:
-        due = self._erasure_check_at
-        if self._bank.pending:
-            due = min(due, self._flush_at)
+        due = self._bank.due_at()
+        due = self._erasure_check_at if due is None else min(due, self._erasure_check_at)
         return max(0.0, due - self._now())
 
     async def _chores(self) -> None:
         """Do what is due now and then, between groups. A store that is down is tried again at the next time."""
         now = self._now()
         try:
-            if self._bank.pending and now >= self._flush_at:
-                await self._flush()
-            if self._flushed_items and now >= self._refresh_at:
-                self._refresh_at = now + self._options.bank_refresh_s
-                items, self._flushed_items = list(self._flushed_items), {}
-                self._bank.load(*await self._store.bank(items, ()))
+            await self._bank.upkeep(now)
             if now >= self._erasure_check_at:
                 self._erasure_check_at = now + self._options.erasure_check_s
                 await self._notice_erasures()
@@ -504,36 +454,7 @@ class Engine:
             return
         self._audit_seen = entries[-1].audit_id
         keys = {entry.learner_key for entry in entries if entry.action == "erase"}
-        self._announce_gone([learner_id for learner_id, entry in self._cache.items() if entry.key in keys])
-
-    def _due_increments(self) -> BankIncrements:
-        """Take the bank's increments for the next commit, if they are due."""
-        if not self._bank.pending or self._now() < self._flush_at:
-            return _NOTHING
-        return self._bank.drain()
-
-    async def _flush(self) -> None:
-        """Write the bank's increments without a group."""
-        increments = self._bank.drain()
-        if increments == _NOTHING:
-            return
-        try:
-            await self._store.commit([], increments)
-        except BaseException as error:
-            self._bank.restore(increments)
-            self._flush_at = self._now() + self._options.bank_flush_s
-            if not isinstance(error, StoreError):
-                raise
-            logger.warning("the item bank was not written back: %s", error)
-        else:
-            self._flushed(increments)
-
-    def _flushed(self, increments: BankIncrements) -> None:
-        if increments != _NOTHING:
-            self._flush_at = self._now() + self._options.bank_flush_s
-            for row in increments.items:
-                self._flushed_items[row.item] = None
-                self._unknown_items.pop(row.item, None)
+        self._announce_gone(self._memory.with_keys(keys))
 
 
 def _fail(group: Sequence[Work], code: FailureCode, message: str) -> None:

@@ -84,6 +84,11 @@ class Group:
         self.publications: list[Publication] = []
         self.failed: list[tuple[Work, Failed]] = []
 
+    def changed(self) -> dict[str, Entry]:
+        """Return the learners that the group moved, as they are after it."""
+        moved = (work.submission.learner_id for work, _ in self.applied)
+        return {learner_id: entry for learner_id in moved if (entry := self.learners[learner_id]) is not None}
+
     def apply(self, work: Work) -> None:
         """Apply the model to one interaction. Raises what the model raises, and then nothing here has changed."""
         submission = work.submission

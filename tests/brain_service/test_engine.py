@@ -96,7 +96,7 @@ async def test_a_repeated_id_gets_the_first_outcome_wherever_it_comes(brain: Bra
     other = submission("ada", "other")
     in_one_batch = await brain.apply(first, first, other, first)
     in_memory = await brain.apply(first)
-    brain.engine._recent.clear()
+    brain.engine._memory.forget_answers()
     in_the_store = await brain.apply(submission("ada", "new"), first, submission("bob", "same"), first)
 
     assert revisions(in_one_batch) == [(1, False), (1, True), (2, False), (1, True)]
@@ -136,7 +136,7 @@ async def test_a_failed_commit_changes_nothing_and_the_retry_works(brain: Brain,
     await brain.apply(submission("ada", "a"))
     before = await brain.engine.snapshots([("ada", 0), ("bob", 0)])
     published = list(brain.published)
-    bank = brain.engine._bank.lookup(interaction())
+    bank = brain.engine._bank._bank.lookup(interaction())
     brain.store.refusals = 1
     batch = [submission("ada", "b"), submission("bob", "a"), submission("ada", "b")]
     failed = await brain.apply(*batch)
@@ -144,7 +144,7 @@ async def test_a_failed_commit_changes_nothing_and_the_retry_works(brain: Brain,
     assert codes(failed) == [FailureCode.UNAVAILABLE] * 3
     assert await brain.engine.snapshots([("ada", 0), ("bob", 0)]) == before
     assert brain.published == published
-    assert brain.engine._bank.lookup(interaction()) == bank
+    assert brain.engine._bank._bank.lookup(interaction()) == bank
     assert len(logged(path)) == 1
     assert revisions(await brain.apply(*batch)) == [(2, False), (1, False), (2, True)]
 
@@ -404,8 +404,8 @@ async def test_memory_is_bounded_and_forgetting_loses_nothing(path: Path) -> Non
         for n in range(3):
             results = await brain.apply(*[submission(f"l{k}", f"i{n}") for k in range(10)])
             assert revisions(results) == [(n + 1, False)] * 10
-        assert len(brain.engine._cache) == 3
-        assert len(brain.engine._recent) == 4
+        assert len(brain.engine._memory._learners) == 3
+        assert len(brain.engine._memory._answers) == 4
         assert revisions(await brain.apply(submission("l0", "i0"))) == [(1, True)]
 
 
@@ -430,11 +430,11 @@ async def test_a_state_that_cannot_be_read_stops_that_learner_only(
 async def test_what_the_bank_learned_is_there_after_a_restart(path: Path) -> None:
     async with running(path) as brain:
         await brain.apply(*[submission(f"l{n}", "a") for n in range(7)])
-        learned = brain.engine._bank.lookup(interaction())
+        learned = brain.engine._bank._bank.lookup(interaction())
     async with running(path) as brain:
         await brain.apply(submission("eve", "view", interaction=interaction_from_context("content_view", "2 + 2?", {})))
         await brain.apply(submission("eve", "norm", interaction=interaction("another")))
-        again = brain.engine._bank.lookup(interaction())
+        again = brain.engine._bank._bank.lookup(interaction())
 
     assert learned.answers == 7
     assert again.answers == 7
@@ -465,20 +465,22 @@ async def test_increments_of_a_failed_commit_are_written_once_by_a_later_one(pat
     assert totals.norms["maths"][1] == 2
 
 
-async def test_an_item_that_nobody_knows_is_looked_up_once(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_items_and_subjects_that_nobody_knows_are_looked_up_once(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     bank = brain.store.bank
 
     async def counted(items: list[str], subjects: list[str]) -> object:
-        asked.extend(items)
+        asked.extend([*items, *subjects])
         return await bank(items, subjects)
 
     monkeypatch.setattr(brain.store, "bank", counted)
-    view = interaction_from_context("content_view", "a text", {})
+    view = interaction_from_context("content_view", "a text", {"subject": "poetry"})
     for n in range(3):
         await brain.apply(submission("ada", f"v{n}", interaction=view))
 
-    assert asked == [view.item]
+    assert asked == [view.item, "poetry"]
 
 
 async def test_rows_hold_what_the_codec_reads(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:

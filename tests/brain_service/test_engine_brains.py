@@ -148,4 +148,4 @@ async def test_brains_learn_of_each_others_items(path: Path) -> None:
             while (await totals()).items[interaction().item][1] < 6:
                 continue
         await two.apply(submission("bob", "b3"))
-        assert two.engine._bank.lookup(interaction()).answers >= 6
+        assert two.engine._bank._bank.lookup(interaction()).answers >= 6

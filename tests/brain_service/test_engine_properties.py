@@ -66,7 +66,7 @@ async def play(brain: Brain, script: list[Step]) -> dict[tuple[str, str], list[A
     for step in script:
         brain.store.refusals, brain.store.lost_answers = step.refusals, step.lost_answers
         if step.forget:
-            brain.engine._recent.clear()
+            brain.engine._memory.forget_answers()
         await asyncio.gather(*(call([sent(*each) for each in submissions]) for submissions in step.calls))
     brain.store.refusals = brain.store.lost_answers = 0
     assert await call(list(everything.values()))

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
@@ -119,6 +119,7 @@ increments = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(increments)
 def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, float, int]]) -> None:
     """Increments that the store adds up end where `bank.merge_item` and `bank.merge_norm` end."""
