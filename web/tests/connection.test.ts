@@ -337,6 +337,18 @@ describe("tokens", () => {
     expect(server.sockets).toHaveLength(1);
   });
 
+  it("does not send a token again that it has already replaced the old one with", async () => {
+    const tokens = [jwt("u1", 1)];
+    const { client, server, clock } = world({ getToken: () => tokens.shift() ?? jwt("u1", 2) });
+    server.tokenLifetimeMs = 300_000;
+    client.connect();
+    await clock.advance(290_000);
+    client.tokenChanged();
+    await clock.advance(1_000);
+
+    expect(server.of("authenticate").map(({ token }) => token)).toEqual([jwt("u1", 1), jwt("u1", 2)]);
+  });
+
   it("asks again when the token could not be renewed, without losing the connection", async () => {
     let fail = false;
     let serial = 0;
@@ -430,6 +442,18 @@ describe("noise", () => {
     expect(errors).toEqual(["not JSON", "not JSON", "no type", "state_update.state"]);
     expect(client.getLearner("l1")).toBeUndefined();
     expect(client.getSnapshot().isConnected).toBe(true);
+  });
+
+  it("finishes what it is doing before it does what a listener asks for", async () => {
+    const { client, server, clock } = world();
+    client.on("open", () => client.disconnect());
+    client.subscribeLearner("l1");
+    client.connect();
+    await clock.advance(10);
+
+    expect(server.open).toHaveLength(0);
+    expect(clock.pending).toBe(0);
+    expect(client.getSnapshot().status).toBe("disconnected");
   });
 
   it("survives a listener that throws", async () => {

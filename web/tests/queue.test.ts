@@ -57,6 +57,24 @@ describe("interactions", () => {
     expect(storage.length).toBe(0);
   });
 
+  it("left by an earlier page are sent in the order they were given, before those of this page", async () => {
+    const { client, server, clock, make, storage } = world();
+    const ids: string[] = [];
+    for (const n of [1, 2, 3]) {
+      ids.push(client.sendVirtualBrainInteraction(answer("l1", `${n}`)).interaction_id);
+      await clock.advance(1_000);
+    }
+    const stored = [...storage.items].reverse();
+    storage.items.clear();
+    for (const [key, value] of stored) storage.items.set(key, value);
+    const next = make();
+    ids.push(next.sendVirtualBrainInteraction(answer("l1", "4")).interaction_id);
+    next.connect();
+    await clock.advance(100);
+
+    expect(server.committed).toEqual(ids);
+  });
+
   it("on the wire when the connection breaks are sent again under the same id", async () => {
     const { client, server, clock } = world();
     client.connect();

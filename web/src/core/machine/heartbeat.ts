@@ -15,7 +15,6 @@ export function armHeartbeat(step: Step): void {
 /** Ping when nothing came for a while, or when the last measured round trip is old. */
 export function onHeartbeat(step: Step): void {
   const { state, config } = step;
-  if (state.phase !== "open") return;
   const silent = step.now - (state.heardAt ?? 0) >= config.heartbeatMs;
   if (silent || step.now - state.rttAt >= rttMaxAgeMs) sendPing(step);
   armHeartbeat(step);
