@@ -94,7 +94,13 @@ class Stack:
     def stop(self, *names: str, grace_s: float = STOP_GRACE_S) -> list[str]:
         """Ask these processes (all) to end, the edge first; return the names of those that had to be killed."""
         chosen = [name for name in reversed(self.children) if not names or name in names]
-        return [name for name in chosen if not self.children[name].stop(grace_s=grace_s)]
+        callers = [name for name in chosen if name not in SERVICES or name == "edge"]
+        killed = [name for name in callers if not self.children[name].stop(grace_s=grace_s)]
+        # Nobody calls the others now, and they don't call each other: they end side by side.
+        called = [name for name in chosen if name not in callers]
+        for name in called:
+            self.children[name].ask()
+        return killed + [name for name in called if not self.children[name].finish(grace_s=grace_s)]
 
     def kill(self, *names: str) -> None:
         """End these processes (all) by SIGKILL, at the same time."""

@@ -122,10 +122,17 @@ class Child:
         return True
 
     def stop(self, *, grace_s: float) -> bool:
-        """Ask it to end (SIGTERM), kill it after `grace_s`; return whether it ended by itself."""
-        if not self.running:
-            return True
-        self.signal(signal.SIGTERM)
+        """Ask it to end, kill it after `grace_s`; return whether it ended by itself."""
+        self.ask()
+        return self.finish(grace_s=grace_s)
+
+    def ask(self) -> None:
+        """Ask it to end (SIGTERM). Ask once: our processes end at once when asked again."""
+        if self.running:
+            self.signal(signal.SIGTERM)
+
+    def finish(self, *, grace_s: float) -> bool:
+        """Wait for its end, kill it after `grace_s`; return whether it ended by itself."""
         if self.wait(grace_s):
             return True
         self.kill()
