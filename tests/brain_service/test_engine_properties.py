@@ -73,7 +73,7 @@ async def play(brain: Brain, script: list[Step]) -> dict[tuple[str, str], list[A
     return answers
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=1, max_size=6), st.sampled_from([1, 3, 256]), st.sampled_from([1, 100]))
 def test_any_interleaving_equals_the_sequential_run(script: list[Step], max_batch: int, cache_learners: int) -> None:
     async def check() -> None:
