@@ -1,0 +1,175 @@
+"""Saves, finds, sums and deletes; it blocks and belongs into threads."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from metrics_service.aggregate import Counters, Remembered, Retained
+from metrics_service.records import OUTCOME_OK, AnalyticsRow, MessageRecord, Query
+from metrics_service.store.database import StoreUnavailable, create_engine, migrate, reading, translated, writing
+from metrics_service.store.rows import analytics_rows, counter_row, record_row, remembered, stored_record, sum_rows
+from metrics_service.store.tables import Upserts, counters_table, records_table, sums_table, tallies_table
+
+WHOLE_FLEET = ""
+"""Edge id of the row that holds the fleet's totals; no edge can have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many records reached the disk, and how many were dropped on the way, ever."""
+
+    recorded: int = 0
+    dropped: int = 0
+
+
+class Store:
+    """The database. Reading and writing may happen in different threads; writing in one at a time."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._saved = Retained()
+        self._upserts = Upserts(engine.dialect.name)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open the database at an SQLAlchemy URL and bring its schema up to date; an SQLite file is made when missing.
+
+        Raises StoreUnavailable, without the URL (it may contain a password), when that is not possible.
+        """
+        engine = create_engine(url)
+        migrate(engine)
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def load(self) -> tuple[Retained, Tally]:
+        """Return what was saved last; nothing but zeros in a new database."""
+        with reading(self._engine) as connection:
+            rows = {row.edge_id: remembered(row) for row in connection.execute(sa.select(counters_table))}
+            tallies = {row.name: row.value for row in connection.execute(sa.select(tallies_table))}
+        fleet = rows.pop(WHOLE_FLEET, None)
+        self._saved = Retained(totals=fleet.counters if fleet else Counters(), edges=rows)
+        return self._saved, Tally(recorded=tallies.get("recorded", 0), dropped=tallies.get("dropped", 0))
+
+    def save(self, retained: Retained, tally: Tally) -> None:
+        """Make the fleet's counters and what they hold of each edge durable, all or nothing."""
+        changed = [
+            counter_row(edge_id, edge)
+            for edge_id, edge in retained.edges.items()
+            if self._saved.edges.get(edge_id) != edge
+        ]
+        if retained.totals != self._saved.totals:
+            changed.append(counter_row(WHOLE_FLEET, Remembered(counters=retained.totals, seen_at_ms=0)))
+        gone = [edge_id for edge_id in self._saved.edges if edge_id not in retained.edges]
+        with writing(self._engine) as connection:
+            if changed:
+                connection.execute(self._upserts.counters, changed)
+            if gone:
+                connection.execute(sa.delete(counters_table).where(counters_table.c.edge_id.in_(gone)))
+            self._save_tally(connection, tally)
+        self._saved = retained
+
+    def append(self, records: Sequence[MessageRecord], tally: Tally) -> None:
+        """Keep records and add them to the sums, all or nothing; `tally` counts them already."""
+        with writing(self._engine) as connection:
+            connection.execute(sa.insert(records_table), [record_row(record) for record in records])
+            connection.execute(self._upserts.sums, sum_rows(records))
+            self._save_tally(connection, tally)
+
+    def prune(self, *, records_before_ms: int, sums_before_ms: int, most: int) -> bool:
+        """Delete at most `most` records and sums that are older; return whether there may be more."""
+        old = sa.select(records_table.c.record_id).where(records_table.c.at_ms < records_before_ms).limit(most)
+        stale = sa.select(sums_table.c.minute_ms).where(sums_table.c.minute_ms < sums_before_ms).distinct().limit(10)
+        with writing(self._engine) as connection:
+            records = connection.execute(sa.delete(records_table).where(records_table.c.record_id.in_(old))).rowcount
+            sums = connection.execute(sa.delete(sums_table).where(sums_table.c.minute_ms.in_(stale))).rowcount
+        return records >= most or sums > 0
+
+    def erase(self, *, user_id: str, learner_id: str, after: int, span: int) -> tuple[int, int | None]:
+        """Delete the records of a user or about a learner among the next `span` ids after id `after`.
+
+        Return how many, and the id to go on after, or None at the end. Deleted bytes are overwritten.
+        """
+        whose = records_table.c.user_id == user_id if user_id else records_table.c.learner_id == learner_id
+        upto = after + span
+        with writing(self._engine) as connection:
+            if self._engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            within = records_table.c.record_id.between(after + 1, upto)
+            erased = connection.execute(sa.delete(records_table).where(within, whose)).rowcount
+            following = connection.scalar(
+                sa.select(sa.func.min(records_table.c.record_id)).where(records_table.c.record_id > upto)
+            )
+        return erased, None if following is None else following - 1
+
+    def forget_erased(self) -> bool:
+        """Remove what was erased from SQLite's write-ahead file too; return False while a reader still needs it."""
+        if self._engine.dialect.name != "sqlite":
+            return True
+        with translated(), contextlib.closing(self._engine.raw_connection()) as connection:
+            # Outside of a transaction, which SQLAlchemy's own connections always have.
+            cursor = connection.cursor()
+            try:
+                busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.Error as error:
+                raise StoreUnavailable("the write-ahead file cannot be emptied now; try again") from error
+        return not busy
+
+    def analytics(self, query: Query) -> list[AnalyticsRow]:
+        """Sum the messages per interval, type, role and direction. Raises BadQuery when that is too much to answer."""
+        # A literal, because PostgreSQL takes two parameters of the same value for different groupings.
+        interval_ms: sa.ColumnElement[int] = sa.literal_column(str(int(query.interval_ms)), sa.BigInteger)
+        start = (sums_table.c.minute_ms - sums_table.c.minute_ms % interval_ms).label("start_ms")
+        keys = (start, sums_table.c.type, sums_table.c.role, sums_table.c.direction)
+        errors = sa.case((sums_table.c.outcome != OUTCOME_OK, sums_table.c.count), else_=0)
+        statement = (
+            sa.select(
+                *keys,
+                sums_table.c.bucket,
+                sa.func.sum(sums_table.c.count).label("messages"),
+                sa.func.sum(errors).label("errors"),
+                sa.func.sum(sums_table.c.bytes).label("bytes"),
+                sa.func.sum(sums_table.c.latency_us).label("latency_us"),
+                sa.func.max(sums_table.c.longest_us).label("longest_us"),
+            )
+            .where(sums_table.c.minute_ms >= query.from_ms, sums_table.c.minute_ms < query.to_ms)
+            .group_by(*keys, sums_table.c.bucket)
+            .order_by(*keys)
+        )
+        if query.types:
+            statement = statement.where(sums_table.c.type.in_(query.types))
+        if query.roles:
+            statement = statement.where(sums_table.c.role.in_(query.roles))
+        with reading(self._engine) as connection:
+            return analytics_rows(connection.execute(statement))
+
+    def pages(self, *, from_ms: int, to_ms: int | None, size: int) -> Iterator[list[MessageRecord]]:
+        """Yield the kept records of a range of time, in the order of their arrival, `size` at a time.
+
+        Each page is a transaction of its own, so that a long export keeps nobody from tidying up.
+        """
+        last = 0
+        while True:
+            statement = sa.select(records_table).where(
+                records_table.c.record_id > last, records_table.c.at_ms >= from_ms
+            )
+            if to_ms is not None:
+                statement = statement.where(records_table.c.at_ms < to_ms)
+            with reading(self._engine) as connection:
+                rows = connection.execute(statement.order_by(records_table.c.record_id).limit(size)).all()
+            if rows:
+                yield [stored_record(row) for row in rows]
+            if len(rows) < size:
+                return
+            last = rows[-1].record_id
+
+    def _save_tally(self, connection: sa.Connection, tally: Tally) -> None:
+        rows = [{"name": "recorded", "value": tally.recorded}, {"name": "dropped", "value": tally.dropped}]
+        connection.execute(self._upserts.tallies, rows)
