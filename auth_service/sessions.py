@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], float]
 """Unix time in seconds."""
 
-_VERIFICATIONS_PER_TURN = 32
-"""Signatures checked before the event loop gets a turn: about 4 ms of work."""
+_VERIFICATIONS_PER_TURN = 8
+"""Signatures checked before the event loop gets a turn: about 2 ms of work."""
 
 
 class Unauthenticated(Exception):

@@ -230,22 +230,28 @@ class Tokens:
             "exp": int(now) + ttl_s,
             "jti": secrets.token_urlsafe(9),
         }
-        return jwt.encode(claims, key.private, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": _TYPE})
+        token = jwt.encode(claims, key.private, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": _TYPE})
+        # What we signed need not be verified: most tokens are shown first to the process that made them.
+        self._remember(_digest(token), Claims(user_id, session_id, int(now) + ttl_s))
+        return token
 
     def read(self, token: str, *, allow_expired: bool = False) -> Claims:
         """Return what an access token says, if we signed it and it has not expired. Raises BadToken."""
         if not token or len(token) > _MAX_TOKEN_CHARACTERS:
             raise BadToken("the access token is not valid")
-        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        digest = _digest(token)
         claims = self._verified.get(digest)
         if claims is None:
             claims = self._verify(token)
-            self._verified[digest] = claims
-            if len(self._verified) > self._limit:
-                self._verified.popitem(last=False)
+            self._remember(digest, claims)
         if not allow_expired and claims.expires_at <= self._clock():
             raise BadToken("the access token has expired")
         return claims
+
+    def _remember(self, digest: bytes, claims: Claims) -> None:
+        self._verified[digest] = claims
+        if len(self._verified) > self._limit:
+            self._verified.popitem(last=False)
 
     def _verify(self, token: str) -> Claims:
         try:
@@ -290,6 +296,10 @@ class Tokens:
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._keys.refresh_secret, body, "sha256")[:_MAC_BYTES]
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def _text(raw: bytes) -> str:

@@ -50,8 +50,8 @@ async def test_changes_made_during_an_outage_arrive_after_it_and_it_is_logged_on
         task = asyncio.create_task(follow(follower, keys, poll_s=0.001))
         async with asyncio.timeout(PATIENCE_S):
             (change,) = await anext(watch.batches(PATIENCE_S))
-            while "following changes again" not in caplog.text:
-                await asyncio.sleep(0)  # noqa: ASYNC110  (a log record has no event to wait for)
+            while "following changes again" not in caplog.text:  # noqa: ASYNC110 - a log record has no event
+                await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

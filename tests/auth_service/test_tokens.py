@@ -26,10 +26,13 @@ def make(keys: KeySet | None = None, clock: Clock | None = None, **options: int)
 
 def test_a_token_says_whom_it_was_signed_for() -> None:
     clock = Clock()
-    tokens = make(clock=clock)
+    keys = KeySet.make(clock())
+    signer, another_process = make(keys, clock), make(keys, clock)
 
-    claims = tokens.read(tokens.sign("ann", SESSION, "learner", 900))
+    token = signer.sign("ann", SESSION, "learner", 900)
+    claims = another_process.read(token)
 
+    assert claims == signer.read(token)
     assert (claims.user_id, claims.session_id, claims.expires_at) == ("ann", SESSION, int(clock.now_s) + 900)
 
 
