@@ -21,6 +21,7 @@ from bench.processes import GENERATOR_CORE, StartFailed, allow_sockets, on_core
 from bench.report import Comparison
 from bench.scenarios import FULL, QUICK, SCENARIOS, Pace, Scenario, named
 from bench.targets import Contestant
+from demo.stack import ProcessDied, StartTimeout
 
 PEOPLE, PEOPLE_QUICK = 1000, 200
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "profile":
             return _profile(options, pace)
         return _compare(options, pace, shlex.join(["python", "-m", "bench", *given]))
-    except (LoadFailed, StartFailed, profiling.CannotProfile) as error:
+    except (LoadFailed, StartFailed, ProcessDied, StartTimeout, profiling.CannotProfile) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--output", type=Path, metavar="FILE", help="also keep the stacks there, for flame graphs")
     profile.add_argument("--top", type=int, default=40, metavar="N", help="lines per table (default: %(default)s)")
     profile.add_argument("--native", action="store_true", help="see into C extensions too (slower)")
+    profile.add_argument("--waiting", action="store_true", help="count threads in C or asleep too, such as a commit")
     _add_common(profile, default=argparse.SUPPRESS)
     return parser
 
@@ -165,7 +167,9 @@ def _profile(options: argparse.Namespace, pace: Pace) -> int:
     with SERVERS[server](PEOPLE_QUICK if options.quick else PEOPLE) as contestant, contestant.start() as target:
         (process,) = (process for process in target.processes if process.name == options.process)
         pace = replace(pace, seconds=max(pace.seconds, 6.0))
-        with profiling.sampled(process.pid, delay_s=pace.warmup_s + 2.0, native=options.native) as samples:
+        with profiling.sampled(
+            process.pid, delay_s=pace.warmup_s + 2.0, native=options.native, waiting=options.waiting
+        ) as samples:
             figures = run(scenario, target, pace)
         print(f"{scenario.title}: {figures[scenario.figure]:,.2f} {scenario.unit} while sampled\n")
         print(profiling.summary(samples, top=options.top))

@@ -32,9 +32,12 @@ class Samples:
 
 
 @contextlib.contextmanager
-def sampled(pid: int, *, delay_s: float, native: bool = False, rate: int = 500) -> Iterator[Samples]:
+def sampled(
+    pid: int, *, delay_s: float, native: bool = False, waiting: bool = False, rate: int = 500
+) -> Iterator[Samples]:
     """Sample a process while the block runs, from `delay_s` on (so that preparations do not count).
 
+    Only the thread that holds the interpreter's lock counts, unless `waiting`: then also those in C or asleep.
     The result is filled when the block ends. Raises CannotProfile.
     """
     tool = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
@@ -44,7 +47,8 @@ def sampled(pid: int, *, delay_s: float, native: bool = False, rate: int = 500) 
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "stacks")
         command = [tool, "record", "--pid", str(pid), "--rate", str(rate), "--duration", str(_LONGEST_S)]
-        command += ["--format", "raw", "--function", "--output", str(output), *(["--native"] if native else [])]
+        command += ["--format", "raw", "--function", "--output", str(output)]
+        command += [*(["--native"] if native else []), *([] if waiting else ["--gil"])]
         running: list[subprocess.Popen[bytes]] = []
 
         def start() -> None:

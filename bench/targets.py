@@ -7,6 +7,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -98,41 +99,47 @@ def services(people: int) -> Iterator[Contestant]:
         yield Contestant("services", start)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """Who can log in to a stack: every learner as themselves, teachers who may watch all of them."""
+    """Who can log in to a stack: families that interact as their learners, teachers who watch the first learner."""
 
-    def __init__(self, stub: auth_pb2_grpc.AuthServiceStub, stack: Stack, people: int, teachers: int = 20) -> None:
-        self._stub, self._metadata = stub, stack.metadata
-        self.learners = tuple(f"learner-{i}" for i in range(people))
-        with ThreadPoolExecutor(8) as workers:
-            self.learner_tokens = tuple(workers.map(self._login, [f"{name}@bench.example" for name in self.learners]))
-            self.teacher_tokens = tuple(
-                workers.map(self._login, [f"teacher-{i}@bench.example" for i in range(teachers)])
-            )
-
-    def _login(self, email: str) -> str:
-        request = auth_pb2.LoginRequest(email=email, password=_PASSWORD)
-        token: str = self._stub.Login(request, metadata=self._metadata, timeout=10).tokens.access_token
-        return token
+    learners: tuple[str, ...]
+    learner_tokens: tuple[str, ...]
+    """One for each learner; ten share one user, because making users is slow on purpose."""
+    teacher_tokens: tuple[str, ...]
 
 
-def make_accounts(stack: Stack, people: int, teachers: int = 20) -> Accounts:
-    """Make a class, its learners and its teachers through the auth service, and log everybody in."""
-    with grpc.insecure_channel(stack.address("auth")) as channel:
+def make_accounts(stack: Stack, people: int, *, per_user: int = 10, teachers: int = 20) -> Accounts:
+    """Make learners, users and teachers through the auth service, and log everybody in."""
+    learners = tuple(f"learner-{i}" for i in range(people))
+    with grpc.insecure_channel(stack.address("auth")) as channel, ThreadPoolExecutor(4) as workers:
         registry = Registry(channel, stack.metadata)
+        stub = auth_pb2_grpc.AuthServiceStub(channel)
+
+        def login(email: str) -> str:
+            request = auth_pb2.LoginRequest(email=email, password=_PASSWORD)
+            token: str = stub.Login(request, metadata=stack.metadata, timeout=10).tokens.access_token
+            return token
+
+        def make_family(first: int) -> list[str]:
+            email = f"family-{first}@bench.example"
+            user_id = registry.add_user(email, _PASSWORD, "learner")
+            own = learners[first : first + per_user]
+            for learner in own:
+                registry.add_learner(learner)
+                registry.relate("is_learner", user_id, learner)
+            return [login(email)] * len(own)
+
+        def make_teacher(number: int) -> str:
+            email = f"teacher-{number}@bench.example"
+            registry.relate("teaches", registry.add_user(email, _PASSWORD, "teacher"), _CLASS)
+            return login(email)
+
         registry.add_class(_CLASS, "")
-
-        def add_learner(learner: str) -> None:
-            registry.add_learner(learner)
-            registry.relate("enrolled", learner, _CLASS)
-            user_id = registry.add_user(f"{learner}@bench.example", _PASSWORD, "learner")
-            registry.relate("is_learner", user_id, learner)
-
-        def add_teacher(number: int) -> None:
-            user_id = registry.add_user(f"teacher-{number}@bench.example", _PASSWORD, "teacher")
-            registry.relate("teaches", user_id, _CLASS)
-
-        with ThreadPoolExecutor(8) as workers:
-            list(workers.map(add_learner, [f"learner-{i}" for i in range(people)]))
-            list(workers.map(add_teacher, range(teachers)))
-        return Accounts(auth_pb2_grpc.AuthServiceStub(channel), stack, people, teachers)
+        families = list(workers.map(make_family, range(0, people, per_user)))
+        registry.relate("enrolled", learners[0], _CLASS)
+        return Accounts(
+            learners=learners,
+            learner_tokens=tuple(token for tokens in families for token in tokens),
+            teacher_tokens=tuple(workers.map(make_teacher, range(teachers))),
+        )
