@@ -70,7 +70,7 @@ def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
         people = _seed(stack)
         if lively:
             _start_class(stack)
-        # What was said before is about things not being there yet; the files have it, and a failure shows its last lines.
+        # What was said before is about things not being there yet; the files have it.
         _follow(console, stack)
         _greet(stack, people, lively=lively, seconds=time.monotonic() - began)
         while True:
