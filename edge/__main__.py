@@ -18,7 +18,7 @@ from edge.http import Services, make_app
 from edge.hub import Hub
 from edge.registry import Registry
 from edge.rooms import Rooms
-from edge.session import Surroundings
+from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
 from edge.upstream.auth import AuthLink

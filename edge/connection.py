@@ -26,7 +26,7 @@ except ImportError:  # a platform without the compiled part
 
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
-from edge.session import Session
+from edge.session.session import Session
 
 if TYPE_CHECKING:
     from edge.endpoint import Endpoint

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge.connection import Connection
 from edge.frames.codes import CloseCode
-from edge.session import Surroundings
+from edge.session.surroundings import Surroundings
 
 
 class Endpoint:

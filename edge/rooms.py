@@ -11,10 +11,9 @@ from edge.ports import Member, Prepare, RoomEvent, Sink
 
 
 class Occupant(Protocol):
-    """A session, as a room sees it."""
+    """One socket's place, as a room sees it."""
 
     sink: Sink
-    connection_id: str
 
 
 class Rooms:

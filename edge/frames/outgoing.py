@@ -170,7 +170,7 @@ class VirtualBrainResponse(ServerFrame, tag="virtual_brain_response"):
     timestamp: str
     interaction_id: str
     revision: int
-    duplicate: bool | UnsetType = UNSET
+    duplicate: bool
     trace_id: str | None = None
     id: RequestId = None
 

@@ -40,7 +40,7 @@ class School:
         return self.users[f"{name}@school.example"]
 
     def add_learner(self, learner_id: str) -> str:
-        """Enrol one more learner, with a login of the same name, and return the id: a learner no other test has touched."""
+        """Enrol one more learner, with a login of the same name, and return the id."""
         self.registry.add_learner(learner_id)
         self.registry.relate("enrolled", learner_id, "5a")
         user_id = self.registry.add_user(f"{learner_id}@school.example", PASSWORD, "learner")

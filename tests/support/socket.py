@@ -1,4 +1,4 @@
-"""A plain client of the edge's socket for tests: it sends frames, keeps every frame it gets, and waits for what matches."""
+"""A plain client of the socket for tests: it sends frames, keeps every frame it gets, waits for what matches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four real processes with a small school in them; most tests share one stack, those that break it take their own."""
+"""The four real processes with a small school in them; tests that break the stack take their own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,122 @@
+"""What one socket does for learners: each interaction goes to the brain once and is answered once. The hot path."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from edge.frames import incoming, outgoing
+from edge.frames.clock import timestamp
+from edge.frames.incoming import BadFrame, RequestId
+from edge.ports import Acknowledged, UpstreamError
+from edge.session.replies import FORBIDDEN
+from service_runtime import trace_context
+
+if TYPE_CHECKING:
+    from edge.session.session import Session
+
+
+class Interacting:
+    """The interactions of one socket that are under way."""
+
+    __slots__ = ("_session", "in_flight")
+
+    def __init__(self, session: Session) -> None:
+        """Begin with none."""
+        self._session = session
+        self.in_flight = 0
+
+    def interact(self, frame: incoming.VirtualBrainInteract) -> None:
+        """Send an interaction to the learner's model, if this user may."""
+        session, data = self._session, frame.data
+        try:
+            context = incoming.decode_context(data.context)
+        except BadFrame as error:
+            error.id, error.message_type = frame.id, "virtual_brain_interact"
+            raise
+        interaction = _Interaction(self, frame.id, data, context)
+        self.in_flight += 1
+        if self.in_flight == session.edge.settings.max_in_flight:
+            session.sink.hold_reading(True)
+        if session.edge.access.known(session.user_id, "interact", data.learner_id):
+            interaction.decided(True)
+        else:
+            session.edge.access.ask(session.user_id, "interact", data.learner_id, interaction.decided)
+
+    def acknowledge(self, interaction: _Interaction, answer: Acknowledged | UpstreamError) -> None:
+        """Answer an interaction that is committed, or say why it is not."""
+        session = self._session
+        edge = session.edge
+        if self.in_flight == edge.settings.max_in_flight:
+            session.sink.hold_reading(False)
+        self.in_flight -= 1
+        if not session.user_id:
+            return  # the socket closed meanwhile
+        if isinstance(answer, UpstreamError):
+            trace_id = interaction.trace.trace_id
+            session.replies.refuse(answer, "virtual_brain_interact", interaction.id, trace_id=trace_id)
+            return
+        elapsed = edge.clock() - interaction.started
+        edge.counters.latency.observe(elapsed)
+        revision, duplicate, result = answer
+        result.processing_time = round(elapsed, 6)
+        frame = outgoing.VirtualBrainResponse(
+            learner_id=interaction.data.learner_id,
+            result=result,
+            timestamp=timestamp(),
+            interaction_id=interaction.interaction_id,
+            revision=revision,
+            duplicate=duplicate,
+            trace_id=interaction.trace.trace_id,
+            id=interaction.id,
+        )
+        session.watching.answer_write(interaction.data.learner_id, revision, outgoing.encode(frame))
+
+
+class _Interaction:
+    """One interaction under way, and what its answer needs."""
+
+    __slots__ = ("_context", "_interacting", "data", "id", "interaction_id", "started", "trace")
+
+    def __init__(
+        self,
+        interacting: Interacting,
+        id: RequestId,
+        data: incoming.InteractionData,
+        context: incoming.Context,
+    ) -> None:
+        parent = trace_context.parse(data.traceparent) if data.traceparent else None
+        self._interacting = interacting
+        self._context = context
+        self.id = id
+        self.data = data
+        self.interaction_id = data.interaction_id or _uuid7()
+        self.trace = trace_context.child(parent) if parent else trace_context.new_root()
+        self.started = interacting._session.edge.clock()
+
+    def decided(self, answer: bool | UpstreamError) -> None:
+        """Send it, if that is allowed."""
+        if answer is not True:
+            self._interacting.acknowledge(self, answer or FORBIDDEN)
+            return
+        self._interacting._session.edge.brain.interact(
+            self.data,
+            self._context,
+            interaction_id=self.interaction_id,
+            received_at_ms=int(time.time() * 1000),
+            traceparent=trace_context.render(self.trace),
+            done=self.answered,
+        )
+
+    def answered(self, answer: Acknowledged | UpstreamError) -> None:
+        """Pass on what the brain said."""
+        self._interacting.acknowledge(self, answer)
+
+
+def _uuid7() -> str:
+    """Make a time-ordered id (RFC 9562, version 7), which keeps the store's index of ids local."""
+    random = int.from_bytes(os.urandom(10))
+    value = int(time.time() * 1000) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    return str(uuid.UUID(int=value))

@@ -1,0 +1,52 @@
+"""How a session answers its client: frames, and errors in the words of the protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.counters import Counters
+from edge.frames import outgoing
+from edge.frames.incoming import RequestId
+from edge.ports import Sink, UpstreamError
+
+FORBIDDEN = UpstreamError("forbidden", "You may not do this.")
+
+
+class Replies:
+    """Sends to one socket."""
+
+    __slots__ = ("_counters", "sink")
+
+    def __init__(self, sink: Sink, counters: Counters) -> None:
+        """Answer through `sink`."""
+        self.sink = sink
+        self._counters = counters
+
+    def send(self, frame: Any) -> None:
+        """Send a frame."""
+        self.sink.send(outgoing.encode(frame))
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        id: RequestId = None,
+        message_type: str | None = None,
+        *,
+        retry_after_ms: int | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        """Send an error; the socket stays open."""
+        self._counters.errors += 1
+        self.send(
+            outgoing.error(
+                code, message, id=id, message_type=message_type, retry_after_ms=retry_after_ms, trace_id=trace_id
+            )
+        )
+
+    def refuse(
+        self, answer: UpstreamError | bool, message_type: str, id: RequestId, *, trace_id: str | None = None
+    ) -> None:
+        """Say what a service said, or, when the answer is False, that this is not allowed."""
+        error = answer if isinstance(answer, UpstreamError) else FORBIDDEN
+        self.error(error.code, str(error), id, message_type, retry_after_ms=error.retry_after_ms, trace_id=trace_id)

@@ -1,0 +1,252 @@
+"""One socket from its first frame to its last: who is connected, and to whom each frame goes."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from edge.frames import incoming, outgoing
+from edge.frames.clock import rfc3339, timestamp
+from edge.frames.codes import CloseCode
+from edge.frames.incoming import BadFrame, RequestId
+from edge.limits import TokenBucket
+from edge.ports import Identity, Sink, UpstreamError
+from edge.session import asking
+from edge.session.interacting import Interacting
+from edge.session.replies import Replies
+from edge.session.surroundings import Surroundings
+from edge.session.talking import Talking
+from edge.session.watching import Watching
+
+logger = logging.getLogger(__name__)
+
+MAX_REFUSALS = 200
+"""Frames refused in a row, for their rate or their form, after which the socket is closed."""
+
+
+class Session:
+    """What is known of one socket. Most sockets are idle, so what an activity needs is made when it begins."""
+
+    __slots__ = (
+        "_bucket",
+        "_identifying",
+        "_interacting",
+        "_refusals",
+        "_talking",
+        "_watching",
+        "connection_id",
+        "edge",
+        "expires_at_ms",
+        "replies",
+        "role",
+        "session_id",
+        "sink",
+        "user_id",
+    )
+
+    def __init__(self, edge: Surroundings, sink: Sink) -> None:
+        """Begin with nobody known; a first frame, or a call of `authenticate`, must say who is connected."""
+        self.edge = edge
+        self.sink = sink
+        self.replies = Replies(sink, edge.counters)
+        self.connection_id = ""
+        self.user_id = ""
+        """Empty before authentication and after the end."""
+        self.role = ""
+        self.session_id = ""
+        self.expires_at_ms = 0
+        settings = edge.settings
+        self._bucket = TokenBucket(rate=settings.frames_per_s, burst=settings.frames_burst, now=edge.clock())
+        self._refusals = 0
+        self._identifying = False
+        self._watching: Watching | None = None
+        self._interacting: Interacting | None = None
+        self._talking: Talking | None = None
+
+    # Activities
+
+    @property
+    def watching(self) -> Watching:
+        """What this socket sees of learners."""
+        if self._watching is None:
+            self._watching = Watching(self)
+        return self._watching
+
+    @property
+    def interacting(self) -> Interacting:
+        """What this socket does for learners."""
+        if self._interacting is None:
+            self._interacting = Interacting(self)
+        return self._interacting
+
+    @property
+    def talking(self) -> Talking:
+        """Where this socket talks."""
+        if self._talking is None:
+            self._talking = Talking(self)
+        return self._talking
+
+    # Frames
+
+    def on_text(self, payload: bytes) -> None:
+        """Answer one frame."""
+        edge = self.edge
+        edge.counters.messages_received += 1
+        wait = self._bucket.take(edge.clock())
+        if wait:
+            self._refuse(BadFrame("rate_limited", "Too many frames; slow down."), retry_after_ms=int(wait * 1000) + 1)
+            return
+        try:
+            frame = incoming.decode(payload)
+            if self.user_id:
+                _HANDLERS[type(frame)](self, frame)
+                self._refusals = 0
+            else:
+                self._on_first(frame)
+        except BadFrame as error:
+            self._refuse(error)
+        except Exception:
+            logger.exception("a frame could not be handled")
+            self.replies.error("internal", "Something went wrong here; the log of the edge has the details.")
+
+    def _on_first(self, frame: incoming.AnyClientFrame) -> None:
+        if isinstance(frame, incoming.Authenticate):
+            self.authenticate(frame.token, frame.id)
+        elif self._identifying:
+            raise BadFrame("unauthenticated", "Wait for connection_established.", id=frame.id)
+        else:
+            raise BadFrame("unauthenticated", "Authenticate first.", id=frame.id)
+
+    def _refuse(self, error: BadFrame, *, retry_after_ms: int | None = None) -> None:
+        self._refusals += 1
+        if self._refusals <= MAX_REFUSALS:
+            self.replies.error(error.code, str(error), error.id, error.message_type, retry_after_ms=retry_after_ms)
+        elif error.code == "rate_limited":
+            self.replies.error("rate_limited", "Too many frames for too long.", retry_after_ms=10_000)
+            self.sink.close(CloseCode.RATE_LIMITED, "too many frames")
+        else:
+            self.sink.close(CloseCode.NOT_JSON, "too many refused frames")
+
+    # Who is connected
+
+    def authenticate(self, token: str, id: RequestId = None) -> None:
+        """Find out whose token it is; a first one opens the session, a later one of the same user prolongs it."""
+        if self._identifying:
+            raise BadFrame("conflict", "A token is being checked already.", id=id, message_type="authenticate")
+        self._identifying = True
+        self.edge.auth.authenticate(token, lambda answer: self._identified(answer, id))
+
+    def _identified(self, answer: Identity | UpstreamError, id: RequestId) -> None:
+        self._identifying = False
+        if isinstance(answer, UpstreamError):
+            self.replies.refuse(answer, "authenticate", id)
+            if self.user_id:
+                return  # the old token goes on until it expires
+            if answer.code == "unauthenticated":
+                self.sink.close(CloseCode.UNAUTHENTICATED, str(answer))
+            else:
+                self.sink.close(CloseCode.TRY_LATER, "the token cannot be checked now")
+        elif self.user_id:
+            self._prolong(answer, id)
+        else:
+            self._open(answer, id)
+
+    def _open(self, identity: Identity, id: RequestId) -> None:
+        edge = self.edge
+        self.user_id, self.role, self.session_id, self.expires_at_ms = identity
+        if not edge.registry.add(self):
+            self.user_id = ""
+            message = "This user has too many sockets open."
+            self.replies.error("rate_limited", message, id, "authenticate", retry_after_ms=30_000)
+            self.sink.close(CloseCode.RATE_LIMITED, message)
+            return
+        self.connection_id = str(uuid.uuid4())
+        self.sink.deadline_changed()
+        settings = edge.settings
+        self.replies.send(
+            outgoing.ConnectionEstablished(
+                connection_id=self.connection_id,
+                timestamp=timestamp(),
+                user=outgoing.User(self.user_id, self.role),
+                expires_at=rfc3339(self.expires_at_ms),
+                heartbeat_ms=int(settings.ping_s * 1000),
+                limits={
+                    "frame_bytes": settings.max_frame_bytes,
+                    "subscriptions": settings.max_subscriptions,
+                    "rooms": settings.max_rooms,
+                    "frames_per_second": settings.frames_per_s,
+                    "burst": settings.frames_burst,
+                    "in_flight": settings.max_in_flight,
+                },
+                id=id,
+            )
+        )
+
+    def _prolong(self, identity: Identity, id: RequestId) -> None:
+        if identity.user_id != self.user_id:
+            message = "The new token is another user's; open a new socket."
+            self.replies.error("forbidden", message, id, "authenticate")
+            return
+        self.role, self.session_id, self.expires_at_ms = identity.role, identity.session_id, identity.expires_at_ms
+        self.sink.deadline_changed()
+        self.replies.send(outgoing.Authenticated(expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id))
+
+    # What the edge tells the session
+
+    @property
+    def busy(self) -> bool:
+        """Whether interactions are under way."""
+        return self._interacting is not None and self._interacting.in_flight > 0
+
+    def on_writable(self) -> None:
+        """The client reads again: send what waited."""
+        if self._watching is not None:
+            self._watching.flush()
+
+    def recheck(self) -> None:
+        """Ask again about every subscription and room, because relations or decisions may have changed."""
+        if self._watching is not None:
+            self._watching.recheck()
+        if self._talking is not None:
+            self._talking.recheck()
+
+    def revoke(self) -> None:
+        """Close the socket: its login was ended."""
+        self.replies.error("forbidden", "Access was revoked.")
+        self.sink.close(CloseCode.FORBIDDEN, "access revoked")
+
+    def drain(self, reconnect_after_ms: int) -> None:
+        """Tell the client that the edge is about to stop."""
+        self.replies.send(outgoing.ServerDraining(reconnect_after_ms=reconnect_after_ms, timestamp=timestamp()))
+
+    def end(self) -> None:
+        """The socket is closed: take everything of it out of the edge."""
+        if not self.user_id:
+            return
+        if self._watching is not None:
+            self._watching.end()
+        if self._talking is not None:
+            self._talking.end()
+        if self.edge.registry.remove(self):
+            self.edge.access.forget_user(self.user_id)
+        self.user_id = ""
+
+
+def _pong(session: Session, frame: incoming.Ping) -> None:
+    session.replies.send(outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id))
+
+
+_HANDLERS: dict[type, Callable[[Session, Any], None]] = {
+    incoming.Authenticate: lambda session, frame: session.authenticate(frame.token, frame.id),
+    incoming.SubscribeLearner: lambda session, frame: session.watching.subscribe(frame),
+    incoming.UnsubscribeLearner: lambda session, frame: session.watching.unsubscribe(frame),
+    incoming.VirtualBrainInteract: lambda session, frame: session.interacting.interact(frame),
+    incoming.GetState: asking.get_state,
+    incoming.AdaptContent: asking.adapt_content,
+    incoming.JoinRoom: lambda session, frame: session.talking.join(frame),
+    incoming.LeaveRoom: lambda session, frame: session.talking.leave(frame),
+    incoming.SendRoomMessage: lambda session, frame: session.talking.say(frame),
+    incoming.Ping: _pong,
+}

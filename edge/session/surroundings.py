@@ -1,0 +1,33 @@
+"""Everything of the edge that a session works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge.access import Access
+from edge.counters import Counters
+from edge.hub import Hub
+from edge.ports import Auth, Brain, RoomLink
+from edge.registry import Registry
+from edge.rooms import Rooms
+from edge.settings import EdgeSettings
+from edge.sweep import Sweep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Shared by all sessions of an edge."""
+
+    settings: EdgeSettings
+    hub: Hub
+    rooms: Rooms
+    registry: Registry
+    access: Access
+    brain: Brain
+    auth: Auth
+    room_link: RoomLink
+    counters: Counters
+    sweep: Sweep
+    clock: Callable[[], float]
+    """Monotonic seconds."""

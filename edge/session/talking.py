@@ -1,0 +1,120 @@
+"""Where one socket talks: the rooms it is in."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from edge.frames import incoming, outgoing
+from edge.frames.clock import timestamp
+from edge.frames.incoming import BadFrame, RequestId
+from edge.ports import Member, Sink, UpstreamError
+
+if TYPE_CHECKING:
+    from edge.session.session import Session
+
+
+class Talking:
+    """The rooms of one socket."""
+
+    __slots__ = ("_edge", "_member", "_rooms", "_session", "sink")
+
+    def __init__(self, session: Session) -> None:
+        """Begin in no room."""
+        self._session = session
+        self._edge = session.edge
+        self.sink: Sink = session.sink
+        self._member = Member(session.connection_id, session.user_id, session.role)
+        self._rooms: set[str] = set()
+
+    def join(self, frame: incoming.JoinRoom) -> None:
+        """Enter a room, once the auth service allows it."""
+        room_id, limit = frame.room_id, self._edge.settings.max_rooms
+        if len(self._rooms) >= limit and room_id not in self._rooms:
+            message = f"A socket can be in {limit} rooms."
+            raise BadFrame("too_many_subscriptions", message, id=frame.id, message_type="join_room")
+        self._rooms.add(room_id)
+        self._edge.access.ask(self._session.user_id, "join", room_id, partial(self._allowed, frame))
+
+    def _allowed(self, frame: incoming.JoinRoom, answer: bool | UpstreamError) -> None:
+        if frame.room_id not in self._rooms:
+            return
+        if answer is True:
+            self._edge.rooms.enter(frame.room_id, self, self._member)
+            self._edge.room_link.join(frame.room_id, self._member, partial(self._joined, frame))
+        else:
+            self._rooms.discard(frame.room_id)
+            self._session.replies.refuse(answer, "join_room", frame.id)
+
+    def _joined(self, frame: incoming.JoinRoom, answer: list[Member] | UpstreamError) -> None:
+        if isinstance(answer, UpstreamError):
+            self._quit(frame.room_id)
+            self._session.replies.refuse(answer, "join_room", frame.id)
+        elif frame.room_id in self._rooms:
+            self._session.replies.send(
+                outgoing.RoomJoined(
+                    room_id=frame.room_id,
+                    connection_id=self._member.connection_id,
+                    user=self._user(),
+                    members=[_describe(member) for member in answer],
+                    timestamp=timestamp(),
+                    id=frame.id,
+                )
+            )
+
+    def leave(self, frame: incoming.LeaveRoom) -> None:
+        """Leave a room; harmless when not in it."""
+        self._quit(frame.room_id)
+        self._tell_left(frame.room_id, frame.id)
+
+    def say(self, frame: incoming.SendRoomMessage) -> None:
+        """Send a message to the other members of a room."""
+        incoming.check_object(frame.data, "data")
+        if frame.room_id not in self._rooms:
+            raise BadFrame("forbidden", "Join the room first.", id=frame.id, message_type="room_message")
+        self._edge.room_link.publish(
+            frame.room_id, self._member.connection_id, bytes(frame.data), partial(self._said, frame.id)
+        )
+
+    def _said(self, id: RequestId, answer: Any) -> None:
+        if isinstance(answer, UpstreamError):
+            self._session.replies.refuse(answer, "room_message", id)
+
+    def recheck(self) -> None:
+        """Ask again about every room."""
+        for room_id in list(self._rooms):
+            self._edge.access.ask(self._session.user_id, "join", room_id, partial(self._rechecked, room_id))
+
+    def _rechecked(self, room_id: str, answer: bool | UpstreamError) -> None:
+        if answer is False and room_id in self._rooms:
+            self._quit(room_id)
+            self._tell_left(room_id, None)
+
+    def end(self) -> None:
+        """The socket is closed."""
+        for room_id in list(self._rooms):
+            self._quit(room_id)
+
+    def _quit(self, room_id: str) -> None:
+        if room_id in self._rooms:
+            self._rooms.discard(room_id)
+            self._edge.rooms.leave(room_id, self._member.connection_id)
+            self._edge.room_link.leave(room_id, self._member.connection_id, None)
+
+    def _tell_left(self, room_id: str, id: RequestId) -> None:
+        self._session.replies.send(
+            outgoing.RoomLeft(
+                room_id=room_id,
+                connection_id=self._member.connection_id,
+                user=self._user(),
+                timestamp=timestamp(),
+                id=id,
+            )
+        )
+
+    def _user(self) -> outgoing.User:
+        return outgoing.User(self._member.user_id, self._member.role)
+
+
+def _describe(member: Member) -> dict[str, Any]:
+    return {"connection_id": member.connection_id, "user": {"id": member.user_id, "role": member.role}}
