@@ -29,52 +29,53 @@ class MetricsLink:
         self._counters = counters
         self._edge_id = str(uuid.uuid4())
         self._told = dict.fromkeys(_COUNTERS, 0)
+        self._latency = Latency()
 
     async def run(self) -> None:
-        """Report until cancelled; after a break, go on with what was not told."""
+        """Report until cancelled; after a break, tell everything again: the service knows what it has counted."""
         while True:
             stream = self._stub.Report(metadata=self._metadata)
             try:
                 for presence in self._presences():
                     presence.restart_changes()
+                self._told = dict.fromkeys(_COUNTERS, 0)
+                await self._report(stream, is_first=True)
                 while True:
-                    await self._report(stream)
                     await asyncio.sleep(self._interval_s)
+                    await self._report(stream, is_first=False)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
                 pass
             finally:
                 stream.cancel()
             await asyncio.sleep(self._interval_s)
 
-    async def _report(self, stream: Any) -> None:
+    async def _report(self, stream: Any, *, is_first: bool) -> None:
         counters, latency = self._counters, self._counters.latency
         now = {name: getattr(counters, name) for name in _COUNTERS}
         users, learners, rooms = (presence.take_changes() for presence in self._presences())
         counters.latency = Latency()
-        try:
-            await stream.write(
-                metrics_pb2.ReportRequest(
-                    edge_id=self._edge_id,
-                    connections_active=counters.connections_active,
-                    users_connected=users[0],
-                    users_disconnected=users[1],
-                    learners_subscribed=learners[0],
-                    learners_unsubscribed=learners[1],
-                    rooms_entered=rooms[0],
-                    rooms_left=rooms[1],
-                    latency=metrics_pb2.LatencyHistogram(
-                        counts=latency.counts,
-                        sum_ms=latency.sum_ms,
-                        min_ms=0.0 if math.isinf(latency.min_ms) else latency.min_ms,
-                        max_ms=latency.max_ms,
-                    ),
-                    **{name: now[name] - self._told[name] for name in _COUNTERS},
-                )
+        self._latency.absorb(latency)
+        if is_first:
+            latency = self._latency
+        await stream.write(
+            metrics_pb2.ReportRequest(
+                edge_id=self._edge_id,
+                connections_active=counters.connections_active,
+                users_connected=users[0],
+                users_disconnected=users[1],
+                learners_subscribed=learners[0],
+                learners_unsubscribed=learners[1],
+                rooms_entered=rooms[0],
+                rooms_left=rooms[1],
+                latency=metrics_pb2.LatencyHistogram(
+                    counts=latency.counts,
+                    sum_ms=latency.sum_ms,
+                    min_ms=0.0 if math.isinf(latency.min_ms) else latency.min_ms,
+                    max_ms=latency.max_ms,
+                ),
+                **{name: now[name] - self._told[name] for name in _COUNTERS},
             )
-        except BaseException:
-            latency.absorb(counters.latency)
-            counters.latency = latency
-            raise
+        )
         self._told = now
 
     def _presences(self) -> tuple[Any, Any, Any]:
