@@ -111,6 +111,8 @@ class Connection(asyncio.Protocol):
         self._heard = self._endpoint.edge.clock()
         if self._core.state is State.CONNECTING:
             self._feed(data)
+        elif self._close_by:
+            self._finish(data)
         elif self._buffer:
             self._consume(self._buffer + data)
         else:
@@ -175,11 +177,13 @@ class Connection(asyncio.Protocol):
         if self._core.state is State.OPEN:
             self._core.send_close(code, reason[:100])
             self._flush_core()
+        if self._holding and not self._transport.is_closing():
+            self._transport.resume_reading()  # to hear the client's close frame
         self.deadline_changed()
 
     def hold_reading(self, hold: bool) -> None:
         """Stop or resume taking frames."""
-        if hold == self._holding:
+        if hold == self._holding or self._close_by:
             return
         self._holding = hold
         if hold:
@@ -267,10 +271,17 @@ class Connection(asyncio.Protocol):
             else:
                 self._feed(data[position : start + size])
             position = start + size
-        self._buffer = b"" if self._close_by else data[position:]
+        self._buffer = data[position:]
+        if self._close_by:
+            self._finish(b"")
+
+    def _finish(self, data: bytes) -> None:
+        """Take what comes after our close frame: nothing counts any more but the client's own close frame."""
+        rest, self._buffer = self._buffer + data, b""
+        self._feed(rest)
 
     def _consume_held(self) -> None:
-        if self._buffer and not self._holding:
+        if self._buffer and not self._holding and not self._close_by:
             self._consume(self._buffer)
 
     def _feed(self, data: bytes) -> None:
@@ -283,6 +294,8 @@ class Connection(asyncio.Protocol):
         self._flush_core()
 
     def _on_frame(self, frame: Frame) -> None:
+        if self._close_by:
+            return
         if frame.opcode is Opcode.PONG:
             self._pinged = 0.0
         elif frame.opcode is Opcode.BINARY:
