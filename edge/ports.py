@@ -58,6 +58,8 @@ class Snapshot(NamedTuple):
     epoch: str
     revision: int
     advice: Advice | None
+    occurred_at: str = ""
+    """When the last interaction happened; empty while there is none."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -132,6 +132,7 @@ class Subscribed(Struct, tag_field="type", tag="subscribed"):
     performance: Performance | UnsetType = UNSET
     recommendations: list[str] | UnsetType = UNSET
     actions: list[Action] | UnsetType = UNSET
+    occurred_at: str | UnsetType = UNSET
     id: RequestId | UnsetType = UNSET
 
 

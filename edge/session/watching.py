@@ -92,6 +92,8 @@ class Watching:
         if advice:
             frame.performance = advice.performance
             frame.recommendations, frame.actions = advice.recommendations, advice.actions
+        if snapshot.occurred_at:
+            frame.occurred_at = snapshot.occurred_at
         if subscription.request_id is not None:
             frame.id = subscription.request_id
         self._session.replies.send(frame)

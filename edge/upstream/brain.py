@@ -11,6 +11,7 @@ import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from edge.frames.incoming import AdaptData, Context, InteractionData
+from edge.frames.outgoing import raw
 from edge.ports import Acknowledged, Adapted, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
 from edge.upstream import readings
@@ -184,6 +185,7 @@ class BrainLink:
                 "type": _KIND_NAMES.get(entry.kind, "unknown"),
                 "content": entry.content,
                 "response": entry.response if entry.HasField("response") else None,
+                "context": raw(entry.context_json or b"{}"),
                 "update": readings.update_from_history(learner_id, entry, page.epoch),
                 "mastery": {one.skill: round(one.probability, 4) for one in entry.reading.mastery},
             }

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
+from edge.frames.clock import rfc3339
 from edge.hub import Hub
 from edge.ports import Done, Snapshot
 from edge.settings import EdgeSettings
@@ -130,7 +131,7 @@ class WatchLink:
 
 def _snapshot(message: brain_pb2.Snapshot, epoch: str) -> Snapshot:
     advice = readings.advice(message.reading) if message.HasField("reading") else None
-    return Snapshot(epoch, message.revision, advice)
+    return Snapshot(epoch, message.revision, advice, rfc3339(message.occurred_at_ms) if message.occurred_at_ms else "")
 
 
 def _ignore(answer: object) -> None:

@@ -169,6 +169,8 @@ export interface StateUpdateFrame extends Answer, ModelDetails {
   coalesced?: number;
   /** Alert thresholds and urgencies that changed in the skipped updates or this one. */
   crossings?: readonly unknown[];
+  /** When the interaction behind it happened. */
+  occurred_at?: Timestamp;
   trace_id?: string;
 }
 export interface SubscribedFrame extends Answer, ModelDetails {
@@ -181,6 +183,8 @@ export interface SubscribedFrame extends Answer, ModelDetails {
   recovered?: boolean;
   /** The current state; null when the learner has none yet. */
   state?: CognitiveState | null;
+  /** When the last interaction happened. */
+  occurred_at?: Timestamp;
   /** Updates replayed in `every` mode: how many follow, or the updates themselves. */
   missed?: number | readonly StateUpdateFrame[];
 }
