@@ -1,0 +1,131 @@
+"""The real four processes start, survive kill -9 and restarts on the same ports, and see only their own settings."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.classroom import Seat
+from demo.client import Account, Disconnected, Refused, open_socket, post
+from demo.people import Registry
+from demo.ports import reserve
+from demo.simulator import make_pupil
+from demo.stack import SERVICES, ProcessDied, Stack, StartTimeout, private_stack
+from demo.users import Person
+
+grpc = pytest.importorskip("grpc")
+
+WAIT_S = 30
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with private_stack() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def learner(stack: Stack) -> Person:
+    email, password, learner_id = "one@pupils.example", "correct-horse-battery", "demo-one"
+    with grpc.insecure_channel(stack.address("auth")) as channel:
+        registry = Registry(channel, stack.metadata)
+        registry.add_learner(learner_id)
+        user_id = registry.add_user(email, password, "learner")
+        registry.relate("is_learner", user_id, learner_id)
+    return Person(email=email, password=password, role="learner", user_id=user_id, learners=(learner_id,))
+
+
+@pytest.mark.system
+def test_all_processes_run_and_the_credential_is_secret(stack: Stack):
+    assert len({stack.pid(name) for name in SERVICES}) == 4
+    assert stat.S_IMODE(stack.credential_file.stat().st_mode) == 0o600
+    assert stack.credential not in "".join(path.read_text() for path in stack.logs.glob("*.log"))
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_killed_process_starts_again_on_its_port(stack: Stack, name: str):
+    before = stack.pid(name)
+    stack.kill(name)
+    with pytest.raises(ProcessDied, match=f"{name} was ended by SIGKILL"):
+        stack.check()
+    stack.start(name)
+
+    assert stack.pid(name) != before
+    stack.check()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_process_restarts_gracefully(stack: Stack, name: str):
+    assert stack.stop(name) == []
+    assert stack.children[name].exit_code == 0
+    stack.start(name)
+    stack.check()
+
+
+@pytest.mark.system
+async def test_a_wrong_password_is_refused_and_a_right_one_opens_a_socket(stack: Stack, learner: Person):
+    with pytest.raises(Refused, match="401"):
+        await Account(stack.http_url, learner.email, "wrong-password").token()
+    async with await open_socket(stack.ws_url, Account(stack.http_url, learner.email, learner.password)) as socket:
+        assert socket.established["user"] == {"id": learner.user_id, "role": "learner"}
+
+
+@pytest.mark.system
+async def test_a_simulated_learner_goes_on_through_a_restart_of_edge_and_brain(stack: Stack, learner: Person):
+    pupil = make_pupil(learner.learners[0], 1)
+    seat = Seat(stack.ws_url, Account(stack.http_url, learner.email, learner.password), pupil, pace=2000)
+    work = asyncio.create_task(seat.learn())
+    try:
+        async with asyncio.timeout(WAIT_S * 3):
+            await reaches(seat, work, 10)
+            await asyncio.to_thread(stack.kill, "edge", "brain")
+            await asyncio.to_thread(stack.start, "edge", "brain")
+            await reaches(seat, work, seat.acknowledged + 10)
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    token = post(f"{stack.http_url}/api/auth/login", {"email": learner.email, "password": learner.password})
+    assert token["access_token"]
+
+
+async def reaches(seat: Seat, work: asyncio.Task[None], count: int) -> None:
+    """Wait for a number of acknowledgements; the caller bounds the time."""
+    while seat.acknowledged < count:
+        await asyncio.wait((work,), timeout=0.02)
+        if work.done():
+            work.result()
+
+
+async def test_a_system_that_is_not_there_is_a_passing_trouble():
+    ports, claim = reserve()
+    with claim, pytest.raises(Disconnected, match="does not answer"):
+        await Account(f"http://127.0.0.1:{ports.edge}", "a@x.example", "password").token()
+
+
+def test_a_process_sees_the_settings_of_its_own_prefix_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BRAIN_FOREIGN", "from the shell")
+    ports, claim = reserve()
+    with claim:
+        made = Stack(tmp_path, ports=ports, env={"BRAIN_MAX_BATCH": "7", "EDGE_PING_S": "", "DEBUG": "1"})
+
+        assert made.environment("brain")["BRAIN_MAX_BATCH"] == "7"
+        assert "BRAIN_FOREIGN" not in made.environment("brain")
+        assert not any(key.startswith(("EDGE_", "AUTH_", "METRICS_")) for key in made.environment("brain"))
+        assert "DEBUG" not in made.environment("brain")
+        assert made.environment("edge")["DEBUG"] == "1"
+        assert "EDGE_PING_S" not in made.environment("edge")
+        made.close()
+
+
+def test_a_setting_that_is_wrong_ends_the_start_with_its_sentence():
+    with (
+        pytest.raises((ProcessDied, StartTimeout), match="METRICS_RECORDING: must be true or false"),
+        private_stack(env={"METRICS_RECORDING": "perhaps"}, services=["metrics"]),
+    ):
+        pass
