@@ -167,12 +167,10 @@ def _profile(options: argparse.Namespace, pace: Pace) -> int:
     with SERVERS[server](PEOPLE_QUICK if options.quick else PEOPLE) as contestant, contestant.start() as target:
         (process,) = (process for process in target.processes if process.name == options.process)
         pace = replace(pace, seconds=max(pace.seconds, 6.0))
-        with profiling.sampled(
-            process.pid, delay_s=pace.warmup_s + 2.0, native=options.native, waiting=options.waiting
-        ) as samples:
-            figures = run(scenario, target, pace)
+        with profiling.sampler(process.pid, native=options.native, waiting=options.waiting) as samples:
+            figures = run(scenario, replace(target, on_measuring=samples.start), pace)
         print(f"{scenario.title}: {figures[scenario.figure]:,.2f} {scenario.unit} while sampled\n")
-        print(profiling.summary(samples, top=options.top))
+        print(profiling.summary(samples.stacks, top=options.top))
         if options.output:
             options.output.write_text(samples.stacks, encoding="utf-8")
     return 0

@@ -41,6 +41,8 @@ class Target:
     token_in_query: bool
     """The guide's way of authentication, instead of a first frame."""
     host: str = "127.0.0.1"
+    on_measuring: Callable[[], None] | None = None
+    """Called when preparations and warm-up are over."""
 
     def learner(self, number: int) -> str:
         """Return the learner of socket `number`."""
@@ -179,7 +181,7 @@ async def closed_loop(
     try:
         if subscribe:
             await _subscribe(target, opened, range(sockets))
-        meter = Meter(target.processes)
+        meter = Meter(target.processes, target.on_measuring)
         callers = [_caller(target, socket, number, meter, ping=ping) for number, socket in enumerate(opened)]
         for caller in callers:
             caller.closed_loop = True
@@ -208,7 +210,7 @@ async def open_loop(
     try:
         if subscribe:
             await _subscribe(target, opened, range(sockets))
-        meter = Meter(target.processes)
+        meter = Meter(target.processes, target.on_measuring)
         callers = [_caller(target, socket, number, meter, ping=False) for number, socket in enumerate(opened)]
         chance = random.Random(1000)
         lateness: list[float] = []
@@ -245,7 +247,7 @@ async def fan_out(target: Target, *, watchers: int, warmup_s: float, seconds: fl
     publisher = await open_socket(target, 0)
     try:
         await _subscribe(target, opened, [0] * watchers)
-        meter = Meter(target.processes)
+        meter = Meter(target.processes, target.on_measuring)
         rounds = FanOutRounds(publisher, opened, traffic.Interactions(target.learner(0)), meter)
         rounds.next()
         await asyncio.sleep(warmup_s)
@@ -309,7 +311,7 @@ async def idle(target: Target, *, sockets: int, hold_s: float) -> Figures:
     try:
         await asyncio.sleep(1.0)
         after = [process.memory_kb() for process in target.processes]
-        meter = Meter(target.processes)
+        meter = Meter(target.processes, target.on_measuring)
         meter.start()
         await asyncio.sleep(hold_s)
         figures = meter.stop()
@@ -328,7 +330,7 @@ async def idle(target: Target, *, sockets: int, hold_s: float) -> Figures:
 
 async def connections(target: Target, *, at_once: int, warmup_s: float, seconds: float) -> Figures:
     """Clients that connect, authenticate and leave, some at once. Latency is until `connection_established`."""
-    meter = Meter(target.processes)
+    meter = Meter(target.processes, target.on_measuring)
     stop = asyncio.Event()
 
     async def come_and_go(number: int) -> None:

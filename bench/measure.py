@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bench.processes import SERVER_CORE, Process, core_busy_s
@@ -25,8 +25,9 @@ class Meter:
     Operations are counted all the time and reported from `start` on, so that a warm-up costs nothing to write.
     """
 
-    def __init__(self, processes: Sequence[Process]) -> None:
+    def __init__(self, processes: Sequence[Process], on_start: Callable[[], None] | None = None) -> None:
         self._processes = processes
+        self._on_start = on_start
         self.latencies: list[float] = []
         self.operations = 0
         self.errors = 0
@@ -45,6 +46,8 @@ class Meter:
 
     def start(self) -> None:
         """Begin the measured stretch."""
+        if self._on_start is not None:
+            self._on_start()
         self.latencies.clear()
         self._at = (*self._now(), self.operations, self.errors)
 

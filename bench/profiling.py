@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 _LONGEST_S = 120
@@ -24,68 +23,63 @@ class CannotProfile(Exception):
     """py-spy is missing or may not look into the process; the message says what to do."""
 
 
-@dataclass(slots=True)
-class Samples:
-    """Collapsed stacks, one a line with its count: the input of most flame-graph tools."""
+class Sampler:
+    """Samples one process from `start` on; `stacks` are then collapsed, one a line, as flame graphs want them."""
 
-    stacks: str = ""
+    def __init__(self, pid: int, *, native: bool, waiting: bool, rate: int = 500) -> None:
+        tool = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+        if tool is None:
+            raise CannotProfile("py-spy is not installed; `pip install py-spy` brings it")
+        self._command = [tool, "record", "--pid", str(pid), "--rate", str(rate), "--duration", str(_LONGEST_S)]
+        self._command += ["--format", "raw", "--function", *(["--native"] if native else [])]
+        self._command += [] if waiting else ["--gil"]
+        self._folder = tempfile.TemporaryDirectory()
+        self._output = Path(self._folder.name, "stacks")
+        self._recorder: subprocess.Popen[bytes] | None = None
+        self.stacks = ""
+
+    def start(self) -> None:
+        """Begin to sample."""
+        command = [*self._command, "--output", str(self._output)]
+        self._recorder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def stop(self) -> None:
+        """End, and collect the stacks. Raises CannotProfile where there are none."""
+        problem = "The load failed before sampling began."
+        with self._folder:
+            if self._recorder is not None:
+                self._recorder.send_signal(signal.SIGINT)  # it then writes what it has
+                try:
+                    problem = self._recorder.communicate(timeout=20)[1].decode("utf-8", "replace")
+                except subprocess.TimeoutExpired:
+                    self._recorder.kill()
+                    self._recorder.communicate()
+            if not self._output.exists():
+                raise CannotProfile(f"py-spy recorded nothing; it may need root.\n{problem}")
+            self.stacks = self._output.read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
-def sampled(
-    pid: int, *, delay_s: float, native: bool = False, waiting: bool = False, rate: int = 500
-) -> Iterator[Samples]:
-    """Sample a process while the block runs, from `delay_s` on (so that preparations do not count).
+def sampler(pid: int, *, native: bool = False, waiting: bool = False) -> Iterator[Sampler]:
+    """Yield a sampler that is stopped at the end of the block. Raises CannotProfile.
 
     Only the thread that holds the interpreter's lock counts, unless `waiting`: then also those in C or asleep.
-    The result is filled when the block ends. Raises CannotProfile.
     """
-    tool = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
-    if tool is None:
-        raise CannotProfile("py-spy is not installed; `pip install py-spy` brings it")
-    samples = Samples()
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder, "stacks")
-        command = [tool, "record", "--pid", str(pid), "--rate", str(rate), "--duration", str(_LONGEST_S)]
-        command += ["--format", "raw", "--function", "--output", str(output)]
-        command += [*(["--native"] if native else []), *([] if waiting else ["--gil"])]
-        running: list[subprocess.Popen[bytes]] = []
-
-        def start() -> None:
-            running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
-
-        timer = threading.Timer(delay_s, start)
-        timer.start()
-        try:
-            yield samples
-        finally:
-            timer.cancel()
-            timer.join()
-            problem = _end(running)
-        if not output.exists():
-            raise CannotProfile(f"py-spy recorded nothing; it may need root.\n{problem}")
-        samples.stacks = output.read_text(encoding="utf-8")
-
-
-def _end(running: list[subprocess.Popen[bytes]]) -> str:
-    if not running:
-        return "The load was over before sampling began."
-    (recorder,) = running
-    if recorder.poll() is None:
-        recorder.send_signal(2)  # as Ctrl-C: it writes what it has
+    samples = Sampler(pid, native=native, waiting=waiting)
     try:
-        _, errors = recorder.communicate(timeout=20)
-    except subprocess.TimeoutExpired:
-        recorder.kill()
-        _, errors = recorder.communicate()
-    return errors.decode("utf-8", "replace")
+        yield samples
+    except BaseException:
+        with contextlib.suppress(CannotProfile):
+            samples.stop()
+        raise
+    samples.stop()
 
 
-def summary(samples: Samples, *, top: int) -> str:
+def summary(stacks: str, *, top: int) -> str:
     """Return two tables: functions by their own time, and by time with all they call."""
     own: Counter[str] = Counter()
     whole: Counter[str] = Counter()
-    for line in samples.stacks.splitlines():
+    for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = [_short(frame) for frame in stack.split(";")]
         own[frames[-1]] += int(count)
