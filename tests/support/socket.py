@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -29,19 +29,33 @@ class Socket:
         self.frames: list[Frame] = []
         """Everything received, in order."""
         self.close_code: int | None = None
+        self.closed_cleanly = False
+        """Whether both close frames were exchanged and the stream ended, as a browser's `wasClean` tells."""
+        self._reading = asyncio.Event()
+        self._reading.set()
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         try:
-            async for message in self._connection:
+            while True:
+                await self._reading.wait()
+                message = await self._connection.recv()
                 async with self._news:
                     self.frames.append(json.loads(message))
                     self._news.notify_all()
-        except ConnectionClosed:
-            pass
+        except ConnectionClosed as closed:
+            self.closed_cleanly = closed.rcvd is not None and closed.sent is not None and closed.__cause__ is None
         async with self._news:
             self.close_code = self._connection.close_code
             self._news.notify_all()
+
+    def stop_reading(self) -> None:
+        """Take nothing from the connection, as a client that hangs: first its own buffers fill, then the edge's."""
+        self._reading.clear()
+
+    def go_on_reading(self) -> None:
+        """Take everything again."""
+        self._reading.set()
 
     async def send(self, frame: Frame | str | bytes) -> None:
         """Send a frame, or anything else."""
@@ -52,6 +66,19 @@ class Socket:
         id = f"q{next(self._ids)}"
         await self.send({"type": type, "id": id, **fields})
         return await self.expect(id=id)
+
+    async def send_answers(self, learner_id: str, count: int, **data: Any) -> list[str]:
+        """Send answers, half of them wrong, without waiting for any; return the ids that the responses will echo."""
+        ids = []
+        for number in range(count):
+            ids.append(f"q{next(self._ids)}")
+            data_of_one = answer(learner_id, correct=number // 4 % 2 == 0, **data)
+            await self.send({"type": "virtual_brain_interact", "id": ids[-1], "data": data_of_one})
+        return ids
+
+    async def responses(self, ids: list[str]) -> list[Frame]:
+        """Return what answers these requests, in their order, once all are answered."""
+        return [await self.expect(id=id) for id in ids]
 
     async def interact(self, learner_id: str, *, correct: bool = True, **data: Any) -> Frame:
         """Send an answer of a learner and return what the edge says."""
@@ -68,6 +95,13 @@ class Socket:
                 position = len(self.frames)
                 if self.close_code is not None:
                     raise AssertionError(f"closed with {self.close_code} while waiting for {fields}")
+                await self._news.wait()
+
+    async def until(self, met: Callable[[], bool], what: str) -> None:
+        """Wait until a condition on the frames received is met."""
+        async with asyncio.timeout(WAIT_S), self._news:
+            while not met():
+                assert self.close_code is None, f"closed with {self.close_code} while waiting for {what}"
                 await self._news.wait()
 
     async def until_revision(self, learner_id: str, revision: int) -> list[Frame]:
@@ -93,6 +127,7 @@ class Socket:
 
     async def close(self) -> None:
         """Close the socket."""
+        self._reading.set()
         await self._connection.close()
         await self._reader
 

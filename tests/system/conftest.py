@@ -1,8 +1,10 @@
-"""The four real processes with a small school in them; tests that break the stack take their own."""
+"""The four real processes with a small school in them; most tests share one stack, those that break it take their own."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,15 +12,43 @@ from demo.stack import private_stack
 from tests.support.school import School, found_school
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests here, so that `-m "not system"` leaves it out."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+@contextlib.contextmanager
+def running_school(**env: str) -> Iterator[School]:
+    """Run a stack with a school in it; at the end no token and no password stands in any log."""
+    with private_stack(env=env) as stack:
+        school = found_school(stack)
+        yield school
+        stack.stop()
+        for log in sorted(stack.logs.iterdir()):
+            text = log.read_text(encoding="utf-8")
+            assert not [secret for secret in (*school.secrets, stack.credential) if secret in text], log.name
+
+
 @pytest.fixture(scope="session")
 def school() -> Iterator[School]:
     """A stack with default settings, shared by all tests that leave it as it was."""
-    with private_stack() as stack:
-        yield found_school(stack)
+    with running_school() as school:
+        yield school
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def wide_school() -> Iterator[School]:
+    """A stack whose rate limits are lifted, shared by all tests that send much and leave it as it was."""
+    with running_school(EDGE_FRAMES_PER_S="0", EDGE_MAX_IN_FLIGHT="1024", EDGE_REPORT_S="0.1") as school:
+        yield school
+
+
+@pytest.fixture(scope="module")
 def own_school() -> Iterator[School]:
-    """A stack that a test may kill, restart and starve."""
-    with private_stack() as stack:
-        yield found_school(stack)
+    """A stack of one module, whose tests may kill, restart and starve it, and repair it at their end."""
+    with running_school(
+        EDGE_FRAMES_PER_S="0", EDGE_SLOW_S="2", EDGE_UPSTREAM_S="20", EDGE_REPORT_S="0.1", BRAIN_HEARTBEAT_S="1"
+    ) as school:
+        yield school
