@@ -1,0 +1,79 @@
+"""Feeds logs to the learner model by the doors that the engine uses: checked interactions, one bank, `apply`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from brain_service.bank import Bank
+from brain_service.codec import encode_state
+from brain_service.model import Interaction, LearnerState, Outcome, apply, interaction_from_context
+from evaluation import data
+
+EDNET_PRIOR, NBACK_PRIOR = 0.65, 0.0
+"""Easiness of an unknown item under which the reference calculation made the golden files."""
+
+
+class Replay:
+    """Learners who share one item bank. With `learning=False` the bank stays as it is; the learners still learn."""
+
+    def __init__(self, bank: Bank, *, learning: bool = True) -> None:
+        self.bank = bank
+        self.states: dict[str, LearnerState] = {}
+        self._learning = learning
+
+    def step(self, learner: str, interaction: Interaction, now: float) -> Outcome:
+        """Apply one interaction and return what the model says of it."""
+        stage = self.bank.stage()
+        applied = apply(self.states.get(learner), stage.lookup(interaction), interaction, now)
+        if self._learning:
+            stage.add(applied.increments)
+            stage.commit(written=True)
+        self.states[learner] = applied.state
+        return applied.outcome
+
+    def digest(self) -> str:
+        """Return a hash of the stored bytes of all states."""
+        digest = hashlib.sha256()
+        for learner in sorted(self.states):
+            digest.update(encode_state(self.states[learner]))
+        return digest.hexdigest()
+
+
+def frames(replay: Replay, log: Iterable[Mapping[str, Any]]) -> list[Outcome]:
+    """Replay a log of frames as a client sends them."""
+    return [
+        replay.step(
+            frame["learner_id"],
+            interaction_from_context(frame["type"], frame["content"], frame["context"]),
+            frame["ts"],
+        )
+        for frame in log
+    ]
+
+
+def nback_trial(person: str, trial: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return a trial of the n-back task as a frame; every level of the task is one item."""
+    fields = ("item_id", "skill", "correct", "difficulty", "time_taken")
+    return {
+        "type": "question_response",
+        "content": "n-back",
+        "learner_id": person,
+        "ts": now,
+        "context": {field: trial[field] for field in fields},
+    }
+
+
+def ednet_digest(path: Path) -> str:
+    """Replay the EdNet log and return the hash of what is remembered afterwards."""
+    replay = Replay(Bank(prior=EDNET_PRIOR))
+    frames(replay, data.json_lines(path, "ednet_kt4_frames.jsonl.gz"))
+    return replay.digest()
+
+
+if __name__ == "__main__":  # a process of its own, with its own hash seed, asks for the digest
+    import os
+
+    print(ednet_digest(data.folder(os.environ)))

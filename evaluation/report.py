@@ -1,0 +1,109 @@
+"""Turns findings into tables for people and JSON for machines. It checks nothing."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from brain_service.params import PARAMS_HASH, VERSION
+from evaluation.checks import Check, Findings
+
+BEGIN: Final = "<!-- evaluation: begin, written by `python -m evaluation --write` -->"
+END: Final = "<!-- evaluation: end -->"
+_VERDICTS: Final = {True: "yes", False: "NO", None: "–"}
+
+
+def tables(checks: Sequence[Check]) -> str:
+    """Return both tables in Markdown: ours against the targets, and ours beside simpler models."""
+    return f"{_targets(checks)}\n\n{_comparison([check for check in checks if check.baselines])}"
+
+
+def as_json(findings: Findings, command: str) -> str:
+    """Return all figures, with the calibration curve behind the plot."""
+    return json.dumps(
+        {
+            **_surroundings(command),
+            "checks": [asdict(check) | {"passed": check.passed} for check in findings.checks],
+            "calibration": [found._asdict() for found in findings.calibration],
+        },
+        indent=2,
+    )
+
+
+def write_block(path: Path, checks: Sequence[Check], command: str) -> None:
+    """Replace the generated part of a document. Raises ValueError where the document has no place for it."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} needs the lines {BEGIN!r} and {END!r}")
+    where = _surroundings(command)
+    made = (
+        f"Made by `{command}` on {where['date']} with Python {where['python']}: "
+        f"model `{where['model']}`, constants `{where['constants']}`."
+    )
+    path.write_text(f"{before}{begin}\n{made}\n\n{tables(checks)}\n{end}{after}", encoding="utf-8")
+
+
+def _surroundings(command: str) -> dict[str, str]:
+    return {
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "model": VERSION,
+        "constants": PARAMS_HASH.hex(),
+    }
+
+
+def _targets(checks: Sequence[Check]) -> str:
+    head = ["check", "ours", "target", "reference", "met", "on what"]
+    return _table(
+        head,
+        [
+            [check.name, _value(check), _target(check), check.reference, _VERDICTS[check.passed], check.note]
+            for check in checks
+        ],
+    )
+
+
+def _comparison(checks: Sequence[Check]) -> str:
+    names = list(dict.fromkeys(name for check in checks for name in check.baselines))
+    return _table(
+        ["beside simpler models", "ours", *names],
+        [
+            [
+                check.name,
+                _value(check),
+                *[_number(check.baselines[name], check.digits) if name in check.baselines else "" for name in names],
+            ]
+            for check in checks
+        ],
+    )
+
+
+def _value(check: Check) -> str:
+    return f"{check.value:.0e}" if 0.0 < check.value < 1e-5 else _number(check.value, check.digits)
+
+
+def _target(check: Check) -> str:
+    if check.at_least is not None:
+        return f"≥ {_number(check.at_least, check.digits)}"
+    return "" if check.at_most is None else f"≤ {check.at_most:g}"
+
+
+def _number(value: float, digits: int) -> str:
+    """A number with so many digits after the point; below one, without the zero before it."""
+    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1.0 and digits else f"{value:.{digits}f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [head, ["-" * max(3, width) for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
