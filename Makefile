@@ -15,6 +15,7 @@ ARGS ?=
 
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 ifneq ($(and $(NPM),$(wildcard web/package.json)),)
+WEB_TOOLS := web/node_modules/.installed
 WEB_PAGE := web/dist/.built
 endif
 
@@ -26,7 +27,8 @@ help: ## Print this list
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
 run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 DEBUG=0)
-	@$(MAKE) -s web || echo "the page could not be built; starting without it" >&2
+	@mkdir -p .aivo && { $(MAKE) -s web >.aivo/web.log 2>&1 || \
+		echo "the page could not be built, see .aivo/web.log; starting without it" >&2; }
 	@PORT=$(PORT) $(PYTHON) -m demo
 
 test: $(VENV)/.tools test-web ## Run all tests (ARGS="tests/edge -k name" for some)
@@ -42,12 +44,10 @@ fmt: $(VENV)/.tools ## Format the code and repair what ruff can (changes files)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(VENV)/.tools ## Report what is wrong with style, types, imports and contracts (changes nothing)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/buf lint
+lint: $(VENV)/.tools $(WEB_TOOLS) ## Report what is wrong with style, types, imports and contracts (changes nothing)
+	@failed=; for check in "ruff check ." "ruff format --check ." mypy lint-imports "buf lint"; do \
+		echo "$$check"; $(BIN)/$$check || failed="$$failed, $$check"; \
+	done; $(if $(WEB_TOOLS),echo tsc; (cd web && $(NPM) run -s lint) || failed="$$failed, tsc";) test -z "$$failed" || { echo "lint: failed$${failed#,}; make fmt repairs some of it" >&2; exit 1; }
 
 check: proto-check lint test web ## All that must hold before a change is handed in
 
@@ -94,7 +94,7 @@ $(VENV)/.tools: requirements-dev.txt | $(PYTHON)
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.runtime
 
-test-web: $(if $(WEB_PAGE),web/node_modules/.installed)
+test-web: $(WEB_TOOLS)
 ifneq ($(WEB_PAGE),)
 	cd web && $(NPM) test
 else

@@ -1,0 +1,82 @@
+"""Rules of docs/architecture.md that import-linter cannot check."""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+
+from demo.stack import ROOT
+
+PACKAGES = ("service_runtime", "edge", "brain_service", "auth_service", "metrics_service", "demo")
+
+IMPORT_ALL = """
+import importlib, json, os, sys, threading
+before = dict(os.environ)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+sockets = [link for fd in os.listdir("/proc/self/fd") if (link := _link(fd)).startswith("socket:")]
+print(json.dumps({
+    "threads": [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()],
+    "sockets": sockets,
+    "environ": dict(os.environ) == before,
+}))
+"""
+LINK = """
+def _link(fd):
+    import os
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return ""
+"""
+
+
+def modules() -> list[str]:
+    """Return every module of ours, without migrations (which Alembic runs, in its own context)."""
+    found = []
+    for package in PACKAGES:
+        found.append(package)
+        for module in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
+            if ".migrations" not in module.name and not module.name.endswith("demo.leash"):
+                found.append(module.name)
+    return found
+
+
+def test_importing_any_module_has_no_effect():
+    names = modules()
+    assert "edge.__main__" in names
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LINK + IMPORT_ALL, *names],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto/gen'}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == {"threads": [], "sockets": [], "environ": True}
+    assert result.stderr == ""
+
+
+def test_proto_is_a_folder_and_never_a_python_package():
+    assert not list((ROOT / "proto").glob("*.py"))
+
+
+def test_tests_are_no_packages_so_that_they_never_hide_what_they_test():
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_no_lock_file_names_a_registry():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        assert "://" not in (ROOT / name).read_text(encoding="utf-8")
+    assert '"resolved"' not in (ROOT / "web/package-lock.json").read_text(encoding="utf-8")
+
+
+def test_every_requirement_has_a_hash():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        pinned = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+        assert all("--hash=sha256:" in line for line in pinned if line and not line.lstrip().startswith("#"))
