@@ -232,7 +232,8 @@ class Hub:
             return
         self.begin_epoch(snapshot.epoch)
         topic = self._topics[subscription.learner_id]
-        topic.revision = max(topic.revision, snapshot.revision)
+        if topic.revision < 0:  # else the stream tells, or others would miss what this snapshot already has
+            topic.revision = snapshot.revision
         resume = subscription.resume
         if subscription.every and resume and resume[0] == snapshot.epoch and resume[1] < snapshot.revision:
             subscription.delivered = resume[1]
@@ -243,6 +244,7 @@ class Hub:
     def _settle(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
         subscription.delivered = snapshot.revision
         subscription.gate = max(subscription.gate, snapshot.revision)
+        subscription.crossings = [one for one in subscription.crossings if one.revision > snapshot.revision]
         subscription.settled = True
         subscription.subscriber.on_subscribed(subscription, snapshot, missed)
         self.flush(subscription)
@@ -272,7 +274,7 @@ class Hub:
                 subscription.subscriber.sink.close(CloseCode.TRY_LATER, "reading too slowly; resume to get the rest")
             self.flush(subscription)
             return
-        subscription.crossings += update.crossings
+        subscription.crossings += [one for one in update.crossings if one.revision > subscription.delivered]
         subscription.direct = False
         if update.revision > subscription.gate:
             subscription.slot = update

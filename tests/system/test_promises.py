@@ -149,22 +149,29 @@ def test_updates_keep_their_distance_where_a_client_asks_for_one(crowd: Crowd) -
     assert all((b - a).total_seconds() * 1000 >= INTERVAL_MS - 2 for a, b in itertools.pairwise(sent))
 
 
-async def test_a_subscription_made_at_the_moment_of_an_update_takes_it_from_nobody(
+async def test_subscriptions_made_at_the_moment_of_an_update_take_it_from_nobody(
     wide_school: School, learner: str
 ) -> None:
     url = wide_school.stack.ws_url
-    async with (
-        open_socket(url, wide_school.token("teacher")) as watcher,
-        open_socket(url, wide_school.token("teacher")) as comer,
-        open_socket(url, wide_school.token(learner)) as pupil,
-    ):
+    ended = asyncio.Event()
+
+    async def come_again_and_again(socket: Socket) -> None:
+        while not ended.is_set():
+            await socket.ask("subscribe_learner", learner_id=learner)
+            socket.frames.clear()
+
+    async with contextlib.AsyncExitStack() as open_ones, asyncio.TaskGroup() as group:
+        watcher, *comers = [
+            await open_ones.enter_async_context(open_socket(url, wide_school.token("teacher"))) for _ in range(9)
+        ]
+        pupil = await open_ones.enter_async_context(open_socket(url, wide_school.token(learner)))
         await watcher.ask("subscribe_learner", learner_id=learner)
-        for revision in range(1, 101):
-            response, _ = await asyncio.gather(
-                pupil.interact(learner), comer.ask("subscribe_learner", learner_id=learner)
-            )
-            assert response["revision"] == revision
+        for comer in comers:
+            group.create_task(come_again_and_again(comer))
+        for revision in range(1, 151):
+            assert (await pupil.interact(learner))["revision"] == revision
             await watcher.until_revision(learner, revision)
+        ended.set()
 
     assert_accounted(watcher.updates(learner), after=0)
 
