@@ -16,10 +16,11 @@ ARGS ?=
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 ifneq ($(and $(NPM),$(wildcard web/package.json)),)
 WEB_TOOLS := web/node_modules/.installed
-WEB_PAGE := web/dist/.built
+WEB_PAGE := web/dist/.page
+WEB_ALL := web/dist/.all
 endif
 
-.PHONY: help setup run test test-web proto proto-check fmt lint check bench evaluate load web lock clean
+.PHONY: help setup run test test-web page proto proto-check fmt lint check bench evaluate load web lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +28,7 @@ help: ## Print this list
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
 run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 DEBUG=0)
-	@mkdir -p .aivo && { $(MAKE) -s web >.aivo/web.log 2>&1 || \
+	@mkdir -p .aivo && { $(MAKE) -s page >.aivo/web.log 2>&1 || \
 		echo "the page could not be built, see .aivo/web.log; starting without it" >&2; }
 	@PORT=$(PORT) $(PYTHON) -m demo
 
@@ -60,8 +61,10 @@ evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (nee
 load: $(VENV)/.tools ## Load a running system: make load ARGS="--token … --connections 100 --duration 60"
 	$(PYTHON) -m tests.load_test_websockets $(ARGS)
 
-web: $(WEB_PAGE) ## Build the browser's page and library (needs node)
-ifeq ($(WEB_PAGE),)
+page: $(WEB_PAGE)
+
+web: $(WEB_ALL) ## Build the browser's page and library (needs node)
+ifeq ($(WEB_ALL),)
 	@echo "web: skipped, because npm is not installed" >&2
 endif
 
@@ -95,7 +98,7 @@ $(VENV)/.tools: requirements-dev.txt | $(PYTHON)
 	@touch $@ $(VENV)/.runtime
 
 test-web: $(WEB_TOOLS)
-ifneq ($(WEB_PAGE),)
+ifneq ($(WEB_TOOLS),)
 	cd web && $(NPM) test
 else
 	@echo "web tests: skipped, because npm is not installed" >&2
@@ -105,6 +108,10 @@ web/node_modules/.installed: web/package-lock.json web/package.json
 	cd web && $(NPM) ci --no-audit --no-fund
 	@touch $@
 
-web/dist/.built: web/node_modules/.installed $(WEB_SOURCES)
+web/dist/.page: web/node_modules/.installed $(WEB_SOURCES)
+	cd web && $(NPM) run build:page
+	@mkdir -p $(@D) && touch $@
+
+web/dist/.all: web/node_modules/.installed $(WEB_SOURCES)
 	cd web && $(NPM) run build
-	@touch $@
+	@touch $@ web/dist/.page

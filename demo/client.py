@@ -26,6 +26,7 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 STAY_CLOSED = frozenset({1000, 4400, 4403})
 """Close codes after which coming back would not help."""
+BAD_TOKEN = 4401
 
 Frame = dict[str, Any]
 
@@ -48,6 +49,9 @@ class TokenSource(Protocol):
     async def token(self) -> str:
         """Return a token good for another minute at least; raises Refused or Disconnected."""
 
+    def rejected(self) -> None:
+        """Forget the token, which the server does not accept; raises Refused when there can be no other."""
+
 
 class FixedToken:
     """A token that someone else made."""
@@ -58,6 +62,10 @@ class FixedToken:
     async def token(self) -> str:
         """Return it."""
         return self._token
+
+    def rejected(self) -> None:
+        """Raise Refused: there is no other."""
+        raise Refused("the access token is not valid, or not any more")
 
 
 class Account:
@@ -78,6 +86,10 @@ class Account:
             if time.monotonic() > self._expires - 60:
                 await asyncio.to_thread(self._renew)
             return self._access
+
+    def rejected(self) -> None:
+        """Refresh or log in before the next use."""
+        self._expires = 0.0
 
     def _renew(self) -> None:
         answer: Frame | None = None
@@ -115,9 +127,10 @@ def post(url: str, body: Mapping[str, object]) -> Frame:
 class Socket:
     """An open, authenticated socket. Use it as an async context manager, or close it."""
 
-    def __init__(self, connection: ClientConnection, established: Frame) -> None:
+    def __init__(self, connection: ClientConnection, established: Frame, tokens: TokenSource) -> None:
         """Take over a connection whose `connection_established` has arrived."""
         self._connection = connection
+        self._tokens = tokens
         self._draining_s: float | None = None
         self.established = established
 
@@ -159,7 +172,7 @@ class Socket:
         await self.close()
 
     def _farewell(self, closed: ConnectionClosed) -> Exception:
-        return _farewell(closed, self._draining_s)
+        return _farewell(closed, self._tokens, self._draining_s)
 
 
 async def open_socket(url: str, tokens: TokenSource) -> Socket:
@@ -177,9 +190,9 @@ async def open_socket(url: str, tokens: TokenSource) -> Socket:
             while True:
                 frame: Frame = json.loads(await connection.recv())
                 if frame.get("type") == "connection_established":
-                    return Socket(connection, frame)
+                    return Socket(connection, frame, tokens)
     except ConnectionClosed as closed:
-        raise _farewell(closed, None) from None
+        raise _farewell(closed, tokens) from None
     except TimeoutError:
         await connection.close()
         raise Disconnected(f"{url} did not say connection_established in time") from None
@@ -188,9 +201,11 @@ async def open_socket(url: str, tokens: TokenSource) -> Socket:
         raise
 
 
-def _farewell(closed: ConnectionClosed, draining_s: float | None) -> Exception:
+def _farewell(closed: ConnectionClosed, tokens: TokenSource, draining_s: float | None = None) -> Exception:
     code = closed.rcvd.code if closed.rcvd is not None else 1006
     reason = closed.rcvd.reason if closed.rcvd is not None else "the connection broke"
+    if code == BAD_TOKEN:
+        tokens.rejected()
     if code in STAY_CLOSED:
         return Refused(f"the server closed the socket for good: {code} {reason}")
     return Disconnected(f"the socket closed: {code} {reason}", draining_s)

@@ -235,6 +235,37 @@ def test_without_an_admin_each_learner_sends_and_a_missing_one_is_named():
         senders("http://x", people, log(2, learners=2))
 
 
+async def test_a_fixed_token_that_is_not_accepted_ends_the_replay_at_once():
+    class Distrustful(FakeServer):
+        async def _authenticate(self, connection, frame) -> None:
+            await connection.close(4401, "bad token")
+
+    async with Distrustful().running() as server:
+        with pytest.raises(Refused, match="not valid"):
+            await play(server, log(1))
+
+
+async def test_an_account_whose_token_is_not_accepted_gets_another():
+    class Renewing(FixedToken):
+        async def token(self) -> str:
+            return self._token
+
+        def rejected(self) -> None:
+            self._token = "new"
+
+    class Picky(FakeServer):
+        async def _authenticate(self, connection, frame) -> None:
+            if frame["token"] == "old":
+                await connection.close(4401, "expired")
+            else:
+                await super()._authenticate(connection, frame)
+
+    async with Picky().running() as server:
+        report = await replay(log(3), ws_url=server.url, tokens={"learner-0": Renewing("old")})
+
+    assert report.complete
+
+
 async def test_a_server_that_closes_for_good_ends_the_replay():
     class Closing(FakeServer):
         async def _authenticate(self, connection, frame) -> None:

@@ -232,6 +232,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text())
+    if arguments.url and "forbidden" in report.tally.errors:
+        print("replay: forbidden means unknown learners, too; --create-learners makes them", file=sys.stderr)
     if report.interrupted:
         return 130
     return 0 if report.complete else 1
