@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from edge.ports import Auth, Done, UpstreamError
+
+logger = logging.getLogger(__name__)
 
 MAX_PER_USER = 4_096
 """Decisions kept per user; more are forgotten at once, they can be asked again."""
@@ -18,6 +21,7 @@ class Access:
         self._auth = auth
         self._clock = clock
         self._decisions: dict[str, dict[tuple[str, str], tuple[bool, float]]] = {}
+        self._waiting: dict[tuple[str, str, str], list[Done]] = {}
         self._generation = 0
 
     def known(self, user_id: str, action: str, resource: str) -> bool | None:
@@ -31,24 +35,48 @@ class Access:
         return decision[0]
 
     def ask(self, user_id: str, action: str, resource: str, done: Done) -> None:
-        """Call `done` with True, False or an UpstreamError; at once when the decision is cached."""
+        """Call `done` with True, False or an UpstreamError; at once when the decision is cached.
+
+        Whoever asks the same later is never answered earlier, so that a socket's interactions stay in order.
+        """
         known = self.known(user_id, action, resource)
         if known is not None:
             done(known)
             return
+        question = (user_id, action, resource)
+        waiting = self._waiting.get(question)
+        if waiting is not None:
+            waiting.append(done)
+            return
+        self._waiting[question] = [done]
+        self._find_out(question)
+
+    def _find_out(self, question: tuple[str, str, str]) -> None:
+        """Ask once for all who wait for the same decision; they are told in the order in which they asked."""
         generation = self._generation
 
         def decided(answer: tuple[bool, float] | UpstreamError) -> None:
             if isinstance(answer, UpstreamError):
-                done(answer)
+                self._tell(question, answer)
             elif generation != self._generation:
                 # Something was revoked while the question was under way: the answer may be older than that.
-                self.ask(user_id, action, resource, done)
+                self._find_out(question)
             else:
-                self._remember(user_id, action, resource, *answer)
-                done(answer[0])
+                self._remember(*question, *answer)
+                self._tell(question, answer[0])
 
-        self._auth.authorize(user_id, action, resource, decided)
+        self._auth.authorize(*question, decided)
+
+    def _tell(self, question: tuple[str, str, str], answer: bool | UpstreamError) -> None:
+        for done in self._waiting.pop(question):
+            try:
+                done(answer)
+            except Exception:
+                logger.exception("a decision could not be handled")
+
+    def release(self, user_id: str) -> None:
+        """Free what is known of a user who has left; nothing was revoked, so answers under way stand."""
+        self._decisions.pop(user_id, None)
 
     def forget_user(self, user_id: str) -> None:
         """Drop what is known of a user."""

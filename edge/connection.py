@@ -334,6 +334,8 @@ class Connection(asyncio.Protocol):
             self._refuse("unauthenticated", "The token has expired.", CloseCode.UNAUTHENTICATED)
         elif self._slow_since and now >= self._slow_since + settings.slow_s:
             self.close(CloseCode.TRY_LATER, "reading too slowly")
+        elif self._holding:
+            self._heard = now  # nothing is read, so silence means nothing
         elif self._pinged and self._heard < self._pinged:
             if now >= self._pinged + settings.pong_s:
                 self.close(CloseCode.TIMEOUT, "no answer to a ping")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
-import time
 from typing import Any
 
 from edge.connection import Connection
 from edge.frames.codes import CloseCode
 from edge.session.surroundings import Surroundings
+
+TICK_S = 0.05
+"""How often some sockets are closed while the edge drains."""
 
 
 class Endpoint:
@@ -50,17 +53,17 @@ class Endpoint:
         window = min(self.edge.settings.drain_s * 0.8, len(waiting) / 500)
         for connection in waiting:
             connection.session.drain(int(random.uniform(0.1, window + 1) * 1000))  # noqa: S311
-        started = time.monotonic()
-        deadline = started + self.edge.settings.drain_s
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.edge.settings.drain_s
+        due = math.ceil(len(waiting) * TICK_S / max(TICK_S, window))
         while waiting:
-            due = max(1, int(len(waiting) * 0.05 / max(0.05, window)))
             batch, waiting = waiting[:due], waiting[due:]
             for connection in batch:
-                if connection.session.busy and time.monotonic() < deadline - window:
+                if connection.session.busy and clock() < deadline - window:
                     waiting.append(connection)
                 else:
                     connection.close(CloseCode.RESTART, "server restarts")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(TICK_S)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.1, deadline - time.monotonic())):
+            async with asyncio.timeout_at(max(clock() + 0.1, deadline)):
                 await self._empty.wait()

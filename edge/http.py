@@ -301,8 +301,15 @@ def _add_learner_routes(app: FastAPI, services: Services) -> None:
     async def export(learner_id: LearnerId, who: Administrator) -> StreamingResponse:
         """Stream everything stored about a learner as JSON lines; recorded in the audit log."""
         lines = services.brain.export(learner_id, requested_by=who.user_id)
+        first = await anext(lines, b"")  # a failure is a problem only while the answer has not begun
+
+        async def all_lines() -> AsyncIterator[bytes]:
+            yield first
+            async for more in lines:
+                yield more
+
         headers = {"Content-Disposition": f'attachment; filename="{learner_id}.jsonl"'}
-        return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+        return StreamingResponse(all_lines(), media_type="application/x-ndjson", headers=headers)
 
     @app.delete("/api/learners/{learner_id}/data", tags=["administration"])
     async def erase(learner_id: LearnerId, who: Administrator) -> dict[str, Any]:

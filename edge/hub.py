@@ -21,6 +21,9 @@ from edge.sweep import Sweep
 MAX_QUEUED = 1_024
 """Updates kept for one slow subscriber of every revision; beyond, its socket closes and it resumes from the log."""
 
+REPLAY_PAGE = 100
+"""Updates read from the log at a time for one subscriber; the next are read once these are out."""
+
 
 class Subscriber(Protocol):
     """A socket's session, as the hub sees it."""
@@ -41,6 +44,7 @@ class Subscription:
     """One socket's subscription to one learner."""
 
     __slots__ = (
+        "blocked",
         "crossings",
         "delivered",
         "direct",
@@ -84,6 +88,8 @@ class Subscription:
         """Only newer revisions pass: the one sent last, or the one before a write that this socket saw acknowledged."""
         self.settled = False
         """False while a snapshot or a replay is under way; updates wait."""
+        self.blocked: _Replay | None = None
+        """A replay that goes on when the client reads again."""
         self.direct = False
         """True when an update can go out at once with the bytes that everyone gets."""
         self.slot: Update | None = None
@@ -101,6 +107,42 @@ class Subscription:
 
 _NEVER: deque[Update] = deque(maxlen=0)
 """Shared by all subscriptions that queue nothing."""
+
+
+class _Replay:
+    """Brings a subscription from the revision it got last to a later one, from the log, as fast as its client reads."""
+
+    __slots__ = ("_hub", "_page", "_sent", "_subscription", "_then", "_until")
+
+    def __init__(self, hub: Hub, subscription: Subscription, until: int, then: Callable[[int], None]) -> None:
+        """`then` hears how many updates were sent."""
+        self._hub = hub
+        self._subscription = subscription
+        self._until = until
+        self._then = then
+        self._page: deque[Update] = deque()
+        self._sent = 0
+
+    def go_on(self) -> None:
+        """Send what was read, read more, or end."""
+        subscription, page = self._subscription, self._page
+        sink = subscription.subscriber.sink
+        while page and not sink.paused:
+            self._hub.send(subscription, page.popleft())
+            self._sent += 1
+        if sink.paused:
+            subscription.blocked = self
+        elif subscription.delivered < self._until:
+            self._hub.read_log(subscription, min(self._until, subscription.delivered + REPLAY_PAGE), self._read)
+        else:
+            self._then(self._sent)
+
+    def _read(self, updates: list[Update]) -> None:
+        if updates and updates[0].epoch == self._hub.epoch:
+            self._page.extend(updates)
+            self.go_on()
+        else:
+            self._then(self._sent)  # the log has a hole; `coalesced` of the next update tells
 
 
 class _Topic:
@@ -149,11 +191,13 @@ class Hub:
         if epoch == self.epoch:
             return False
         had_one, self.epoch = bool(self.epoch), epoch
-        for topic in self._topics.values():
-            topic.revision = min(topic.revision, 0)
-            for subscription in topic.subscriptions.values():
-                subscription.delivered = subscription.gate = 0
-                subscription.slot = None
+        if had_one:
+            for topic in self._topics.values():
+                topic.revision = min(topic.revision, 0)
+                for subscription in topic.subscriptions.values():
+                    subscription.delivered = subscription.gate = 0
+                    subscription.slot = None
+                    subscription.queue.clear()
         return had_one
 
     def deliver(self, update: Update) -> None:
@@ -210,7 +254,12 @@ class Hub:
 
     def flush(self, subscription: Subscription) -> None:
         """Send what waits, if it may go now."""
-        if not subscription.settled or subscription.subscriber.sink.paused:
+        if subscription.subscriber.sink.paused:
+            return
+        if not subscription.settled:
+            replay, subscription.blocked = subscription.blocked, None
+            if replay is not None:
+                replay.go_on()
             return
         if subscription.every:
             self._flush_queue(subscription)
@@ -237,7 +286,9 @@ class Hub:
         resume = subscription.resume
         if subscription.every and resume and resume[0] == snapshot.epoch and resume[1] < snapshot.revision:
             subscription.delivered = resume[1]
-            self._replay(subscription, snapshot.revision, lambda missed: self._settle(subscription, snapshot, missed))
+            _Replay(
+                self, subscription, snapshot.revision, lambda missed: self._settle(subscription, snapshot, missed)
+            ).go_on()
         else:
             self._settle(subscription, snapshot, 0)
 
@@ -249,10 +300,10 @@ class Hub:
         subscription.subscriber.on_subscribed(subscription, snapshot, missed)
         self.flush(subscription)
 
-    def _replay(self, subscription: Subscription, until: int, then: Callable[[int], None]) -> None:
-        """Send the revisions after the one delivered last, up to `until`, from the log; then go on."""
+    def read_log(self, subscription: Subscription, until: int, then: Callable[[list[Update]], None]) -> None:
+        """Read the revisions after the one delivered last, up to `until`, if the subscription still stands then."""
 
-        def replayed(updates: list[Update] | UpstreamError) -> None:
+        def answered(updates: list[Update] | UpstreamError) -> None:
             if not self._is_current(subscription):
                 return
             if isinstance(updates, UpstreamError):
@@ -260,11 +311,9 @@ class Hub:
                     CloseCode.TRY_LATER, "missed updates cannot be read now; resume later"
                 )
                 return
-            for update in updates:
-                self._send(subscription, update)
-            then(len(updates))
+            then(updates)
 
-        self._brain.replay(subscription.learner_id, after=subscription.delivered, until=until, done=replayed)
+        self._brain.replay(subscription.learner_id, after=subscription.delivered, until=until, done=answered)
 
     def _park(self, subscription: Subscription, update: Update) -> None:
         """Keep an update for later, or drop one that the socket must not see any more."""
@@ -290,7 +339,7 @@ class Hub:
             subscription.slot = None
             subscription.next_at = now + subscription.interval_s
             crossings, subscription.crossings = subscription.crossings, []
-            self._send(subscription, update, crossings)
+            self.send(subscription, update, crossings)
 
     def _flush_queue(self, subscription: Subscription) -> None:
         queue = subscription.queue
@@ -298,18 +347,24 @@ class Hub:
             update = queue[0]
             if update.revision > subscription.delivered + 1:
                 subscription.settled = False
-                self._replay(subscription, update.revision - 1, lambda _: self._resettle(subscription))
+                _Replay(self, subscription, update.revision - 1, lambda _: self._resettle(subscription)).go_on()
                 return
-            queue.popleft()
-            if update.revision > subscription.delivered:
-                self._send(subscription, update)
-                subscription.subscriber.on_delivered(subscription)
+            self._send_first(subscription)
 
     def _resettle(self, subscription: Subscription) -> None:
         subscription.settled = True
+        if subscription.queue and not subscription.subscriber.sink.paused:
+            self._send_first(subscription)
         self.flush(subscription)
 
-    def _send(self, subscription: Subscription, update: Update, crossings: list[Crossing] | None = None) -> None:
+    def _send_first(self, subscription: Subscription) -> None:
+        update = subscription.queue.popleft()
+        if update.revision > subscription.delivered:
+            self.send(subscription, update)
+            subscription.subscriber.on_delivered(subscription)
+
+    def send(self, subscription: Subscription, update: Update, crossings: list[Crossing] | None = None) -> None:
+        """Send an update to one socket, whatever waits."""
         payload = _encode(update, subscription.delivered, update.crossings if crossings is None else crossings)
         subscription.delivered = update.revision
         subscription.gate = max(subscription.gate, update.revision)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
 """How fine the sweep is; things become due up to this much late, never early."""
@@ -54,7 +57,14 @@ class Sweep:
             for timed in slot or ():
                 if timed.tick == self._reached:  # else another one's turn has cancelled or moved it
                     timed.tick = 0
-                    timed.on_due(now)
+                    self._wake(timed, now)
+
+    @staticmethod
+    def _wake(timed: Timed, now: float) -> None:
+        try:
+            timed.on_due(now)
+        except Exception:
+            logger.exception("what became due failed")  # the others, and the wheel, go on
 
     def start(self) -> None:
         """Turn every tick from now on; needs a running event loop."""

@@ -215,7 +215,7 @@ def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrame:
         head = _decode_head(payload)
     except _UNREADABLE:
         return BadFrame("bad_request", "The frame must be a JSON object with a `type`.")
-    id = head.id if isinstance(head.id, str | int) and len(str(head.id)) <= 128 else None
+    id = head.id if type(head.id) in (str, int) and len(str(head.id)) <= 128 else None
     if not isinstance(head.type, str):
         return BadFrame("bad_request", "The frame needs a `type` (a string).", id=id)
     if head.type not in CLIENT_TYPES:

@@ -31,6 +31,7 @@ class Session:
 
     __slots__ = (
         "_bucket",
+        "_ended",
         "_identifying",
         "_interacting",
         "_refusals",
@@ -61,6 +62,7 @@ class Session:
         self._bucket = TokenBucket(rate=settings.frames_per_s, burst=settings.frames_burst, now=edge.clock())
         self._refusals = 0
         self._identifying = False
+        self._ended = False
         self._watching: Watching | None = None
         self._interacting: Interacting | None = None
         self._talking: Talking | None = None
@@ -140,6 +142,8 @@ class Session:
 
     def _identified(self, answer: Identity | UpstreamError, id: RequestId) -> None:
         self._identifying = False
+        if self._ended:
+            return  # the socket closed while its token was checked
         if isinstance(answer, UpstreamError):
             self.replies.refuse(answer, "authenticate", id)
             if self.user_id:
@@ -223,6 +227,7 @@ class Session:
 
     def end(self) -> None:
         """The socket is closed: take everything of it out of the edge."""
+        self._ended = True
         if not self.user_id:
             return
         if self._watching is not None:
@@ -230,7 +235,7 @@ class Session:
         if self._talking is not None:
             self._talking.end()
         if self.edge.registry.remove(self):
-            self.edge.access.forget_user(self.user_id)
+            self.edge.access.release(self.user_id)
         self.user_id = ""
 
 

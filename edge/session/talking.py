@@ -43,7 +43,7 @@ class Talking:
             self._edge.rooms.enter(frame.room_id, self, self._member)
             self._edge.room_link.join(frame.room_id, self._member, partial(self._joined, frame))
         else:
-            self._rooms.discard(frame.room_id)
+            self._quit(frame.room_id)  # it may have been in the room before it asked again
             self._session.replies.refuse(answer, "join_room", frame.id)
 
     def _joined(self, frame: incoming.JoinRoom, answer: list[Member] | UpstreamError) -> None:

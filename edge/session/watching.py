@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Watching:
     """The subscriptions of one socket."""
 
-    __slots__ = ("_edge", "_held", "_session", "_subscriptions", "_written", "sink")
+    __slots__ = ("_edge", "_epoch", "_held", "_session", "_subscriptions", "_written", "sink")
 
     def __init__(self, session: Session) -> None:
         """Begin with no subscription."""
@@ -28,6 +28,8 @@ class Watching:
         self._subscriptions: dict[str, Subscription] = {}
         self._written: dict[str, int] = {}
         """Revision of this socket's newest acknowledged write per learner."""
+        self._epoch = ""
+        """The epoch that these revisions belong to."""
         self._held: dict[str, list[tuple[int, bytes]]] = {}
         """Answers to writes that wait until earlier updates of an `every` subscription are out."""
 
@@ -113,6 +115,9 @@ class Watching:
 
     def written(self, learner_id: str) -> int:
         """Return the revision of this socket's newest acknowledged write, or 0."""
+        if self._epoch != self._edge.hub.epoch:  # revisions began again: those of before mean nothing now
+            self._epoch = self._edge.hub.epoch
+            self._written.clear()
         return self._written.get(learner_id, 0)
 
     def answer_write(self, learner_id: str, revision: int, payload: bytes) -> None:

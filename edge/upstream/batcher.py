@@ -69,6 +69,8 @@ class Batcher(Generic[Item]):
         batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
         try:
             answers = await self._call([item for item, _ in batch])
+            if len(answers) != len(batch):
+                raise ValueError(f"{len(answers)} answers to {len(batch)} questions")
         except asyncio.CancelledError:
             waiting.extendleft(reversed(batch))
             raise

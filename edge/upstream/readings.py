@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import floor
+from typing import NamedTuple
 
 from aivo.brain.v1 import brain_pb2
 from edge.frames import outgoing
@@ -11,6 +13,7 @@ from edge.ports import Advice, Update
 
 _URGENCIES = {0: "none", 1: "low", 2: "medium", 3: "high"}
 _GRADES = {0: "none", 1: "human", 2: "convergent", 3: "theory"}
+_CLIPPED = "clipped"
 _LEVEL_NAMES = {
     brain_pb2.LEVEL_COGNITIVE_LOAD: "cognitive_load",
     brain_pb2.LEVEL_ENGAGEMENT: "engagement_level",
@@ -22,82 +25,112 @@ _LEVEL_NAMES = {
 }
 
 
+def rounded(value: float) -> float:
+    """Return `value` to 4 decimals; half the cost of `round`, which finds the shortest decimal text first."""
+    return floor(value * 10_000.0 + 0.5) / 10_000.0
+
+
 def levels(message: brain_pb2.Levels) -> outgoing.Levels:
     """Return the six levels, rounded to 4 decimals."""
     return outgoing.Levels(
-        round(message.cognitive_load, 4),
-        round(message.engagement, 4),
-        round(message.frustration, 4),
-        round(message.fatigue, 4),
-        round(message.confidence, 4),
-        round(message.motivation, 4),
+        floor(message.cognitive_load * 10_000.0 + 0.5) / 10_000.0,
+        floor(message.engagement * 10_000.0 + 0.5) / 10_000.0,
+        floor(message.frustration * 10_000.0 + 0.5) / 10_000.0,
+        floor(message.fatigue * 10_000.0 + 0.5) / 10_000.0,
+        floor(message.confidence * 10_000.0 + 0.5) / 10_000.0,
+        floor(message.motivation * 10_000.0 + 0.5) / 10_000.0,
     )
 
 
 def performance(message: brain_pb2.Performance) -> outgoing.Performance:
     """Return the summary of answers, rounded to 4 decimals."""
     return outgoing.Performance(
-        round(message.accuracy, 4),
-        round(message.response_time_s, 4),
-        round(message.consistency, 4),
-        round(message.improvement_rate, 4),
+        rounded(message.accuracy),
+        rounded(message.response_time_s),
+        rounded(message.consistency),
+        rounded(message.improvement_rate),
     )
 
 
-def actions(message: brain_pb2.Reading) -> list[outgoing.Action]:
-    """Return the recommendations for machines."""
-    return [
-        outgoing.Action(one.code, list(one.reasons), _URGENCIES.get(one.urgency, "none"))
-        for one in message.recommendations
-    ]
+def recommendations(message: brain_pb2.Reading) -> tuple[list[str], list[outgoing.Action]]:
+    """Return the recommendations for people, and the same for machines."""
+    sentences, actions = [], []
+    for one in message.recommendations:
+        sentences.append(one.sentence)
+        actions.append(outgoing.Action(one.code, list(one.reasons), _URGENCIES.get(one.urgency, "none")))
+    return sentences, actions
 
 
-def sentences(message: brain_pb2.Reading) -> list[str]:
-    """Return the recommendations for people."""
-    return [one.sentence for one in message.recommendations]
+class _Layout(NamedTuple):
+    """What is the same in all readings of one model version: the table's first rows, and the grades."""
+
+    size: int
+    """Of the table without rows of clipped levels, which come last."""
+    levels: tuple[tuple[str, tuple[str, ...], int, int], ...]
+    """Per level its name, the names of its drivers, and where their contributions begin and end."""
+    grades: outgoing.Grades
 
 
-def drivers(table: brain_pb2.DriverTable) -> dict[str, dict[str, float]]:
+_layouts: dict[str, _Layout] = {}
+"""By model version; there are as few as versions that the brains of one fleet run."""
+
+
+def _layout(message: brain_pb2.Reading) -> _Layout:
+    layout = _layouts.get(message.model_version)
+    if layout is None:
+        layout = _layouts[message.model_version] = _read_layout(message)
+    return layout
+
+
+def _read_layout(message: brain_pb2.Reading) -> _Layout:
+    rows: dict[str, list[str]] = {}
+    for level, name in zip(message.drivers.levels, message.drivers.names, strict=True):
+        if name != _CLIPPED:
+            rows.setdefault(_LEVEL_NAMES.get(level, "unknown"), []).append(name)
+    levels, size = [], 0
+    for level_name, names in rows.items():
+        levels.append((level_name, tuple(names), size, size + len(names)))
+        size += len(names)
+    grades = [_GRADES.get(grade, "none") for grade in message.grades[:6]]
+    return _Layout(size, tuple(levels), outgoing.Grades(*(grades + ["none"] * (6 - len(grades)))))
+
+
+def drivers(message: brain_pb2.Reading) -> dict[str, dict[str, float]]:
     """Return per level what moved it and by how much."""
-    moved: dict[str, dict[str, float]] = {}
-    level = 0
-    row: dict[str, float] = {}
-    for which, name, contribution in zip(table.levels, table.names, table.contributions, strict=True):
-        if which != level:
-            level = which
-            row = moved.setdefault(_LEVEL_NAMES.get(which, "unknown"), {})
-        row[name] = contribution
+    layout, table = _layout(message), message.drivers
+    contributions = list(table.contributions)
+    moved = {
+        level: dict(zip(names, contributions[first:last], strict=True)) for level, names, first, last in layout.levels
+    }
+    for position in range(layout.size, len(contributions)):
+        level = _LEVEL_NAMES.get(table.levels[position], "unknown")
+        moved[level][table.names[position]] = contributions[position]
     return moved
-
-
-def grades(message: brain_pb2.Reading) -> outgoing.Grades:
-    """Return how well each of the six levels was checked."""
-    names = [_GRADES.get(grade, "none") for grade in message.grades[:6]]
-    return outgoing.Grades(*(names + ["none"] * (6 - len(names))))
 
 
 def advice(message: brain_pb2.Reading) -> Advice:
     """Return the part that watchers see live."""
-    return Advice(levels(message.levels), performance(message.performance), sentences(message), actions(message))
+    return Advice(levels(message.levels), performance(message.performance), *recommendations(message))
 
 
 def result(message: brain_pb2.Reading) -> outgoing.Result:
     """Return everything that the learner's own socket hears after an interaction."""
     now = message.levels
+    sentences, actions = recommendations(message)
     return outgoing.Result(
-        success=True,
-        state=levels(now),
-        performance=performance(message.performance),
-        mastery={one.skill: round(one.probability, 4) for one in message.mastery},
-        predicted_correct=round(message.predicted_correct, 4) if message.HasField("predicted_correct") else None,
-        recommendations=sentences(message),
-        actions=actions(message),
-        drivers=drivers(message.drivers),
-        confidence=round(message.confidence, 4),
-        model_version=message.model_version,
-        uncertainty=levels(message.uncertainty),
-        grades=grades(message),
-        item_confidence=round(now.item_confidence, 4),
+        True,
+        levels(now),
+        performance(message.performance),
+        {one.skill: rounded(one.probability) for one in message.mastery},
+        rounded(message.predicted_correct) if message.HasField("predicted_correct") else None,
+        sentences,
+        actions,
+        drivers(message),
+        rounded(message.confidence),
+        message.model_version,
+        levels(message.uncertainty),
+        _layout(message).grades,
+        rounded(now.item_confidence),
     )
 
 
@@ -106,6 +139,7 @@ def state_response(snapshot: brain_pb2.Snapshot, epoch: str) -> outgoing.StateRe
     if not snapshot.HasField("reading"):
         return outgoing.StateResponse(snapshot.learner_id, None, None, epoch, snapshot.revision, "")
     reading = snapshot.reading
+    sentences, actions = recommendations(reading)
     return outgoing.StateResponse(
         learner_id=snapshot.learner_id,
         state=levels(reading.levels),
@@ -114,12 +148,12 @@ def state_response(snapshot: brain_pb2.Snapshot, epoch: str) -> outgoing.StateRe
         revision=snapshot.revision,
         timestamp="",
         mastery=masteries(reading.mastery),
-        recommendations=sentences(reading),
-        actions=actions(reading),
-        drivers=drivers(reading.drivers),
+        recommendations=sentences,
+        actions=actions,
+        drivers=drivers(reading),
         uncertainty=levels(reading.uncertainty),
-        grades=grades(reading),
-        confidence=round(reading.confidence, 4),
+        grades=_layout(reading).grades,
+        confidence=rounded(reading.confidence),
         model_version=reading.model_version,
         occurred_at=rfc3339(snapshot.occurred_at_ms),
     )
@@ -128,14 +162,14 @@ def state_response(snapshot: brain_pb2.Snapshot, epoch: str) -> outgoing.StateRe
 def masteries(messages: Iterable[brain_pb2.SkillMastery]) -> dict[str, outgoing.Mastery]:
     """Return mastery per skill with the evidence behind it."""
     return {
-        one.skill: outgoing.Mastery(round(one.probability, 4), one.answers, round(one.standard_error, 4))
+        one.skill: outgoing.Mastery(rounded(one.probability), one.answers, rounded(one.standard_error))
         for one in messages
     }
 
 
 def crossings(messages: Iterable[brain_pb2.Crossing]) -> list[outgoing.Crossing]:
     """Return what watchers must not miss."""
-    return [outgoing.Crossing(one.name, one.rising, round(one.value, 4), one.revision) for one in messages]
+    return [outgoing.Crossing(one.name, one.rising, rounded(one.value), one.revision) for one in messages]
 
 
 def update(message: brain_pb2.StateUpdate, epoch: str) -> Update:

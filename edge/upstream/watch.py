@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_MAX_S = 1.0
 
+MAX_CURSORS = 1_000
+"""Learners added by one call: the brain accepts more, but their snapshots must fit into one message too."""
+
 
 class WatchLink:
     """Keeps a WatchState stream open and brings what it says to the hub."""
@@ -36,6 +39,8 @@ class WatchLink:
         self._is_mine = is_mine
         self._patience_s = settings.upstream_s
         self._watch_id = ""
+        self._epoch = ""
+        """The epoch that this stream told last; the hub's may come from another brain's stream already."""
         self._stream: grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse] | None = None
         self.is_open = asyncio.Event()
         self._changes = Batcher(self._modify, service="brain", max_batch=256, max_pending=settings.max_pending)
@@ -59,36 +64,49 @@ class WatchLink:
         while True:
             try:
                 await self._follow()
-                backoff_s = 0.05
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     logger.warning("the watch stream broke", extra={"status": error.code().name})
             except (ConnectionError, grpc.aio.UsageError):
                 pass
             finally:
+                if self.is_open.is_set():
+                    backoff_s = 0.05
                 self._close()
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311
             backoff_s = min(RETRY_MAX_S, backoff_s * 2)
 
     async def _follow(self) -> None:
         self._watch_id = str(uuid.uuid4())
-        cursors = [self._cursor(learner_id) for learner_id in self._hub.learners() if self._is_mine(learner_id)]
-        request = brain_pb2.WatchStateRequest(
-            watch_id=self._watch_id, cursors=[cursor for cursor in cursors if cursor is not None]
-        )
+        learner_ids = [learner_id for learner_id in self._hub.learners() if self._is_mine(learner_id)]
+        request = brain_pb2.WatchStateRequest(watch_id=self._watch_id, cursors=self._cursors(learner_ids[:MAX_CURSORS]))
         stream = self._stream = self._stub.WatchState(request, metadata=self._metadata)
         while (response := await stream.read()) is not grpc.aio.EOF:
             assert isinstance(response, brain_pb2.WatchStateResponse)  # noqa: S101 - not EOF
-            if response.epoch and self._hub.begin_epoch(response.epoch):
-                for snapshot in response.snapshots:
-                    if snapshot.HasField("reading"):
-                        self._hub.deliver(readings.update_from_snapshot(snapshot, response.epoch))
-            self.is_open.set()
+            if not self.is_open.is_set():
+                await self._begin(response, learner_ids[MAX_CURSORS:])
+                self.is_open.set()
             for update in response.updates:
                 self._hub.deliver(readings.update(update, response.epoch))
         code = await stream.code()
         if code is not grpc.StatusCode.OK:
             raise ConnectionError(code.name)
+
+    async def _begin(self, first: brain_pb2.WatchStateResponse, remaining: list[str]) -> None:
+        """Add the learners that one request cannot hold; in a new epoch bring everyone to its snapshots."""
+        is_new = self._epoch not in ("", first.epoch)
+        self._epoch = first.epoch
+        self._hub.begin_epoch(first.epoch)
+        snapshots = list(first.snapshots)
+        for start in range(0, len(remaining), MAX_CURSORS):
+            cursors = self._cursors(remaining[start : start + MAX_CURSORS])
+            request = brain_pb2.ModifyWatchRequest(watch_id=self._watch_id, add=cursors)
+            response = await self._stub.ModifyWatch(request, metadata=self._metadata, timeout=self._patience_s)
+            snapshots += response.snapshots
+        if is_new:
+            for snapshot in snapshots:
+                if snapshot.HasField("reading"):
+                    self._hub.deliver(readings.update_from_snapshot(snapshot, first.epoch))
 
     async def _modify(self, learner_ids: list[str]) -> Sequence[Snapshot | None]:
         """Make the stream deliver what the hub wants of these learners now."""
@@ -113,6 +131,10 @@ class WatchLink:
                     raise
                 self._close()
                 await asyncio.sleep(0.05)
+
+    def _cursors(self, learner_ids: list[str]) -> list[brain_pb2.Cursor]:
+        cursors = map(self._cursor, learner_ids)
+        return [cursor for cursor in cursors if cursor is not None]
 
     def _cursor(self, learner_id: str) -> brain_pb2.Cursor | None:
         cursor = self._hub.cursor(learner_id)

@@ -505,7 +505,8 @@ Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
 @_typing.final
 class DriverTable(_message.Message):
     """DriverTable explains the levels, as columns: driver `names[i]` moved level `levels[i]` by `contributions[i]`. Per level
-    the contributions add up to (level − base) exactly, where clipping shows as the driver "clipped".
+    the contributions add up to (level − base) exactly. One model version always fills the same first rows, level by level;
+    only where levels were clipped, rows named "clipped" follow them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -867,7 +868,9 @@ class Snapshot(_message.Message):
     """revision of the state; 0 when the learner has none yet, then `reading` is absent."""
     recovered: _builtins.bool
     """recovered is true when the cursor's epoch is the present one and the watcher can be brought from its revision to this
-    one without a gap.
+    one without a gap. It is false also when a watcher of the latest missed more revisions than the brain looks up (it is
+    told the newest all the same), or when the cursor lies ahead of the store: then the learner was erased and an update
+    with `gone` follows.
     """
     occurred_at_ms: _builtins.int
     """occurred_at_ms of the last interaction, Unix milliseconds; 0 when there is none."""
@@ -1050,7 +1053,7 @@ class WatchStateRequest(_message.Message):
     """watch_id is chosen by the caller, unique per open stream (a UUID); a second stream with the same id ends the first."""
     @_builtins.property
     def cursors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cursor]:
-        """cursors to start with; `ModifyWatch` adds more."""
+        """cursors to start with, at most 10,000; `ModifyWatch` adds more."""
 
     def __init__(
         self,
@@ -1119,11 +1122,11 @@ class ModifyWatchRequest(_message.Message):
     """watch_id of an open stream."""
     @_builtins.property
     def add(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cursor]:
-        """add these learners, or move the cursor and mode of ones already watched."""
+        """add these learners, or move the cursor and mode of ones already watched; at most 10,000."""
 
     @_builtins.property
     def remove(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """remove these learners; unknown ones are ignored."""
+        """remove these learners, at most 10,000; unknown ones are ignored."""
 
     def __init__(
         self,
@@ -1359,7 +1362,7 @@ class GetHistoryResponse(_message.Message):
     """has_more is true when later rows exist."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryEntry]:
-        """entries, oldest first."""
+        """entries, oldest first; may be fewer than `limit` where they are large."""
 
     def __init__(
         self,

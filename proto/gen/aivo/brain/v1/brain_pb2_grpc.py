@@ -118,7 +118,8 @@ class BrainServiceServicer:
 
     def RecordInteraction(self, request, context):
         """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-        INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id).
+        INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
+        logged under the trace id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,8 +127,9 @@ class BrainServiceServicer:
 
     def WatchState(self, request, context):
         """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-        open until the caller cancels it or the brain stops (UNAVAILABLE: open it again with the cursors reached). One
-        stream serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
+        open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
+        stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
+        opening another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

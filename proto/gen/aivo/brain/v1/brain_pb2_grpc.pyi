@@ -52,12 +52,14 @@ class BrainServiceStub:
     """
     RecordInteraction: _grpc.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionRequest, _brain_pb2.RecordInteractionResponse]
     """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-    INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id).
+    INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
+    logged under the trace id).
     """
     WatchState: _grpc.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]
     """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-    open until the caller cancels it or the brain stops (UNAVAILABLE: open it again with the cursors reached). One
-    stream serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
+    open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
+    stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
+    opening another.
     """
     ModifyWatch: _grpc.UnaryUnaryMultiCallable[_brain_pb2.ModifyWatchRequest, _brain_pb2.ModifyWatchResponse]
     """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of each added learner.
@@ -100,12 +102,14 @@ class BrainServiceAsyncStub(BrainServiceStub):
     """
     RecordInteraction: _aio.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionRequest, _brain_pb2.RecordInteractionResponse]  # type: ignore[assignment]
     """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-    INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id).
+    INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
+    logged under the trace id).
     """
     WatchState: _aio.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]  # type: ignore[assignment]
     """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-    open until the caller cancels it or the brain stops (UNAVAILABLE: open it again with the cursors reached). One
-    stream serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
+    open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
+    stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
+    opening another.
     """
     ModifyWatch: _aio.UnaryUnaryMultiCallable[_brain_pb2.ModifyWatchRequest, _brain_pb2.ModifyWatchResponse]  # type: ignore[assignment]
     """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of each added learner.
@@ -157,7 +161,8 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.RecordInteractionResponse, _abc.Awaitable[_brain_pb2.RecordInteractionResponse]]:
         """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-        INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id).
+        INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
+        logged under the trace id).
         """
 
     @_abc_1.abstractmethod
@@ -167,8 +172,9 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_brain_pb2.WatchStateResponse], _abc.AsyncIterator[_brain_pb2.WatchStateResponse]]:
         """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-        open until the caller cancels it or the brain stops (UNAVAILABLE: open it again with the cursors reached). One
-        stream serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
+        open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
+        stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
+        opening another.
         """
 
     @_abc_1.abstractmethod

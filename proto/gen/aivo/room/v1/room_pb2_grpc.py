@@ -68,7 +68,8 @@ class RoomServiceServicer:
 
     def Attend(self, request_iterator, context):
         """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-        members. Cancelling the stream makes all its members leave.
+        members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
+        UNAVAILABLE: the service stops. After either, attend and join again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

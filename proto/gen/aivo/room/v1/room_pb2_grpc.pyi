@@ -41,7 +41,8 @@ class RoomServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RoomServiceAsyncStub: ...
     Attend: _grpc.StreamStreamMultiCallable[_room_pb2.AttendRequest, _room_pb2.AttendResponse]
     """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-    members. Cancelling the stream makes all its members leave.
+    members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
+    UNAVAILABLE: the service stops. After either, attend and join again.
     """
     PublishRoomMessage: _grpc.UnaryUnaryMultiCallable[_room_pb2.PublishRoomMessageRequest, _room_pb2.PublishRoomMessageResponse]
     """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not an error."""
@@ -61,7 +62,8 @@ class RoomServiceAsyncStub(RoomServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Attend: _aio.StreamStreamMultiCallable[_room_pb2.AttendRequest, _room_pb2.AttendResponse]  # type: ignore[assignment]
     """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-    members. Cancelling the stream makes all its members leave.
+    members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
+    UNAVAILABLE: the service stops. After either, attend and join again.
     """
     PublishRoomMessage: _aio.UnaryUnaryMultiCallable[_room_pb2.PublishRoomMessageRequest, _room_pb2.PublishRoomMessageResponse]  # type: ignore[assignment]
     """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not an error."""
@@ -84,7 +86,8 @@ class RoomServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_room_pb2.AttendResponse], _abc.AsyncIterator[_room_pb2.AttendResponse]]:
         """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-        members. Cancelling the stream makes all its members leave.
+        members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
+        UNAVAILABLE: the service stops. After either, attend and join again.
         """
 
     @_abc_1.abstractmethod
