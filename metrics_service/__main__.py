@@ -8,16 +8,18 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from metrics_service import exporting
 from metrics_service.aggregate import Aggregate
-from metrics_service.exposition import Exposition, Figures
+from metrics_service.exposition import Figures, families
 from metrics_service.recorder import ERASE_SPAN, PAGE, Limits, Recorder
 from metrics_service.servicer import SERVICE_NAME, MetricsServicer
-from metrics_service.settings import OFF, PREFIX, MetricsSettings, parse_address
+from metrics_service.settings import PREFIX, MetricsSettings
 from metrics_service.store import Store, StoreUnavailable
+from service_runtime.exposition import exposed
+from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
@@ -123,31 +125,24 @@ async def _serve(stop: Stop) -> None:
     servicer = MetricsServicer(aggregate, recorder, edge_silence_s=settings.edge_silence_s, wall_ms=_wall_ms)
     server = GrpcServer(settings, services=(SERVICE_NAME,))
     servicer.register(server.server)
-    exposition = Exposition(
-        lambda: Figures(fleet=aggregate.snapshot(), records=recorder.tally, records_waiting=recorder.waiting)
-    )
+
+    def figures() -> Iterable[Family]:
+        now = Figures(fleet=aggregate.snapshot(), records=recorder.tally, records_waiting=recorder.waiting)
+        return families(now)
 
     recorder.start()
     try:
-        await _expose(exposition, settings.exposition_listen)
-        await server.start()
-        await stop.wait()
+        async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):
+            await server.start()
+            try:
+                await stop.wait()
+            finally:
+                servicer.drain()
+                await server.stop()
     finally:
-        servicer.drain()
-        await server.stop()
-        await exposition.stop()
         # Last, when nothing can be counted or recorded any more.
         await recorder.stop(within_s=settings.drain_s)
         store.close()
-
-
-async def _expose(exposition: Exposition, listen: str) -> None:
-    if listen == OFF:
-        return
-    try:
-        await exposition.start(*parse_address(listen))
-    except OSError as error:
-        raise SettingsError(f"{PREFIX}_EXPOSITION_LISTEN: cannot listen on {listen}: {error.strerror}") from error
 
 
 def _limits(settings: MetricsSettings) -> Limits:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service_runtime.exposition import check_listen
 from service_runtime.grpc_server import ListenerSettings
 from service_runtime.settings import SettingsError, setting
 
 PREFIX = "METRICS"
 """Every variable of this process starts with it."""
-
-OFF = "off"
-"""Switches the Prometheus exposition off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +47,6 @@ class MetricsSettings(ListenerSettings):
             )
             if getattr(self, name) <= 0
         ]
-        if self.exposition_listen != OFF:
-            try:
-                parse_address(self.exposition_listen)
-            except ValueError as error:
-                problems.append(f"{PREFIX}_EXPOSITION_LISTEN: {error}")
+        problems += check_listen(self.exposition_listen, variable=f"{PREFIX}_EXPOSITION_LISTEN")
         if problems:
             raise SettingsError("\n".join(problems))
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Split "host:port" (an IPv6 host in brackets); raises ValueError."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65_535:
-        raise ValueError("must look like 127.0.0.1:8007")
-    return host.strip("[]"), int(port)

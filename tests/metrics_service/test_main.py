@@ -133,7 +133,7 @@ async def test_prometheus_scrapes_it_on_its_own_port(tmp_path: Path, unused_tcp_
                 text: str = response.read().decode()
                 return text
 
-        assert "\naivo_websocket_active_connections 3.0\n" in await asyncio.to_thread(scrape)
+        assert "\naivo_fleet_active_connections 3.0\n" in await asyncio.to_thread(scrape)
         edge.cancel()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metrics_service.settings import PREFIX, MetricsSettings, parse_address
+from metrics_service.settings import PREFIX, MetricsSettings
 from service_runtime.credentials import is_loopback
 from service_runtime.settings import SettingsError, load
 
@@ -35,14 +35,6 @@ def test_the_defaults_listen_on_loopback_and_record() -> None:
 def test_a_value_that_cannot_work_is_named(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=variable):
         load(MetricsSettings, {variable: value}, prefix=PREFIX)
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:80", ("::1", 80)), ("host:65535", ("host", 65535))],
-)
-def test_addresses_are_host_and_port(address: str, expected: tuple[str, int]) -> None:
-    assert parse_address(address) == expected
 
 
 def test_the_exposition_can_be_switched_off() -> None:
