@@ -130,18 +130,27 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             self._endpoint.edge.registry.leave_address(self.address)
             self._admitted = False
+        counters = self._endpoint.edge.counters
+        if self.address:
+            counters.closes[self._core.close_code or CloseCode.NONE] += 1
+        if self.paused:
+            counters.slow_readers -= 1
         self._close_by = self._close_by or 1.0
         self.session.end()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""
         self.paused = True
+        counters = self._endpoint.edge.counters
+        counters.slow_readers += 1
+        counters.slow_readings += 1
         self._slow_since = self._endpoint.edge.clock()
         self.deadline_changed()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.paused = False
+        self._endpoint.edge.counters.slow_readers -= 1
         self._slow_since = 0.0
         while self._queue and not self.paused:
             self._transport.write(self._queue.popleft())
@@ -213,6 +222,7 @@ class Connection(asyncio.Protocol):
         edge, headers = self._endpoint.edge, request.headers
         self.address = self._client_address(headers.get_all("X-Forwarded-For"))
         self._endpoint.add(self)
+        edge.counters.sockets_opened += 1
         self._admitted = edge.registry.admit_address(self.address)
         if self._endpoint.draining:
             self.close(CloseCode.RESTART, "server restarts")
@@ -229,6 +239,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, code: str, message: str, close_code: int) -> None:
         """Say why before closing: a browser sees nothing of a refused handshake but 1006."""
         retry_after_ms = 30_000 if code == "rate_limited" else None
+        self._endpoint.edge.counters.count_error(code)
         self.send(outgoing.encode(outgoing.error(code, message, retry_after_ms=retry_after_ms)))
         self.close(close_code, message)
 

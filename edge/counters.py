@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+import time
+from collections import Counter, defaultdict
+
+from edge.frames.codes import RETRYABLE
+from service_runtime.figures import Exemplar
 
 BUCKETS = 64
 """Bucket i of the latency histogram holds durations up to 0.05 · 2^(i/4) ms, the last one everything longer."""
@@ -12,7 +16,7 @@ BUCKETS = 64
 class Latency:
     """A histogram of durations."""
 
-    __slots__ = ("counts", "max_ms", "min_ms", "sum_ms")
+    __slots__ = ("counts", "exemplars", "max_ms", "min_ms", "sum_ms")
 
     def __init__(self) -> None:
         """Start empty."""
@@ -20,9 +24,11 @@ class Latency:
         self.sum_ms = 0.0
         self.min_ms = math.inf
         self.max_ms = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+        """By bucket, the newest duration that has a trace."""
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration."""
+    def observe(self, seconds: float, trace_id: str = "") -> None:
+        """Count one duration; give the `trace_id` of what took it only when that trace is sampled."""
         ms = seconds * 1000.0
         index = 0 if ms <= 0.05 else min(BUCKETS - 1, math.ceil(4.0 * math.log2(ms * 20.0)))
         self.counts[index] += 1
@@ -31,6 +37,8 @@ class Latency:
             self.min_ms = ms
         if ms > self.max_ms:
             self.max_ms = ms
+        if trace_id:
+            self.exemplars[index] = Exemplar(trace_id, ms, time.time())
 
     def absorb(self, other: Latency) -> None:
         """Add what another histogram counted."""
@@ -38,6 +46,7 @@ class Latency:
         self.sum_ms += other.sum_ms
         self.min_ms = min(self.min_ms, other.min_ms)
         self.max_ms = max(self.max_ms, other.max_ms)
+        self.exemplars |= other.exemplars
 
 
 class Presence:
@@ -88,27 +97,80 @@ class Counters:
     """The figures of one edge; hot paths add to the plain attributes."""
 
     __slots__ = (
+        "_earlier_latency",
+        "closes",
         "connections_active",
         "connections_closed",
         "connections_opened",
         "errors",
+        "errors_by_code",
         "latency",
         "learners",
         "messages_received",
         "messages_sent",
+        "received",
+        "resumes",
+        "revisions_skipped",
+        "room_events_sent",
         "rooms",
+        "sent",
+        "slow_readers",
+        "slow_readings",
+        "sockets_opened",
+        "updates_sent",
         "users",
     )
 
     def __init__(self) -> None:
         """Start at zero."""
+        self.sockets_opened = 0
+        """WebSocket handshakes completed, also of those that then did not authenticate."""
         self.connections_opened = 0
         self.connections_closed = 0
         self.connections_active = 0
+        self.closes: defaultdict[int, int] = defaultdict(int)
+        """Sockets that ended, by close code; 1006 when none was sent."""
         self.messages_sent = 0
         self.messages_received = 0
+        self.received: defaultdict[type, int] = defaultdict(int)
+        """Frames understood, by their class."""
+        self.sent: defaultdict[type, int] = defaultdict(int)
+        """Frames sent to one socket, by their class, except answers to interactions, which `latency` counts."""
+        self.updates_sent = 0
+        """State updates, once per socket that one went to."""
+        self.revisions_skipped = 0
+        """Revisions that subscribers of the latest state were not sent, because a later one was there."""
+        self.room_events_sent: Counter[str] = Counter()
+        """By kind of event, once per socket."""
+        self.resumes = {True: 0, False: 0}
+        """Subscriptions that said how far they had seen, by whether that could be continued."""
+        self.slow_readers = 0
+        """Sockets that read too slowly now."""
+        self.slow_readings = 0
+        """How often a socket began to."""
         self.errors = 0
+        self.errors_by_code = dict.fromkeys(RETRYABLE, 0)
         self.latency = Latency()
+        """Of the answers since `take_latency`."""
+        self._earlier_latency = Latency()
         self.users = Presence()
         self.learners = Presence()
         self.rooms = Presence()
+
+    def count_error(self, code: str) -> None:
+        """Count one error frame."""
+        self.errors += 1
+        self.errors_by_code[code] += 1
+
+    def take_latency(self) -> Latency:
+        """Return the answers since the last time."""
+        recent, self.latency = self.latency, Latency()
+        self._earlier_latency.absorb(recent)
+        return recent
+
+    def whole_latency(self) -> Latency:
+        """Return all answers ever."""
+        whole = Latency()
+        whole.absorb(self._earlier_latency)
+        whole.absorb(self.latency)
+        return whole

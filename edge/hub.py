@@ -213,6 +213,7 @@ class Hub:
             return  # heard before: the stream was opened again
         topic.revision = revision
         frames: dict[int, bytes] = {}  # by what a socket got last: nearly always one for all
+        sent = skipped = 0
         for subscription in topic.subscriptions.values():
             if not subscription.direct or revision <= subscription.gate or subscription.subscriber.sink.paused:
                 self._park(subscription, update)
@@ -222,7 +223,11 @@ class Hub:
                 frame = self._prepare(_encode(update, subscription.delivered, update.crossings))
                 frames[subscription.delivered] = frame
             subscription.subscriber.sink.send_prepared(frame)
+            sent += 1
+            skipped += revision - subscription.delivered - 1
             subscription.delivered = subscription.gate = revision
+        self._counters.updates_sent += sent
+        self._counters.revisions_skipped += skipped
 
     # What sessions ask.
 
@@ -366,6 +371,8 @@ class Hub:
     def send(self, subscription: Subscription, update: Update, crossings: list[Crossing] | None = None) -> None:
         """Send an update to one socket, whatever waits."""
         payload = _encode(update, subscription.delivered, update.crossings if crossings is None else crossings)
+        self._counters.updates_sent += 1
+        self._counters.revisions_skipped += max(0, update.revision - subscription.delivered - 1)
         subscription.delivered = update.revision
         subscription.gate = max(subscription.gate, update.revision)
         subscription.subscriber.sink.send(payload)

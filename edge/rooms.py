@@ -53,6 +53,7 @@ class Rooms:
         frame = self._prepare(_encode(event))
         for connection_id, (occupant, _) in room.items():
             if connection_id != event.member.connection_id:
+                self._counters.room_events_sent[event.kind] += 1
                 occupant.sink.send_prepared(frame)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -42,7 +43,18 @@ def run(main: Main, *, name: str) -> int:
     return 0
 
 
+def _collect_garbage_rarely() -> None:
+    """Leave what was imported out of garbage collection, and look for cycles after 50,000 objects instead of 700.
+
+    Hot paths make many small values and no cycles; looking through them at the default pace costs several per cent.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def _supervise(main: Main) -> None:
+    _collect_garbage_rarely()
     stop = Stop()
     loop = asyncio.get_running_loop()
 

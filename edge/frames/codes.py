@@ -22,6 +22,8 @@ class CloseCode:
     """Why the edge closes a socket; what the client should do is in docs/protocol.md."""
 
     NORMAL = 1000
+    NONE = 1006
+    """Never sent: the socket ended without a close frame (RFC 6455, section 7.4.1)."""
     INTERNAL = 1011
     RESTART = 1012
     TRY_LATER = 1013

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -82,7 +83,7 @@ class Result(Struct):
     predicted_correct: float | None
     recommendations: list[str]
     actions: list[Action]
-    drivers: dict[str, dict[str, float]]
+    drivers: Mapping[str, Any]
     confidence: float
     model_version: str
     uncertainty: Levels
@@ -188,7 +189,7 @@ class StateResponse(Struct, tag_field="type", tag="state_response"):
     mastery: dict[str, Mastery] | UnsetType = UNSET
     recommendations: list[str] | UnsetType = UNSET
     actions: list[Action] | UnsetType = UNSET
-    drivers: dict[str, dict[str, float]] | UnsetType = UNSET
+    drivers: Mapping[str, Any] | UnsetType = UNSET
     uncertainty: Levels | UnsetType = UNSET
     grades: Grades | UnsetType = UNSET
     confidence: float | UnsetType = UNSET
@@ -287,6 +288,11 @@ class Error(Struct, tag_field="type", tag="error"):
 
 encode = msgspec.json.Encoder().encode
 """Return a frame as JSON, `type` first."""
+
+
+def record(names: Sequence[str]) -> Callable[..., Struct]:
+    """Return what makes a JSON object of numbers with these names; made once, it costs a third of a dict each time."""
+    return msgspec.defstruct("Record", [(name, float) for name in names], gc=False)
 
 
 def raw(data: bytes) -> Raw:

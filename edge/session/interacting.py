@@ -59,7 +59,7 @@ class Interacting:
             session.replies.refuse(answer, "virtual_brain_interact", interaction.id, trace_id=trace_id)
             return
         elapsed = edge.clock() - interaction.started
-        edge.counters.latency.observe(elapsed)
+        edge.counters.latency.observe(elapsed, interaction.trace.trace_id if interaction.trace.sampled else "")
         revision, duplicate, result = answer
         result.processing_time = round(elapsed, 6)
         frame = outgoing.VirtualBrainResponse(

@@ -24,6 +24,7 @@ class Replies:
 
     def send(self, frame: Any) -> None:
         """Send a frame."""
+        self._counters.sent[type(frame)] += 1
         self.sink.send(outgoing.encode(frame))
 
     def error(
@@ -37,7 +38,7 @@ class Replies:
         trace_id: str | None = None,
     ) -> None:
         """Send an error; the socket stays open."""
-        self._counters.errors += 1
+        self._counters.count_error(code)
         self.send(
             outgoing.error(
                 code, message, id=id, message_type=message_type, retry_after_ms=retry_after_ms, trace_id=trace_id

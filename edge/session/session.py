@@ -102,8 +102,10 @@ class Session:
             return
         try:
             frame = incoming.decode(payload)
+            kind = type(frame)
+            edge.counters.received[kind] += 1
             if self.user_id:
-                _HANDLERS[type(frame)](self, frame)
+                _HANDLERS[kind](self, frame)
                 self._refusals = 0
             else:
                 self._on_first(frame)

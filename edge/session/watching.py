@@ -81,12 +81,15 @@ class Watching:
             self._session.replies.refuse(snapshot, "subscribe_learner", subscription.request_id)
             return
         resume, advice = subscription.resume, snapshot.advice
+        recovered = resume is not None and resume[0] == snapshot.epoch and resume[1] <= snapshot.revision
+        if resume is not None:
+            self._edge.counters.resumes[recovered] += 1
         frame = outgoing.Subscribed(
             learner_id=subscription.learner_id,
             success=True,
             epoch=snapshot.epoch,
             revision=snapshot.revision,
-            recovered=resume is not None and resume[0] == snapshot.epoch and resume[1] <= snapshot.revision,
+            recovered=recovered,
             state=advice.state if advice else None,
             missed=missed,
             timestamp=timestamp(),

@@ -7,16 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from edge.ports import Done, UpstreamError
 from edge.upstream.errors import translate
+from service_runtime.figures import DURATION_S, SIZES, Histogram
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+
+
+class Calls:
+    """What is counted of one kind of call."""
+
+    __slots__ = ("durations_s", "failures", "sizes")
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.durations_s = Histogram(DURATION_S)
+        """From sending a batch to its answers, retries included."""
+        self.sizes = Histogram(SIZES)
+        self.failures = 0
+        """Calls whose whole batch got no answer."""
 
 
 class Batcher(Generic[Item]):
@@ -35,6 +51,7 @@ class Batcher(Generic[Item]):
         self._service = service
         self._max_batch = max_batch
         self._max_pending = max_pending
+        self.calls = Calls()
         self._waiting: deque[tuple[Item, Done]] = deque()
         self._arrived = asyncio.Event()
 
@@ -67,6 +84,7 @@ class Batcher(Generic[Item]):
     async def _answer_batch(self) -> None:
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
+        began = time.perf_counter()
         try:
             answers = await self._call([item for item, _ in batch])
             if len(answers) != len(batch):
@@ -75,10 +93,13 @@ class Batcher(Generic[Item]):
             waiting.extendleft(reversed(batch))
             raise
         except Exception as error:
+            self.calls.failures += 1
             failure = translate(error, self._service)
             if failure.code == "internal":
                 logger.error("a call failed", extra={"upstream": self._service}, exc_info=error)
             answers = [failure] * len(batch)
+        self.calls.sizes.observe(len(batch))
+        self.calls.durations_s.observe(time.perf_counter() - began)
         for (_, done), answer in zip(batch, answers, strict=True):
             self._finish(done, answer)
 

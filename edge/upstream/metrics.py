@@ -10,7 +10,7 @@ from typing import Any
 import grpc.aio
 
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
-from edge.counters import Counters, Latency
+from edge.counters import Counters
 from edge.frames.clock import rfc3339
 from edge.settings import EdgeSettings
 from edge.upstream.errors import translate
@@ -29,7 +29,6 @@ class MetricsLink:
         self._counters = counters
         self._edge_id = str(uuid.uuid4())
         self._told = dict.fromkeys(_COUNTERS, 0)
-        self._latency = Latency()
 
     async def run(self) -> None:
         """Report until cancelled; after a break, tell everything again: the service knows what it has counted."""
@@ -50,13 +49,12 @@ class MetricsLink:
             await asyncio.sleep(self._interval_s)
 
     async def _report(self, stream: Any, *, is_first: bool) -> None:
-        counters, latency = self._counters, self._counters.latency
+        counters = self._counters
         now = {name: getattr(counters, name) for name in _COUNTERS}
         users, learners, rooms = (presence.take_changes() for presence in self._presences())
-        counters.latency = Latency()
-        self._latency.absorb(latency)
+        latency = counters.take_latency()
         if is_first:
-            latency = self._latency
+            latency = counters.whole_latency()
         await stream.write(
             metrics_pb2.ReportRequest(
                 edge_id=self._edge_id,

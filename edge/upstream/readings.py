@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import floor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aivo.brain.v1 import brain_pb2
 from edge.frames import outgoing
@@ -66,8 +66,8 @@ class _Layout(NamedTuple):
 
     size: int
     """Of the table without rows of clipped levels, which come last."""
-    levels: tuple[tuple[str, tuple[str, ...], int, int], ...]
-    """Per level its name, the names of its drivers, and where their contributions begin and end."""
+    levels: tuple[tuple[str, Callable[..., Any], int, int], ...]
+    """Per level its name, what makes an object of its drivers, and where their contributions begin and end."""
     grades: outgoing.Grades
 
 
@@ -89,22 +89,25 @@ def _read_layout(message: brain_pb2.Reading) -> _Layout:
             rows.setdefault(_LEVEL_NAMES.get(level, "unknown"), []).append(name)
     levels, size = [], 0
     for level_name, names in rows.items():
-        levels.append((level_name, tuple(names), size, size + len(names)))
+        levels.append((level_name, outgoing.record(names), size, size + len(names)))
         size += len(names)
     grades = [_GRADES.get(grade, "none") for grade in message.grades[:6]]
     return _Layout(size, tuple(levels), outgoing.Grades(*(grades + ["none"] * (6 - len(grades)))))
 
 
-def drivers(message: brain_pb2.Reading) -> dict[str, dict[str, float]]:
+def drivers(message: brain_pb2.Reading) -> dict[str, Any]:
     """Return per level what moved it and by how much."""
     layout, table = _layout(message), message.drivers
-    contributions = list(table.contributions)
-    moved = {
-        level: dict(zip(names, contributions[first:last], strict=True)) for level, names, first, last in layout.levels
-    }
-    for position in range(layout.size, len(contributions)):
-        level = _LEVEL_NAMES.get(table.levels[position], "unknown")
-        moved[level][table.names[position]] = contributions[position]
+    contributions = table.contributions[:]
+    if len(contributions) > layout.size:
+        return _clipped_drivers(table)
+    return {level: make(*contributions[first:last]) for level, make, first, last in layout.levels}
+
+
+def _clipped_drivers(table: brain_pb2.DriverTable) -> dict[str, Any]:
+    moved: dict[str, dict[str, float]] = {}
+    for level, name, contribution in zip(table.levels, table.names, table.contributions, strict=True):
+        moved.setdefault(_LEVEL_NAMES.get(level, "unknown"), {})[name] = contribution
     return moved
 
 
