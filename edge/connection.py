@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_buffer",
         "_close_by",
         "_core",
+        "_counters",
         "_endpoint",
         "_fragments",
         "_heard",
@@ -82,6 +83,7 @@ class Connection(asyncio.Protocol):
         """Prepare for a socket whose request is about to arrive."""
         settings = endpoint.edge.settings
         self._endpoint = endpoint
+        self._counters = endpoint.edge.counters
         self._core = ServerProtocol(max_size=settings.max_frame_bytes, logger=_core_logger)
         self._transport: asyncio.Transport
         self._buffer = b""
@@ -130,11 +132,7 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             self._endpoint.edge.registry.leave_address(self.address)
             self._admitted = False
-        counters = self._endpoint.edge.counters
-        if self.address:
-            counters.closes[self._core.close_code or CloseCode.NONE] += 1
-        if self.paused:
-            counters.slow_readers -= 1
+        self._count_end()
         self._close_by = self._close_by or 1.0
         self.session.end()
 
@@ -168,7 +166,7 @@ class Connection(asyncio.Protocol):
         """Send bytes that `prepare` made."""
         if self._close_by:
             return
-        self._endpoint.edge.counters.messages_sent += 1
+        self._counters.messages_sent += 1
         if not self.paused:
             self._transport.write(frame)
             return
@@ -329,6 +327,14 @@ class Connection(asyncio.Protocol):
                 self._close_by = self._close_by or self._endpoint.edge.clock() + CLOSE_S
                 self._transport.close()
                 self.deadline_changed()
+
+    def _count_end(self) -> None:
+        counters, core = self._endpoint.edge.counters, self._core
+        if self.address:
+            close = core.close_rcvd if core.close_rcvd_then_sent else core.close_sent or core.close_rcvd
+            counters.closes[close.code if close else CloseCode.NONE] += 1
+        if self.paused:
+            counters.slow_readers -= 1
 
     # Keepalive and other deadlines
 

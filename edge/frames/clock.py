@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from functools import lru_cache
 
 _last_ms = -1
 _last_text = ""
@@ -20,4 +20,10 @@ def timestamp() -> str:
 
 def rfc3339(ms: int) -> str:
     """Return a Unix time in milliseconds as RFC 3339, UTC, with milliseconds and `Z`."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    second, millisecond = divmod(ms, 1000)
+    return f"{_to_the_second(second)}{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
