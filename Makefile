@@ -56,7 +56,7 @@ bench: $(VENV)/.tools ## Measure speed against the reference monolith
 	$(PYTHON) -m bench $(ARGS)
 
 evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (needs the research data)
-	$(PYTHON) -m bench.evaluate $(ARGS)
+	$(PYTHON) -m evaluation $(ARGS)
 
 load: $(VENV)/.tools ## Load a running system: make load ARGS="--token … --connections 100 --duration 60"
 	$(PYTHON) -m tests.load_test_websockets $(ARGS)
