@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     if options.plots is not None:
         _say("plots")
         _draw(findings, path, options.plots)
-    print(report.as_json(findings, command) if options.json else report.tables(findings.checks))
+    print(report.as_json(findings, command) if options.json else report.tables(findings))
     if options.write is not None:
-        report.write_block(options.write, findings.checks, command)
+        report.write_block(options.write, findings, command)
     missed = [check.name for check in findings.checks if check.passed is False]
     if missed:
         _say(f"missed: {'; '.join(missed)}")

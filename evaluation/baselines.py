@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, log1p
 from typing import Final
 
 import numpy as np
@@ -59,8 +59,9 @@ def elo(train: Answers, test: Answers) -> Floats:
 def pfa(train: Answers, test: Answers) -> Floats:
     """Performance factors analysis (Pavlik, Cen & Koedinger 2009).
 
-    A logistic regression on Σ over the item's skills of β + γ · successes + ρ · failures so far. Fitted by Newton's
-    method with a ridge of 1 on everything but the intercept.
+    A logistic regression on Σ over the item's skills of β + γ · ln(1 + successes) + ρ · ln(1 + failures) so far; the
+    logarithms, as Gervet et al. (2020) take them, do better than plain counts (AUC .714 instead of .697). Fitted by
+    Newton's method with a ridge of 1 on everything but the intercept.
     """
     number = {skill: place for place, skill in enumerate(dict.fromkeys(s for a in train for s in a.skills))}
     size = 1 + 3 * len(number)
@@ -78,7 +79,7 @@ def pfa(train: Answers, test: Answers) -> Floats:
                     first = 1 + 3 * number[skill]
                     rows += (row, row, row)
                     columns += (first, first + 1, first + 2)
-                    values += (1.0, float(history[0]), float(history[1]))
+                    values += (1.0, log1p(history[0]), log1p(history[1]))
                 history[0 if answer.correct else 1] += 1
         return rows, columns, values
 

@@ -6,19 +6,20 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import log
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from bench.bench_model import rows as speed_rows
+from brain_service.alerts import RISING, THRESHOLDS
 from brain_service.bank import Bank
 from brain_service.model import Interaction, Outcome, interaction_from_context
-from evaluation import baselines, data, measures
+from evaluation import baselines, data, measures, replay
 from evaluation.data import Action, GradedAnswer, Rating
 from evaluation.measures import Bin, Floats
 from evaluation.replay import EDNET_PRIOR, NBACK_PRIOR, Replay, ednet_digest, frames, nback_trial
@@ -26,7 +27,6 @@ from evaluation.replay import EDNET_PRIOR, NBACK_PRIOR, Replay, ednet_digest, fr
 Progress = Callable[[str], None]
 
 NEARLY: Final = 1e-6
-TRIAL_S: Final = 2.5
 SAMPLE: Final = 10
 """`--quick` takes every so many-th learner of ASSISTments 2009."""
 
@@ -64,6 +64,18 @@ class Findings:
 
     checks: tuple[Check, ...]
     calibration: tuple[Bin, ...]
+    alerts: tuple[AlertShare, ...]
+
+
+class AlertShare(NamedTuple):
+    """How much of the time a level lies beyond its alert threshold."""
+
+    level: str
+    threshold: str
+    ednet: float
+    """Share of the interactions of EdNet."""
+    nback: float
+    """Share of the trials of n-back."""
 
 
 def run(path: Path, *, quick: bool, progress: Progress) -> Findings:
@@ -77,12 +89,16 @@ def run(path: Path, *, quick: bool, progress: Progress) -> Findings:
     checks += workload(path)
     progress("engagement on single actions")
     checks += engagement(data.affect_rows(path))
-    progress("determinism, cold items")
+    progress("determinism")
     checks.append(determinism(path))
-    checks.append(cold_items(path))
+    progress("cold items, alerts")
+    log = data.json_lines(path, "ednet_kt4_frames.jsonl.gz")
+    told = frames(Replay(Bank(prior=EDNET_PRIOR)), log)
+    checks.append(cold_items(log, told))
+    alerts = alert_shares(told, [outcome for row, _, outcome in replay.nback(path) if isinstance(row, data.Trial)])
     progress("speed")
     checks.append(speed())
-    return Findings(checks=tuple(checks), calibration=tuple(curve))
+    return Findings(checks=tuple(checks), calibration=tuple(curve), alerts=alerts)
 
 
 def golden(path: Path) -> Check:
@@ -169,30 +185,21 @@ def prediction(path: Path, *, quick: bool, progress: Progress) -> tuple[list[Che
 
 def workload(path: Path) -> list[Check]:
     """n-back: the levels after each block of trials against what the person then said of it on NASA-TLX scales."""
-    replay, rule = Replay(Bank(prior=NBACK_PRIOR)), defaultdict[str, baselines.GuideRule](baselines.GuideRule)
-    trials: defaultdict[str, int] = defaultdict(int)
-    last: dict[str, Outcome] = {}
+    rule: defaultdict[str, baselines.GuideRule] = defaultdict(baselines.GuideRule)
     block: list[bool] = []
     ratings: list[Rating] = []
-    ours: list[tuple[float, float, float]] = []
-    guide: list[tuple[float, float, float]] = []
-    simple: list[tuple[float, float, float]] = []
-    for row in data.nback(path):
+    ours, guide, simple = [], [], []
+    for row, now, told in replay.nback(path):
+        thumb = rule[row.person]
         if isinstance(row, Rating):
-            told, thumb = last[row.person], rule[row.person]
             ratings.append(row)
-            ours.append(tuple(told.level(name) for name in _RATED))  # type: ignore[arg-type]
-            guide.append((thumb.cognitive_load, thumb.frustration, thumb.confidence))
-            simple.append((float(row.n), sum(block) / len(block), told.performance.accuracy))
+            ours.append([told.level(name) for name in _RATED])
+            guide.append([thumb.cognitive_load, thumb.frustration, thumb.confidence])
+            simple.append([float(row.n), sum(block) / len(block), told.performance.accuracy])
             block = []
-            continue
-        trials[row.person] += 1
-        now = TRIAL_S * trials[row.person]
-        context = {"item_id": f"n{row.n}", "skill": "nback", "correct": row.correct, "difficulty": float(row.n)}
-        context["time_taken"] = row.seconds
-        last[row.person] = frames(replay, [nback_trial(row.person, context, now)])[0]
-        rule[row.person].answer(correct=row.correct, seconds=row.seconds, minutes=now / 60.0)
-        block.append(row.correct)
+        else:
+            thumb.answer(correct=row.correct, seconds=row.seconds, minutes=now / 60.0)
+            block.append(row.correct)
 
     people = [rating.person for rating in ratings]
     said = np.array([(rating.mental_demand, rating.frustration, rating.performance) for rating in ratings])
@@ -295,9 +302,8 @@ def determinism(path: Path) -> Check:
     )
 
 
-def cold_items(path: Path) -> Check:
+def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Outcome]) -> Check:
     """EdNet: items chosen adaptively, nearly all unknown to the bank; a known weakness, so it has no target."""
-    told = frames(Replay(Bank(prior=EDNET_PRIOR)), log := data.json_lines(path, "ednet_kt4_frames.jsonl.gz"))
     pairs = [
         (frame["context"]["correct"], outcome.predicted_correct)
         for frame, outcome in zip(log, told, strict=True)
@@ -309,6 +315,24 @@ def cold_items(path: Path) -> Check:
         value=measures.auc(right, probability),
         reference=".56",
         note=f"{len(pairs):,} answers of {len({frame['learner_id'] for frame in log})} learners; no target",
+    )
+
+
+def alert_shares(ednet: Sequence[Outcome], nback: Sequence[Outcome]) -> tuple[AlertShare, ...]:
+    """Return for each alert how often it would be on; it says nothing of whether that is right."""
+
+    def share(told: Sequence[Outcome], name: str, threshold: float) -> float:
+        beyond = [(outcome.level(name) > threshold) == (name in RISING) for outcome in told]
+        return sum(beyond) / len(beyond)
+
+    return tuple(
+        AlertShare(
+            name,
+            f"{'>' if name in RISING else '<'} {threshold:.2f}",
+            share(ednet, name, threshold),
+            share(nback, name, threshold),
+        )
+        for name, threshold in THRESHOLDS.items()
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from brain_service.codec import encode_state
 from brain_service.model import Interaction, LearnerState, Outcome, apply, interaction_from_context
 from evaluation import data
 
+TRIAL_S = 2.5
 EDNET_PRIOR, NBACK_PRIOR = 0.65, 0.0
 """Easiness of an unknown item under which the reference calculation made the golden files."""
 
@@ -52,6 +54,24 @@ def frames(replay: Replay, log: Iterable[Mapping[str, Any]]) -> list[Outcome]:
         )
         for frame in log
     ]
+
+
+def nback(path: Path) -> Iterator[tuple[data.Trial | data.Rating, float, Outcome]]:
+    """Replay all n-back trials; yield each trial and rating with the person's time so far and what the model says then.
+
+    A trial takes 2.5 s from one letter to the next.
+    """
+    replay = Replay(Bank(prior=NBACK_PRIOR))
+    trials: defaultdict[str, int] = defaultdict(int)
+    last: dict[str, Outcome] = {}
+    for row in data.nback(path):
+        if isinstance(row, data.Trial):
+            trials[row.person] += 1
+            context = {"item_id": f"n{row.n}", "skill": "nback", "correct": row.correct, "difficulty": float(row.n)}
+            context["time_taken"] = row.seconds
+            frame = nback_trial(row.person, context, TRIAL_S * trials[row.person])
+            last[row.person] = frames(replay, [frame])[0]
+        yield row, TRIAL_S * trials[row.person], last[row.person]
 
 
 def nback_trial(person: str, trial: Mapping[str, Any], now: float) -> dict[str, Any]:

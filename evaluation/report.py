@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from brain_service.params import PARAMS_HASH, VERSION
-from evaluation.checks import Check, Findings
+from evaluation.checks import AlertShare, Check, Findings
 
 BEGIN: Final = "<!-- evaluation: begin, written by `python -m evaluation --write` -->"
 END: Final = "<!-- evaluation: end -->"
 _VERDICTS: Final = {True: "yes", False: "NO", None: "–"}
 
 
-def tables(checks: Sequence[Check]) -> str:
-    """Return both tables in Markdown: ours against the targets, and ours beside simpler models."""
-    return f"{_targets(checks)}\n\n{_comparison([check for check in checks if check.baselines])}"
+def tables(findings: Findings) -> str:
+    """Return the tables in Markdown: ours against the targets, ours beside simpler models, how often alerts are on."""
+    compared = [check for check in findings.checks if check.baselines]
+    return f"{_targets(findings.checks)}\n\n{_comparison(compared)}\n\n{_alerts(findings.alerts)}"
 
 
 def as_json(findings: Findings, command: str) -> str:
@@ -30,12 +31,13 @@ def as_json(findings: Findings, command: str) -> str:
             **_surroundings(command),
             "checks": [asdict(check) | {"passed": check.passed} for check in findings.checks],
             "calibration": [found._asdict() for found in findings.calibration],
+            "alerts": [share._asdict() for share in findings.alerts],
         },
         indent=2,
     )
 
 
-def write_block(path: Path, checks: Sequence[Check], command: str) -> None:
+def write_block(path: Path, findings: Findings, command: str) -> None:
     """Replace the generated part of a document. Raises ValueError where the document has no place for it."""
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
@@ -47,7 +49,7 @@ def write_block(path: Path, checks: Sequence[Check], command: str) -> None:
         f"Made by `{command}` on {where['date']} with Python {where['python']}: "
         f"model `{where['model']}`, constants `{where['constants']}`."
     )
-    path.write_text(f"{before}{begin}\n{made}\n\n{tables(checks)}\n{end}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n{made}\n\n{tables(findings)}\n{end}{after}", encoding="utf-8")
 
 
 def _surroundings(command: str) -> dict[str, str]:
@@ -84,6 +86,11 @@ def _comparison(checks: Sequence[Check]) -> str:
             for check in checks
         ],
     )
+
+
+def _alerts(shares: Sequence[AlertShare]) -> str:
+    head = ["alert", "threshold", "on in EdNet", "on in n-back"]
+    return _table(head, [[s.level, s.threshold, f"{s.ednet:.1%}", f"{s.nback:.1%}"] for s in shares])
 
 
 def _value(check: Check) -> str:
