@@ -20,7 +20,7 @@ WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
 endif
 
-.PHONY: help setup run test test-web page proto proto-check fmt lint check bench evaluate load web lock clean
+.PHONY: help setup run test test-web page proto proto-check fmt lint check bench evaluate web lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,9 +46,15 @@ fmt: $(VENV)/.tools ## Format the code and repair what ruff can (changes files)
 	$(BIN)/ruff check --fix .
 
 lint: $(VENV)/.tools $(WEB_TOOLS) ## Report what is wrong with style, types, imports and contracts (changes nothing)
-	@failed=; for check in "ruff check ." "ruff format --check ." mypy lint-imports "buf lint"; do \
-		echo "$$check"; $(BIN)/$$check || failed="$$failed, $$check"; \
-	done; $(if $(WEB_TOOLS),echo tsc; (cd web && $(NPM) run -s lint) || failed="$$failed, tsc";) test -z "$$failed" || { echo "lint: failed$${failed#,}; make fmt repairs some of it" >&2; exit 1; }
+	@failed=; \
+	try() { echo "---- $$*"; "$$@" || failed="$$failed [$$*]"; }; \
+	try $(BIN)/ruff check .; \
+	try $(BIN)/ruff format --check .; \
+	try $(BIN)/mypy; \
+	try $(BIN)/lint-imports; \
+	try $(BIN)/buf lint; \
+	$(if $(WEB_TOOLS),try $(NPM) --prefix web run -s lint;) \
+	test -z "$$failed" || { echo "lint: failed:$$failed (make fmt repairs some of it)" >&2; exit 1; }
 
 check: proto-check lint test web ## All that must hold before a change is handed in
 
@@ -57,9 +63,6 @@ bench: $(VENV)/.tools ## Measure speed against the reference monolith
 
 evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (needs the research data)
 	$(PYTHON) -m evaluation $(ARGS)
-
-load: $(VENV)/.tools ## Load a running system: make load ARGS="--token … --connections 100 --duration 60"
-	$(PYTHON) -m tests.load_test_websockets $(ARGS)
 
 page: $(WEB_PAGE)
 

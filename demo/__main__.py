@@ -48,15 +48,20 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         return _run(stack, lively=_on(environ, "DEMO", "1"), everything=_on(environ, "DEBUG", "0"))
     finally:
-        # Whoever asks twice does not want to wait; the kernel kills what is left.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: os._exit(130))
+            signal.signal(number, lambda *_: _end_at_once(stack))
         began = time.monotonic()
         print("\nstopping … (Ctrl-C again ends everything at once)", file=sys.stderr)
         for name in stack.stop():
             print(f"{name} did not stop and was killed", file=sys.stderr)
         stack.close()
         print(f"stopped in {time.monotonic() - began:.1f} s; the data stay in {_short(DATA)}", file=sys.stderr)
+
+
+def _end_at_once(stack: Stack) -> None:
+    """Whoever asks twice does not want to wait; nothing acknowledged is lost by it."""
+    stack.kill()
+    os._exit(130)
 
 
 def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
@@ -119,7 +124,7 @@ def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) 
         f"""
   ready after {seconds:.1f} s
 
-  page      {stack.http_url if page else "not built (needs node)"}
+  page      {stack.http_url if page else "not built (see .aivo/web.log)"}
   socket    {stack.ws_url}
   API       {stack.http_url}/docs
   gRPC      brain {stack.address("brain")}, auth {stack.address("auth")}, metrics {stack.address("metrics")}
