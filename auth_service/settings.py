@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from service_runtime.addresses import check_listen
 from service_runtime.grpc_server import ListenerSettings
 from service_runtime.settings import SettingsError, setting
 
@@ -44,6 +45,10 @@ class Settings(ListenerSettings):
         None, "Password of that administrator, at least 12 characters.", secret=True
     )
 
+    exposition_listen: str = setting(
+        "127.0.0.1:8006", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+    )
+
     def __post_init__(self) -> None:
         """Raise SettingsError for values that cannot work."""
         problems = [
@@ -51,6 +56,7 @@ class Settings(ListenerSettings):
             for name, least in _LEAST.items()
             if getattr(self, name) < least
         ]
+        problems += check_listen(self.exposition_listen, variable="AUTH_EXPOSITION_LISTEN")
         if (self.bootstrap_admin_email is None) != (self.bootstrap_admin_password is None):
             problems.append("AUTH_BOOTSTRAP_ADMIN_EMAIL and AUTH_BOOTSTRAP_ADMIN_PASSWORD need each other")
         if self.argon2_memory_kib < 8 * self.argon2_lanes:

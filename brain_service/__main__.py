@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from brain_service import privacy
@@ -14,12 +14,15 @@ from brain_service.adapt import RuleAdapter
 from brain_service.bank import Bank
 from brain_service.bus import LocalBus
 from brain_service.engine import Engine, EngineOptions
+from brain_service.figures import families
 from brain_service.journal import StoreError
 from brain_service.rooms import Rooms
 from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SqlStore
 from brain_service.watch import Watches
+from service_runtime.exposition import exposed
+from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
@@ -85,7 +88,8 @@ async def _serve(stop: Stop) -> None:
 
 async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop) -> None:
     bus = LocalBus()
-    engine = Engine(store=store, bus=bus, bank=Bank(capacity=settings.bank_items), options=_options(settings))
+    bank = Bank(capacity=settings.bank_items)
+    engine = Engine(store=store, bus=bus, bank=bank, options=_options(settings))
     watches = Watches(
         engine,
         pending=settings.watch_pending,
@@ -101,16 +105,21 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop) -> 
     room_servicer.register(server.server)
     await engine.start()
     beating = asyncio.create_task(watches.run(settings.heartbeat_s))
+
+    def figures() -> Iterable[Family]:
+        return families(engine, watches, bank)
+
     try:
-        await server.start()
-        await stop.wait()
-        # Unhealthy first, so that nobody sends anything new; then endless streams are ended, which lets the server's
-        # grace period be as short as the batches in hand.
-        stopping = asyncio.create_task(server.stop())
-        await asyncio.sleep(0)
-        brain_servicer.drain()
-        room_servicer.drain()
-        await stopping
+        async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):
+            await server.start()
+            await stop.wait()
+            # Unhealthy first, so that nobody sends anything new; then endless streams are ended, which lets the
+            # server's grace period be as short as the batches in hand.
+            stopping = asyncio.create_task(server.stop())
+            await asyncio.sleep(0)
+            brain_servicer.drain()
+            room_servicer.drain()
+            await stopping
     finally:
         beating.cancel()
         await engine.stop()

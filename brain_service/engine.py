@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, cast
 
 from brain_service import codec, model, privacy
-from brain_service.bank import Bank
+from brain_service.bank import Bank, BankIncrements
 from brain_service.bank_sync import NOTHING, BankSync
 from brain_service.bus import Bus, Publication
+from brain_service.counters import Counters
 from brain_service.group import Call, Entry, Group, Work, read_entry
 from brain_service.journal import ConflictError, Head, LogRow, Store, StoreError, StoreUnavailableError
 from brain_service.memory import Memory
@@ -106,6 +107,7 @@ class Engine:
     ) -> None:
         self._store = store
         self._bus = bus
+        self.counters = Counters()
         self._clock = clock
         self._options = EngineOptions() if options is None else options
         self._queue: deque[Work | _Erasure] = deque()
@@ -131,6 +133,11 @@ class Engine:
     def pending(self) -> int:
         """How much waits in the queue."""
         return len(self._queue)
+
+    @property
+    def cached_learners(self) -> int:
+        """How many learners are in memory."""
+        return self._memory.size
 
     async def start(self) -> None:
         """Begin to work. Raises `StoreUnavailableError` when the store cannot be read."""
@@ -168,6 +175,7 @@ class Engine:
             overloaded = overloaded or len(self._queue) >= self._options.max_pending
             admitted = _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
             if isinstance(admitted, Failed):
+                self.counters.count_failed(admitted.code)
                 call.settle(place, admitted)
             else:
                 received_at_ms = submission.received_at_ms or now_ms
@@ -190,6 +198,8 @@ class Engine:
             entries[learner_id] = entry
             if entry is None or entry.state.revision < min_revision:
                 missing[learner_id] = None
+        self.counters.cache_misses += len(missing)
+        self.counters.cache_hits += len(entries) - len(missing)
         if missing:
             heads = await self._store.load(list(missing))
             for learner_id in missing:
@@ -285,10 +295,10 @@ class Engine:
                         await self._apply([work])
         for work in leaders:
             if work.result is None:
+                self.counters.count_failed(INTERNAL_FAULT.code)
                 work.settle(INTERNAL_FAULT)
         for leader, work in followers:
-            result = leader.result or INTERNAL_FAULT
-            work.settle(replace(result, duplicate=True) if isinstance(result, Applied) else result)
+            self._repeat(work, leader.result or INTERNAL_FAULT)
 
     def _sort_out(self, group: list[Work]) -> tuple[list[Work], list[tuple[Work, Work]]]:
         """Answer what was answered lately, and pair repetitions within the group with their first one."""
@@ -297,12 +307,21 @@ class Engine:
         for work in group:
             name = work.name
             if known := self._memory.answer(name):
-                work.settle(replace(known, duplicate=True))
+                self._repeat(work, known)
             elif leader := leaders.get(name):
                 followers.append((leader, work))
             else:
                 leaders[name] = work
         return list(leaders.values()), followers
+
+    def _repeat(self, work: Work, result: Applied | Failed) -> None:
+        """Give a repeated interaction the result of the first."""
+        if isinstance(result, Applied):
+            self.counters.count_duplicate()
+            work.settle(replace(result, duplicate=True))
+        else:
+            self.counters.count_failed(result.code)
+            work.settle(result)
 
     async def _commit(self, group: list[Work]) -> None:
         """Compute, write, and only then answer; again while other brains are faster with the same learners."""
@@ -313,19 +332,21 @@ class Engine:
             try:
                 plan = await self._compute(group)
                 increments = self._bank.take(self._now())
-                keys = await self._store.commit(plan.rows, increments) if plan.rows or increments != NOTHING else {}
+                keys = await self._write(plan, increments)
             except ConflictError:
+                self.counters.conflicts += 1
                 self._bank.not_written(increments, self._now())
                 try:
                     group = await self._reconcile(group)
                 except StoreError as error:
-                    _fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                    self._fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
                     return
                 await asyncio.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311 — parts two brains in step
             except StoreError as error:
+                self.counters.commit_failures += 1
                 self._bank.not_written(increments, self._now())
                 logger.warning("a group of %d was not stored: %s", len(group), error)
-                _fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                self._fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
                 return
             except BaseException:
                 self._bank.not_written(increments, self._now())
@@ -334,7 +355,24 @@ class Engine:
                 self._bank.written(increments, self._now())
                 self._accept(plan, keys)
                 return
-        _fail(group, FailureCode.UNAVAILABLE, "Not stored: other brains keep writing the same learners; try again.")
+        self._fail(
+            group, FailureCode.UNAVAILABLE, "Not stored: other brains keep writing the same learners; try again."
+        )
+
+    async def _write(self, plan: Group, increments: BankIncrements) -> dict[str, int]:
+        if not plan.rows and increments == NOTHING:
+            return {}
+        began = time.perf_counter()
+        keys = await self._store.commit(plan.rows, increments)
+        self.counters.commits_s.observe(time.perf_counter() - began)
+        self.counters.batch_sizes.observe(len(plan.rows))
+        return keys
+
+    def _fail(self, group: Sequence[Work], code: FailureCode, message: str) -> None:
+        failed = Failed(code=code, message=message)
+        self.counters.count_failed(code, len(group))
+        for work in group:
+            work.settle(failed)
 
     async def _compute(self, group: list[Work]) -> Group:
         """Apply the model to a group, on new values."""
@@ -360,6 +398,8 @@ class Engine:
         """Return the learners of a group as they stand, one read for all not in memory, and who is unreadable."""
         learners = {work.submission.learner_id: self._memory.get(work.submission.learner_id) for work in group}
         missing = [learner_id for learner_id, entry in learners.items() if entry is None]
+        self.counters.cache_misses += len(missing)
+        self.counters.cache_hits += len(learners) - len(missing)
         preparing = self._bank.prepare(work.submission.interaction for work in group)
         heads: dict[str, Head] = {}
         if missing:
@@ -385,6 +425,7 @@ class Engine:
                 applied = Applied(
                     revision=there.revision, duplicate=True, outcome=outcome, occurred_at_ms=there.occurred_at_ms
                 )
+                self.counters.count_duplicate()
                 self._memory.keep_answer(work.name, applied)
                 work.settle(applied)
             else:
@@ -406,7 +447,9 @@ class Engine:
             self._memory.keep_answer(work.name, applied)
             work.settle(applied)
         for work, failed in plan.failed:
+            self.counters.count_failed(failed.code)
             work.settle(failed)
+        self.counters.count_applied(plan.applied, plan.publications)
         self._bus.publish(plan.publications)
 
     async def _erase(self, erasure: _Erasure) -> None:
@@ -455,12 +498,6 @@ class Engine:
         self._audit_seen = entries[-1].audit_id
         keys = {entry.learner_key for entry in entries if entry.action == "erase"}
         self._announce_gone(self._memory.with_keys(keys))
-
-
-def _fail(group: Sequence[Work], code: FailureCode, message: str) -> None:
-    failed = Failed(code=code, message=message)
-    for work in group:
-        work.settle(failed)
 
 
 def _trace(work: Work) -> dict[str, Any]:

@@ -19,6 +19,11 @@ class Memory:
         self._learners: OrderedDict[str, Entry] = OrderedDict()
         self._answers: OrderedDict[tuple[str, str], Applied] = OrderedDict()
 
+    @property
+    def size(self) -> int:
+        """How many learners are in memory."""
+        return len(self._learners)
+
     def get(self, learner_id: str) -> Entry | None:
         """Return a learner; None when the store must be asked."""
         return self._learners.get(learner_id)

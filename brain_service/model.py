@@ -129,18 +129,23 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     else:
         item, attempts, hints = before.item, before.attempts, before.hints
 
-    # Hot: one pass each. `zip` is not strict because these tuples have the same length by construction.
-    moved = [
-        f * s if x is None else kept * f * s + gain * x
-        for s, f, x, kept, gain in zip(before.signals, fades, evidence, _KEEP, _GAIN)  # noqa: B905
-    ]
-    weighed = [
-        f * w if x is None else kept * f * w + gain
-        for w, f, x, kept, gain in zip(before.weights, fades, evidence, _KEEP, _GAIN)  # noqa: B905
-    ]
+    # Hot: one pass over what a state keeps of signals; `zip` is not strict because these have one length by construction.
+    moved, weighed, off = [], [], []
+    for s, w, fade, x, kept, gain, prior in zip(  # noqa: B905
+        before.signals, before.weights, fades, evidence, _KEEP, _GAIN, PRIORS
+    ):
+        if x is None:
+            s *= fade
+            w *= fade
+        else:
+            kept *= fade
+            s = kept * s + gain * x
+            w = kept * w + gain
+        moved.append(s)
+        weighed.append(w)
+        off.append(s - w * prior)
 
     active = 0.0 if time_taken is None else min(time_taken, params.MAX_ACTIVE_S)
-    off = deviations(moved, weighed)
     direct = read_direct(off)
     moved[_ENGAGE] = _KEEP[_ENGAGE] * moved[_ENGAGE] + _GAIN[_ENGAGE] * direct.engagement
     weighed[_ENGAGE] = _KEEP[_ENGAGE] * weighed[_ENGAGE] + _GAIN[_ENGAGE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from service_runtime.addresses import check_listen
 from service_runtime.grpc_server import ListenerSettings
 from service_runtime.settings import SettingsError, setting
 
@@ -38,6 +39,10 @@ class BrainSettings(ListenerSettings):
         "Missed revisions among which crossings are looked up for a returning watcher of the latest; at most 1000.",
     )
 
+    exposition_listen: str = setting(
+        "127.0.0.1:8005", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+    )
+
     def __post_init__(self) -> None:
         """Raise SettingsError for values that cannot work."""
         problems = [
@@ -46,6 +51,7 @@ class BrainSettings(ListenerSettings):
             if isinstance(value := getattr(self, field.name), int | float)
             and (value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO))
         ]
+        problems += check_listen(self.exposition_listen, variable=f"{PREFIX}_EXPOSITION_LISTEN")
         if self.resume_limit > 1000:
             problems.append(f"{PREFIX}_RESUME_LIMIT must be at most 1000, one page of the log")
         if problems:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from brain_service.bus import Publication
 from brain_service.follow import Follow, Update
+from service_runtime.figures import DURATION_S, Histogram
 
 if TYPE_CHECKING:
     from brain_service.submission import HistoryEntry, Snapshot
@@ -123,6 +124,7 @@ class Watch:
         self._watches = watches
         self._due: dict[Follow, None] = {}
         self._heartbeat: Heartbeat | None = None
+        self._due_since = 0.0
         self._told = False
         self._wake = asyncio.Event()
 
@@ -138,14 +140,19 @@ class Watch:
                 await self._wake.wait()
             if self.ended:
                 raise self.ended
+            waited_s = time.monotonic() - self._due_since
             updates = await self._collect()
             heartbeat, self._heartbeat = self._heartbeat, None
+            if updates:
+                self._watches.lag_s.observe(waited_s)
             if updates or heartbeat:
                 self._told = True
                 return Batch(updates=updates, heartbeat=heartbeat)
 
     def mark(self, follow: Follow) -> None:
         """Note that `follow` has something due."""
+        if not self._due:
+            self._due_since = time.monotonic()
         self._due[follow] = None
         self._wake.set()
 
@@ -202,6 +209,8 @@ class Watches:
         watcher that missed more than `resume_limit` revisions is told the newest too, but only what crossed in the last
         so many. One heartbeat compares at most `beat_learners`. `clock` gives Unix seconds.
         """
+        self.lag_s = Histogram(DURATION_S)
+        """How long the first update of each batch was due before its stream took it, seconds."""
         self._source = source
         self._pending = pending
         self._resume_limit = resume_limit

@@ -164,6 +164,10 @@ class Stack:
         """Return "host:port" of a process."""
         return f"127.0.0.1:{getattr(self.ports, name)}"
 
+    def exposition(self, name: str) -> str:
+        """Return "host:port" where Prometheus scrapes a process."""
+        return f"127.0.0.1:{self.ports.expositions[name]}"
+
     def database(self, name: str) -> Path:
         """Return the SQLite file of a gRPC service."""
         return self.directory / f"{name}.sqlite3"
@@ -186,6 +190,7 @@ class Stack:
         prefix = name.upper()
         settings = {
             f"{prefix}_CREDENTIAL_FILE": str(self.credential_file),
+            f"{prefix}_EXPOSITION_LISTEN": self.exposition(name),
         }
         if name == "edge":
             return settings | {
@@ -201,8 +206,6 @@ class Stack:
         }
         if name == "auth":
             settings["AUTH_KEY_FILE"] = str(self.directory / "auth-keys.json")
-        if name == "metrics":
-            settings["METRICS_EXPOSITION_LISTEN"] = f"127.0.0.1:{self.ports.expositions['metrics']}"
         return settings
 
     def _process(

@@ -14,6 +14,7 @@ from edge.access import Access
 from edge.connection import prepare
 from edge.counters import Counters
 from edge.endpoint import Endpoint
+from edge.figures import families
 from edge.http import Services, make_app
 from edge.hub import Hub
 from edge.registry import Registry
@@ -28,6 +29,8 @@ from edge.upstream.rooms import RoomsLink
 from edge.upstream.routing import Brains
 from edge.upstream.watch import WatchLink
 from service_runtime import process
+from service_runtime.exposition import exposed
+from service_runtime.figures import Family
 from service_runtime.grpc_client import Channel, open_channel
 from service_runtime.settings import describe, load
 
@@ -51,7 +54,7 @@ class Edge:
         self.auth_channel = open_channel(settings.auth_address, settings)
         self.metrics_channel = open_channel(settings.metrics_address, settings)
         self.brain_channels = [open_channel(address, settings) for address in settings.brain_addresses]
-        counters = Counters()
+        self.counters = counters = Counters()
         self.auth = AuthLink(self.auth_channel, settings)
         self.metrics = MetricsLink(self.metrics_channel, settings, counters)
         self.access = Access(self.auth, clock)
@@ -95,6 +98,16 @@ class Edge:
         self.brains.links.append(BrainLink(channel, self.settings))
         self.brains.watches.append(WatchLink(channel, self.settings, hub, is_mine=is_mine))
         self.brains.room_links.append(RoomsLink(channel, rooms, is_mine=is_mine))
+
+    def figures(self) -> Iterator[Family]:
+        """Name what this edge counts, as it is now."""
+        return families(
+            self.counters,
+            brains=self.brains,
+            auth=self.auth,
+            auth_address=self.settings.auth_address,
+            draining=self.endpoint.draining,
+        )
 
     async def run(self) -> None:
         """Talk to the services until cancelled."""
@@ -153,11 +166,12 @@ async def serve(settings: EdgeSettings, stop: process.Stop) -> None:
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({links, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            await edge.endpoint.drain()
-            server.should_exit = True
-        await serving
+        async with exposed(settings.exposition_listen, edge.figures, variable="EDGE_EXPOSITION_LISTEN"):
+            await asyncio.wait({links, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                await edge.endpoint.drain()
+                server.should_exit = True
+            await serving
     finally:
         for task in (stopping, links):
             task.cancel()

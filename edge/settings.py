@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from service_runtime.addresses import check_listen
 from service_runtime.grpc_client import ClientSettings
-from service_runtime.settings import setting
+from service_runtime.settings import SettingsError, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +48,11 @@ class EdgeSettings(ClientSettings):
     upstream_s: float = setting(5.0, "Seconds that the edge tries to reach a service on behalf of a frame.")
     drain_s: float = setting(30.0, "Seconds over which sockets are closed when the edge stops.")
     report_s: float = setting(1.0, "Seconds between reports to the metrics service.")
+    exposition_listen: str = setting(
+        "127.0.0.1:8004", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+    )
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for values that cannot work."""
+        if problems := check_listen(self.exposition_listen, variable="EDGE_EXPOSITION_LISTEN"):
+            raise SettingsError("\n".join(problems))

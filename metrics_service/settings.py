@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service_runtime.exposition import check_listen
+from service_runtime.addresses import check_listen
 from service_runtime.grpc_server import ListenerSettings
 from service_runtime.settings import SettingsError, setting
 

@@ -19,16 +19,12 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import ThreadingWSGIServer
-from prometheus_client.utils import floatToGoString
 
-from service_runtime.credentials import is_loopback
+from service_runtime.addresses import OFF, is_loopback, parse_address
 from service_runtime.figures import Buckets, Family
 from service_runtime.settings import SettingsError
 
 logger = logging.getLogger(__name__)
-
-OFF = "off"
-"""Instead of an address: no listener."""
 
 PATH = "/metrics"
 READ_TIMEOUT_S = 5.0
@@ -38,25 +34,6 @@ _POLL_S = 0.1
 """How soon the listener's thread notices that it should stop."""
 
 Read = Callable[[], Iterable[Family]]
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Split "host:port" (an IPv6 host in brackets); raises ValueError."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65_535:
-        raise ValueError("must look like 127.0.0.1:8007")
-    return host.strip("[]"), int(port)
-
-
-def check_listen(listen: str, *, variable: str) -> list[str]:
-    """Return what is wrong with a setting that names where to listen: nothing, or one sentence."""
-    if listen == OFF:
-        return []
-    try:
-        parse_address(listen)
-    except ValueError as error:
-        return [f"{variable}: {error}, or be {OFF!r}"]
-    return []
 
 
 class Exposition:
@@ -167,9 +144,15 @@ def _cumulative(buckets: Buckets) -> Iterator[tuple[str, float, Exemplar | None]
     below = 0
     for place, count in enumerate(buckets.counts):
         below += count
-        bound = floatToGoString(float(f"{buckets.bounds[place]:.6g}")) if place < len(buckets.bounds) else "+Inf"
+        bound = _bound(buckets.bounds[place]) if place < len(buckets.bounds) else "+Inf"
         seen = buckets.exemplars.get(place)
         yield bound, below, Exemplar({"trace_id": seen.trace_id}, seen.value, seen.at_s) if seen else None
+
+
+def _bound(value: float) -> str:
+    # OpenMetrics wants a point or an exponent in each bound.
+    text = f"{value:.6g}"
+    return text if "." in text or "e" in text else f"{text}.0"
 
 
 def _only_metrics(app: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,8 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service_runtime.credentials import CredentialInterceptor, is_loopback, server_credentials
+from service_runtime.addresses import is_loopback
+from service_runtime.credentials import CredentialInterceptor, server_credentials
 from service_runtime.settings import SettingsError, setting
 
 logger = logging.getLogger(__name__)

@@ -53,6 +53,11 @@ class AuthLink:
             group.create_task(self._tokens.run())
             group.create_task(self._queries.run())
 
+    @property
+    def batchers(self) -> dict[str, Batcher[Any]]:
+        """What sends calls in batches, by the name of the call."""
+        return {"Authenticate": self._tokens, "Authorize": self._queries}
+
     # For sockets
 
     def authenticate(self, token: str, done: Done) -> None:

@@ -62,6 +62,11 @@ class BrainLink:
         finally:
             self._drop_stream()
 
+    @property
+    def batchers(self) -> dict[str, Batcher[Any]]:
+        """What sends calls in batches, by the name of the call."""
+        return {"Interact": self._interactions, "GetState": self._states}
+
     # Interactions
 
     def interact(

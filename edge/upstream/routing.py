@@ -43,6 +43,11 @@ class Brains:
         return self.links[self.index(learner_id)]
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """The brains' addresses, in the order of the links."""
+        return self._addresses
+
+    @property
     def ready(self) -> bool:
         """Whether every brain is reached."""
         return all(watch.is_open.is_set() for watch in self.watches)

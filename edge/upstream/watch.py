@@ -7,6 +7,7 @@ import logging
 import random
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -44,6 +45,11 @@ class WatchLink:
         self._stream: grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse] | None = None
         self.is_open = asyncio.Event()
         self._changes = Batcher(self._modify, service="brain", max_batch=256, max_pending=settings.max_pending)
+
+    @property
+    def batchers(self) -> dict[str, Batcher[Any]]:
+        """What sends calls in batches, by the name of the call."""
+        return {"ModifyWatch": self._changes}
 
     def watch(self, learner_id: str, done: Done) -> None:
         """Begin or change watching as the hub's cursor says; `done` gets a Snapshot."""

@@ -28,6 +28,7 @@ def stored(tmp_path: Path) -> Iterator[Stored]:
 def settings(tmp_path: Path) -> Settings:
     return Settings(
         listen="127.0.0.1:0",
+        exposition_listen="off",
         credential=CREDENTIAL,
         drain_s=1.0,
         database_url=f"sqlite:///{tmp_path}/auth.sqlite3",

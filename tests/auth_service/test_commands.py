@@ -197,7 +197,9 @@ def test_the_real_process_serves_commands_and_stops_at_a_signal(environ: dict[st
     )  # fmt: skip
     refused = subprocess.run([*program, "serve"], env=environ, capture_output=True, text=True, timeout=60, check=False)
     serving = subprocess.Popen(
-        program, env=environ | {"AUTH_LISTEN": "127.0.0.1:0", "AUTH_CREDENTIAL": CREDENTIAL},
+        program,
+        env=environ
+        | {"AUTH_LISTEN": "127.0.0.1:0", "AUTH_EXPOSITION_LISTEN": "off", "AUTH_CREDENTIAL": CREDENTIAL},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert serving.stderr is not None

@@ -33,6 +33,7 @@ def environment(database: Path, **extra: str) -> dict[str, str]:
     ours = {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}",
         "BRAIN_LISTEN": "127.0.0.1:0",
+        "BRAIN_EXPOSITION_LISTEN": "off",
         "BRAIN_CREDENTIAL": CREDENTIAL,
         "BRAIN_DATABASE_URL": str(database),
         "BRAIN_HEARTBEAT_S": "0.2",

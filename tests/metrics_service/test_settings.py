@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metrics_service.settings import PREFIX, MetricsSettings
-from service_runtime.credentials import is_loopback
+from service_runtime.addresses import is_loopback
 from service_runtime.settings import SettingsError, load
 
 

@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from service_runtime.exposition import OFF, Exposition, check_listen, exposed, parse_address
+from service_runtime.addresses import OFF, check_listen, parse_address
+from service_runtime.exposition import Exposition, exposed
 from service_runtime.figures import Family, Histogram, counter, gauge, histogram
 from service_runtime.settings import SettingsError
 

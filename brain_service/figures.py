@@ -1,0 +1,89 @@
+"""Names what a brain counts, for Prometheus. It is called at each scrape and at no other time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from brain_service.bank import Bank
+from brain_service.counters import BINS, Calibration, Counters
+from brain_service.engine import Engine
+from brain_service.watch import Watches
+from service_runtime.figures import Family, Labels, counter, gauge, histogram
+
+
+def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
+    """Name the figures of the moment."""
+    yield gauge("aivo_brain_pending_interactions", "Interactions that wait for their commit to begin.", engine.pending)
+    yield from _interactions(engine.counters)
+    yield gauge("aivo_brain_cached_learners", "Learners whose state is in memory.", engine.cached_learners)
+    yield gauge("aivo_brain_bank_items", "Items of the shared bank in memory.", bank.size)
+    yield gauge("aivo_brain_watch_streams", "Streams of edges that watch learners here.", len(watches))
+    yield gauge("aivo_brain_watched_learners", "Learners that some stream watches here.", watches.learners)
+    yield histogram(
+        "aivo_brain_bus_lag_seconds",
+        "Seconds from the first publication that a stream is due to tell until the stream takes it.",
+        watches.lag_s,
+    )
+    yield from _learners(engine.counters)
+    yield from _calibration(engine.counters.calibration)
+
+
+def _interactions(counters: Counters) -> Iterator[Family]:
+    outcomes: dict[Labels, int] = {(outcome,): count for outcome, count in counters.outcomes.items()}
+    yield counter("aivo_brain_interactions", "Interactions by what became of them.", outcomes, "outcome")
+    yield histogram("aivo_brain_commit_batch_size", "Interactions that one commit made durable.", counters.batch_sizes)
+    yield histogram("aivo_brain_commit_duration_seconds", "Seconds that a commit took.", counters.commits_s)
+    yield counter(
+        "aivo_brain_commit_conflicts",
+        "Commits made again because another brain wrote the same learner first.",
+        counters.conflicts,
+    )
+    yield counter("aivo_brain_commit_failures", "Commits that the store refused.", counters.commit_failures)
+    yield counter("aivo_brain_state_cache_hits", "States that were wanted and in memory.", counters.cache_hits)
+    yield counter("aivo_brain_state_cache_misses", "States that had to be read from the store.", counters.cache_misses)
+
+
+def _learners(counters: Counters) -> Iterator[Family]:
+    crossings: dict[Labels, int] = {
+        (name, "rising" if rising else "falling"): count for (name, rising), count in counters.crossings.items()
+    }
+    yield counter(
+        "aivo_brain_crossings",
+        "Levels of learners that crossed their alert threshold, and recommendations that changed urgency.",
+        crossings,
+        "name",
+        "direction",
+    )
+    yield histogram(
+        "aivo_brain_level",
+        "Levels (0 to 1) after one interaction in eight.",
+        {(name,): levels for name, levels in counters.levels.items()},
+        "level",
+    )
+
+
+def _calibration(calibration: Calibration) -> Iterator[Family]:
+    bins: list[Labels] = [(f"{place / BINS:.1f}",) for place in range(BINS)]
+    yield counter(
+        "aivo_brain_predicted_answers",
+        "Graded answers, by the predicted probability of being right (lower end of its tenth).",
+        dict(zip(bins, calibration.answers, strict=True)),
+        "bin",
+    )
+    yield counter(
+        "aivo_brain_predicted_answers_expected",
+        "Right answers that the predictions let expect.",
+        dict(zip(bins, calibration.expected, strict=True)),
+        "bin",
+    )
+    yield counter(
+        "aivo_brain_predicted_answers_correct",
+        "Right answers that came.",
+        dict(zip(bins, calibration.correct, strict=True)),
+        "bin",
+    )
+    yield counter(
+        "aivo_brain_prediction_squared_error",
+        "Sum of squared differences between prediction and answer; by answers it is the Brier score.",
+        calibration.squared_error,
+    )

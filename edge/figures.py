@@ -1,0 +1,140 @@
+"""Names what an edge counts, for Prometheus. It is called at each scrape and at no other time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from edge.counters import BUCKETS, Counters
+from edge.frames import outgoing
+from edge.frames.codes import CloseCode
+from edge.frames.incoming import AnyClientFrame
+from edge.upstream.auth import AuthLink
+from edge.upstream.batcher import Batcher
+from edge.upstream.routing import Brains
+from service_runtime.figures import Buckets, Family, Labels, counter, gauge, histogram
+
+LATENCY_BOUNDS_MS = tuple(0.05 * 2 ** (index / 4) for index in range(BUCKETS - 1))
+
+_OWN_CODES = {value for name, value in vars(CloseCode).items() if name.isupper()}
+CLOSE_CODES = _OWN_CODES | {1001, 1002, 1003, 1005, 1007, 1008, 1009}
+"""Codes that are told apart; a client may send any other number, and that must not become a label."""
+
+_SENT = tuple(
+    value
+    for value in vars(outgoing).values()
+    if isinstance(value, type) and hasattr(value, "__struct_config__") and value.__struct_config__.tag
+)
+_ROOM_EVENTS = {"joined": "user_joined", "left": "user_left", "message": "room_message"}
+
+
+def families(
+    counters: Counters, *, brains: Brains, auth: AuthLink, auth_address: str, draining: bool
+) -> Iterator[Family]:
+    """Name the figures of the moment."""
+    yield from _sockets(counters)
+    yield from _frames(counters)
+    yield from _subscriptions(counters)
+    yield from _upstream(brains, auth, auth_address)
+    yield gauge("aivo_edge_draining", "1 while this edge sends its sockets elsewhere because it stops.", draining)
+
+
+def _sockets(counters: Counters) -> Iterator[Family]:
+    closes: dict[Labels, int] = {("other",): 0}
+    closes.update(((str(code),), 0) for code in sorted(CLOSE_CODES))
+    for code, count in counters.closes.items():
+        closes[(str(code) if code in CLOSE_CODES else "other",)] += count
+    yield gauge(
+        "aivo_websocket_active_connections", "Authenticated sockets open now at this edge.", counters.connections_active
+    )
+    yield gauge("aivo_websocket_connected_users", "Distinct users with a socket now at this edge.", len(counters.users))
+    yield counter("aivo_websocket_handshakes", "Sockets opened, authenticated or not.", counters.sockets_opened)
+    yield counter("aivo_websocket_connections", "Sockets that authenticated.", counters.connections_opened)
+    yield counter("aivo_websocket_disconnections", "Authenticated sockets that ended.", counters.connections_closed)
+    yield counter("aivo_websocket_closes", "Sockets that ended, by close code; 1006 is without one.", closes, "code")
+    yield gauge(
+        "aivo_websocket_slow_readers", "Sockets that read more slowly than they are sent to.", counters.slow_readers
+    )
+    yield counter("aivo_websocket_slow_readings", "How often a socket became a slow reader.", counters.slow_readings)
+
+
+def _frames(counters: Counters) -> Iterator[Family]:
+    latency = counters.whole_latency()
+    frames: dict[Labels, int] = {}
+    for kind in AnyClientFrame.__args__:
+        frames["in", _tag(kind)] = counters.received[kind]
+    for kind in _SENT:
+        frames["out", _tag(kind)] = counters.sent[kind]
+    for event, tag in _ROOM_EVENTS.items():
+        frames["out", tag] += counters.room_events_sent[event]
+    frames["out", "state_update"] += counters.updates_sent
+    frames["out", "virtual_brain_response"] += sum(latency.counts)
+    yield counter("aivo_websocket_messages_sent", "Frames sent to browsers.", counters.messages_sent)
+    yield counter("aivo_websocket_messages_received", "Frames received from browsers.", counters.messages_received)
+    yield counter(
+        "aivo_websocket_frames", "Frames understood (in) and made (out), by type.", frames, "direction", "type"
+    )
+    errors: dict[Labels, int] = {(code,): count for code, count in counters.errors_by_code.items()}
+    yield counter("aivo_websocket_errors", "Error frames sent, by their code.", errors, "code")
+    yield Family(
+        kind="histogram",
+        name="aivo_websocket_latency_ms",
+        meaning="Milliseconds from receiving an interaction to writing its answer.",
+        labels=(),
+        values={(): Buckets(LATENCY_BOUNDS_MS, tuple(latency.counts), latency.sum_ms, latency.exemplars)},
+    )
+
+
+def _subscriptions(counters: Counters) -> Iterator[Family]:
+    yield gauge("aivo_websocket_subscribed_learners", "Distinct learners watched at this edge.", len(counters.learners))
+    yield gauge("aivo_websocket_active_rooms", "Distinct rooms with a member at this edge.", len(counters.rooms))
+    resumes: dict[Labels, int] = {("recovered",): counters.resumes[True], ("lost",): counters.resumes[False]}
+    yield counter(
+        "aivo_websocket_resumes", "Subscriptions that wanted to go on where they were, by outcome.", resumes, "outcome"
+    )
+    yield counter(
+        "aivo_websocket_coalesced_updates",
+        "Revisions that subscribers of the latest state were not sent, because a later one was there.",
+        counters.revisions_skipped,
+    )
+
+
+def _upstream(brains: Brains, auth: AuthLink, auth_address: str) -> Iterator[Family]:
+    batchers: dict[Labels, Batcher[Any]] = {}
+    reached: dict[Labels, float] = {("auth", auth_address): auth.is_open.is_set()}
+    for name, batcher in auth.batchers.items():
+        batchers["auth", name, auth_address] = batcher
+    for address, link, watch in zip(brains.addresses, brains.links, brains.watches, strict=True):
+        reached["brain", address] = watch.is_open.is_set()
+        for name, batcher in (link.batchers | watch.batchers).items():
+            batchers["brain", name, address] = batcher
+    labels = ("service", "method", "peer")
+    yield gauge("aivo_edge_upstream_up", "1 while the stream from this service is open.", reached, "service", "peer")
+    yield gauge(
+        "aivo_edge_pending",
+        "Questions of sockets that wait for the next call.",
+        {key: len(one) for key, one in batchers.items()},
+        *labels,
+    )
+    yield histogram(
+        "aivo_edge_call_duration_seconds",
+        "Seconds from sending a batch to its answers, retries included.",
+        {key: one.calls.durations_s for key, one in batchers.items()},
+        *labels,
+    )
+    yield histogram(
+        "aivo_edge_call_batch_size",
+        "Questions that went in one call.",
+        {key: one.calls.sizes for key, one in batchers.items()},
+        *labels,
+    )
+    yield counter(
+        "aivo_edge_call_failures",
+        "Calls that got no answer for the whole batch.",
+        {key: one.calls.failures for key, one in batchers.items()},
+        *labels,
+    )
+
+
+def _tag(kind: Any) -> str:
+    return str(kind.__struct_config__.tag)

@@ -1,0 +1,40 @@
+"""What a setting that names where to listen may say. It opens nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+
+OFF = "off"
+"""Instead of an address: no listener."""
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split "host:port" (an IPv6 host in brackets); raises ValueError."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError("must look like 127.0.0.1:8007")
+    return host.strip("[]"), int(port)
+
+
+def check_listen(listen: str, *, variable: str) -> list[str]:
+    """Return what is wrong with a setting that names where to listen, or `off`: nothing, or one sentence."""
+    if listen == OFF:
+        return []
+    try:
+        parse_address(listen)
+    except ValueError as error:
+        return [f"{variable}: {error}, or be {OFF!r}"]
+    return []
+
+
+def is_loopback(listen: str) -> bool:
+    """Tell whether an address such as "127.0.0.1:8001" or "unix:/path" can only be reached from this machine."""
+    if listen.startswith("unix:"):
+        return True
+    host = listen.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
