@@ -287,7 +287,7 @@ def _add_learner_routes(app: FastAPI, services: Services) -> None:
     async def history(
         learner_id: LearnerId,
         who: Caller,
-        after: Annotated[int, Query(ge=0, description="Entries after this revision.")] = 0,
+        after: Annotated[int, Query(ge=0, le=2**53, description="Entries after this revision.")] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         newest: Annotated[bool, Query(description="The last `limit` entries instead.")] = False,
     ) -> Response:

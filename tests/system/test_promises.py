@@ -264,9 +264,7 @@ async def test_a_replay_goes_on_without_a_gap_while_the_learner_goes_on(wide_sch
         epoch = (await pupil.ask("get_state", learner_id=learner))["epoch"]
         await pupil.responses(first)
         rest = await pupil.send_answers(learner, 150)
-        await watcher.ask(
-            "subscribe_learner", learner_id=learner, mode="every", resume={"epoch": epoch, "revision": 0}
-        )
+        await watcher.ask("subscribe_learner", learner_id=learner, mode="every", resume={"epoch": epoch, "revision": 0})
         await pupil.responses(rest)
         updates = await watcher.until_revision(learner, 300)
 
@@ -400,4 +398,3 @@ async def test_the_edge_completes_the_closing_handshake_that_it_began(wide_schoo
         assert await socket.until_closed() == 4400
 
     assert socket.closed_cleanly
-
