@@ -51,7 +51,7 @@ type FieldOf<F> = F extends ServerFrame ? Exclude<keyof F, "type"> : never;
 const fields: { readonly [K in FieldOf<ServerFrame>]: Check } = {
   ...details,
   id: text, timestamp: text, connection_id: text, learner_id: text, room_id: text, interaction_id: text, trace_id: text,
-  epoch: text, code: text, error: text, message_type: nullable(text), expires_at: nullable(text),
+  epoch: text, code: text, error: text, message_type: nullable(text), expires_at: nullable(text), occurred_at: text,
   original_content: text, adapted_content: text,
   revision: finite, coalesced: finite, heartbeat_ms: finite, reconnect_after_ms: finite, retry_after_ms: nullable(finite),
   success: flag, recovered: flag, duplicate: flag, retryable: flag,

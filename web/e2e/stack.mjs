@@ -1,0 +1,46 @@
+/** Starts `stack.py` and speaks with it. Knows no browser. */
+
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+const venv = at("../../.venv/bin/python");
+
+/**
+ * A stack of one's own: `url`, `passwordOf(email)`, `kill`, `start`, `restart`, `holdClass(pace)` and `close`. What it logs goes
+ * to the files of its directory; what goes wrong at its start is in the error.
+ */
+export async function startStack() {
+  const python = process.env["PYTHON"] ?? (existsSync(venv) ? venv : "python3");
+  const child = spawn(python, [at("stack.py")], { stdio: ["pipe", "pipe", "pipe"] });
+  let complaints = "";
+  child.stderr.on("data", (data) => (complaints = (complaints + data).slice(-4_000)));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  const answer = async () => {
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`the stack ended:\n${complaints}`);
+    const said = JSON.parse(value);
+    if (said.failed) throw new Error(said.failed);
+    return said;
+  };
+  const ask = (...words) => {
+    child.stdin.write(`${words.join(" ")}\n`);
+    return answer();
+  };
+  const { url, people } = await answer();
+  return {
+    url,
+    passwordOf: (email) => people[email],
+    kill: (...names) => ask("kill", ...names),
+    start: (...names) => ask("start", ...names),
+    restart: (name) => ask("restart", name),
+    holdClass: (pace) => ask("class", pace),
+    close: async () => {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}

@@ -1,0 +1,75 @@
+/** One task: to answer, to ask for a hint, to go on. */
+
+import { useEffect, useId, useRef, useState, type FormEvent } from "react";
+import type { Practice } from "./usePractice";
+import { nameOfId } from "./words";
+
+const difficulties = ["very easy", "easy", "medium", "hard", "very hard"];
+
+/** The task in hand. */
+export function QuestionCard({ practice }: { practice: Practice }) {
+  const { task, outcome, attempts, hintsShown } = practice;
+  const [text, setText] = useState("");
+  const input = useRef<HTMLInputElement>(null);
+  const onward = useRef<HTMLButtonElement>(null);
+  const ids = { question: useId(), feedback: useId() };
+  const done = outcome === "right";
+  useNewTask(task, () => {
+    setText("");
+    input.current?.focus();
+  });
+  useEffect(() => {
+    if (done) onward.current?.focus();
+  }, [done]);
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (!done && text.trim() !== "") practice.answer(text);
+    if (!done) input.current?.select();
+  };
+  return (
+    <section className="card question" aria-labelledby={ids.question}>
+      <p className="question__kind">{nameOfId(task.skill)} · {difficulties[task.difficulty - 1]}</p>
+      <h2 className="question__text" id={ids.question}>{task.question}</h2>
+      <form onSubmit={submit}>
+        <input
+          ref={input} className="question__input" value={text} onChange={(event) => setText(event.target.value)} readOnly={done}
+          inputMode="decimal" autoComplete="off" aria-label="Your answer" aria-describedby={ids.feedback}
+        />
+        {done
+          ? <button ref={onward} className="button button--main" type="button" onClick={practice.next}>Next question</button>
+          : <button className="button button--main" type="submit">Answer</button>}
+      </form>
+      <p className="question__feedback" id={ids.feedback} role="status" data-outcome={outcome ?? ""}>{feedback(practice)}</p>
+      {hintsShown > 0 && (
+        <ul className="question__hints" aria-live="polite">
+          {task.hints.slice(0, hintsShown).map((hint) => <li key={hint}>{hint}</li>)}
+        </ul>
+      )}
+      {!done && (
+        <div className="question__more">
+          <button className="button" type="button" onClick={practice.hint} disabled={hintsShown >= task.hints.length}>{hintsShown === 0 ? "Give me a hint" : "Another hint"}</button>
+          {attempts > 0 && <button className="button button--quiet" type="button" onClick={practice.next}>Try another one</button>}
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** Something to do whenever another task comes, but not at the first. */
+function useNewTask(task: Practice["task"], act: () => void): void {
+  const before = useRef(task);
+  useEffect(() => {
+    if (before.current === task) return;
+    before.current = task;
+    act();
+  });
+}
+
+function feedback({ outcome, attempts }: Practice): string {
+  switch (outcome) {
+    case "right": return attempts === 1 ? "That is right." : "That is right. It was worth trying again.";
+    case "wrong": return attempts === 1 ? "Not yet. Try again, or take a hint." : "Not yet. A hint may help.";
+    case "not_a_number": return "Please type a number.";
+    default: return "";
+  }
+}

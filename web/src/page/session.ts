@@ -1,0 +1,190 @@
+/**
+ * Who is logged in. The access token lives in memory only; the refresh token in a cookie that no script can read, which is
+ * how a reload keeps the login. Knows no socket and no component.
+ */
+
+/** A user as the server tells. */
+export interface User {
+  readonly id: string;
+  readonly email: string;
+  readonly role: "learner" | "guardian" | "teacher" | "admin" | "unknown";
+  readonly display_name: string;
+}
+
+/** Where the login stands; `unreachable`: the server could not be asked yet, asking again. */
+export type SessionState =
+  | { readonly phase: "starting" | "unreachable" }
+  | { readonly phase: "out"; readonly ended: boolean }
+  | { readonly phase: "in"; readonly user: User };
+
+interface Grant {
+  readonly access_token: string;
+  /** Seconds. */
+  readonly expires_in: number;
+  readonly user: User;
+}
+
+/** An answer of the HTTP API that is not what was asked for. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Set while a refresh is on its way: each refresh token works once, and a page that is left then must not use it again. */
+const renewingMark = "aivo-renewing";
+const renewingMs = 1_500;
+
+/** The login of this browser, shared by all its tabs through the cookie. */
+export class Session {
+  #state: SessionState = { phase: "starting" };
+  #token: { readonly value: string; readonly freshUntil: number } | null = null;
+  #renewing: Promise<string | null> | null = null;
+  readonly #listeners = new Set<() => void>();
+
+  /** Take up the login of an earlier page, if there is one; goes on asking while the server cannot be reached. */
+  async start(): Promise<void> {
+    for (let wait = 500; ; wait = Math.min(wait * 1.6, 8_000)) {
+      try {
+        if (this.#state.phase !== "in") await this.#renew();
+        return;
+      } catch {
+        if (this.#state.phase !== "in") this.#set({ phase: "unreachable" });
+        await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random())));
+      }
+    }
+  }
+
+  /** Log in. Throws an ApiError whose message is for people. */
+  async login(email: string, password: string): Promise<void> {
+    const response = await send("/api/auth/login", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ email, password, cookie: true }),
+    });
+    this.#take((await response.json()) as Grant);
+  }
+
+  /** Log out, here and on the server; here also when the server cannot be reached. */
+  async logout(): Promise<void> {
+    const headers: Record<string, string> = this.#token ? { Authorization: `Bearer ${this.#token.value}` } : {};
+    await fetch("/api/auth/logout", { method: "POST", headers }).catch(() => {});
+    this.#leave(false);
+  }
+
+  /** A token that is good for a while yet; null when nobody is logged in. Throws when the server cannot be reached. */
+  readonly getToken = async (): Promise<string | null> => {
+    if (this.#token && Date.now() < this.#token.freshUntil) return this.#token.value;
+    if (this.#state.phase === "out") return null;
+    return this.#renew();
+  };
+
+  /** The server refused the token: the next one will be another. */
+  readonly refuse = (): void => {
+    this.#token = null;
+  };
+
+  /** GET something of the API as JSON; once more with a new token if the first was refused. Throws ApiError. */
+  readonly get = async <T>(path: string, signal?: AbortSignal): Promise<T> => {
+    for (let again = false; ; again = true) {
+      const token = await this.getToken();
+      if (token === null) throw new ApiError(401, "unauthenticated", "You are not logged in.");
+      try {
+        const response = await send(path, { headers: { Authorization: `Bearer ${token}` }, signal: signal ?? null });
+        return (await response.json()) as T;
+      } catch (error) {
+        if (again || !(error instanceof ApiError) || error.status !== 401) throw error;
+        this.refuse();
+      }
+    }
+  };
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  readonly getSnapshot = (): SessionState => this.#state;
+
+  /** One renewal at a time, in this tab and, where the browser has locks, in all of them. */
+  #renew(): Promise<string | null> {
+    this.#renewing ??= underLock(() => this.#exchange()).finally(() => {
+      this.#renewing = null;
+    });
+    return this.#renewing;
+  }
+
+  async #exchange(): Promise<string | null> {
+    await earlierPageDone();
+    mark(Date.now());
+    try {
+      // `keepalive`: when the page is left now, the browser still takes the new cookie.
+      const response = await send("/api/auth/refresh", { method: "POST", keepalive: true });
+      return this.#take((await response.json()) as Grant);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      this.#leave(this.#state.phase === "in");
+      return null;
+    } finally {
+      mark(null);
+    }
+  }
+
+  #take({ access_token, expires_in, user }: Grant): string {
+    // The socket asks for a new token up to 90 s (for short-lived ones 30 %) before the old one ends, and must get one.
+    const lifetime = expires_in * 1_000;
+    this.#token = { value: access_token, freshUntil: Date.now() + lifetime - Math.min(90_000, lifetime * 0.3) - 1_000 };
+    const { phase } = this.#state;
+    if (phase !== "in" || this.#state.user.id !== user.id) this.#set({ phase: "in", user });
+    return access_token;
+  }
+
+  #leave(ended: boolean): void {
+    this.#token = null;
+    this.#set({ phase: "out", ended });
+  }
+
+  #set(state: SessionState): void {
+    this.#state = state;
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+async function send(path: string, init: RequestInit): Promise<Response> {
+  const response = await fetch(path, init);
+  if (response.ok) return response;
+  const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string };
+  throw new ApiError(response.status, problem.code ?? "internal", problem.detail ?? "The server could not answer.");
+}
+
+function underLock<T>(work: () => Promise<T>): Promise<T> {
+  // Absent where the page came over plain HTTP from another machine.
+  return navigator.locks ? (navigator.locks.request("aivo-session", work) as Promise<T>) : work();
+}
+
+async function earlierPageDone(): Promise<void> {
+  const left = renewingMs - (Date.now() - Number(read()));
+  if (left > 0 && left <= renewingMs) await new Promise((resolve) => setTimeout(resolve, left));
+}
+
+function read(): string | null {
+  try {
+    return localStorage.getItem(renewingMark);
+  } catch {
+    return null;
+  }
+}
+
+function mark(since: number | null): void {
+  try {
+    if (since === null) localStorage.removeItem(renewingMark);
+    else localStorage.setItem(renewingMark, String(since));
+  } catch {
+    // Storage is forbidden here: reloading twice within a moment may then cost the login.
+  }
+}
