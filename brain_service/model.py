@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from brain_service import params
 from brain_service.alerts import Crossing, crossings
 from brain_service.interaction import BadInteraction, Interaction, interaction_from_context
-from brain_service.levels import INDEX, PRIORS, deviations, read, read_direct
+from brain_service.levels import INDEX, PRIORS, read, read_direct
 from brain_service.outcome import Outcome, Performance, advise, mastery_of_all, performance, reading
 from brain_service.params import FADING, SIGNALS, VERSION
 from brain_service.prediction import Answer, SkillMastery, Statistics, answer, item_key, keep, mastery
@@ -115,13 +115,14 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
         evidence[_IDLE] = 1.0 if z > params.LONG_Z or time_taken > params.LONG_S else 0.0
         evidence[_RTVAR] = abs(z) / 1.5
 
-    item: int | None = item_key(interaction.item)
-    attempts, hints = (before.attempts, before.hints) if item == before.item else (0, 0)
+    key = item_key(interaction.item)
+    item: int | None = key
+    attempts, hints = (before.attempts, before.hints) if key == before.item else (0, 0)
     given: Answer | None = None
     if interaction.correct is not None:
         attempts = max(attempts + 1, interaction.attempts or 0)
         hints = max(hints, interaction.hints or 0)
-        given = answer(before, statistics, interaction, item_key(interaction.item), time)
+        given = answer(before, statistics, interaction, key, time)
         _judge(evidence, before, interaction, given, attempts, hints, z)
     elif interaction.kind == "hint_request":
         hints = max(hints + 1, interaction.hints or 0)
@@ -129,7 +130,7 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     else:
         item, attempts, hints = before.item, before.attempts, before.hints
 
-    # Hot: one pass over what a state keeps of signals; `zip` is not strict because these have one length by construction.
+    # Hot: one pass over all signals. `zip` is not strict because these tuples have the same length by construction.
     moved, weighed, off = [], [], []
     for s, w, fade, x, kept, gain, prior in zip(  # noqa: B905
         before.signals, before.weights, fades, evidence, _KEEP, _GAIN, PRIORS

@@ -6,7 +6,7 @@ from math import sqrt
 from typing import Final, NamedTuple
 
 from brain_service import params
-from brain_service.levels import INDEX, NAMES, PRIORS, SIX, Readout, deviations, read, read_direct
+from brain_service.levels import INDEX, NAMES, PRIORS, SIX, Readout, clip, deviations, read, read_direct
 from brain_service.params import VERSION
 from brain_service.prediction import SkillMastery, mastery
 from brain_service.recommend import REVIEW_AFTER_S, Recommendation, Situation, recommend
@@ -84,9 +84,9 @@ def performance(state: LearnerState) -> Performance:
     surprise = sqrt(state.spread + 0.5 ** (n / params.SPREAD_HALF_LIFE) * params.SPREAD_PRIOR)
     pace = (state.signals[_RTVAR] + (1.0 - state.weights[_RTVAR]) * PRIORS[_RTVAR]) / 2.0
     return Performance(
-        min(accuracy, 1.0),
+        clip(accuracy),
         state.response_time,
-        1.0 - 0.5 * (min(surprise, 1.0) + min(pace, 1.0)),
+        1.0 - 0.5 * (clip(surprise) + clip(pace)),
         min(max(state.fast - state.slow, -1.0), 1.0),
     )
 

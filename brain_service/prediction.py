@@ -75,6 +75,7 @@ _SKILL_FAST, _SKILL_MID = map(keep, params.K_HALF_LIVES)
 _BIAS: Final = params.BIAS
 _G_SHRINK: Final = params.G_SHRINK
 _K_SHRINK: Final = params.K_SHRINK
+_UNPRACTISED: Final = SkillMemory(0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
 _MIDDLING: Final = _W_B * params.LEVEL_B[2]
 
 
@@ -190,27 +191,17 @@ def _practise(
     the formula (it was expected, so averages shrink). Nobody should see their mastery fall for being right, so the
     difference is kept as `lift` until the next wrong answer.
     """
-    if memory is None:
-        fast = mid = total = 0.0
-        count = 0
-        shown = general + _W_NEW
-    else:
-        fast, mid, total, _, lift, count, _, _ = memory
-        shown = general + _special(memory, answers) + lift
-    learned = SkillMemory(
-        _SKILL_FAST * fast + (1.0 - _SKILL_FAST) * residual,
-        _SKILL_MID * mid + (1.0 - _SKILL_MID) * residual,
-        total + residual,
-        time,
-        0.0,
-        count + 1,
-        answers,
-        last,
-    )
+    fast, mid, total, _, lift, count, _, _ = memory or _UNPRACTISED
+    fast = _SKILL_FAST * fast + (1.0 - _SKILL_FAST) * residual
+    mid = _SKILL_MID * mid + (1.0 - _SKILL_MID) * residual
+    learned = SkillMemory(fast, mid, total + residual, time, 0.0, count + 1, answers, last)
     formula = after + _special(learned, answers + 1)
-    if last > 0 and shown > formula:
-        return learned._replace(lift=shown - formula), shown
-    return learned, formula
+    if last < 0:
+        return learned, formula
+    shown = general + (_W_NEW if memory is None else _special(memory, answers) + lift)
+    if shown <= formula:
+        return learned, formula
+    return SkillMemory(fast, mid, total + residual, time, shown - formula, count + 1, answers, last), shown
 
 
 def _mastery(skill: str, logit: float, answers: int) -> SkillMastery:
