@@ -1,7 +1,7 @@
 """`make run`: the four services with a simulated class on this machine, until Ctrl-C.
 
-The one room of the demo that reads the environment: PORT, DEMO, DEBUG, and the services' own settings, which it passes
-on to them.
+The one room of the demo that reads the environment: PORT, DEMO (0: no class), DEBUG (1: show all logs), AIVO_DIR (where
+the data are, `.aivo` by default), and the services' own settings, which it passes on to them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from demo.ports import COUNT, block, taken
 from demo.stack import ROOT, ProcessDied, Stack, StartTimeout
 from demo.users import BadUsersFile, Person
 
-DATA = ROOT / ".aivo"
 WATCH_S = 0.2
 FAILURES = (ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
@@ -43,7 +42,7 @@ def main(environ: Mapping[str, str]) -> int:
         return 2
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    stack = Stack(DATA, ports=ports, env=_passed_on(environ))
+    stack = Stack(Path(environ.get("AIVO_DIR") or ROOT / ".aivo"), ports=ports, env=_passed_on(environ))
     _keep_old_logs(stack.logs)
     try:
         return _run(stack, lively=_on(environ, "DEMO", "1"), everything=_on(environ, "DEBUG", "0"))
@@ -55,7 +54,9 @@ def main(environ: Mapping[str, str]) -> int:
         for name in stack.stop():
             print(f"{name} did not stop and was killed", file=sys.stderr)
         stack.close()
-        print(f"stopped in {time.monotonic() - began:.1f} s; the data stay in {_short(DATA)}", file=sys.stderr)
+        print(
+            f"stopped in {time.monotonic() - began:.1f} s; the data stay in {_short(stack.directory)}", file=sys.stderr
+        )
 
 
 def _end_at_once(stack: Stack) -> None:
@@ -95,7 +96,7 @@ def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
 
 def _seed(stack: Stack) -> list[Person]:
     with grpc.insecure_channel(stack.address("auth")) as channel:
-        return seed(Registry(channel, stack.metadata), demo_school(), users_file())
+        return seed(Registry(channel, stack.metadata), demo_school(), _users_file(stack))
 
 
 def _follow(console: Follower, stack: Stack) -> None:
@@ -104,13 +105,12 @@ def _follow(console: Follower, stack: Stack) -> None:
 
 
 def _start_class(stack: Stack) -> None:
-    command = [sys.executable, "-m", "demo.classroom", "--url", stack.http_url, "--users", str(users_file())]
+    command = [sys.executable, "-m", "demo.classroom", "--url", stack.http_url, "--users", str(_users_file(stack))]
     stack.add("class", command).start()
 
 
-def users_file() -> Path:
-    """Return where the demonstration's people are."""
-    return DATA / "demo-users.json"
+def _users_file(stack: Stack) -> Path:
+    return stack.directory / "demo-users.json"
 
 
 def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) -> None:
@@ -131,7 +131,7 @@ def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) 
             (credential: {_short(stack.credential_file)})
   logs      {_short(stack.logs)}
 
-  log in as one of (all {len(people)} are in {_short(users_file())}):
+  log in as one of (all {len(people)} are in {_short(_users_file(stack))}):
 {logins}
 
   {"a class of simulated learners is at work" if lively else "no simulated class (DEMO=0)"}; Ctrl-C stops everything
@@ -147,9 +147,7 @@ def _keep_old_logs(logs: Path) -> None:
 
 
 def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the services' settings; DEBUG asks them for more words too."""
-    given = {key: value for key, value in environ.items() if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")}
-    return ({"LOG_LEVEL": "DEBUG"} if _on(environ, "DEBUG", "0") else {}) | given
+    return {key: value for key, value in environ.items() if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")}
 
 
 def _on(environ: Mapping[str, str], name: str, default: str) -> bool:

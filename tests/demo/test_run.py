@@ -1,0 +1,126 @@
+"""`make run` starts, tells how to log in, finds its data again, and ends cleanly: on Ctrl-C, or when a process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo.ports import Ports, reserve
+from demo.stack import ROOT
+
+START_S = 90
+STOP_S = 60
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    made, claim = reserve()
+    with claim:
+        yield made
+
+
+@contextmanager
+def running(directory: Path, ports: Ports, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the demonstration; yields the process and its greeting once everything is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=ROOT,
+        env=dict(os.environ)
+        | {"PORT": str(ports.edge), "AIVO_DIR": str(directory), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto/gen'}"}
+        | {"AUTH_ARGON2_MEMORY_KIB": "64", "AUTH_ARGON2_TIME_COST": "1"}
+        | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    # Reading lines has no timeout of its own.
+    watchdog = threading.Timer(START_S, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        greeting = ""
+        for line in process.stdout:
+            greeting += line
+            if "Ctrl-C stops everything" in line:
+                break
+        watchdog.cancel()
+        yield process, greeting
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def test_it_starts_twice_on_the_same_data_and_stops_on_ctrl_c(tmp_path: Path, ports: Ports):
+    users = tmp_path / "demo-users.json"
+    people = []
+    for _ in range(2):
+        with running(tmp_path, ports, DEMO="0") as (process, greeting):
+            assert f"http://127.0.0.1:{ports.edge}" in greeting
+            assert re.search(r"teacher +\S+@school\.example +\S{12,}", greeting)
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=STOP_S)
+
+            assert process.returncode == 0, rest
+            assert "Traceback" not in rest
+        people.append(json.loads(users.read_text()))
+
+    assert people[0] == people[1]
+    assert {person["role"] for person in people[0]} == {"learner", "guardian", "teacher", "admin"}
+    assert all(person.keys() == {"email", "password", "role", "user_id", "learners"} for person in people[0])
+    assert stat.S_IMODE(users.stat().st_mode) == 0o600
+
+
+def test_a_process_that_dies_ends_the_run_with_its_last_words(tmp_path: Path, ports: Ports):
+    with running(tmp_path, ports, DEMO="0") as (process, _):
+        (victim,) = children(process.pid, "metrics_service")
+        os.kill(victim, signal.SIGKILL)
+        rest, _ = process.communicate(timeout=STOP_S)
+
+    assert process.returncode == 1
+    assert "metrics was ended by SIGKILL; the last lines of" in rest
+    assert "listening" in rest
+
+
+def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path, ports: Ports):
+    with running(tmp_path, ports, DEMO="0"):
+        second = subprocess.run(
+            [sys.executable, "-m", "demo"],
+            cwd=ROOT,
+            env=dict(os.environ) | {"PORT": str(ports.edge), "AIVO_DIR": str(tmp_path / "other")},
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
+
+    assert second.returncode == 2
+    assert f"port {ports.edge} is in use" in second.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def children(parent: int, module: str) -> list[int]:
+    """Return the processes that `parent` started to run a module."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            ppid = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if ppid == parent and module.encode() in command:
+            found.append(int(entry.name))
+    return found
