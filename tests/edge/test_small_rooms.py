@@ -421,7 +421,7 @@ def test_forgetting_a_learner_forgets_rooms_and_nothing_else() -> None:
 
 
 def test_a_user_who_asks_for_everything_does_not_fill_the_memory() -> None:
-    access, auth, _ = _access()
+    access, _auth, _ = _access()
     for number in range(MAX_PER_USER * 2 + 5):
         access.ask("u", "watch", f"l{number}", lambda _: None)
     remembered = sum(access.known("u", "watch", f"l{number}") is True for number in range(MAX_PER_USER * 2 + 5))
