@@ -7,15 +7,17 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
 from auth_service import commands
 from auth_service.administration import Administration
+from auth_service.counters import Counters
 from auth_service.directory import Directory
 from auth_service.domain import AlreadyExists, InvalidInput, NotFound
+from auth_service.figures import families
 from auth_service.follower import Follower, KeyFollower, follow, sweep
 from auth_service.passwords import Cost, Passwords
 from auth_service.revocations import Broadcaster
@@ -33,6 +35,8 @@ from auth_service.store import (
 )
 from auth_service.throttle import Policy, Throttle
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
+from service_runtime.exposition import exposed
+from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
@@ -114,7 +118,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int], 
 
 
 async def _serve(settings: Settings, core: Core, stop: asyncio.Event, ready: Callable[[int], None]) -> None:
-    directory, broadcaster = Directory(), Broadcaster(settings.revocation_backlog)
+    directory, broadcaster, counters = Directory(), Broadcaster(settings.revocation_backlog), Counters()
     follower = Follower(core.database, core.change_log, directory, broadcaster, _clock_ms)
     keys = KeyFollower(core.key_file, core.tokens)
     administration = core.administration("grpc", follower.after_change)
@@ -122,22 +126,28 @@ async def _serve(settings: Settings, core: Core, stop: asyncio.Event, ready: Cal
     await administration.bootstrap_admin(settings.bootstrap_admin_email, settings.bootstrap_admin_password)
     server = GrpcServer(settings, services=[SERVICE_NAME])
     servicer = AuthServicer(
-        sessions=_sessions(settings, core, directory, follower),
+        sessions=_sessions(settings, core, directory, follower, counters),
         administration=administration,
         directory=directory,
         broadcaster=broadcaster,
         tokens=core.tokens,
         decision_ttl_s=settings.decision_ttl_s,
         heartbeat_s=settings.heartbeat_s,
+        counters=counters,
     )
     register(servicer, server.server)
     chores = [
         asyncio.create_task(follow(follower, keys, poll_s=settings.poll_s)),
         asyncio.create_task(sweep(core.database, core.change_log, core.session_table, directory, _clock_ms)),
     ]
+
+    def figures() -> Iterable[Family]:
+        return families(counters, directory, broadcaster)
+
     try:
-        ready(await server.start())
-        await stop.wait()
+        async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):
+            ready(await server.start())
+            await stop.wait()
     finally:
         # First the endless streams, or stopping would wait its whole grace for them.
         broadcaster.end_all()
@@ -147,7 +157,7 @@ async def _serve(settings: Settings, core: Core, stop: asyncio.Event, ready: Cal
         await asyncio.gather(*chores, return_exceptions=True)
 
 
-def _sessions(settings: Settings, core: Core, directory: Directory, follower: Follower) -> Sessions:
+def _sessions(settings: Settings, core: Core, directory: Directory, follower: Follower, counters: Counters) -> Sessions:
     def throttle(free: int) -> Throttle:
         return Throttle(Policy(free=free, max_s=settings.login_max_wait_s))
 
@@ -163,6 +173,7 @@ def _sessions(settings: Settings, core: Core, directory: Directory, follower: Fo
         addresses=throttle(settings.login_free_attempts_per_address),
         after_change=follower.after_change,
         clock=time.time,
+        counters=counters,
     )
 
 

@@ -53,6 +53,11 @@ class Directory:
                 self._put_learner(learner)
         self._revoked.update(revoked)
 
+    @property
+    def size(self) -> int:
+        """How many people are in memory."""
+        return len(self._people)
+
     def person(self, user_id: str) -> Person | None:
         """Return a person; None when unknown."""
         return self._people.get(user_id)

@@ -44,20 +44,22 @@ class Watch:
             if self._ended:
                 return
 
-    def offer(self, changes: Iterable[Change]) -> None:
-        """Put changes in line; when that makes the line too long, the stream is cut and the line given up."""
+    def offer(self, changes: Iterable[Change]) -> bool:
+        """Put changes in line; False when that makes the line too long: the stream is cut and the line given up."""
         if self._cut:
-            return
+            return True
         self._pending.extend(changes)
         if len(self._pending) > self._limit:
             self.cut()
         self._wake.set()
+        return not self._cut
 
-    def cut(self) -> None:
-        """Make the stream fail, and hold nothing for it any more."""
-        self._cut = True
+    def cut(self) -> bool:
+        """Make the stream fail, and hold nothing for it any more; False when that was done before."""
+        was_cut, self._cut = self._cut, True
         self._pending.clear()
         self._wake.set()
+        return not was_cut
 
     def end(self) -> None:
         """Make the stream end after what is in line."""
@@ -73,6 +75,10 @@ class Broadcaster:
         self._limit = limit
         self._watches: set[Watch] = set()
         self._ended = False
+        self.published = 0
+        """Changes ever published."""
+        self.streams_cut = 0
+        """Streams ever ended because they may have missed changes."""
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -92,13 +98,15 @@ class Broadcaster:
     def publish(self, changes: Iterable[Change]) -> None:
         """Give changes to every stream; never waits for any."""
         batch = tuple(changes)
+        self.published += len(batch)
         for watch in self._watches if batch else ():
-            watch.offer(batch)
+            if not watch.offer(batch):
+                self.streams_cut += 1
 
     def cut_all(self) -> None:
         """Make every stream fail, because what changed is no longer known one by one."""
         for watch in self._watches:
-            watch.cut()
+            self.streams_cut += watch.cut()
 
     def end_all(self) -> None:
         """Make every stream end, also those still to come: the service stops."""

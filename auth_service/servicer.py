@@ -11,6 +11,7 @@ import grpc.aio
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
 from auth_service.administration import Administration
+from auth_service.counters import Counters
 from auth_service.directory import Directory
 from auth_service.domain import (
     Action,
@@ -83,6 +84,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         tokens: Tokens,
         decision_ttl_s: float,
         heartbeat_s: float,
+        counters: Counters,
     ) -> None:
         self._sessions = sessions
         self._administration = administration
@@ -91,6 +93,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._tokens = tokens
         self._decision_ttl_ms = round(decision_ttl_s * 1000)
         self._heartbeat_s = heartbeat_s
+        self._counters = counters
 
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
         """Exchange an e-mail address and password for tokens."""
@@ -196,7 +199,9 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     def _allowed(self, query: pb.AuthorizeQuery) -> bool:
         action = _ACTIONS.get(query.action)
-        return action is not None and self._directory.may(query.user_id, action, query.resource)
+        allowed = action is not None and self._directory.may(query.user_id, action, query.resource)
+        self._counters.decisions[allowed] += 1
+        return allowed
 
 
 def register(servicer: AuthServicer, server: grpc.aio.Server) -> None:

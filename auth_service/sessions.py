@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from auth_service.counters import Counters
 from auth_service.directory import Directory
 from auth_service.domain import MAX_PASSWORD_BYTES, InvalidInput, Role, User, new_id, normalised_email
-from auth_service.passwords import Passwords
+from auth_service.passwords import Passwords, TooManyHashes
 from auth_service.store import Credentials, Database, People, RefreshReused, Rotation, SessionEnded, SessionTable
 from auth_service.throttle import Throttle, address_key
 from auth_service.tokens import BadToken, Claims, Tokens
@@ -150,6 +152,7 @@ class Sessions:
         addresses: Throttle,
         after_change: Callable[[], Awaitable[None]],
         clock: Clock,
+        counters: Counters,
     ) -> None:
         self._database = database
         self._people = people
@@ -162,6 +165,7 @@ class Sessions:
         self._addresses = addresses
         self._after_change = after_change
         self._clock = clock
+        self._counters = counters
 
     async def login(self, email: str, password: str, client_address: str) -> Grant:
         """Open a session for whoever knows the password.
@@ -169,6 +173,26 @@ class Sessions:
         Raises Unauthenticated with the same words, after the same work, for an unknown address, a wrong password and
         a disabled user; TooManyAttempts; InvalidInput for an oversized password; TooManyHashes.
         """
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            grant = await self._login(email, password, client_address)
+            outcome = "granted"
+            return grant
+        except Unauthenticated:
+            outcome = "refused"
+            raise
+        except TooManyAttempts:
+            outcome = "slowed"
+            raise
+        except TooManyHashes:
+            outcome = "busy"
+            raise
+        finally:
+            self._counters.logins[outcome] += 1
+            if outcome in ("granted", "refused"):
+                self._counters.logins_s.observe(time.perf_counter() - began)
+
+    async def _login(self, email: str, password: str, client_address: str) -> Grant:
         if len(password.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES:
             raise InvalidInput(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
         try:
@@ -185,13 +209,17 @@ class Sessions:
     async def refresh(self, refresh_token: str) -> Grant:
         """Exchange a refresh token for new tokens. Raises Unauthenticated; a used token also ends its session."""
         try:
-            return await self._issuer.renew(refresh_token)
+            grant = await self._issuer.renew(refresh_token)
         except RefreshReused:
+            self._counters.refreshes["reused"] += 1
             logger.warning("a used refresh token was shown again; its session is revoked")
             await self._after_change()
             raise _no_session() from None
         except (BadToken, SessionEnded):
+            self._counters.refreshes["refused"] += 1
             raise _no_session() from None
+        self._counters.refreshes["granted"] += 1
+        return grant
 
     async def logout(self, refresh_token: str, access_token: str) -> None:
         """End the session that either token belongs to; tokens that are not ours are ignored."""
@@ -222,6 +250,9 @@ class Sessions:
                 looked_again = True
                 await self._after_change()
             answers.append(self._identify(claims))
+        refused = sum(isinstance(answer, str) for answer in answers)
+        self._counters.tokens_refused += refused
+        self._counters.tokens_accepted += len(answers) - refused
         return answers
 
     def _identify(self, claims: Claims) -> Identity | str:
