@@ -1,4 +1,4 @@
-"""The four real processes with a small school in them; most tests share one stack, those that break it take their own."""
+"""The four real processes with a small school in them; tests share stacks, those that break one have another."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def wide_school() -> Iterator[School]:
 def own_school() -> Iterator[School]:
     """A stack of one module, whose tests may kill, restart and starve it, and repair it at their end."""
     with running_school(
-        EDGE_FRAMES_PER_S="0", EDGE_SLOW_S="2", EDGE_UPSTREAM_S="20", EDGE_REPORT_S="0.1", BRAIN_HEARTBEAT_S="1"
+        EDGE_FRAMES_PER_S="60",
+        EDGE_FRAMES_BURST="400",
+        EDGE_UPSTREAM_S="6",
+        EDGE_SLOW_S="2",
+        EDGE_REPORT_S="0.1",
+        BRAIN_HEARTBEAT_S="1",
+        BRAIN_MAX_BACKDATE_S="0",
+        METRICS_TOTALS_INTERVAL_S="0.1",
     ) as school:
         yield school

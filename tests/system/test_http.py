@@ -7,7 +7,7 @@ import http.client
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.support.eventually import eventually
 from tests.support.ledger import history
 from tests.support.school import PASSWORD, School, request
 from tests.support.socket import WAIT_S, open_socket
@@ -223,8 +224,8 @@ async def test_metrics_are_the_guides_json_and_for_administrators(school: School
     async with open_socket(school.stack.ws_url, school.token("teacher")) as socket:
         await socket.ask("subscribe_learner", learner_id="ada")
         await socket.ask("join_room", room_id="staff")
-        figures = await until(
-            lambda: call(school, "GET", "/api/websocket/metrics", headers=admin).json,
+        figures = await eventually(
+            lambda: asyncio.to_thread(lambda: call(school, "GET", "/api/websocket/metrics", headers=admin).json),
             lambda told: told["learners"]["subscribed"] >= 1 and told["rooms"]["active"] >= 1,
         )
         status = call(school, "GET", "/api/websocket/status", headers=bearer(school, "ada")).json
@@ -247,14 +248,6 @@ async def test_metrics_are_the_guides_json_and_for_administrators(school: School
     assert status["active_connections"] >= 1
     for who in ("teacher", "parent", "ada"):
         assert_problem(call(school, "GET", "/api/websocket/metrics", headers=bearer(school, who)), 403, "forbidden")
-
-
-async def until(look: Callable[[], Any], met: Callable[[Any], bool]) -> Any:
-    """Look again and again, until what is seen meets a condition."""
-    async with asyncio.timeout(WAIT_S):
-        while not met(seen := await asyncio.to_thread(look)):
-            await asyncio.sleep(0.05)
-    return seen
 
 
 def test_an_administrator_exports_everything_of_a_learner(school: School) -> None:

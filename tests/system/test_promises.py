@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import socket as sockets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from datetime import datetime
 import pytest
 
 from tests.support.ledger import history, rows
-from tests.support.school import School, request
+from tests.support.school import School
 from tests.support.second_edge import second_edge
-from tests.support.socket import WAIT_S, Frame, Socket, open_socket
+from tests.support.slow import clog, small_socket
+from tests.support.socket import Frame, Socket, open_socket
 
 WRITERS = 6
 ANSWERS_EACH = 100
@@ -181,7 +181,7 @@ async def test_a_reader_that_hangs_ends_with_the_newest_and_costs_nobody_else_an
 ) -> None:
     url = wide_school.stack.ws_url
     async with (
-        open_socket(url, wide_school.token("teacher"), sock=_small_socket(wide_school)) as slow,
+        open_socket(url, wide_school.token("teacher"), sock=small_socket(wide_school)) as slow,
         open_socket(url, wide_school.token("teacher")) as swift,
         open_socket(url, wide_school.token(learner)) as pupil,
     ):
@@ -198,30 +198,6 @@ async def test_a_reader_that_hangs_ends_with_the_newest_and_costs_nobody_else_an
     assert len(slow_updates) < 10
     assert slow_updates[-1]["state"] == response["result"]["state"]
     assert crossings(slow_updates) == crossings(swift_updates)
-
-
-def _small_socket(school: School) -> sockets.socket:
-    """Connect with a small receive buffer, which a few frames fill."""
-    raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    raw.connect(("127.0.0.1", school.stack.ports.edge))
-    raw.setblocking(False)
-    return raw
-
-
-async def clog(school: School, slow: Socket, learner: str) -> None:
-    """Make a client that stops reading, and wait until the edge has written more to it than all buffers hold."""
-    admin = school.token("admin")
-    before = (await asyncio.to_thread(request, school.stack, "GET", "/api/websocket/metrics", None, admin))[1]
-    slow.stop_reading()
-    data = {"learner_id": learner, "content": "x" * 16_000, "content_type": "text"}
-    for _ in range(200):  # each answer repeats the content twice: 6 MB in all
-        await slow.send({"type": "adapt_content", "data": data})
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            now = (await asyncio.to_thread(request, school.stack, "GET", "/api/websocket/metrics", None, admin))[1]
-            if now["messages"]["sent"] >= before["messages"]["sent"] + 200:
-                return
 
 
 # 3. Every

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +13,8 @@ import pytest
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
-from demo.stack import ROOT
+from tests.support.commands import auth_command
+from tests.support.eventually import eventually
 from tests.support.school import PASSWORD, School, request
 from tests.support.socket import WAIT_S, Frame, Socket, open_socket
 
@@ -49,21 +48,6 @@ def brain(school: School) -> Iterator[brain_pb2_grpc.BrainServiceStub]:
     """The brain, as internal services call it."""
     with grpc.insecure_channel(school.stack.address("brain")) as channel:
         yield brain_pb2_grpc.BrainServiceStub(channel)
-
-
-def command(school: School, *arguments: str) -> str:
-    """Run a command of the auth service beside the running one and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "auth_service", *arguments],
-        env=school.stack.environment("auth"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 async def subscribe(socket: Socket, *learners: str) -> None:
@@ -137,7 +121,7 @@ async def test_a_disabled_user_loses_every_socket(
             disable = auth_pb2.SetUserDisabledRequest(user_id=user_id, disabled=True)
             await asyncio.to_thread(auth.SetUserDisabled, disable, metadata=school.stack.metadata, timeout=WAIT_S)
         else:
-            await asyncio.to_thread(command, school, "disable", user_id)
+            await asyncio.to_thread(auth_command, school, "disable", user_id)
         await assert_closed(one, 4403, "forbidden")
         await assert_closed(two, 4403, "forbidden")
         await assert_alive(other)
@@ -210,9 +194,9 @@ async def test_a_relation_that_comes_back_opens_the_learner_at_once(
     async with open_socket(school.stack.ws_url, school.token(parent)) as socket:
         assert (await socket.ask("subscribe_learner", learner_id="ben"))["code"] == "forbidden"
         await asyncio.to_thread(school.registry.relate, "guardian_of", school.user_id(parent), "ben")
-        async with asyncio.timeout(WAIT_S):
-            while (await socket.ask("subscribe_learner", learner_id="ben"))["type"] != "subscribed":
-                await asyncio.sleep(0.1)  # asking is limited to 50 frames a second
+        await eventually(
+            lambda: socket.ask("subscribe_learner", learner_id="ben"), lambda frame: frame["type"] == "subscribed"
+        )
 
 
 # Erasure
@@ -279,9 +263,9 @@ async def test_an_erased_learner_may_not_be_asked_for_by_those_who_watched(
         await subscribe(socket, learner)
         await asyncio.to_thread(request, school.stack, "DELETE", f"/api/learners/{learner}/data", None, admin)
         await socket.expect(type="unsubscribed", learner_id=learner)
-        async with asyncio.timeout(WAIT_S):
-            while (answer := await socket.ask("get_state", learner_id=learner))["type"] != "error":
-                await asyncio.sleep(0.1)  # asking is limited to 50 frames a second
+        answer = await eventually(
+            lambda: socket.ask("get_state", learner_id=learner), lambda frame: frame["type"] == "error"
+        )
 
     assert answer["code"] == "forbidden"
     assert learner not in str(request(school.stack, "GET", "/api/learners", token=admin)[1])
@@ -296,7 +280,7 @@ async def test_an_expired_token_closes_its_socket_and_a_renewed_one_lives_on_wit
     long = school.token("teacher")
     async with contextlib.AsyncExitStack() as open_ones:
         pupil = await open_ones.enter_async_context(open_socket(school.stack.ws_url, school.token(learner)))
-        short = await asyncio.to_thread(command, school, "mint-token", school.user_id("teacher"), "--ttl-s", "5")
+        short = await asyncio.to_thread(auth_command, school, "mint-token", school.user_id("teacher"), "--ttl-s", "5")
         school.secrets.add(short)
         expiring, renewed = [
             await open_ones.enter_async_context(open_socket(school.stack.ws_url, short)) for _ in range(2)
