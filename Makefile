@@ -20,7 +20,7 @@ WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
 endif
 
-.PHONY: help setup run test test-web page proto proto-check fmt lint check bench evaluate web lock clean
+.PHONY: help setup run test page proto proto-check fmt lint check bench evaluate web lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,10 @@ run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=80
 		echo "the page could not be built, see .aivo/web.log; starting without it" >&2; }
 	@PORT=$(PORT) $(PYTHON) -m demo
 
-test: $(VENV)/.tools test-web ## Run all tests (ARGS="tests/edge -k name" for some)
-	$(PYTHON) -m pytest -q $(ARGS)
+test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones)
+	@failed=; $(PYTHON) -m pytest -q $(ARGS) || failed=1; \
+	$(if $(ARGS),,$(if $(WEB_TOOLS),$(NPM) --prefix web test,echo "tests of web/ are skipped: npm is not installed") || failed=1;) \
+	test -z "$$failed"
 
 proto: $(VENV)/.tools ## Regenerate proto/gen from the contracts
 	PYTHON=$(PYTHON) scripts/generate_proto.sh
@@ -99,13 +101,6 @@ $(VENV)/.tools: requirements-dev.txt | $(PYTHON)
 	@echo "installing what development needs …"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.runtime
-
-test-web: $(WEB_TOOLS)
-ifneq ($(WEB_TOOLS),)
-	cd web && $(NPM) test
-else
-	@echo "web tests: skipped, because npm is not installed" >&2
-endif
 
 web/node_modules/.installed: web/package-lock.json web/package.json
 	cd web && $(NPM) ci --no-audit --no-fund
