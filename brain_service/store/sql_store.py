@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from brain_service.bank import BankIncrements
 from brain_service.journal import AuditEntry, BankTotals, Found, Head, LogRow, Row, StoreUnavailableError
-from brain_service.store.database import begin, clear_errors, create_engine, identity, migrate
+from brain_service.store.database import (
+    append_directly,
+    begin,
+    clear_errors,
+    create_engine,
+    identity,
+    migrate,
+    sqlite_connection,
+)
 from brain_service.store.statements import (
     HEADS,
     ITEMS,
@@ -28,6 +35,7 @@ from brain_service.store.statements import (
     rows_of,
 )
 from brain_service.store.tables import audit, learners, log
+from brain_service.store.worker import Worker, WorkerClosedError
 
 T = TypeVar("T")
 
@@ -35,7 +43,8 @@ T = TypeVar("T")
 class SqlStore:
     """Implements `journal.Store` on a database. Make one with `open`; blocking work runs in threads of its own.
 
-    Writes go through one thread, one at a time; reads through a few others, so that they never wait for a commit.
+    Writes go through one thread and one connection, one at a time; reads through a few other threads, so that they
+    never wait for a commit.
     Two processes may open the same SQLite file: what one would overwrite of the other's is a `ConflictError`.
     """
 
@@ -46,7 +55,9 @@ class SqlStore:
         self._sqlite = engine.dialect.name == "sqlite"
         self._insert_log = compile_insert(engine.dialect)
         self._merge_item, self._merge_norm = bank_merges(engine.dialect)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        # Kept for the life of the store: fetching a connection from the pool costs as much as writing a row.
+        self._written = engine.connect().execution_options(writes=True)
+        self._writer = Worker("store-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
 
     @classmethod
@@ -65,18 +76,20 @@ class SqlStore:
             with clear_errors(), begin(engine, write=True) as connection:
                 migrate(connection)
                 known = identity(connection)
+            with clear_errors():
+                return cls(engine, epoch=known["epoch"], salt=bytes.fromhex(known["salt"]))
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, epoch=known["epoch"], salt=bytes.fromhex(known["salt"]))
 
     async def close(self) -> None:
         """Finish what runs and close every connection; on SQLite this empties the write-ahead file. Harmless twice."""
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self._writer.shutdown(wait=True)
+        self._writer.close()
         self._readers.shutdown(wait=True)
+        self._written.close()
         self._engine.dispose()
 
     async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
@@ -138,20 +151,25 @@ class SqlStore:
         def work(connection: sa.Connection) -> dict[str, int]:
             keys = self._insert_learners(connection, {row.learner_id for row in rows if not row.learner_key})
             if rows:
-                connection.exec_driver_sql(
-                    self._insert_log,
-                    [
-                        (row[1] or keys[row[0]], row[2], self._interaction_key(row[3]), *row[3:])  # by place: it is hot
-                        for row in rows
-                    ],
-                )
+                connection.exec_driver_sql(self._insert_log, self._log_rows(rows, keys))
             if increments.items:
                 connection.execute(self._merge_item, [row._asdict() for row in increments.items])
             if increments.norms:
                 connection.execute(self._merge_norm, [row._asdict() for row in increments.norms])
             return keys
 
+        def append() -> dict[str, int]:
+            append_directly(sqlite_connection(self._written), self._insert_log, self._log_rows(rows, {}))
+            return {}
+
+        if self._sqlite and all([row.learner_key for row in rows]) and not (increments.items or increments.norms):
+            return await self._run_write(append)
         return await self._write(work)
+
+    def _log_rows(self, rows: Sequence[Row], keys: Mapping[str, int]) -> list[tuple[Any, ...]]:
+        """Return rows as the table has them; `keys` are those of learners that were made just now."""
+        key = self._interaction_key
+        return [(row[1] or keys[row[0]], row[2], key(row[3]), *row[3:]) for row in rows]  # by place: it is hot
 
     def _insert_learners(self, connection: sa.Connection, learner_ids: Iterable[str]) -> dict[str, int]:
         by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
@@ -189,15 +207,11 @@ class SqlStore:
 
         count = await self._write(work)
         if self._sqlite:
-            await self._run(self._writer, self._truncate_wal)
+            await self._run_write(self._truncate_wal)
         return count
 
     def _truncate_wal(self) -> None:
-        # Outside any transaction, which is what `begin` would open.
-        with closing(self._engine.raw_connection()) as connection:
-            cursor = connection.cursor()
-            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            cursor.close()
+        busy = sqlite_connection(self._written).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise StoreUnavailableError(
                 "the learner is erased, but another process keeps reading the database, so that old pages remain in "
@@ -242,38 +256,41 @@ class SqlStore:
 
         Only the canonical spelling counts as a UUID, or two different ids would be taken for one.
         """
-        if len(interaction_id) == 36:
+        if len(interaction_id) == 36 and interaction_id[8:24:5] == "----":
             digits = interaction_id.replace("-", "")
             try:
                 key = bytes.fromhex(digits)
             except ValueError:
                 return self._digest(interaction_id)
-            canonical = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-            if len(key) == 16 and canonical == interaction_id and key.hex() == digits:
+            # `fromhex` also takes capitals, and spaces in place of digits; a key of 32 other characters shows neither.
+            if len(digits) == 32 and key.hex() == digits:
                 return key
         return self._digest(interaction_id)
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
         def transact() -> T:
-            with begin(self._engine, write=True) as connection:
-                return work(connection)
+            with self._written.begin():
+                return work(self._written)
 
-        return await self._run(self._writer, transact)
+        return await self._run_write(transact)
 
-    async def _read(self, work: Callable[[sa.Connection], T]) -> T:
-        def transact() -> T:
-            with begin(self._engine, write=False) as connection:
-                return work(connection)
-
-        return await self._run(self._readers, transact)
-
-    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    async def _run_write(self, work: Callable[[], T]) -> T:
         def guarded() -> T:
             with clear_errors():
                 return work()
 
         try:
-            running = asyncio.get_running_loop().run_in_executor(executor, guarded)
+            return await self._writer.do(guarded)
+        except WorkerClosedError as error:
+            raise StoreUnavailableError("the store is closed") from error
+
+    async def _read(self, work: Callable[[sa.Connection], T]) -> T:
+        def transact() -> T:
+            with clear_errors(), begin(self._engine, write=False) as connection:
+                return work(connection)
+
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._readers, transact)
         except RuntimeError as error:
             raise StoreUnavailableError("the store is closed") from error
         return await running

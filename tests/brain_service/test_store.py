@@ -68,13 +68,19 @@ async def test_what_is_committed_is_there_after_reopening(path: Path) -> None:
         pytest.param([row("ada", 1, 2, "new"), row("eve", 77, 1, "newer")], id="an erased learner's key"),
     ],
 )
-async def test_a_conflict_writes_nothing_of_its_commit(store: SqlStore, second: list[Row]) -> None:
+@pytest.mark.parametrize("learned", [(), (ItemIncrement("item", 0, 1, 1),)], ids=["rows alone", "rows and the bank"])
+async def test_a_conflict_writes_nothing_of_its_commit(
+    store: SqlStore, second: list[Row], learned: tuple[ItemIncrement, ...]
+) -> None:
     await store.commit([row("ada", 0, 1, "a")], NOTHING)
     with pytest.raises(ConflictError):
-        await store.commit(second, BankIncrements((ItemIncrement("item", 0, 1, 1),)))
+        await store.commit(second, BankIncrements(learned))
 
     assert await store.revisions(["ada", "eve"]) == {"ada": 1}
     assert (await store.bank(["item"], [])).items == {}
+
+    await store.commit([row("ada", 1, 2, "new")], NOTHING)
+    assert await store.revisions(["ada"]) == {"ada": 2}
 
 
 async def test_the_same_id_of_another_learner_is_another_interaction(store: SqlStore) -> None:
@@ -244,27 +250,40 @@ async def test_a_database_that_another_process_holds_gives_a_clear_error(
     with pytest.raises(StoreUnavailableError, match="locked by another process"):
         await impatient.commit([row("ada", 0, 1, "a")], NOTHING)
     holder.execute("ROLLBACK")
+    keys = await impatient.commit([row("ada", 0, 1, "a")], NOTHING)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError, match="locked by another process"):
+        await impatient.commit([row("ada", keys["ada"], 2, "b")], NOTHING)
+    holder.execute("ROLLBACK")
+    await impatient.commit([row("ada", keys["ada"], 2, "b")], NOTHING)
     holder.close()
-    await impatient.commit([row("ada", 0, 1, "a")], NOTHING)
     await impatient.close()
 
-    assert await store.revisions(["ada"]) == {"ada": 1}
+    assert await store.revisions(["ada"]) == {"ada": 2}
 
 
-async def test_a_full_disk_gives_a_clear_error_and_keeps_what_was_there(path: Path) -> None:
+@pytest.mark.parametrize(
+    "increments",
+    [
+        pytest.param(NOTHING, id="rows alone"),
+        pytest.param(BankIncrements((ItemIncrement("item", 0, 1, 1),)), id="rows and the bank"),
+    ],
+)
+async def test_a_full_disk_gives_a_clear_error_and_keeps_what_was_there(path: Path, increments: BankIncrements) -> None:
     store = await SqlStore.open(path)
     await store.commit([row("ada", 0, 1, "a")], NOTHING)
 
     # The same error as a full disk, from a limit of SQLite's own.
-    def limit(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute("PRAGMA max_page_count=1")
-
-    event.listen(store._engine, "checkout", limit)
+    driver = database.sqlite_connection(store._written)
+    (before,) = driver.execute("PRAGMA max_page_count").fetchone()
+    driver.execute("PRAGMA max_page_count=1")
     with pytest.raises(StoreUnavailableError, match="disk is full"):
-        await store.commit([row("ada", 1, n, f"b{n}", "x" * 5000) for n in range(2, 90)], NOTHING)
-    event.remove(store._engine, "checkout", limit)
-
+        await store.commit([row("ada", 1, n, f"b{n}", "x" * 5000) for n in range(2, 90)], increments)
     assert await store.revisions(["ada"]) == {"ada": 1}
+
+    driver.execute(f"PRAGMA max_page_count={before}")
+    await store.commit([row("ada", 1, 2, "b")], increments)
+    assert await store.revisions(["ada"]) == {"ada": 2}
     await store.close()
 
 
