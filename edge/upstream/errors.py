@@ -26,12 +26,22 @@ _SPOKEN = frozenset({"bad_request", "not_found", "conflict", "rate_limited"})
 """Codes whose details were written for the person who asked; the others get a sentence of ours."""
 
 
+_BROKEN_WRITE = "Internal error from Core"
+"""Details of the status that grpc.aio makes up itself when the connection broke under a message on its way out."""
+
+
+def _code(error: grpc.aio.AioRpcError) -> grpc.StatusCode:
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _BROKEN_WRITE:
+        return grpc.StatusCode.UNAVAILABLE
+    return error.code()
+
+
 def translate(error: BaseException, service: str) -> UpstreamError:
     """Return what a client hears when a call to `service` failed."""
     if isinstance(error, UpstreamError):
         return error
     if isinstance(error, grpc.aio.AioRpcError):
-        code = CODES.get(error.code(), "internal")
+        code = CODES.get(_code(error), "internal")
         if code in _SPOKEN:
             return UpstreamError(code, error.details() or "Refused.", retry_after_ms=_retry_after_ms(error))
         if code == "forbidden":
@@ -51,7 +61,7 @@ def unavailable(service: str) -> UpstreamError:
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same call may succeed in a moment."""
     if isinstance(error, grpc.aio.AioRpcError):
-        return error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+        return _code(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
     return isinstance(error, grpc.aio.UsageError | ConnectionError)
 
 

@@ -9,7 +9,9 @@ import os
 import random
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from operator import le
 from typing import Any
 
 import grpc
@@ -367,6 +369,7 @@ async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_no
 
     assert report.complete
     assert tally.errors == {}
+    assert set(tally.retryable) <= {"unavailable", "overloaded"}
     assert tally.reconnects >= LEARNERS
     assert tally.resent >= tally.duplicates > 0, "the faults should have hit work under way"
     assert newest == dict.fromkeys(learners, INTERACTIONS // LEARNERS)
@@ -395,7 +398,7 @@ async def make_trouble(school: School, tally: Tally) -> None:
     logger.info("faults in this order: %s", faults)
     for number, fault in enumerate(faults, 1):
         due = number * INTERACTIONS // (len(faults) + 2)
-        await eventually(_count(tally), lambda seen, due=due: seen >= due, within_s=RECOVERY_S)
+        await eventually(_count(tally), partial(le, due), within_s=RECOVERY_S)
         if isinstance(fault, str):
             await asyncio.to_thread(stack.restart, fault)
         else:
@@ -403,7 +406,7 @@ async def make_trouble(school: School, tally: Tally) -> None:
             await asyncio.to_thread(stack.start)
 
 
-def _count(tally: Tally) -> Any:
+def _count(tally: Tally) -> Callable[[], Awaitable[int]]:
     async def acknowledged() -> int:
         return tally.acknowledged
 

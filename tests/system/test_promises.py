@@ -111,7 +111,7 @@ def test_everyones_updates_grow_and_none_comes_twice(crowd: Crowd) -> None:
 
 
 def test_one_sockets_answers_are_applied_in_the_order_it_sent_them(crowd: Crowd) -> None:
-    applied = {}
+    applied: dict[str, int] = {}
     for writer, ids in zip(crowd.writers, crowd.asked, strict=True):
         by_id = {frame["id"]: frame for frame in writer.frames if frame["type"] == "virtual_brain_response"}
         told = revisions([by_id[id] for id in ids])

@@ -82,11 +82,10 @@ async def test_a_logout_closes_the_sockets_of_its_session_only(
         open_socket(school.stack.ws_url, staying["access_token"]) as other,
     ):
         await subscribe(gone, learner)
-        if by == "refresh token":
-            logout = (school.stack, "POST", "/api/auth/logout", {"refresh_token": leaving["refresh_token"]}, None)
-        else:
-            logout = (school.stack, "POST", "/api/auth/logout", None, leaving["access_token"])
-        assert (await asyncio.to_thread(request, *logout))[0] == 204
+        body = {"refresh_token": leaving["refresh_token"]} if by == "refresh token" else None
+        token = leaving["access_token"] if by == "access token" else None
+        left = await asyncio.to_thread(request, school.stack, "POST", "/api/auth/logout", body, token)
+        assert left[0] == 204
         await assert_closed(gone, 4403, "forbidden")
         await assert_closed(gone_too, 4403, "forbidden")
         await assert_alive(other)
