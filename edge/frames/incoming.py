@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 ID_PATTERN = r"\A[A-Za-z0-9_.:@-]{1,128}\Z"
 MAX_CONTENT = 16_384
@@ -62,6 +62,10 @@ class UnsubscribeLearner(ClientFrame, tag="unsubscribe_learner", gc=False):
     id: RequestId = None
 
 
+def _no_context() -> Raw:
+    return Raw(b"{}")
+
+
 class InteractionData(Struct):
     """One thing a learner did."""
 
@@ -69,7 +73,7 @@ class InteractionData(Struct):
     type: Literal["question_response", "content_view", "hint_request", "assessment", "practice"]
     content: Content
     response: Content | None = None
-    context: Raw = Raw(b"{}")
+    context: Raw = field(default_factory=_no_context)
     interaction_id: Identifier | None = None
     occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
     traceparent: Annotated[str, Meta(max_length=256)] = ""

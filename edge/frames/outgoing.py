@@ -107,7 +107,7 @@ class ConnectionEstablished(ServerFrame, tag="connection_established"):
     user: User
     expires_at: str
     heartbeat_ms: int
-    limits: dict[str, float]
+    limits: dict[str, int | float]
     id: RequestId = None
 
 

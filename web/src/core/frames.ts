@@ -44,7 +44,7 @@ export interface RecommendedAction {
 
 /** What a learner's model says beside the six levels. Any frame that carries a state may carry these. */
 export interface ModelDetails {
-  performance?: PerformanceMetrics;
+  performance?: PerformanceMetrics | null;
   /** Probability of mastery per skill; [0, 1]. */
   mastery?: Record<string, unknown>;
   /** Sentences for people. */

@@ -34,7 +34,7 @@ const user = all<{ id: string }>({ id: text });
 
 /** The fields of `ModelDetails`; they may come with any frame that tells of a learner. */
 export const details: { readonly [K in keyof ModelDetails]-?: Check } = {
-  performance: all<PerformanceMetrics>({ accuracy: finite, response_time: finite, consistency: finite, improvement_rate: finite }),
+  performance: nullable(all<PerformanceMetrics>({ accuracy: finite, response_time: finite, consistency: finite, improvement_rate: finite })),
   mastery: record,
   recommendations: list(text),
   actions: list(record),

@@ -1,0 +1,88 @@
+"""Golden frames: one file per frame of the protocol, read, and server frames written again byte for byte; the
+browser's tests read the same folder. Adding a frame means adding a file here."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.frames import incoming, outgoing, schema
+from edge.frames.codes import RETRYABLE
+from edge.frames.schema import SERVER_FRAMES
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests/golden/frames"
+FILES = sorted(path.name for path in FOLDER.glob("*.json"))
+DEFAULTS: dict[str, Any] = {"mode": "latest", "min_interval_ms": 0, "context": {}, "traceparent": ""}
+
+
+def _types(direction: str) -> set[str]:
+    return {name.split(".")[1] for name in FILES if name.startswith(direction + ".")}
+
+
+def test_every_type_has_a_file_and_every_file_a_type() -> None:
+    assert _types("client") == incoming.CLIENT_TYPES
+    assert _types("server") == set(SERVER_FRAMES)
+    assert {name.split(".")[0] for name in FILES} == {"client", "server"}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("client.")])
+def test_a_client_frame_is_read_whole(name: str) -> None:
+    content = (FOLDER / name).read_text().removesuffix("\n")
+    sent = json.loads(content)
+
+    frame = incoming.decode(content.encode())
+
+    assert json.dumps(sent, separators=(",", ":"), ensure_ascii=False) == content
+    assert frame.__struct_config__.tag == sent["type"] == name.split(".")[1]
+    _assert_understood(sent, json.loads(outgoing.encode(frame)))
+    if isinstance(frame, incoming.VirtualBrainInteract):
+        incoming.decode_context(frame.data.context)
+
+
+def _assert_understood(sent: dict[str, Any], read: dict[str, Any]) -> None:
+    """Every field that was sent was read as it is; the others have their defaults."""
+    for name, value in read.items():
+        if name == "data":
+            _assert_understood(sent[name], value)
+        elif name == "occurred_at" and value:
+            assert datetime.fromisoformat(value) == datetime.fromisoformat(sent[name])
+        else:
+            assert value == sent.get(name, DEFAULTS.get(name))
+    assert set(sent) <= set(read)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("server.")])
+def test_a_server_frame_is_read_and_written_again_byte_for_byte(name: str) -> None:
+    content = (FOLDER / name).read_bytes().removesuffix(b"\n")
+
+    frame: Any = SERVER_FRAMES[name.split(".")[1]].decode(content)
+
+    assert outgoing.encode(frame) == content
+    if isinstance(frame, outgoing.Error):
+        assert frame.retryable is RETRYABLE[frame.code]
+
+
+def test_the_published_schema_is_what_the_frames_say() -> None:
+    published = (ROOT / "docs/protocol.schema.json").read_text()
+
+    assert published == schema.render(), "run: python -m edge.frames.schema > docs/protocol.schema.json"
+
+
+def test_every_golden_frame_has_only_fields_of_the_schema() -> None:
+    definitions = schema.schema()["$defs"]
+    by_direction = {
+        direction: {
+            one["properties"]["type"]["enum"][0]: one
+            for one in (definitions[ref["$ref"].rpartition("/")[2]] for ref in definitions[union]["oneOf"])
+        }
+        for direction, union in (("client", "ClientFrame"), ("server", "ServerFrame"))
+    }
+    for name in FILES:
+        direction, type = name.split(".")[:2]
+        sent, described = json.loads((FOLDER / name).read_text()), by_direction[direction][type]
+        assert set(described["required"]) <= set(sent) <= set(described["properties"]), name
