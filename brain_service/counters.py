@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from brain_service.alerts import RECOMMENDATION, THRESHOLDS
@@ -30,21 +30,29 @@ class Calibration:
     __slots__ = ("answers", "correct", "expected", "squared_error")
 
     def __init__(self) -> None:
-        """Start with no answers."""
-        self.answers = [0] * BINS
-        self.expected = [0.0] * BINS
+        """Start with no answers. One place more than there are bins takes the predictions of exactly 1."""
+        self.answers = [0] * (BINS + 1)
+        self.expected = [0.0] * (BINS + 1)
         """Sums of predicted probabilities: how many right answers were to be expected."""
-        self.correct = [0] * BINS
+        self.correct = [0] * (BINS + 1)
         self.squared_error = 0.0
 
-    def add(self, predicted: float, correct: bool) -> None:
-        """Count one answer that was predicted to be right with a probability of `predicted`."""
-        place = min(int(predicted * BINS), BINS - 1)
-        self.answers[place] += 1
-        self.expected[place] += predicted
-        self.correct[place] += correct
-        surprise = correct - predicted
-        self.squared_error += surprise * surprise
+    def add(self, applied: Iterable[tuple[Work, Applied]]) -> None:
+        """Count the graded answers among some interactions, each under what was predicted before it was seen."""
+        answers, expected, right = self.answers, self.expected, self.correct
+        squared_error = 0.0
+        for work, result in applied:
+            predicted = result.outcome.predicted_correct
+            if predicted is None:
+                continue
+            place = int(predicted * BINS)
+            answers[place] += 1
+            expected[place] += predicted
+            if work.submission.interaction.correct:
+                right[place] += 1
+                predicted = 1.0 - predicted
+            squared_error += predicted * predicted
+        self.squared_error += squared_error
 
 
 class Counters:
@@ -67,23 +75,19 @@ class Counters:
         self.crossings = {(name, rising): 0 for name in (*THRESHOLDS, RECOMMENDATION) for rising in (False, True)}
         self.levels = {NAMES[place]: Histogram(LEVEL_BOUNDS) for place in SIX}
         self.calibration = Calibration()
-        self._until_sample = 1
+        self._sample_from = 0
 
-    def count_applied(self, applied: Iterable[tuple[Work, Applied]], publications: Iterable[Publication]) -> None:
+    def count_applied(self, applied: Sequence[tuple[Work, Applied]], publications: Iterable[Publication]) -> None:
         """Count what a commit made durable."""
-        count = 0
-        for (work, result), publication in zip(applied, publications, strict=True):
-            count += 1
-            predicted, correct = result.outcome.predicted_correct, work.submission.interaction.correct
-            if predicted is not None and correct is not None:
-                self.calibration.add(predicted, correct)
-            for crossing in publication.crossings:
-                self.crossings[crossing.name, crossing.rising] += 1
-            self._until_sample -= 1
-            if not self._until_sample:
-                self._until_sample = SAMPLED
-                self._sample(result)
-        self.outcomes["applied"] += count
+        self.outcomes["applied"] += len(applied)
+        self.calibration.add(applied)
+        for publication in publications:
+            if publication.crossings:
+                for crossing in publication.crossings:
+                    self.crossings[crossing.name, crossing.rising] += 1
+        for _, result in applied[self._sample_from :: SAMPLED]:
+            self._sample(result)
+        self._sample_from = (self._sample_from - len(applied)) % SAMPLED
 
     def count_failed(self, code: FailureCode, count: int = 1) -> None:
         """Count interactions that were not applied."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from brain_service.bank import Bank
 from brain_service.counters import BINS, Calibration, Counters
@@ -63,23 +63,22 @@ def _learners(counters: Counters) -> Iterator[Family]:
 
 
 def _calibration(calibration: Calibration) -> Iterator[Family]:
-    bins: list[Labels] = [(f"{place / BINS:.1f}",) for place in range(BINS)]
     yield counter(
         "aivo_brain_predicted_answers",
         "Graded answers, by the predicted probability of being right (lower end of its tenth).",
-        dict(zip(bins, calibration.answers, strict=True)),
+        _by_bin(calibration.answers),
         "bin",
     )
     yield counter(
         "aivo_brain_predicted_answers_expected",
         "Right answers that the predictions let expect.",
-        dict(zip(bins, calibration.expected, strict=True)),
+        _by_bin(calibration.expected),
         "bin",
     )
     yield counter(
         "aivo_brain_predicted_answers_correct",
         "Right answers that came.",
-        dict(zip(bins, calibration.correct, strict=True)),
+        _by_bin(calibration.correct),
         "bin",
     )
     yield counter(
@@ -87,3 +86,9 @@ def _calibration(calibration: Calibration) -> Iterator[Family]:
         "Sum of squared differences between prediction and answer; by answers it is the Brier score.",
         calibration.squared_error,
     )
+
+
+def _by_bin(sums: Sequence[float]) -> dict[Labels, float]:
+    values: dict[Labels, float] = {(f"{place / BINS:.1f}",): sums[place] for place in range(BINS)}
+    values[f"{(BINS - 1) / BINS:.1f}",] += sums[BINS]
+    return values
