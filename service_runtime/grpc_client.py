@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -11,6 +13,9 @@ import grpc.aio
 from service_runtime.credentials import read_file
 from service_runtime.grpc_server import MAX_MESSAGE_BYTES
 from service_runtime.settings import SettingsError, setting
+from service_runtime.telemetry import Tracer, outgoing, traced_call
+
+Response = TypeVar("Response")
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -45,22 +50,40 @@ class Channel:
 
     channel: grpc.aio.Channel
     metadata: tuple[tuple[str, str], ...]
+    address: str = ""
+    """Where it leads, "host:port"."""
+    tracer: Tracer | None = None
+    """Records the calls that belong to sampled traces."""
+
+    async def call(
+        self, method: Callable[..., Awaitable[Response]], name: str, request: Any, timeout_s: float
+    ) -> Response:
+        """Make a unary call named "package.Service/Method" in the present trace, for so many seconds.
+
+        Raises grpc.aio.AioRpcError. Cancelled, it cancels the call.
+        """
+        return await traced_call(
+            self.tracer,
+            name,
+            self.address,
+            lambda: method(request, metadata=outgoing(self.metadata), timeout=timeout_s),
+        )
 
     async def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
         await self.channel.close()
 
 
-def open_channel(address: str, settings: ClientSettings) -> Channel:
+def open_channel(address: str, settings: ClientSettings, tracer: Tracer | None = None) -> Channel:
     """Open a channel to `address` ("host:port"); it connects when first used and reconnects by itself."""
     metadata = (("authorization", f"Bearer {settings.credential}"),) if settings.credential else ()
     if settings.tls_ca_file is None:
         if settings.tls_certificate_file or settings.tls_key_file:
             raise SettingsError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE need TLS_CA_FILE too")
-        return Channel(grpc.aio.insecure_channel(address, options=_OPTIONS), metadata)
+        return Channel(grpc.aio.insecure_channel(address, options=_OPTIONS), metadata, address, tracer)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=read_file(settings.tls_ca_file),
         private_key=read_file(settings.tls_key_file) if settings.tls_key_file else None,
         certificate_chain=read_file(settings.tls_certificate_file) if settings.tls_certificate_file else None,
     )
-    return Channel(grpc.aio.secure_channel(address, credentials, options=_OPTIONS), metadata)
+    return Channel(grpc.aio.secure_channel(address, credentials, options=_OPTIONS), metadata, address, tracer)

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from service_runtime.addresses import is_loopback
 from service_runtime.credentials import CredentialInterceptor, server_credentials
 from service_runtime.settings import SettingsError, setting
+from service_runtime.telemetry import ServerSpans, Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,13 @@ class ListenerSettings:
 class GrpcServer:
     """Owns a `grpc.aio.Server`: add servicers to `.server`, then start and stop it here."""
 
-    def __init__(self, settings: ListenerSettings, *, services: Sequence[str]) -> None:
-        """Prepare a server for the services with these full names."""
-        interceptors = [CredentialInterceptor(settings.credential)] if settings.credential else []
+    def __init__(self, settings: ListenerSettings, *, services: Sequence[str], tracer: Tracer | None = None) -> None:
+        """Prepare a server for the services with these full names; `tracer` records unary calls of sampled traces."""
+        interceptors: list[grpc.aio.ServerInterceptor] = []
+        if settings.credential:
+            interceptors.append(CredentialInterceptor(settings.credential))
+        if tracer is not None:
+            interceptors.append(ServerSpans(tracer))
         self._settings = settings
         self._services = tuple(services)
         self._health = health.aio.HealthServicer()

@@ -6,6 +6,7 @@ import random
 from typing import NamedTuple
 
 _HEX = frozenset("0123456789abcdef")
+_ODD = frozenset("13579bdf")
 _generator = random.Random()  # noqa: S311 - trace ids must be unique, not secret
 
 
@@ -50,6 +51,19 @@ def new_root(*, sampled: bool = False) -> TraceContext:
 def child(parent: TraceContext) -> TraceContext:
     """Continue a trace in a new span."""
     return TraceContext(parent.trace_id, _span_id(), parent.sampled)
+
+
+def sampled(traceparent: str) -> TraceContext | None:
+    """Return the context in a `traceparent` whose trace is recorded; None, quickly, for any other text."""
+    if len(traceparent) < 55 or traceparent[54] not in _ODD:
+        return None
+    return parse(traceparent)
+
+
+def log_fields(traceparent: str) -> dict[str, str]:
+    """Return what a log line says of the interaction that it belongs to; nothing for a malformed `traceparent`."""
+    context = parse(traceparent)
+    return {} if context is None else {"trace_id": context.trace_id, "span_id": context.span_id}
 
 
 def _span_id() -> str:
