@@ -112,11 +112,12 @@ _NEVER: deque[Update] = deque(maxlen=0)
 class _Replay:
     """Brings a subscription from the revision it got last to a later one, from the log, as fast as its client reads."""
 
-    __slots__ = ("_hub", "_page", "_sent", "_subscription", "_then", "_until")
+    __slots__ = ("_epoch", "_hub", "_page", "_sent", "_subscription", "_then", "_until")
 
     def __init__(self, hub: Hub, subscription: Subscription, until: int, then: Callable[[int], None]) -> None:
         """`then` hears how many updates were sent."""
         self._hub = hub
+        self._epoch = hub.epoch
         self._subscription = subscription
         self._until = until
         self._then = then
@@ -125,6 +126,9 @@ class _Replay:
 
     def go_on(self) -> None:
         """Send what was read, read more, or end."""
+        if self._hub.epoch != self._epoch:
+            self._then(self._sent)  # what is in the log now is another history
+            return
         subscription, page = self._subscription, self._page
         sink = subscription.subscriber.sink
         while page and not sink.paused:
@@ -138,7 +142,7 @@ class _Replay:
             self._then(self._sent)
 
     def _read(self, updates: list[Update]) -> None:
-        if updates and updates[0].epoch == self._hub.epoch:
+        if updates and updates[0].epoch == self._epoch:
             self._page.extend(updates)
             self.go_on()
         else:
@@ -197,6 +201,7 @@ class Hub:
                 for subscription in topic.subscriptions.values():
                     subscription.delivered = subscription.gate = 0
                     subscription.slot = None
+                    subscription.crossings = []
                     subscription.queue.clear()
         return had_one
 
@@ -292,10 +297,16 @@ class Hub:
         if subscription.every and resume and resume[0] == snapshot.epoch and resume[1] < snapshot.revision:
             subscription.delivered = resume[1]
             _Replay(
-                self, subscription, snapshot.revision, lambda missed: self._settle(subscription, snapshot, missed)
+                self, subscription, snapshot.revision, lambda missed: self._caught_up(subscription, snapshot, missed)
             ).go_on()
         else:
             self._settle(subscription, snapshot, 0)
+
+    def _caught_up(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
+        if snapshot.epoch == self.epoch:
+            self._settle(subscription, snapshot, missed)
+        else:  # the history began again meanwhile
+            self.feed.watch(subscription.learner_id, lambda newer: self._joined(subscription, newer))
 
     def _settle(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
         subscription.delivered = snapshot.revision

@@ -69,7 +69,11 @@ class Talking:
 
     def say(self, frame: incoming.SendRoomMessage) -> None:
         """Send a message to the other members of a room."""
-        incoming.check_object(frame.data, "data")
+        try:
+            incoming.check_object(frame.data, "data")
+        except BadFrame as error:
+            error.id, error.message_type = frame.id, "room_message"
+            raise
         if frame.room_id not in self._rooms:
             raise BadFrame("forbidden", "Join the room first.", id=frame.id, message_type="room_message")
         self._edge.room_link.publish(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -298,7 +298,8 @@ class HubPromises(RuleBasedStateMachine):
             ]
         for socket in self.sockets:
             for seen in socket.seen.values():
-                seen.epoch, seen.at, seen.written, seen.first = self.store.epoch, 0, 0, min(seen.first, 0)
+                seen.epoch, seen.written, seen.first = self.store.epoch, 0, -1
+                seen.at = 0 if seen.started >= 0 else -1
         self.edge.hub.begin_epoch(self.store.epoch)
         self._reopen()
         for learner in self.edge.hub.learners():
@@ -334,6 +335,10 @@ class HubPromises(RuleBasedStateMachine):
 
 
 HubPromises.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.reuse, Phase.generate],
 )
 TestHubPromises = HubPromises.TestCase
