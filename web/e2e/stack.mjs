@@ -9,7 +9,7 @@ const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const venv = at("../../.venv/bin/python");
 
 /**
- * A stack of one's own: `url`, `passwordOf(email)`, `kill`, `start`, `restart`, `holdClass(pace)` and `close`. What it logs goes
+ * A stack of one's own: `url`, `passwordOf(email)`, `kill`, `start`, `restart`, `mend`, `holdClass(pace)` and `close`. What it logs goes
  * to the files of its directory; what goes wrong at its start is in the error.
  */
 export async function startStack() {
@@ -37,6 +37,7 @@ export async function startStack() {
     kill: (...names) => ask("kill", ...names),
     start: (...names) => ask("start", ...names),
     restart: (name) => ask("restart", name),
+    mend: () => ask("mend"),
     holdClass: (pace) => ask("class", pace),
     close: async () => {
       child.stdin.end();

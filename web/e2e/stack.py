@@ -1,7 +1,7 @@
 """Runs a private stack with the demonstration's school for the browser's tests, and does what they ask on its standard input.
 
 Prints one JSON line when ready (`url`, `people`), then answers each line of input with one line of output. Commands: `kill NAME …`,
-`start NAME …`, `restart NAME`, `class PACE` (the simulated learners at so many times the pace of people). Ends with its input.
+`start NAME …`, `restart NAME`, `mend` (start what was killed), `class PACE` (the simulated learners at so many times the pace of people). Ends with its input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "proto" / "gen")]
 import grpc  # noqa: E402 - the path comes first
 
 from demo.people import Registry, demo_school, seed  # noqa: E402
-from demo.stack import Stack, private_stack  # noqa: E402
+from demo.stack import SERVICES, Stack, private_stack  # noqa: E402
 
 
 def main() -> None:
@@ -45,6 +45,9 @@ def obey(stack: Stack, users: Path, command: str, names: list[str]) -> None:
             stack.start(*names)
         case "restart":
             stack.restart(names[0])
+        case "mend":
+            if dead := [name for name in SERVICES if stack.children[name].exit_code is not None]:
+                stack.start(*dead)
         case "class":
             arguments = ["--url", stack.http_url, "--users", str(users), "--pace", names[0]]
             stack.add("class", [sys.executable, "-m", "demo.classroom", *arguments]).start()

@@ -2,7 +2,7 @@
 
 import type { ModelDetails, PerformanceMetrics } from "@aivo/realtime";
 import { levels, percent, toneOf, useLearnerState, wordOf, type LearnerState, type LevelDescription } from "@aivo/realtime/react";
-import { useId } from "react";
+import { useId, useMemo, useState } from "react";
 import { useNow, useSurroundings } from "./hooks";
 import { LevelBar } from "./LevelBar";
 import { Mastery } from "./Mastery";
@@ -16,7 +16,7 @@ import { ageInWords, driversInWords, gradeInWords, interactionInWords, nameOfId,
 export function LearnerPage({ learnerId }: { learnerId: string }) {
   const { learners, user } = useSurroundings();
   const learner = learners?.find(({ learner_id }) => learner_id === learnerId);
-  const live = useLearnerState(learnerId, { details: true });
+  const live = useExplained(useLearnerState(learnerId, { details: true }));
   const entries = useHistory(learnerId, live.view);
   const name = learner ? nameOf(learner) : learnerId;
   if (live.status === "refused") return <p className="note" role="alert">You do not have access to this learner.</p>;
@@ -31,6 +31,14 @@ export function LearnerPage({ learnerId }: { learnerId: string }) {
       {live.state ? <Content live={live} entries={entries} learnerId={learnerId} /> : <Empty status={live.status} />}
     </article>
   );
+}
+
+/** The state with its newest explanation, which arrives a moment after it: better a moment old than blank in between. */
+function useExplained(live: LearnerState): LearnerState {
+  const [held, setHeld] = useState(live.details.drivers);
+  const { drivers } = live.details;
+  if (drivers !== undefined && drivers !== held) setHeld(drivers);
+  return useMemo(() => ({ ...live, details: { ...live.details, ...(held ? { drivers: held } : {}) } }), [live, held]);
 }
 
 function Empty({ status }: { status: LearnerState["status"] }) {
@@ -103,7 +111,7 @@ function Level({ level, live: { state, details } }: { level: LevelDescription; l
       >
         <LevelBar value={value} spread={spread} />
       </div>
-      <p className="level__drivers">{drivers.join(", ") || "as usual"}</p>
+      <p className="level__drivers">{details.drivers === undefined ? "" : drivers.join(", ") || "as usual"}</p>
       <p className="level__print">
         {spread !== undefined && <span>± {percent(spread)}</span>}
         {grade && <span title={grade[1]}>{grade[0]}</span>}
@@ -116,7 +124,7 @@ const urgencies: Readonly<Record<string, string>> = { high: "now", medium: "soon
 
 function Recommendations({ details: { recommendations, actions } }: { details: ModelDetails }) {
   return (
-    <section className="card" aria-labelledby="advice">
+    <section className="card card--advice" aria-labelledby="advice">
       <h2 id="advice">What could help</h2>
       {recommendations?.length ? (
         <ul className="advice" aria-live="polite">

@@ -1,7 +1,7 @@
 /** A learner's own page: tasks to answer, hints to ask for, and what each answer did. */
 
 import type { CognitiveState } from "@aivo/realtime";
-import { levels, percent, toneOf, useLearnerState, useWebSocketContext, wordOf, type LearnerState } from "@aivo/realtime/react";
+import { levels, percent, useLearnerState, useWebSocketContext, wordOf, type LearnerState } from "@aivo/realtime/react";
 import { useSurroundings } from "./hooks";
 import { LevelBar } from "./LevelBar";
 import { Mastery } from "./Mastery";
@@ -102,7 +102,7 @@ function Levels({ state, stale }: { state: CognitiveState; stale: boolean }) {
     <>
       <ul className="own-levels" data-stale={stale}>
         {levels.map((level) => (
-          <li key={level.key} data-level={level.key} data-tone={toneOf(level, state[level.key])}>
+          <li key={level.key} data-level={level.key}>
             <span>{level.label}</span>
             <span className="own-levels__word">{wordOf(state[level.key])}</span>
             <span className="own-levels__value">{percent(state[level.key])}</span>

@@ -35,9 +35,10 @@ export function QuestionCard({ practice }: { practice: Practice }) {
           ref={input} className="question__input" value={text} onChange={(event) => setText(event.target.value)} readOnly={done}
           inputMode="decimal" autoComplete="off" aria-label="Your answer" aria-describedby={ids.feedback}
         />
+        {/* The keys make them two buttons: one that turned into the other while clicked would submit the form as well. */}
         {done
-          ? <button ref={onward} className="button button--main" type="button" onClick={practice.next}>Next question</button>
-          : <button className="button button--main" type="submit">Answer</button>}
+          ? <button key="next" ref={onward} className="button button--main" type="button" onClick={practice.next}>Next question</button>
+          : <button key="answer" className="button button--main" type="submit">Answer</button>}
       </form>
       <p className="question__feedback" id={ids.feedback} role="status" data-outcome={outcome ?? ""}>{feedback(practice)}</p>
       {hintsShown > 0 && (

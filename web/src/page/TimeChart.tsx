@@ -29,11 +29,12 @@ export function TimeChart({ lines, data, summary, unit, height = 260 }: Props) {
   const theme = useTheme();
   const newest = useRef(data);
   newest.current = data;
+  const readout = useRef<HTMLParagraphElement>(null);
   const look = JSON.stringify([lines, unit, height, theme]);
   useEffect(() => {
     const element = place.current;
     if (!element) return undefined;
-    const made = new uPlot(optionsFor(element, lines, unit, height), newest.current, element);
+    const made = new uPlot(optionsFor(element, lines, unit, height, (text) => readout.current && (readout.current.textContent = text)), newest.current, element);
     chart.current = made;
     const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height }));
     observer.observe(element);
@@ -45,10 +46,15 @@ export function TimeChart({ lines, data, summary, unit, height = 260 }: Props) {
     // `look` stands for `lines`, whose identity changes with every rendering.
   }, [look]);
   useEffect(() => chart.current?.setData(data), [data]);
-  return <div className="chart" ref={place} role="img" aria-label={summary} />;
+  return (
+    <>
+      <div className="chart" ref={place} role="img" aria-label={summary} />
+      <p className="chart__readout" ref={readout} aria-hidden="true" />
+    </>
+  );
 }
 
-function optionsFor(element: HTMLElement, lines: readonly Line[], unit: Props["unit"], height: number): uPlot.Options {
+function optionsFor(element: HTMLElement, lines: readonly Line[], unit: Props["unit"], height: number, tell: (text: string) => void): uPlot.Options {
   const colour = colourReader(element);
   const axis = {
     stroke: colour("--chart-text"),
@@ -57,15 +63,24 @@ function optionsFor(element: HTMLElement, lines: readonly Line[], unit: Props["u
     font: "12px system-ui, sans-serif",
   };
   const scale = unit === "percent" ? { range: [0, 1] as [number, number] } : { range: atLeastOne };
+  const words = (value: number) => (unit === "percent" ? `${Math.round(value * 100)} %` : String(Math.round(value * 10) / 10));
+  /** Says in text what the cursor points at. */
+  const point = ({ cursor: { idx }, data }: uPlot) => {
+    if (idx == null || data[0][idx] === undefined) return tell("");
+    const at = new Date(data[0][idx] * 1_000).toLocaleTimeString();
+    const values = lines.flatMap(({ label, shown }, i) => (shown && data[i + 1]?.[idx] != null ? `${label} ${words(data[i + 1]![idx]!)}` : []));
+    tell([at, ...values].join("  ·  "));
+  };
   return {
     width: element.clientWidth,
     height,
     legend: { show: false },
+    hooks: { setCursor: [point] },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
     scales: { x: { time: true }, y: scale },
     axes: [
-      { ...axis, space: 80, values: clockTimes },
-      { ...axis, size: 48, space: 44, values: (_, splits) => splits.map((value) => (unit === "percent" ? `${Math.round(value * 100)} %` : String(value))) },
+      { ...axis, size: 28, space: 80, values: clockTimes },
+      { ...axis, size: 48, space: 44, values: (_, splits) => splits.map(words) },
     ],
     series: [
       {},

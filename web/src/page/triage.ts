@@ -1,6 +1,7 @@
 /** Who needs help first: sorts a class into a few calm groups by the server's own urgency. Pure. */
 
 import type { LearnerView } from "@aivo/realtime";
+import { levels, toneOf } from "@aivo/realtime/react";
 import { occurredAt, type Learner } from "./hooks";
 
 /** In the order in which they are shown. */
@@ -28,14 +29,15 @@ export interface Place {
 /** A gap after which the model, too, begins a new session: advice from before it is not for now. */
 export const awayMs = 30 * 60_000;
 
-/** Where a learner belongs. */
+/** Where a learner belongs: as urgent as the first advice, and worth a look wherever a level stands out. */
 export function groupOf(view: LearnerView | undefined, now: number): Group {
   if (!view?.state) return "new";
+  const { state } = view;
   if (now - (occurredAt(view) ?? 0) > awayMs) return "away";
   switch (view.details.actions?.[0]?.urgency) {
     case "high": return "now";
     case "medium": return "soon";
-    default: return "fine";
+    default: return levels.some((level) => toneOf(level, state[level.key]) === "alert") ? "soon" : "fine";
   }
 }
 

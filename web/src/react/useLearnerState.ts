@@ -7,7 +7,7 @@ import { useWebSocketContext } from "./context";
 
 /** Options of `useLearnerState`. */
 export interface LearnerStateOptions extends SubscribeOptions {
-  /** Also fetch performance and the like when updates come without them; at most every 2 s. Default false. */
+  /** Also fetch what updates come without: drivers, mastery, uncertainty …; at most every 2 s. Default false. */
   details?: boolean;
 }
 
@@ -56,7 +56,9 @@ export function useLearnerState(learnerId: string | null | undefined, options: L
   const active = isConnected && subscription === "active";
 
   const fetchedAt = useRef(-Infinity);
-  const behind = details && active && view?.state != null && view.detailsRevision !== view.revision;
+  // Updates bring some details; what explains a revision, its drivers, comes only when asked for.
+  const explained = view?.detailsRevision === view?.revision && view?.details.drivers !== undefined;
+  const behind = details && active && view?.state != null && !explained;
   const revision = view?.revision ?? null;
   useEffect(() => {
     if (!behind) return undefined;

@@ -1,0 +1,363 @@
+/** The page in a real browser against the real services. Each `describe` has a stack of its own. */
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { violations } from "./axe.mjs";
+import { chromiumPath, logIn, startBrowser } from "./browser.mjs";
+import { answer, revision } from "./quiz.mjs";
+import { startStack } from "./stack.mjs";
+
+if (!chromiumPath) console.warn("e2e: skipped, because there is no Chromium (set CHROMIUM to its path)");
+
+const teacher = "vega@school.example";
+const office = "admin@school.example";
+const ada = "ada@pupils.example";
+const practice = "article.practice";
+const learner = "article.learner";
+
+let browser;
+let stack;
+let contexts = [];
+/** What pages complained of that nobody expected. */
+let complaints = [];
+
+describe.skipIf(!chromiumPath)("the page", () => {
+  beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  afterAll(() => browser?.close());
+  beforeEach(() => {
+    complaints = [];
+  });
+  afterEach(async () => {
+    await Promise.all(contexts.map((context) => context.close()));
+    contexts = [];
+
+    expect(complaints).toEqual([]);
+  });
+
+  describe("with everything running", () => {
+    withStack();
+
+    it("lets in who knows the password, and nobody else", async () => {
+      const page = await open();
+      await page.goto(stack.url);
+      await page.getByLabel("E-mail address").fill(teacher);
+      await page.getByLabel("Password").fill("not the password");
+      await page.getByRole("button", { name: "Log in" }).click();
+      await page.getByRole("alert").waitFor();
+      await page.getByLabel("Password").fill(stack.passwordOf(teacher));
+      await page.getByRole("button", { name: "Log in" }).click();
+
+      await page.getByRole("heading", { name: "Your learners" }).waitFor();
+    });
+
+    it("keeps the login over a reload, with no token where a script could find it", async () => {
+      const page = await openAs(teacher);
+      await page.reload();
+      await page.getByRole("heading", { name: "Your learners" }).waitFor();
+      await page.reload();
+      await page.getByRole("heading", { name: "Your learners" }).waitFor();
+
+      const kept = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage, cookie: document.cookie, url: location.href }));
+      expect(kept).not.toMatch(/eyJ|aivo_refresh/);
+      const [cookie] = await page.context().cookies(`${stack.url}/api/auth/refresh`);
+      expect(cookie).toMatchObject({ name: "aivo_refresh", httpOnly: true, sameSite: "Strict" });
+    });
+
+    it("keeps the login when reloaded again and again without waiting", async () => {
+      const page = await openAs(teacher);
+      for (let i = 0; i < 4; i += 1) await page.reload({ waitUntil: "commit" });
+
+      await page.getByRole("heading", { name: "Your learners" }).waitFor();
+    });
+
+    it("logs out everywhere at once", async () => {
+      const page = await openAs(teacher);
+      const second = await open(page.context());
+      await second.goto(stack.url);
+      await second.getByRole("heading", { name: "Your learners" }).waitFor();
+      await page.getByRole("button", { name: "Log out" }).click();
+
+      await page.getByRole("heading", { name: "Welcome" }).waitFor();
+      await second.getByText("Your session has ended").waitFor();
+    });
+
+    it("shows an answer in another browser, on the class's and on the learner's page", async () => {
+      const [pupil, glance, detail] = await Promise.all([openAs(ada), openAs(teacher), openAs(teacher)]);
+      await detail.goto(`${stack.url}/#/learner/demo-ada`);
+      await detail.getByText("The first answer will show here by itself.").waitFor();
+      await answer(pupil);
+      await detail.getByRole("meter").first().waitFor();
+      await detail.locator(".chart canvas").waitFor();
+      const before = await detail.getByRole("meter", { name: "Frustration" }).getAttribute("aria-valuenow");
+      await answer(pupil, { right: false });
+      await answer(pupil, { right: false });
+
+      await detail.locator(`${learner}[data-revision="3"]`).waitFor();
+      await glance.locator('.pupil[data-learner="demo-ada"][data-revision="3"]').waitFor();
+      await detail.getByText("Two wrong in a row").waitFor();
+      const after = await detail.getByRole("meter", { name: "Frustration" }).getAttribute("aria-valuenow");
+      expect(Number(after)).toBeGreaterThan(Number(before));
+      for (const words of ["checked with people", "from theory", "recent mistakes"]) await detail.getByText(words).first().waitFor();
+      await expect.poll(() => detail.locator(".recent li").count()).toBe(3);
+    });
+
+    it("shows the learner what each answer did", async () => {
+      const page = await openAs(ada);
+      await page.getByRole("button", { name: "Give me a hint" }).click();
+      await answer(page, { right: false });
+
+      await page.locator('.answers [data-state="recorded"]').nth(1).waitFor();
+      expect(await page.locator(".answers__moved").first().textContent()).toMatch(/[+−]\d/);
+    });
+
+    it("opens one socket, though StrictMode mounts everything twice", async () => {
+      const page = await open();
+      const sockets = [];
+      page.on("websocket", (socket) => sockets.push(socket.url()));
+      await logIn(page, stack, teacher);
+      await page.getByText("Connection excellent").or(page.getByText("Connection good")).waitFor();
+      await page.getByRole("link", { name: "Rooms" }).click();
+      await page.getByRole("link", { name: "Learners" }).click();
+      await page.getByRole("heading", { name: "Your learners" }).waitFor();
+
+      expect(sockets).toEqual([`${stack.url.replace("http", "ws")}/ws`]);
+    });
+
+    it("shows who is in a room, and what they say, to those who may enter", async () => {
+      const [pupil, grown] = await Promise.all([openAs(ada), openAs(teacher)]);
+      const room = `${stack.url}/#/rooms/${encodeURIComponent("class:demo-class-5a")}`;
+      await grown.goto(room);
+      await pupil.goto(room);
+      await grown.locator(".people", { hasText: "Ada" }).waitFor();
+      await pupil.locator(".people", { hasText: "Ms Vega teacher" }).waitFor();
+      await pupil.getByRole("textbox", { name: "Message" }).fill("Good morning");
+      await pupil.getByRole("button", { name: "Send" }).click();
+      await grown.locator(".messages", { hasText: "Good morning" }).waitFor();
+      await pupil.getByRole("link", { name: "Practice" }).click();
+      await grown.locator(".people", { hasText: "Ada" }).waitFor({ state: "detached" });
+
+      await pupil.goto(`${stack.url}/#/rooms/${encodeURIComponent("class:demo-class-7b")}`);
+      await pupil.getByText("You do not have access to this room.").waitFor();
+    });
+
+    it("refuses a learner that is not ours", async () => {
+      const page = await openAs(teacher);
+      allow(/403/);
+      await page.goto(`${stack.url}/#/learner/demo-grace`);
+
+      await page.getByText("You do not have access to this learner.").waitFor();
+    });
+
+    it("shows administrators the figures, live", async () => {
+      const page = await openAs(office);
+      await page.getByRole("link", { name: "System" }).click();
+      const received = page.locator("dt", { hasText: "Messages received" }).locator("xpath=following-sibling::dd");
+      const before = await received.textContent();
+
+      const pupil = await openAs(ada);
+      await answer(pupil);
+
+      await expect.poll(() => received.textContent(), { timeout: 15_000 }).not.toBe(before);
+    });
+
+    it.each(["light", "dark"])("is usable by everybody, everywhere, in %s", async (colorScheme) => {
+      const context = await browser.newContext({ colorScheme, reducedMotion: "reduce" });
+      contexts.push(context);
+      const page = await open(context);
+      await page.goto(stack.url);
+      await page.getByRole("button", { name: "Log in" }).waitFor();
+      const found = { login: await violations(page) };
+      const pupil = await openAs(ada);
+      await answer(pupil, { right: false });
+      await pupil.locator('.answers [data-state="recorded"]').first().waitFor();
+      await logIn(page, stack, office);
+      for (const [name, hash, ready] of [
+        ["class", "#/", ".pupil[data-revision]"],
+        ["learner", "#/learner/demo-ada", ".chart canvas"],
+        ["room", "#/rooms/class%3Ademo-class-5a", '.room[data-joined="true"]'],
+        ["system", "#/system", ".figures"],
+      ]) {
+        await page.goto(`${stack.url}/${hash}`);
+        await page.locator(ready).first().waitFor();
+        found[name] = await violations(page);
+        await page.setViewportSize({ width: 390, height: 844 });
+        found[`${name}, phone`] = [...(await violations(page)), ...(await tooWide(page))];
+        await page.setViewportSize({ width: 1280, height: 800 });
+      }
+      await pupil.emulateMedia({ colorScheme });
+      found.practice = await violations(pupil);
+
+      expect(Object.entries(found).filter(([, list]) => list.length > 0)).toEqual([]);
+    });
+  });
+
+  describe("when things break", () => {
+    withStack();
+    beforeEach(() => stack.mend());
+
+    it("recovers by itself when the edge is killed under it, and loses no answer given meanwhile", async () => {
+      const [pupil, watcher] = await Promise.all([openAs(ada), openAs(teacher)]);
+      allow(/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|WebSocket connection|status of 50|status of 502/);
+      await answer(pupil);
+      await watcher.goto(`${stack.url}/#/learner/demo-ada`);
+      await watcher.locator(`${learner}[data-revision="1"]`).waitFor();
+      await stack.kill("edge");
+      await watcher.locator(`${learner}[data-status="stale"]`).waitFor();
+      await pupil.getByText("The connection to the server is interrupted").waitFor();
+      await answer(pupil);
+      await answer(pupil, { right: false });
+      await pupil.getByText("2 answers are kept here and will be sent.").waitFor();
+      await stack.start("edge");
+
+      await watcher.locator(`${learner}[data-status="live"][data-revision="3"]`).waitFor();
+      await pupil.locator(`${practice}[data-revision="3"]`).waitFor();
+      await expect.poll(() => pupil.locator('.answers [data-state="recorded"]').count()).toBe(3);
+      await expect.poll(() => watcher.locator(".recent li").count()).toBe(3);
+      await watcher.locator(".notices__lost").waitFor({ state: "hidden" });
+    });
+
+    it("recovers by itself when the brain is killed under it, and counts no answer twice", async () => {
+      const [pupil, watcher] = await Promise.all([openAs(ada), openAs(teacher)]);
+      allow(/status of 50/);
+      await watcher.goto(`${stack.url}/#/learner/demo-ada`);
+      await watcher.locator(`${learner}[data-status="live"]`).waitFor();
+      const before = await revision(watcher, learner);
+      await stack.kill("brain");
+      await answer(pupil);
+      await answer(pupil, { right: false });
+      await stack.start("brain");
+      await watcher.locator(`${learner}[data-status="live"][data-revision="${before + 2}"]`).waitFor();
+      await answer(pupil);
+
+      await watcher.locator(`${learner}[data-status="live"][data-revision="${before + 3}"]`).waitFor();
+      await expect.poll(() => pupil.locator('.answers [data-state="recorded"]').count()).toBe(3);
+    });
+
+    it("keeps answers given offline through a reload, and sends each once", async () => {
+      const page = await openAs(ada);
+      allow(/ERR_INTERNET_DISCONNECTED|WebSocket connection/);
+      await page.locator(`${practice}[data-revision]`).waitFor();
+      const before = await revision(page, practice);
+      await page.context().setOffline(true);
+      await answer(page);
+      await answer(page, { right: false });
+      await page.getByText("This device is offline.").waitFor();
+      expect(await page.locator('.answers [data-state="waiting"]').count()).toBe(2);
+      await page.context().setOffline(false);
+      await page.reload();
+
+      await page.locator(`${practice}[data-status="live"][data-revision="${before + 2}"]`).waitFor();
+      expect(await history("demo-ada", page)).toHaveLength(before + 2);
+    });
+
+    it("sends answers given offline as soon as the network is back", async () => {
+      const page = await openAs(ada);
+      allow(/ERR_INTERNET_DISCONNECTED|WebSocket connection/);
+      await page.locator(`${practice}[data-revision]`).waitFor();
+      const before = await revision(page, practice);
+      await page.context().setOffline(true);
+      await answer(page);
+      await page.getByText("This device is offline.").waitFor();
+      await page.context().setOffline(false);
+
+      await page.locator(`${practice}[data-status="live"][data-revision="${before + 1}"]`).waitFor();
+      const ids = (await history("demo-ada", page)).map((entry) => entry.interaction_id);
+      expect(new Set(ids).size).toBe(ids.length);
+    });
+
+    it("moves to the restarted edge when a deployment restarts it", async () => {
+      const watcher = await openAs(teacher);
+      allow(/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection|status of 50/);
+      await watcher.goto(`${stack.url}/#/learner/demo-ada`);
+      await watcher.locator(`${learner}[data-status="live"]`).waitFor();
+      await stack.restart("edge");
+
+      await watcher.locator(`${learner}[data-status="live"]`).waitFor();
+      await watcher.getByText(/Connection (excellent|good|fair)/).waitFor();
+    });
+
+    it("is up to date when a hidden tab comes back after its connection was lost", async () => {
+      const [pupil, tab] = await Promise.all([openAs(ada), openAs(teacher)]);
+      allow(/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection|status of 50/);
+      await tab.goto(`${stack.url}/#/learner/demo-ada`);
+      await tab.locator(`${learner}[data-status="live"]`).waitFor();
+      const before = await revision(tab, learner);
+      const sleeper = await tab.context().newCDPSession(tab);
+      await hide(tab, true);
+      await sleeper.send("Page.setWebLifecycleState", { state: "frozen" });
+      await stack.kill("edge");
+      await stack.start("edge");
+      await answer(pupil);
+      await pupil.locator(`${practice}[data-revision="${before + 1}"]`).waitFor();
+      await sleeper.send("Page.setWebLifecycleState", { state: "active" });
+      await hide(tab, false);
+
+      await tab.locator(`${learner}[data-status="live"][data-revision="${before + 1}"]`).waitFor();
+    });
+  });
+});
+
+function withStack() {
+  beforeAll(async () => {
+    stack = await startStack();
+  });
+  afterAll(() => stack?.close());
+}
+
+/** A page of a browser of its own, or of the given context; its complaints make the test fail unless they are allowed. */
+async function open(context) {
+  if (context === undefined) {
+    context = await browser.newContext({ reducedMotion: "reduce" });
+    contexts.push(context);
+  }
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const complain = (text) => {
+    if (!allowed.some((pattern) => pattern.test(text))) complaints.push(text);
+  };
+  page.on("pageerror", (error) => complain(String(error)));
+  page.on("console", (message) => message.type() === "error" && complain(message.text()));
+  return page;
+}
+
+async function openAs(email) {
+  const page = await open();
+  await logIn(page, stack, email);
+  return page;
+}
+
+/** A browser notes in its console that nobody is logged in yet, or that the password was wrong. */
+let allowed = [];
+beforeEach(() => {
+  allowed = [/status of 401/];
+});
+
+function allow(pattern) {
+  allowed.push(pattern);
+}
+
+/** What would have to be scrolled sideways. */
+function tooWide(page) {
+  return page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    return scrollWidth > clientWidth ? [`${scrollWidth} px wide on a screen of ${clientWidth} px`] : [];
+  });
+}
+
+/** Headless pages are always visible: says otherwise, as a browser does when its tab is left. */
+function hide(page, hidden) {
+  return page.evaluate((state) => {
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  }, hidden ? "hidden" : "visible");
+}
+
+/** What the server has recorded of a learner, as one of their own pages may ask. */
+async function history(learnerId, page) {
+  return page.evaluate(async (id) => {
+    const login = await (await fetch("/api/auth/refresh", { method: "POST" })).json();
+    const headers = { Authorization: `Bearer ${login.access_token}` };
+    return (await (await fetch(`/api/learners/${id}/history?newest=true&limit=1000`, { headers })).json()).entries;
+  }, learnerId);
+}
