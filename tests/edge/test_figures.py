@@ -185,12 +185,18 @@ async def test_calls_are_counted_with_their_sizes_durations_and_failures() -> No
         return items
 
     batcher = Batcher(call, service="auth", max_batch=4, max_pending=10)
+    all_answered = asyncio.Event()
+
+    def done(answer: Any) -> None:
+        answers.append(answer)
+        if len(answers) == 6:
+            all_answered.set()
+
     for number in range(6):
-        batcher.submit(number, answers.append)
+        batcher.submit(number, done)
     waiting = told(Counters(), auth=Reached(Authorize=batcher))["aivo_edge_pending"].values
     running = asyncio.create_task(batcher.run())
-    while len(answers) < 6:
-        await asyncio.sleep(0)
+    await all_answered.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     figures = told(Counters(), auth=Reached(Authorize=batcher))
