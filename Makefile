@@ -11,6 +11,7 @@ PYTHON := $(VENV)/bin/python
 BIN := $(VENV)/bin
 NPM := $(shell command -v npm 2>/dev/null)
 PORT ?= 8000
+EDGES ?= 1
 ARGS ?=
 
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
@@ -20,7 +21,7 @@ WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
 endif
 
-.PHONY: help setup run test page proto proto-check fmt lint check bench evaluate web lock clean
+.PHONY: help setup run test page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +66,18 @@ bench: $(VENV)/.tools ## Measure speed against the reference monolith
 
 evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (needs the research data)
 	$(PYTHON) -m evaluation $(ARGS)
+
+load: $(VENV)/.tools ## Load a running system: make load ARGS="--token … --connections 100"
+	$(PYTHON) tests/load_test_websockets.py $(ARGS)
+
+secrets: ## Make the secrets of compose.yaml in deploy/secrets, those that are not there yet
+	@deploy/secrets.sh
+
+up: secrets ## Build the image and start everything in compose.yaml (EDGES=1), wait until it serves
+	docker compose up --build --detach --wait --scale edge=$(EDGES)
+
+down: ## Stop what `make up` started; its data stay
+	docker compose down
 
 page: $(WEB_PAGE)
 

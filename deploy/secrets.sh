@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes the secrets that compose.yaml mounts, each in a file of deploy/secrets. A secret that is there is never touched.
+# The folder is its owner's alone. The files in it can be read by all, because compose mounts each one into containers whose
+# users are not the owner's; on this machine nobody else gets past the folder.
+set -eu
+umask 077
+folder=${1:-$(dirname "$0")/secrets}
+mkdir -p "$folder"
+chmod 700 "$folder"
+echo '*' >"$folder/.gitignore"
+
+for name in service-credential admin-password grafana-password; do
+    file="$folder/$name"
+    if [ -s "$file" ]; then
+        echo "kept  $file"
+        continue
+    fi
+    # 32 random bytes, as letters, digits, - and _; moved into place whole.
+    head -c 32 /dev/urandom | base64 | tr -d '=\n' | tr '+/' '-_' >"$file.new"
+    chmod 444 "$file.new"
+    mv "$file.new" "$file"
+    echo "made  $file"
+done
