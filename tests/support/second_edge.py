@@ -22,7 +22,8 @@ def second_edge(stack: Stack) -> Iterator[str]:
         "edge-2",
         [sys.executable, "-m", "edge"],
         spawner=spawner,
-        environ=stack.environment("edge") | {"PORT": str(ports.edge)},
+        environ=stack.environment("edge")
+        | {"PORT": str(ports.edge), "EDGE_EXPOSITION_LISTEN": f"127.0.0.1:{ports.expositions['edge']}"},
         directory=ROOT,
         log=stack.logs / "edge-2.log",
     )
