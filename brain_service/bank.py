@@ -78,6 +78,21 @@ def merge_norm(old: Value | None, new: NormIncrement) -> Value:
     return Value(old.value + (new.mean - old.value) * share, weight)
 
 
+def add_items(old: ItemIncrement | None, new: ItemIncrement) -> ItemIncrement:
+    """Both increments of one item as one."""
+    if old is None:
+        return new
+    return ItemIncrement(new.item, old.start, old.delta + new.delta, old.answers + new.answers)
+
+
+def add_norms(old: NormIncrement | None, new: NormIncrement) -> NormIncrement:
+    """Both increments of one subject as one."""
+    if old is None:
+        return new
+    count = old.observations + new.observations
+    return NormIncrement(new.subject, old.mean + (new.mean - old.mean) * new.observations / count, count)
+
+
 class _Learned:
     """Increments that are being gathered, by item and subject."""
 
@@ -85,24 +100,11 @@ class _Learned:
         self.items: dict[str, ItemIncrement] = {}
         self.norms: dict[str, NormIncrement] = {}
 
-    def add_item(self, new: ItemIncrement) -> None:
-        old = self.items.get(new.item)
-        self.items[new.item] = (
-            new if old is None else ItemIncrement(new.item, old.start, old.delta + new.delta, old.answers + new.answers)
-        )
-
-    def add_norm(self, new: NormIncrement) -> None:
-        old = self.norms.get(new.subject)
-        if old is not None:
-            count = old.observations + new.observations
-            new = NormIncrement(new.subject, old.mean + (new.mean - old.mean) * new.observations / count, count)
-        self.norms[new.subject] = new
-
     def add(self, increments: BankIncrements) -> None:
         for item in increments.items:
-            self.add_item(item)
+            self.items[item.item] = add_items(self.items.get(item.item), item)
         for norm in increments.norms:
-            self.add_norm(norm)
+            self.norms[norm.subject] = add_norms(self.norms.get(norm.subject), norm)
 
     def rows(self) -> BankIncrements:
         return BankIncrements(tuple(self.items.values()), tuple(self.norms.values()))
@@ -209,31 +211,43 @@ class Stage:
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self._items: dict[str, Value] = {}
-        self._norms: dict[str, Value] = {}
-        self._learned: list[Increments] = []
+        # By item and by subject: what the bank had, what that is with the batch, and what the batch learned.
+        self._items: dict[str, tuple[Value | None, Value, ItemIncrement]] = {}
+        self._norms: dict[str, tuple[Value | None, Value, NormIncrement]] = {}
 
     def lookup(self, interaction: Interaction) -> Statistics:
         """What is known for one interaction, with what the batch learned before it."""
-        bank, subject = self._bank, interaction.subject
-        item = self._items.get(interaction.item) or bank._item(interaction.item)
-        norm = None if subject is None else self._norms.get(subject) or bank._norm(subject)
+        bank, name, subject = self._bank, interaction.item, interaction.subject
+        item = self._items[name][1] if name in self._items else bank._item(name)
+        norm = self._norms[subject][1] if subject in self._norms else bank._norm(subject)
         return _statistics(item, norm, bank._prior)
 
     def add(self, increments: Increments) -> None:
         """Learn from one interaction."""
-        self._learned.append(increments)
         item, start, delta, subject, log_time = increments
         if item is not None:
-            old = self._items.get(item) or self._bank._items.get(item)
-            self._items[item] = merge_item(old, ItemIncrement(item, start, delta, 1))
+            answer = ItemIncrement(item, start, delta, 1)
+            if item in self._items:
+                base, value, learned = self._items[item]
+                self._items[item] = base, merge_item(value, answer), add_items(learned, answer)
+            else:
+                base = self._bank._items.get(item)
+                self._items[item] = base, merge_item(base, answer), answer
         if subject is not None:
-            known = self._norms.get(subject) or self._bank._norms.get(subject)
-            self._norms[subject] = merge_norm(known, NormIncrement(subject, log_time, 1))
+            time = NormIncrement(subject, log_time, 1)
+            if subject in self._norms:
+                base, value, observed = self._norms[subject]
+                self._norms[subject] = base, merge_norm(value, time), add_norms(observed, time)
+            else:
+                base = self._bank._norms.get(subject)
+                self._norms[subject] = base, merge_norm(base, time), time
 
     def increments(self) -> BankIncrements:
         """What the batch has learned so far, one increment per item and subject."""
-        return _gathered(self._learned).rows()
+        return BankIncrements(
+            tuple([learned for _, _, learned in self._items.values()]),
+            tuple([observed for _, _, observed in self._norms.values()]),
+        )
 
     def commit(self, *, written: bool = False) -> None:
         """Let the bank learn what the batch learned; `written` says that the store has it, so it is not drained.
@@ -241,26 +255,15 @@ class Stage:
         Committing twice learns nothing more.
         """
         bank = self._bank
-        for item, start, delta, subject, log_time in self._learned:
-            if item is not None:
-                answer = ItemIncrement(item, start, delta, 1)
-                _put(bank._items, item, merge_item(bank._items.get(item), answer), bank._capacity)
-            if subject is not None:
-                time = NormIncrement(subject, log_time, 1)
-                _put(bank._norms, subject, merge_norm(bank._norms.get(subject), time), bank._subjects)
+        for item, (base, value, learned) in self._items.items():
+            present = bank._items.get(item)
+            _put(bank._items, item, value if present is base else merge_item(present, learned), bank._capacity)
+        for subject, (base, value, observed) in self._norms.items():
+            present = bank._norms.get(subject)
+            _put(bank._norms, subject, value if present is base else merge_norm(present, observed), bank._subjects)
         if not written:
-            bank._pending.add(_gathered(self._learned).rows())
-        self._items, self._norms, self._learned = {}, {}, []
-
-
-def _gathered(learned: Iterable[Increments]) -> _Learned:
-    gathered = _Learned()
-    for item, start, delta, subject, log_time in learned:
-        if item is not None:
-            gathered.add_item(ItemIncrement(item, start, delta, 1))
-        if subject is not None:
-            gathered.add_norm(NormIncrement(subject, log_time, 1))
-    return gathered
+            bank._pending.add(self.increments())
+        self._items, self._norms = {}, {}
 
 
 def _statistics(item: Value | None, norm: Value | None, prior: float) -> Statistics:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from brain_service.model import Crossing, Outcome
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """Says that one learner reached one revision, which is committed."""
+class Publication(NamedTuple):
+    """Says that one learner reached one revision, which is committed; a plain tuple, for each interaction makes one."""
 
     learner_id: str
     """Whose state changed."""

@@ -11,7 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 from brain_service import codec, model, privacy
@@ -318,7 +318,7 @@ class Engine:
         """Give a repeated interaction the result of the first."""
         if isinstance(result, Applied):
             self.counters.count_duplicate()
-            work.settle(replace(result, duplicate=True))
+            work.settle(result._replace(duplicate=True))
         else:
             self.counters.count_failed(result.code)
             work.settle(result)
@@ -379,8 +379,7 @@ class Engine:
         learners, unreadable = await self._load(group)
         plan = Group(self._bank.stage(), learners)
         for count, work in enumerate(group, 1):
-            learner_id = work.submission.learner_id
-            if learner_id in unreadable:
+            if work.learner_id in unreadable:
                 plan.failed.append((work, INTERNAL_FAULT))
                 continue
             try:
@@ -396,11 +395,11 @@ class Engine:
 
     async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
         """Return the learners of a group as they stand, one read for all not in memory, and who is unreadable."""
-        learners = {work.submission.learner_id: self._memory.get(work.submission.learner_id) for work in group}
+        learners = {work.learner_id: self._memory.get(work.learner_id) for work in group}
         missing = [learner_id for learner_id, entry in learners.items() if entry is None]
         self.counters.cache_misses += len(missing)
         self.counters.cache_hits += len(learners) - len(missing)
-        preparing = self._bank.prepare(work.submission.interaction for work in group)
+        preparing = self._bank.prepare([work.submission.interaction for work in group])
         heads: dict[str, Head] = {}
         if missing:
             heads, _ = await asyncio.gather(self._store.load(missing), preparing)
@@ -430,7 +429,7 @@ class Engine:
                 work.settle(applied)
             else:
                 left.append(work)
-        if kept := self._memory.kept({work.submission.learner_id for work in group}):
+        if kept := self._memory.kept({work.learner_id for work in group}):
             self._announce_gone(self._memory.drop_stale(kept, await self._store.load(kept)))
         return left
 

@@ -47,19 +47,17 @@ class Call:
 class Work:
     """One interaction in the queue."""
 
-    __slots__ = ("at_ms", "call", "place", "received_at_ms", "submission")
+    __slots__ = ("at_ms", "call", "learner_id", "name", "place", "received_at_ms", "submission")
 
     def __init__(self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, place: int) -> None:
         self.submission = submission
+        self.learner_id = submission.learner_id
+        self.name = (submission.learner_id, submission.interaction_id)
+        """What makes it unique."""
         self.at_ms = at_ms
         self.received_at_ms = received_at_ms
         self.call = call
         self.place = place
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """What makes it unique: (learner id, interaction id)."""
-        return self.submission.learner_id, self.submission.interaction_id
 
     @property
     def result(self) -> Applied | Failed | None:
@@ -86,43 +84,42 @@ class Group:
 
     def changed(self) -> dict[str, Entry]:
         """Return the learners that the group moved, as they are after it."""
-        moved = (work.submission.learner_id for work, _ in self.applied)
+        moved = [work.learner_id for work, _ in self.applied]
         return {learner_id: entry for learner_id in moved if (entry := self.learners[learner_id]) is not None}
 
     def apply(self, work: Work) -> None:
         """Apply the model to one interaction. Raises what the model raises, and then nothing here has changed."""
-        submission = work.submission
-        learner_id, interaction = submission.learner_id, submission.interaction
+        submission, learner_id = work.submission, work.learner_id
+        _, interaction_id, interaction, response, context_json, _, _, traceparent = submission
         before = self.learners[learner_id]
-        at_ms = work.at_ms if before is None else max(work.at_ms, before.occurred_at_ms)
-        state, outcome, increments = model.apply(
-            None if before is None else before.state, self.stage.lookup(interaction), interaction, at_ms / 1000
-        )
+        if before is None:
+            key, state, told, at_ms = 0, None, None, work.at_ms
+        else:
+            key, state, told, at_ms = before
+            at_ms = max(at_ms, work.at_ms)
+        state, outcome, increments = model.apply(state, self.stage.lookup(interaction), interaction, at_ms / 1000)
+        # By place, all of it: these values are made for every interaction.
         row = Row(
             learner_id,
-            0 if before is None else before.key,
+            key,
             state.revision,
-            submission.interaction_id,
+            interaction_id,
             interaction.kind,
             interaction.content,
-            submission.response,
-            submission.context_json or _context_json(interaction),
+            response,
+            context_json or _context_json(interaction),
             at_ms,
             work.received_at_ms,
-            submission.traceparent,
+            traceparent,
             codec.encode_outcome(outcome),
             codec.encode_state(state),
         )
-        crossings = model.crossings(None if before is None else before.outcome, outcome)
+        crossings = model.crossings(told, outcome)
         self.stage.add(increments)
-        self.learners[learner_id] = Entry(row.learner_key, state, outcome, at_ms)
+        self.learners[learner_id] = Entry(key, state, outcome, at_ms)
         self.rows.append(row)
-        self.applied.append(
-            (work, Applied(revision=state.revision, duplicate=False, outcome=outcome, occurred_at_ms=at_ms))
-        )
-        self.publications.append(
-            Publication(learner_id, state.revision, outcome, crossings, submission.traceparent, at_ms)
-        )
+        self.applied.append((work, Applied(state.revision, False, outcome, at_ms)))
+        self.publications.append(Publication(learner_id, state.revision, outcome, crossings, traceparent, at_ms))
 
 
 def read_entry(head: Head) -> Entry:

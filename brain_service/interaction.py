@@ -6,7 +6,7 @@ It knows the rules of the fields and nothing about learners, transport or storag
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Final, NamedTuple
 
@@ -23,6 +23,8 @@ ABSURD_TIME_S: Final = 86_400.0
 MAX_COUNT: Final = 1000
 ANONYMOUS_SKILL: Final = ""
 """The one skill of an interaction that names none; it is learned from but never shown."""
+_BAD_TIME: Final = "context.time_taken must be seconds, {}; leave it out where it is not known."
+_NO_SKILLS: Final = (ANONYMOUS_SKILL,)
 
 
 class BadInteraction(ValueError):
@@ -30,7 +32,7 @@ class BadInteraction(ValueError):
 
 
 class Interaction(NamedTuple):
-    """One thing a learner did. Build it with `interaction_from_context`; a field that is None was not told.
+    """One thing a learner did. Build it with `interaction_from_context` or `checked`; None is not told.
 
     `item` names what it was about: `context.item_id`, else a stable hash of the content. `skills` are those it
     exercises, at least one (the anonymous one); a skill named twice counts twice, as in the data that the weights were
@@ -53,48 +55,89 @@ class Interaction(NamedTuple):
 def interaction_from_context(kind: str, content: str, context: Mapping[str, object]) -> Interaction:
     """Check the loose fields of a request and return them as an `Interaction`; unknown fields are ignored.
 
-    Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused with
-    `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384 characters, more than 8
-    skills, names that are empty, over 128 characters or contain control characters, numbers that are not finite,
-    negative times and counts, a time_taken over a day, counts that are not whole, and any field of the wrong type (a
-    boolean is not a number, a number is not a boolean). `correct` is checked on every kind but kept only for answers.
-    A field that is absent or None is missing, and stays missing.
+    Refused with `BadInteraction`: any field of the wrong type (a boolean is not a number, a number is not a boolean),
+    and what `checked` refuses. A field that is absent or None is missing, and stays missing.
     """
-    if kind not in KINDS:
-        raise BadInteraction(f"type must be one of {', '.join(sorted(KINDS))}.")
     if not isinstance(content, str):
         raise BadInteraction("content must be a string.")
-    if len(content) > MAX_CONTENT:
-        raise BadInteraction(f"content must have at most {MAX_CONTENT} characters; send a shorter one or only item_id.")
     get = context.get
     correct = get("correct")
     if correct is not None and correct is not True and correct is not False:
         raise BadInteraction("context.correct must be true or false, or be left out.")
-    item = get("item_id")
-    if item is not None:
-        item_id = _name("item_id", item)
-    elif content:
-        item_id = content_key(content)
-    else:
+    return checked(
+        kind,
+        content,
+        item_id=_text("item_id", get("item_id")),
+        skills=_texts("skill", get("skill")),
+        subject=_text("subject", get("subject")),
+        correct=correct,
+        difficulty=_number("difficulty", get("difficulty")),
+        time_taken=_number("time_taken", get("time_taken")),
+        hints=_number("hints", get("hints")),
+        attempts=_number("attempts", get("attempts")),
+    )
+
+
+def checked(
+    kind: str,
+    content: str,
+    *,
+    item_id: str | None,
+    skills: Sequence[str],
+    subject: str | None,
+    correct: bool | None,
+    difficulty: float | None,
+    time_taken: float | None,
+    hints: float | None,
+    attempts: float | None,
+) -> Interaction:
+    """Check fields that have the right types already and return them as an `Interaction`; None is missing.
+
+    Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused with
+    `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384 characters, more than 8
+    skills, names that are empty, over 128 characters or contain control characters, numbers that are not finite,
+    negative times and counts, a time_taken over a day, and counts that are not whole. `correct` is kept only for
+    answers.
+    """
+    if kind not in KINDS:
+        raise BadInteraction(f"type must be one of {', '.join(sorted(KINDS))}.")
+    if len(content) > MAX_CONTENT:
+        raise BadInteraction(f"content must have at most {MAX_CONTENT} characters; send a shorter one or only item_id.")
+    if item_id is not None:
+        _check_name("item_id", item_id)
+    elif not content:
         raise BadInteraction("content is empty; send the content or context.item_id.")
-    subject = get("subject")
-    difficulty = _number("difficulty", get("difficulty"))
-    time_taken = _number("time_taken", get("time_taken"))
-    if time_taken is not None and time_taken < 0:
-        raise BadInteraction("context.time_taken must be seconds, zero or more; leave it out where it is not known.")
-    if time_taken is not None and time_taken > ABSURD_TIME_S:
-        raise BadInteraction("context.time_taken must be seconds, at most a day; leave it out where it is not known.")
+    if len(skills) > MAX_SKILLS_PER_ITEM:
+        raise BadInteraction(f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the main ones.")
+    for skill in skills:
+        _check_name("skill", skill)
+    if subject is not None:
+        _check_name("subject", subject)
+    if difficulty is not None:
+        _check_finite("difficulty", difficulty)
+        difficulty = 1.0 if difficulty < 1.0 else 5.0 if difficulty > 5.0 else difficulty
+    if time_taken is not None:
+        _check_finite("time_taken", time_taken)
+        if time_taken < 0:
+            raise BadInteraction(
+                "context.time_taken must be seconds, zero or more; leave it out where it is not known."
+            )
+        if time_taken > ABSURD_TIME_S:
+            raise BadInteraction(
+                "context.time_taken must be seconds, at most a day; leave it out where it is not known."
+            )
+        time_taken = MAX_TIME_S if time_taken > MAX_TIME_S else time_taken
     return Interaction(
         kind,
-        item_id,
-        _skills(get("skill")),
+        content_key(content) if item_id is None else item_id,
+        tuple(skills) or _NO_SKILLS,
         content,
-        None if subject is None else _name("subject", subject),
+        subject,
         correct if kind in ANSWERING else None,
-        None if difficulty is None else min(max(difficulty, 1.0), 5.0),
-        None if time_taken is None else min(time_taken, MAX_TIME_S),
-        _count("hints", get("hints")),
-        _count("attempts", get("attempts")),
+        difficulty,
+        time_taken,
+        None if hints is None else _count("hints", hints),
+        None if attempts is None else _count("attempts", attempts),
     )
 
 
@@ -104,28 +147,43 @@ def content_key(content: str) -> str:
     return "~" + digest.hexdigest()
 
 
-def _name(field: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise BadInteraction(f"context.{field} must be a string.")
+def _check_name(field: str, value: str) -> None:
     if not 0 < len(value) <= MAX_NAME:
         raise BadInteraction(
             f"context.{field} must have 1 to {MAX_NAME} characters; leave it out where it is not known."
         )
     if not value.isprintable():
         raise BadInteraction(f"context.{field} must not contain control characters.")
+
+
+def _check_finite(field: str, value: float) -> None:
+    if not isfinite(value):
+        raise BadInteraction(f"context.{field} must be a finite number.")
+
+
+def _count(field: str, value: float) -> int:
+    _check_finite(field, value)
+    if value < 0 or value != int(value):
+        raise BadInteraction(f"context.{field} must be a whole number, zero or more.")
+    return min(int(value), MAX_COUNT)
+
+
+def _text(field: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise BadInteraction(f"context.{field} must be a string.")
     return value
 
 
-def _skills(value: object) -> tuple[str, ...]:
+def _texts(field: str, value: object) -> Sequence[str]:
     if value is None:
-        return (ANONYMOUS_SKILL,)
+        return ()
     if isinstance(value, str):
-        return (_name("skill", value),)
+        return (value,)
     if not isinstance(value, list | tuple):
-        raise BadInteraction("context.skill must be a string or a list of strings.")
-    if len(value) > MAX_SKILLS_PER_ITEM:
-        raise BadInteraction(f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the main ones.")
-    return tuple([_name("skill", skill) for skill in value]) or (ANONYMOUS_SKILL,)
+        raise BadInteraction(f"context.{field} must be a string or a list of strings.")
+    if not all(isinstance(each, str) for each in value):
+        raise BadInteraction(f"context.{field} must be a list of strings.")
+    return value
 
 
 def _number(field: str, value: object) -> float | None:
@@ -134,16 +192,6 @@ def _number(field: str, value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadInteraction(f"context.{field} must be a number.")
     if isinstance(value, int):
+        # No rule tells larger ones apart, and a float could not hold every one of them.
         value = min(max(value, -(2**53)), 2**53)
-    if not isfinite(value):
-        raise BadInteraction(f"context.{field} must be a finite number.")
     return float(value)
-
-
-def _count(field: str, value: object) -> int | None:
-    number = _number(field, value)
-    if number is None:
-        return None
-    if number < 0 or number != int(number):
-        raise BadInteraction(f"context.{field} must be a whole number, zero or more.")
-    return min(int(number), MAX_COUNT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -19,7 +18,7 @@ from brain_service.journal import StoreUnavailableError
 from brain_service.privacy import BadRequestError
 from brain_service.servicer import checks, convert
 from brain_service.servicer.checks import InvalidFieldError
-from brain_service.servicer.reading import Readings, reading_of
+from brain_service.servicer.reading import Readings, serialised
 from brain_service.servicer.streams import Inbound, StoppingError
 from brain_service.submission import Applied, Failed, FailureCode, Snapshot, Submission
 from brain_service.watch import (
@@ -106,7 +105,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     ) -> brain_pb2.RecordInteractionResponse:
         """Apply one interaction under the trace that its caller began, or a new one."""
         trace = _trace(request.interaction.traceparent, context)
-        submission = replace(convert.submission(request.interaction), traceparent=trace_context.render(trace))
+        submission = convert.submission(request.interaction)._replace(traceparent=trace_context.render(trace))
         (result,) = await self._engine.submit([submission])
         return brain_pb2.RecordInteractionResponse(
             applied=convert.applied(_require(result), self._readings),
@@ -229,4 +228,4 @@ def _require(result: Applied | Failed) -> Applied:
 
 def _at_rest(snapshot: Snapshot) -> brain_pb2.Snapshot:
     state = snapshot.state
-    return convert.snapshot(snapshot, None if state is None else reading_of(model.reading(state)))
+    return convert.snapshot(snapshot, None if state is None else serialised(model.reading(state)))

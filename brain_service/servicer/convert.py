@@ -9,7 +9,7 @@ from aivo.brain.v1 import brain_pb2
 from aivo.room.v1 import room_pb2
 from brain_service import adapt, rooms
 from brain_service.follow import Crossed, Update
-from brain_service.interaction import interaction_from_context
+from brain_service.interaction import Interaction, checked
 from brain_service.servicer import checks
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, reading_of
@@ -49,44 +49,40 @@ def submission(message: brain_pb2.Interaction) -> Submission:
     kind = KINDS.get(message.kind)
     if kind is None:
         raise InvalidFieldError("kind is required and must be one that this version knows.")
-    content = checks.text("content", message.content, checks.MAX_TEXT)
+    traceparent = message.traceparent
     return Submission(
-        learner_id=message.learner_id,
-        interaction_id=message.interaction_id,
-        interaction=interaction_from_context(kind, content, _context(message.context)),
-        response=checks.text("response", message.response, checks.MAX_TEXT) if message.HasField("response") else None,
-        context_json=checks.context_json(message.context_json),
-        occurred_at_ms=message.occurred_at_ms,
-        received_at_ms=message.received_at_ms,
-        traceparent=message.traceparent if trace_context.parse(message.traceparent) else "",
+        message.learner_id,
+        message.interaction_id,
+        _interaction(kind, message.content, message.context),
+        checks.text("response", message.response, checks.MAX_TEXT) if message.HasField("response") else None,
+        checks.context_json(message.context_json),
+        message.occurred_at_ms,
+        message.received_at_ms,
+        traceparent if trace_context.parse(traceparent) else "",
     )
 
 
-def _context(context: brain_pb2.Context) -> dict[str, object]:
-    """Return the fields that are set, by the model's names."""
-    fields: dict[str, object] = {}
-    if context.HasField("correct"):
-        fields["correct"] = context.correct
-    if context.HasField("difficulty"):
-        fields["difficulty"] = context.difficulty
-    if context.HasField("time_taken_s"):
-        fields["time_taken"] = context.time_taken_s
-    if context.HasField("hints"):
-        fields["hints"] = context.hints
-    if context.HasField("attempts"):
-        fields["attempts"] = context.attempts
-    if context.subject:
-        fields["subject"] = context.subject
-    if context.skills:
-        fields["skill"] = list(context.skills)
-    if context.item_id:
-        fields["item_id"] = context.item_id
-    return fields
+def _interaction(kind: str, content: str, context: brain_pb2.Context) -> Interaction:
+    is_told = context.HasField
+    return checked(
+        kind,
+        content,
+        item_id=context.item_id or None,
+        skills=context.skills,
+        subject=context.subject or None,
+        correct=context.correct if is_told("correct") else None,
+        difficulty=context.difficulty if is_told("difficulty") else None,
+        time_taken=context.time_taken_s if is_told("time_taken_s") else None,
+        hints=context.hints if is_told("hints") else None,
+        attempts=context.attempts if is_told("attempts") else None,
+    )
 
 
 def applied(result: Applied, readings: Readings) -> brain_pb2.Applied:
     """Answer for an interaction that is committed."""
-    return brain_pb2.Applied(revision=result.revision, duplicate=result.duplicate, reading=readings.of(result.outcome))
+    message = brain_pb2.Applied()
+    _set_applied(message, result, readings)
+    return message
 
 
 def add_outcome(
@@ -98,10 +94,14 @@ def add_outcome(
         outcome.failure.code = FAILURES[result.code]
         outcome.failure.message = result.message
         return
-    message = outcome.applied
+    _set_applied(outcome.applied, result, readings)
+
+
+def _set_applied(message: brain_pb2.Applied, result: Applied, readings: Readings) -> None:
     message.revision = result.revision
-    message.duplicate = result.duplicate
-    message.reading.CopyFrom(readings.of(result.outcome))
+    if result.duplicate:
+        message.duplicate = True
+    message.reading.MergeFromString(readings.of(result.outcome))
 
 
 def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:
@@ -117,15 +117,17 @@ def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:
     ]
 
 
-def snapshot(value: Snapshot, reading: brain_pb2.Reading | None, *, recovered: bool = False) -> brain_pb2.Snapshot:
-    """Answer with a learner's present state."""
-    return brain_pb2.Snapshot(
+def snapshot(value: Snapshot, reading: bytes | None, *, recovered: bool = False) -> brain_pb2.Snapshot:
+    """Answer with a learner's present state and its serialised reading."""
+    message = brain_pb2.Snapshot(
         learner_id=value.learner_id,
         revision=value.revision,
-        reading=reading,
         recovered=recovered,
         occurred_at_ms=value.occurred_at_ms,
     )
+    if reading is not None:
+        message.reading.MergeFromString(reading)
+    return message
 
 
 def standings(values: Iterable[Standing], readings: Readings) -> list[brain_pb2.Snapshot]:
@@ -153,7 +155,7 @@ def add_update(response: brain_pb2.WatchStateResponse, update: Update, readings:
         gone=publication.gone,
     )
     if publication.outcome is not None:
-        message.reading.CopyFrom(readings.of(publication.outcome))
+        message.reading.MergeFromString(readings.of(publication.outcome))
 
 
 def _crossings(values: Iterable[Crossed]) -> list[brain_pb2.Crossing]:

@@ -7,7 +7,6 @@ import json
 import logging
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,7 +119,7 @@ async def test_an_id_is_known_after_a_restart(path: Path) -> None:
 
         assert brain.engine.epoch == epoch
     assert revisions(after) == [(1, True), (3, False), (2, True)]
-    assert replace(before[0], duplicate=True) == after[0]
+    assert before[0]._replace(duplicate=True) == after[0]
 
 
 async def test_a_repetition_with_other_content_changes_nothing(brain: Brain) -> None:
@@ -216,7 +215,7 @@ async def test_a_row_that_the_driver_chokes_on_fails_alone(brain: Brain, path: P
 async def test_what_can_never_be_stored_is_refused_alone_with_its_reason(
     brain: Brain, path: Path, fields: dict[str, object], word: str
 ) -> None:
-    bad = replace(submission("ada", "bad"), **fields)  # type: ignore[arg-type]
+    bad = submission("ada", "bad")._replace(**fields)  # type: ignore[arg-type]
     results = await brain.apply(submission("ada", "a"), bad, submission("ada", "b"))
 
     assert codes(results) == [None, FailureCode.INVALID, None]

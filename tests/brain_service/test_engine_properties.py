@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -104,7 +104,7 @@ async def check_learner(brain: Brain, learner_id: str, answers: dict[tuple[str, 
         assert entry.crossings == model.crossings(before, outcome)
         before = outcome
         told = answers[learner_id, entry.interaction_id]
-        assert {replace(each, duplicate=False) for each in told} == {
+        assert {each._replace(duplicate=False) for each in told} == {
             Applied(revision=entry.revision, duplicate=False, outcome=outcome, occurred_at_ms=int(NOW_S * 1000))
         }
         assert sum(not each.duplicate for each in told) <= 1
