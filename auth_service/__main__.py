@@ -40,6 +40,7 @@ from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
+from service_runtime.telemetry import Tracer, exporting
 
 PREFIX = "AUTH"
 
@@ -105,26 +106,39 @@ def opened(settings: Settings) -> Iterator[Core]:
         database.close()
 
 
-async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
+async def serve(
+    settings: Settings,
+    stop: asyncio.Event,
+    ready: Callable[[int], None] = lambda port: None,
+    tracer: Tracer | None = None,
+) -> None:
     """Serve until `stop` is set; `ready` is called with the port once calls are answered.
+
+    `tracer` records calls of sampled traces.
 
     Raises SettingsError when the settings, the database or the key file cannot be used.
     """
     try:
         with opened(settings) as core:
-            await _serve(settings, core, stop, ready)
+            await _serve(settings, core, stop, ready, tracer)
     except (StoreUnavailable, KeyFileError, InvalidInput) as error:
         raise SettingsError(str(error)) from error
 
 
-async def _serve(settings: Settings, core: Core, stop: asyncio.Event, ready: Callable[[int], None]) -> None:
+async def _serve(
+    settings: Settings,
+    core: Core,
+    stop: asyncio.Event,
+    ready: Callable[[int], None],
+    tracer: Tracer | None,
+) -> None:
     directory, broadcaster, counters = Directory(), Broadcaster(settings.revocation_backlog), Counters()
     follower = Follower(core.database, core.change_log, directory, broadcaster, _clock_ms)
     keys = KeyFollower(core.key_file, core.tokens)
     administration = core.administration("grpc", follower.after_change)
     await follower.catch_up()
     await administration.bootstrap_admin(settings.bootstrap_admin_email, settings.bootstrap_admin_password)
-    server = GrpcServer(settings, services=[SERVICE_NAME])
+    server = GrpcServer(settings, services=[SERVICE_NAME], tracer=tracer)
     servicer = AuthServicer(
         sessions=_sessions(settings, core, directory, follower, counters),
         administration=administration,
@@ -142,7 +156,7 @@ async def _serve(settings: Settings, core: Core, stop: asyncio.Event, ready: Cal
     ]
 
     def figures() -> Iterable[Family]:
-        return families(counters, directory, broadcaster)
+        return (*families(counters, directory, broadcaster), *server.calls.families())
 
     try:
         async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):
@@ -190,7 +204,8 @@ def main(
     if arguments.command in (None, "serve"):
 
         async def serving(stop: Stop) -> None:
-            await serve(settings, stop)
+            async with exporting("auth_service", environ) as tracer:
+                await serve(settings, stop, tracer=tracer)
 
         return run(serving, name="auth_service")
     actor = f"command:{_operator()}"

@@ -20,12 +20,14 @@ from brain_service.rooms import Rooms
 from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SqlStore
+from brain_service.tracing import BrainTraces
 from brain_service.watch import Watches
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
+from service_runtime.telemetry import Tracer, exporting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,16 +82,17 @@ async def _erase(learner_id: str, requested_by: str) -> None:
 async def _serve(stop: Stop) -> None:
     settings = _settings()
     try:
-        async with _store(settings) as store:
-            await _serve_store(settings, store, stop)
+        async with exporting("brain_service", os.environ) as tracer, _store(settings) as store:
+            await _serve_store(settings, store, stop, tracer)
     except StoreError as error:
         raise SettingsError(str(error)) from error
 
 
-async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop) -> None:
+async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop, tracer: Tracer | None) -> None:
+    traces = None if tracer is None else BrainTraces(tracer, brain.SERVICE_NAME)
     bus = LocalBus()
     bank = Bank(capacity=settings.bank_items)
-    engine = Engine(store=store, bus=bus, bank=bank, options=_options(settings))
+    engine = Engine(store=store, bus=bus, bank=bank, options=_options(settings), traces=traces)
     watches = Watches(
         engine,
         pending=settings.watch_pending,
@@ -97,17 +100,17 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop) -> 
         beat_learners=settings.heartbeat_learners,
     )
     bus.subscribe(watches.publish)
-    brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter())
+    brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter(), traces)
     bus.subscribe(brain_servicer.forget)
     room_servicer = room.RoomServicer(Rooms())
-    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME))
+    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), tracer=tracer)
     brain_servicer.register(server.server)
     room_servicer.register(server.server)
     await engine.start()
     beating = asyncio.create_task(watches.run(settings.heartbeat_s))
 
     def figures() -> Iterable[Family]:
-        return families(engine, watches, bank)
+        return (*families(engine, watches, bank), *server.calls.families())
 
     try:
         async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):

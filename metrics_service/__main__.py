@@ -23,6 +23,7 @@ from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
+from service_runtime.telemetry import Tracer, exporting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,6 +115,11 @@ def _erase(settings: MetricsSettings, options: argparse.Namespace) -> int:
 
 
 async def _serve(stop: Stop) -> None:
+    async with exporting("metrics_service", os.environ) as tracer:
+        await _serve_traced(stop, tracer)
+
+
+async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     settings = load(MetricsSettings, os.environ, prefix=PREFIX)
     try:
         store = await asyncio.to_thread(Store.open, settings.database_url)
@@ -123,12 +129,12 @@ async def _serve(stop: Stop) -> None:
     aggregate = Aggregate(monotonic=time.monotonic, wall_ms=_wall_ms, retained=retained)
     recorder = Recorder(store, limits=_limits(settings), retain=aggregate.retain, wall_ms=_wall_ms, tally=tally)
     servicer = MetricsServicer(aggregate, recorder, edge_silence_s=settings.edge_silence_s, wall_ms=_wall_ms)
-    server = GrpcServer(settings, services=(SERVICE_NAME,))
+    server = GrpcServer(settings, services=(SERVICE_NAME,), tracer=tracer)
     servicer.register(server.server)
 
     def figures() -> Iterable[Family]:
         now = Figures(fleet=aggregate.snapshot(), records=recorder.tally, records_waiting=recorder.waiting)
-        return families(now)
+        return (*families(now), *server.calls.families())
 
     recorder.start()
     try:

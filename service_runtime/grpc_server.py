@@ -12,9 +12,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service_runtime.addresses import is_loopback
+from service_runtime.call_counts import CallCounts
 from service_runtime.credentials import CredentialInterceptor, server_credentials
+from service_runtime.grpc_spans import ServerSpans
 from service_runtime.settings import SettingsError, setting
-from service_runtime.telemetry import ServerSpans, Tracer
+from service_runtime.telemetry import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ class GrpcServer:
 
     def __init__(self, settings: ListenerSettings, *, services: Sequence[str], tracer: Tracer | None = None) -> None:
         """Prepare a server for the services with these full names; `tracer` records unary calls of sampled traces."""
-        interceptors: list[grpc.aio.ServerInterceptor] = []
+        self.calls = CallCounts(services)
+        # Outermost, so that refused calls count too.
+        interceptors: list[grpc.aio.ServerInterceptor] = [self.calls]
         if settings.credential:
             interceptors.append(CredentialInterceptor(settings.credential))
         if tracer is not None:

@@ -71,6 +71,19 @@ def process_panels(job: str, instance: str = "") -> tuple[Panel, ...]:
     )  # fmt: skip
 
 
+def call_panels(job: str) -> tuple[Panel, ...]:
+    """Return what a service's unary calls show."""
+    return (
+        panel("Calls", "Unary calls a second, by status.",
+              (f'sum by (code) (rate(aivo_rpc_server_calls_total{{job="{job}"}}{RATE}))', "{{code}}"),
+              unit="cps", stacked=True, width=12),
+        panel("Call duration", "95th percentile by method.",
+              ("histogram_quantile(0.95, sum by (le, method) (rate("
+               f'aivo_rpc_server_duration_seconds_bucket{{job="{job}"}}{RATE})))', "{{method}}"),
+              unit="s", width=12),
+    )  # fmt: skip
+
+
 FLEET: tuple[Panel, ...] = (
     number("Sockets", "Open now, at all edges.", "aivo_fleet_active_connections"),
     number("Users", "Distinct users with a socket.", "aivo_fleet_connected_users"),
@@ -175,6 +188,7 @@ BRAIN: tuple[Panel, ...] = (
           ("aivo_brain_watched_learners", "learners {{instance}}")),
     panel("Bus lag", "From the publication of a change until a watching stream takes it.",
           *quantiles("aivo_brain_bus_lag_seconds"), unit="s"),
+    *call_panels("aivo-brain"),
     *process_panels("aivo-brain"),
 )  # fmt: skip
 
@@ -194,6 +208,7 @@ AUTH: tuple[Panel, ...] = (
           (f"sum(rate(aivo_auth_revocation_streams_cut_total{RATE}))", "streams cut"), unit="cps"),
     panel("Revocation streams", "Edges that hear of revocations.", "aivo_auth_revocation_streams", width=12),
     panel("People", "In memory.", "aivo_auth_people", width=12),
+    *call_panels("aivo-auth"),
     *process_panels("aivo-auth"),
 )  # fmt: skip
 
