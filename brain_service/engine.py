@@ -34,6 +34,9 @@ from brain_service.submission import (
     admit,
     invalid,
 )
+from brain_service.tracing import BrainTraces
+from service_runtime import trace_context
+from service_runtime.telemetry import now_ns
 
 __all__ = [
     "Applied",
@@ -104,10 +107,13 @@ class Engine:
         bank: Bank | None = None,
         clock: Callable[[], float] = time.time,
         options: EngineOptions | None = None,
+        traces: BrainTraces | None = None,
     ) -> None:
+        """`traces` records sampled interactions."""
         self._store = store
         self._bus = bus
         self.counters = Counters()
+        self._traces = traces
         self._clock = clock
         self._options = EngineOptions() if options is None else options
         self._queue: deque[Work | _Erasure] = deque()
@@ -363,8 +369,11 @@ class Engine:
         if not plan.rows and increments == NOTHING:
             return {}
         began = time.perf_counter()
+        began_ns = 0 if self._traces is None else now_ns()
         keys = await self._store.commit(plan.rows, increments)
         self.counters.commits_s.observe(time.perf_counter() - began)
+        if self._traces is not None:
+            self._traces.committed([row.traceparent for row in plan.rows], began_ns)
         self.counters.batch_sizes.observe(len(plan.rows))
         return keys
 
@@ -378,12 +387,13 @@ class Engine:
         """Apply the model to a group, on new values."""
         learners, unreadable = await self._load(group)
         plan = Group(self._bank.stage(), learners)
+        apply = plan.apply if self._traces is None else self._traces.timed(plan.apply)
         for count, work in enumerate(group, 1):
             if work.learner_id in unreadable:
                 plan.failed.append((work, INTERNAL_FAULT))
                 continue
             try:
-                plan.apply(work)
+                apply(work)
             except BadInteraction as error:
                 plan.failed.append((work, invalid(str(error))))
             except Exception:
@@ -500,7 +510,7 @@ class Engine:
 
 
 def _trace(work: Work) -> dict[str, Any]:
-    return {"traceparent": work.submission.traceparent}
+    return {"traceparent": work.submission.traceparent} | trace_context.log_fields(work.submission.traceparent)
 
 
 def _snapshot(learner_id: str, entry: Entry | None) -> Snapshot:

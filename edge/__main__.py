@@ -22,17 +22,19 @@ from edge.rooms import Rooms
 from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
+from edge.tracing import EdgeTraces
 from edge.upstream.auth import AuthLink
 from edge.upstream.brain import BrainLink
 from edge.upstream.metrics import MetricsLink
 from edge.upstream.rooms import RoomsLink
 from edge.upstream.routing import Brains
 from edge.upstream.watch import WatchLink
-from service_runtime import process
+from service_runtime import process, telemetry
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_client import Channel, open_channel
 from service_runtime.settings import describe, load
+from service_runtime.telemetry import Tracer
 
 HELP = """\
 usage: python -m edge
@@ -46,20 +48,21 @@ Needs the brain, auth and metrics services. Settings are environment variables:
 class Edge:
     """The edge's rooms, wired together."""
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    def __init__(self, settings: EdgeSettings, tracer: Tracer | None = None) -> None:
         """Wire; nothing runs yet. Needs a running event loop."""
+        traces = None if tracer is None else EdgeTraces(tracer)
         clock = asyncio.get_running_loop().time
         self.settings = settings
         self.sweep = Sweep(clock)
-        self.auth_channel = open_channel(settings.auth_address, settings)
-        self.metrics_channel = open_channel(settings.metrics_address, settings)
-        self.brain_channels = [open_channel(address, settings) for address in settings.brain_addresses]
+        self.auth_channel = open_channel(settings.auth_address, settings, tracer)
+        self.metrics_channel = open_channel(settings.metrics_address, settings, tracer)
+        self.brain_channels = [open_channel(address, settings, tracer) for address in settings.brain_addresses]
         self.counters = counters = Counters()
         self.auth = AuthLink(self.auth_channel, settings)
         self.metrics = MetricsLink(self.metrics_channel, settings, counters)
         self.access = Access(self.auth, clock)
         self.brains = Brains(settings.brain_addresses)
-        hub = Hub(brain=self.brains, prepare=prepare, sweep=self.sweep, clock=clock, counters=counters)
+        hub = Hub(brain=self.brains, prepare=prepare, sweep=self.sweep, clock=clock, counters=counters, traces=traces)
         hub.feed = self.brains
         rooms = Rooms(prepare=prepare, counters=counters)
         for index, channel in enumerate(self.brain_channels):
@@ -80,6 +83,7 @@ class Edge:
                 counters=counters,
                 sweep=self.sweep,
                 clock=clock,
+                traces=traces,
             )
         )
         self.services = Services(
@@ -89,6 +93,7 @@ class Edge:
             metrics=self.metrics,
             access=self.access,
             is_draining=lambda: self.endpoint.draining,
+            tracer=tracer,
         )
 
     def _add_brain(self, index: int, channel: Channel, hub: Hub, rooms: Rooms) -> None:
@@ -160,7 +165,12 @@ def make_server(edge: Edge) -> Server:
 
 async def serve(settings: EdgeSettings, stop: process.Stop) -> None:
     """Serve until `stop`, then drain: unready first, work under way acknowledged, sockets closed in batches."""
-    edge = Edge(settings)
+    async with telemetry.exporting("edge", os.environ) as tracer:
+        await _serve(settings, stop, tracer)
+
+
+async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | None) -> None:
+    edge = Edge(settings, tracer)
     server = make_server(edge)
     links = asyncio.create_task(edge.run())
     serving = asyncio.create_task(server.serve())

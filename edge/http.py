@@ -20,6 +20,8 @@ from edge.access import Access
 from edge.frames import outgoing
 from edge.ports import Auth, Brain, Done, Identity, UpstreamError
 from edge.settings import EdgeSettings
+from edge.tracing import HttpSpans
+from service_runtime.telemetry import Tracer
 
 REFRESH_COOKIE = "aivo_refresh"
 
@@ -104,6 +106,7 @@ class Services:
     metrics: MetricsApi
     access: Access
     is_draining: Callable[[], bool]
+    tracer: Tracer | None = None
 
 
 class Credentials(BaseModel):
@@ -148,6 +151,8 @@ def make_app(services: Services) -> FastAPI:
     _add_health_routes(app, services)
     _add_headers(app)
     _add_page(app, services.settings.static_dir)
+    if services.tracer is not None:
+        app.add_middleware(HttpSpans, tracer=services.tracer)
     return app
 
 

@@ -17,6 +17,8 @@ from edge.frames.incoming import RequestId
 from edge.frames.outgoing import Crossing, StateUpdate, encode
 from edge.ports import Brain, Feed, Prepare, Sink, Snapshot, Update, UpstreamError
 from edge.sweep import Sweep
+from edge.tracing import MAX_CAUSES, EdgeTraces
+from service_runtime.telemetry import now_ns
 
 MAX_QUEUED = 1_024
 """Updates kept for one slow subscriber of every revision; beyond, its socket closes and it resumes from the log."""
@@ -45,6 +47,7 @@ class Subscription:
 
     __slots__ = (
         "blocked",
+        "causes",
         "crossings",
         "delivered",
         "direct",
@@ -96,6 +99,8 @@ class Subscription:
         """Newest update that waits, in `latest` mode."""
         self.crossings: list[Crossing] = []
         """Crossings of updates that were skipped."""
+        self.causes: tuple[str, ...] = ()
+        """Trace contexts of the interactions behind the update that waits, newest first; only while traced."""
         self.queue: deque[Update] = deque() if every else _NEVER
         self.next_at = 0.0
         self.tick = 0
@@ -164,9 +169,19 @@ class Hub:
     """Fans updates out to subscriptions."""
 
     def __init__(
-        self, *, brain: Brain, prepare: Prepare, sweep: Sweep, clock: Callable[[], float], counters: Counters
+        self,
+        *,
+        brain: Brain,
+        prepare: Prepare,
+        sweep: Sweep,
+        clock: Callable[[], float],
+        counters: Counters,
+        traces: EdgeTraces | None = None,
     ) -> None:
-        """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives monotonic seconds."""
+        """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives monotonic seconds.
+
+        `traces` records deliveries that sampled interactions caused.
+        """
         self.feed: Feed
         self.epoch = ""
         self._brain = brain
@@ -174,6 +189,7 @@ class Hub:
         self._sweep = sweep
         self._clock = clock
         self._counters = counters
+        self._traces = traces
         self._topics: dict[str, _Topic] = {}
 
     # What the feed asks and brings.
@@ -217,6 +233,7 @@ class Hub:
         if revision <= topic.revision:
             return  # heard before: the stream was opened again
         topic.revision = revision
+        began_ns = 0 if self._traces is None else now_ns()
         frames: dict[int, bytes] = {}  # by what a socket got last: nearly always one for all
         sent = skipped = 0
         for subscription in topic.subscriptions.values():
@@ -233,6 +250,9 @@ class Hub:
             subscription.delivered = subscription.gate = revision
         self._counters.updates_sent += sent
         self._counters.revisions_skipped += skipped
+        if self._traces is not None and sent:
+            waiting = len(topic.subscriptions) - sent
+            self._traces.fanned_out(update.traceparents, began_ns, sent=sent, waiting=waiting)
 
     # What sessions ask.
 
@@ -343,12 +363,15 @@ class Hub:
         subscription.direct = False
         if update.revision > subscription.gate:
             subscription.slot = update
+            if self._traces is not None:
+                subscription.causes = (update.traceparents + subscription.causes)[:MAX_CAUSES]
             self.flush(subscription)
 
     def _flush_slot(self, subscription: Subscription, update: Update) -> None:
         now = self._clock()
         if update.revision <= subscription.gate:
             subscription.slot = None
+            subscription.causes = ()
         elif now < subscription.next_at:
             self._sweep.schedule(subscription, subscription.next_at)
         else:
@@ -381,12 +404,16 @@ class Hub:
 
     def send(self, subscription: Subscription, update: Update, crossings: list[Crossing] | None = None) -> None:
         """Send an update to one socket, whatever waits."""
+        began_ns = 0 if self._traces is None else now_ns()
         payload = _encode(update, subscription.delivered, update.crossings if crossings is None else crossings)
         self._counters.updates_sent += 1
         self._counters.revisions_skipped += max(0, update.revision - subscription.delivered - 1)
         subscription.delivered = update.revision
         subscription.gate = max(subscription.gate, update.revision)
         subscription.subscriber.sink.send(payload)
+        if self._traces is not None:
+            causes, subscription.causes = subscription.causes or update.traceparents, ()
+            self._traces.fanned_out(causes, began_ns, sent=1)
 
     def _end_topic(self, learner_id: str, topic: _Topic) -> None:
         del self._topics[learner_id]

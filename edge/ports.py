@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import AdaptData, Context, InteractionData
 from edge.frames.outgoing import Crossing, Levels, Performance, Result
+from service_runtime.trace_context import TraceContext
 
 
 class UpstreamError(Exception):
@@ -76,6 +77,8 @@ class Update:
     occurred_at: str = ""
     trace_id: str = ""
     """Of the newest interaction behind it."""
+    traceparents: tuple[str, ...] = ()
+    """Trace contexts of the interactions behind it, newest first."""
 
 
 class Member(NamedTuple):
@@ -144,10 +147,10 @@ class Brain(Protocol):
         *,
         interaction_id: str,
         received_at_ms: int,
-        traceparent: str,
+        trace: TraceContext,
         done: Done,
     ) -> None:
-        """Send an interaction; `done` gets Acknowledged."""
+        """Send an interaction, which is part of `trace`; `done` gets Acknowledged."""
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""

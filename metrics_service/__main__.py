@@ -18,12 +18,13 @@ from metrics_service.recorder import ERASE_SPAN, PAGE, Limits, Recorder
 from metrics_service.servicer import SERVICE_NAME, MetricsServicer
 from metrics_service.settings import PREFIX, MetricsSettings
 from metrics_service.store import Store, StoreUnavailable
+from service_runtime import telemetry
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
-from service_runtime.telemetry import Tracer, exporting
+from service_runtime.telemetry import Tracer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,7 +116,7 @@ def _erase(settings: MetricsSettings, options: argparse.Namespace) -> int:
 
 
 async def _serve(stop: Stop) -> None:
-    async with exporting("metrics_service", os.environ) as tracer:
+    async with telemetry.exporting("metrics_service", os.environ) as tracer:
         await _serve_traced(stop, tracer)
 
 

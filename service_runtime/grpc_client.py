@@ -12,8 +12,9 @@ import grpc.aio
 
 from service_runtime.credentials import read_file
 from service_runtime.grpc_server import MAX_MESSAGE_BYTES
+from service_runtime.grpc_spans import traced_call
 from service_runtime.settings import SettingsError, setting
-from service_runtime.telemetry import Tracer, outgoing, traced_call
+from service_runtime.telemetry import Tracer, outgoing
 
 Response = TypeVar("Response")
 

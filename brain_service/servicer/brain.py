@@ -21,9 +21,10 @@ from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, serialised
 from brain_service.servicer.streams import Inbound, StoppingError
 from brain_service.submission import Applied, Failed, FailureCode, Snapshot, Submission
+from brain_service.tracing import BrainTraces, Served
 from brain_service.watch import (
+    Batch,
     UnknownWatchError,
-    Watch,
     WatchEndedError,
     Watches,
     WatchReplacedError,
@@ -31,6 +32,7 @@ from brain_service.watch import (
 )
 from service_runtime import trace_context
 from service_runtime.errors import ErrorTable
+from service_runtime.telemetry import now_ns
 
 SERVICE_NAME: Final = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
 
@@ -66,11 +68,14 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     """The brain's contract."""
 
-    def __init__(self, engine: Engine, watches: Watches, adapter: ContentAdapter) -> None:
-        """Serve `engine` and `watches`; `adapter` decides on the form of content."""
+    def __init__(
+        self, engine: Engine, watches: Watches, adapter: ContentAdapter, traces: BrainTraces | None = None
+    ) -> None:
+        """Serve `engine` and `watches`; `adapter` decides on the form of content, `traces` records sampled work."""
         self._engine = engine
         self._watches = watches
         self._adapter = adapter
+        self._traces = traces
         self._readings = Readings()
         self._inbound = Inbound()
 
@@ -106,7 +111,12 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         """Apply one interaction under the trace that its caller began, or a new one."""
         trace = _trace(request.interaction.traceparent, context)
         submission = convert.submission(request.interaction)._replace(traceparent=trace_context.render(trace))
+        served = None
+        if self._traces is not None:
+            submission, served = self._traces.serve(submission)
         (result,) = await self._engine.submit([submission])
+        if served is not None:
+            served.answered(result)
         return brain_pb2.RecordInteractionResponse(
             applied=convert.applied(_require(result), self._readings),
             epoch=self._engine.epoch,
@@ -126,7 +136,11 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
         )
         while True:
-            yield await self._next_updates(watch)
+            batch = await watch.take()
+            began_ns = 0 if self._traces is None else now_ns()
+            yield self._updates(batch)
+            if self._traces is not None:
+                self._traces.sent(batch.updates, began_ns)
 
     async def ModifyWatch(
         self, request: brain_pb2.ModifyWatchRequest, context: Context
@@ -188,17 +202,25 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def _submit(self, interactions: Sequence[brain_pb2.Interaction]) -> list[Applied | Failed]:
         """Apply those that are well-formed; a bad one fails alone."""
         good: list[Submission] = []
+        served: list[tuple[int, Served]] = []
         failed: dict[int, Failed] = {}
         for place, interaction in enumerate(interactions):
             try:
-                good.append(convert.submission(interaction))
+                submission = convert.submission(interaction)
+                if self._traces is not None:
+                    submission, one = self._traces.serve(submission, len(interactions))
+                    if one is not None:
+                        served.append((place, one))
+                good.append(submission)
             except (InvalidFieldError, BadInteraction) as error:
                 failed[place] = Failed(code=FailureCode.INVALID, message=str(error))
         results = iter(await self._engine.submit(good) if good else ())
-        return [failed[place] if place in failed else next(results) for place in range(len(interactions))]
+        outcomes = [failed[place] if place in failed else next(results) for place in range(len(interactions))]
+        for place, one in served:
+            one.answered(outcomes[place])
+        return outcomes
 
-    async def _next_updates(self, watch: Watch) -> brain_pb2.WatchStateResponse:
-        batch = await watch.take()
+    def _updates(self, batch: Batch) -> brain_pb2.WatchStateResponse:
         response = brain_pb2.WatchStateResponse(epoch=self._watches.epoch)
         for update in batch.updates:
             convert.add_update(response, update, self._readings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -12,10 +13,14 @@ from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Acknowledged, UpstreamError
 from edge.session.replies import FORBIDDEN
-from service_runtime import trace_context
+from edge.tracing import Received
+from service_runtime import telemetry, trace_context
+from service_runtime.trace_context import TraceContext
 
 if TYPE_CHECKING:
     from edge.session.session import Session
+
+logger = logging.getLogger(__name__)
 
 
 class Interacting:
@@ -42,8 +47,11 @@ class Interacting:
             session.sink.hold_reading(True)
         if session.edge.access.known(session.user_id, "interact", data.learner_id):
             interaction.decided(True)
-        else:
+        elif interaction.received is None:
             session.edge.access.ask(session.user_id, "interact", data.learner_id, interaction.decided)
+        else:
+            with telemetry.within(interaction.trace):
+                session.edge.access.ask(session.user_id, "interact", data.learner_id, interaction.decided)
 
     def acknowledge(self, interaction: _Interaction, answer: Acknowledged | UpstreamError) -> None:
         """Answer an interaction that is committed, or say why it is not."""
@@ -56,6 +64,9 @@ class Interacting:
             return  # the socket closed meanwhile
         if isinstance(answer, UpstreamError):
             trace_id = interaction.trace.trace_id
+            if answer.code == "internal":
+                extra = {"trace_id": trace_id, "span_id": interaction.trace.span_id}
+                logger.error("an interaction failed: %s", answer, extra=extra)
             session.replies.refuse(answer, "virtual_brain_interact", interaction.id, trace_id=trace_id)
             return
         elapsed = edge.clock() - interaction.started
@@ -78,7 +89,7 @@ class Interacting:
 class _Interaction:
     """One interaction under way, and what its answer needs."""
 
-    __slots__ = ("_context", "_interacting", "data", "id", "interaction_id", "started", "trace")
+    __slots__ = ("_context", "_interacting", "data", "id", "interaction_id", "received", "started", "trace")
 
     def __init__(
         self,
@@ -93,26 +104,34 @@ class _Interaction:
         self.id = id
         self.data = data
         self.interaction_id = data.interaction_id or _uuid7()
-        self.trace = trace_context.child(parent) if parent else trace_context.new_root()
-        self.started = interacting._session.edge.clock()
+        edge = interacting._session.edge
+        self.trace: TraceContext
+        self.received: Received | None = None
+        if edge.traces is None:
+            self.trace = trace_context.child(parent) if parent else trace_context.new_root()
+        else:
+            self.trace, self.received = edge.traces.receive(parent, "virtual_brain_interact")
+        self.started = edge.clock()
 
     def decided(self, answer: bool | UpstreamError) -> None:
         """Send it, if that is allowed."""
         if answer is not True:
-            self._interacting.acknowledge(self, answer or FORBIDDEN)
+            self.answered(answer or FORBIDDEN)
             return
         self._interacting._session.edge.brain.interact(
             self.data,
             self._context,
             interaction_id=self.interaction_id,
             received_at_ms=int(time.time() * 1000),
-            traceparent=trace_context.render(self.trace),
+            trace=self.trace,
             done=self.answered,
         )
 
     def answered(self, answer: Acknowledged | UpstreamError) -> None:
         """Pass on what the brain said."""
         self._interacting.acknowledge(self, answer)
+        if self.received is not None:
+            self.received.answered(answer.code if isinstance(answer, UpstreamError) else "")
 
 
 def _uuid7() -> str:

@@ -13,6 +13,7 @@ from edge.registry import Registry
 from edge.rooms import Rooms
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
+from edge.tracing import EdgeTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +32,5 @@ class Surroundings:
     sweep: Sweep
     clock: Callable[[], float]
     """Monotonic seconds."""
+    traces: EdgeTraces | None = None
+    """Records sampled interactions; None while no traces are exported."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -15,11 +15,15 @@ from edge.access import Access
 from edge.ports import Done, Identity, UpstreamError
 from edge.registry import Registry
 from edge.settings import EdgeSettings
+from edge.tracing import CallTraces
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import translate
+from service_runtime import telemetry
 from service_runtime.grpc_client import Channel
 
 Response = TypeVar("Response")
+
+_SERVICE = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 
 _ROLES = {
     auth_pb2.ROLE_LEARNER: "learner",
@@ -41,10 +45,23 @@ class AuthLink:
     def __init__(self, channel: Channel, settings: EdgeSettings) -> None:
         """Prepare; `run` and `follow_revocations` make it work."""
         self._stub = auth_pb2_grpc.AuthServiceStub(channel.channel)
+        self._channel = channel
         self._metadata = channel.metadata
         self._patience_s = settings.upstream_s
-        self._tokens = Batcher(self._authenticate, service="auth", max_batch=256, max_pending=settings.max_pending)
-        self._queries = Batcher(self._authorize, service="auth", max_batch=1024, max_pending=settings.max_pending)
+        self._tokens = Batcher(
+            self._authenticate,
+            service="auth",
+            max_batch=256,
+            max_pending=settings.max_pending,
+            traces=_traces(channel, "Authenticate"),
+        )
+        self._queries = Batcher(
+            self._authorize,
+            service="auth",
+            max_batch=1024,
+            max_pending=settings.max_pending,
+            traces=_traces(channel, "Authorize"),
+        )
         self.is_open = asyncio.Event()
 
     async def run(self) -> None:
@@ -66,7 +83,9 @@ class AuthLink:
 
     async def _authenticate(self, tokens: list[str]) -> Sequence[Identity | UpstreamError]:
         response = await self._stub.Authenticate(
-            auth_pb2.AuthenticateRequest(tokens=tokens), metadata=self._metadata, timeout=self._patience_s
+            auth_pb2.AuthenticateRequest(tokens=tokens),
+            metadata=telemetry.outgoing(self._metadata),
+            timeout=self._patience_s,
         )
         return [_identity(one) for one in response.authentications]
 
@@ -76,7 +95,9 @@ class AuthLink:
 
     async def _authorize(self, queries: list[auth_pb2.AuthorizeQuery]) -> Sequence[tuple[bool, float]]:
         response = await self._stub.Authorize(
-            auth_pb2.AuthorizeRequest(queries=queries), metadata=self._metadata, timeout=self._patience_s
+            auth_pb2.AuthorizeRequest(queries=queries),
+            metadata=telemetry.outgoing(self._metadata),
+            timeout=self._patience_s,
         )
         return [(decision.allowed, decision.ttl_ms / 1000) for decision in response.decisions]
 
@@ -114,29 +135,29 @@ class AuthLink:
     async def login(self, email: str, password: str, client_address: str) -> dict[str, Any]:
         """Exchange credentials for tokens."""
         request = auth_pb2.LoginRequest(email=email, password=password, client_address=client_address)
-        response = await self._call(self._stub.Login(request, **self._options()), "The address or password is wrong.")
+        response = await self._call(self._stub.Login, "Login", request, "The address or password is wrong.")
         return _session(response.tokens, response.user)
 
     async def refresh(self, refresh_token: str) -> dict[str, Any]:
         """Exchange a refresh token for new tokens."""
         request = auth_pb2.RefreshRequest(refresh_token=refresh_token)
-        response = await self._call(self._stub.Refresh(request, **self._options()), "Log in again.")
+        response = await self._call(self._stub.Refresh, "Refresh", request, "Log in again.")
         return _session(response.tokens, response.user)
 
     async def logout(self, *, refresh_token: str, access_token: str) -> None:
         """End a session."""
         request = auth_pb2.LogoutRequest(refresh_token=refresh_token, access_token=access_token)
-        await self._call(self._stub.Logout(request, **self._options()))
+        await self._call(self._stub.Logout, "Logout", request)
 
     async def user(self, user_id: str) -> dict[str, Any]:
         """Return a user."""
-        response = await self._call(self._stub.GetUser(auth_pb2.GetUserRequest(user_id=user_id), **self._options()))
+        response = await self._call(self._stub.GetUser, "GetUser", auth_pb2.GetUserRequest(user_id=user_id))
         return _user(response.user)
 
     async def learners(self, user_id: str) -> list[dict[str, Any]]:
         """Return the learners that a user may watch."""
         request = auth_pb2.ListLearnersRequest(user_id=user_id)
-        response = await self._call(self._stub.ListLearners(request, **self._options()))
+        response = await self._call(self._stub.ListLearners, "ListLearners", request)
         return [
             {"learner_id": one.learner_id, "display_name": one.display_name, "class_ids": list(one.class_ids)}
             for one in response.learners
@@ -145,24 +166,31 @@ class AuthLink:
     async def delete_learner(self, learner_id: str) -> None:
         """Remove a learner with all relations."""
         request = auth_pb2.DeleteLearnerRequest(learner_id=learner_id)
-        await self._call(self._stub.DeleteLearner(request, **self._options()))
+        await self._call(self._stub.DeleteLearner, "DeleteLearner", request)
 
     async def jwks(self) -> str:
         """Return the public keys as a JSON Web Key Set."""
-        response = await self._call(self._stub.GetJwks(auth_pb2.GetJwksRequest(), **self._options()))
+        response = await self._call(self._stub.GetJwks, "GetJwks", auth_pb2.GetJwksRequest())
         return response.jwks_json
 
-    def _options(self) -> dict[str, Any]:
-        return {"metadata": self._metadata, "timeout": self._patience_s}
-
-    async def _call(self, call: Awaitable[Response], unauthenticated: str | None = None) -> Response:
+    async def _call(
+        self,
+        method: Callable[..., Awaitable[Response]],
+        name: str,
+        request: Any,
+        unauthenticated: str | None = None,
+    ) -> Response:
         try:
-            return await call
+            return await self._channel.call(method, f"{_SERVICE}/{name}", request, self._patience_s)
         except grpc.aio.AioRpcError as error:
             ours = "service credential" in (error.details() or "")
             if error.code() is grpc.StatusCode.UNAUTHENTICATED and unauthenticated and not ours:
                 raise UpstreamError("unauthenticated", unauthenticated) from error
             raise translate(error, "auth") from error
+
+
+def _traces(channel: Channel, method: str) -> CallTraces | None:
+    return None if channel.tracer is None else CallTraces(channel.tracer, f"{_SERVICE}/{method}", channel.address)
 
 
 def _identity(message: auth_pb2.Authentication) -> Identity | UpstreamError:

@@ -10,10 +10,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
 from edge.ports import Done, UpstreamError
+from edge.tracing import CallTraces, Queued
 from edge.upstream.errors import translate
+from service_runtime import telemetry
 from service_runtime.figures import DURATION_S, SIZES, Histogram
 
 logger = logging.getLogger(__name__)
@@ -45,25 +48,35 @@ class Batcher(Generic[Item]):
         service: str,
         max_batch: int,
         max_pending: int,
+        traces: CallTraces | None = None,
     ) -> None:
-        """`call` answers a batch in its order, or raises; `service` names who answers, for error messages."""
+        """`call` answers a batch in its order, or raises; `service` names who answers, for error messages.
+
+        `traces` records the calls of sampled items.
+        """
         self._call = call
         self._service = service
         self._max_batch = max_batch
         self._max_pending = max_pending
         self.calls = Calls()
-        self._waiting: deque[tuple[Item, Done]] = deque()
+        self.traces = traces
+        self._waiting: deque[tuple[Item, Done, Queued | None]] = deque()
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, item: Item, done: Done) -> None:
-        """Put an item into the next call; `done` gets its answer. When too many wait, it hears `overloaded` at once."""
+    def submit(self, item: Item, done: Done, queued: Queued | None = None) -> None:
+        """Put an item into the next call; `done` gets its answer. When too many wait, it hears `overloaded` at once.
+
+        `queued` tells which trace it belongs to, if not to the present one.
+        """
         if len(self._waiting) >= self._max_pending:
             done(UpstreamError("overloaded", "Too much is going on; try again in a moment.", retry_after_ms=1000))
             return
-        self._waiting.append((item, done))
+        if self.traces is not None and queued is None:
+            queued = self.traces.queue()
+        self._waiting.append((item, done, queued))
         self._arrived.set()
 
     async def run(self) -> None:
@@ -75,7 +88,7 @@ class Batcher(Generic[Item]):
                 while self._waiting:
                     await self._answer_batch()
         finally:
-            for _, done in self._waiting:
+            for _, done, _ in self._waiting:
                 self._finish(
                     done, UpstreamError("unavailable", "The edge is stopping; try again.", retry_after_ms=1000)
                 )
@@ -84,9 +97,12 @@ class Batcher(Generic[Item]):
     async def _answer_batch(self) -> None:
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
+        traced = [] if self.traces is None else [queued for _, _, queued in batch if queued is not None]
+        sent_ns = telemetry.now_ns() if traced else 0
         began = time.perf_counter()
         try:
-            answers = await self._call([item for item, _ in batch])
+            with telemetry.within(traced[0].context) if traced else nullcontext():
+                answers = await self._call([item for item, _, _ in batch])
             if len(answers) != len(batch):
                 raise ValueError(f"{len(answers)} answers to {len(batch)} questions")
         except asyncio.CancelledError:
@@ -96,11 +112,18 @@ class Batcher(Generic[Item]):
             self.calls.failures += 1
             failure = translate(error, self._service)
             if failure.code == "internal":
-                logger.error("a call failed", extra={"upstream": self._service}, exc_info=error)
+                extra = {"upstream": self._service} | (
+                    {"trace_id": traced[0].context.trace_id, "span_id": traced[0].context.span_id} if traced else {}
+                )
+                logger.error("a call failed", extra=extra, exc_info=error)
             answers = [failure] * len(batch)
         self.calls.sizes.observe(len(batch))
         self.calls.durations_s.observe(time.perf_counter() - began)
-        for (_, done), answer in zip(batch, answers, strict=True):
+        if self.traces is not None and traced:
+            errors = [answer.code if isinstance(answer, UpstreamError) else "" for answer in answers]
+            items = [(one[2], error) for one, error in zip(batch, errors, strict=True) if one[2] is not None]
+            self.traces.answered(items, size=len(batch), sent_ns=sent_ns)
+        for (_, done, _), answer in zip(batch, answers, strict=True):
             self._finish(done, answer)
 
     @staticmethod

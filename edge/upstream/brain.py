@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc.aio
 
@@ -14,10 +14,13 @@ from edge.frames.incoming import AdaptData, Context, InteractionData
 from edge.frames.outgoing import raw
 from edge.ports import Acknowledged, Adapted, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
+from edge.tracing import CallTraces
 from edge.upstream import readings
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import is_transient, translate, unavailable
+from service_runtime import telemetry, trace_context
 from service_runtime.grpc_client import Channel
+from service_runtime.trace_context import TraceContext
 
 _KINDS = {
     "question_response": brain_pb2.INTERACTION_KIND_QUESTION_RESPONSE,
@@ -35,7 +38,11 @@ _FAILURES = {
     brain_pb2.FAILURE_CODE_INTERNAL: "internal",
 }
 
+Response = TypeVar("Response")
+
 HISTORY_PAGE = 500
+
+_SERVICE = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
 
 
 class BrainLink:
@@ -43,14 +50,27 @@ class BrainLink:
 
     def __init__(self, channel: Channel, settings: EdgeSettings) -> None:
         """Prepare; `run` makes it work."""
+        self._channel = channel
         self._metadata = channel.metadata
         self._patience_s = settings.upstream_s
         self._stub = brain_pb2_grpc.BrainServiceStub(channel.channel)
         self._stream: Any = None
+        interact_traces = states_traces = None
+        if channel.tracer is not None:
+            interact_traces = CallTraces(
+                channel.tracer, f"{_SERVICE}/Interact", channel.address, name="brain.interact", alone=True
+            )
+            states_traces = CallTraces(channel.tracer, f"{_SERVICE}/GetState", channel.address)
         self._interactions = Batcher(
-            self._interact, service="brain", max_batch=settings.max_batch, max_pending=settings.max_pending
+            self._interact,
+            service="brain",
+            max_batch=settings.max_batch,
+            max_pending=settings.max_pending,
+            traces=interact_traces,
         )
-        self._states = Batcher(self._get_states, service="brain", max_batch=256, max_pending=settings.max_pending)
+        self._states = Batcher(
+            self._get_states, service="brain", max_batch=256, max_pending=settings.max_pending, traces=states_traces
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -76,10 +96,12 @@ class BrainLink:
         *,
         interaction_id: str,
         received_at_ms: int,
-        traceparent: str,
+        trace: TraceContext,
         done: Done,
     ) -> None:
         """Send an interaction; `done` gets Acknowledged."""
+        traces = self._interactions.traces
+        queued = traces.queue(trace) if traces is not None and trace.sampled else None
         occurred_at = data.occurred_at
         skill = context.skill
         self._interactions.submit(
@@ -102,9 +124,10 @@ class BrainLink:
                 context_json=bytes(data.context),
                 occurred_at_ms=int(occurred_at.timestamp() * 1000) if occurred_at is not None else 0,
                 received_at_ms=received_at_ms,
-                traceparent=traceparent,
+                traceparent=trace_context.render(trace if queued is None else queued.context),
             ),
             done,
+            queued,
         )
 
     async def _interact(self, batch: list[brain_pb2.Interaction]) -> Sequence[Acknowledged | UpstreamError]:
@@ -154,7 +177,9 @@ class BrainLink:
 
     async def _get_states(self, queries: list[brain_pb2.StateQuery]) -> Sequence[Any]:
         response = await self._stub.GetState(
-            brain_pb2.GetStateRequest(queries=queries), metadata=self._metadata, timeout=self._patience_s
+            brain_pb2.GetStateRequest(queries=queries),
+            metadata=telemetry.outgoing(self._metadata),
+            timeout=self._patience_s,
         )
         return [readings.state_response(snapshot, response.epoch) for snapshot in response.snapshots]
 
@@ -196,7 +221,12 @@ class BrainLink:
 
     async def _history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> brain_pb2.GetHistoryResponse:
         request = brain_pb2.GetHistoryRequest(learner_id=learner_id, after_revision=after, limit=limit, newest=newest)
-        return await self._stub.GetHistory(request, metadata=self._metadata, timeout=self._patience_s)
+        return await self._call(self._stub.GetHistory, "GetHistory", request)
+
+    async def _call(
+        self, method: Callable[..., Awaitable[Response]], name: str, request: Any, timeout_s: float | None = None
+    ) -> Response:
+        return await self._channel.call(method, f"{_SERVICE}/{name}", request, timeout_s or self._patience_s)
 
     # Rare questions
 
@@ -212,7 +242,7 @@ class BrainLink:
             target_difficulty=data.target_difficulty,
             focus_areas=data.focus_areas,
         )
-        response = await self._stub.AdaptContent(request, metadata=self._metadata, timeout=self._patience_s)
+        response = await self._call(self._stub.AdaptContent, "AdaptContent", request)
         changes = [
             {"code": one.code, "description": one.description, "reason": one.reason, "undo": one.undo}
             for one in response.changes
@@ -223,7 +253,7 @@ class BrainLink:
         """Delete everything stored about a learner and return how many interactions that was. Raises UpstreamError."""
         request = brain_pb2.EraseLearnerRequest(learner_id=learner_id, requested_by=requested_by)
         try:
-            response = await self._stub.EraseLearner(request, metadata=self._metadata, timeout=60)
+            response = await self._call(self._stub.EraseLearner, "EraseLearner", request, 60)
         except grpc.aio.AioRpcError as error:
             raise translate(error, "brain") from error
         return response.interactions

@@ -16,6 +16,8 @@ from edge.settings import EdgeSettings
 from edge.upstream.errors import translate
 from service_runtime.grpc_client import Channel
 
+_SERVICE = metrics_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name
+
 
 class MetricsLink:
     """Calls the metrics service. Nothing that a learner does ever waits for it."""
@@ -23,6 +25,7 @@ class MetricsLink:
     def __init__(self, channel: Channel, settings: EdgeSettings, counters: Counters) -> None:
         """Prepare; `run` makes it report."""
         self._stub = metrics_pb2_grpc.MetricsServiceStub(channel.channel)
+        self._channel = channel
         self._metadata = channel.metadata
         self._interval_s = settings.report_s
         self._patience_s = settings.upstream_s
@@ -84,8 +87,11 @@ class MetricsLink:
     async def snapshot(self) -> dict[str, Any]:
         """Return the fleet's figures in the guide's JSON, with more fields."""
         try:
-            response = await self._stub.GetSnapshot(
-                metrics_pb2.GetSnapshotRequest(), metadata=self._metadata, timeout=self._patience_s
+            response = await self._channel.call(
+                self._stub.GetSnapshot,
+                f"{_SERVICE}/GetSnapshot",
+                metrics_pb2.GetSnapshotRequest(),
+                self._patience_s,
             )
         except grpc.aio.AioRpcError as error:
             raise translate(error, "metrics") from error
@@ -94,8 +100,8 @@ class MetricsLink:
     async def status(self) -> dict[str, Any]:
         """Return the few figures that anyone may see."""
         try:
-            response = await self._stub.GetStatus(
-                metrics_pb2.GetStatusRequest(), metadata=self._metadata, timeout=self._patience_s
+            response = await self._channel.call(
+                self._stub.GetStatus, f"{_SERVICE}/GetStatus", metrics_pb2.GetStatusRequest(), self._patience_s
             )
         except grpc.aio.AioRpcError as error:
             raise translate(error, "metrics") from error

@@ -177,6 +177,7 @@ def crossings(messages: Iterable[brain_pb2.Crossing]) -> list[outgoing.Crossing]
 
 def update(message: brain_pb2.StateUpdate, epoch: str) -> Update:
     """Return an update from the watch stream."""
+    traceparents = tuple(message.traceparents)
     return Update(
         learner_id=message.learner_id,
         epoch=epoch,
@@ -184,7 +185,8 @@ def update(message: brain_pb2.StateUpdate, epoch: str) -> Update:
         advice=None if message.gone else advice(message.reading),
         crossings=crossings(message.crossings),
         occurred_at=rfc3339(message.occurred_at_ms),
-        trace_id=trace_id(message.traceparents[0]) if message.traceparents else "",
+        trace_id=trace_id(traceparents[0]) if traceparents else "",
+        traceparents=traceparents,
     )
 
 
@@ -209,6 +211,7 @@ def update_from_history(learner_id: str, entry: brain_pb2.HistoryEntry, epoch: s
         crossings=crossings(entry.crossings),
         occurred_at=rfc3339(entry.occurred_at_ms),
         trace_id=trace_id(entry.traceparent),
+        traceparents=(entry.traceparent,) if entry.traceparent else (),
     )
 
 

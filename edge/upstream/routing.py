@@ -14,6 +14,7 @@ from edge.ports import Done
 from edge.upstream.brain import BrainLink
 from edge.upstream.rooms import RoomsLink
 from edge.upstream.watch import WatchLink
+from service_runtime.trace_context import TraceContext
 
 
 def owner(key: str, addresses: Sequence[str]) -> int:
@@ -59,7 +60,7 @@ class Brains:
         *,
         interaction_id: str,
         received_at_ms: int,
-        traceparent: str,
+        trace: TraceContext,
         done: Done,
     ) -> None:
         """Send an interaction to its learner's brain."""
@@ -68,7 +69,7 @@ class Brains:
             context,
             interaction_id=interaction_id,
             received_at_ms=received_at_ms,
-            traceparent=traceparent,
+            trace=trace,
             done=done,
         )
 

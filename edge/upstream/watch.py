@@ -17,13 +17,17 @@ from edge.frames.clock import rfc3339
 from edge.hub import Hub
 from edge.ports import Done, Snapshot
 from edge.settings import EdgeSettings
+from edge.tracing import CallTraces
 from edge.upstream import readings
 from edge.upstream.batcher import Batcher
+from service_runtime import telemetry
 from service_runtime.grpc_client import Channel
 
 logger = logging.getLogger(__name__)
 
 RETRY_MAX_S = 1.0
+
+_SERVICE = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
 
 MAX_CURSORS = 1_000
 """Learners added by one call: the brain accepts more, but their snapshots must fit into one message too."""
@@ -44,7 +48,12 @@ class WatchLink:
         """The epoch that this stream told last; the hub's may come from another brain's stream already."""
         self._stream: grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse] | None = None
         self.is_open = asyncio.Event()
-        self._changes = Batcher(self._modify, service="brain", max_batch=256, max_pending=settings.max_pending)
+        traces = None
+        if channel.tracer is not None:
+            traces = CallTraces(channel.tracer, f"{_SERVICE}/ModifyWatch", channel.address)
+        self._changes = Batcher(
+            self._modify, service="brain", max_batch=256, max_pending=settings.max_pending, traces=traces
+        )
 
     @property
     def batchers(self) -> dict[str, Batcher[Any]]:
@@ -131,7 +140,7 @@ class WatchLink:
             await self.is_open.wait()
             request = brain_pb2.ModifyWatchRequest(watch_id=self._watch_id, add=added, remove=removed)
             try:
-                return await self._stub.ModifyWatch(request, metadata=self._metadata)
+                return await self._stub.ModifyWatch(request, metadata=telemetry.outgoing(self._metadata))
             except grpc.aio.AioRpcError as error:
                 if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
                     raise

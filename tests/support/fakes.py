@@ -31,6 +31,8 @@ from edge.session.session import Session
 from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
+from service_runtime import trace_context
+from service_runtime.trace_context import TraceContext
 
 T = TypeVar("T")
 
@@ -223,7 +225,7 @@ class FakeBrain(Answers):
         *,
         interaction_id: str,
         received_at_ms: int,
-        traceparent: str,
+        trace: TraceContext,
         done: Done,
     ) -> None:
         """Acknowledge with the learner's next revision."""
@@ -233,7 +235,7 @@ class FakeBrain(Answers):
                 context=context,
                 interaction_id=interaction_id,
                 received_at_ms=received_at_ms,
-                traceparent=traceparent,
+                traceparent=trace_context.render(trace),
             )
         )
         revision = self.revisions[data.learner_id] = self.revisions.get(data.learner_id, 0) + 1
