@@ -1,0 +1,341 @@
+"""compose.yaml is held against what the processes and the mounted files say: names, ports, secrets, order, hardening."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import stat
+import subprocess
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import opentelemetry.sdk.environment_variables as otel_variables
+import pytest
+import yaml
+from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME
+
+from auth_service.settings import Settings as AuthSettings
+from brain_service.settings import BrainSettings
+from edge.settings import EdgeSettings
+from metrics_service.settings import MetricsSettings
+from service_runtime.settings import SettingsError, load
+from tests.deploy.composed import OURS, ROOT, image, make_secrets, read
+
+SETTINGS: dict[str, type[Any]] = {
+    "edge": EdgeSettings,
+    "brain": BrainSettings,
+    "auth": AuthSettings,
+    "metrics": MetricsSettings,
+}
+OTHERS = ("proxy", "jaeger", "prometheus", "grafana")
+TLS = ("compose.yaml", "deploy/compose.tls.yaml")
+
+COMPOSE = read()
+SERVICES = COMPOSE["services"]
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("secrets")
+    make_secrets(folder)
+    return folder
+
+
+def settings_of(name: str, secrets: Path) -> Any:
+    environ = {
+        key: str(value).replace("/run/secrets", str(secrets)) for key, value in SERVICES[name]["environment"].items()
+    }
+    return load(SETTINGS[name], environ, prefix=name.upper())
+
+
+def variable(name: str, field: str) -> str:
+    (found,) = [one for one in dataclasses.fields(SETTINGS[name]) if one.name == field]
+    return found.metadata["env"] or f"{name.upper()}_{field.upper()}"
+
+
+def listen(name: str) -> dict[str, str]:
+    """Return where a container of ours listens, by purpose."""
+    environment = SERVICES[name]["environment"]
+    main = f"{environment['HOST']}:{environment['PORT']}" if name == "edge" else environment[f"{name.upper()}_LISTEN"]
+    return {"main": main, "figures": environment[f"{name.upper()}_EXPOSITION_LISTEN"]}
+
+
+def port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+# What the processes are told
+
+
+def test_containers_are_ours_and_those_around_them() -> None:
+    assert set(SERVICES) == {*OURS, *OTHERS}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_is_one_that_the_process_reads(name: str, secrets: Path) -> None:
+    settings_of(name, secrets)  # refuses unknown variables of its prefix
+    own = {variable(name, field.name) for field in dataclasses.fields(SETTINGS[name])}
+    own |= {f"{one}_FILE" for one in own}
+    standard = {key for key in vars(otel_variables) if key.startswith("OTEL_")}
+    assert {OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME} <= standard
+    assert set(SERVICES[name]["environment"]) <= own | standard
+
+
+def test_unknown_variable_would_be_found(secrets: Path) -> None:
+    with pytest.raises(SettingsError, match="BRAIN_LISTENN is not a setting"):
+        load(BrainSettings, {"BRAIN_LISTENN": "0.0.0.0:8001"}, prefix="BRAIN")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_process_has_a_credential_and_listens_to_other_containers(name: str, secrets: Path) -> None:
+    settings = settings_of(name, secrets)
+    assert settings.credential == (secrets / "service-credential").read_text()
+    assert all(address.startswith("0.0.0.0:") for address in listen(name).values())
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [("EDGE_BRAIN_ADDRESSES", "brain"), ("EDGE_AUTH_ADDRESS", "auth"), ("EDGE_METRICS_ADDRESS", "metrics")],
+)
+def test_edge_calls_where_the_services_listen(variable: str, name: str) -> None:
+    assert SERVICES["edge"]["environment"][variable] == f"{name}:{port(listen(name)['main'])}"
+
+
+def test_all_share_one_network_port_each() -> None:
+    ports = [port(address) for name in OURS for address in listen(name).values()]
+    assert sorted(ports) == list(range(8000, 8008))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_command_is_the_service_and_runs_from_the_image(name: str) -> None:
+    assert SERVICES[name]["command"] == [OURS[name]]
+    assert image()["entrypoint"] == ["python", "-m"]
+    assert (ROOT / OURS[name] / "__main__.py").is_file()
+    copied = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert f"COPY {OURS[name]} ./{OURS[name]}\n" in copied
+
+
+# What they keep
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_nothing_is_written_but_to_volumes(name: str, secrets: Path) -> None:
+    """Whatever lies in `.aivo` by default is set, and everything set lies on a volume; the rest is read-only."""
+    settings = settings_of(name, secrets)
+    volumes = [entry.split(":") for entry in SERVICES[name].get("volumes", ())]
+    places = [f"{place}/" for source, place, *_ in volumes if source in COMPOSE["volumes"]]
+    kept = [field for field in dataclasses.fields(SETTINGS[name]) if ".aivo" in str(field.default)]
+    for field in kept:
+        value = str(getattr(settings, field.name))
+        assert value.removeprefix("sqlite:///").startswith(tuple(places)), variable(name, field.name)
+    assert bool(kept) == bool(places)
+
+
+def test_no_two_containers_write_to_one_volume() -> None:
+    mounted = [entry.split(":")[0] for service in SERVICES.values() for entry in service.get("volumes", ())]
+    kept = [source for source in mounted if not source.startswith("./")]
+    assert sorted(kept) == sorted(COMPOSE["volumes"])
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("name", [*OURS, "grafana"])
+def test_secrets_come_as_files_only(name: str) -> None:
+    service = SERVICES[name]
+    files = {key: value for key, value in service["environment"].items() if key.endswith("_FILE")}
+    mounted = {value.removeprefix("/run/secrets/") for value in files.values() if value.startswith("/run/secrets/")}
+    assert mounted == set(service["secrets"])
+    for key, value in service["environment"].items():
+        assert key in files or not re.search("PASSWORD|SECRET|TOKEN|CREDENTIAL", key), f"{key}={value}"
+
+
+def test_command_makes_every_secret_and_never_the_same_twice(tmp_path: Path) -> None:
+    told = make_secrets(tmp_path / "one")
+    assert make_secrets(tmp_path / "one") == told.replace("made ", "kept ")
+    make_secrets(tmp_path / "other")
+    names = {Path(one["file"]).name for one in COMPOSE["secrets"].values()}
+    assert names == {path.name for path in (tmp_path / "one").iterdir()} - {".gitignore"}
+    for name in names:
+        one, other = ((tmp_path / folder / name).read_text() for folder in ("one", "other"))
+        assert one != other
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", one)
+        assert one not in told
+
+
+def test_secrets_are_behind_a_folder_that_only_its_owner_enters(secrets: Path) -> None:
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    for path in secrets.iterdir():
+        assert not path.stat().st_mode & 0o222 or path.name == ".gitignore"
+    assert (secrets / ".gitignore").read_text() == "*\n"
+
+
+def test_there_is_no_default_administrator() -> None:
+    with pytest.raises(LookupError, match="first administrator"):
+        read(environ={})
+
+
+# In which order they live and die
+
+
+def test_everybody_waits_for_those_it_calls() -> None:
+    graph = {name: set(service.get("depends_on", ())) for name, service in SERVICES.items()}
+    TopologicalSorter(graph).prepare()  # refuses circles
+    assert graph["proxy"] == {"edge"}
+    assert graph["edge"] == {"brain", "auth", "metrics"}
+    assert graph["grafana"] == {"prometheus", "jaeger"}
+    # Traces and figures are dropped when nobody takes them: that is no reason to wait, or not to start.
+    assert not any(graph[name] & {"jaeger", "prometheus"} for name in OURS)
+
+
+@pytest.mark.parametrize("name", ["proxy", *OURS])
+def test_who_is_waited_for_has_a_health_check(name: str) -> None:
+    for needed, how in SERVICES[name].get("depends_on", {}).items():
+        assert how["condition"] == "service_healthy"
+        assert SERVICES[needed]["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_stopping_is_given_the_time_it_takes(name: str, secrets: Path) -> None:
+    grace_s = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    assert grace_s >= settings_of(name, secrets).drain_s + 5
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_health_is_asked_where_the_process_listens(name: str) -> None:
+    target = SERVICES[name]["healthcheck"]["test"][-1]
+    asked = f"http://127.0.0.1:{port(listen(name)['main'])}/readyz"
+    assert target == (asked if name == "edge" else f"127.0.0.1:{port(listen(name)['main'])}")
+
+
+# Who reaches whom
+
+
+def test_only_the_proxy_is_reached_from_outside() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.pop("proxy") == ["8000:8000"]
+    assert all(entry.startswith("127.0.0.1:") for entries in published.values() for entry in entries)
+    assert not set(published) & set(OURS)
+
+
+def test_callers_share_a_network_with_those_they_call_and_the_proxy_meets_edges_only() -> None:
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    for name, service in SERVICES.items():
+        assert networks[name] <= set(COMPOSE["networks"])
+        for other in service.get("depends_on", ()):
+            assert networks[name] & networks[other], f"{name} cannot reach {other}"
+    assert all(networks[name] & networks["prometheus"] & networks["jaeger"] for name in OURS)
+    assert {name for name in SERVICES if networks[name] & networks["proxy"]} == {"proxy", "edge"}
+    assert COMPOSE["networks"]["services"]["internal"] is True
+
+
+def test_edges_believe_the_proxy_and_nobody_else(secrets: Path) -> None:
+    proxy = SERVICES["proxy"]["networks"]["front"]["ipv4_address"]
+    assert settings_of("edge", secrets).trusted_proxies == (proxy,)
+    assert "*" not in settings_of("edge", secrets).allowed_origins
+
+
+# Hardening and pins
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_container_can_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert any(entry.startswith("/tmp:") for entry in service["tmpfs"])
+    assert service["restart"] == "unless-stopped"
+    assert service["logging"]["options"]["max-size"]
+    # The images of Prometheus and Grafana have a user of their own, who owns their volumes.
+    assert service.get("user") == (None if name in ("prometheus", "grafana") else "10001:10001")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_image_is_pinned_to_a_whole_version(name: str) -> None:
+    assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
+
+
+def test_ours_are_one_image_built_once() -> None:
+    assert len({SERVICES[name]["image"] for name in OURS}) == 1
+    assert [name for name in SERVICES if "build" in SERVICES[name]] == ["edge"]
+    assert image()["user"] == SERVICES["edge"]["user"]
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert version is not None
+    assert SERVICES["edge"]["image"].endswith(f":{version[1]}")
+
+
+# What is mounted
+
+
+@pytest.mark.parametrize("files", [("compose.yaml",), TLS], ids=["plain", "tls"])
+def test_everything_mounted_is_there_and_read_only(files: tuple[str, ...]) -> None:
+    for name, service in read(*files)["services"].items():
+        for entry in service.get("volumes", ()):
+            source, _, *mode = entry.split(":")
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), f"{name}: {entry}"
+                assert mode == ["ro"], f"{name}: {entry}"
+
+
+def test_tls_replaces_the_listener_and_adds_certificate_and_key() -> None:
+    plain, tls = SERVICES["proxy"], read(*TLS)["services"]["proxy"]
+    assert [entry for entry in plain["volumes"] if entry not in tls["volumes"]] == [
+        "./deploy/proxy/plain.yaml:/etc/envoy/listener.yaml:ro"
+    ]
+    assert {key: value for key, value in tls.items() if key not in ("volumes", "secrets")} == {
+        key: value for key, value in plain.items() if key != "volumes"
+    }
+    listener = (ROOT / "deploy" / "proxy" / "tls.yaml").read_text()
+    assert set(re.findall(r"/run/secrets/([\w-]+)", listener)) == set(tls["secrets"])
+
+
+def test_prometheus_scrapes_where_figures_are_shown() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    scraped: set[str] = set()
+    for job in config["scrape_configs"]:
+        scraped |= {f"{name}:{sd['port']}" for sd in job.get("dns_sd_configs", ()) for name in sd["names"]}
+        scraped |= {target for static in job.get("static_configs", ()) for target in static["targets"]}
+    assert scraped == {f"{name}:{port(listen(name)['figures'])}" for name in OURS}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed; on Debian: prometheus")
+def test_prometheus_accepts_its_folder_as_mounted(tmp_path: Path) -> None:
+    place = tmp_path / "etc"
+    place.mkdir()
+    for entry in SERVICES["prometheus"]["volumes"]:
+        source, target, *_ = entry.split(":")
+        if source.startswith("./"):
+            assert target.startswith("/etc/prometheus/")
+            shutil.copy(ROOT / source, place / Path(target).name)
+    (config,) = [part for part in SERVICES["prometheus"]["command"] if part.startswith("--config.file=")]
+    command = ["promtool", "check", "config", str(place / Path(config).name)]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_grafana_gets_the_addresses_that_its_data_sources_name_and_the_dashboards_where_it_looks() -> None:
+    provisioning = ROOT / "deploy" / "grafana" / "provisioning"
+    service = SERVICES["grafana"]
+    sources = (provisioning / "datasources" / "datasources.yml").read_text()
+    named = set(re.findall(r"\$(\w+)", sources))
+    assert named == {"PROMETHEUS_URL", "JAEGER_URL"} <= set(service["environment"])
+    providers = yaml.safe_load((provisioning / "dashboards" / "dashboards.yml").read_text())["providers"]
+    mounted = {entry.split(":")[1] for entry in service["volumes"]}
+    assert {one["options"]["path"] for one in providers} <= mounted
+    listening = yaml.safe_load((ROOT / "deploy" / "jaeger" / "jaeger.yaml").read_text())
+    page = listening["extensions"]["jaeger_query"]["http"]["endpoint"]
+    assert service["environment"]["JAEGER_URL"] == f"http://jaeger:{port(page)}"
+    assert service["environment"]["PROMETHEUS_URL"] == "http://prometheus:9090"
+
+
+def test_traces_go_where_jaeger_takes_them() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "jaeger" / "jaeger.yaml").read_text())
+    taken = config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
+    for name in OURS:
+        environment = SERVICES[name]["environment"]
+        assert environment[OTEL_EXPORTER_OTLP_ENDPOINT] == f"http://jaeger:{port(taken)}"
+        assert environment[OTEL_SERVICE_NAME] == name
