@@ -84,6 +84,11 @@ class WatchLink:
                     logger.warning("the watch stream broke", extra={"status": error.code().name})
             except (ConnectionError, grpc.aio.UsageError):
                 pass
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # else only the stream was cancelled, by `_close`, because the brain has forgotten it
             finally:
                 if self.is_open.is_set():
                     backoff_s = 0.05
