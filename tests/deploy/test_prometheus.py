@@ -143,15 +143,21 @@ class Lesson:
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has scraped a live stack from before its traffic began, and goes on doing so."""
+def school() -> Iterator[School]:
+    """A live stack with a school in it."""
     with private_stack() as stack:
-        school = found_school(stack)
-        targets = {name: stack.exposition(name) for name in ("edge", "brain", "auth", "metrics")}
-        with running(tmp_path_factory.mktemp("prometheus"), targets) as prometheus:
-            until(lambda: len(prometheus.query("aivo_event_loop_wait_seconds")) == 4, "all four were scraped")
-            with Lesson(school).going_on():
-                yield prometheus
+        yield found_school(stack)
+
+
+@pytest.fixture(scope="module")
+def prometheus(school: School, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that has scraped the stack from before its traffic began, and goes on doing so."""
+    stack = school.stack
+    targets = {name: stack.exposition(name) for name in ("edge", "brain", "auth", "metrics")}
+    with running(tmp_path_factory.mktemp("prometheus"), targets) as prometheus:
+        until(lambda: len(prometheus.query("aivo_event_loop_wait_seconds")) == 4, "all four were scraped")
+        with Lesson(school).going_on():
+            yield prometheus
 
 
 @needs_prometheus
@@ -216,6 +222,16 @@ def test_the_fleet_and_the_edges_agree(prometheus: Prometheus) -> None:
     # Scraped and reported at different moments, so each is compared with the other some seconds before.
     assert until(lambda: prometheus.query(f"{fleet} >= on () {earlier} > 0"), "the fleet knows its edge")
     assert until(lambda: prometheus.query(f"{fleet} offset 4s <= on () {edges}"), "the fleet counts nothing twice")
+
+
+@needs_prometheus
+async def test_sockets_are_counted_by_the_code_they_closed_with(prometheus: Prometheus, school: School) -> None:
+    async with open_socket(f"{school.stack.ws_url}?token=nonsense") as socket:
+        assert await socket.until_closed() == 4401
+
+    for code in ("1000", "4401"):
+        expression = f'aivo_websocket_closes_total{{code="{code}"}} > 0'
+        assert await asyncio.to_thread(until, lambda expression=expression: prometheus.query(expression), code)
 
 
 @needs_prometheus
