@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.ports import Adapted, UpstreamError
+from edge.session.replies import FORBIDDEN
+from edge.tracing import Received
+from service_runtime import telemetry
 
 if TYPE_CHECKING:
     from edge.session.session import Session
+    from edge.session.surroundings import Surroundings
 
 
 def get_state(session: Session, frame: incoming.GetState) -> None:
     """Answer with the learner's present state, at least as new as this socket's own writes."""
     edge = session.edge
     started = edge.clock()
+    received = _receive(edge, "get_state")
 
     def answered(answer: outgoing.StateResponse | UpstreamError) -> None:
+        _end(received, answer)
         if isinstance(answer, UpstreamError):
             session.replies.refuse(answer, "get_state", frame.id)
             return
@@ -30,18 +37,23 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
     def allowed(answer: bool | UpstreamError) -> None:
         if answer is True:
             written = session.watching.written(frame.learner_id)
-            edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
+            with _within(received):
+                edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
         else:
+            _end(received, answer)
             session.replies.refuse(answer, "get_state", frame.id)
 
-    edge.access.ask(session.user_id, "watch", frame.learner_id, allowed)
+    with _within(received):
+        edge.access.ask(session.user_id, "watch", frame.learner_id, allowed)
 
 
 def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
     """Answer with the content in a form that fits the learner's present state."""
     edge = session.edge
+    received = _receive(edge, "adapt_content")
 
     def answered(answer: Adapted | UpstreamError) -> None:
+        _end(received, answer)
         if isinstance(answer, UpstreamError):
             session.replies.refuse(answer, "adapt_content", frame.id)
             return
@@ -58,8 +70,26 @@ def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
 
     def allowed(answer: bool | UpstreamError) -> None:
         if answer is True:
-            edge.brain.adapt(frame.data, done=answered)
+            with _within(received):
+                edge.brain.adapt(frame.data, done=answered)
         else:
+            _end(received, answer)
             session.replies.refuse(answer, "adapt_content", frame.id)
 
-    edge.access.ask(session.user_id, "watch", frame.data.learner_id, allowed)
+    with _within(received):
+        edge.access.ask(session.user_id, "watch", frame.data.learner_id, allowed)
+
+
+def _receive(edge: Surroundings, frame_type: str) -> Received | None:
+    """Return what is recorded of a question when it is answered; None when its trace is not sampled."""
+    return None if edge.traces is None else edge.traces.receive(None, frame_type)[1]
+
+
+def _within(received: Received | None) -> AbstractContextManager[None]:
+    return nullcontext() if received is None else telemetry.within(received.context)
+
+
+def _end(received: Received | None, answer: object) -> None:
+    if received is not None:
+        refusal = FORBIDDEN if answer is False else answer
+        received.answered(refusal.code if isinstance(refusal, UpstreamError) else "")
