@@ -1,0 +1,159 @@
+/** The page's login: where the token is, when it is renewed, and what happens when that fails. */
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ApiError, Session } from "../src/page/session";
+
+type Answer = { status: number; body?: unknown } | "unreachable";
+
+let asked: { path: string; init: RequestInit | undefined }[] = [];
+let answers: Record<string, (count: number) => Answer> = {};
+
+const user = { id: "u", email: "u@school.example", role: "teacher", display_name: "U" };
+let grants = 0;
+const grant = (): Answer => ({ status: 200, body: { access_token: `token-${(grants += 1)}`, expires_in: 900, user } });
+const refused: Answer = { status: 401, body: { code: "unauthenticated", detail: "No." } };
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.parse("2026-03-02T10:00:00Z") });
+  asked = [];
+  grants = 0;
+  answers = { "/api/auth/refresh": grant, "/api/auth/login": grant, "/api/auth/logout": () => ({ status: 204 }) };
+  vi.stubGlobal("navigator", {});
+  vi.stubGlobal("fetch", async (path: string, init?: RequestInit) => {
+    asked.push({ path, init });
+    const answer = answers[path]!(asked.filter((one) => one.path === path).length);
+    if (answer === "unreachable") throw new TypeError("Failed to fetch");
+    return new Response(answer.body === undefined ? null : JSON.stringify(answer.body), { status: answer.status });
+  });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const refreshes = () => asked.filter(({ path }) => path === "/api/auth/refresh").length;
+
+describe("a session", () => {
+  it("takes up the login that the cookie holds", async () => {
+    const session = new Session();
+    await session.start();
+
+    expect(session.getSnapshot()).toEqual({ phase: "in", user });
+    expect(await session.getToken()).toBe("token-1");
+    expect(refreshes()).toBe(1);
+  });
+
+  it("asks for a login when there is none", async () => {
+    answers["/api/auth/refresh"] = () => refused;
+    const session = new Session();
+    await session.start();
+
+    expect(session.getSnapshot()).toEqual({ phase: "out", ended: false });
+    expect(await session.getToken()).toBe(null);
+  });
+
+  it("goes on asking while the server cannot be reached, and does not take that for a logout", async () => {
+    answers["/api/auth/refresh"] = (count) => (count < 3 ? "unreachable" : grant());
+    const session = new Session();
+    const started = session.start();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(session.getSnapshot().phase).toBe("unreachable");
+    await vi.advanceTimersByTimeAsync(10_000);
+    await started;
+
+    expect(session.getSnapshot().phase).toBe("in");
+  });
+
+  it("renews before the socket needs it, and once for all who ask", async () => {
+    const session = new Session();
+    await session.login("u@school.example", "secret");
+    expect(await session.getToken()).toBe("token-1");
+    vi.setSystemTime(Date.now() + 811_000);
+    const tokens = await Promise.all([session.getToken(), session.getToken(), session.getToken()]);
+
+    expect(tokens).toEqual(["token-2", "token-2", "token-2"]);
+    expect(refreshes()).toBe(1);
+  });
+
+  it("asks for the refresh token as a cookie", async () => {
+    await new Session().login("u@school.example", "secret");
+
+    expect(JSON.parse(String(asked[0]!.init!.body))).toMatchObject({ cookie: true });
+  });
+
+  it("gives another token after one was refused", async () => {
+    const session = new Session();
+    await session.start();
+    session.refuse();
+
+    expect(await session.getToken()).toBe("token-2");
+  });
+
+  it("repeats a refused question once with a new token", async () => {
+    const session = new Session();
+    await session.start();
+    answers["/api/x"] = (count) => (count === 1 ? refused : { status: 200, body: { x: 1 } });
+
+    expect(await session.get("/api/x")).toEqual({ x: 1 });
+    expect(asked.at(-1)!.init!.headers).toEqual({ Authorization: "Bearer token-2" });
+  });
+
+  it("gives up a question that stays refused, and one that fails", async () => {
+    const session = new Session();
+    await session.start();
+    answers["/api/x"] = () => refused;
+    answers["/api/y"] = () => ({ status: 503, body: { code: "unavailable", detail: "Later." } });
+
+    await expect(session.get("/api/x")).rejects.toMatchObject({ status: 401 });
+    await expect(session.get("/api/y")).rejects.toEqual(new ApiError(503, "unavailable", "Later."));
+  });
+
+  it("says that it has ended when it can be renewed no more", async () => {
+    const session = new Session();
+    await session.start();
+    answers["/api/auth/refresh"] = () => refused;
+    session.refuse();
+
+    expect(await session.getToken()).toBe(null);
+    expect(session.getSnapshot()).toEqual({ phase: "out", ended: true });
+  });
+
+  it("survives a renewal that fails for other reasons", async () => {
+    const session = new Session();
+    await session.start();
+    answers["/api/auth/refresh"] = () => ({ status: 503 });
+    session.refuse();
+
+    await expect(session.getToken()).rejects.toBeInstanceOf(ApiError);
+    expect(session.getSnapshot().phase).toBe("in");
+  });
+
+  it("logs out here even when the server cannot be told", async () => {
+    const session = new Session();
+    await session.start();
+    answers["/api/auth/logout"] = () => "unreachable";
+    await session.logout();
+
+    expect(session.getSnapshot()).toEqual({ phase: "out", ended: false });
+    expect(await session.getToken()).toBe(null);
+  });
+
+  it("waits for the renewal of the page before it, whose token it would use twice", async () => {
+    const stored = new Map([["aivo-renewing", String(Date.now() - 400)]]);
+    vi.stubGlobal("localStorage", {
+      getItem: (key: string) => stored.get(key) ?? null,
+      setItem: (key: string, value: string) => stored.set(key, value),
+      removeItem: (key: string) => stored.delete(key),
+    });
+    const session = new Session();
+    const started = session.start();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(refreshes()).toBe(0);
+    await vi.advanceTimersByTimeAsync(200);
+    await started;
+
+    expect(refreshes()).toBe(1);
+    expect(stored.size).toBe(0);
+  });
+});
