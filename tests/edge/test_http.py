@@ -1,0 +1,325 @@
+"""The HTTP API: nobody without a token, errors as problem details, cookies and headers as a browser needs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from edge.access import Access
+from edge.frames.codes import RETRYABLE
+from edge.http import STATUSES, Services, make_app
+from edge.ports import Identity, UpstreamError
+from edge.settings import EdgeSettings
+from tests.support.fakes import FakeAuth, FakeBrain, FakeClock, update
+
+SESSION = {
+    "access_token": "access",
+    "refresh_token": "refresh-2",
+    "token_type": "bearer",
+    "expires_in": 900,
+    "refresh_expires_in": 3600,
+    "user": {"id": "u-ada"},
+}
+
+
+class BrainApi(FakeBrain):
+    ready = True
+    fault: Exception | None = None
+
+    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+        entry = {"revision": 1, "type": "practice", "update": update(learner_id, 1, "load")}
+        return {"epoch": "e1", "entries": [entry], "has_more": False}
+
+    async def erase(self, learner_id: str, *, requested_by: str) -> int:
+        return 7
+
+    async def export(self, learner_id: str, *, requested_by: str) -> AsyncIterator[bytes]:
+        if self.fault is not None:
+            raise self.fault
+        yield b'{"a":1}\n'
+        yield b'{"a":2}\n'
+
+
+class AuthApi(FakeAuth):
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.fault: Exception | None = None
+        self.calls: list[Any] = []
+
+    def _answer(self, *call: Any) -> Any:
+        self.calls.append(call)
+        if self.fault is not None:
+            raise self.fault
+        return dict(SESSION)
+
+    async def login(self, email: str, password: str, client_address: str) -> Any:
+        return self._answer("login", email, client_address)
+
+    async def refresh(self, refresh_token: str) -> Any:
+        return self._answer("refresh", refresh_token)
+
+    async def logout(self, *, refresh_token: str, access_token: str) -> None:
+        self._answer("logout", refresh_token, access_token)
+
+    async def user(self, user_id: str) -> dict[str, Any]:
+        return {"id": user_id}
+
+    async def learners(self, user_id: str) -> list[dict[str, Any]]:
+        return [{"learner_id": "ada"}]
+
+    async def delete_learner(self, learner_id: str) -> None:
+        self._answer("delete", learner_id)
+
+    async def jwks(self) -> str:
+        return '{"keys":[]}'
+
+
+class Metrics:
+    async def snapshot(self) -> dict[str, Any]:
+        return {"connections": {"active": 1}}
+
+    async def status(self) -> dict[str, Any]:
+        return {"active_connections": 1}
+
+
+class Api:
+    def __init__(self, static_dir: Path | None = None) -> None:
+        self.auth, self.brain, self.draining = AuthApi(), BrainApi(), False
+        self.auth.default = False
+        self.auth.tokens["gone"] = Identity("u-gone", "learner", "s", 1)
+        for action, resource in (("watch", "ada"), ("administer", "")):
+            self.auth.decisions["u-admin", action, resource] = True
+        self.auth.decisions["u-ada", "watch", "ada"] = True
+        services = Services(
+            settings=EdgeSettings(static_dir=static_dir),
+            brain=self.brain,
+            auth=self.auth,
+            metrics=Metrics(),
+            access=Access(self.auth, FakeClock()),
+            is_draining=lambda: self.draining,
+        )
+        self.transport = httpx.ASGITransport(make_app(services), raise_app_exceptions=False)
+
+    async def __call__(self, method: str, path: str, *, token: str = "", scheme: str = "http", **options: Any) -> Any:
+        headers = options.pop("headers", {})
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        async with httpx.AsyncClient(transport=self.transport, base_url=f"{scheme}://edge.example") as client:
+            return await client.request(method, path, headers=headers, **options)
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, "about:blank")
+    assert body["title"] != "Error"
+    assert body["detail"]
+    return body
+
+
+GUARDED = [
+    ("GET", "/api/me"),
+    ("GET", "/api/learners"),
+    ("GET", "/api/learners/ada/state"),
+    ("GET", "/api/learners/ada/history"),
+    ("GET", "/api/learners/ada/export"),
+    ("DELETE", "/api/learners/ada/data"),
+    ("GET", "/api/websocket/metrics"),
+    ("GET", "/api/websocket/status"),
+]
+ADMINISTRATIVE = [GUARDED[4], GUARDED[5], GUARDED[6]]
+
+
+def test_every_path_of_the_api_is_guarded_or_known_to_be_open(api: Api) -> None:
+    open_paths = {"/api/auth/login", "/api/auth/refresh", "/api/auth/logout"}
+    paths = {path for path in api.transport.app.openapi()["paths"] if path.startswith("/api/")}  # type: ignore[attr-defined]
+
+    assert paths == {path.replace("/ada/", "/{learner_id}/") for _, path in GUARDED} | open_paths
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer nobody", "nobody"])
+async def test_nobody_gets_in_without_a_good_token(api: Api, method: str, path: str, header: str) -> None:
+    response = await api(method, path, headers={"Authorization": header} if header else {})
+
+    problem(response, 401, "unauthenticated")
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert "nobody" not in response.text
+
+
+@pytest.mark.parametrize(("method", "path"), [*ADMINISTRATIVE, GUARDED[2], GUARDED[3]])
+async def test_nobody_does_what_is_not_allowed(api: Api, method: str, path: str) -> None:
+    problem(await api(method, path, token="ben"), 403, "forbidden")
+    assert api.auth.calls == []
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+async def test_who_may_is_answered(api: Api, method: str, path: str) -> None:
+    response = await api(method, path, token="admin")
+
+    assert response.status_code == 200, response.text
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_answers_say_what_the_frames_say(api: Api) -> None:
+    api.brain.revisions["ada"] = 3
+    state = (await api("GET", "/api/learners/ada/state", token="ada")).json()
+    history = (await api("GET", "/api/learners/ada/history?newest=true&limit=5", token="ada")).json()
+    export = await api("GET", "/api/learners/ada/export", token="admin")
+    erased = (await api("DELETE", "/api/learners/ada/data", token="admin")).json()
+
+    assert (state["revision"], state["state"]["fatigue_level"]) == (3, 0.4)
+    assert history["entries"][0]["state"] == state["state"]
+    assert history["entries"][0]["crossings"][0]["name"] == "load"
+    assert export.text == '{"a":1}\n{"a":2}\n'
+    assert export.headers["content-disposition"] == 'attachment; filename="ada.jsonl"'
+    assert erased == {"learner_id": "ada", "interactions_erased": 7}
+
+
+@pytest.mark.parametrize("code", sorted(set(RETRYABLE) - {"unknown_type"}))
+async def test_every_error_of_the_protocol_becomes_a_problem(api: Api, code: str) -> None:
+    api.brain.fault = UpstreamError(code, "One sentence.", retry_after_ms=1500)
+    response = await api("GET", "/api/learners/ada/export", token="admin")
+
+    assert problem(response, STATUSES[code], code)["detail"] == "One sentence."
+    assert response.headers["retry-after"] == "2"
+
+
+async def test_a_fault_says_nothing_of_itself(api: Api) -> None:
+    api.auth.fault = ZeroDivisionError("hunter2")
+    response = await api("POST", "/api/auth/login", json={"email": "a", "password": "b"})
+
+    problem(response, 500, "internal")
+    assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/nothing", 404, "not_found"),
+        ("PUT", "/api/me", 405, "bad_request"),
+        ("GET", "/ws", 426, "bad_request"),
+        ("GET", "/ws/", 404, "not_found"),
+        ("GET", "/api/learners/a%20b/state", 422, "bad_request"),
+        ("GET", f"/api/learners/{'x' * 129}/state", 422, "bad_request"),
+        ("GET", "/api/learners/ada/history?limit=0", 422, "bad_request"),
+        ("GET", "/api/learners/ada/history?after=-1", 422, "bad_request"),
+    ],
+)
+async def test_bad_requests_are_problems_too(api: Api, method: str, path: str, status: int, code: str) -> None:
+    problem(await api(method, path, token="ada"), status, code)
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"email":"hunter2"}', '{"email":["hunter2"],"password":"hunter2"}'])
+async def test_a_bad_login_is_explained_without_repeating_it(api: Api, body: str) -> None:
+    response = await api("POST", "/api/auth/login", content=body, headers={"Content-Type": "application/json"})
+
+    problem(response, 422, "bad_request")
+    assert "hunter2" not in response.text
+
+
+# Cookies
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_page_gets_its_refresh_token_in_a_strict_cookie_only(api: Api, scheme: str) -> None:
+    body = {"email": "a@b", "password": "p", "cookie": True}
+    response = await api("POST", "/api/auth/login", json=body, scheme=scheme)
+    cookie = response.headers["set-cookie"].lower()
+
+    assert "refresh_token" not in response.json()
+    assert cookie.startswith("aivo_refresh=refresh-2;")
+    assert {"httponly", "path=/api/auth", "samesite=strict", "max-age=3600"} <= set(cookie.split("; "))
+    assert ("secure" in cookie.split("; ")) is (scheme == "https")
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_a_program_gets_its_refresh_token_in_the_answer(api: Api) -> None:
+    response = await api("POST", "/api/auth/login", json={"email": "a@b", "password": "p"})
+
+    assert response.json()["refresh_token"] == "refresh-2"
+    assert "set-cookie" not in response.headers
+
+
+async def test_a_refresh_goes_the_way_it_came(api: Api) -> None:
+    by_cookie = await api("POST", "/api/auth/refresh", headers={"Cookie": "aivo_refresh=one"})
+    by_body = await api("POST", "/api/auth/refresh", json={"refresh_token": "two"})
+
+    assert "refresh_token" not in by_cookie.json()
+    assert "aivo_refresh=refresh-2" in by_cookie.headers["set-cookie"]
+    assert by_body.json()["refresh_token"] == "refresh-2"
+    assert "set-cookie" not in by_body.headers
+    assert api.auth.calls == [("refresh", "one"), ("refresh", "two")]
+
+
+async def test_a_refresh_token_that_does_not_work_is_taken_from_the_browser(api: Api) -> None:
+    problem(await api("POST", "/api/auth/refresh"), 401, "unauthenticated")
+    api.auth.fault = UpstreamError("unauthenticated", "Log in again.")
+    response = await api("POST", "/api/auth/refresh", headers={"Cookie": "aivo_refresh=old"})
+    problem(response, 401, "unauthenticated")
+    assert "max-age=0" in response.headers["set-cookie"].lower()
+    api.auth.fault = UpstreamError("unavailable", "Later.")
+    kept = await api("POST", "/api/auth/refresh", headers={"Cookie": "aivo_refresh=good"})
+
+    assert "set-cookie" not in kept.headers
+
+
+async def test_logging_out_ends_the_session_and_the_cookie(api: Api) -> None:
+    response = await api("POST", "/api/auth/logout", token="t", headers={"Cookie": "aivo_refresh=r"})
+
+    assert (response.status_code, api.auth.calls) == (204, [("logout", "r", "t")])
+    assert "max-age=0" in response.headers["set-cookie"].lower()
+
+
+# Headers, health and the page
+
+
+@pytest.mark.parametrize("path", ["/", "/api/me", "/healthz", "/nothing"])
+async def test_every_answer_is_hardened(api: Api, path: str) -> None:
+    headers = (await api("GET", path)).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+
+    assert policy["default-src"] == "'self'"
+    assert policy["object-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert "unsafe" not in headers["content-security-policy"]
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+
+
+async def test_readiness_says_what_is_missing(api: Api) -> None:
+    async def ready() -> tuple[int, Any]:
+        response = await api("GET", "/readyz")
+        return response.status_code, response.json()
+
+    assert await ready() == (200, {"status": "ready", "missing": []})
+    api.brain.ready = False
+    api.auth.is_open.clear()
+    assert await ready() == (503, {"status": "unready", "missing": ["brain", "auth"]})
+    api.draining = True
+    assert (await ready())[1]["status"] == "draining"
+    assert (await api("GET", "/healthz")).json() == {"status": "ok"}
+
+
+async def test_the_page_is_served_and_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "index.html").write_text("<h1>Hello</h1>")
+    api = Api(page)
+
+    assert (await api("GET", "/")).text == "<h1>Hello</h1>"
+    problem(await api("GET", "/%2e%2e/secret.txt"), 404, "not_found")
+    problem(await api("GET", "/api/nothing"), 404, "not_found")
+    assert (await api("GET", "/.well-known/jwks.json")).json() == {"keys": []}
