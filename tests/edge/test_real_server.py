@@ -1,0 +1,140 @@
+"""The endpoint under the real HTTP server on port 0, with a real client: handshake, frames, slow reader, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from edge.connection import prepare
+from edge.endpoint import Endpoint
+from edge.settings import EdgeSettings
+from tests.support.fakes import FakeEdge
+from tests.support.socket import open_socket
+
+WAIT_S = 20.0
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and leaves signals alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class Running:
+    def __init__(self, edge: FakeEdge, endpoint: Endpoint, port: int) -> None:
+        self.edge, self.endpoint = edge, endpoint
+        self.url = f"ws://127.0.0.1:{port}/ws"
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    clock = asyncio.get_running_loop().time
+    settings = EdgeSettings(drain_s=5.0, frames_per_s=0)
+    edge = FakeEdge(settings=settings, prepare=prepare, clock=clock)  # type: ignore[arg-type]
+    edge.sweep.start()
+    endpoint = Endpoint(edge.surroundings)
+    config = uvicorn.Config(
+        FastAPI(),
+        port=0,
+        http="httptools",
+        ws=endpoint,
+        lifespan="off",
+        log_config=None,  # type: ignore[arg-type]
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve())
+    await asyncio.wait_for(server.listening.wait(), WAIT_S)
+    yield Running(edge, endpoint, server.servers[0].sockets[0].getsockname()[1])
+    edge.sweep.stop()
+    server.should_exit = True
+    await asyncio.wait_for(task, WAIT_S)
+
+
+async def test_a_real_client_connects_asks_and_watches(running: Running) -> None:
+    async with open_socket(running.url, "ada") as socket:
+        assert (await socket.ask("ping", sent_at=1.5))["sent_at"] == 1.5
+        await socket.ask("subscribe_learner", learner_id="ada")
+        running.edge.move("ada")
+        assert (await socket.until_revision("ada", 1))[0]["coalesced"] == 0
+        big = await socket.ask(
+            "adapt_content", data={"learner_id": "ada", "content": "y" * 16_000, "content_type": "t"}
+        )
+        assert big["adapted_content"] == "Y" * 16_000
+    assert running.edge.counters.connections_active == 0
+
+
+@pytest.mark.parametrize(
+    ("send", "code"), [(b"\x00", 4400), ("x" * 70_000, 1009), ('{"type":"authenticate","token":"nobody"}', 4401)]
+)
+async def test_a_close_reaches_a_real_client_with_its_code(running: Running, send: Any, code: int) -> None:
+    async with open_socket(running.url) as socket:
+        await socket.send(send)
+        assert await socket.until_closed() == code
+
+
+async def test_a_reader_that_stops_gets_the_newest_and_nobody_else_waits(running: Running) -> None:
+    async with (
+        open_socket(running.url, "ada") as quick,
+        connect(running.url, compression=None, max_queue=1, max_size=None) as slow,
+    ):
+        await slow.send('{"type":"authenticate","token":"ben"}')
+        await slow.send('{"type":"subscribe_learner","learner_id":"ada"}')
+        await quick.ask("subscribe_learner", learner_id="ada")
+        async with asyncio.timeout(WAIT_S):
+            while json.loads(await slow.recv())["type"] != "subscribed":
+                pass
+        connection = next(one for one in running.endpoint._connections if one.session.user_id == "u-ben")
+        revision = 0
+        async with asyncio.timeout(WAIT_S):
+            while not connection.paused:  # until the kernel takes no more
+                for _ in range(200):
+                    revision += 1
+                    running.edge.move("ada")
+                await quick.until_revision("ada", revision)
+        for _ in range(50):
+            revision += 1
+            running.edge.move("ada")
+        await quick.until_revision("ada", revision)
+        seen: list[int] = []
+        skipped = 0
+        async with asyncio.timeout(WAIT_S):
+            while not seen or seen[-1] < revision:
+                frame = json.loads(await slow.recv())
+                seen.append(frame["revision"])
+                skipped += frame["coalesced"]
+
+    assert len(quick.updates("ada")) == revision
+    assert seen == sorted(set(seen))
+    assert skipped > 0
+    assert len(seen) + skipped == revision
+
+
+async def test_a_drain_tells_everyone_and_closes_with_1012(running: Running) -> None:
+    async with open_socket(running.url, "ada") as ada, open_socket(running.url, "ben") as ben:
+        await running.endpoint.drain()
+        assert [await ada.until_closed(), await ben.until_closed()] == [1012, 1012]
+    for socket in (ada, ben):
+        (told,) = [frame for frame in socket.frames if frame["type"] == "server_draining"]
+        assert told["reconnect_after_ms"] > 0
+    with pytest.raises(ConnectionClosed):
+        async with connect(running.url) as late:
+            await asyncio.wait_for(late.recv(), WAIT_S)
