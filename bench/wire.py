@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -114,9 +115,23 @@ class Socket(asyncio.Protocol):
             self.transport.close()
 
 
-async def connect(host: str, port: int, path: str, on_text: Callable[[bytes], None]) -> Socket:
-    """Open a socket and wait for the upgrade; raises OSError or HandshakeFailed."""
+async def connect(
+    host: str,
+    port: int,
+    path: str,
+    on_text: Callable[[bytes], None],
+    *,
+    name: str | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Socket:
+    """Open a socket and wait for the upgrade; raises OSError or HandshakeFailed.
+
+    `name` is the server's, in the request and the certificate, when `host` is an address.
+    """
     loop = asyncio.get_running_loop()
-    _, socket = await loop.create_connection(lambda: Socket(f"{host}:{port}", path, on_text), host, port)
+    name = name or host
+    _, socket = await loop.create_connection(
+        lambda: Socket(f"{name}:{port}", path, on_text), host, port, ssl=tls, server_hostname=name if tls else None
+    )
     await socket.opened
     return socket
