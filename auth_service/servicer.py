@@ -116,6 +116,13 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         answers = await self._sessions.authenticate(request.tokens)
         return pb.AuthenticateResponse(authentications=[_authentication(answer) for answer in answers])
 
+    async def CheckSessions(self, request: pb.CheckSessionsRequest, context: Any) -> pb.CheckSessionsResponse:
+        """Tell which sessions still stand."""
+        _check_batch(len(request.queries), "queries")
+        return pb.CheckSessionsResponse(
+            standing=[self._sessions.stands(query.user_id, query.session_id) for query in request.queries]
+        )
+
     async def Authorize(self, request: pb.AuthorizeRequest, context: Any) -> pb.AuthorizeResponse:
         """Decide what people may do; an unspecified action is refused."""
         _check_batch(len(request.queries), "queries")

@@ -255,9 +255,14 @@ class Sessions:
         self._counters.tokens_accepted += len(answers) - refused
         return answers
 
+    def stands(self, user_id: str, session_id: str) -> bool:
+        """Tell whether a session has neither been ended nor its user disabled."""
+        person = self._directory.person(user_id)
+        return person is not None and not person.disabled and not self._directory.is_revoked(session_id)
+
     def _identify(self, claims: Claims) -> Identity | str:
         person = self._directory.person(claims.user_id)
-        if person is None or person.disabled or self._directory.is_revoked(claims.session_id):
+        if person is None or not self.stands(claims.user_id, claims.session_id):
             return "the session of the access token is over"
         return Identity(
             user_id=person.user_id,

@@ -24,6 +24,11 @@ class Access:
         self._waiting: dict[tuple[str, str, str], list[Done]] = {}
         self._generation = 0
 
+    @property
+    def generation(self) -> int:
+        """Grows whenever something is revoked; what was asked under an earlier one may be outdated."""
+        return self._generation
+
     def known(self, user_id: str, action: str, resource: str) -> bool | None:
         """Return the cached decision, or None when it must be asked."""
         decisions = self._decisions.get(user_id)

@@ -20,6 +20,9 @@ from edge.sweep import Sweep
 from edge.tracing import MAX_CAUSES, EdgeTraces
 from service_runtime.telemetry import now_ns
 
+MAX_RECALLED = 1_000
+"""Missed revisions whose crossings a resuming `latest` subscription still hears of; beyond, it is not recovered."""
+
 MAX_QUEUED = 1_024
 """Updates kept for one slow subscriber of every revision; beyond, its socket closes and it resumes from the log."""
 
@@ -58,6 +61,7 @@ class Subscription:
         "learner_id",
         "next_at",
         "queue",
+        "recalled",
         "request_id",
         "resume",
         "settled",
@@ -99,6 +103,8 @@ class Subscription:
         """Newest update that waits, in `latest` mode."""
         self.crossings: list[Crossing] = []
         """Crossings of updates that were skipped."""
+        self.recalled: list[Crossing] = []
+        """Crossings before the snapshot that the client has not heard of."""
         self.causes: tuple[str, ...] = ()
         """Trace contexts of the interactions behind the update that waits, newest first; only while traced."""
         self.queue: deque[Update] = deque() if every else _NEVER
@@ -319,8 +325,16 @@ class Hub:
             _Replay(
                 self, subscription, snapshot.revision, lambda missed: self._caught_up(subscription, snapshot, missed)
             ).go_on()
+        elif resume and resume[0] == snapshot.epoch and 0 < snapshot.revision - resume[1] <= MAX_RECALLED:
+            subscription.delivered = resume[1]
+            self.read_log(subscription, snapshot.revision, lambda missed: self._recall(subscription, snapshot, missed))
         else:
             self._settle(subscription, snapshot, 0)
+
+    def _recall(self, subscription: Subscription, snapshot: Snapshot, missed: list[Update]) -> None:
+        """Have the update that follows list the crossings of those that a resuming `latest` subscription missed."""
+        subscription.recalled = [crossing for update in missed for crossing in update.crossings]
+        self._caught_up(subscription, snapshot, 0)
 
     def _caught_up(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
         if snapshot.epoch == self.epoch:
@@ -331,7 +345,9 @@ class Hub:
     def _settle(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
         subscription.delivered = snapshot.revision
         subscription.gate = max(subscription.gate, snapshot.revision)
-        subscription.crossings = [one for one in subscription.crossings if one.revision > snapshot.revision]
+        newer = [one for one in subscription.crossings if one.revision > snapshot.revision]
+        subscription.crossings = subscription.recalled + newer
+        subscription.recalled = []
         subscription.settled = True
         subscription.subscriber.on_subscribed(subscription, snapshot, missed)
         self.flush(subscription)

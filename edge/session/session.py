@@ -140,7 +140,18 @@ class Session:
         if self._identifying:
             raise BadFrame("conflict", "A token is being checked already.", id=id, message_type="authenticate")
         self._identifying = True
-        self.edge.auth.authenticate(token, lambda answer: self._identified(answer, id))
+        self._identify(token, id)
+
+    def _identify(self, token: str, id: RequestId) -> None:
+        generation = self.edge.access.generation
+
+        def answered(answer: Identity | UpstreamError) -> None:
+            if generation == self.edge.access.generation or isinstance(answer, UpstreamError):
+                self._identified(answer, id)
+            else:  # something was revoked while the question was under way, perhaps this very session
+                self._identify(token, id)
+
+        self.edge.auth.authenticate(token, answered)
 
     def _identified(self, answer: Identity | UpstreamError, id: RequestId) -> None:
         self._identifying = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame
-from edge.hub import Subscription
+from edge.hub import MAX_RECALLED, Subscription
 from edge.ports import Sink, Snapshot, UpstreamError
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Watching:
             self._session.replies.refuse(snapshot, "subscribe_learner", subscription.request_id)
             return
         resume, advice = subscription.resume, snapshot.advice
-        recovered = resume is not None and resume[0] == snapshot.epoch and resume[1] <= snapshot.revision
+        missing = snapshot.revision - resume[1] if resume and resume[0] == snapshot.epoch else -1
+        recovered = missing >= 0 and (subscription.every or missing <= MAX_RECALLED)
         if resume is not None:
             self._edge.counters.resumes[recovered] += 1
         frame = outgoing.Subscribed(

@@ -38,6 +38,8 @@ _ACTIONS = {
     "administer": auth_pb2.ACTION_ADMINISTER,
 }
 
+_SESSIONS_PER_CALL = 1_000
+
 
 class AuthLink:
     """Calls the auth service."""
@@ -107,7 +109,7 @@ class AuthLink:
         """Drop cached decisions and end sockets as the auth service says, until cancelled.
 
         While the stream is broken cached decisions live on until they expire; when it is back, everything is asked
-        again, because revocations may have been missed.
+        again, decisions and sessions, because revocations may have been missed.
         """
         backoff_s = 0.05
         while True:
@@ -120,6 +122,7 @@ class AuthLink:
                         backoff_s = 0.05
                         access.forget_all()
                         _recheck(registry)
+                        await self._end_fallen_sessions(registry)
                     for revocation in response.revocations:
                         _revoke(revocation, access, registry)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError):
@@ -129,6 +132,19 @@ class AuthLink:
                 stream.cancel()
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311
             backoff_s = min(1.0, backoff_s * 2)
+
+    async def _end_fallen_sessions(self, registry: Registry) -> None:
+        """End the sockets whose session fell while nobody told."""
+        sessions = list(registry.sessions())
+        for start in range(0, len(sessions), _SESSIONS_PER_CALL):
+            part = sessions[start : start + _SESSIONS_PER_CALL]
+            queries = [auth_pb2.SessionQuery(user_id=one.user_id, session_id=one.session_id) for one in part]
+            response = await self._stub.CheckSessions(
+                auth_pb2.CheckSessionsRequest(queries=queries), metadata=self._metadata, timeout=self._patience_s
+            )
+            for session, standing in zip(part, response.standing, strict=True):
+                if not standing:
+                    session.revoke()
 
     # For the HTTP API; all raise UpstreamError
 

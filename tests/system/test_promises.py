@@ -374,3 +374,23 @@ async def test_the_edge_completes_the_closing_handshake_that_it_began(wide_schoo
         assert await socket.until_closed() == 4400
 
     assert socket.closed_cleanly
+
+
+async def test_crossings_missed_before_a_latest_resume_are_listed_in_the_update_that_follows(
+    wide_school: School, learner: str
+) -> None:
+    async with open_socket(wide_school.stack.ws_url, wide_school.token(learner)) as pupil:
+        first = await pupil.interact(learner)
+        start = await pupil.ask("get_state", learner_id=learner)
+        for number in range(12):
+            await pupil.interact(learner, correct=number % 4 == 3)
+        async with open_socket(wide_school.stack.ws_url, wide_school.token("teacher")) as teacher:
+            resume = {"epoch": start["epoch"], "revision": first["revision"]}
+            subscribed = await teacher.ask("subscribe_learner", learner_id=learner, resume=resume)
+            last = await pupil.interact(learner, correct=False)
+            (update,) = await teacher.until_revision(learner, last["revision"])
+    entries = history(wide_school, learner, wide_school.token("teacher"))
+
+    assert subscribed["recovered"] is True
+    assert update["crossings"] == [crossing for entry in entries[1:] for crossing in entry["crossings"]]
+    assert update["crossings"]

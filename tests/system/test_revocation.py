@@ -307,3 +307,18 @@ async def test_a_bad_token_in_place_leaves_the_good_one_in_force(school: School)
 
 def _until(frame: Frame) -> datetime:
     return datetime.fromisoformat(frame["expires_at"])
+
+
+async def test_a_session_that_fell_while_auth_was_down_ends_when_it_is_back(own_school: School) -> None:
+    stack = own_school.stack
+    teacher = own_school.token("teacher")
+    async with (
+        open_socket(stack.ws_url, teacher) as fallen,
+        open_socket(stack.ws_url, own_school.token("ada")) as other,
+    ):
+        await asyncio.to_thread(stack.kill, "auth")
+        await asyncio.to_thread(auth_command, own_school, "disable", "teacher@school.example")
+        await asyncio.to_thread(stack.start, "auth")
+
+        assert await fallen.until_closed() == 4403
+        assert (await other.ask("ping"))["type"] == "pong"

@@ -759,6 +759,80 @@ class WatchRevocationsResponse(_message.Message):
 Global___WatchRevocationsResponse: _TypeAlias = WatchRevocationsResponse  # noqa: Y015
 
 @_typing.final
+class CheckSessionsRequest(_message.Message):
+    """CheckSessionsRequest names sessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionQuery]:
+        """queries, at most 1,024."""
+
+    def __init__(
+        self,
+        *,
+        queries: _abc.Iterable[Global___SessionQuery] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSessionsRequest: _TypeAlias = CheckSessionsRequest  # noqa: Y015
+
+@_typing.final
+class SessionQuery(_message.Message):
+    """SessionQuery names one session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """user_id whose session it is."""
+    session_id: _builtins.str
+    """session_id of the access token."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionQuery: _TypeAlias = SessionQuery  # noqa: Y015
+
+@_typing.final
+class CheckSessionsResponse(_message.Message):
+    """CheckSessionsResponse answers in the order of the queries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def standing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """standing is false when the session was ended or its user disabled."""
+
+    def __init__(
+        self,
+        *,
+        standing: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSessionsResponse: _TypeAlias = CheckSessionsResponse  # noqa: Y015
+
+@_typing.final
 class CreateUserRequest(_message.Message):
     """CreateUserRequest describes a user."""
 

@@ -81,6 +81,11 @@ class AuthServiceStub:
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.WatchRevocationsRequest.SerializeToString,
                 response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.WatchRevocationsResponse.FromString,
                 _registered_method=True)
+        self.CheckSessions = channel.unary_unary(
+                '/aivo.auth.v1.AuthService/CheckSessions',
+                request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.CheckSessionsRequest.SerializeToString,
+                response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.CheckSessionsResponse.FromString,
+                _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/aivo.auth.v1.AuthService/CreateUser',
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.CreateUserRequest.SerializeToString,
@@ -197,7 +202,15 @@ class AuthServiceServicer:
 
     def WatchRevocations(self, request, context):
         """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-        break the caller drops all cached decisions, because it may have missed some.
+        break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
+        sockets it holds, because it may have missed some.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSessions(self, request, context):
+        """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,6 +328,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.WatchRevocations,
                     request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.WatchRevocationsRequest.FromString,
                     response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.WatchRevocationsResponse.SerializeToString,
+            ),
+            'CheckSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSessions,
+                    request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.CheckSessionsRequest.FromString,
+                    response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.CheckSessionsResponse.SerializeToString,
             ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
@@ -590,6 +608,33 @@ class AuthService:
             '/aivo.auth.v1.AuthService/WatchRevocations',
             aivo_dot_auth_dot_v1_dot_auth__pb2.WatchRevocationsRequest.SerializeToString,
             aivo_dot_auth_dot_v1_dot_auth__pb2.WatchRevocationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.auth.v1.AuthService/CheckSessions',
+            aivo_dot_auth_dot_v1_dot_auth__pb2.CheckSessionsRequest.SerializeToString,
+            aivo_dot_auth_dot_v1_dot_auth__pb2.CheckSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

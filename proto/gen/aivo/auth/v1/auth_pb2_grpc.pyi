@@ -61,8 +61,11 @@ class AuthServiceStub:
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _grpc.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]
     """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-    break the caller drops all cached decisions, because it may have missed some.
+    break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
+    sockets it holds, because it may have missed some.
     """
+    CheckSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CheckSessionsRequest, _auth_pb2.CheckSessionsResponse]
+    """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]
     """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a weak password."""
     GetUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]
@@ -117,8 +120,11 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _aio.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]  # type: ignore[assignment]
     """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-    break the caller drops all cached decisions, because it may have missed some.
+    break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
+    sockets it holds, because it may have missed some.
     """
+    CheckSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.CheckSessionsRequest, _auth_pb2.CheckSessionsResponse]  # type: ignore[assignment]
+    """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]  # type: ignore[assignment]
     """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a weak password."""
     GetUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]  # type: ignore[assignment]
@@ -218,8 +224,17 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_auth_pb2.WatchRevocationsResponse], _abc.AsyncIterator[_auth_pb2.WatchRevocationsResponse]]:
         """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-        break the caller drops all cached decisions, because it may have missed some.
+        break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
+        sockets it holds, because it may have missed some.
         """
+
+    @_abc_1.abstractmethod
+    def CheckSessions(
+        self,
+        request: _auth_pb2.CheckSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.CheckSessionsResponse, _abc.Awaitable[_auth_pb2.CheckSessionsResponse]]:
+        """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations."""
 
     @_abc_1.abstractmethod
     def CreateUser(
