@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +72,11 @@ def monolith(people: int) -> Iterator[Contestant]:
 
 
 @contextlib.contextmanager
-def services(people: int) -> Iterator[Contestant]:
+def services(people: int, *, name: str = "services", env: Mapping[str, str] | None = None) -> Iterator[Contestant]:
     """Yield our services with their durable store, where so many learners and a few teachers can log in.
 
-    The people are made at the first start; what was written stays for the next.
+    The people are made at the first start; what was written stays for the next. `env` adds to what the processes find
+    in their environment.
     """
     accounts: Accounts | None = None
     with tempfile.TemporaryDirectory(prefix="aivo-bench-") as directory:
@@ -84,10 +85,10 @@ def services(people: int) -> Iterator[Contestant]:
         def start() -> Iterator[Target]:
             nonlocal accounts
             cores = dict.fromkeys(SERVICES, SERVER_CORE)
-            with private_stack(env=_ENVIRONMENT, cores=cores, directory=Path(directory)) as stack:
+            with private_stack(env=_ENVIRONMENT | dict(env or {}), cores=cores, directory=Path(directory)) as stack:
                 accounts = accounts or make_accounts(stack, people)
                 yield Target(
-                    name="services",
+                    name=name,
                     port=stack.ports.edge,
                     processes=tuple(Process(name=name, pid=stack.pid(name)) for name in reversed(SERVICES)),
                     tokens=accounts.learner_tokens,
@@ -96,7 +97,7 @@ def services(people: int) -> Iterator[Contestant]:
                     token_in_query=False,
                 )
 
-        yield Contestant("services", start)
+        yield Contestant(name, start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
