@@ -58,7 +58,7 @@ def submission(message: brain_pb2.Interaction) -> Submission:
         checks.context_json(message.context_json),
         message.occurred_at_ms,
         message.received_at_ms,
-        traceparent if trace_context.parse(traceparent) else "",
+        traceparent if trace_context.is_valid(traceparent) else "",
     )
 
 
