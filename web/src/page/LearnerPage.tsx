@@ -83,7 +83,7 @@ function Levels({ live }: { live: LearnerState }) {
         {levels.map((level) => <Level key={level.key} level={level} live={live} />)}
       </ul>
       <p className="soft legend">
-        The dark stroke in each bar is the range in which the true value probably lies. Small print says what was checked with people and what was not.
+        The fine stroke in each bar is the range in which the true value probably lies. Small print says what was checked with people and what was not.
       </p>
     </section>
   );
@@ -145,7 +145,7 @@ function Recommendations({ details: { recommendations, actions } }: { details: M
 
 function Performance({ performance }: { performance: PerformanceMetrics }) {
   const { accuracy, response_time, consistency, improvement_rate } = performance;
-  const trend = improvement_rate > 0.02 ? "getting better" : improvement_rate < -0.02 ? "getting harder" : "steady";
+  const trend = improvement_rate > 0.02 ? "improving" : improvement_rate < -0.02 ? "declining" : "steady";
   const facts = [
     ["Right answers", percent(accuracy)],
     ["Time per answer", `${response_time.toFixed(1)} s`],
