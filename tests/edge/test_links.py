@@ -107,6 +107,7 @@ class Auth(auth_pb2_grpc.AuthServiceServicer):
         self.streams: list[asyncio.Queue[Any]] = []
         self.allowed = True
         self.asked = 0
+        self.fallen: set[str] = set()
 
     async def Authorize(self, request: Any, context: Any) -> Any:
         self.asked += 1
@@ -121,6 +122,10 @@ class Auth(auth_pb2_grpc.AuthServiceServicer):
                 for token in request.tokens
             ]
         )
+
+    async def CheckSessions(self, request: Any, context: Any) -> Any:
+        standing = [one.session_id not in self.fallen for one in request.queries]
+        return auth_pb2.CheckSessionsResponse(standing=standing)
 
     async def Login(self, request: Any, context: Any) -> Any:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, request.email)
@@ -454,6 +459,25 @@ async def test_a_revoked_login_closes_its_sockets_and_no_others() -> None:
 
     assert ada_sink.closed is not None
     assert ada_sink.closed[0] == 4403
+    assert ben_sink.closed is None
+
+
+async def test_a_login_that_ended_while_auth_was_out_of_reach_ends_when_it_is_back() -> None:
+    auth = Auth()
+    edge = FakeEdge()
+    _, ada_sink = edge.session("ada")
+    _, ben_sink = edge.session("ben")
+    async with serving(adder(auth)) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = AuthLink(channel, SETTINGS)
+        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
+            await asyncio.wait_for(link.is_open.wait(), WAIT_S)
+            assert ada_sink.closed is None
+            auth.fallen.add("s-ada")
+            auth.streams[-1].put_nowait(grpc.StatusCode.UNAVAILABLE)
+            await until(lambda: ada_sink.closed is not None)
+        await channel.close()
+
     assert ben_sink.closed is None
 
 
