@@ -12,6 +12,8 @@ from typing import Any, NoReturn, TypeVar
 import grpc
 import grpc.aio
 
+from service_runtime import trace_context
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -76,7 +78,13 @@ class ErrorTable:
     async def _abort(self, error: Exception, method: str, context: Any) -> NoReturn:
         status = self.status(error)
         if status is None:
-            logger.exception("unexpected error", extra={"rpc": method})
+            logger.exception("unexpected error", extra={"rpc": method, **_trace(context)})
             await context.abort(grpc.StatusCode.INTERNAL, INTERNAL_DETAILS)
         await context.abort(status, str(error), getattr(error, "trailing_metadata", ()))
         raise AssertionError("abort always raises")
+
+
+def _trace(context: Any) -> dict[str, str]:
+    """Return the ids of the trace that the caller sent in the metadata, for the log."""
+    sent = dict(context.invocation_metadata() or ())
+    return trace_context.log_fields(str(sent.get("traceparent", "")))
