@@ -340,6 +340,7 @@ class Hub:
         if snapshot.epoch == self.epoch:
             self._settle(subscription, snapshot, missed)
         else:  # the history began again meanwhile
+            subscription.recalled = []
             self.feed.watch(subscription.learner_id, lambda newer: self._joined(subscription, newer))
 
     def _settle(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:

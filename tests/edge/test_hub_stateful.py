@@ -94,6 +94,8 @@ class Seen:
     first: int = -1
     """Revision that the client had, for those who resume."""
     at: int = -1
+    told: int = -1
+    """Up to which revision it has heard of crossings."""
     crossed: list[int] = field(default_factory=list)
     written: int = 0
 
@@ -117,7 +119,10 @@ class Socket:
         else:
             assert missed == 0
         seen.started, seen.epoch = snapshot.revision, snapshot.epoch
-        seen.at = snapshot.revision
+        seen.at = seen.told = snapshot.revision
+        resume = subscription.resume
+        if resume and not subscription.every and resume[0] == snapshot.epoch:
+            seen.told = min(resume[1], snapshot.revision)
 
     def on_delivered(self, subscription: Subscription) -> None: ...
 
@@ -139,11 +144,13 @@ class Socket:
         crossed = [one["revision"] for one in frame["crossings"]]
         expected = [
             crossing.revision
-            for one in self.machine.store.log[frame["learner_id"]][max(0, seen.at) : revision]
+            for one in self.machine.store.log[frame["learner_id"]][
+                max(0, seen.told if not seen.subscription.every else seen.at) : revision
+            ]
             for crossing in one.crossings
         ]
         assert crossed == expected, "every crossing since the last update is told, once"
-        seen.at = revision
+        seen.at = seen.told = revision
 
 
 class _CheckingSink(FakeSink):
@@ -299,7 +306,7 @@ class HubPromises(RuleBasedStateMachine):
         for socket in self.sockets:
             for seen in socket.seen.values():
                 seen.epoch, seen.written, seen.first = self.store.epoch, 0, -1
-                seen.at = 0 if seen.started >= 0 else -1
+                seen.at = seen.told = 0 if seen.started >= 0 else -1
         self.edge.hub.begin_epoch(self.store.epoch)
         self._reopen()
         for learner in self.edge.hub.learners():
