@@ -1,7 +1,8 @@
-"""Runs a private stack with the demonstration's school for the browser's tests, and does what they ask on its standard input.
+"""Runs a private stack with the demonstration's school for the browser's tests, and does what they ask.
 
-Prints one JSON line when ready (`url`, `people`), then answers each line of input with one line of output. Commands: `kill NAME …`,
-`start NAME …`, `restart NAME`, `mend` (start what was killed), `class PACE` (the simulated learners at so many times the pace of people). Ends with its input.
+Prints one JSON line when ready (`url`, `people`), then answers each line of its standard input with one line of output.
+Commands: `kill NAME …`, `start NAME …`, `restart NAME`, `mend` (start what was killed), `class PACE` (the simulated
+learners at so many times the pace of people). Ends with its input.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main() -> None:
             try:
                 obey(stack, users, command, names)
                 say({"done": command})
-            except Exception as failure:  # noqa: BLE001 - the test that asked shall read it
+            except Exception as failure:  # the test that asked shall read it
                 say({"failed": f"{type(failure).__name__}: {failure}"})
 
 
