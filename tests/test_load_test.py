@@ -12,17 +12,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from demo.people import learner_email
-from demo.stack import ROOT
+from demo.people import Registry
+from demo.stack import ROOT, Stack
 from demo.users import Person, write_users
 from tests.load import command, people, run
 from tests.load.histogram import RELATIVE_ERROR, Histogram
@@ -317,7 +319,7 @@ def figures(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_each_lie_is_found_and_only_an_honest_server_passes(
     lie: str, kinds: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(run, "SETTLE_S", 0.3)
+    monkeypatch.setattr(run, "PATIENCE_S", 0.3)
     with serving(Liar(lie)) as url:
         assert load(url, "--json", "--sole-writer", connections=1) == (1 if lie else 0)
     verdict = figures(capsys)["verdict"]
@@ -398,7 +400,7 @@ def test_ctrl_c_ends_with_a_report_of_what_was_measured():
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "Interrupted: what was measured until then" in out
-    assert int(re.findall(r"Received: (\d+)", out)[0]) >= 50
+    assert int(re.findall(r"Received: (\d+)", out)[0]) > 40
     assert "Result: PASSED" in out
     assert "Traceback" not in err
 
@@ -446,21 +448,21 @@ Overall:
 
 
 @pytest.fixture(scope="module")
-def admin() -> Iterator[tuple[str, str]]:
-    with people.private_admin() as (url, token):
-        yield url, token
+def admin() -> Iterator[tuple[Stack, str]]:
+    with people.private_admin() as (stack, token):
+        yield stack, token
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_each_scenario_finds_the_real_services_honest(
-    admin: tuple[str, str], scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    admin: tuple[Stack, str], scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    url, token = admin
+    stack, token = admin
     written = tmp_path / "report.json"
     numbers = ("--connections", "40", "--duration", "2", "--rate", "60", "--ramp", "0.2")
     chosen = ("--scenario", scenario, "--json", str(written), "--sole-writer")
-    code = command.main(["--url", url, "--token", token, *numbers, *chosen])
+    code = command.main(["--url", stack.ws_url, "--token", token, *numbers, *chosen])
     out = capsys.readouterr().out
     assert code == 0, out
 
@@ -477,14 +479,31 @@ def test_each_scenario_finds_the_real_services_honest(
 
 
 @pytest.mark.system
-def test_everybody_of_a_users_file_takes_part(
-    admin: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_everybody_of_a_users_file_takes_part_as_they_may(
+    admin: tuple[Stack, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    url, _ = admin
+    stack, _ = admin
+    persons = [
+        Person(email=f"{role}@load.example", password="good enough for 1", role=role, user_id="", learners=("load-7",))
+        for role in ("guardian", "learner")
+    ]
+    with grpc.insecure_channel(stack.address("auth")) as channel:
+        registry = Registry(channel, stack.metadata)
+        for person, relation in zip(persons, ("guardian_of", "is_learner"), strict=True):
+            registry.relate(relation, registry.add_user(person.email, person.password, person.role), "load-7")
     users = tmp_path / "users.json"
-    write_users(
-        users,
-        [Person(email=learner_email("demo-x"), password="wrong", role="learner", user_id="", learners=("demo-x",))],
-    )
-    assert command.main(["--url", url, "--users", str(users), "--connections", "2"]) == 2
+    numbers = ("--connections", "10", "--duration", "1", "--rate", "20", "--scenario", "watchers", "--json")
+
+    write_users(users, persons)
+    assert command.main(["--url", stack.ws_url, "--users", str(users), *numbers]) == 0
+    seen = figures(capsys)
+    assert seen["errors"] == {}
+    assert seen["updates"] > seen["sent"] > 0
+
+    write_users(users, persons[:1])
+    assert command.main(["--url", stack.ws_url, "--users", str(users), *numbers]) == 2
+    assert "nobody here may act for a learner" in capsys.readouterr().err
+
+    write_users(users, [replace(persons[1], password="wrong")])
+    assert command.main(["--url", stack.ws_url, "--users", str(users), *numbers]) == 2
     assert "cannot log in" in capsys.readouterr().err

@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print("starting a stack of our own …", file=sys.stderr, flush=True)
                 # All connections are one admin's, which is more than one person should have.
                 lifted = {"EDGE_MAX_SOCKETS_PER_USER": "100000", "EDGE_MAX_SOCKETS_PER_ADDRESS": "100000"}
-                options.url, options.token = stack.enter_context(people.private_admin(**lifted))
+                own, options.token = stack.enter_context(people.private_admin(**lifted))
+                options.url = own.ws_url
                 options.sole_writer = True
             return uvloop.run(_run(options))
     except CannotStart as error:

@@ -19,7 +19,7 @@ import grpc
 from demo.client import Disconnected, post
 from demo.client import Refused as LoginRefused
 from demo.people import Registry
-from demo.stack import private_stack
+from demo.stack import Stack, private_stack
 from demo.users import BadUsersFile, read_users
 from tests.load.client import Client, Refused, Run
 
@@ -109,8 +109,8 @@ def _learners(http_url: str, token: str) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def private_admin(**env: str) -> Iterator[tuple[str, str]]:
-    """Run a stack of our own with learners in it; yield the socket's URL and an admin's token."""
+def private_admin(**env: str) -> Iterator[tuple[Stack, str]]:
+    """Run a stack of our own with learners in it; yield it and an admin's token."""
     with private_stack(env=env) as stack:
         password = secrets.token_urlsafe(16)
         email = "load@test.example"
@@ -120,4 +120,4 @@ def private_admin(**env: str) -> Iterator[tuple[str, str]]:
             for number in range(PRIVATE_LEARNERS):
                 registry.add_learner(f"load-{number}")
         tokens = post(f"{stack.http_url}/api/auth/login", {"email": email, "password": password})
-        yield stack.ws_url, str(tokens["access_token"])
+        yield stack, str(tokens["access_token"])

@@ -75,7 +75,7 @@ Connection Times:
 Message Statistics:
   Sent: {tally.sent}
   Received: {tally.answered}
-  Throughput: {_per_s(tally.answered, outcome.loaded_s):.2f} msg/s
+  Throughput: {_per_s(outcome.answered, outcome.loaded_s):.2f} msg/s
 
 Latency Statistics (ms):
   Average: {latency.mean * 1000:.2f}ms
@@ -168,7 +168,7 @@ def as_json(conditions: Conditions, run: Run, outcome: Outcome) -> dict[str, Any
         "resent": tally.resent,
         "held_back": tally.held_back,
         "never_sent": tally.never_sent,
-        "throughput": _per_s(tally.answered, outcome.loaded_s),
+        "throughput": _per_s(outcome.answered, outcome.loaded_s),
         "latency_ms": _figures(tally.latency),
         "latency_by_message_ms": {kind: _figures(times) for kind, times in tally.latency_of.items()},
         "updates": tally.updates,

@@ -14,9 +14,11 @@ from typing import Final
 from tests.load.client import Client, Refused, Run
 from tests.load.scenarios import Scenario
 
-SETTLE_S: Final = 10.0
-"""How long the answers and updates that are due may take when nothing is sent any more."""
-SETTLE_INTERRUPTED_S: Final = 3.0
+PATIENCE_S: Final = 10.0
+"""When nothing is sent any more and nothing has come for so long, nothing will: what is missing is lost."""
+PATIENCE_INTERRUPTED_S: Final = 3.0
+SETTLE_S: Final = 60.0
+"""How long an overloaded server may take in all to catch up."""
 _OPENING_AT_ONCE: Final = 64
 _PUMP_S: Final = 0.05
 _LIMIT_PART: Final = 0.8
@@ -43,6 +45,8 @@ class Outcome:
     total_s: float = 0.0
     loaded_s: float = 0.0
     """While requests were sent."""
+    answered: int = 0
+    """Of these seconds."""
     unexplained: int = 0
     """Revisions that no acknowledged interaction of ours explains."""
     interrupted: bool = False
@@ -65,19 +69,15 @@ async def execute(
         await _open_all(run, clients, plan.ramp_s, stop=stop, progress=progress)
         acting = [client for client in clients if client.drives is not None and client.greeting is not None]
         if acting and not stop.is_set():
-            before = await _revisions(run, acting)
+            before = await _revisions(acting)
             helpers.append(asyncio.create_task(plan.scenario.disturb(clients, plan.duration_s)))
             loading = time.perf_counter()
             await _send(acting, plan, stop=stop)
             outcome.loaded_s = time.perf_counter() - loading
+            outcome.answered = run.tally.answered
             await _stop(helpers.pop())
-            await _settle(run, clients, SETTLE_INTERRUPTED_S if stop.is_set() else SETTLE_S)
-            after = await _revisions(run, acting)
-            sole = plan.sole_writer and not any(run.tally.errors.values())
-            for learner_id in before.keys() & after.keys():
-                outcome.unexplained += run.writes.account(
-                    learner_id, before[learner_id], after[learner_id], sole_writer=sole
-                )
+            if await _settle(run, clients, PATIENCE_INTERRUPTED_S if stop.is_set() else PATIENCE_S):
+                outcome.unexplained = _account(run, before, await _revisions(acting), sole_writer=plan.sole_writer)
         outcome.interrupted = stop.is_set()
     finally:
         run.over = True
@@ -150,21 +150,38 @@ async def _pump(clients: Sequence[Client]) -> None:
             client.pump()
 
 
-async def _settle(run: Run, clients: Sequence[Client], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    # Many conditions, looked at seldom.
-    while time.monotonic() < end and not all(client.settled(run.writes.newest) for client in clients):  # noqa: ASYNC110
+async def _settle(run: Run, clients: Sequence[Client], patience_s: float) -> bool:
+    """Wait for what is still to come; tell whether all of it came."""
+    tally = run.tally
+    end = time.monotonic() + SETTLE_S
+    seen, since = -1, time.monotonic()
+    while not all(client.settled(run.writes.newest) for client in clients):
+        now = time.monotonic()
+        if (come := tally.answered + tally.updates + tally.reconnect.count) != seen:
+            seen, since = come, now
+        if now > min(end, since + patience_s):
+            return False
         await asyncio.sleep(_PUMP_S)
+    return True
 
 
-async def _revisions(run: Run, acting: Sequence[Client]) -> dict[str, int]:
+def _account(run: Run, before: dict[str, int], after: dict[str, int], *, sole_writer: bool) -> int:
+    """Compare revisions with what was acknowledged; return those that nobody explains."""
+    sole = sole_writer and not run.tally.errors.total()  # what an error frame refused may have been done all the same
+    return sum(
+        run.writes.account(learner_id, before[learner_id], after[learner_id], sole_writer=sole)
+        for learner_id in before.keys() & after.keys()
+    )
+
+
+async def _revisions(acting: Sequence[Client]) -> dict[str, int]:
     """Read where each learner that is acted for stands, by a socket that nothing else is expected of."""
     first = {client.drives: client for client in reversed(acting) if client.greeting is not None}
     asked = {learner_id: client.ask_revision() for learner_id, client in first.items() if learner_id is not None}
     found: dict[str, int] = {}
     for learner_id, answer in asked.items():
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 revision = await answer
                 if revision is not None:
                     found[learner_id] = revision

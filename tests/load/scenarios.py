@@ -17,6 +17,8 @@ WATCHERS_PER_LEARNER: Final = 4
 _DELIVERIES_PER_S: Final = 2_000
 _SLOW_PART: Final = 10
 _DRIVER_PART: Final = 20
+_SLOW_WATCHES: Final = 100
+"""Learners that a slow client watches at most; a socket may watch 128."""
 _PAUSE_S, _READ_S = 4.0, 1.0
 _STORM_S: Final = 10.0
 
@@ -75,7 +77,14 @@ def _with_slow(run: Run, count: int, people: Sequence[Person]) -> list[Client]:
         person = people[number % len(people)]
         watches = {learner: False for learner in person.watches if learner in driven}
         clients.append(
-            Client(run, number, token=person.token, drives=None, watches=dict(list(watches.items())[:100]), slow=True)
+            Client(
+                run,
+                number,
+                token=person.token,
+                drives=None,
+                watches=dict(list(watches.items())[:_SLOW_WATCHES]),
+                slow=True,
+            )
         )
     return clients
 
