@@ -21,7 +21,7 @@ WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
 endif
 
-.PHONY: help setup run test page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
+.PHONY: help setup run test e2e schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,17 @@ run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=80
 
 test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones)
 	@failed=; $(PYTHON) -m pytest -q $(ARGS) || failed=1; \
-	$(if $(ARGS),,$(if $(WEB_TOOLS),$(NPM) --prefix web test,echo "tests of web/ are skipped: npm is not installed") || failed=1;) \
+	$(if $(ARGS),,$(if $(WEB_TOOLS),$(NPM) --prefix web test,echo "tests of web/ are skipped: npm is not installed") || failed=1; $(MAKE) -s e2e || failed=1;) \
 	test -z "$$failed"
+
+e2e: $(VENV)/.tools $(WEB_TOOLS) ## Test the page in headless Chromium against the real services (skipped without Chromium)
+	@$(if $(WEB_TOOLS),cd web && PYTHON=$(abspath $(PYTHON)) $(NPM) run -s e2e,echo "e2e: skipped, because npm is not installed")
+
+schema: $(VENV)/.tools ## Write docs/protocol.schema.json from the frames
+	$(PYTHON) -m edge.frames.schema > docs/protocol.schema.json
+
+dashboards: $(VENV)/.tools ## Write the Grafana dashboards from their tables
+	$(PYTHON) deploy/grafana/generate.py
 
 proto: $(VENV)/.tools ## Regenerate proto/gen from the contracts
 	PYTHON=$(PYTHON) scripts/generate_proto.sh
