@@ -24,7 +24,7 @@ endif
 .PHONY: help setup run test e2e schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
 
 help: ## Print this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
