@@ -11,6 +11,7 @@ import ipaddress
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OURS = {"edge": "edge", "brain": "brain_service", "auth": "auth_service", "metrics": "metrics_service"}
 """Container → the Python package it runs."""
 
-ENVIRONMENT = {"AIVO_ADMIN_EMAIL": "admin@school.example"}
+ENVIRONMENT = {"AIVO_ADMIN_EMAIL": "operator@school.example"}
 """What the operator's .env says in tests."""
 
 START_S = 60.0
@@ -93,18 +94,17 @@ class Containers:
         self.addresses = {name: str(net + number) for number, name in enumerate(self.compose["services"], 10)}
         self._spawner = Spawner()
         self._children: dict[str, Child] = {}
+        self._served: set[str] = set()
 
     def address(self, name: str) -> str:
         """Return the loopback address that stands for a container; "edge-2" is the second one of "edge"."""
-        if name not in self.addresses:
-            self.addresses[name] = str(ipaddress.IPv4Address(self.addresses[name.partition("-")[0]]) + 100)
-        return self.addresses[name]
+        kind, _, number = name.partition("-")
+        return str(ipaddress.IPv4Address(self.addresses[kind]) + 20 * int(number or 0))
 
     def here(self, text: str, name: str) -> str:
         """Return a command's argument or a variable's value as it has to be on this machine."""
         text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1)\b", self.address(name), text)
-        # Whoever connects to a loopback address comes from 127.0.0.1.
-        text = text.replace("172.30.77.2", "127.0.0.1")
+        text = text.replace("172.30.77.2", self.address("proxy"))
         for other in self.compose["services"]:
             text = re.sub(rf"(?<![\w.-]){other}(?=:\d)", self.address(other), text)
         text = text.replace("/run/secrets", str(self.secrets)).replace("/data/", f"{self.volume(name)}/")
@@ -141,11 +141,25 @@ class Containers:
         """Start containers of ours, each once those it depends on are healthy."""
         for name in names:
             for needed in self.compose["services"][name.partition("-")[0]].get("depends_on", ()):
-                self._children[needed].wait_until(lambda needed=needed: self.healthy(needed), timeout_s=START_S)
+                self._wait(needed)
+            self._served.discard(name)
             child = self._children.get(name) or self.add(name, self.command(name), self.environment(name))
             child.start()
         for name in names:
-            self._children[name].wait_until(lambda name=name: self.healthy(name), timeout_s=START_S)
+            self._wait(name)
+
+    def _wait(self, name: str) -> None:
+        if name not in self._served:
+            self._children[name].wait_until(lambda: self._listens(name), timeout_s=START_S)
+            self._children[name].wait_until(lambda: self.healthy(name), timeout_s=START_S)
+            self._served.add(name)
+
+    def _listens(self, name: str) -> bool:
+        """Tell whether anything takes connections on a container's figures port: cheaper than a health command."""
+        environment = self.compose["services"][name.partition("-")[0]]["environment"]
+        port = environment[f"{name.partition('-')[0].upper()}_EXPOSITION_LISTEN"].rpartition(":")[2]
+        with socket.socket() as probe:
+            return probe.connect_ex((self.address(name), int(port))) == 0
 
     def child(self, name: str) -> Child:
         """Return a process."""
@@ -161,8 +175,7 @@ class Containers:
         assert kind == "CMD"
         environ = self.environment(name) if name.partition("-")[0] in OURS else dict(os.environ)
         return subprocess.run(
-            # The shell's own file of a connection has its address between slashes.
-            [self.here(part, name).replace("/dev/tcp/127.0.0.1/", f"/dev/tcp/{self.address(name)}/") for part in command],
+            [self.here(part, name) for part in command],
             env=environ,
             cwd=ROOT,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""compose.yaml is held against what the processes and the mounted files say: names, ports, secrets, order, hardening."""
+"""compose.yaml is held against what processes and mounted files say: names, ports, secrets, order, hardening."""
 
 from __future__ import annotations
 

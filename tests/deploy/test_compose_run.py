@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import sqlite3
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -12,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.composed import ENVIRONMENT, OURS, Containers, containers
+from tests.deploy.composed import ENVIRONMENT, OURS, ROOT, Containers, containers
 
 pytestmark = [
     pytest.mark.system,
@@ -66,6 +70,18 @@ def test_data_lie_on_the_volumes_and_nowhere_else(running: Containers) -> None:
     assert not [file for file in files if file.startswith("edge")]
     keys = running.folder / "auth-data" / "auth-keys.json"
     assert keys.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["brain", "auth", "metrics"])
+def test_documented_backup_copies_a_database_in_use(running: Containers, name: str) -> None:
+    documented = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    found = re.search(r'exec -T \$name python -c "(.*)"\n', documented)
+    assert found is not None
+    script = found[1].replace('\\"', '"').replace("$name", name).replace("/data/", f"{running.volume(name)}/")
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    with contextlib.closing(sqlite3.connect(running.volume(name) / "backup.sqlite3")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").fetchone()[0] > 2
 
 
 def test_no_secret_stands_in_a_log(running: Containers) -> None:
