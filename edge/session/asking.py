@@ -22,8 +22,22 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
     edge = session.edge
     started = edge.clock()
     received = _receive(edge, "get_state")
+    asked_again = False
+
+    def ask() -> None:
+        written = session.watching.written(frame.learner_id)
+        with _within(received):
+            edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
+
+    def is_outdated(answer: outgoing.StateResponse) -> bool:
+        return bool(session.user_id) and answer.revision < session.watching.written(frame.learner_id)
 
     def answered(answer: outgoing.StateResponse | UpstreamError) -> None:
+        nonlocal asked_again
+        if isinstance(answer, outgoing.StateResponse) and not asked_again and is_outdated(answer):
+            asked_again = True  # a write of this socket was acknowledged while the question was under way
+            ask()
+            return
         _end(received, answer)
         if isinstance(answer, UpstreamError):
             session.replies.refuse(answer, "get_state", frame.id)
@@ -36,9 +50,7 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
 
     def allowed(answer: bool | UpstreamError) -> None:
         if answer is True:
-            written = session.watching.written(frame.learner_id)
-            with _within(received):
-                edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
+            ask()
         else:
             _end(received, answer)
             session.replies.refuse(answer, "get_state", frame.id)

@@ -508,6 +508,19 @@ def test_a_socket_sees_no_state_older_than_its_own_write(edge: FakeEdge) -> None
     assert edge.brain.asked == [("ada", 3)]
 
 
+def test_a_state_read_while_a_write_was_acknowledged_is_read_again(edge: FakeEdge) -> None:
+    session, sink = edge.session("ada")
+    edge.brain.revisions["ada"] = 2
+    edge.brain.hold = True
+    say(session, "get_state", learner_id="ada")
+    edge.brain.hold = False
+    say(session, "virtual_brain_interact", data=interaction())  # acknowledged with revision 3
+    edge.brain.release()
+
+    assert [frame["revision"] for frame in sink.take()] == [3, 3]
+    assert edge.brain.asked == [("ada", 0), ("ada", 3)]
+
+
 def test_what_waits_for_a_slow_reader_is_not_older_than_its_own_write(edge: FakeEdge) -> None:
     session, sink = edge.session("ada")
     say(session, "subscribe_learner", learner_id="ada", min_interval_ms=1000)
