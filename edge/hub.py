@@ -105,8 +105,8 @@ class Subscription:
         """Crossings of updates that were skipped."""
         self.recalled: list[Crossing] = []
         """Crossings before the snapshot that the client has not heard of."""
-        self.causes: tuple[str, ...] = ()
-        """Trace contexts of the interactions behind the update that waits, newest first; only while traced."""
+        self.causes: tuple[tuple[int, tuple[str, ...]], ...] = ()
+        """Trace contexts behind the update that waits, with their revisions, newest first; only while traced."""
         self.queue: deque[Update] = deque() if every else _NEVER
         self.next_at = 0.0
         self.tick = 0
@@ -224,6 +224,7 @@ class Hub:
                     subscription.delivered = subscription.gate = 0
                     subscription.slot = None
                     subscription.crossings = []
+                    subscription.causes = ()
                     subscription.queue.clear()
         return had_one
 
@@ -348,6 +349,7 @@ class Hub:
         subscription.gate = max(subscription.gate, snapshot.revision)
         newer = [one for one in subscription.crossings if one.revision > snapshot.revision]
         subscription.crossings = subscription.recalled + newer
+        subscription.causes = tuple(one for one in subscription.causes if one[0] > snapshot.revision)
         subscription.recalled = []
         subscription.settled = True
         subscription.subscriber.on_subscribed(subscription, snapshot, missed)
@@ -381,7 +383,7 @@ class Hub:
         if update.revision > subscription.gate:
             subscription.slot = update
             if self._traces is not None:
-                subscription.causes = (update.traceparents + subscription.causes)[:MAX_CAUSES]
+                subscription.causes = ((update.revision, update.traceparents), *subscription.causes)[:MAX_CAUSES]
             self.flush(subscription)
 
     def _flush_slot(self, subscription: Subscription, update: Update) -> None:
@@ -429,7 +431,8 @@ class Hub:
         subscription.gate = max(subscription.gate, update.revision)
         subscription.subscriber.sink.send(payload)
         if self._traces is not None:
-            causes, subscription.causes = subscription.causes or update.traceparents, ()
+            merged, subscription.causes = subscription.causes, ()
+            causes = [one for _, traceparents in merged for one in traceparents] if merged else update.traceparents
             self._traces.fanned_out(causes, began_ns, sent=1)
 
     def _end_topic(self, learner_id: str, topic: _Topic) -> None:

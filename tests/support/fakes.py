@@ -31,6 +31,7 @@ from edge.session.session import Session
 from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
+from edge.tracing import EdgeTraces
 from service_runtime import trace_context
 from service_runtime.trace_context import TraceContext
 
@@ -321,12 +322,18 @@ class FakeEdge:
     feed: FakeFeed = field(default_factory=FakeFeed)
     room_link: FakeRoomLink = field(default_factory=FakeRoomLink)
     prepare: Callable[[bytes], bytes] = prepare
+    traces: EdgeTraces | None = None
 
     def __post_init__(self) -> None:
         self.counters = Counters()
         self.sweep = Sweep(self.clock)
         self.hub = Hub(
-            brain=self.brain, prepare=self.prepare, sweep=self.sweep, clock=self.clock, counters=self.counters
+            brain=self.brain,
+            prepare=self.prepare,
+            sweep=self.sweep,
+            clock=self.clock,
+            counters=self.counters,
+            traces=self.traces,
         )
         self.hub.feed = self.feed
         self.rooms = Rooms(prepare=self.prepare, counters=self.counters)
@@ -348,6 +355,7 @@ class FakeEdge:
             counters=self.counters,
             sweep=self.sweep,
             clock=self.clock,
+            traces=self.traces,
         )
 
     def session(self, token: str | None = None) -> tuple[Session, FakeSink]:
