@@ -2,30 +2,32 @@
 
     python -m bench.bench_traces [--rounds N] [--seconds S] [--only SCENARIO]
 
-All stacks share the servers' core and are up at the same time; ratios are formed within each round, so that what the
-machine does meanwhile cancels out. Spans go over real gRPC to a process that throws them away.
+All stacks share the servers' core and are up at the same time, loaded in turns of less than a second; ratios are formed
+within each round, so that what the machine does meanwhile cancels out. Spans go over real gRPC to a process that
+throws them away.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from statistics import median
 from typing import Any, Final
 
 import grpc
+import uvloop
 
-from bench.__main__ import run
+from bench.load import Target, repeated_loop
 from bench.measure import Figures
-from bench.processes import ROOT
-from bench.scenarios import FULL, named
+from bench.processes import GENERATOR_CORE, ROOT, on_core
+from bench.scenarios import named
 from bench.targets import services
 
 SAMPLED: Final[Mapping[str, str | None]] = {"off": None, "sampled out": "0", "1 %": "0.01", "100 %": "1"}
@@ -36,10 +38,12 @@ GOALS: Final = {"sampled out": 0.03, "1 %": 0.05}
 
 PEOPLE: Final = 200
 
+TITLES: Final = {scenario.name: scenario.title for scenario in named(["interact-100", "watched"])}
+
 
 def sink() -> None:
     """Take spans and throw them away, until the process is ended; the port is told on standard output."""
-    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+    handler: Any = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
     server = grpc.server(ThreadPoolExecutor(2))
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
@@ -72,10 +76,8 @@ def environment(ratio: str | None, port: int) -> dict[str, str]:
     }
 
 
-def measure(scenario_names: list[str], rounds: int, seconds: float) -> None:
-    """Run all rounds and print the table."""
-    pace = replace(FULL, seconds=seconds, warmup_s=0.5)
-    scenarios = named(scenario_names)
+def measure(names: list[str], rounds: int, seconds: float) -> None:
+    """Measure and print the table."""
     with ExitStack() as up:
         port = up.enter_context(sinking())
         targets = {}
@@ -84,17 +86,35 @@ def measure(scenario_names: list[str], rounds: int, seconds: float) -> None:
             targets[name] = up.enter_context(contestant.start())
         print("| scenario | traces recorded | throughput lost, by processor time | by rate | goal |")
         print("| --- | --- | --- | --- | --- |")
-        for scenario in scenarios:
-            runs: dict[str, list[Figures]] = {name: [] for name in targets}
-            for number in range(rounds):
-                order = list(targets) if number % 2 == 0 else list(reversed(targets))
-                for name in order:
-                    runs[name].append(run(scenario, targets[name], pace))
-                said = ", ".join(f"{name} {runs[name][-1]['rate']:,.0f}/s" for name in targets)
-                print(f"{scenario.name} {number + 1}/{rounds}: {said}", file=sys.stderr, flush=True)
-            for name in targets:
-                if name != "off":
-                    print(_row(scenario.title, name, runs["off"], runs[name]), flush=True)
+        gc.collect()
+        gc.freeze()  # the generator's own pauses must not look like the servers'
+        gc.disable()
+        with on_core(GENERATOR_CORE):
+            for scenario in names:
+                runs = uvloop.run(_rounds(targets, rounds, seconds, subscribe=scenario == "watched"))
+                for name in list(targets)[1:]:
+                    print(_row(TITLES[scenario], name, runs["off"], runs[name]), flush=True)
+
+
+async def _rounds(
+    targets: Mapping[str, Target], rounds: int, seconds: float, *, subscribe: bool
+) -> dict[str, list[Figures]]:
+    """Load the stacks in short turns, the order reversed from round to round."""
+    runs: dict[str, list[Figures]] = {name: [] for name in targets}
+    async with contextlib.AsyncExitStack() as opened:
+        loops = {
+            name: await opened.enter_async_context(repeated_loop(target, sockets=100, subscribe=subscribe))
+            for name, target in targets.items()
+        }
+        for loop in loops.values():
+            await loop(1.0, seconds)  # what a server does for the first time is not compared
+        for number in range(rounds):
+            for name in list(loops) if number % 2 == 0 else reversed(loops):
+                runs[name].append(await loops[name](0.1, seconds))
+            if number % 10 == 9:
+                said = ", ".join(f"{name} {runs[name][-1]['cpu_us']:,.0f} µs" for name in targets)
+                print(f"{number + 1}/{rounds}: {said}", file=sys.stderr, flush=True)
+    return runs
 
 
 def _row(title: str, name: str, off: list[Figures], on: list[Figures]) -> str:
@@ -119,15 +139,15 @@ def _spread(parts: list[float]) -> str:
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m bench.bench_traces", description="Measures what tracing costs.")
-    parser.add_argument("--rounds", type=int, default=12, metavar="N", help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per run; default: %(default)s")
-    parser.add_argument("--only", action="append", metavar="SCENARIO", help="default: interact-100 and watched")
+    parser.add_argument("--rounds", type=int, default=100, metavar="N", help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=0.4, metavar="S", help="per run; default: %(default)s")
+    parser.add_argument("--only", action="append", choices=TITLES, help="default: all of these")
     parser.add_argument("--sink", action="store_true", help=argparse.SUPPRESS)
     options: Any = parser.parse_args()
     if options.sink:
         sink()
     else:
-        measure(options.only or ["interact-100", "watched"], options.rounds, options.seconds)
+        measure(options.only or list(TITLES), options.rounds, options.seconds)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ sent. It knows servers only as a `Target`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -195,6 +196,39 @@ async def closed_loop(
             caller.closed_loop = False
         await _all_answered(target, callers)
         return _checked(target, meter, figures)
+    finally:
+        await close_sockets(opened)
+
+
+@contextlib.asynccontextmanager
+async def repeated_loop(
+    target: Target, *, sockets: int, subscribe: bool
+) -> AsyncIterator[Callable[[float, float], Awaitable[Figures]]]:
+    """Yield what runs a closed loop with one request in flight for (warm-up, measured) seconds, again and again.
+
+    The sockets stay open in between, so that servers can be compared in short turns.
+    """
+    opened = await open_sockets(target, sockets)
+    try:
+        if subscribe:
+            await _subscribe(target, opened, range(sockets))
+        meter = Meter(target.processes)
+        callers = [_caller(target, socket, number, meter, ping=False) for number, socket in enumerate(opened)]
+
+        async def once(warmup_s: float, seconds: float) -> Figures:
+            for caller in callers:
+                caller.closed_loop = True
+                caller.send()
+            await asyncio.sleep(warmup_s)
+            meter.start()
+            await asyncio.sleep(seconds)
+            figures = meter.stop()
+            for caller in callers:
+                caller.closed_loop = False
+            await _all_answered(target, callers)
+            return _checked(target, meter, figures)
+
+        yield once
     finally:
         await close_sockets(opened)
 
