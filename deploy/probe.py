@@ -29,7 +29,7 @@ def problem(target: str) -> str:
     except OSError as error:
         return str(error)
     except grpc.RpcError as error:
-        return str(error.code())  # type: ignore[attr-defined]
+        return str(error.code())
     return "" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
