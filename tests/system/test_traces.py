@@ -20,7 +20,7 @@ from demo.stack import private_stack
 from tests.support.collector import Collector, Seen, collecting
 from tests.support.school import PASSWORD, School, found_school, request
 from tests.support.second_edge import second_edge
-from tests.support.socket import open_socket
+from tests.support.socket import Frame, open_socket
 
 CONTENT = "Who-wrote-this-question"
 RESPONSE = "Nobody-may-read-this-answer"
@@ -149,20 +149,21 @@ def test_a_coalesced_update_is_linked_to_every_interaction_behind_it(
     """The edge holds updates back for a calm watcher; the newest 16 interactions are named."""
     count = 20
 
-    async def play() -> tuple[list[str], int]:
+    async def play() -> tuple[list[str], list[Frame]]:
         async with open_socket(traced.stack.ws_url, traced.token("teacher")) as teacher:
             await teacher.ask("subscribe_learner", learner_id=learner, min_interval_ms=2_000)
             async with open_socket(traced.stack.ws_url, traced.token(learner)) as own:
                 ids = [(await own.interact(learner))["trace_id"] for _ in range(count)]
-            update = (await teacher.until_revision(learner, count))[-1]
-            assert update["trace_id"] == ids[-1]
-        return ids, update["coalesced"]
+            return ids, await teacher.until_revision(learner, count)
 
-    ids, coalesced = asyncio.run(play())
-    spans = collector.until(ids[-1], has(fan_out=1, interact=1))
-    causes = [the(collector.until(id, has(interact=1)), "interact").id for id in ids[: -coalesced - 2 : -1]]
+    ids, updates = asyncio.run(play())
+    update = max(updates, key=lambda one: int(one["coalesced"]))
+    behind = ids[update["revision"] - 1 - update["coalesced"] : update["revision"]][::-1]
+    spans = collector.until(behind[0], has(fan_out=1, interact=1))
+    causes = [the(collector.until(id, has(interact=1)), "interact").id for id in behind]
 
-    assert coalesced > 0
+    assert update["coalesced"] > 0
+    assert update["trace_id"] == behind[0]
     fan_out = the(spans, "fan-out")
     assert fan_out.links == tuple(causes[:16])
     assert fan_out.parent_id == the(spans, "interact").span_id
