@@ -17,6 +17,7 @@ from edge.endpoint import Endpoint
 from edge.figures import families
 from edge.http import Services, make_app
 from edge.hub import Hub
+from edge.recording import Recording
 from edge.registry import Registry
 from edge.rooms import Rooms
 from edge.session.surroundings import Surroundings
@@ -26,6 +27,7 @@ from edge.tracing import EdgeTraces
 from edge.upstream.auth import AuthLink
 from edge.upstream.brain import BrainLink
 from edge.upstream.metrics import MetricsLink
+from edge.upstream.recording import RecordingLink
 from edge.upstream.rooms import RoomsLink
 from edge.upstream.routing import Brains
 from edge.upstream.watch import WatchLink
@@ -59,7 +61,12 @@ class Edge:
         self.brain_channels = [open_channel(address, settings, tracer) for address in settings.brain_addresses]
         self.counters = counters = Counters()
         self.auth = AuthLink(self.auth_channel, settings)
-        self.metrics = MetricsLink(self.metrics_channel, settings, counters)
+        self.recording = (
+            Recording(capacity=settings.record_queue, keeps_content=settings.record_content, clock=clock)
+            if settings.recording
+            else None
+        )
+        self.metrics = MetricsLink(self.metrics_channel, settings, counters, self.recording)
         self.access = Access(self.auth, clock)
         self.brains = Brains(settings.brain_addresses)
         hub = Hub(brain=self.brains, prepare=prepare, sweep=self.sweep, clock=clock, counters=counters, traces=traces)
@@ -84,6 +91,7 @@ class Edge:
                 sweep=self.sweep,
                 clock=clock,
                 traces=traces,
+                recording=self.recording,
             )
         )
         self.services = Services(
@@ -112,6 +120,7 @@ class Edge:
             auth=self.auth,
             auth_address=self.settings.auth_address,
             draining=self.endpoint.draining,
+            recording=self.recording,
         )
 
     async def run(self) -> None:
@@ -122,9 +131,12 @@ class Edge:
                 group.create_task(self.auth.run())
                 group.create_task(self.auth.follow_revocations(self.access, self.registry))
                 group.create_task(self.metrics.run())
+                if self.recording is not None:
+                    link = RecordingLink(self.metrics_channel, self.settings, self.recording, self.metrics.edge_id)
+                    group.create_task(link.run())
                 for links in zip(self.brains.links, self.brains.watches, self.brains.room_links, strict=True):
-                    for link in links:
-                        group.create_task(link.run())
+                    for one in links:
+                        group.create_task(one.run())
         finally:
             self.sweep.stop()
             for channel in (self.auth_channel, self.metrics_channel, *self.brain_channels):

@@ -9,6 +9,7 @@ from edge.counters import BUCKETS, Counters
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
 from edge.frames.incoming import AnyClientFrame
+from edge.recording import Recording
 from edge.upstream.auth import AuthLink
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
@@ -29,13 +30,21 @@ _ROOM_EVENTS = {"joined": "user_joined", "left": "user_left", "message": "room_m
 
 
 def families(
-    counters: Counters, *, brains: Brains, auth: AuthLink, auth_address: str, draining: bool
+    counters: Counters,
+    *,
+    brains: Brains,
+    auth: AuthLink,
+    auth_address: str,
+    draining: bool,
+    recording: Recording | None = None,
 ) -> Iterator[Family]:
     """Name the figures of the moment."""
     yield from _sockets(counters)
     yield from _frames(counters)
     yield from _subscriptions(counters)
     yield from _upstream(brains, auth, auth_address)
+    if recording is not None:
+        yield from _records(recording)
     yield gauge("aivo_edge_draining", "1 while this edge sends its sockets elsewhere because it stops.", draining)
 
 
@@ -133,6 +142,16 @@ def _upstream(brains: Brains, auth: AuthLink, auth_address: str) -> Iterator[Fam
         "Calls that got no answer for the whole batch.",
         {key: one.calls.failures for key, one in batchers.items()},
         *labels,
+    )
+
+
+def _records(recording: Recording) -> Iterator[Family]:
+    yield counter("aivo_edge_records_sent", "Message records sent to the metrics service.", recording.sent)
+    yield counter(
+        "aivo_edge_records_dropped", "Message records dropped, because too many waited to be sent.", recording.dropped
+    )
+    yield gauge(
+        "aivo_edge_records_waiting", "Recorded frames that wait to be sent, with their answers.", len(recording)
     )
 
 

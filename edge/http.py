@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -13,10 +14,11 @@ from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from edge.access import Access
+from edge.analytics import Analytics
 from edge.frames import outgoing
 from edge.ports import Auth, Brain, Done, Identity, UpstreamError
 from edge.settings import EdgeSettings
@@ -40,6 +42,8 @@ STATUSES = {
 """Which HTTP status an error code of the protocol becomes."""
 
 LearnerId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_.:@-]{1,128}$", description="Learner's id.")]
+
+Code = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 
 
 class BrainApi(Brain, Protocol):
@@ -94,6 +98,14 @@ class MetricsApi(Protocol):
 
     async def status(self) -> dict[str, Any]:
         """Return the few figures that anyone may see."""
+
+    async def analytics(
+        self, *, from_ms: int, to_ms: int, interval_s: int, types: Sequence[str], roles: Sequence[str]
+    ) -> dict[str, Any]:
+        """Return sums of the recorded messages."""
+
+    async def erase_records(self, learner_id: str) -> int:
+        """Delete the recorded messages whose content is about a learner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,10 +332,18 @@ def _add_learner_routes(app: FastAPI, services: Services) -> None:
 
     @app.delete("/api/learners/{learner_id}/data", tags=["administration"])
     async def erase(learner_id: LearnerId, who: Administrator) -> dict[str, Any]:
-        """Erase everything stored about a learner, relations included; recorded in the audit log, cannot be undone."""
+        """Erase everything stored about a learner, relations and recorded contents included; this cannot be undone.
+
+        It is recorded in the audit log. After an error, ask again until it succeeds: what is gone already does no harm.
+        """
         erased = await services.brain.erase(learner_id, requested_by=who.user_id)
-        await services.auth.delete_learner(learner_id)
-        return {"learner_id": learner_id, "interactions_erased": erased}
+        try:
+            await services.auth.delete_learner(learner_id)
+        except UpstreamError as error:
+            if error.code != "not_found":
+                raise
+        records = await services.metrics.erase_records(learner_id)
+        return {"learner_id": learner_id, "interactions_erased": erased, "records_erased": records}
 
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:
@@ -348,6 +368,40 @@ def _add_metrics_routes(app: FastAPI, services: Services) -> None:
     async def status(who: Caller) -> dict[str, Any]:
         """Return the few figures that any user may see."""
         return await services.metrics.status()
+
+    @app.get("/api/websocket/analytics", tags=["metrics"], response_model=Analytics)
+    async def analytics(
+        who: Administrator,
+        since: Annotated[
+            AwareDatetime | None, Query(alias="from", description="First moment, RFC 3339; else an hour before `to`.")
+        ] = None,
+        until: Annotated[
+            AwareDatetime | None, Query(alias="to", description="End, exclusive, RFC 3339; else now.")
+        ] = None,
+        interval: Annotated[
+            int, Query(ge=60, le=31_622_400, multiple_of=60, description="Seconds of each row; whole minutes.")
+        ] = 60,
+        types: Annotated[list[Code], Query(alias="type", max_length=64, description="Types of frames; else all.")] = [],  # noqa: B006
+        roles: Annotated[list[Code], Query(alias="role", max_length=64, description="Roles of users; else all.")] = [],  # noqa: B006
+    ) -> dict[str, Any]:
+        """Return sums of the recorded messages per interval, type, role and direction (administrators).
+
+        At most 1,500 intervals. Messages count after a second or two, for as long as the service keeps sums.
+        """
+        to_ms = _unix_ms(until, "to") if until else 0
+        from_ms = _unix_ms(since, "from") if since else 0
+        if to_ms and from_ms >= to_ms:
+            raise Problem(422, "bad_request", "query.from: must be before `to`")
+        return await services.metrics.analytics(
+            from_ms=from_ms, to_ms=to_ms, interval_s=interval, types=types, roles=roles
+        )
+
+
+def _unix_ms(moment: datetime, name: str) -> int:
+    ms = round(moment.astimezone(UTC).timestamp() * 1000)
+    if ms <= 0:
+        raise Problem(422, "bad_request", f"query.{name}: must be after 1970")
+    return ms
 
 
 def _add_health_routes(app: FastAPI, services: Services) -> None:

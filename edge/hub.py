@@ -16,6 +16,7 @@ from edge.frames.codes import CloseCode
 from edge.frames.incoming import RequestId
 from edge.frames.outgoing import Crossing, StateUpdate, encode
 from edge.ports import Brain, Feed, Prepare, Sink, Snapshot, Update, UpstreamError
+from edge.recording import Receipt
 from edge.sweep import Sweep
 from edge.tracing import MAX_CAUSES, EdgeTraces
 from service_runtime.telemetry import now_ns
@@ -62,6 +63,7 @@ class Subscription:
         "next_at",
         "queue",
         "recalled",
+        "receipt",
         "request_id",
         "resume",
         "settled",
@@ -89,6 +91,8 @@ class Subscription:
         self.interval_s = interval_s
         self.resume = resume
         self.request_id = request_id
+        self.receipt: Receipt | None = None
+        """Of the frame that asked for it, until it is answered; None while nothing is recorded."""
         self.delivered = 0
         """Revision sent last."""
         self.gate = 0

@@ -48,6 +48,14 @@ class EdgeSettings(ClientSettings):
     upstream_s: float = setting(5.0, "Seconds that the edge tries to reach a service on behalf of a frame.")
     drain_s: float = setting(30.0, "Seconds over which sockets are closed when the edge stops.")
     report_s: float = setting(1.0, "Seconds between reports to the metrics service.")
+    recording: bool = setting(True, "Send records of frames and their answers to the metrics service.")
+    record_content: bool = setting(
+        False, "Record also what frames about learners say, answers included; never tokens. Think of consent first."
+    )
+    record_queue: int = setting(
+        20_000,
+        "Recorded frames that may wait for the metrics service (contents count extra); further ones are dropped.",
+    )
     exposition_listen: str = setting(
         "127.0.0.1:8004", "Address and port that Prometheus scrapes (figures without names); `off` for none."
     )
@@ -56,3 +64,5 @@ class EdgeSettings(ClientSettings):
         """Raise SettingsError for values that cannot work."""
         if problems := check_listen(self.exposition_listen, variable="EDGE_EXPOSITION_LISTEN"):
             raise SettingsError("\n".join(problems))
+        if self.record_queue <= 0:
+            raise SettingsError("EDGE_RECORD_QUEUE must be above 0; EDGE_RECORDING=off switches recording off")

@@ -181,7 +181,8 @@ _decode: Callable[[bytes], AnyClientFrame] = msgspec.json.Decoder(AnyClientFrame
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_context = msgspec.json.Decoder(Context).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-CLIENT_TYPES = frozenset(str(frame.__struct_config__.tag) for frame in AnyClientFrame.__args__)
+TYPES = {frame: str(frame.__struct_config__.tag) for frame in AnyClientFrame.__args__}
+CLIENT_TYPES = frozenset(TYPES.values())
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

@@ -286,6 +286,13 @@ class Error(Struct, tag_field="type", tag="error"):
     trace_id: str | UnsetType = UNSET
 
 
+TYPES = {
+    value: str(value.__struct_config__.tag)
+    for value in list(vars().values())
+    if isinstance(value, type) and issubclass(value, Struct) and value.__struct_config__.tag
+}
+"""Every frame that goes to clients, with its name."""
+
 encode = msgspec.json.Encoder().encode
 """Return a frame as JSON, `type` first."""
 

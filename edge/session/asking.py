@@ -21,7 +21,7 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
     """Answer with the learner's present state, at least as new as this socket's own writes."""
     edge = session.edge
     started = edge.clock()
-    received = _receive(edge, "get_state")
+    received, receipt = _receive(edge, "get_state"), session.receipt
     asked_again = False
 
     def ask() -> None:
@@ -40,12 +40,12 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
             return
         _end(received, answer)
         if isinstance(answer, UpstreamError):
-            session.replies.refuse(answer, "get_state", frame.id)
+            session.replies.refuse(answer, "get_state", frame.id, receipt)
             return
         if frame.id is not None:
             answer.id = frame.id
         answer.timestamp = timestamp()
-        session.replies.send(answer)
+        session.replies.send(answer, receipt, trace_id=_trace_id(received))
         edge.counters.latency.observe(edge.clock() - started)
 
     def allowed(answer: bool | UpstreamError) -> None:
@@ -53,7 +53,7 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
             ask()
         else:
             _end(received, answer)
-            session.replies.refuse(answer, "get_state", frame.id)
+            session.replies.refuse(answer, "get_state", frame.id, receipt)
 
     with _within(received):
         edge.access.ask(session.user_id, "watch", frame.learner_id, allowed)
@@ -62,12 +62,12 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
 def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
     """Answer with the content in a form that fits the learner's present state."""
     edge = session.edge
-    received = _receive(edge, "adapt_content")
+    received, receipt = _receive(edge, "adapt_content"), session.receipt
 
     def answered(answer: Adapted | UpstreamError) -> None:
         _end(received, answer)
         if isinstance(answer, UpstreamError):
-            session.replies.refuse(answer, "adapt_content", frame.id)
+            session.replies.refuse(answer, "adapt_content", frame.id, receipt)
             return
         session.replies.send(
             outgoing.ContentAdapted(
@@ -77,7 +77,9 @@ def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
                 timestamp=timestamp(),
                 changes=answer.changes,
                 id=frame.id,
-            )
+            ),
+            receipt,
+            trace_id=_trace_id(received),
         )
 
     def allowed(answer: bool | UpstreamError) -> None:
@@ -86,7 +88,7 @@ def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
                 edge.brain.adapt(frame.data, done=answered)
         else:
             _end(received, answer)
-            session.replies.refuse(answer, "adapt_content", frame.id)
+            session.replies.refuse(answer, "adapt_content", frame.id, receipt)
 
     with _within(received):
         edge.access.ask(session.user_id, "watch", frame.data.learner_id, allowed)
@@ -95,6 +97,10 @@ def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
 def _receive(edge: Surroundings, frame_type: str) -> Received | None:
     """Return what is recorded of a question when it is answered; None when its trace is not sampled."""
     return None if edge.traces is None else edge.traces.receive(None, frame_type)[1]
+
+
+def _trace_id(received: Received | None) -> str:
+    return "" if received is None else received.context.trace_id
 
 
 def _within(received: Received | None) -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Acknowledged, UpstreamError
+from edge.recording import OK
 from edge.session.replies import FORBIDDEN
 from edge.tracing import Received
 from service_runtime import telemetry, trace_context
@@ -60,14 +61,18 @@ class Interacting:
         if self.in_flight == edge.settings.max_in_flight:
             session.sink.hold_reading(False)
         self.in_flight -= 1
-        if not session.user_id:
-            return  # the socket closed meanwhile
+        receipt = interaction.receipt
+        if not session.user_id:  # the socket closed meanwhile
+            if receipt is not None:
+                outcome = answer.code if isinstance(answer, UpstreamError) else OK
+                receipt.unanswered(outcome, interaction.trace.trace_id)
+            return
         if isinstance(answer, UpstreamError):
             trace_id = interaction.trace.trace_id
             if answer.code == "internal":
                 extra = {"trace_id": trace_id, "span_id": interaction.trace.span_id}
                 logger.error("an interaction failed: %s", answer, extra=extra)
-            session.replies.refuse(answer, "virtual_brain_interact", interaction.id, trace_id=trace_id)
+            session.replies.refuse(answer, "virtual_brain_interact", interaction.id, receipt, trace_id=trace_id)
             return
         elapsed = edge.clock() - interaction.started
         edge.counters.latency.observe(elapsed, interaction.trace.trace_id if interaction.trace.sampled else "")
@@ -83,13 +88,16 @@ class Interacting:
             trace_id=interaction.trace.trace_id,
             id=interaction.id,
         )
-        session.watching.answer_write(interaction.data.learner_id, revision, outgoing.encode(frame))
+        payload = outgoing.encode(frame)
+        session.watching.answer_write(interaction.data.learner_id, revision, payload)
+        if receipt is not None:
+            receipt.answered("virtual_brain_response", payload, OK, interaction.trace.trace_id)
 
 
 class _Interaction:
     """One interaction under way, and what its answer needs."""
 
-    __slots__ = ("_context", "_interacting", "data", "id", "interaction_id", "received", "started", "trace")
+    __slots__ = ("_context", "_interacting", "data", "id", "interaction_id", "receipt", "received", "started", "trace")
 
     def __init__(
         self,
@@ -105,6 +113,7 @@ class _Interaction:
         self.data = data
         self.interaction_id = data.interaction_id or _uuid7()
         edge = interacting._session.edge
+        self.receipt = interacting._session.receipt
         self.trace: TraceContext
         self.received: Received | None = None
         if edge.traces is None:

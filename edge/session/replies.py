@@ -8,6 +8,7 @@ from edge.counters import Counters
 from edge.frames import outgoing
 from edge.frames.incoming import RequestId
 from edge.ports import Sink, UpstreamError
+from edge.recording import OK, Receipt
 
 FORBIDDEN = UpstreamError("forbidden", "You may not do this.")
 
@@ -22,10 +23,14 @@ class Replies:
         self.sink = sink
         self._counters = counters
 
-    def send(self, frame: Any) -> None:
-        """Send a frame."""
-        self._counters.sent[type(frame)] += 1
-        self.sink.send(outgoing.encode(frame))
+    def send(self, frame: Any, receipt: Receipt | None = None, outcome: str = OK, trace_id: str | None = None) -> None:
+        """Send a frame; with a `receipt` it is the answer to that."""
+        kind = type(frame)
+        self._counters.sent[kind] += 1
+        payload = outgoing.encode(frame)
+        self.sink.send(payload)
+        if receipt is not None:
+            receipt.answered(outgoing.TYPES[kind], payload, outcome, trace_id or "")
 
     def error(
         self,
@@ -34,6 +39,7 @@ class Replies:
         id: RequestId = None,
         message_type: str | None = None,
         *,
+        receipt: Receipt | None = None,
         retry_after_ms: int | None = None,
         trace_id: str | None = None,
     ) -> None:
@@ -42,12 +48,29 @@ class Replies:
         self.send(
             outgoing.error(
                 code, message, id=id, message_type=message_type, retry_after_ms=retry_after_ms, trace_id=trace_id
-            )
+            ),
+            receipt,
+            code,
+            trace_id,
         )
 
     def refuse(
-        self, answer: UpstreamError | bool, message_type: str, id: RequestId, *, trace_id: str | None = None
+        self,
+        answer: UpstreamError | bool,
+        message_type: str,
+        id: RequestId,
+        receipt: Receipt | None,
+        *,
+        trace_id: str | None = None,
     ) -> None:
         """Say what a service said, or, when the answer is False, that this is not allowed."""
         error = answer if isinstance(answer, UpstreamError) else FORBIDDEN
-        self.error(error.code, str(error), id, message_type, retry_after_ms=error.retry_after_ms, trace_id=trace_id)
+        self.error(
+            error.code,
+            str(error),
+            id,
+            message_type,
+            receipt=receipt,
+            retry_after_ms=error.retry_after_ms,
+            trace_id=trace_id,
+        )

@@ -13,6 +13,7 @@ from edge.frames.codes import CloseCode
 from edge.frames.incoming import BadFrame, RequestId
 from edge.limits import TokenBucket
 from edge.ports import Identity, Sink, UpstreamError
+from edge.recording import Receipt
 from edge.session import asking
 from edge.session.interacting import Interacting
 from edge.session.replies import Replies
@@ -40,6 +41,7 @@ class Session:
         "connection_id",
         "edge",
         "expires_at_ms",
+        "receipt",
         "replies",
         "role",
         "session_id",
@@ -58,6 +60,8 @@ class Session:
         self.role = ""
         self.session_id = ""
         self.expires_at_ms = 0
+        self.receipt: Receipt | None = None
+        """Of the frame that is being taken now; whoever answers it later keeps it. None while nothing is recorded."""
         settings = edge.settings
         self._bucket = TokenBucket(rate=settings.frames_per_s, burst=settings.frames_burst, now=edge.clock())
         self._refusals = 0
@@ -96,7 +100,10 @@ class Session:
         """Answer one frame."""
         edge = self.edge
         edge.counters.messages_received += 1
-        wait = self._bucket.take(edge.clock())
+        now = edge.clock()
+        if edge.recording is not None and edge.recording.is_on:
+            self.receipt = Receipt(edge.recording, self.user_id, self.role, now, payload)
+        wait = self._bucket.take(now)
         if wait:
             self._refuse(BadFrame("rate_limited", "Too many frames; slow down."), retry_after_ms=int(wait * 1000) + 1)
             return
@@ -104,6 +111,10 @@ class Session:
             frame = incoming.decode(payload)
             kind = type(frame)
             edge.counters.received[kind] += 1
+            if self.receipt is not None:
+                self.receipt.type = incoming.TYPES[kind]
+                if self.receipt.content:
+                    self.receipt.attribute(frame)
             if self.user_id:
                 _HANDLERS[kind](self, frame)
                 self._refusals = 0
@@ -113,7 +124,10 @@ class Session:
             self._refuse(error)
         except Exception:
             logger.exception("a frame could not be handled")
-            self.replies.error("internal", "Something went wrong here; the log of the edge has the details.")
+            message = "Something went wrong here; the log of the edge has the details."
+            self.replies.error("internal", message, receipt=self.receipt)
+        finally:
+            self.receipt = None
 
     def _on_first(self, frame: incoming.AnyClientFrame) -> None:
         if isinstance(frame, incoming.Authenticate):
@@ -125,12 +139,19 @@ class Session:
 
     def _refuse(self, error: BadFrame, *, retry_after_ms: int | None = None) -> None:
         self._refusals += 1
+        receipt, self.receipt = self.receipt, None
+        if receipt is not None and error.message_type:
+            receipt.type = error.message_type
         if self._refusals <= MAX_REFUSALS:
-            self.replies.error(error.code, str(error), error.id, error.message_type, retry_after_ms=retry_after_ms)
+            self.replies.error(
+                error.code, str(error), error.id, error.message_type, receipt=receipt, retry_after_ms=retry_after_ms
+            )
         elif error.code == "rate_limited":
-            self.replies.error("rate_limited", "Too many frames for too long.", retry_after_ms=10_000)
+            self.replies.error("rate_limited", "Too many frames for too long.", receipt=receipt, retry_after_ms=10_000)
             self.sink.close(CloseCode.RATE_LIMITED, "too many frames")
         else:
+            if receipt is not None:
+                receipt.unanswered(error.code)
             self.sink.close(CloseCode.NOT_JSON, "too many refused frames")
 
     # Who is connected
@@ -140,25 +161,25 @@ class Session:
         if self._identifying:
             raise BadFrame("conflict", "A token is being checked already.", id=id, message_type="authenticate")
         self._identifying = True
-        self._identify(token, id)
+        self._identify(token, id, self.receipt)
 
-    def _identify(self, token: str, id: RequestId) -> None:
+    def _identify(self, token: str, id: RequestId, receipt: Receipt | None) -> None:
         generation = self.edge.access.generation
 
         def answered(answer: Identity | UpstreamError) -> None:
             if generation == self.edge.access.generation or isinstance(answer, UpstreamError):
-                self._identified(answer, id)
+                self._identified(answer, id, receipt)
             else:  # something was revoked while the question was under way, perhaps this very session
-                self._identify(token, id)
+                self._identify(token, id, receipt)
 
         self.edge.auth.authenticate(token, answered)
 
-    def _identified(self, answer: Identity | UpstreamError, id: RequestId) -> None:
+    def _identified(self, answer: Identity | UpstreamError, id: RequestId, receipt: Receipt | None) -> None:
         self._identifying = False
         if self._ended:
             return  # the socket closed while its token was checked
         if isinstance(answer, UpstreamError):
-            self.replies.refuse(answer, "authenticate", id)
+            self.replies.refuse(answer, "authenticate", id, receipt)
             if self.user_id:
                 return  # the old token goes on until it expires
             if answer.code == "unauthenticated":
@@ -166,17 +187,19 @@ class Session:
             else:
                 self.sink.close(CloseCode.TRY_LATER, "the token cannot be checked now")
         elif self.user_id:
-            self._prolong(answer, id)
+            self._prolong(answer, id, receipt)
         else:
-            self._open(answer, id)
+            self._open(answer, id, receipt)
 
-    def _open(self, identity: Identity, id: RequestId) -> None:
+    def _open(self, identity: Identity, id: RequestId, receipt: Receipt | None) -> None:
         edge = self.edge
         self.user_id, self.role, self.session_id, self.expires_at_ms = identity
+        if receipt is not None:
+            receipt.user_id, receipt.role = self.user_id, self.role
         if not edge.registry.add(self):
             self.user_id = ""
             message = "This user has too many sockets open."
-            self.replies.error("rate_limited", message, id, "authenticate", retry_after_ms=30_000)
+            self.replies.error("rate_limited", message, id, "authenticate", receipt=receipt, retry_after_ms=30_000)
             self.sink.close(CloseCode.RATE_LIMITED, message)
             return
         self.connection_id = str(uuid.uuid4())
@@ -198,17 +221,19 @@ class Session:
                     "in_flight": settings.max_in_flight,
                 },
                 id=id,
-            )
+            ),
+            receipt,
         )
 
-    def _prolong(self, identity: Identity, id: RequestId) -> None:
+    def _prolong(self, identity: Identity, id: RequestId, receipt: Receipt | None) -> None:
         if identity.user_id != self.user_id:
             message = "The new token is another user's; open a new socket."
-            self.replies.error("forbidden", message, id, "authenticate")
+            self.replies.error("forbidden", message, id, "authenticate", receipt=receipt)
             return
         self.role, self.session_id, self.expires_at_ms = identity.role, identity.session_id, identity.expires_at_ms
         self.sink.deadline_changed()
-        self.replies.send(outgoing.Authenticated(expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id))
+        frame = outgoing.Authenticated(expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id)
+        self.replies.send(frame, receipt)
 
     # What the edge tells the session
 
@@ -253,7 +278,7 @@ class Session:
 
 
 def _pong(session: Session, frame: incoming.Ping) -> None:
-    session.replies.send(outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id))
+    session.replies.send(outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id), session.receipt)
 
 
 _HANDLERS: dict[type, Callable[[Session, Any], None]] = {

@@ -9,6 +9,7 @@ from edge.access import Access
 from edge.counters import Counters
 from edge.hub import Hub
 from edge.ports import Auth, Brain, RoomLink
+from edge.recording import Recording
 from edge.registry import Registry
 from edge.rooms import Rooms
 from edge.settings import EdgeSettings
@@ -34,3 +35,5 @@ class Surroundings:
     """Monotonic seconds."""
     traces: EdgeTraces | None = None
     """Records sampled interactions; None while no traces are exported."""
+    recording: Recording | None = None
+    """Records frames and their answers; None when that is switched off."""

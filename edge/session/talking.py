@@ -9,6 +9,7 @@ from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Member, Sink, UpstreamError
+from edge.recording import Receipt
 
 if TYPE_CHECKING:
     from edge.session.session import Session
@@ -34,22 +35,23 @@ class Talking:
             message = f"A socket can be in {limit} rooms."
             raise BadFrame("too_many_subscriptions", message, id=frame.id, message_type="join_room")
         self._rooms.add(room_id)
-        self._edge.access.ask(self._session.user_id, "join", room_id, partial(self._allowed, frame))
+        allowed = partial(self._allowed, frame, self._session.receipt)
+        self._edge.access.ask(self._session.user_id, "join", room_id, allowed)
 
-    def _allowed(self, frame: incoming.JoinRoom, answer: bool | UpstreamError) -> None:
+    def _allowed(self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: bool | UpstreamError) -> None:
         if frame.room_id not in self._rooms:
             return
         if answer is True:
             self._edge.rooms.enter(frame.room_id, self, self._member)
-            self._edge.room_link.join(frame.room_id, self._member, partial(self._joined, frame))
+            self._edge.room_link.join(frame.room_id, self._member, partial(self._joined, frame, receipt))
         else:
             self._quit(frame.room_id)  # it may have been in the room before it asked again
-            self._session.replies.refuse(answer, "join_room", frame.id)
+            self._session.replies.refuse(answer, "join_room", frame.id, receipt)
 
-    def _joined(self, frame: incoming.JoinRoom, answer: list[Member] | UpstreamError) -> None:
+    def _joined(self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: list[Member] | UpstreamError) -> None:
         if isinstance(answer, UpstreamError):
             self._quit(frame.room_id)
-            self._session.replies.refuse(answer, "join_room", frame.id)
+            self._session.replies.refuse(answer, "join_room", frame.id, receipt)
         elif frame.room_id in self._rooms:
             self._session.replies.send(
                 outgoing.RoomJoined(
@@ -59,13 +61,14 @@ class Talking:
                     members=[_describe(member) for member in answer],
                     timestamp=timestamp(),
                     id=frame.id,
-                )
+                ),
+                receipt,
             )
 
     def leave(self, frame: incoming.LeaveRoom) -> None:
         """Leave a room; harmless when not in it."""
         self._quit(frame.room_id)
-        self._tell_left(frame.room_id, frame.id)
+        self._tell_left(frame.room_id, frame.id, self._session.receipt)
 
     def say(self, frame: incoming.SendRoomMessage) -> None:
         """Send a message to the other members of a room."""
@@ -77,12 +80,17 @@ class Talking:
         if frame.room_id not in self._rooms:
             raise BadFrame("forbidden", "Join the room first.", id=frame.id, message_type="room_message")
         self._edge.room_link.publish(
-            frame.room_id, self._member.connection_id, bytes(frame.data), partial(self._said, frame.id)
+            frame.room_id,
+            self._member.connection_id,
+            bytes(frame.data),
+            partial(self._said, frame.id, self._session.receipt),
         )
 
-    def _said(self, id: RequestId, answer: Any) -> None:
+    def _said(self, id: RequestId, receipt: Receipt | None, answer: Any) -> None:
         if isinstance(answer, UpstreamError):
-            self._session.replies.refuse(answer, "room_message", id)
+            self._session.replies.refuse(answer, "room_message", id, receipt)
+        elif receipt is not None:
+            receipt.unanswered()
 
     def recheck(self) -> None:
         """Ask again about every room."""
@@ -92,7 +100,7 @@ class Talking:
     def _rechecked(self, room_id: str, answer: bool | UpstreamError) -> None:
         if answer is False and room_id in self._rooms:
             self._quit(room_id)
-            self._tell_left(room_id, None)
+            self._tell_left(room_id, None, None)
 
     def end(self) -> None:
         """The socket is closed."""
@@ -105,7 +113,7 @@ class Talking:
             self._edge.rooms.leave(room_id, self._member.connection_id)
             self._edge.room_link.leave(room_id, self._member.connection_id, None)
 
-    def _tell_left(self, room_id: str, id: RequestId) -> None:
+    def _tell_left(self, room_id: str, id: RequestId, receipt: Receipt | None) -> None:
         self._session.replies.send(
             outgoing.RoomLeft(
                 room_id=room_id,
@@ -113,7 +121,8 @@ class Talking:
                 user=self._user(),
                 timestamp=timestamp(),
                 id=id,
-            )
+            ),
+            receipt,
         )
 
     def _user(self) -> outgoing.User:

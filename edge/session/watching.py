@@ -52,6 +52,7 @@ class Watching:
             request_id=frame.id,
         )
         subscription.gate = max(0, self.written(learner_id) - 1)
+        subscription.receipt = self._session.receipt
         self._edge.access.ask(self._session.user_id, "watch", learner_id, partial(self._allowed, subscription))
 
     def _allowed(self, subscription: Subscription, answer: bool | UpstreamError) -> None:
@@ -61,7 +62,7 @@ class Watching:
             self._edge.hub.subscribe(subscription)
         else:
             self._drop(subscription.learner_id)
-            self._session.replies.refuse(answer, "subscribe_learner", subscription.request_id)
+            self._session.replies.refuse(answer, "subscribe_learner", subscription.request_id, subscription.receipt)
 
     def unsubscribe(self, frame: incoming.UnsubscribeLearner) -> None:
         """End a subscription; harmless when there is none."""
@@ -69,16 +70,18 @@ class Watching:
         if subscription is not None:
             self._edge.hub.unsubscribe(subscription)
         self._session.replies.send(
-            outgoing.Unsubscribed(learner_id=frame.learner_id, timestamp=timestamp(), id=frame.id)
+            outgoing.Unsubscribed(learner_id=frame.learner_id, timestamp=timestamp(), id=frame.id),
+            self._session.receipt,
         )
 
     # What the hub tells (edge.hub.Subscriber)
 
     def on_subscribed(self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int) -> None:
         """Tell the client that it is subscribed, or why not."""
+        receipt, subscription.receipt = subscription.receipt, None
         if isinstance(snapshot, UpstreamError):
             self._drop(subscription.learner_id)
-            self._session.replies.refuse(snapshot, "subscribe_learner", subscription.request_id)
+            self._session.replies.refuse(snapshot, "subscribe_learner", subscription.request_id, receipt)
             return
         resume, advice = subscription.resume, snapshot.advice
         missing = snapshot.revision - resume[1] if resume and resume[0] == snapshot.epoch else -1
@@ -102,7 +105,7 @@ class Watching:
             frame.occurred_at = snapshot.occurred_at
         if subscription.request_id is not None:
             frame.id = subscription.request_id
-        self._session.replies.send(frame)
+        self._session.replies.send(frame, receipt)
         self.on_delivered(subscription)
 
     def on_delivered(self, subscription: Subscription) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import grpc.aio
@@ -12,6 +13,7 @@ import grpc.aio
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from edge.counters import Counters
 from edge.frames.clock import rfc3339
+from edge.recording import Recording
 from edge.settings import EdgeSettings
 from edge.upstream.errors import translate
 from service_runtime.grpc_client import Channel
@@ -22,15 +24,19 @@ _SERVICE = metrics_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name
 class MetricsLink:
     """Calls the metrics service. Nothing that a learner does ever waits for it."""
 
-    def __init__(self, channel: Channel, settings: EdgeSettings, counters: Counters) -> None:
-        """Prepare; `run` makes it report."""
+    def __init__(
+        self, channel: Channel, settings: EdgeSettings, counters: Counters, recording: Recording | None = None
+    ) -> None:
+        """Prepare; `run` makes it report. `recording` is what an erased learner is erased from, too."""
         self._stub = metrics_pb2_grpc.MetricsServiceStub(channel.channel)
         self._channel = channel
         self._metadata = channel.metadata
         self._interval_s = settings.report_s
         self._patience_s = settings.upstream_s
         self._counters = counters
-        self._edge_id = str(uuid.uuid4())
+        self._recording = recording
+        self.edge_id = str(uuid.uuid4())
+        """Names this edge process to the service."""
         self._told = dict.fromkeys(_COUNTERS, 0)
 
     async def run(self) -> None:
@@ -60,7 +66,7 @@ class MetricsLink:
             latency = counters.whole_latency()
         await stream.write(
             metrics_pb2.ReportRequest(
-                edge_id=self._edge_id,
+                edge_id=self.edge_id,
                 connections_active=counters.connections_active,
                 users_connected=users[0],
                 users_disconnected=users[1],
@@ -82,7 +88,7 @@ class MetricsLink:
     def _presences(self) -> tuple[Any, Any, Any]:
         return self._counters.users, self._counters.learners, self._counters.rooms
 
-    # For the HTTP API; both raise UpstreamError
+    # For the HTTP API; all raise UpstreamError
 
     async def snapshot(self) -> dict[str, Any]:
         """Return the fleet's figures in the guide's JSON, with more fields."""
@@ -112,8 +118,60 @@ class MetricsLink:
             "active_rooms": response.active_rooms,
         }
 
+    async def analytics(
+        self, *, from_ms: int, to_ms: int, interval_s: int, types: Sequence[str], roles: Sequence[str]
+    ) -> dict[str, Any]:
+        """Return sums of the recorded messages; 0 means the service's defaults, no types or roles mean all."""
+        request = metrics_pb2.GetAnalyticsRequest(
+            from_ms=from_ms, to_ms=to_ms, interval_s=interval_s, types=types, roles=roles
+        )
+        try:
+            response = await self._channel.call(
+                self._stub.GetAnalytics, f"{_SERVICE}/GetAnalytics", request, self._patience_s
+            )
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "metrics") from error
+        return {
+            "from": rfc3339(response.from_ms),
+            "to": rfc3339(response.to_ms),
+            "interval_s": response.interval_s,
+            "rows": [_analytics_row(row) for row in response.rows],
+        }
+
+    async def erase_records(self, learner_id: str) -> int:
+        """Delete the recorded messages whose content is about a learner and return how many the service had."""
+        if self._recording is not None:
+            self._recording.forget(learner_id)
+        request = metrics_pb2.EraseRecordsRequest(learner_id=learner_id)
+        try:
+            response = await self._channel.call(self._stub.EraseRecords, f"{_SERVICE}/EraseRecords", request, 60)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "metrics") from error
+        return response.erased
+
 
 _COUNTERS = ("connections_opened", "connections_closed", "messages_sent", "messages_received", "errors")
+
+
+_DIRECTIONS = {metrics_pb2.DIRECTION_INBOUND: "inbound", metrics_pb2.DIRECTION_OUTBOUND: "outbound"}
+
+
+def _analytics_row(row: metrics_pb2.AnalyticsRow) -> dict[str, Any]:
+    return {
+        "start": rfc3339(row.start_ms),
+        "type": row.type,
+        "role": row.role,
+        "direction": _DIRECTIONS[row.direction],
+        "count": row.count,
+        "errors": row.errors,
+        "bytes": row.bytes,
+        "answered": row.answered,
+        "average_ms": round(row.average_ms, 3),
+        "p50_ms": round(row.p50_ms, 3),
+        "p95_ms": round(row.p95_ms, 3),
+        "p99_ms": round(row.p99_ms, 3),
+        "max_ms": round(row.max_ms, 3),
+    }
 
 
 def _snapshot(message: metrics_pb2.Snapshot) -> dict[str, Any]:

@@ -82,16 +82,39 @@ class AuthApi(FakeAuth):
 
 
 class Metrics:
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.erased: list[str] = []
+        self.fault: Exception | None = None
+
     async def snapshot(self) -> dict[str, Any]:
         return {"connections": {"active": 1}}
 
     async def status(self) -> dict[str, Any]:
         return {"active_connections": 1}
 
+    async def analytics(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append(asked)
+        if self.fault is not None:
+            raise self.fault
+        row = dict.fromkeys(("count", "errors", "bytes", "answered"), 1) | dict.fromkeys(
+            ("average_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms"), 0.5
+        )
+        kind = {"start": "2026-01-01T00:00:00.000Z", "type": "ping", "role": "admin", "direction": "inbound"}
+        moments = {"from": "2026-01-01T00:00:00.000Z", "to": "2026-01-01T01:00:00.000Z"}
+        return {**moments, "interval_s": asked["interval_s"], "rows": [row | kind]}
+
+    async def erase_records(self, learner_id: str) -> int:
+        if self.fault is not None:
+            raise self.fault
+        self.erased.append(learner_id)
+        return 3
+
 
 class Api:
     def __init__(self, static_dir: Path | None = None) -> None:
         self.auth, self.brain, self.draining = AuthApi(), BrainApi(), False
+        self.metrics = Metrics()
         self.auth.default = False
         self.auth.tokens["gone"] = Identity("u-gone", "learner", "s", 1)
         for action, resource in (("watch", "ada"), ("administer", "")):
@@ -101,7 +124,7 @@ class Api:
             settings=EdgeSettings(static_dir=static_dir),
             brain=self.brain,
             auth=self.auth,
-            metrics=Metrics(),
+            metrics=self.metrics,
             access=Access(self.auth, FakeClock()),
             is_draining=lambda: self.draining,
         )
@@ -139,8 +162,9 @@ GUARDED = [
     ("DELETE", "/api/learners/ada/data"),
     ("GET", "/api/websocket/metrics"),
     ("GET", "/api/websocket/status"),
+    ("GET", "/api/websocket/analytics"),
 ]
-ADMINISTRATIVE = [GUARDED[4], GUARDED[5], GUARDED[6]]
+ADMINISTRATIVE = [GUARDED[4], GUARDED[5], GUARDED[6], GUARDED[8]]
 
 
 def test_every_path_of_the_api_is_guarded_or_known_to_be_open(api: Api) -> None:
@@ -186,7 +210,93 @@ async def test_answers_say_what_the_frames_say(api: Api) -> None:
     assert history["entries"][0]["crossings"][0]["name"] == "load"
     assert export.text == '{"a":1}\n{"a":2}\n'
     assert export.headers["content-disposition"] == 'attachment; filename="ada.jsonl"'
-    assert erased == {"learner_id": "ada", "interactions_erased": 7}
+    assert erased == {"learner_id": "ada", "interactions_erased": 7, "records_erased": 3}
+    assert api.metrics.erased == ["ada"]
+
+
+async def test_an_erasure_that_stopped_halfway_can_be_repeated(api: Api) -> None:
+    api.metrics.fault = UpstreamError("unavailable", "One sentence.", retry_after_ms=1000)
+    first = await api("DELETE", "/api/learners/ada/data", token="admin")
+    api.metrics.fault = None
+    api.auth.fault = UpstreamError("not_found", "There is no such learner.")
+    second = await api("DELETE", "/api/learners/ada/data", token="admin")
+
+    problem(first, 503, "unavailable")
+    assert (second.status_code, second.json()["records_erased"]) == (200, 3)
+
+
+async def test_an_erasure_says_when_auth_fails(api: Api) -> None:
+    api.auth.fault = UpstreamError("unavailable", "One sentence.")
+
+    problem(await api("DELETE", "/api/learners/ada/data", token="admin"), 503, "unavailable")
+
+
+# Analytics
+
+
+async def test_analytics_are_asked_for_as_the_query_says(api: Api) -> None:
+    query = "from=2026-01-01T00:00:00Z&to=2026-01-01T02:00:00%2B01:00&interval=300&type=ping&type=error&role=learner"
+    response = await api("GET", f"/api/websocket/analytics?{query}", token="admin")
+
+    assert api.metrics.asked == [
+        {
+            "from_ms": 1_767_225_600_000,
+            "to_ms": 1_767_229_200_000,
+            "interval_s": 300,
+            "types": ["ping", "error"],
+            "roles": ["learner"],
+        }
+    ]
+    body = response.json()
+    assert (body["interval_s"], body["rows"][0]["type"], body["rows"][0]["direction"]) == (300, "ping", "inbound")
+    assert body["from"].startswith("2026-01-01T00:00:00")
+
+
+async def test_analytics_without_a_query_are_the_last_hour_by_minutes(api: Api) -> None:
+    await api("GET", "/api/websocket/analytics", token="admin")
+
+    assert api.metrics.asked == [{"from_ms": 0, "to_ms": 0, "interval_s": 60, "types": [], "roles": []}]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "interval=0",
+        "interval=61",
+        "interval=-60",
+        "interval=x",
+        "from=yesterday",
+        "from=2026-01-01T00:00:00",
+        "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+        "from=1900-01-01T00:00:00Z",
+        "to=1970-01-01T00:00:00Z",
+        "type=Ping",
+        "type=",
+        "role=a%20b",
+        "&".join(["type=ping"] * 65),
+    ],
+)
+async def test_a_bad_question_about_analytics_is_a_problem(api: Api, query: str) -> None:
+    problem(await api("GET", f"/api/websocket/analytics?{query}", token="admin"), 422, "bad_request")
+    assert api.metrics.asked == []
+
+
+async def test_what_the_metrics_service_refuses_is_a_problem(api: Api) -> None:
+    api.metrics.fault = UpstreamError("bad_request", "more than 1500 intervals; ask for a shorter range")
+
+    problem(await api("GET", "/api/websocket/analytics", token="admin"), 400, "bad_request")
+
+
+def test_analytics_are_described(api: Api) -> None:
+    found = api.transport.app.openapi()  # type: ignore[attr-defined]
+    described = found["paths"]["/api/websocket/analytics"]["get"]
+
+    assert {one["name"] for one in described["parameters"] if one["in"] == "query"} == {
+        "from", "to", "interval", "type", "role",
+    }  # fmt: skip
+    assert all(one["description"] for one in described["parameters"] if one["in"] == "query")
+    assert described["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Analytics")
+    assert set(found["components"]["schemas"]["Analytics"]["properties"]) == {"from", "to", "interval_s", "rows"}
 
 
 @pytest.mark.parametrize("code", sorted(set(RETRYABLE) - {"unknown_type"}))

@@ -25,6 +25,7 @@ from edge.ports import (
     Update,
     UpstreamError,
 )
+from edge.recording import Recording
 from edge.registry import Registry
 from edge.rooms import Rooms
 from edge.session.session import Session
@@ -323,6 +324,7 @@ class FakeEdge:
     room_link: FakeRoomLink = field(default_factory=FakeRoomLink)
     prepare: Callable[[bytes], bytes] = prepare
     traces: EdgeTraces | None = None
+    recording: Recording | None = None
 
     def __post_init__(self) -> None:
         self.counters = Counters()
@@ -356,6 +358,7 @@ class FakeEdge:
             sweep=self.sweep,
             clock=self.clock,
             traces=self.traces,
+            recording=self.recording,
         )
 
     def session(self, token: str | None = None) -> tuple[Session, FakeSink]:
