@@ -12,6 +12,7 @@ from edge.figures import CLOSE_CODES, LATENCY_BOUNDS_MS, families
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import CLIENT_TYPES
 from edge.ports import UpstreamError
+from edge.recording import Receipt, Recording
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
 from service_runtime.figures import Buckets, Family
@@ -211,6 +212,27 @@ async def test_calls_are_counted_with_their_sizes_durations_and_failures() -> No
     assert sum(durations.counts) == 2
     assert figures["aivo_edge_call_failures"].values == {key: 1}
     assert figures["aivo_edge_pending"].values == {key: 0}
+
+
+def test_records_are_told_while_they_are_made() -> None:
+    recording = Recording(capacity=1, keeps_content=False, clock=lambda: 0.0)
+    for _ in range(3):
+        Receipt(recording, "u", "learner", 0.0, b"{}").answered("pong", b"{}")
+    figures = {
+        family.name: family.values[()]
+        for family in families(
+            Counters(),
+            brains=Brains([]),
+            auth=Reached(),
+            auth_address="",
+            draining=False,
+            recording=recording,  # type: ignore[arg-type]
+        )
+        if family.name.startswith("aivo_edge_records")
+    }
+
+    assert figures == {"aivo_edge_records_sent": 0, "aivo_edge_records_dropped": 4, "aivo_edge_records_waiting": 1}
+    assert not [name for name in told(Counters()) if name.startswith("aivo_edge_records")]
 
 
 def test_labels_are_there_from_the_start_so_that_rates_are_right_from_the_first_event() -> None:

@@ -1,0 +1,464 @@
+"""What an edge records: each frame with its answer once, bounded, without content unless asked, never waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
+from edge.frames.incoming import CLIENT_TYPES
+from edge.ports import UpstreamError
+from edge.recording import Exchange, Receipt, Recording
+from edge.settings import EdgeSettings
+from edge.upstream import recording as recording_room
+from edge.upstream.metrics import MetricsLink
+from edge.upstream.recording import RecordingLink
+from service_runtime.grpc_client import open_channel
+from service_runtime.settings import SettingsError
+from tests.support.fakes import FakeClock, FakeEdge, interaction, say
+
+WAIT_S = 20.0
+SETTINGS = EdgeSettings(report_s=0.01)
+
+
+def recording(*, capacity: int = 100, keeps_content: bool = False) -> Recording:
+    return Recording(capacity=capacity, keeps_content=keeps_content, clock=FakeClock())
+
+
+def edge_with(records: Recording | None, **settings: Any) -> FakeEdge:
+    clock = FakeClock() if records is None else records.clock
+    assert isinstance(clock, FakeClock)
+    return FakeEdge(settings=EdgeSettings(**settings), clock=clock, recording=records)
+
+
+def take(records: Recording) -> list[Exchange]:
+    entries = list(records.batch(10_000))
+    records.hand_over()
+    return entries
+
+
+def note(records: Recording, number: int = 0, payload: bytes = b"{}") -> None:
+    """Record a ping of user `u<number>` with its pong."""
+    receipt = Receipt(records, f"u{number}", "learner", records.clock(), payload)
+    receipt.type = "ping"
+    receipt.answered("pong", b"{}")
+
+
+# What sessions record
+
+
+def test_each_frame_is_recorded_with_its_answer() -> None:
+    records = recording()
+    edge = edge_with(records)
+    session, _ = edge.session()
+    say(session, "authenticate", token="ada")
+    for type, fields in {
+        "ping": {},
+        "subscribe_learner": {"learner_id": "ada"},
+        "virtual_brain_interact": {"data": interaction("ada")},
+        "get_state": {"learner_id": "ada"},
+        "adapt_content": {"data": {"learner_id": "ada", "content": "x", "content_type": "text"}},
+        "join_room": {"room_id": "r"},
+        "room_message": {"room_id": "r", "data": {}},
+        "leave_room": {"room_id": "r"},
+        "unsubscribe_learner": {"learner_id": "ada"},
+    }.items():
+        say(session, type, **fields)
+    entries = take(records)
+
+    assert [(one.type, one.answer) for one in entries] == [
+        ("authenticate", "connection_established"),
+        ("ping", "pong"),
+        ("subscribe_learner", "subscribed"),
+        ("virtual_brain_interact", "virtual_brain_response"),
+        ("get_state", "state_response"),
+        ("adapt_content", "content_adapted"),
+        ("join_room", "room_joined"),
+        ("room_message", ""),
+        ("leave_room", "room_left"),
+        ("unsubscribe_learner", "unsubscribed"),
+    ]
+    assert {one.type for one in entries} == CLIENT_TYPES
+    assert {(one.user_id, one.role, one.outcome) for one in entries} == {("u-ada", "learner", "ok")}
+    assert all(one.size > 0 and (one.answer_size > 0) is bool(one.answer) for one in entries)
+    assert not any(one.content or one.answer_content or one.learner_id for one in entries)
+
+
+def test_sizes_latency_and_trace_are_those_of_the_frames() -> None:
+    records = recording()
+    edge = edge_with(records)
+    session, sink = edge.session("ada")
+    take(records)
+    edge.brain.hold = True
+    frame = {"type": "virtual_brain_interact", "data": interaction("ada")}
+    session.on_text(json.dumps(frame).encode())
+    edge.clock.advance(0.25)
+    assert len(records) == 0
+    edge.brain.release()
+    (entry,) = take(records)
+    (answer,) = sink.of("virtual_brain_response")
+
+    assert entry.size == len(json.dumps(frame).encode())
+    assert entry.latency_s == pytest.approx(0.25)
+    assert entry.trace_id == answer["trace_id"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "type", "outcome"),
+    [
+        (b"{", "unknown", "bad_request"),
+        (b'{"type":"no_such_type"}', "unknown", "unknown_type"),
+        (b'{"type":"get_state"}', "get_state", "bad_request"),
+        (b'{"type":"room_message","room_id":"r","data":{}}', "room_message", "forbidden"),
+        (b'{"type":"authenticate","token":"nobody"}', "authenticate", "unauthenticated"),
+    ],
+)
+def test_a_refused_frame_is_recorded_with_the_code_that_answered_it(payload: bytes, type: str, outcome: str) -> None:
+    records = recording()
+    session, _ = edge_with(records).session("ada")
+    take(records)
+    session.on_text(payload)
+
+    assert [(one.type, one.answer, one.outcome) for one in take(records)] == [(type, "error", outcome)]
+
+
+def test_frames_above_the_rate_are_recorded_as_such() -> None:
+    records = recording()
+    session, _ = edge_with(records, frames_per_s=1.0, frames_burst=1).session("ada")
+    take(records)
+    say(session, "ping")
+    say(session, "ping")
+
+    assert [(one.type, one.outcome) for one in take(records)] == [("ping", "ok"), ("unknown", "rate_limited")]
+
+
+@pytest.mark.parametrize("room", ["brain", "feed", "room_link"])
+def test_what_a_service_refuses_is_recorded(room: str) -> None:
+    records = recording()
+    edge = edge_with(records)
+    session, _ = edge.session("ada")
+    take(records)
+    getattr(edge, room).failure = UpstreamError("unavailable", "Down.")
+    frames: dict[str, dict[str, Any]] = {
+        "brain": {"type": "virtual_brain_interact", "data": interaction("ada")},
+        "feed": {"type": "subscribe_learner", "learner_id": "ada"},
+        "room_link": {"type": "join_room", "room_id": "r"},
+    }
+    say(session, **frames[room])
+
+    assert [(one.type, one.answer, one.outcome) for one in take(records)] == [
+        (frames[room]["type"], "error", "unavailable")
+    ]
+
+
+def test_an_interaction_whose_socket_closed_is_recorded_without_an_answer() -> None:
+    records = recording()
+    edge = edge_with(records)
+    session, _ = edge.session("ada")
+    take(records)
+    edge.brain.hold = True
+    say(session, "virtual_brain_interact", data=interaction("ada"))
+    session.end()
+    edge.brain.release()
+
+    assert [(one.user_id, one.answer, one.outcome) for one in take(records)] == [("u-ada", "", "ok")]
+
+
+def test_updates_to_watchers_are_not_recorded() -> None:
+    records = recording()
+    edge = edge_with(records)
+    for _ in range(3):
+        session, _ = edge.session("ada")
+        say(session, "subscribe_learner", learner_id="ada")
+    take(records)
+    edge.move("ada")
+
+    assert edge.counters.updates_sent == 3
+    assert take(records) == []
+
+
+def test_nothing_is_made_while_recording_is_off() -> None:
+    records = recording()
+    records.switch(False)
+    for edge in (edge_with(None), edge_with(records)):
+        session, sink = edge.session("ada")
+        say(session, "ping")
+        say(session, "virtual_brain_interact", data=interaction("ada"))
+        assert [one["type"] for one in sink.frames] == ["pong", "virtual_brain_response"]
+    assert (len(records), records.dropped) == (0, 0)
+
+
+# Content
+
+
+def test_content_is_kept_only_when_asked_and_only_about_learners() -> None:
+    records = recording(keeps_content=True, capacity=10_000)
+    session, _ = edge_with(records).session()
+    say(session, "authenticate", token="ada")
+    session.on_text(b'{"type":"authenticate","tokem":"ada"}')
+    say(session, "join_room", room_id="r")
+    say(session, "room_message", room_id="r", data={"text": "secret"})
+    say(session, "virtual_brain_interact", data=interaction("ada"))
+    entries = take(records)
+    kept = [one for one in entries if one.content or one.answer_content or one.learner_id]
+
+    assert len(entries) == 5
+    assert [one.type for one in kept] == ["virtual_brain_interact"]
+    assert kept[0].learner_id == "ada"
+    assert json.loads(kept[0].content)["data"]["content"] == "2 + 2?"
+    assert json.loads(kept[0].answer_content)["type"] == "virtual_brain_response"
+
+
+def test_a_forgotten_learners_contents_are_gone_and_not_counted_as_dropped() -> None:
+    records = recording(keeps_content=True, capacity=10_000)
+    session, _ = edge_with(records).session("teacher")
+    take(records)
+    for learner in ("ada", "ben", "ada"):
+        say(session, "get_state", learner_id=learner)
+    assert len(records.batch(1)) == 1
+    records.forget("ada")
+
+    assert [one.learner_id for one in [*take(records), *take(records)]] == ["ben"]
+    assert records.dropped == 0
+
+
+def test_contents_take_places_so_that_they_cannot_fill_the_memory() -> None:
+    records = recording(keeps_content=True, capacity=10)
+    session, _ = edge_with(records).session("ada")
+    take(records)
+    before = records.dropped
+    say(session, "adapt_content", data={"learner_id": "ada", "content": "x" * 3000, "content_type": "text"})
+
+    assert take(records) == []
+    assert records.dropped == before + 2
+
+
+# The queue
+
+
+@given(st.lists(st.sampled_from(["note", "batch", "done", "refused"]), max_size=60), st.integers(1, 6))
+def test_every_record_is_sent_or_dropped_or_waits(steps: list[str], capacity: int) -> None:
+    records = recording(capacity=capacity)
+    noted = 0
+    for step in steps:
+        if step == "note":
+            note(records, noted)
+            noted += 1
+        elif step == "batch":
+            records.batch(2)
+        else:
+            records.hand_over(refused=step == "refused")
+        assert len(records) <= capacity
+        assert records.sent + records.dropped + 2 * len(records) == 2 * noted
+
+
+def test_a_full_queue_keeps_the_oldest_and_counts_the_others() -> None:
+    records = recording(capacity=3)
+    for number in range(5):
+        note(records, number)
+
+    assert records.dropped == 4
+    assert [one.user_id for one in take(records)] == ["u0", "u1", "u2"]
+
+
+def test_a_queue_without_a_place_is_no_setting() -> None:
+    with pytest.raises(SettingsError, match="EDGE_RECORD_QUEUE"):
+        EdgeSettings(record_queue=0)
+
+
+# The link
+
+
+class Metrics(metrics_pb2_grpc.MetricsServiceServicer):
+    """Keeps the records it gets; ends streams as a test says."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.refuse: grpc.StatusCode | None = None
+        self.bad_users: set[str] = set()
+        self.erased: list[str] = []
+        self.ended = 0
+        self.streams = 0
+
+    @property
+    def users(self) -> list[str]:
+        inbound = metrics_pb2.DIRECTION_INBOUND
+        return [one.user_id for request in self.requests for one in request.records if one.direction == inbound]
+
+    async def RecordMessages(self, requests: AsyncIterator[Any], context: Any) -> Any:
+        self.streams += 1
+        if self.refuse is not None:
+            await context.abort(self.refuse, "no")
+        async for request in requests:
+            if self.bad_users & {one.user_id for one in request.records}:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
+            self.requests.append(request)
+        self.ended += 1
+        return metrics_pb2.RecordMessagesResponse()
+
+    async def GetAnalytics(self, request: Any, context: Any) -> Any:
+        row = metrics_pb2.AnalyticsRow(type="ping", direction=metrics_pb2.DIRECTION_OUTBOUND, count=3, p99_ms=1.23456)
+        return metrics_pb2.GetAnalyticsResponse(rows=[row], from_ms=0, to_ms=60_000, interval_s=request.interval_s)
+
+    async def EraseRecords(self, request: Any, context: Any) -> Any:
+        self.erased.append(request.learner_id)
+        return metrics_pb2.EraseRecordsResponse(erased=4)
+
+
+@contextlib.asynccontextmanager
+async def serving(servicer: Metrics, port: int = 0) -> AsyncIterator[int]:
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    metrics_pb2_grpc.add_MetricsServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
+@contextlib.asynccontextmanager
+async def sending(records: Recording, port: int) -> AsyncIterator[None]:
+    """Send records until the end, then let the link end as a stopping edge does."""
+    channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+    task = asyncio.create_task(RecordingLink(channel, SETTINGS, records, "edge-1").run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await channel.close()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110 - what another task reaches
+            await asyncio.sleep(0.005)
+
+
+async def test_records_reach_the_service_as_the_contract_has_them() -> None:
+    metrics, records = Metrics(), recording()
+    note(records)
+    async with serving(metrics) as port, sending(records, port):
+        await until(lambda: metrics.requests)
+    (request,) = metrics.requests
+    inbound, outbound = request.records
+
+    assert (request.edge_id, request.dropped, records.sent) == ("edge-1", 0, 2)
+    assert (inbound.type, inbound.direction, inbound.bytes) == ("ping", metrics_pb2.DIRECTION_INBOUND, 2)
+    assert (outbound.type, outbound.direction, outbound.bytes) == ("pong", metrics_pb2.DIRECTION_OUTBOUND, 2)
+    assert (inbound.HasField("latency_ms"), outbound.HasField("latency_ms")) == (True, False)
+    assert {(one.user_id, one.role, one.outcome, one.content) for one in request.records} == {
+        ("u0", "learner", "ok", "")
+    }
+    assert inbound.at_ms > 1_600_000_000_000
+
+
+async def test_a_service_that_comes_back_gets_what_waited_and_hears_what_was_dropped() -> None:
+    metrics, records = Metrics(), recording(capacity=5)
+    async with serving(metrics) as port:
+        channel_open = sending(records, port)
+        await channel_open.__aenter__()
+        note(records, 0)
+        await until(lambda: metrics.users == ["u0"])
+    for number in range(1, 9):
+        note(records, number)
+    assert records.dropped == 6
+    async with serving(metrics, port):
+        await until(lambda: len(metrics.users) == 6)
+        await channel_open.__aexit__(None, None, None)
+
+    assert metrics.users == [f"u{number}" for number in range(6)]
+    assert sum(request.dropped for request in metrics.requests) == 6
+
+
+async def test_a_stopping_edge_sends_what_waits() -> None:
+    metrics, records = Metrics(), recording()
+    async with serving(metrics) as port:
+        async with sending(records, port):
+            note(records, 0)
+            await until(lambda: metrics.requests)
+            note(records, 1)
+        assert metrics.users == ["u0", "u1"]
+        assert metrics.ended == 1
+
+
+async def test_more_than_one_message_holds_is_sent_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_room, "MAX_BATCH", 7)
+    metrics, records = Metrics(), recording()
+    for number in range(50):
+        note(records, number)
+    async with serving(metrics) as port, sending(records, port):
+        await until(lambda: len(metrics.users) == 50)
+
+    assert metrics.users == [f"u{number}" for number in range(50)]
+    assert max(len(request.records) for request in metrics.requests) == 14
+
+
+async def test_an_edge_stops_recording_for_a_service_that_keeps_none_until_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recording_room, "LOOK_AGAIN_S", 0.02)
+    monkeypatch.setattr(recording_room, "OPENING_S", 0.3)
+    metrics, records = Metrics(), recording()
+    metrics.refuse = grpc.StatusCode.FAILED_PRECONDITION
+    note(records, 0)
+    async with serving(metrics) as port, sending(records, port):
+        await until(lambda: not records.is_on)
+        note(records, 1)
+        assert len(records) == 0
+        metrics.refuse = None
+        await until(lambda: records.is_on)
+        note(records, 2)
+        await until(lambda: metrics.requests)
+
+    assert metrics.users == ["u2"]
+
+
+async def test_a_refused_batch_is_counted_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_room, "MAX_BATCH", 1)
+    metrics, records = Metrics(), recording()
+    metrics.bad_users = {"u0"}
+    note(records, 0)
+    async with serving(metrics) as port, sending(records, port):
+        await until(lambda: metrics.streams == 1)
+        number = 1
+
+        def sent() -> bool:
+            nonlocal number
+            note(records, number)
+            number += 1
+            return bool(metrics.users)
+
+        await until(sent)
+        await until(lambda: len(records) == 0)
+
+    assert records.dropped >= 2
+    assert "u0" not in metrics.users
+
+
+async def test_analytics_and_erasure_are_asked_of_the_service() -> None:
+    metrics, records = Metrics(), recording(keeps_content=True)
+    edge = edge_with(records)
+    session, _ = edge.session("ada")
+    take(records)
+    say(session, "get_state", learner_id="ada")
+    async with serving(metrics) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = MetricsLink(channel, SETTINGS, edge.counters, records)
+        sums = await link.analytics(from_ms=0, to_ms=0, interval_s=60, types=[], roles=[])
+        erased = await link.erase_records("ada")
+        await channel.close()
+
+    assert (sums["from"], sums["interval_s"]) == ("1970-01-01T00:00:00.000Z", 60)
+    assert (sums["rows"][0]["direction"], sums["rows"][0]["p99_ms"]) == ("outbound", 1.235)
+    assert (erased, metrics.erased, len(records)) == (4, ["ada"], 0)
