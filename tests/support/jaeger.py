@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,15 @@ class Jaeger:
         """Return the address of a trace's page."""
         return f"http://127.0.0.1:{self.http_port}/trace/{trace_id}"
 
-    def spans(self, trace_id: str, names: set[str]) -> dict[str, list[Any]]:
-        """Return a trace's spans by name, with their service, once it has all of these names; blocks."""
+    def spans(self, trace_id: str, counts: Mapping[str, int]) -> dict[str, list[Any]]:
+        """Return a trace's spans by name, with their service, once it has so many of each of these names; blocks.
+
+        Each process sends its own when it likes, so what is not waited for may still be missing.
+        """
         deadline = time.monotonic() + WAIT_S
         while True:
             found = self._spans(trace_id)
-            if names <= found.keys():
+            if all(len(found.get(name, ())) >= count for name, count in counts.items()):
                 return found
             if time.monotonic() > deadline:
                 raise AssertionError(f"Jaeger has only {sorted(found)} of trace {trace_id}")

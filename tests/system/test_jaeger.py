@@ -11,7 +11,8 @@ from tests.support import jaeger
 from tests.support.school import found_school
 from tests.support.socket import open_socket
 
-NAMES = {"ws.receive", "queued", "brain.interact", "interact", "apply", "commit", "state_update send", "fan-out"}
+AUTHORIZE = "aivo.auth.v1.AuthService/Authorize"
+ONCE = ("ws.receive", "queued", "brain.interact", "interact", "apply", "commit", "state_update send", "fan-out")
 
 
 @pytest.mark.skipif(jaeger.find() is None, reason="no Jaeger here; AIVO_JAEGER names the script that starts one")
@@ -22,28 +23,30 @@ def test_jaeger_shows_one_tree_across_edge_auth_and_brain() -> None:
         school = found_school(stack)
 
         async def play() -> str:
-            async with open_socket(stack.ws_url, school.token("ada")) as own:
-                await own.ask("subscribe_learner", learner_id="ada")
-                first = await own.interact("ada")
-                # The socket's own writes are told by their answers; the teacher's socket is what updates go to.
-                async with open_socket(stack.ws_url, school.token("teacher")) as teacher:
-                    await teacher.ask("subscribe_learner", learner_id="ada")
-                    response = await own.interact("ada")
-                    await teacher.until_revision("ada", first["revision"] + 1)
+            async with (
+                open_socket(stack.ws_url, school.token("teacher")) as teacher,
+                open_socket(stack.ws_url, school.token("ada")) as own,
+            ):
+                await teacher.ask("subscribe_learner", learner_id="ada")
+                response = await own.interact("ada")
+                await teacher.until_revision("ada", response["revision"])
             return str(response["trace_id"])
 
         trace_id = asyncio.run(play())
-        spans = running.spans(trace_id, NAMES)
+        spans = running.spans(trace_id, dict.fromkeys(ONCE, 1) | {AUTHORIZE: 2})
         services = running.get("/api/v3/services")["services"]
 
     assert {"edge", "brain_service", "auth_service"} <= set(services)
     assert {one["traceId"] for found in spans.values() for one in found} == {trace_id}
-    ids = {name: found[0]["spanId"] for name, found in spans.items()}
-    parents = {name: found[0].get("parentSpanId", "") for name, found in spans.items()}
+    assert {name: len(spans[name]) for name in ONCE} == dict.fromkeys(ONCE, 1)
+    ids = {name: spans[name][0]["spanId"] for name in ONCE}
+    parents = {name: spans[name][0].get("parentSpanId", "") for name in ONCE}
     assert parents["ws.receive"] == ""
     assert parents["brain.interact"] == parents["queued"] == ids["ws.receive"]
     assert parents["interact"] == ids["brain.interact"]
     assert {parents[name] for name in ("apply", "commit", "state_update send", "fan-out")} == {ids["interact"]}
     for name in ("state_update send", "fan-out"):
         assert [link["spanId"] for link in spans[name][0]["links"]] == [ids["interact"]]
-    assert {found[0]["service"] for name, found in spans.items() if name in ("apply", "commit")} == {"brain_service"}
+    assert {spans[name][0]["service"] for name in ("interact", "apply", "commit")} == {"brain_service"}
+    assert {one["service"] for one in spans[AUTHORIZE]} == {"edge", "auth_service"}
+    assert ids["ws.receive"] in {one["parentSpanId"] for one in spans[AUTHORIZE]}
