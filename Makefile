@@ -21,7 +21,7 @@ WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
 endif
 
-.PHONY: help setup run test e2e schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
+.PHONY: help setup run test e2e test-image schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" fo
 
 e2e: $(VENV)/.tools $(WEB_TOOLS) ## Test the page in headless Chromium against the real services (skipped without Chromium)
 	@$(if $(WEB_TOOLS),cd web && PYTHON=$(abspath $(PYTHON)) $(NPM) run -s e2e,echo "e2e: skipped, because npm is not installed")
+
+test-image: $(VENV)/.tools ## Carry out the steps of the image's build (a minute, needs the network and root)
+	$(PYTHON) -m pytest -q -m image tests/deploy
 
 schema: $(VENV)/.tools ## Write docs/protocol.schema.json from the frames
 	$(PYTHON) -m edge.frames.schema > docs/protocol.schema.json

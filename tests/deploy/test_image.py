@@ -211,6 +211,7 @@ def inside(
 
 @pytest.mark.system
 @pytest.mark.timeout(300)
+@pytest.mark.image
 @pytest.mark.skipif(WHY_NOT != "", reason=WHY_NOT)
 class TestBuilt:
     def run(self, built: Path, command: list[str], volume: Path) -> subprocess.CompletedProcess[str]:
