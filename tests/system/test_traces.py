@@ -24,6 +24,7 @@ from tests.support.socket import Frame, open_socket
 
 CONTENT = "Who-wrote-this-question"
 RESPONSE = "Nobody-may-read-this-answer"
+AUTHORIZE = "aivo.auth.v1.AuthService/Authorize"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,10 @@ def test_one_trace_leads_from_the_frame_to_the_store_and_back_to_the_watchers_of
 
     with second_edge(traced.stack) as other:
         trace_id = asyncio.run(play())
-        spans = collector.until(trace_id, lambda found: WHOLE(found) and has(fan_out=2, state_update_send=2)(found))
+        spans = collector.until(
+            trace_id,
+            lambda found: WHOLE(found) and has(fan_out=2, state_update_send=2)(found) and _named(found, AUTHORIZE) == 2,
+        )
 
     assert trace_id == sent.split("-")[1]
     receive, queued, client = the(spans, "ws.receive"), the(spans, "queued"), the(spans, "brain.interact")
@@ -117,7 +121,7 @@ def test_one_trace_leads_from_the_frame_to_the_store_and_back_to_the_watchers_of
     assert {span.kind for span in spans if span.name == "fan-out"} == {"CONSUMER"}
     assert {span.kind for span in spans if span.name == "state_update send"} == {"PRODUCER"}
     # What was first asked of the auth service is part of the trace too.
-    asked, decided = [span for span in spans if span.name == "aivo.auth.v1.AuthService/Authorize"]
+    asked, decided = [span for span in spans if span.name == AUTHORIZE]
     assert (asked.kind, asked.parent_id) == ("CLIENT", receive.span_id)
     assert (decided.kind, decided.parent_id, decided.service) == ("SERVER", asked.span_id, "auth_service")
     # In the order of time, each within the one that caused it.
