@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from edge.counters import Counters
@@ -253,7 +254,9 @@ class Hub:
                 continue
             frame = frames.get(subscription.delivered)
             if frame is None:
-                frame = self._prepare(_encode(update, subscription.delivered, update.crossings))
+                # A coalesced update may tell of crossings that this socket knows from a newer snapshot.
+                crossings = [one for one in update.crossings if one.revision > subscription.delivered]
+                frame = self._prepare(_encode(update, subscription.delivered, crossings))
                 frames[subscription.delivered] = frame
             subscription.subscriber.sink.send_prepared(frame)
             sent += 1
@@ -409,13 +412,20 @@ class Hub:
             update = queue[0]
             if update.revision > subscription.delivered + 1:
                 subscription.settled = False
-                _Replay(self, subscription, update.revision - 1, lambda _: self._resettle(subscription)).go_on()
+                _Replay(
+                    self,
+                    subscription,
+                    update.revision - 1,
+                    partial(self._gap_read, subscription, update),
+                ).go_on()
                 return
             self._send_first(subscription)
 
-    def _resettle(self, subscription: Subscription) -> None:
+    def _gap_read(self, subscription: Subscription, filled: Update, _: int) -> None:
+        """Go on after the gap before `filled` was read; a hole in the log itself must not be read again and again."""
         subscription.settled = True
-        if subscription.queue and not subscription.subscriber.sink.paused:
+        queue = subscription.queue
+        if queue and queue[0] is filled and not subscription.subscriber.sink.paused:
             self._send_first(subscription)
         self.flush(subscription)
 

@@ -130,27 +130,33 @@ class WatchLink:
 
     async def _modify(self, learner_ids: list[str]) -> Sequence[Snapshot | None]:
         """Make the stream deliver what the hub wants of these learners now."""
-        cursors = {learner_id: self._cursor(learner_id) for learner_id in dict.fromkeys(learner_ids)}
-        added = [cursor for cursor in cursors.values() if cursor is not None]
-        removed = [learner_id for learner_id, cursor in cursors.items() if cursor is None]
         async with asyncio.timeout(self._patience_s):
-            response = await self._modify_open_stream(added, removed)
+            response = await self._modify_open_stream(list(dict.fromkeys(learner_ids)))
         snapshots = {snapshot.learner_id: _snapshot(snapshot, response.epoch) for snapshot in response.snapshots}
         return [snapshots.get(learner_id) for learner_id in learner_ids]
 
-    async def _modify_open_stream(
-        self, added: list[brain_pb2.Cursor], removed: list[str]
-    ) -> brain_pb2.ModifyWatchResponse:
+    async def _modify_open_stream(self, learner_ids: list[str]) -> brain_pb2.ModifyWatchResponse:
         while True:
             await self.is_open.wait()
-            request = brain_pb2.ModifyWatchRequest(watch_id=self._watch_id, add=added, remove=removed)
+            watch_id = self._watch_id
+            cursors = {learner_id: self._cursor(learner_id) for learner_id in learner_ids}
+            request = brain_pb2.ModifyWatchRequest(
+                watch_id=watch_id,
+                add=[cursor for cursor in cursors.values() if cursor is not None],
+                remove=[learner_id for learner_id, cursor in cursors.items() if cursor is None],
+            )
             try:
-                return await self._stub.ModifyWatch(request, metadata=telemetry.outgoing(self._metadata))
+                response = await self._stub.ModifyWatch(request, metadata=telemetry.outgoing(self._metadata))
             except grpc.aio.AioRpcError as error:
                 if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
                     raise
                 self._close()
                 await asyncio.sleep(0.05)
+            else:
+                if watch_id == self._watch_id:
+                    return response
+                # Another stream is open by now, which may have started after these snapshots: ask again, or the updates
+                # in between would be missed.
 
     def _cursors(self, learner_ids: list[str]) -> list[brain_pb2.Cursor]:
         cursors = map(self._cursor, learner_ids)

@@ -27,6 +27,8 @@ class Store:
     def __init__(self) -> None:
         self.epoch = "e1"
         self.log: dict[str, list[Update]] = {learner: [] for learner in LEARNERS}
+        self.stream_number = 0
+        """Grows when the stream is opened again; snapshots asked of an earlier one are asked again."""
         self.streamed: dict[str, int] = {}
         """How far the stream has told each learner it watches."""
         self.under_way: list[Callable[[], None]] = []
@@ -46,7 +48,8 @@ class Store:
             newest = self.newest(learner_id)
             self.streamed[learner_id] = revision if epoch == self.epoch and revision <= newest else newest
             snapshot = Snapshot(self.epoch, newest, advice() if newest else None)
-            self.under_way.append(lambda: done(snapshot))
+            stream_number = self.stream_number
+            self.under_way.append(lambda: done(snapshot) if stream_number == self.stream_number else modify())
 
         self.under_way.append(modify)
 
@@ -273,6 +276,7 @@ class HubPromises(RuleBasedStateMachine):
 
     def _reopen(self) -> None:
         self.store.streamed = {}
+        self.store.stream_number += 1
         for learner in self.edge.hub.learners():
             cursor = self.edge.hub.cursor(learner)
             assert cursor is not None
