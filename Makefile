@@ -73,7 +73,8 @@ lint: $(VENV)/.tools $(WEB_TOOLS) ## Report what is wrong with style, types, imp
 
 check: proto-check lint test web ## All that must hold before a change is handed in
 
-bench: $(VENV)/.tools ## Measure speed against the reference monolith
+bench: $(VENV)/.tools ## Measure the model's cost, then the speed against the reference monolith
+	$(PYTHON) -m bench.bench_model
 	$(PYTHON) -m bench $(ARGS)
 
 evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (needs the research data)
