@@ -105,12 +105,13 @@ class RoomsLink:
 
     async def _read(self, stream: Any) -> None:
         while (response := await stream.read()) is not grpc.aio.EOF:
+            # Results first: a member list is older than any arrival in the same message, and would wipe it out.
+            for result in response.results:
+                self._answer(result)
             for event in response.events:
                 kind = _EVENTS.get(event.kind)
                 if kind is not None:
                     self._rooms.deliver(RoomEvent(kind, event.room_id, _to_value(event.member), event.data_json))
-            for result in response.results:
-                self._answer(result)
 
     def _answer(self, result: room_pb2.CommandResult) -> None:
         kind, done = self._waiting.pop(result.request_id, ("", None))
