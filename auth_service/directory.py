@@ -79,6 +79,12 @@ class Directory:
         """Tell whether a user may do something; unknown users may do nothing."""
         return may(self._people.get(user_id), action, resource, self)
 
+    def own_learners(self, user_id: str, most: int) -> list[str]:
+        """Return up to `most` of the learners that a user is and may interact for."""
+        person = self._people.get(user_id)
+        own = () if person is None else sorted(person.own_learners)
+        return [learner_id for learner_id in own if self.may(user_id, Action.INTERACT, learner_id)][:most]
+
     def watchable(self, user_id: str) -> list[Learner]:
         """Return the learners that a user may watch, by display name, then id."""
         person = self._people.get(user_id)

@@ -48,6 +48,7 @@ ERRORS = ErrorTable(
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["AuthService"].full_name
 
 _MAX_BATCH = 1024
+_MAX_OWN_LEARNERS = 16
 
 _ROLES = {
     pb.ROLE_LEARNER: Role.LEARNER,
@@ -114,7 +115,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         """Tell whom access tokens belong to."""
         _check_batch(len(request.tokens), "tokens")
         answers = await self._sessions.authenticate(request.tokens)
-        return pb.AuthenticateResponse(authentications=[_authentication(answer) for answer in answers])
+        return pb.AuthenticateResponse(authentications=[self._authentication(answer) for answer in answers])
 
     async def CheckSessions(self, request: pb.CheckSessionsRequest, context: Any) -> pb.CheckSessionsResponse:
         """Tell which sessions still stand."""
@@ -210,6 +211,21 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._counters.decisions[allowed] += 1
         return allowed
 
+    def _authentication(self, answer: Identity | str) -> pb.Authentication:
+        if isinstance(answer, str):
+            return pb.Authentication(error=answer)
+        return pb.Authentication(
+            identity=pb.Identity(
+                user_id=answer.user_id,
+                role=_ROLE_NUMBERS[answer.role],
+                session_id=answer.session_id,
+                expires_at_ms=answer.expires_at_ms,
+                display_name=answer.display_name,
+                own_learners=self._directory.own_learners(answer.user_id, _MAX_OWN_LEARNERS),
+                decision_ttl_ms=self._decision_ttl_ms,
+            )
+        )
+
 
 def register(servicer: AuthServicer, server: grpc.aio.Server) -> None:
     """Make a server answer calls of the contract with this servicer."""
@@ -244,20 +260,6 @@ def _user(user: User) -> pb.User:
 def _learner(learner: Learner) -> pb.Learner:
     return pb.Learner(
         learner_id=learner.learner_id, display_name=learner.display_name, class_ids=sorted(learner.class_ids)
-    )
-
-
-def _authentication(answer: Identity | str) -> pb.Authentication:
-    if isinstance(answer, str):
-        return pb.Authentication(error=answer)
-    return pb.Authentication(
-        identity=pb.Identity(
-            user_id=answer.user_id,
-            role=_ROLE_NUMBERS[answer.role],
-            session_id=answer.session_id,
-            expires_at_ms=answer.expires_at_ms,
-            display_name=answer.display_name,
-        )
     )
 
 

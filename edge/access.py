@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge.ports import Auth, Done, UpstreamError
 
@@ -55,6 +55,15 @@ class Access:
             return
         self._waiting[question] = [done]
         self._find_out(question)
+
+    def tell_own(self, user_id: str, learner_ids: Sequence[str], ttl_s: float) -> None:
+        """Remember that a user may watch and interact for these learners.
+
+        Only what was said under the present `generation` may be told.
+        """
+        for learner_id in learner_ids:
+            self._remember(user_id, "watch", learner_id, True, ttl_s)
+            self._remember(user_id, "interact", learner_id, True, ttl_s)
 
     def _find_out(self, question: tuple[str, str, str]) -> None:
         """Ask once for all who wait for the same decision; they are told in the order in which they asked."""

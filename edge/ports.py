@@ -34,6 +34,10 @@ class Identity(NamedTuple):
     role: str
     session_id: str
     expires_at_ms: int
+    own_learners: tuple[str, ...] = ()
+    """Learners that the user is, and may watch and interact for."""
+    decision_ttl_s: float = 0.0
+    """For how long that is known, unless something is revoked."""
 
 
 class Acknowledged(NamedTuple):

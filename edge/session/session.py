@@ -193,7 +193,7 @@ class Session:
 
     def _open(self, identity: Identity, id: RequestId, receipt: Receipt | None) -> None:
         edge = self.edge
-        self.user_id, self.role, self.session_id, self.expires_at_ms = identity
+        self._know(identity)
         if receipt is not None:
             receipt.user_id, receipt.role = self.user_id, self.role
         if not edge.registry.add(self):
@@ -202,6 +202,7 @@ class Session:
             self.replies.error("rate_limited", message, id, "authenticate", receipt=receipt, retry_after_ms=30_000)
             self.sink.close(CloseCode.RATE_LIMITED, message)
             return
+        edge.access.tell_own(self.user_id, identity.own_learners, identity.decision_ttl_s)
         self.connection_id = str(uuid.uuid4())
         self.sink.deadline_changed()
         settings = edge.settings
@@ -230,10 +231,15 @@ class Session:
             message = "The new token is another user's; open a new socket."
             self.replies.error("forbidden", message, id, "authenticate", receipt=receipt)
             return
-        self.role, self.session_id, self.expires_at_ms = identity.role, identity.session_id, identity.expires_at_ms
+        self._know(identity)
+        self.edge.access.tell_own(self.user_id, identity.own_learners, identity.decision_ttl_s)
         self.sink.deadline_changed()
         frame = outgoing.Authenticated(expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id)
         self.replies.send(frame, receipt)
+
+    def _know(self, identity: Identity) -> None:
+        self.user_id, self.role = identity.user_id, identity.role
+        self.session_id, self.expires_at_ms = identity.session_id, identity.expires_at_ms
 
     # What the edge tells the session
 

@@ -213,7 +213,14 @@ def _identity(message: auth_pb2.Authentication) -> Identity | UpstreamError:
     if not message.HasField("identity"):
         return UpstreamError("unauthenticated", message.error or "The token is not valid.")
     one = message.identity
-    return Identity(one.user_id, _ROLES.get(one.role, "unknown"), one.session_id, one.expires_at_ms)
+    return Identity(
+        one.user_id,
+        _ROLES.get(one.role, "unknown"),
+        one.session_id,
+        one.expires_at_ms,
+        tuple(one.own_learners),
+        one.decision_ttl_ms / 1000,
+    )
 
 
 def _session(tokens: auth_pb2.Tokens, user: auth_pb2.User) -> dict[str, Any]:

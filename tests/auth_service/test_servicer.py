@@ -65,7 +65,10 @@ def unit(
 ) -> UnitServer:
     directory = Directory()
     directory.load(
-        [Person(user_id="parent", role=Role.GUARDIAN, wards=frozenset({"l"}))],
+        [
+            Person(user_id="parent", role=Role.GUARDIAN, wards=frozenset({"l"})),
+            Person(user_id="lea", role=Role.LEARNER, own_learners=frozenset({"l", "erased"})),
+        ],
         [Learner(learner_id="l", display_name="Lea", class_ids=frozenset({"c2", "c1"}))],
         {},
     )
@@ -139,7 +142,12 @@ CALLS = [
             authentications=[
                 pb.Authentication(
                     identity=pb.Identity(
-                        user_id="u1", role=pb.ROLE_TEACHER, session_id="s", expires_at_ms=5, display_name="Ann"
+                        user_id="u1",
+                        role=pb.ROLE_TEACHER,
+                        session_id="s",
+                        expires_at_ms=5,
+                        display_name="Ann",
+                        decision_ttl_ms=1500,
                     )
                 ),
                 pb.Authentication(error="why not"),
@@ -244,6 +252,15 @@ def test_what_the_contract_refuses_is_refused_before_anything_is_asked(method: s
     assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
     assert sessions.asked is None
     assert administration.asked is None
+
+
+def test_a_learner_is_told_ahead_for_whom_they_may_act() -> None:
+    lea = Identity(user_id="lea", role=Role.LEARNER, session_id="s", expires_at_ms=5, display_name="Lea")
+
+    reply = unit(sessions=Recorder([lea])).unary("Authenticate", pb.AuthenticateRequest(tokens=["t"]))
+
+    identity = reply.response.authentications[0].identity
+    assert (list(identity.own_learners), identity.decision_ttl_ms) == (["l"], 1500)
 
 
 def test_decisions_come_in_order_with_their_time_to_live() -> None:

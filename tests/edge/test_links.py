@@ -115,7 +115,14 @@ class Auth(auth_pb2_grpc.AuthServiceServicer):
         return auth_pb2.AuthorizeResponse(decisions=[decision] * len(request.queries))
 
     async def Authenticate(self, request: Any, context: Any) -> Any:
-        identity = auth_pb2.Identity(user_id="u", role=auth_pb2.ROLE_TEACHER, session_id="s", expires_at_ms=5)
+        identity = auth_pb2.Identity(
+            user_id="u",
+            role=auth_pb2.ROLE_TEACHER,
+            session_id="s",
+            expires_at_ms=5,
+            own_learners=["ada"],
+            decision_ttl_ms=1500,
+        )
         return auth_pb2.AuthenticateResponse(
             authentications=[
                 auth_pb2.Authentication(identity=identity) if token == "good" else auth_pb2.Authentication(error="Bad.")
@@ -494,7 +501,7 @@ async def test_tokens_and_logins_are_answered_in_words_for_the_client() -> None:
                 await link.login("the service credential is missing", "x", "")
         await channel.close()
 
-    assert good == ("u", "teacher", "s", 5)
+    assert good == ("u", "teacher", "s", 5, ("ada",), 1.5)
     assert (bad.code, str(bad)) == ("unauthenticated", "Bad.")
     assert (wrong.value.code, ours.value.code) == ("unauthenticated", "internal")
     assert "someone" not in str(wrong.value)

@@ -107,6 +107,22 @@ def test_a_token_is_replaced_in_place_for_the_same_user_only(edge: FakeEdge) -> 
     assert (session.session_id, session.expires_at_ms, session.user_id) == ("s2", FAR_AHEAD_MS + 1000, "u-ada")
 
 
+def test_what_the_token_tells_of_own_learners_is_not_asked_until_something_is_revoked(edge: FakeEdge) -> None:
+    edge.auth.tokens["ada"] = Identity("u-ada", "learner", "s-ada", FAR_AHEAD_MS, ("ada",), edge.auth.ttl_s)
+    session, sink = edge.session("ada")
+    say(session, "virtual_brain_interact", data=interaction())
+    say(session, "subscribe_learner", learner_id="ada")
+    told = edge.auth.asked.copy()
+
+    edge.access.forget_learner("ada")
+    edge.auth.decisions["u-ada", "interact", "ada"] = False
+    say(session, "virtual_brain_interact", data=interaction())
+
+    assert told == []
+    assert edge.auth.asked == [("u-ada", "interact", "ada")]
+    assert [frame["type"] for frame in sink.take()] == ["virtual_brain_response", "subscribed", "error"]
+
+
 def test_one_socket_too_many_of_a_user_is_refused_with_4429() -> None:
     edge = FakeEdge(settings=EdgeSettings(max_sockets_per_user=1))
     first, _ = edge.session("ada")

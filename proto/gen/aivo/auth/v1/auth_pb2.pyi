@@ -413,6 +413,8 @@ class Identity(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_MS_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    OWN_LEARNERS_FIELD_NUMBER: _builtins.int
+    DECISION_TTL_MS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """user_id of the person."""
     role: Global___Role.ValueType
@@ -423,6 +425,14 @@ class Identity(_message.Message):
     """expires_at_ms of the token, Unix milliseconds."""
     display_name: _builtins.str
     """display_name for people; may be empty."""
+    decision_ttl_ms: _builtins.int
+    """decision_ttl_ms says how long `own_learners` may be relied on, unless a revocation says otherwise."""
+    @_builtins.property
+    def own_learners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """own_learners are learners that this person is, at most 16: decisions told ahead, so that a first interaction waits for
+        none. The person may watch them and interact for them.
+        """
+
     def __init__(
         self,
         *,
@@ -431,10 +441,12 @@ class Identity(_message.Message):
         session_id: _builtins.str = ...,
         expires_at_ms: _builtins.int = ...,
         display_name: _builtins.str = ...,
+        own_learners: _abc.Iterable[_builtins.str] | None = ...,
+        decision_ttl_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "expires_at_ms", b"expires_at_ms", "role", b"role", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_ttl_ms", b"decision_ttl_ms", "display_name", b"display_name", "expires_at_ms", b"expires_at_ms", "own_learners", b"own_learners", "role", b"role", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
