@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _IDS = "-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _SHAPE = re.compile(f"00{_IDS}|(?!00|ff)[0-9a-f]{{2}}{_IDS}(?:-.*)?", re.DOTALL)
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _ODD = frozenset("13579bdf")
 _generator = random.Random()  # noqa: S311 - trace ids must be unique, not secret
 
@@ -45,7 +46,11 @@ def render(context: TraceContext) -> str:
 
 def new_root(*, sampled: bool = False) -> TraceContext:
     """Start a trace."""
-    return TraceContext(f"{_generator.getrandbits(128) or 1:032x}", _span_id(), sampled)
+    ids = f"{_generator.getrandbits(192):048x}"
+    trace_id, span_id = ids[:32], ids[32:]
+    if trace_id == _NO_TRACE or span_id == _NO_SPAN:  # neither may be zero
+        return new_root(sampled=sampled)
+    return TraceContext(trace_id, span_id, sampled)
 
 
 def child(parent: TraceContext) -> TraceContext:

@@ -15,28 +15,15 @@ from edge.frames.outgoing import raw
 from edge.ports import Acknowledged, Adapted, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
 from edge.tracing import CallTraces
-from edge.upstream import readings
+from edge.upstream import interactions, readings
 from edge.upstream.batcher import Batcher
-from edge.upstream.errors import is_transient, translate, unavailable
+from edge.upstream.errors import is_transient, translate
+from edge.upstream.interactions import Sent
 from service_runtime import telemetry, trace_context
 from service_runtime.grpc_client import Channel
 from service_runtime.trace_context import TraceContext
 
-_KINDS = {
-    "question_response": brain_pb2.INTERACTION_KIND_QUESTION_RESPONSE,
-    "content_view": brain_pb2.INTERACTION_KIND_CONTENT_VIEW,
-    "hint_request": brain_pb2.INTERACTION_KIND_HINT_REQUEST,
-    "assessment": brain_pb2.INTERACTION_KIND_ASSESSMENT,
-    "practice": brain_pb2.INTERACTION_KIND_PRACTICE,
-}
-_KIND_NAMES = {kind: name for name, kind in _KINDS.items()}
-
-_FAILURES = {
-    brain_pb2.FAILURE_CODE_INVALID: "bad_request",
-    brain_pb2.FAILURE_CODE_UNAVAILABLE: "unavailable",
-    brain_pb2.FAILURE_CODE_OVERLOADED: "overloaded",
-    brain_pb2.FAILURE_CODE_INTERNAL: "internal",
-}
+_KIND_NAMES = {kind: name for name, kind in interactions.KINDS.items()}
 
 Response = TypeVar("Response")
 
@@ -103,36 +90,22 @@ class BrainLink:
         traces = self._interactions.traces
         queued = traces.queue(trace) if traces is not None and trace.sampled else None
         occurred_at = data.occurred_at
-        skill = context.skill
         self._interactions.submit(
-            brain_pb2.Interaction(
-                interaction_id=interaction_id,
-                learner_id=data.learner_id,
-                kind=_KINDS[data.type],
-                content=data.content,
-                response=data.response,
-                context=brain_pb2.Context(
-                    correct=context.correct,
-                    difficulty=context.difficulty,
-                    subject=context.subject or "",
-                    skills=(skill,) if isinstance(skill, str) else skill,
-                    time_taken_s=context.time_taken,
-                    hints=context.hints,
-                    attempts=context.attempts,
-                    item_id=context.item_id or "",
-                ),
-                context_json=bytes(data.context),
-                occurred_at_ms=int(occurred_at.timestamp() * 1000) if occurred_at is not None else 0,
-                received_at_ms=received_at_ms,
-                traceparent=trace_context.render(trace if queued is None else queued.context),
+            Sent(
+                interaction_id,
+                data,
+                context,
+                int(occurred_at.timestamp() * 1000) if occurred_at is not None else 0,
+                received_at_ms,
+                trace_context.render(trace if queued is None else queued.context),
             ),
             done,
             queued,
         )
 
-    async def _interact(self, batch: list[brain_pb2.Interaction]) -> Sequence[Acknowledged | UpstreamError]:
+    async def _interact(self, batch: list[Sent]) -> Sequence[Acknowledged | UpstreamError]:
         """Exchange one batch, trying again under the same ids while the brain restarts."""
-        request = brain_pb2.InteractRequest(interactions=batch)
+        request = interactions.request(batch)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         backoff_s = 0.02
@@ -145,7 +118,7 @@ class BrainLink:
                     response = await self._stream.read()
                 if response is grpc.aio.EOF:
                     raise ConnectionError
-                return [_acknowledged(outcome) for outcome in response.outcomes]
+                return [interactions.acknowledged(outcome) for outcome in response.outcomes]
             except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, ConnectionError) as error:
                 status = await self._ended_with(error)
                 self._drop_stream()
@@ -278,15 +251,3 @@ class BrainLink:
         task = asyncio.get_running_loop().create_task(finish())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _acknowledged(outcome: brain_pb2.Outcome) -> Acknowledged | UpstreamError:
-    if outcome.HasField("applied"):
-        applied = outcome.applied
-        return Acknowledged(applied.revision, applied.duplicate, readings.result(applied.reading))
-    code = _FAILURES.get(outcome.failure.code, "internal")
-    if code == "internal":
-        return UpstreamError("internal", "The brain failed; its log has the details under this trace id.")
-    if code == "unavailable":
-        return unavailable("brain")
-    return UpstreamError(code, outcome.failure.message, retry_after_ms=1000 if code == "overloaded" else None)

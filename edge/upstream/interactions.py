@@ -1,0 +1,101 @@
+"""Writes interactions into the brain's messages and reads what became of them: the hot path, both ways.
+
+Messages are filled in place, inside the batch that carries them: made one by one and put together later, each is
+written and copied for more than twice the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from aivo.brain.v1 import brain_pb2
+from edge.frames.incoming import Context, InteractionData
+from edge.ports import Acknowledged, UpstreamError
+from edge.upstream import readings
+from edge.upstream.errors import unavailable
+
+KINDS: Final = {
+    "question_response": brain_pb2.INTERACTION_KIND_QUESTION_RESPONSE,
+    "content_view": brain_pb2.INTERACTION_KIND_CONTENT_VIEW,
+    "hint_request": brain_pb2.INTERACTION_KIND_HINT_REQUEST,
+    "assessment": brain_pb2.INTERACTION_KIND_ASSESSMENT,
+    "practice": brain_pb2.INTERACTION_KIND_PRACTICE,
+}
+
+_FAILURES: Final = {
+    brain_pb2.FAILURE_CODE_INVALID: "bad_request",
+    brain_pb2.FAILURE_CODE_UNAVAILABLE: "unavailable",
+    brain_pb2.FAILURE_CODE_OVERLOADED: "overloaded",
+    brain_pb2.FAILURE_CODE_INTERNAL: "internal",
+}
+
+
+class Sent(NamedTuple):
+    """An interaction on its way to the brain."""
+
+    interaction_id: str
+    data: InteractionData
+    context: Context
+    """What the model reads of `data.context`."""
+    occurred_at_ms: int
+    """Unix milliseconds; 0 when the client did not say."""
+    received_at_ms: int
+    traceparent: str
+
+
+def request(batch: Iterable[Sent]) -> brain_pb2.InteractRequest:
+    """Write a batch."""
+    message = brain_pb2.InteractRequest()
+    add = message.interactions.add
+    for sent in batch:
+        _fill(add(), sent)
+    return message
+
+
+def _fill(message: brain_pb2.Interaction, sent: Sent) -> None:
+    interaction_id, data, context, occurred_at_ms, received_at_ms, traceparent = sent
+    message.interaction_id = interaction_id
+    message.learner_id = data.learner_id
+    message.kind = KINDS[data.type]
+    message.content = data.content
+    if data.response is not None:
+        message.response = data.response
+    message.context_json = bytes(data.context)
+    message.occurred_at_ms = occurred_at_ms
+    message.received_at_ms = received_at_ms
+    message.traceparent = traceparent
+    _fill_context(message.context, context)
+
+
+def _fill_context(message: brain_pb2.Context, context: Context) -> None:
+    skill = context.skill
+    if context.correct is not None:
+        message.correct = context.correct
+    if context.difficulty is not None:
+        message.difficulty = context.difficulty
+    if context.subject:
+        message.subject = context.subject
+    if skill is not None:
+        message.skills.extend((skill,) if isinstance(skill, str) else skill)
+    if context.time_taken is not None:
+        message.time_taken_s = context.time_taken
+    if context.hints is not None:
+        message.hints = context.hints
+    if context.attempts is not None:
+        message.attempts = context.attempts
+    if context.item_id:
+        message.item_id = context.item_id
+
+
+def acknowledged(outcome: brain_pb2.Outcome) -> Acknowledged | UpstreamError:
+    """Read what became of one interaction."""
+    if outcome.HasField("applied"):
+        applied = outcome.applied
+        return Acknowledged(applied.revision, applied.duplicate, readings.result(applied.reading))
+    code = _FAILURES.get(outcome.failure.code, "internal")
+    if code == "internal":
+        return UpstreamError("internal", "The brain failed; its log has the details under this trace id.")
+    if code == "unavailable":
+        return unavailable("brain")
+    return UpstreamError(code, outcome.failure.message, retry_after_ms=1000 if code == "overloaded" else None)
