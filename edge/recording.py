@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 OK = "ok"
 UNKNOWN = "unknown"
@@ -48,9 +48,12 @@ class Exchange(NamedTuple):
 Entry = tuple[float, float, str, str, str, int, str, int, str, str, bytes, bytes, str]
 """An Exchange as it waits: a plain tuple is several times cheaper to make."""
 
-_ANSWERED, _ANSWER, _CONTENT, _ANSWER_CONTENT, _LEARNER = map(
-    Exchange._fields.index, ("answered", "answer", "content", "answer_content", "learner_id")
-)
+# Places of an Exchange's fields in it.
+_ANSWERED: Final = 1
+_ANSWER: Final = 6
+_CONTENT: Final = 10
+_ANSWER_CONTENT: Final = 11
+_LEARNER: Final = 12
 
 
 class Receipt:
@@ -114,6 +117,9 @@ class Recording:
         self.sent = 0
         """Messages that were handed on, ever."""
         self._capacity = capacity
+        self._half = capacity // 2
+        self.on_half_full: Callable[[], None] | None = None
+        """Called whenever an entry finds half of the places taken, so that it can be sent before its time."""
         self._places = 0
         self._waiting: deque[Entry] = deque()
         self._in_hand: list[Entry] = []
@@ -137,6 +143,8 @@ class Recording:
         elif self.is_on:
             self._places += places
             self._waiting.append(entry)
+            if self._places > self._half and self.on_half_full is not None:
+                self.on_half_full()
 
     # Who sends
 

@@ -52,7 +52,7 @@ class Content(NamedTuple):
     answer_content: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Exchanges:
     """Frames and their answers, in the order in which they ended; each column has a value for every one."""
 
@@ -77,18 +77,18 @@ class Exchanges:
     def __len__(self) -> int:
         return len(self.kind)
 
-    @property
+    @functools.cached_property
     def messages(self) -> int:
         """Messages they consist of: frames and answers."""
         return sum(count * (2 if self.kinds[kind].answer else 1) for kind, count in Counter(self.kind).items())
 
-    @property
+    @functools.cached_property
     def places(self) -> int:
         """Room they take in a queue: one place per message, and one more per 256 characters of content."""
         size = sum(len(one.content) + len(one.answer_content) for one in self.contents)
         return self.messages + size // _CONTENT_PER_PLACE
 
-    @property
+    @functools.cached_property
     def last_ms(self) -> int:
         """A moment that no message of them is after, Unix milliseconds."""
         return self.first_ms + max(self.after_ms, default=0) + max(self.latency_us, default=0) // 1000

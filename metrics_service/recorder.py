@@ -77,6 +77,8 @@ class Recorder:
         self._writing: list[Exchanges] = []
         self._places = 0
         self._arrived = asyncio.Event()
+        self._crowded = asyncio.Event()
+        """Set when half of the places are taken, and at the end: writing should not wait."""
         self._stopping = asyncio.Event()
         self._is_failing = False
         self._saved: tuple[Retained, Tally] | None = None
@@ -107,6 +109,7 @@ class Recorder:
         """
         self._stopping.set()
         self._arrived.set()
+        self._crowded.set()
         try:
             async with asyncio.timeout(within_s):
                 await asyncio.gather(*self._tasks)
@@ -145,6 +148,8 @@ class Recorder:
             self._waiting.append(batch)
             self._places += places
             self._arrived.set()
+            if self._places > self._limits.queue // 2:
+                self._crowded.set()
         return messages
 
     async def analytics(self, query: Query) -> list[AnalyticsRow]:
@@ -206,7 +211,9 @@ class Recorder:
             if self._stopping.is_set():
                 return
             self._arrived.clear()
-            await self._pause(WRITE_S)
+            self._crowded.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._crowded.wait(), WRITE_S)
 
     def _next_batches(self) -> list[Exchanges]:
         batches = [self._waiting.popleft()]

@@ -50,6 +50,8 @@ class RecordingLink:
         self._written = 0
         """What the newest batch that was sent tells of."""
         self._is_refused = False
+        self._hurry = asyncio.Event()
+        recording.on_half_full = self._hurry.set
 
     async def run(self) -> None:
         """Send until cancelled, then what still waits, for a moment.
@@ -62,8 +64,10 @@ class RecordingLink:
                 if self._is_refused:
                     await self._wait_until_taken(stream)
                 while True:
+                    self._hurry.clear()
                     await self._send_waiting(stream)
-                    await asyncio.sleep(self._interval_s)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._hurry.wait(), self._interval_s)
                     if stream.done():
                         raise asyncio.InvalidStateError("the service ended the stream")
             except _BROKEN:

@@ -347,10 +347,10 @@ async def serving(servicer: Metrics, port: int = 0) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def sending(records: Recording, port: int) -> AsyncIterator[None]:
+async def sending(records: Recording, port: int, settings: EdgeSettings = SETTINGS) -> AsyncIterator[None]:
     """Send records until the end, then let the link end as a stopping edge does."""
-    channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
-    task = asyncio.create_task(RecordingLink(channel, SETTINGS, records, "edge-1").run())
+    channel = open_channel(f"127.0.0.1:{port}", settings)
+    task = asyncio.create_task(RecordingLink(channel, settings, records, "edge-1").run())
     try:
         yield
     finally:
@@ -449,6 +449,18 @@ async def test_more_than_one_message_holds_is_sent_in_order(monkeypatch: pytest.
 
     assert metrics.users == [f"u{number}" for number in range(50)]
     assert max(map(len, map(users_of, metrics.requests))) == 7
+
+
+async def test_half_a_queue_is_sent_before_its_time() -> None:
+    metrics, records = Metrics(), recording(capacity=10)
+    async with serving(metrics) as port, sending(records, port, EdgeSettings(report_s=3600.0)):
+        note(records, 0)
+        await until(lambda: len(metrics.users) == 1)
+        for number in range(1, 7):
+            note(records, number)
+        await until(lambda: len(metrics.users) == 7)
+
+    assert records.dropped == 0
 
 
 async def test_an_edge_stops_recording_for_a_service_that_keeps_none_until_it_does(

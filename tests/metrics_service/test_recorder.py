@@ -120,6 +120,18 @@ async def test_what_came_while_a_transaction_was_written_shares_the_next_one(tmp
     assert disk.appended == [1, 5]
 
 
+async def test_half_a_queue_is_written_before_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "WRITE_S", 3600.0)
+    async with recording(tmp_path, replace(LIMITS, queue=10)) as (recorder, _), asyncio.timeout(PATIENCE_S):
+        recorder.submit(of("first"))
+        while recorder.waiting:
+            await asyncio.sleep(0)
+        recorder.submit(of(*"abcdef"))
+        while recorder.waiting:
+            await asyncio.sleep(0)
+    assert recorder.tally == Tally(recorded=7)
+
+
 async def test_contents_take_places_by_their_size(tmp_path: Path) -> None:
     async with recording(tmp_path, replace(LIMITS, queue=10)) as (recorder, _):
         big = Exchange(content="x" * 256 * 7, learner_id="l")
