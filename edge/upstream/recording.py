@@ -81,7 +81,10 @@ class RecordingLink:
 
     async def _send_waiting(self, stream: Any) -> None:
         recording = self._recording
-        while (entries := recording.batch(MAX_BATCH)) or recording.dropped > self._told_dropped:
+        left = len(recording)  # what comes meanwhile waits for its turn: chasing it would send it by ones and twos
+        while left > 0 or recording.dropped > self._told_dropped:
+            entries = recording.batch(MAX_BATCH)
+            left = left - len(entries) if entries else 0  # some may have been erased meanwhile
             dropped = recording.dropped
             request = metrics_pb2.RecordMessagesRequest(
                 edge_id=self._edge_id,

@@ -451,6 +451,25 @@ async def test_more_than_one_message_holds_is_sent_in_order(monkeypatch: pytest.
     assert max(map(len, map(users_of, metrics.requests))) == 7
 
 
+async def test_what_comes_while_records_are_sent_waits_for_its_turn() -> None:
+    records = recording()
+    sizes: list[int] = []
+
+    class Stream:
+        async def write(self, request: Any) -> None:
+            sizes.append(len(users_of(request)))
+            note(records)  # a frame is answered whenever the loop turns
+
+    channel = open_channel("127.0.0.1:1", SETTINGS)
+    link = RecordingLink(channel, SETTINGS, records, "edge-1")
+    for number in range(5):
+        note(records, number)
+    await link._send_waiting(Stream())
+    await channel.close()
+
+    assert (sizes, len(records)) == ([5], 1)
+
+
 async def test_half_a_queue_is_sent_before_its_time() -> None:
     metrics, records = Metrics(), recording(capacity=10)
     async with serving(metrics) as port, sending(records, port, EdgeSettings(report_s=3600.0)):
