@@ -131,8 +131,8 @@ class MetricsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-        of bounds; UNAVAILABLE when the records cannot be read now.
+        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+        INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

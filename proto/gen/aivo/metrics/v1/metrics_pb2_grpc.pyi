@@ -60,8 +60,8 @@ class MetricsServiceStub:
     recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
     """
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetAnalyticsRequest, _metrics_pb2.GetAnalyticsResponse]
-    """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-    of bounds; UNAVAILABLE when the records cannot be read now.
+    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+    INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
     """
     ExportRecords: _grpc.UnaryStreamMultiCallable[_metrics_pb2.ExportRecordsRequest, _metrics_pb2.ExportRecordsResponse]
     """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
@@ -104,8 +104,8 @@ class MetricsServiceAsyncStub(MetricsServiceStub):
     recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
     """
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetAnalyticsRequest, _metrics_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-    of bounds; UNAVAILABLE when the records cannot be read now.
+    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+    INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
     """
     ExportRecords: _aio.UnaryStreamMultiCallable[_metrics_pb2.ExportRecordsRequest, _metrics_pb2.ExportRecordsResponse]  # type: ignore[assignment]
     """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
@@ -181,8 +181,8 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.GetAnalyticsResponse, _abc.Awaitable[_metrics_pb2.GetAnalyticsResponse]]:
-        """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-        of bounds; UNAVAILABLE when the records cannot be read now.
+        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+        INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
         """
 
     @_abc_1.abstractmethod
