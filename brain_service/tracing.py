@@ -101,6 +101,8 @@ class BrainTraces:
         The commit is one piece of work: it belongs to the trace of the first sampled interaction and is linked to the
         others, whose own spans link to it.
         """
+        if not self._computed:
+            return
         found = [self._computed.pop(one, None) for one in traceparents]
         computed = [one for one in found if one is not None]
         if not computed:
@@ -123,7 +125,7 @@ class BrainTraces:
     def sent(self, updates: Sequence[Update], start_ns: int) -> None:
         """Record that one message with `updates` went to an edge: a span for each one that a sampled trace caused."""
         for update in updates:
-            parent = next(filter(None, map(trace_context.sampled, update.traceparents)), None)
+            parent = trace_context.first_sampled(update.traceparents)
             if parent is None:
                 continue
             self._tracer.record(

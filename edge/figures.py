@@ -153,6 +153,7 @@ def _records(recording: Recording) -> Iterator[Family]:
     yield gauge(
         "aivo_edge_records_waiting", "Recorded frames that wait to be sent, with their answers.", len(recording)
     )
+    yield gauge("aivo_edge_records_lag_seconds", "How long the oldest of them has waited.", recording.lag_s)
 
 
 def _tag(kind: Any) -> str:

@@ -6,10 +6,9 @@ sockets are none of that; they are only counted (edge.counters).
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 OK = "ok"
 UNKNOWN = "unknown"
@@ -24,10 +23,10 @@ _MOST_PLACES = 4_096
 class Exchange(NamedTuple):
     """A frame of a client and what became of it."""
 
-    at_s: float
-    """When it came, Unix seconds."""
-    latency_s: float
-    """From receiving it until `answer` was written."""
+    started: float
+    """When it came, in seconds of the edge's clock."""
+    answered: float
+    """When `answer` was written."""
     user_id: str
     """Empty before authentication, as is `role`."""
     role: str
@@ -45,14 +44,16 @@ class Exchange(NamedTuple):
     learner_id: str
     """Whom both contents are about; empty when no content is kept."""
 
-    @property
-    def records(self) -> int:
-        """Messages that this entry tells of."""
-        return 2 if self.answer else 1
-
 
 Entry = tuple[float, float, str, str, str, int, str, int, str, str, bytes, bytes, str]
-"""An Exchange as it waits, with times of the edge's clock in the place of the first two fields; cheaper to make."""
+"""An Exchange as it waits: a plain tuple is several times cheaper to make."""
+
+# Places of an Exchange's fields in it.
+_ANSWERED: Final = 1
+_ANSWER: Final = 6
+_CONTENT: Final = 10
+_ANSWER_CONTENT: Final = 11
+_LEARNER: Final = 12
 
 
 class Receipt:
@@ -81,23 +82,22 @@ class Receipt:
     def answered(self, answer: str, payload: bytes, outcome: str = OK, trace_id: str = "") -> None:
         """Record the frame with its answer, a frame of type `answer`; or without one, when that is empty."""
         recording, learner_id = self._recording, self.learner_id
-        recording.add(
-            (
-                self._started,
-                recording.clock(),
-                self.user_id,
-                self.role,
-                self.type,
-                self._size,
-                answer,
-                len(payload),
-                outcome,
-                trace_id,
-                self.content if learner_id else b"",
-                payload if learner_id else b"",
-                learner_id,
-            )
+        entry = (
+            self._started,
+            recording.clock(),
+            self.user_id,
+            self.role,
+            self.type,
+            self._size,
+            answer,
+            len(payload),
+            outcome,
+            trace_id,
+            self.content if learner_id else b"",
+            payload if learner_id else b"",
+            learner_id,
         )
+        recording.add(entry)
 
     def unanswered(self, outcome: str = OK, trace_id: str = "") -> None:
         """Record a frame that gets no answer."""
@@ -117,45 +117,54 @@ class Recording:
         self.sent = 0
         """Messages that were handed on, ever."""
         self._capacity = capacity
+        self._half = capacity // 2
+        self.on_half_full: Callable[[], None] | None = None
+        """Called whenever an entry finds half of the places taken, so that it can be sent before its time."""
         self._places = 0
         self._waiting: deque[Entry] = deque()
-        self._in_hand: list[Exchange] = []
+        self._in_hand: list[Entry] = []
         self.is_on = True
         """False while the service keeps no records."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_hand)
 
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest entry has waited, in seconds; 0 when none does."""
+        oldest = next(iter(self._in_hand or self._waiting), None)
+        return 0.0 if oldest is None else self.clock() - oldest[_ANSWERED]
+
     def add(self, entry: Entry) -> None:
         """Keep an entry, or drop and count it when there is no place."""
         places = _places(entry) if self.keeps_content else 1
         if self._places + places > self._capacity:
-            self.dropped += 2 if entry[6] else 1
+            self.dropped += 2 if entry[_ANSWER] else 1
         elif self.is_on:
             self._places += places
             self._waiting.append(entry)
+            if self._places > self._half and self.on_half_full is not None:
+                self.on_half_full()
 
     # Who sends
 
-    def batch(self, most: int) -> list[Exchange]:
+    def batch(self, most: int) -> list[Entry]:
         """Take the oldest entries in hand, or return those that still are, because sending them failed."""
         if not self._in_hand:
-            places = 0
-            offset_s = time.time() - self.clock()
-            while self._waiting and len(self._in_hand) < most and places < _MOST_PLACES:
-                entry = self._waiting.popleft()
-                started, answered = entry[:2]
-                self._in_hand.append(Exchange(offset_s + started, answered - started, *entry[2:]))
-                places += _places(entry)
+            waiting, places = self._waiting, 0
+            if not self.keeps_content:
+                self._in_hand = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+            while waiting and len(self._in_hand) < most and places < _MOST_PLACES:
+                self._in_hand.append(waiting.popleft())
+                places += _places(self._in_hand[-1])
         return self._in_hand
 
     def hand_over(self, *, refused: bool = False) -> None:
         """The entries in hand were sent, or will never be taken."""
-        count = sum(entry.records for entry in self._in_hand)
         if refused:
-            self.dropped += count
+            self.dropped += messages(self._in_hand)
         else:
-            self.sent += count
+            self.sent += messages(self._in_hand)
         self._places -= sum(map(_places, self._in_hand))
         self._in_hand = []
 
@@ -169,10 +178,15 @@ class Recording:
 
     def forget(self, learner_id: str) -> None:
         """Drop every entry that has content about a learner; that is an erasure and not counted as dropped."""
-        self._waiting = deque(entry for entry in self._waiting if entry[-1] != learner_id)
-        self._in_hand = [entry for entry in self._in_hand if entry.learner_id != learner_id]
+        self._waiting = deque(entry for entry in self._waiting if entry[_LEARNER] != learner_id)
+        self._in_hand = [entry for entry in self._in_hand if entry[_LEARNER] != learner_id]
         self._places = sum(map(_places, self._waiting)) + sum(map(_places, self._in_hand))
 
 
-def _places(entry: Entry | Exchange) -> int:
-    return 1 + (len(entry[10]) + len(entry[11])) // _CONTENT_PER_PLACE
+def messages(entries: list[Entry]) -> int:
+    """Return how many messages some entries tell of: frames and answers."""
+    return sum(2 if entry[_ANSWER] else 1 for entry in entries)
+
+
+def _places(entry: Entry) -> int:
+    return 1 + (len(entry[_CONTENT]) + len(entry[_ANSWER_CONTENT])) // _CONTENT_PER_PLACE

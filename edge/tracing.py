@@ -109,7 +109,7 @@ class EdgeTraces:
 
         It belongs to the trace of the newest sampled one and is linked to all. `waiting` sockets get it later.
         """
-        parent = next(filter(None, map(trace_context.sampled, causes)), None)
+        parent = trace_context.first_sampled(causes)
         if parent is None:
             return
         links = [context for context in map(trace_context.parse, causes[:MAX_CAUSES]) if context is not None]

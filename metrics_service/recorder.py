@@ -1,7 +1,8 @@
 """Brings message records and totals to the store without ever making their senders wait; it knows no SQL.
 
-Senders put records in a bounded queue on the event loop; one task writes them in batches in a thread. What finds the
-queue full is dropped and counted. While the disk fails, the batch that could not be written is kept and tried again.
+Senders put batches in a bounded queue on the event loop; one task writes what waits in a thread, every half second. A
+batch that finds the queue full is dropped and counted. While the disk fails, what could not be written is kept and
+tried again.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from metrics_service.aggregate import Retained
-from metrics_service.records import AnalyticsRow, MessageRecord, Query, check
+from metrics_service.exchanges import Exchanges, check
+from metrics_service.records import AnalyticsRow, MessageRecord, Query
 from metrics_service.store import Store, StoreUnavailable, Tally
 
 logger = logging.getLogger(__name__)
@@ -24,19 +26,21 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BATCH = 5_000
-"""Most records of one transaction, and rows of one step of tidying up: the writer is busy for some 50 ms at most."""
-PAGE = 1_000
-"""Records of one page of an export."""
-ERASE_SPAN = 50_000
-"""Record ids that one step of erasing looks through."""
+MOST_MESSAGES = 20_000
+"""Messages of one transaction, unless its first batch has more: the writer is busy for some 50 ms at most."""
+WRITE_S = 0.5
+"""Pause after a write, in which the next batches gather: a transaction costs as much as a hundred messages."""
+PAGE = 20
+"""Batches of one page of an export."""
+ERASE_SPAN = 200
+"""Batch ids that one step of erasing looks through."""
+PRUNE = 500
+"""Batches that one step of tidying up deletes."""
 RETRY_S = 1.0
 """Pause before a failed write is tried again."""
 TIDY_S = 60.0
 """Pause between deletions of what is too old."""
 
-_CONTENT_PER_PLACE = 256
-"""Characters of content that take one place of the queue, so that contents cannot fill the memory."""
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -50,7 +54,7 @@ class Limits:
 
     recording: bool
     queue: int
-    """Places; a record takes one and one more per 256 characters of content."""
+    """Places; a message takes one and one more per 256 characters of content. An empty queue takes any batch."""
     record_retention_days: float
     sums_retention_days: float
     totals_interval_s: float
@@ -69,10 +73,12 @@ class Recorder:
         self._wall_ms = wall_ms
         self._recorded = tally.recorded
         self._dropped = tally.dropped
-        self._waiting: deque[MessageRecord] = deque()
-        self._writing: list[MessageRecord] = []
+        self._waiting: deque[Exchanges] = deque()
+        self._writing: list[Exchanges] = []
         self._places = 0
         self._arrived = asyncio.Event()
+        self._crowded = asyncio.Event()
+        """Set when half of the places are taken, and at the end: writing should not wait."""
         self._stopping = asyncio.Event()
         self._is_failing = False
         self._saved: tuple[Retained, Tally] | None = None
@@ -88,8 +94,8 @@ class Recorder:
 
     @property
     def waiting(self) -> int:
-        """Records that wait for the disk."""
-        return len(self._waiting) + len(self._writing)
+        """Messages that wait for the disk."""
+        return _messages(self._waiting) + _messages(self._writing)
 
     def start(self) -> None:
         """Begin to write, save and tidy up."""
@@ -103,6 +109,7 @@ class Recorder:
         """
         self._stopping.set()
         self._arrived.set()
+        self._crowded.set()
         try:
             async with asyncio.timeout(within_s):
                 await asyncio.gather(*self._tasks)
@@ -125,26 +132,25 @@ class Recorder:
         if not self._limits.recording:
             raise RecordingOff("this metrics service keeps no message records (METRICS_RECORDING is off)")
 
-    def submit(self, records: Sequence[MessageRecord], *, dropped: int = 0) -> int:
-        """Queue records and return how many found a place; never waits. `dropped` were dropped before they came here.
+    def submit(self, batch: Exchanges, *, dropped: int = 0) -> int:
+        """Queue a batch if it finds room and return how many messages that are; never waits.
 
-        Raises BadRecord, and RecordingOff; nothing is queued then.
+        `dropped` were dropped before they came here. Raises BadRecord, and RecordingOff; nothing is queued then.
         """
         self.require_recording()
-        for record in records:
-            check(record)
-        accepted = 0
-        for record in records:
-            places = _places(record)
-            if self._places + places > self._limits.queue:
-                continue
-            self._waiting.append(record)
+        check(batch)
+        self._dropped += dropped
+        messages, places = batch.messages, batch.places
+        if self._places and self._places + places > self._limits.queue:
+            self._dropped += messages
+            return 0
+        if messages:
+            self._waiting.append(batch)
             self._places += places
-            accepted += 1
-        self._dropped += dropped + len(records) - accepted
-        if accepted:
             self._arrived.set()
-        return accepted
+            if self._places > self._limits.queue // 2:
+                self._crowded.set()
+        return messages
 
     async def analytics(self, query: Query) -> list[AnalyticsRow]:
         """Sum the messages that reached the disk. Raises StoreUnavailable, BadQuery."""
@@ -161,11 +167,7 @@ class Recorder:
 
         When cancelled, some may be deleted and others not.
         """
-
-        def concerns(record: MessageRecord) -> bool:
-            return record.user_id == user_id if user_id else record.learner_id == learner_id
-
-        erased = self._forget_waiting(concerns)
+        erased = self._forget_waiting(user_id, learner_id)
         position: int | None = 0
         while position is not None:
             count, position = await self._in(
@@ -182,47 +184,60 @@ class Recorder:
         logger.info("erased message records", extra={"records": erased})
         return erased
 
-    def _forget_waiting(self, concerns: Callable[[MessageRecord], bool]) -> int:
-        # The batch being written now is erased from the disk afterwards, by the same thread; it is filtered here for
-        # the case that writing fails and is tried again.
-        self._writing = [record for record in self._writing if not concerns(record)]
-        kept = [record for record in self._waiting if not concerns(record)]
-        forgotten = len(self._waiting) - len(kept)
-        self._waiting = deque(kept)
+    def _forget_waiting(self, user_id: str, learner_id: str) -> int:
+        # The batches being written now are erased from the disk afterwards, by the same thread; they are filtered here
+        # for the case that writing fails and is tried again.
+        def rest(batches: Iterable[Exchanges]) -> list[Exchanges]:
+            return list(filter(None, (one.without(user_id=user_id, learner_id=learner_id) for one in batches)))
+
+        before = _messages(self._waiting)
+        self._writing = rest(self._writing)
+        self._waiting = deque(rest(self._waiting))
         self._recount_places()
-        return forgotten
+        return before - _messages(self._waiting)
 
     def _recount_places(self) -> None:
-        self._places = sum(map(_places, self._waiting)) + sum(map(_places, self._writing))
+        self._places = sum(batch.places for batch in (*self._waiting, *self._writing))
 
     async def _write_batches(self) -> None:
         while True:
             await self._arrived.wait()
             while self._waiting or self._writing:
-                if not self._writing:
-                    self._writing = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                if not await self._write_batch(self._writing):
+                self._writing = self._writing or self._next_batches()
+                if not await self._write(self._writing):
                     if self._stopping.is_set():
                         return
                     await self._pause(RETRY_S)
             if self._stopping.is_set():
                 return
             self._arrived.clear()
+            self._crowded.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._crowded.wait(), WRITE_S)
 
-    async def _write_batch(self, batch: list[MessageRecord]) -> bool:
-        """Write one batch; return False when it should be tried again."""
-        tally = Tally(recorded=self._recorded + len(batch), dropped=self._dropped)
+    def _next_batches(self) -> list[Exchanges]:
+        batches = [self._waiting.popleft()]
+        messages = batches[0].messages
+        while self._waiting and messages < MOST_MESSAGES:
+            batches.append(self._waiting.popleft())
+            messages += batches[-1].messages
+        return batches
+
+    async def _write(self, batches: list[Exchanges]) -> bool:
+        """Write some batches; return False when that should be tried again."""
+        messages = _messages(batches)
+        tally = Tally(recorded=self._recorded + messages, dropped=self._dropped)
         try:
-            await self._in(self._writer, self._store.append, batch, tally)
+            await self._in(self._writer, self._store.append, batches, tally)
         except StoreUnavailable as error:
             self._note_failure(error)
             return False
         except Exception:
-            # A batch that the database will never take must not keep the others from it.
-            logger.exception("message records cannot be stored", extra={"records": len(batch)})
-            self._dropped += len(batch)
+            # Batches that the database will never take must not keep the others from it.
+            logger.exception("message records cannot be stored", extra={"records": messages})
+            self._dropped += messages
         else:
-            self._recorded += len(batch)
+            self._recorded += messages
             self._note_success()
         self._writing = []
         self._recount_places()
@@ -259,7 +274,7 @@ class Recorder:
             self._store.prune,
             records_before_ms=now_ms - round(self._limits.record_retention_days * _DAY_MS),
             sums_before_ms=now_ms - round(self._limits.sums_retention_days * _DAY_MS),
-            most=BATCH,
+            most=PRUNE,
         )
 
     async def _pause(self, seconds: float) -> None:
@@ -280,5 +295,5 @@ class Recorder:
         self._is_failing = False
 
 
-def _places(record: MessageRecord) -> int:
-    return 1 + len(record.content) // _CONTENT_PER_PLACE
+def _messages(batches: Iterable[Exchanges]) -> int:
+    return sum(batch.messages for batch in batches)

@@ -1,10 +1,8 @@
-"""What a message record and a question about records are, and which are acceptable; it knows no database."""
+"""What a message record and a question about records are; it knows no database."""
 
 from __future__ import annotations
 
 import enum
-import functools
-import re
 from dataclasses import dataclass
 
 from metrics_service.latency import Histogram
@@ -20,16 +18,6 @@ MOST_INTERVALS = 1_500
 
 MOST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: later moments have no RFC 3339 form."""
-
-_LONGEST_ID = 128
-_LONGEST_ROLE = 32
-_LONGEST_LATENCY_MS = 1e9
-_CODE = re.compile(r"[a-z0-9_]{1,64}")
-_TRACE_ID = re.compile(r"(?:[0-9a-f]{32})?")
-
-
-class BadRecord(Exception):
-    """A record is out of range; nothing of its batch is kept."""
 
 
 class BadQuery(Exception):
@@ -83,30 +71,6 @@ class AnalyticsRow:
     errors: int
     bytes: int
     latency: Histogram
-
-
-def check(record: MessageRecord) -> None:
-    """Raise BadRecord, which names the field, unless a record is as the contract says."""
-    latency_ms = record.latency_ms
-    problems = {
-        "at_ms": 0 < record.at_ms <= MOST_MS,
-        "user_id": len(record.user_id) <= _LONGEST_ID,
-        "role": not record.role or (_is_code(record.role) and len(record.role) <= _LONGEST_ROLE),
-        "type": _is_code(record.type),
-        "direction": record.direction in (Direction.INBOUND, Direction.OUTBOUND),
-        "latency_ms": latency_ms is None or 0 <= latency_ms <= _LONGEST_LATENCY_MS,
-        "outcome": _is_code(record.outcome),
-        "trace_id": _TRACE_ID.fullmatch(record.trace_id) is not None,
-        "learner_id": len(record.learner_id) <= _LONGEST_ID,
-    }
-    for name, is_good in problems.items():
-        if not is_good:
-            raise BadRecord(f"{name} of a record is out of range; nothing of the batch was kept")
-
-
-@functools.lru_cache(maxsize=512)
-def _is_code(text: str) -> bool:
-    return _CODE.fullmatch(text) is not None
 
 
 def query(

@@ -23,9 +23,10 @@ from metrics_service.aggregate import (
     Superseded,
     check_edge_id,
 )
+from metrics_service.exchanges import BadRecord, Content, Exchanges, Kind
 from metrics_service.latency import BUCKET_COUNT, Histogram
 from metrics_service.recorder import Recorder, RecordingOff
-from metrics_service.records import AnalyticsRow, BadQuery, BadRecord, MessageRecord, query
+from metrics_service.records import AnalyticsRow, BadQuery, MessageRecord, query
 from metrics_service.store import StoreUnavailable, Tally
 from service_runtime.errors import ErrorTable
 
@@ -37,8 +38,6 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MetricsService"].full_name
 DEFAULT_WATCH_INTERVAL_MS = 1_000
 WATCH_INTERVAL_RANGE_MS = (250, 60_000)
 
-MOST_RECORDS = 10_000
-"""Records of one request."""
 _MOST_CONTENT = 1_000_000
 """Characters of content that one response carries, unless one record alone has more."""
 
@@ -154,11 +153,10 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
             async with contextlib.aclosing(self._received(request, silence_s=None)) as batches:
                 async for batch in batches:
                     check_edge_id(batch.edge_id)
-                    if len(batch.records) > MOST_RECORDS:
-                        raise BadRequest(f"at most {MOST_RECORDS} records fit one request")
-                    taken = self._recorder.submit([_record(record) for record in batch.records], dropped=batch.dropped)
+                    exchanges = _exchanges(batch.exchanges)
+                    taken = self._recorder.submit(exchanges, dropped=batch.dropped)
                     accepted += taken
-                    dropped += len(batch.records) - taken
+                    dropped += exchanges.messages - taken
         finally:
             if dropped:
                 logger.warning(
@@ -282,19 +280,19 @@ def _snapshot_message(snapshot: Snapshot, tally: Tally) -> pb.Snapshot:
     )
 
 
-def _record(message: pb.MessageRecord) -> MessageRecord:
-    return MessageRecord(
-        at_ms=message.at_ms,
-        user_id=message.user_id,
-        role=message.role,
-        type=message.type,
-        direction=message.direction,
-        bytes=message.bytes,
-        latency_ms=message.latency_ms if message.HasField("latency_ms") else None,
-        outcome=message.outcome,
-        trace_id=message.trace_id,
-        content=message.content,
-        learner_id=message.learner_id,
+def _exchanges(message: pb.Exchanges) -> Exchanges:
+    return Exchanges(
+        first_ms=message.first_ms,
+        after_ms=message.after_ms[:],
+        users=message.users[:],
+        user=message.user[:],
+        kinds=[Kind(one.role, one.type, one.answer, one.outcome) for one in message.kinds],
+        kind=message.kind[:],
+        size=message.bytes[:],
+        answer_size=message.answer_bytes[:],
+        latency_us=message.latency_us[:],
+        trace_ids=message.trace_ids,
+        contents=[Content(one.exchange, one.learner_id, one.content, one.answer_content) for one in message.contents],
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _IDS = "-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _SHAPE = re.compile(f"00{_IDS}|(?!00|ff)[0-9a-f]{{2}}{_IDS}(?:-.*)?", re.DOTALL)
-_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _ODD = frozenset("13579bdf")
+_NOT_ZERO = 1 << 64 | 1
+"""The last bit of both ids of a new trace: ids of zeros are invalid."""
 _generator = random.Random()  # noqa: S311 - trace ids must be unique, not secret
 
 
@@ -46,11 +48,8 @@ def render(context: TraceContext) -> str:
 
 def new_root(*, sampled: bool = False) -> TraceContext:
     """Start a trace."""
-    ids = f"{_generator.getrandbits(192):048x}"
-    trace_id, span_id = ids[:32], ids[32:]
-    if trace_id == _NO_TRACE or span_id == _NO_SPAN:  # neither may be zero
-        return new_root(sampled=sampled)
-    return TraceContext(trace_id, span_id, sampled)
+    ids = f"{_generator.getrandbits(192) | _NOT_ZERO:048x}"
+    return TraceContext(ids[:32], ids[32:], sampled)
 
 
 def child(parent: TraceContext) -> TraceContext:
@@ -65,6 +64,14 @@ def sampled(traceparent: str) -> TraceContext | None:
     return parse(traceparent)
 
 
+def first_sampled(traceparents: Sequence[str]) -> TraceContext | None:
+    """Return the context of the first `traceparent` whose trace is recorded; None, quickly, when none is."""
+    for one in traceparents:
+        if (context := sampled(one)) is not None:
+            return context
+    return None
+
+
 def log_fields(traceparent: str) -> dict[str, str]:
     """Return what a log line says of the interaction that it belongs to; nothing for a malformed `traceparent`."""
     context = parse(traceparent)
@@ -72,4 +79,4 @@ def log_fields(traceparent: str) -> dict[str, str]:
 
 
 def _span_id() -> str:
-    return f"{_generator.getrandbits(64) or 1:016x}"
+    return f"{_generator.getrandbits(64) | 1:016x}"

@@ -162,6 +162,14 @@ EDGE: tuple[Panel, ...] = (
     panel("Coalesced and slow", "Revisions not sent because a later one was there; how often a reader became slow.",
           (f"sum(rate(aivo_websocket_coalesced_updates_total{{{ONE}}}{RATE}))", "coalesced"),
           (f"sum(rate(aivo_websocket_slow_readings_total{{{ONE}}}{RATE}))", "slow readings"), unit="cps"),
+    panel("Message records", "Sent to the metrics service and dropped because too many waited, a second.",
+          (f"sum by (instance) (rate(aivo_edge_records_sent_total{{{ONE}}}{RATE}))", "sent {{instance}}"),
+          (f"sum by (instance) (rate(aivo_edge_records_dropped_total{{{ONE}}}{RATE}))", "dropped {{instance}}"),
+          unit="cps"),
+    panel("Records waiting", "Frames with their answers that wait to be sent to the metrics service.",
+          f"aivo_edge_records_waiting{{{ONE}}}"),
+    panel("Record lag", "How long the oldest of them has waited: about a second, unless the metrics service is away.",
+          f"aivo_edge_records_lag_seconds{{{ONE}}}", unit="s"),
     *process_panels("aivo-edge", f",{ONE}"),
 )  # fmt: skip
 

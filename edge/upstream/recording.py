@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
-from edge.recording import Exchange, Recording
+from edge.recording import Entry, Recording, messages
 from edge.settings import EdgeSettings
 from service_runtime.grpc_client import Channel
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 200
+MAX_BATCH = 500
 """Entries of one message: making it keeps the event loop for less than a millisecond."""
 FLUSH_S = 1.0
 """How long a stopping edge tries to send what waits."""
@@ -25,6 +27,11 @@ LOOK_AGAIN_S = 60.0
 """After which an edge asks again whether a service that kept no records keeps them now."""
 OPENING_S = 1.0
 """In which a service that keeps no records says so."""
+
+_MOST = 2**32 - 1
+_UNTRACED = "0" * 32
+
+T = TypeVar("T")
 
 _BROKEN = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
 
@@ -41,8 +48,10 @@ class RecordingLink:
         self._edge_id = edge_id
         self._told_dropped = 0
         self._written = 0
-        """Records of the newest message that was sent."""
+        """What the newest batch that was sent tells of."""
         self._is_refused = False
+        self._hurry = asyncio.Event()
+        recording.on_half_full = self._hurry.set
 
     async def run(self) -> None:
         """Send until cancelled, then what still waits, for a moment.
@@ -55,8 +64,10 @@ class RecordingLink:
                 if self._is_refused:
                     await self._wait_until_taken(stream)
                 while True:
+                    self._hurry.clear()
                     await self._send_waiting(stream)
-                    await asyncio.sleep(self._interval_s)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._hurry.wait(), self._interval_s)
                     if stream.done():
                         raise asyncio.InvalidStateError("the service ended the stream")
             except _BROKEN:
@@ -70,14 +81,19 @@ class RecordingLink:
 
     async def _send_waiting(self, stream: Any) -> None:
         recording = self._recording
-        while (entries := recording.batch(MAX_BATCH)) or recording.dropped > self._told_dropped:
+        left = len(recording)  # what comes meanwhile waits for its turn: chasing it would send it by ones and twos
+        while left > 0 or recording.dropped > self._told_dropped:
+            entries = recording.batch(MAX_BATCH)
+            left = left - len(entries) if entries else 0  # some may have been erased meanwhile
             dropped = recording.dropped
-            request = metrics_pb2.RecordMessagesRequest(edge_id=self._edge_id, dropped=dropped - self._told_dropped)
-            for entry in entries:
-                _add(request.records, entry)
+            request = metrics_pb2.RecordMessagesRequest(
+                edge_id=self._edge_id,
+                dropped=dropped - self._told_dropped,
+                exchanges=exchanges(entries, time.time() - recording.clock()) if entries else None,
+            )
             await stream.write(request)
             recording.hand_over()
-            self._written = len(request.records)
+            self._written = messages(entries)
             self._told_dropped = dropped
 
     async def _wait_until_taken(self, stream: Any) -> None:
@@ -109,29 +125,44 @@ class RecordingLink:
                 await stream
 
 
-def _add(records: Any, entry: Exchange) -> None:
-    """Add the messages of one entry; fields that are empty are left out, which takes half the time."""
-    both: dict[str, Any] = {"user_id": entry.user_id, "role": entry.role, "outcome": entry.outcome}
-    if entry.trace_id:
-        both["trace_id"] = entry.trace_id
-    if entry.learner_id:
-        both["learner_id"] = entry.learner_id
-    inbound = records.add(
-        at_ms=int(entry.at_s * 1000),
-        type=entry.type,
-        direction=metrics_pb2.DIRECTION_INBOUND,
-        bytes=entry.size,
-        content=entry.content.decode(),
-        **both,
+def exchanges(entries: Sequence[Entry], offset_s: float) -> metrics_pb2.Exchanges:
+    """Return entries as columns. `offset_s` turns the edge's clock into Unix seconds."""
+    columns = tuple(zip(*entries, strict=True))
+    started, answered, users, roles, types, sizes, answers, answer_sizes, outcomes, traces, *contents = columns
+    first = min(started)
+    kinds = tuple(zip(roles, types, answers, outcomes, strict=True))
+    user_places, kind_places = _places(users), _places(kinds)
+    return metrics_pb2.Exchanges(
+        first_ms=int((offset_s + first) * 1e3),
+        after_ms=[min(int((moment - first) * 1e3), _MOST) for moment in started],
+        users=user_places,
+        user=map(user_places.__getitem__, users),
+        kinds=[
+            metrics_pb2.ExchangeKind(role=role, type=type_, answer=answer, outcome=outcome)
+            for role, type_, answer, outcome in kind_places
+        ],
+        kind=map(kind_places.__getitem__, kinds),
+        bytes=sizes,
+        answer_bytes=answer_sizes,
+        latency_us=[
+            min(int((end - start) * 1e6), _MOST) if answer else 0
+            for start, end, answer in zip(started, answered, answers, strict=True)
+        ],
+        trace_ids=bytes.fromhex("".join([trace or _UNTRACED for trace in traces])) if any(traces) else b"",
+        contents=_contents(*contents),
     )
-    if not entry.answer:
-        return
-    inbound.latency_ms = entry.latency_s * 1000
-    records.add(
-        at_ms=int((entry.at_s + entry.latency_s) * 1000),
-        type=entry.answer,
-        direction=metrics_pb2.DIRECTION_OUTBOUND,
-        bytes=entry.answer_size,
-        content=entry.answer_content.decode(),
-        **both,
-    )
+
+
+def _places(values: Iterable[T]) -> dict[T, int]:
+    """Number values, each once, in the order of their first appearance."""
+    return {value: place for place, value in enumerate(dict.fromkeys(values))}
+
+
+def _contents(
+    contents: Sequence[bytes], answers: Sequence[bytes], learners: Sequence[str]
+) -> Iterator[metrics_pb2.ExchangeContent]:
+    for place, (content, answer, learner_id) in enumerate(zip(contents, answers, learners, strict=True)):
+        if learner_id:
+            yield metrics_pb2.ExchangeContent(
+                exchange=place, learner_id=learner_id, content=content.decode(), answer_content=answer.decode()
+            )

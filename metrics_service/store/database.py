@@ -37,13 +37,13 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
             yield connection
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Bring the schema up to date, all or nothing."""
+def migrate(engine: sa.Engine, revision: str = "head") -> None:
+    """Bring the schema up to date, or up to a `revision`, all or nothing."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with writing(engine) as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def create_engine(url: str) -> sa.Engine:

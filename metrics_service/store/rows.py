@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import json
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Any
 
 from metrics_service.aggregate import Counters, Remembered
-from metrics_service.latency import BUCKET_COUNT, Histogram, bucket_of
-from metrics_service.records import MINUTE_MS, AnalyticsRow, BadQuery, MessageRecord
+from metrics_service.exchanges import Content, Exchanges, Kind
+from metrics_service.latency import BOUNDS_MS, BUCKET_COUNT, Histogram
+from metrics_service.records import MINUTE_MS, AnalyticsRow, BadQuery, Direction
 from metrics_service.store.tables import sums_table
 
 MOST_ROWS = 50_000
@@ -15,6 +20,7 @@ MOST_ROWS = 50_000
 
 _UNANSWERED = -1
 """Bucket of messages without a latency."""
+_BOUNDS_US = tuple(bound * 1000 for bound in BOUNDS_MS)
 
 
 def counter_row(edge_id: str, edge: Remembered) -> dict[str, Any]:
@@ -54,56 +60,98 @@ def remembered(row: Any) -> Remembered:
     return Remembered(counters=counters, seen_at_ms=row.seen_at_ms)
 
 
-def record_row(record: MessageRecord) -> dict[str, Any]:
-    """Return the row that keeps a message record; its latency becomes whole microseconds."""
+def exchanges_row(part: Exchanges) -> dict[str, Any]:
+    """Return the row that keeps exchanges of one minute."""
+    columns = (part.after_ms, part.user, part.kind, part.size, part.answer_size, part.latency_us)
     return {
-        "at_ms": record.at_ms,
-        "user_id": record.user_id,
-        "role": record.role,
-        "type": record.type,
-        "direction": record.direction,
-        "bytes": record.bytes,
-        "latency_us": _microseconds(record.latency_ms),
-        "outcome": record.outcome,
-        "trace_id": record.trace_id,
-        "content": record.content,
-        "learner_id": record.learner_id,
+        "first_ms": part.first_ms,
+        "last_ms": part.last_ms,
+        "size": len(part),
+        "users": _json(part.users),
+        "learners": _json(sorted({one.learner_id for one in part.contents})),
+        "kinds": _json(part.kinds),
+        "columns": _packing(len(part)).pack(*itertools.chain(*columns)) + part.trace_ids,
+        "contents": _json(part.contents),
     }
 
 
-def stored_record(row: Any) -> MessageRecord:
-    """Return the message record that a row keeps."""
-    return MessageRecord(
-        at_ms=row.at_ms,
-        user_id=row.user_id,
-        role=row.role,
-        type=row.type,
-        direction=row.direction,
-        bytes=row.bytes,
-        latency_ms=None if row.latency_us is None else row.latency_us / 1000,
-        outcome=row.outcome,
-        trace_id=row.trace_id,
-        content=row.content,
-        learner_id=row.learner_id,
+def stored_exchanges(row: Any) -> Exchanges:
+    """Return the exchanges that a row keeps."""
+    size = row.size
+    packing = _packing(size)
+    values = packing.unpack_from(row.columns)
+    columns = [values[start : start + size] for start in range(0, 6 * size, size)]
+    return Exchanges(
+        first_ms=row.first_ms,
+        after_ms=columns[0],
+        users=json.loads(row.users),
+        user=columns[1],
+        kinds=[Kind(*kind) for kind in json.loads(row.kinds)],
+        kind=columns[2],
+        size=columns[3],
+        answer_size=columns[4],
+        latency_us=columns[5],
+        trace_ids=row.columns[packing.size :],
+        contents=[Content(*content) for content in json.loads(row.contents)],
     )
 
 
-def sum_rows(records: Sequence[MessageRecord]) -> list[dict[str, Any]]:
-    """Return what records add to the sums: per minute, kind of message and latency bucket."""
+def mention(one_id: str) -> str:
+    """Return how an id stands in a row's `users` or `learners`; another id may contain that, too."""
+    return _json(one_id)
+
+
+def _packing(size: int) -> struct.Struct:
+    # Within a minute, and with at most 10,000 exchanges, the first three columns fit two bytes each.
+    return struct.Struct(f"<{3 * size}H{3 * size}I")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def sum_rows(parts: Iterable[Exchanges]) -> list[dict[str, Any]]:
+    """Return what exchanges, each part of one minute, add to the sums: per minute, kind of message and latency bucket.
+
+    An answer counts in the minute of its frame.
+    """
     sums: dict[tuple[Any, ...], list[int]] = {}
-    for record in records:
-        minute_ms = record.at_ms - record.at_ms % MINUTE_MS
-        bucket = _UNANSWERED if record.latency_ms is None else bucket_of(record.latency_ms)
-        key = (minute_ms, record.type, record.role, record.direction, record.outcome, bucket)
-        latency_us = _microseconds(record.latency_ms) or 0
-        count, size, total_us, longest_us = sums.get(key, (0, 0, 0, 0))
-        sums[key] = [count + 1, size + record.bytes, total_us + latency_us, max(longest_us, latency_us)]
+    for part in parts:
+        minute_ms = part.first_ms - part.first_ms % MINUTE_MS
+        cells = _cells(part)
+        for (kind, bucket), (count, size, answer_size, total_us, longest_us) in cells.items():
+            role, type_, answer, outcome = part.kinds[kind]
+            frame = (minute_ms, type_, role, Direction.INBOUND, outcome, bucket if answer else _UNANSWERED)
+            _add(sums, frame, count, size, total_us, longest_us)
+            if answer:
+                _add(sums, (minute_ms, answer, role, Direction.OUTBOUND, outcome, _UNANSWERED), count, answer_size)
     names = [column.name for column in sums_table.columns]
     return [dict(zip(names, (*key, *values), strict=True)) for key, values in sums.items()]
 
 
-def _microseconds(latency_ms: float | None) -> int | None:
-    return None if latency_ms is None else round(latency_ms * 1000)
+def _cells(part: Exchanges) -> dict[tuple[int, int], list[int]]:
+    """Sum a part per kind and latency bucket: how many, bytes, bytes of answers, latency and longest latency."""
+    cells: dict[tuple[int, int], list[int]] = {}
+    buckets = [bisect_left(_BOUNDS_US, latency_us) for latency_us in part.latency_us]
+    columns = zip(part.kind, buckets, part.size, part.answer_size, part.latency_us, strict=True)
+    for kind, bucket, size, answer_size, latency_us in columns:
+        cell = cells.get((kind, bucket))
+        if cell is None:
+            cells[kind, bucket] = [1, size, answer_size, latency_us, latency_us]
+            continue
+        cell[0] += 1
+        cell[1] += size
+        cell[2] += answer_size
+        cell[3] += latency_us
+        if latency_us > cell[4]:
+            cell[4] = latency_us
+    return cells
+
+
+def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], *values: int) -> None:
+    count, size, total_us, longest_us = (*values, 0, 0)[:4]
+    known = sums.setdefault(key, [0, 0, 0, 0])
+    sums[key] = [known[0] + count, known[1] + size, known[2] + total_us, max(known[3], longest_us)]
 
 
 def analytics_rows(result: Any) -> list[AnalyticsRow]:

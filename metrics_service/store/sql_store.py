@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from metrics_service.aggregate import Counters, Remembered, Retained
+from metrics_service.exchanges import Exchanges
 from metrics_service.records import OUTCOME_OK, AnalyticsRow, MessageRecord, Query
 from metrics_service.store.database import StoreUnavailable, create_engine, migrate, reading, translated, writing
-from metrics_service.store.rows import analytics_rows, counter_row, record_row, remembered, stored_record, sum_rows
-from metrics_service.store.tables import Upserts, counters_table, records_table, sums_table, tallies_table
+from metrics_service.store.rows import (
+    analytics_rows,
+    counter_row,
+    exchanges_row,
+    mention,
+    remembered,
+    stored_exchanges,
+    sum_rows,
+)
+from metrics_service.store.tables import Upserts, counters_table, exchanges_table, sums_table, tallies_table
 
 WHOLE_FLEET = ""
 """Edge id of the row that holds the fleet's totals; no edge can have it."""
@@ -76,37 +86,45 @@ class Store:
             self._save_tally(connection, tally)
         self._saved = retained
 
-    def append(self, records: Sequence[MessageRecord], tally: Tally) -> None:
-        """Keep records and add them to the sums, all or nothing; `tally` counts them already."""
+    def append(self, batches: Iterable[Exchanges], tally: Tally) -> None:
+        """Keep exchanges and add them to the sums, all or nothing; `tally` counts them already."""
+        parts = [part for batch in batches for part in batch.by_minute()]
+        kept, sums = [exchanges_row(part) for part in parts], sum_rows(parts)
         with writing(self._engine) as connection:
-            connection.execute(sa.insert(records_table), [record_row(record) for record in records])
-            connection.execute(self._upserts.sums, sum_rows(records))
+            connection.execute(sa.insert(exchanges_table), kept)
+            connection.execute(self._upserts.sums, sums)
             self._save_tally(connection, tally)
 
     def prune(self, *, records_before_ms: int, sums_before_ms: int, most: int) -> bool:
-        """Delete at most `most` records and sums that are older; return whether there may be more."""
-        old = sa.select(records_table.c.record_id).where(records_table.c.at_ms < records_before_ms).limit(most)
+        """Delete at most `most` batches and ten minutes' sums that are older; return whether there may be more."""
+        old = sa.select(exchanges_table.c.batch_id).where(exchanges_table.c.last_ms < records_before_ms).limit(most)
         stale = sa.select(sums_table.c.minute_ms).where(sums_table.c.minute_ms < sums_before_ms).distinct().limit(10)
         with writing(self._engine) as connection:
-            records = connection.execute(sa.delete(records_table).where(records_table.c.record_id.in_(old))).rowcount
+            batches = connection.execute(sa.delete(exchanges_table).where(exchanges_table.c.batch_id.in_(old))).rowcount
             sums = connection.execute(sa.delete(sums_table).where(sums_table.c.minute_ms.in_(stale))).rowcount
-        return records >= most or sums > 0
+        return batches >= most or sums > 0
 
     def erase(self, *, user_id: str, learner_id: str, after: int, span: int) -> tuple[int, int | None]:
-        """Delete the records of a user or about a learner among the next `span` ids after id `after`.
+        """Delete the messages of a user or about a learner among the batches of the next `span` ids after id `after`.
 
         Return how many, and the id to go on after, or None at the end. Deleted bytes are overwritten.
         """
-        whose = records_table.c.user_id == user_id if user_id else records_table.c.learner_id == learner_id
+        batch_id = exchanges_table.c.batch_id
+        names, name = (exchanges_table.c.users, user_id) if user_id else (exchanges_table.c.learners, learner_id)
         upto = after + span
+        erased = 0
         with writing(self._engine) as connection:
             if self._engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            within = records_table.c.record_id.between(after + 1, upto)
-            erased = connection.execute(sa.delete(records_table).where(within, whose)).rowcount
-            following = connection.scalar(
-                sa.select(sa.func.min(records_table.c.record_id)).where(records_table.c.record_id > upto)
-            )
+            within = batch_id.between(after + 1, upto)
+            statement = sa.select(exchanges_table).where(within, names.contains(mention(name), autoescape=True))
+            for row in connection.execute(statement).all():
+                batch = stored_exchanges(row)
+                rest = batch.without(user_id=user_id, learner_id=learner_id)
+                erased += batch.messages - rest.messages
+                change = sa.update(exchanges_table).values(exchanges_row(rest)) if rest else sa.delete(exchanges_table)
+                connection.execute(change.where(batch_id == row.batch_id))
+            following = connection.scalar(sa.select(sa.func.min(batch_id)).where(batch_id > upto))
         return erased, None if following is None else following - 1
 
     def forget_erased(self) -> bool:
@@ -151,24 +169,25 @@ class Store:
             return analytics_rows(connection.execute(statement))
 
     def pages(self, *, from_ms: int, to_ms: int | None, size: int) -> Iterator[list[MessageRecord]]:
-        """Yield the kept records of a range of time, in the order of their arrival, `size` at a time.
+        """Yield the kept records of a range of time, in the order of their arrival, those of `size` batches at a time.
 
         Each page is a transaction of its own, so that a long export keeps nobody from tidying up.
         """
         last = 0
         while True:
-            statement = sa.select(records_table).where(
-                records_table.c.record_id > last, records_table.c.at_ms >= from_ms
-            )
+            within = (exchanges_table.c.batch_id > last, exchanges_table.c.last_ms >= from_ms)
+            statement = sa.select(exchanges_table).where(*within).order_by(exchanges_table.c.batch_id).limit(size)
             if to_ms is not None:
-                statement = statement.where(records_table.c.at_ms < to_ms)
+                statement = statement.where(exchanges_table.c.first_ms < to_ms)
             with reading(self._engine) as connection:
-                rows = connection.execute(statement.order_by(records_table.c.record_id).limit(size)).all()
-            if rows:
-                yield [stored_record(row) for row in rows]
+                rows = connection.execute(statement).all()
+            records = itertools.chain.from_iterable(stored_exchanges(row).records() for row in rows)
+            page = [one for one in records if from_ms <= one.at_ms and (to_ms is None or one.at_ms < to_ms)]
+            if page:
+                yield page
             if len(rows) < size:
                 return
-            last = rows[-1].record_id
+            last = rows[-1].batch_id
 
     def _save_tally(self, connection: sa.Connection, tally: Tally) -> None:
         rows = [{"name": "recorded", "value": tally.recorded}, {"name": "dropped", "value": tally.dropped}]

@@ -31,23 +31,21 @@ tallies_table = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
+# One row per batch and minute: its columns packed into one value (store.rows), its ids as JSON for erasing to find.
 # No index but the time's: rows arrive in about its order, so it costs little, and erasing may be slow.
-records_table = sa.Table(
-    "records",
+exchanges_table = sa.Table(
+    "exchanges",
     metadata,
-    sa.Column("record_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
-    sa.Column("at_ms", sa.BigInteger, nullable=False),
-    sa.Column("user_id", sa.String(128), nullable=False),
-    sa.Column("role", sa.String(32), nullable=False),
-    sa.Column("type", sa.String(64), nullable=False),
-    sa.Column("direction", sa.SmallInteger, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("latency_us", sa.BigInteger, nullable=True),
-    sa.Column("outcome", sa.String(64), nullable=False),
-    sa.Column("trace_id", sa.String(32), nullable=False),
-    sa.Column("content", sa.Text, nullable=False),
-    sa.Column("learner_id", sa.String(128), nullable=False),
-    sa.Index("records_at", "at_ms"),
+    sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("first_ms", sa.BigInteger, nullable=False),
+    sa.Column("last_ms", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("users", sa.Text, nullable=False),
+    sa.Column("learners", sa.Text, nullable=False),
+    sa.Column("kinds", sa.Text, nullable=False),
+    sa.Column("columns", sa.LargeBinary, nullable=False),
+    sa.Column("contents", sa.Text, nullable=False),
+    sa.Index("exchanges_last", "last_ms"),
 )
 # One row per latency bucket, so that each is a sum that a batch adds to; it has nobody's name.
 sums_table = sa.Table(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import load, report, targets, traffic
+from bench import bench_traces, load, report, targets, traffic
 from bench.__main__ import main, run
 from bench.load import LoadFailed, Target
 from bench.measure import latency_figures
@@ -133,3 +133,12 @@ def _unmasked(payload: bytes) -> bytes:
     masked = text_frame(payload)
     head = len(masked) - len(payload) - 4
     return bytes((masked[0], masked[1] & 0x7F)) + masked[2:head] + payload
+
+
+def test_the_cost_of_tracing_is_certain_only_where_its_whole_interval_is() -> None:
+    close, wide = bench_traces.interval([0.01, 0.02, 0.03] * 20), bench_traces.interval([-0.2, 0.02, 0.3])
+
+    assert close.low <= close.median == 0.02 <= close.high < 0.03
+    assert (wide.low, wide.high) == (-0.2, 0.3)
+    judged = [bench_traces._judged(one, 0.03) for one in (close, wide, bench_traces.interval([0.05] * 9))]
+    assert judged == ["yes", "not certain", "NO"]

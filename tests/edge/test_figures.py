@@ -16,7 +16,7 @@ from edge.recording import Receipt, Recording
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
 from service_runtime.figures import Buckets, Family
-from tests.support.fakes import FakeEdge, interaction, say
+from tests.support.fakes import FakeClock, FakeEdge, interaction, say
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 LEARNER, TEACHER = "learner:ada", "teacher:t"
@@ -215,9 +215,11 @@ async def test_calls_are_counted_with_their_sizes_durations_and_failures() -> No
 
 
 def test_records_are_told_while_they_are_made() -> None:
-    recording = Recording(capacity=1, keeps_content=False, clock=lambda: 0.0)
+    clock = FakeClock()
+    recording = Recording(capacity=1, keeps_content=False, clock=clock)
     for _ in range(3):
-        Receipt(recording, "u", "learner", 0.0, b"{}").answered("pong", b"{}")
+        Receipt(recording, "u", "learner", clock(), b"{}").answered("pong", b"{}")
+    clock.advance(2.5)
     figures = {
         family.name: family.values[()]
         for family in families(
@@ -231,7 +233,12 @@ def test_records_are_told_while_they_are_made() -> None:
         if family.name.startswith("aivo_edge_records")
     }
 
-    assert figures == {"aivo_edge_records_sent": 0, "aivo_edge_records_dropped": 4, "aivo_edge_records_waiting": 1}
+    assert figures == {
+        "aivo_edge_records_sent": 0,
+        "aivo_edge_records_dropped": 4,
+        "aivo_edge_records_waiting": 1,
+        "aivo_edge_records_lag_seconds": 2.5,
+    }
     assert not [name for name in told(Counters()) if name.startswith("aivo_edge_records")]
 
 

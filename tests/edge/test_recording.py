@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -41,7 +42,7 @@ def edge_with(records: Recording | None, **settings: Any) -> FakeEdge:
 
 
 def take(records: Recording) -> list[Exchange]:
-    entries = list(records.batch(10_000))
+    entries = [Exchange._make(entry) for entry in records.batch(10_000)]
     records.hand_over()
     return entries
 
@@ -108,7 +109,7 @@ def test_sizes_latency_and_trace_are_those_of_the_frames() -> None:
     (answer,) = sink.of("virtual_brain_response")
 
     assert entry.size == len(json.dumps(frame).encode())
-    assert entry.latency_s == pytest.approx(0.25)
+    assert entry.answered - entry.started == pytest.approx(0.25)
     assert entry.trace_id == answer["trace_id"]
 
 
@@ -270,12 +271,32 @@ def test_a_full_queue_keeps_the_oldest_and_counts_the_others() -> None:
     assert [one.user_id for one in take(records)] == ["u0", "u1", "u2"]
 
 
+def test_lag_is_how_long_the_oldest_record_has_waited() -> None:
+    records = recording()
+    clock = records.clock
+    assert isinstance(clock, FakeClock)
+    assert records.lag_s == 0
+    note(records, 0)
+    clock.advance(2.0)
+    note(records, 1)
+    assert records.lag_s == 2.0
+    records.batch(1)
+    assert records.lag_s == 2.0  # in hand is not yet sent
+    records.hand_over()
+    assert records.lag_s == 0
+
+
 def test_a_queue_without_a_place_is_no_setting() -> None:
     with pytest.raises(SettingsError, match="EDGE_RECORD_QUEUE"):
         EdgeSettings(record_queue=0)
 
 
 # The link
+
+
+def users_of(request: Any) -> list[str]:
+    """Return the user of every exchange."""
+    return [request.exchanges.users[place] for place in request.exchanges.user]
 
 
 class Metrics(metrics_pb2_grpc.MetricsServiceServicer):
@@ -291,15 +312,14 @@ class Metrics(metrics_pb2_grpc.MetricsServiceServicer):
 
     @property
     def users(self) -> list[str]:
-        inbound = metrics_pb2.DIRECTION_INBOUND
-        return [one.user_id for request in self.requests for one in request.records if one.direction == inbound]
+        return [user for request in self.requests for user in users_of(request)]
 
     async def RecordMessages(self, requests: AsyncIterator[Any], context: Any) -> Any:
         self.streams += 1
         if self.refuse is not None:
             await context.abort(self.refuse, "no")
         async for request in requests:
-            if self.bad_users & {one.user_id for one in request.records}:
+            if self.bad_users & set(users_of(request)):
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
             self.requests.append(request)
         self.ended += 1
@@ -327,10 +347,10 @@ async def serving(servicer: Metrics, port: int = 0) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def sending(records: Recording, port: int) -> AsyncIterator[None]:
+async def sending(records: Recording, port: int, settings: EdgeSettings = SETTINGS) -> AsyncIterator[None]:
     """Send records until the end, then let the link end as a stopping edge does."""
-    channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
-    task = asyncio.create_task(RecordingLink(channel, SETTINGS, records, "edge-1").run())
+    channel = open_channel(f"127.0.0.1:{port}", settings)
+    task = asyncio.create_task(RecordingLink(channel, settings, records, "edge-1").run())
     try:
         yield
     finally:
@@ -351,16 +371,43 @@ async def test_records_reach_the_service_as_the_contract_has_them() -> None:
     async with serving(metrics) as port, sending(records, port):
         await until(lambda: metrics.requests)
     (request,) = metrics.requests
-    inbound, outbound = request.records
+    sent = request.exchanges
 
     assert (request.edge_id, request.dropped, records.sent) == ("edge-1", 0, 2)
-    assert (inbound.type, inbound.direction, inbound.bytes) == ("ping", metrics_pb2.DIRECTION_INBOUND, 2)
-    assert (outbound.type, outbound.direction, outbound.bytes) == ("pong", metrics_pb2.DIRECTION_OUTBOUND, 2)
-    assert (inbound.HasField("latency_ms"), outbound.HasField("latency_ms")) == (True, False)
-    assert {(one.user_id, one.role, one.outcome, one.content) for one in request.records} == {
-        ("u0", "learner", "ok", "")
-    }
-    assert inbound.at_ms > 1_600_000_000_000
+    assert [(one.role, one.type, one.answer, one.outcome) for one in sent.kinds] == [("learner", "ping", "pong", "ok")]
+    assert (sent.users, sent.user, sent.kind, sent.bytes, sent.answer_bytes) == (["u0"], [0], [0], [2], [2])
+    assert (sent.after_ms, sent.latency_us, sent.trace_ids, sent.contents) == ([0], [0], b"", [])
+    assert abs(sent.first_ms - time.time() * 1000) < 3_600_000
+
+
+def test_columns_say_of_each_exchange_what_its_entry_says() -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    ping = Exchange(100.0, 100.0005, "u1", "learner", "ping", 20, "pong", 30, "ok", "", b"", b"", "")
+    asked = Exchange(99.9, 100.2, "u2", "teacher", "get_state", 40, "error", 50, "forbidden", trace_id, b"q", b"a", "l")
+    closed = ping._replace(started=100.1, answered=105.0, answer="", answer_size=0)
+    sent = recording_room.exchanges([ping, asked, closed], offset_s=1.7e9)
+
+    assert (sent.first_ms, sent.after_ms) == (1_700_000_099_900, [99, 0, 199])  # cut to whole milliseconds
+    assert [sent.users[place] for place in sent.user] == ["u1", "u2", "u1"]
+    kinds = [sent.kinds[place] for place in sent.kind]
+    assert [(one.role, one.type, one.answer, one.outcome) for one in kinds] == [
+        ("learner", "ping", "pong", "ok"),
+        ("teacher", "get_state", "error", "forbidden"),
+        ("learner", "ping", "", "ok"),
+    ]
+    assert (sent.bytes, sent.answer_bytes) == ([20, 40, 20], [30, 50, 0])
+    assert sent.latency_us == pytest.approx([500, 300_000, 0], abs=1)
+    assert sent.trace_ids == bytes(16) + bytes.fromhex(trace_id) + bytes(16)
+    (content,) = sent.contents
+    assert (content.exchange, content.learner_id, content.content, content.answer_content) == (1, "l", "q", "a")
+
+
+def test_what_waited_for_months_still_fits_its_column() -> None:
+    ping = Exchange(0.0, 0.0, "u", "", "ping", 2, "pong", 2, "ok", "", b"", b"", "")
+    late = ping._replace(started=60 * 86_400.0, answered=120 * 86_400.0)
+    sent = recording_room.exchanges([ping, late], offset_s=1.7e9)
+
+    assert (sent.after_ms, sent.latency_us) == ([0, 2**32 - 1], [0, 2**32 - 1])
 
 
 async def test_a_service_that_comes_back_gets_what_waited_and_hears_what_was_dropped() -> None:
@@ -401,7 +448,38 @@ async def test_more_than_one_message_holds_is_sent_in_order(monkeypatch: pytest.
         await until(lambda: len(metrics.users) == 50)
 
     assert metrics.users == [f"u{number}" for number in range(50)]
-    assert max(len(request.records) for request in metrics.requests) == 14
+    assert max(map(len, map(users_of, metrics.requests))) == 7
+
+
+async def test_what_comes_while_records_are_sent_waits_for_its_turn() -> None:
+    records = recording()
+    sizes: list[int] = []
+
+    class Stream:
+        async def write(self, request: Any) -> None:
+            sizes.append(len(users_of(request)))
+            note(records)  # a frame is answered whenever the loop turns
+
+    channel = open_channel("127.0.0.1:1", SETTINGS)
+    link = RecordingLink(channel, SETTINGS, records, "edge-1")
+    for number in range(5):
+        note(records, number)
+    await link._send_waiting(Stream())
+    await channel.close()
+
+    assert (sizes, len(records)) == ([5], 1)
+
+
+async def test_half_a_queue_is_sent_before_its_time() -> None:
+    metrics, records = Metrics(), recording(capacity=10)
+    async with serving(metrics) as port, sending(records, port, EdgeSettings(report_s=3600.0)):
+        note(records, 0)
+        await until(lambda: len(metrics.users) == 1)
+        for number in range(1, 7):
+            note(records, number)
+        await until(lambda: len(metrics.users) == 7)
+
+    assert records.dropped == 0
 
 
 async def test_an_edge_stops_recording_for_a_service_that_keeps_none_until_it_does(

@@ -92,6 +92,8 @@ Error Statistics:
 Overall:
   Total Duration: {outcome.total_s:.2f}s
   Connections/Second: {_per_s(tally.connected, outcome.total_s):.2f}
+
+{RULE}
 """
 
 

@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aivo.metrics.v1 import metrics_pb2 as pb
 from aivo.metrics.v1 import metrics_pb2_grpc
 from metrics_service.aggregate import Aggregate
+from metrics_service.exchanges import TRACE_BYTES, Content, Exchanges, Kind
 from metrics_service.recorder import Limits, Recorder
 from metrics_service.records import MessageRecord
 from metrics_service.servicer import SERVICE_NAME, MetricsServicer
@@ -46,6 +47,78 @@ def record(**changes: Any) -> MessageRecord:
         trace_id="",
     )
     return replace(plain, **changes)
+
+
+class Exchange(NamedTuple):
+    """A ping and its pong, unless something else is said."""
+
+    at_ms: int = NOW_MS
+    user_id: str = "u1"
+    role: str = "teacher"
+    type: str = "ping"
+    size: int = 17
+    answer: str = "pong"
+    answer_size: int = 23
+    latency_us: int = 1500
+    outcome: str = "ok"
+    trace_id: str = ""
+    content: str = ""
+    answer_content: str = ""
+    learner_id: str = ""
+
+
+def batch(*some: Exchange) -> Exchanges:
+    """Put exchanges into columns, as an edge does."""
+    first_ms = min((one.at_ms for one in some), default=NOW_MS)
+    users = list(dict.fromkeys(one.user_id for one in some))
+    kind_of = [Kind(one.role, one.type, one.answer, one.outcome) for one in some]
+    kinds = list(dict.fromkeys(kind_of))
+    return Exchanges(
+        first_ms=first_ms,
+        after_ms=[one.at_ms - first_ms for one in some],
+        users=users,
+        user=[users.index(one.user_id) for one in some],
+        kinds=kinds,
+        kind=list(map(kinds.index, kind_of)),
+        size=[one.size for one in some],
+        answer_size=[one.answer_size for one in some],
+        latency_us=[one.latency_us for one in some],
+        trace_ids=b"".join(bytes.fromhex(one.trace_id or "00" * TRACE_BYTES) for one in some),
+        contents=[
+            Content(place, one.learner_id, one.content, one.answer_content)
+            for place, one in enumerate(some)
+            if one.learner_id
+        ],
+    )
+
+
+def records(*some: Exchange) -> list[MessageRecord]:
+    """Return the messages that exchanges consist of, each made by itself."""
+    found = []
+    for one in some:
+        frame = record(
+            at_ms=one.at_ms,
+            user_id=one.user_id,
+            role=one.role,
+            type=one.type,
+            bytes=one.size,
+            latency_ms=one.latency_us / 1000 if one.answer else None,
+            outcome=one.outcome,
+            trace_id=one.trace_id,
+            content=one.content,
+            learner_id=one.learner_id,
+        )
+        answer = replace(
+            frame,
+            at_ms=one.at_ms + one.latency_us // 1000,
+            type=one.answer,
+            direction=2,
+            bytes=one.answer_size,
+            latency_ms=None,
+            content=one.answer_content,
+        )
+        found += [frame, answer] if one.answer else [frame]
+    return found
 
 
 class Service:

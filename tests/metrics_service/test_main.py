@@ -23,7 +23,7 @@ from aivo.metrics.v1 import metrics_pb2_grpc
 from metrics_service.__main__ import main
 from metrics_service.store import Store, Tally
 from service_runtime.grpc_client import ClientSettings, open_channel
-from tests.metrics_service.support import NOW_MS, PATIENCE_S, record, url
+from tests.metrics_service.support import NOW_MS, PATIENCE_S, Exchange, batch, url
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,8 +96,18 @@ async def test_totals_and_records_survive_kill_and_the_edge_tells_what_was_misse
         edge = first.stub.Report(metadata=first.metadata)
         await edge.write(pb.ReportRequest(edge_id="e", messages_sent=70, connections_active=3, users_connected=["u"]))
         records = first.stub.RecordMessages(metadata=first.metadata)
-        message = pb.MessageRecord(at_ms=NOW_MS * 2, type="ping", direction=pb.DIRECTION_INBOUND, outcome="ok")
-        await records.write(pb.RecordMessagesRequest(edge_id="e", records=[message]))
+        exchanges = pb.Exchanges(
+            first_ms=NOW_MS * 2,
+            after_ms=[0],
+            users=[""],
+            user=[0],
+            kinds=[pb.ExchangeKind(type="ping", outcome="ok")],
+            kind=[0],
+            bytes=[2],
+            answer_bytes=[0],
+            latency_us=[0],
+        )
+        await records.write(pb.RecordMessagesRequest(edge_id="e", exchanges=exchanges))
         await first.snapshot_with(messages_sent=70, users_connected=1, messages_recorded=1)
         await saved(tmp_path, sent=70, recorded=1)
         first.process.kill()
@@ -143,7 +153,8 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("METRICS_DATABASE_URL", url(tmp_path))
     store = Store.open(url(tmp_path))
-    store.append([record(at_ms=NOW_MS), record(at_ms=NOW_MS + 1000, user_id="u2")], Tally(recorded=2))
+    some = (Exchange(answer=""), Exchange(answer="", at_ms=NOW_MS + 1000, user_id="u2"))
+    store.append([batch(*some)], Tally(recorded=2))
     store.close()
     return tmp_path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 
 from aivo.metrics.v1 import metrics_pb2 as pb
 from aivo.metrics.v1 import metrics_pb2_grpc
+from metrics_service.exchanges import Content, Exchanges
 from metrics_service.servicer import MetricsServicer
 from service_runtime.grpc_client import ClientSettings, open_channel
-from tests.metrics_service.support import LIMITS, NOW_MS, PATIENCE_S, Service, service
+from tests.metrics_service.support import LIMITS, NOW_MS, PATIENCE_S, Exchange, Service, batch, records, service
 from tests.support.grpc_unit import UnitServer
 
 
@@ -216,24 +217,32 @@ async def test_a_restart_keeps_totals_and_an_edge_that_tells_everything_again_do
         call.cancel()
 
 
-def message(**changes: Any) -> pb.MessageRecord:
-    plain: dict[str, Any] = {
-        "at_ms": NOW_MS,
-        "user_id": "u1",
-        "role": "teacher",
-        "type": "ping",
-        "direction": pb.DIRECTION_INBOUND,
-        "bytes": 17,
-        "latency_ms": 1.5,
-        "outcome": "ok",
-        "trace_id": "0af7651916cd43dd8448eb211c80319c",
-    }
-    return pb.MessageRecord(**plain | changes)
+TRACED = Exchange(trace_id="0af7651916cd43dd8448eb211c80319c")
 
 
-async def recorded(running: Service, *messages: pb.MessageRecord, dropped: int = 0) -> pb.RecordMessagesResponse:
+def wire(some: Exchanges) -> pb.Exchanges:
+    return pb.Exchanges(
+        first_ms=some.first_ms,
+        after_ms=some.after_ms,
+        users=some.users,
+        user=some.user,
+        kinds=[pb.ExchangeKind(**kind._asdict()) for kind in some.kinds],
+        kind=some.kind,
+        bytes=some.size,
+        answer_bytes=some.answer_size,
+        latency_us=some.latency_us,
+        trace_ids=some.trace_ids,
+        contents=[pb.ExchangeContent(**content._asdict()) for content in some.contents],
+    )
+
+
+def messages(*some: Exchange) -> list[pb.MessageRecord]:
+    return [pb.MessageRecord(**asdict(one)) for one in records(*some)]
+
+
+async def recorded(running: Service, *some: Exchange, dropped: int = 0) -> pb.RecordMessagesResponse:
     call = running.stub.RecordMessages(metadata=running.metadata)
-    await call.write(pb.RecordMessagesRequest(edge_id="edge-1", records=messages, dropped=dropped))
+    await call.write(pb.RecordMessagesRequest(edge_id="edge-1", exchanges=wire(batch(*some)), dropped=dropped))
     await call.done_writing()
     response = await call
     await running.snapshot_with(messages_recorded=response.accepted)
@@ -247,51 +256,58 @@ async def exported(running: Service, **asked: int) -> list[pb.MessageRecord]:
 
 async def test_recorded_messages_come_out_as_they_went_in(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
-        sent = [message(), message(direction=pb.DIRECTION_OUTBOUND, content='{"type":"pong"}', learner_id="l")]
-        sent[1].ClearField("latency_ms")
+        sent = [TRACED, Exchange(answer="", answer_size=0, latency_us=0, content='{"type":"x"}', learner_id="l")]
         response = await recorded(running, *sent, dropped=3)
 
-        assert (response.accepted, response.dropped) == (2, 0)
-        assert await exported(running) == sent
-        assert await exported(running, from_ms=NOW_MS + 1) == []
+        assert (response.accepted, response.dropped) == (3, 0)
+        assert await exported(running) == messages(*sent)
+        assert await exported(running, from_ms=NOW_MS + 2) == []
         assert await exported(running, to_ms=NOW_MS) == []
         snapshot = await running.snapshot()
-        assert (snapshot.messages_recorded, snapshot.records_dropped) == (2, 3)
+        assert (snapshot.messages_recorded, snapshot.records_dropped) == (3, 3)
 
 
 async def test_records_with_big_contents_are_exported_in_messages_that_fit(tmp_path: Path) -> None:
     async with service(tmp_path, limits=LIMITS_WIDE) as running:
-        await recorded(running, *(message(content="x" * 60_000) for _ in range(40)))
+        big = Exchange(content="x" * 30_000, answer_content="y" * 60_000, learner_id="l")
+        await recorded(running, *[big] * 20)
         call = running.stub.ExportRecords(pb.ExportRecordsRequest(), metadata=running.metadata)
         sizes = [response.ByteSize() async for response in call]
 
-        assert len(sizes) == 3
+        assert len(sizes) == 2
         assert max(sizes) < 1_100_000
 
 
 LIMITS_WIDE = replace(LIMITS, queue=50_000)
 LIMITS_OFF = replace(LIMITS, recording=False)
 
-BAD_MESSAGES = {
-    "no type": message(type=""),
-    "a type of strange characters": message(type="Ping!"),
-    "no direction": message(direction=pb.DIRECTION_UNSPECIFIED),
-    "no time": message(at_ms=0),
-    "a negative latency": message(latency_ms=-1.0),
-    "an infinite latency": message(latency_ms=float("inf")),
-    "no number for a latency": message(latency_ms=float("nan")),
-    "a trace id that is none": message(trace_id="00-xyz"),
-    "a long user id": message(user_id="u" * 129),
-    "a long role": message(role="r" * 33),
-    "no outcome": message(outcome=""),
+GOOD = batch(TRACED)
+BAD_BATCHES = {
+    "no type": batch(TRACED, Exchange(type="")),
+    "a type of strange characters": batch(TRACED, Exchange(type="Ping!")),
+    "an answer of strange characters": batch(TRACED, Exchange(answer="Pong!")),
+    "no time": replace(GOOD, first_ms=0),
+    "a time after all years": batch(Exchange(at_ms=2**62)),
+    "a long user id": batch(TRACED, Exchange(user_id="u" * 129)),
+    "a long role": batch(TRACED, Exchange(role="r" * 33)),
+    "no outcome": batch(TRACED, Exchange(outcome="")),
+    "a content about nobody": replace(GOOD, contents=[Content(0, "", "x", "")]),
+    "a content of no exchange": replace(GOOD, contents=[Content(1, "l", "x", "")]),
+    "two contents of one": replace(GOOD, contents=[Content(0, "l", "x", ""), Content(0, "m", "x", "")]),
+    "a user who is not listed": replace(GOOD, user=[1]),
+    "a kind that is not listed": replace(GOOD, kind=[1]),
+    "users whom nobody names": replace(GOOD, users=["a", "b"]),
+    "half a trace id": replace(GOOD, trace_ids=b"12345678"),
+    "a short column": replace(GOOD, latency_us=[]),
+    "too many": batch(*[Exchange()] * 10_001),
 }
 
 
-@pytest.mark.parametrize("bad", BAD_MESSAGES.values(), ids=BAD_MESSAGES.keys())
-async def test_a_bad_record_keeps_its_whole_batch_out(tmp_path: Path, bad: pb.MessageRecord) -> None:
-    async with service(tmp_path) as running:
+@pytest.mark.parametrize("bad", BAD_BATCHES.values(), ids=BAD_BATCHES.keys())
+async def test_a_batch_that_contradicts_itself_is_kept_out(tmp_path: Path, bad: Exchanges) -> None:
+    async with service(tmp_path, limits=LIMITS_WIDE) as running:
         call = running.stub.RecordMessages(metadata=running.metadata)
-        await call.write(pb.RecordMessagesRequest(edge_id="edge-1", records=[message(), bad]))
+        await call.write(pb.RecordMessagesRequest(edge_id="edge-1", exchanges=wire(bad)))
 
         assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
         assert running.recorder.waiting == 0
@@ -301,7 +317,7 @@ async def test_a_bad_record_keeps_its_whole_batch_out(tmp_path: Path, bad: pb.Me
 async def test_records_of_no_edge_are_refused(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
         call = running.stub.RecordMessages(metadata=running.metadata)
-        await call.write(pb.RecordMessagesRequest(records=[message()]))
+        await call.write(pb.RecordMessagesRequest(exchanges=wire(GOOD)))
 
         assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
         assert running.recorder.waiting == 0
@@ -318,13 +334,14 @@ async def test_analytics_sum_per_interval_type_and_role(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
         await recorded(
             running,
-            message(at_ms=minute, latency_ms=2.0),
-            message(at_ms=minute + 59_999, latency_ms=4.0, outcome="rate_limited"),
-            message(at_ms=minute + 1, role="learner"),
-            message(at_ms=minute - 1),
+            Exchange(at_ms=minute, latency_us=2_000),
+            Exchange(at_ms=minute + 59_999, latency_us=4_000, answer="error", outcome="rate_limited"),
+            Exchange(at_ms=minute + 1, role="learner"),
+            Exchange(at_ms=minute - 1),
         )
         response = await running.stub.GetAnalytics(
-            pb.GetAnalyticsRequest(from_ms=minute, to_ms=minute + 60_000, roles=["teacher"]), metadata=running.metadata
+            pb.GetAnalyticsRequest(from_ms=minute, to_ms=minute + 60_000, roles=["teacher"], types=["ping"]),
+            metadata=running.metadata,
         )
 
         assert (response.from_ms, response.to_ms, response.interval_s) == (minute, minute + 60_000, 60)
@@ -353,15 +370,16 @@ async def test_an_analytics_question_out_of_bounds_is_refused(tmp_path: Path, as
 
 async def test_a_persons_records_are_erased_and_only_theirs(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
-        about = message(user_id="u3", content="{}", learner_id="l1")
-        await recorded(running, message(), message(user_id="u2"), about)
+        other = Exchange(user_id="u2", answer="")
+        about = Exchange(user_id="u3", content="{}", learner_id="l1", answer="")
+        await recorded(running, Exchange(), other, about)
 
         erased = await running.stub.EraseRecords(pb.EraseRecordsRequest(user_id="u1"), metadata=running.metadata)
-        assert (erased.erased, await exported(running)) == (1, [message(user_id="u2"), about])
+        assert (erased.erased, await exported(running)) == (2, messages(other, about))
         erased = await running.stub.EraseRecords(pb.EraseRecordsRequest(learner_id="l1"), metadata=running.metadata)
-        assert (erased.erased, await exported(running)) == (1, [message(user_id="u2")])
-        (row,) = (await running.stub.GetAnalytics(pb.GetAnalyticsRequest(), metadata=running.metadata)).rows
-        assert row.count == 3
+        assert (erased.erased, await exported(running)) == (1, messages(other))
+        rows = (await running.stub.GetAnalytics(pb.GetAnalyticsRequest(), metadata=running.metadata)).rows
+        assert {row.type: row.count for row in rows} == {"ping": 3, "pong": 1}
 
 
 async def test_calls_without_the_credential_are_refused(tmp_path: Path) -> None:

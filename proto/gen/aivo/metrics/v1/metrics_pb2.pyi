@@ -528,35 +528,185 @@ Global___MessageRecord: _TypeAlias = MessageRecord  # noqa: Y015
 
 @_typing.final
 class RecordMessagesRequest(_message.Message):
-    """RecordMessagesRequest is one batch of records."""
+    """RecordMessagesRequest is one batch of what an edge recorded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EDGE_ID_FIELD_NUMBER: _builtins.int
-    RECORDS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
     edge_id: _builtins.str
     """edge_id as in ReportRequest."""
     dropped: _builtins.int
-    """dropped at the edge since the last batch, because its own queue was full."""
+    """dropped messages at the edge since the last batch, because its own queue was full."""
     @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageRecord]:
-        """records, oldest first, at most 10,000."""
+    def exchanges(self) -> Global___Exchanges:
+        """exchanges, in the order in which they ended; absent means none."""
 
     def __init__(
         self,
         *,
         edge_id: _builtins.str = ...,
-        records: _abc.Iterable[Global___MessageRecord] | None = ...,
         dropped: _builtins.int = ...,
+        exchanges: Global___Exchanges | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "edge_id", b"edge_id", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "edge_id", b"edge_id", "exchanges", b"exchanges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordMessagesRequest: _TypeAlias = RecordMessagesRequest  # noqa: Y015
+
+@_typing.final
+class Exchanges(_message.Message):
+    """Exchanges are frames of browsers, each with the frame that answered it, column by column, which costs far less than a message for
+    each. Every column has one value per exchange, at most 10,000. An exchange makes one MessageRecord, or two when it has an answer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_MS_FIELD_NUMBER: _builtins.int
+    AFTER_MS_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    ANSWER_BYTES_FIELD_NUMBER: _builtins.int
+    LATENCY_US_FIELD_NUMBER: _builtins.int
+    TRACE_IDS_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
+    first_ms: _builtins.int
+    """first_ms is when the earliest frame was received, Unix milliseconds; above 0."""
+    trace_ids: _builtins.bytes
+    """trace_ids, 16 bytes per exchange, 16 zeros for one that is not traced; empty when none is."""
+    @_builtins.property
+    def after_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """after_ms, milliseconds from `first_ms` until this frame was received."""
+
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """users that `user` points to, each once: ids of up to 128 characters; the empty one stands for not authenticated."""
+
+    @_builtins.property
+    def user(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """user of the socket, an index into `users`."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExchangeKind]:
+        """kinds that `kind` points to, each once."""
+
+    @_builtins.property
+    def kind(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """kind of exchange, an index into `kinds`."""
+
+    @_builtins.property
+    def bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """bytes of the frame's payload."""
+
+    @_builtins.property
+    def answer_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """answer_bytes of the answer's payload; 0 without an answer."""
+
+    @_builtins.property
+    def latency_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """latency_us, microseconds from receiving the frame to writing its answer; 0 without an answer."""
+
+    @_builtins.property
+    def contents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExchangeContent]:
+        """contents of those exchanges that have some; empty unless the edge's settings ask for it."""
+
+    def __init__(
+        self,
+        *,
+        first_ms: _builtins.int = ...,
+        after_ms: _abc.Iterable[_builtins.int] | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        user: _abc.Iterable[_builtins.int] | None = ...,
+        kinds: _abc.Iterable[Global___ExchangeKind] | None = ...,
+        kind: _abc.Iterable[_builtins.int] | None = ...,
+        bytes: _abc.Iterable[_builtins.int] | None = ...,
+        answer_bytes: _abc.Iterable[_builtins.int] | None = ...,
+        latency_us: _abc.Iterable[_builtins.int] | None = ...,
+        trace_ids: _builtins.bytes = ...,
+        contents: _abc.Iterable[Global___ExchangeContent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_ms", b"after_ms", "answer_bytes", b"answer_bytes", "bytes", b"bytes", "contents", b"contents", "first_ms", b"first_ms", "kind", b"kind", "kinds", b"kinds", "latency_us", b"latency_us", "trace_ids", b"trace_ids", "user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exchanges: _TypeAlias = Exchanges  # noqa: Y015
+
+@_typing.final
+class ExchangeKind(_message.Message):
+    """ExchangeKind is what many exchanges have in common."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """role of the user (`learner`, `guardian`, `teacher`, `admin`), up to 32 characters of [a-z0-9_]; empty before authentication."""
+    type: _builtins.str
+    """type of the frame, 1–64 characters of [a-z0-9_]; `unknown` for what has no known type, so that strangers cannot invent kinds."""
+    answer: _builtins.str
+    """answer is the type of the frame that answered it, like `type`; empty when none did."""
+    outcome: _builtins.str
+    """outcome: `ok`, or the code of the error that answered it, 1–64 characters of [a-z0-9_]."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        type: _builtins.str = ...,
+        answer: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "outcome", b"outcome", "role", b"role", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeKind: _TypeAlias = ExchangeKind  # noqa: Y015
+
+@_typing.final
+class ExchangeContent(_message.Message):
+    """ExchangeContent is what the frames of one exchange said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_FIELD_NUMBER: _builtins.int
+    LEARNER_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    ANSWER_CONTENT_FIELD_NUMBER: _builtins.int
+    exchange: _builtins.int
+    """exchange that said it, by its place in the columns; each at most once."""
+    learner_id: _builtins.str
+    """learner_id that both texts are about, 1–128 characters, so that they can be erased with the learner."""
+    content: _builtins.str
+    """content of the frame."""
+    answer_content: _builtins.str
+    """answer_content of its answer."""
+    def __init__(
+        self,
+        *,
+        exchange: _builtins.int = ...,
+        learner_id: _builtins.str = ...,
+        content: _builtins.str = ...,
+        answer_content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_content", b"answer_content", "content", b"content", "exchange", b"exchange", "learner_id", b"learner_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeContent: _TypeAlias = ExchangeContent  # noqa: Y015
 
 @_typing.final
 class RecordMessagesResponse(_message.Message):
@@ -567,9 +717,9 @@ class RecordMessagesResponse(_message.Message):
     ACCEPTED_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
-    """accepted records of this stream; they are queued for the disk."""
+    """accepted messages of this stream; they are queued for the disk."""
     dropped: _builtins.int
-    """dropped records of this stream, because the service's queue was full."""
+    """dropped messages of this stream, because the service's queue was full."""
     def __init__(
         self,
         *,

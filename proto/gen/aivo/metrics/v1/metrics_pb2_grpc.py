@@ -121,18 +121,18 @@ class MetricsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordMessages(self, request_iterator, context):
-        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. Records are kept in a bounded
-        queue until the disk has them; those that find it full are dropped and counted, so the caller never waits for a disk.
-        INVALID_ARGUMENT for a record out of range (nothing of its request is kept); FAILED_PRECONDITION when recording is
-        switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
+        queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
+        INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+        recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-        of bounds; UNAVAILABLE when the records cannot be read now.
+        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+        INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,14 +54,14 @@ class MetricsServiceStub:
     INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service stops.
     """
     RecordMessages: _grpc.StreamUnaryMultiCallable[_metrics_pb2.RecordMessagesRequest, _metrics_pb2.RecordMessagesResponse]
-    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. Records are kept in a bounded
-    queue until the disk has them; those that find it full are dropped and counted, so the caller never waits for a disk.
-    INVALID_ARGUMENT for a record out of range (nothing of its request is kept); FAILED_PRECONDITION when recording is
-    switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
+    queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
+    INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+    recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
     """
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetAnalyticsRequest, _metrics_pb2.GetAnalyticsResponse]
-    """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-    of bounds; UNAVAILABLE when the records cannot be read now.
+    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+    INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
     """
     ExportRecords: _grpc.UnaryStreamMultiCallable[_metrics_pb2.ExportRecordsRequest, _metrics_pb2.ExportRecordsResponse]
     """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
@@ -98,14 +98,14 @@ class MetricsServiceAsyncStub(MetricsServiceStub):
     INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service stops.
     """
     RecordMessages: _aio.StreamUnaryMultiCallable[_metrics_pb2.RecordMessagesRequest, _metrics_pb2.RecordMessagesResponse]  # type: ignore[assignment]
-    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. Records are kept in a bounded
-    queue until the disk has them; those that find it full are dropped and counted, so the caller never waits for a disk.
-    INVALID_ARGUMENT for a record out of range (nothing of its request is kept); FAILED_PRECONDITION when recording is
-    switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
+    queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
+    INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+    recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
     """
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetAnalyticsRequest, _metrics_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-    of bounds; UNAVAILABLE when the records cannot be read now.
+    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+    INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
     """
     ExportRecords: _aio.UnaryStreamMultiCallable[_metrics_pb2.ExportRecordsRequest, _metrics_pb2.ExportRecordsResponse]  # type: ignore[assignment]
     """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
@@ -169,10 +169,10 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_metrics_pb2.RecordMessagesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.RecordMessagesResponse, _abc.Awaitable[_metrics_pb2.RecordMessagesResponse]]:
-        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. Records are kept in a bounded
-        queue until the disk has them; those that find it full are dropped and counted, so the caller never waits for a disk.
-        INVALID_ARGUMENT for a record out of range (nothing of its request is kept); FAILED_PRECONDITION when recording is
-        switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
+        queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
+        INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+        recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
         """
 
     @_abc_1.abstractmethod
@@ -181,8 +181,8 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.GetAnalyticsResponse, _abc.Awaitable[_metrics_pb2.GetAnalyticsResponse]]:
-        """GetAnalytics sums the recorded messages per interval, type, role and direction. INVALID_ARGUMENT for a range or interval out
-        of bounds; UNAVAILABLE when the records cannot be read now.
+        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
+        INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
         """
 
     @_abc_1.abstractmethod
