@@ -1,6 +1,6 @@
 /** The page's own rules: what it says in words, who comes first, what a quiz asks, where one is. */
 
-import type { CognitiveState, LearnerView } from "@aivo/realtime";
+import type { CognitiveState, Drivers, LearnerView } from "@aivo/realtime";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { makeTask, nextDifficulty, readAnswer, skills } from "../src/page/quiz";
@@ -32,7 +32,8 @@ describe("drivers in words", () => {
   });
 
   it("leave out what is unknown, too small or not a number", () => {
-    expect(driversInWords("fatigue_level", { fatigue_level: { clipped: -0.2, tank: "much", load: 0.004 } })).toEqual([]);
+    const odd = { fatigue_level: { clipped: -0.2, tank: "much", load: 0.004 } } as unknown as Drivers;
+    expect(driversInWords("fatigue_level", odd)).toEqual([]);
     expect(driversInWords("fatigue_level", undefined)).toEqual([]);
   });
 
