@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -85,11 +85,12 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """Someone whose state is followed, with the ids of the classes they are enrolled in."""
+    """Someone whose state is followed, with the ids of the classes they are enrolled in, and their names where they have some."""
 
     learner_id: str
     display_name: str
     class_ids: frozenset[str] = frozenset()
+    class_names: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -259,7 +259,10 @@ def _user(user: User) -> pb.User:
 
 def _learner(learner: Learner) -> pb.Learner:
     return pb.Learner(
-        learner_id=learner.learner_id, display_name=learner.display_name, class_ids=sorted(learner.class_ids)
+        learner_id=learner.learner_id,
+        display_name=learner.display_name,
+        class_ids=sorted(learner.class_ids),
+        class_names=learner.class_names,
     )
 
 

@@ -14,6 +14,7 @@ from auth_service.store.schema import (
     audit,
     change_clock,
     changes,
+    classes,
     enrolments,
     learners,
     sessions,
@@ -190,14 +191,16 @@ def _people(
 def _learners(
     connection: Connection, which_learners: ColumnElement[bool], which_enrolments: ColumnElement[bool]
 ) -> Iterable[Learner]:
-    classes: defaultdict[str, set[str]] = defaultdict(set)
-    for row in connection.execute(select(enrolments).where(which_enrolments)):
-        classes[row.learner_id].add(row.class_id)
+    names: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    enrolled = select(enrolments, classes.c.display_name).join(classes, classes.c.class_id == enrolments.c.class_id)
+    for row in connection.execute(enrolled.where(which_enrolments)):
+        names[row.learner_id][row.class_id] = row.display_name
     for row in connection.execute(select(learners).where(which_learners)):
         yield Learner(
             learner_id=row.learner_id,
             display_name=row.display_name,
-            class_ids=frozenset(classes.get(row.learner_id, ())),
+            class_ids=frozenset(names[row.learner_id]),
+            class_names={class_id: name for class_id, name in names[row.learner_id].items() if name},
         )
 
 

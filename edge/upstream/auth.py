@@ -175,7 +175,12 @@ class AuthLink:
         request = auth_pb2.ListLearnersRequest(user_id=user_id)
         response = await self._call(self._stub.ListLearners, "ListLearners", request)
         return [
-            {"learner_id": one.learner_id, "display_name": one.display_name, "class_ids": list(one.class_ids)}
+            {
+                "learner_id": one.learner_id,
+                "display_name": one.display_name,
+                "class_ids": list(one.class_ids),
+                "class_names": dict(one.class_names),
+            }
             for one in response.learners
         ]
 

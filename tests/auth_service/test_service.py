@@ -202,7 +202,7 @@ async def test_rights_follow_relations_at_once_and_the_stream_tells_all_concerne
     teacher = await client.user("teacher@school.example", pb.ROLE_TEACHER)
     parent = await client.user("parent@school.example", pb.ROLE_GUARDIAN)
     await client.CreateLearner(pb.CreateLearnerRequest(learner_id="lea", display_name="Lea"))
-    await client.CreateClass(pb.CreateClassRequest(class_id="maths"))
+    await client.CreateClass(pb.CreateClassRequest(class_id="maths", display_name="Mathematics"))
     await client.relate(pb.RELATION_KIND_TEACHES, teacher, "maths")
     await client.relate(pb.RELATION_KIND_GUARDIAN_OF, parent, "lea")
     assert not await client.allowed(teacher, pb.ACTION_WATCH, "lea")
@@ -216,7 +216,8 @@ async def test_rights_follow_relations_at_once_and_the_stream_tells_all_concerne
         assert await client.allowed(teacher, pb.ACTION_WATCH, "lea")
         assert await client.allowed(parent, pb.ACTION_JOIN, "class:maths")
         learners = (await client.ListLearners(pb.ListLearnersRequest(user_id=teacher))).learners
-        assert learners == [pb.Learner(learner_id="lea", display_name="Lea", class_ids=["maths"])]
+        lea = {"learner_id": "lea", "display_name": "Lea", "class_ids": ["maths"], "class_names": {"maths": "Mathematics"}}
+        assert learners == [pb.Learner(**lea)]
 
         await client.unrelate(pb.RELATION_KIND_ENROLLED, "lea", "maths")
         assert await told(following) == {"lea", parent, teacher}

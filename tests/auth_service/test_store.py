@@ -212,8 +212,10 @@ def test_a_relation_needs_both_ends_and_a_fitting_role(stored: Stored) -> None:
 def test_a_snapshot_has_all_relations_and_deleting_a_learner_takes_them_along(stored: Stored) -> None:
     teacher, parent = add_user(stored), add_user(stored, "p@school.example", Role.GUARDIAN)
     stored.people.create_learner("l", "Lea", actor="test")
-    stored.people.create_class("c", "", actor="test")
+    stored.people.create_class("c", "Class 5a", actor="test")
+    stored.people.create_class("nameless", "", actor="test")
     relate(stored, RelationKind.ENROLLED, "l", "c")
+    relate(stored, RelationKind.ENROLLED, "l", "nameless")
     relate(stored, RelationKind.TEACHES, teacher, "c")
     relate(stored, RelationKind.GUARDIAN_OF, parent, "l")
 
@@ -224,7 +226,8 @@ def test_a_snapshot_has_all_relations_and_deleting_a_learner_takes_them_along(st
     people = {person.user_id: person for person in full.people}
     assert people[teacher].classes_taught == {"c"}
     assert people[parent].wards == {"l"}
-    assert full.learners[0].class_ids == {"c"}
+    assert full.learners[0].class_ids == {"c", "nameless"}
+    assert full.learners[0].class_names == {"c": "Class 5a"}
     assert changed is not None
     assert set(changed.changes) == {Change(learner_id="l"), Change(user_id=parent), Change(user_id=teacher)}
     assert changed.learners == {"l": None}

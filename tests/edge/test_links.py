@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -532,3 +533,30 @@ async def test_rooms_are_joined_again_when_the_stream_comes_back() -> None:
     assert (joined, said) == ([member], True)
     assert (refused.code, broken.code, closed.code) == ("forbidden", "unavailable", "unavailable")
     assert [frame["type"] for frame in sink.frames] == ["room_message", "room_message"]
+
+
+class Busy(Room):
+    """A room in which somebody comes in right behind everyone who joins: both are told in one response."""
+
+    async def Attend(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        newcomer = room_pb2.Member(connection_id="c2", user_id="u-ben", role="learner")
+        async for response in super().Attend(requests, context):
+            came = room_pb2.Event(kind=room_pb2.EVENT_KIND_JOINED, room_id="r", member=newcomer)
+            yield room_pb2.AttendResponse(results=response.results, events=[*response.events, came])
+
+
+async def test_a_member_list_is_told_before_who_came_after_it() -> None:
+    """A client replaces what it knows by the list; told the other way round, the newcomer would vanish."""
+    edge = FakeEdge()
+    async with serving(adder(Busy())) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = RoomsLink(channel, edge.rooms, is_mine=lambda _: True)
+        edge.surroundings = dataclasses.replace(edge.surroundings, room_link=link)
+        ada, sink = edge.session("ada")
+        async with running(link.run()):
+            await until(lambda: link._open)
+            say(ada, "join_room", room_id="r")
+            await until(lambda: len(sink.frames) >= 2)
+        await channel.close()
+
+    assert [frame["type"] for frame in sink.frames[:2]] == ["room_joined", "user_joined"]

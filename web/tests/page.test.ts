@@ -1,11 +1,11 @@
 /** The page's own rules: what it says in words, who comes first, what a quiz asks, where one is. */
 
-import type { CognitiveState, LearnerView } from "@aivo/realtime";
+import type { CognitiveState, Drivers, LearnerView } from "@aivo/realtime";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { makeTask, nextDifficulty, readAnswer, skills } from "../src/page/quiz";
 import { href, routeOf, type Route } from "../src/page/routes";
-import { awayMs, groupOf, triage } from "../src/page/triage";
+import { awayMs, classesOf, groupOf, triage } from "../src/page/triage";
 import { ageInWords, driversInWords, nameOfId, signed, streakInWords, summaryOf } from "../src/page/words";
 
 const calm: CognitiveState = {
@@ -23,6 +23,13 @@ function view(urgency: string, state: Partial<CognitiveState> = {}, ageMs = 1_00
   };
 }
 
+it("classes go by the name that the school gave them, in the order people expect", () => {
+  const learner = (class_names: Record<string, string>, ...class_ids: string[]) => ({ learner_id: "l", display_name: "L", class_ids, class_names });
+  const classes = classesOf([learner({ x: "Class 10a", y: "Class 9b" }, "x", "y", "no-name"), learner({ x: "Class 10a" }, "x")]);
+
+  expect(classes).toEqual([{ id: "y", name: "Class 9b" }, { id: "x", name: "Class 10a" }, { id: "no-name", name: "No name" }]);
+});
+
 describe("drivers in words", () => {
   it("name what moved a level most, by the direction in which it did", () => {
     const drivers = { frustration_level: { err: 0.12, declared: -0.05, help: 0.001 }, confidence_level: { err: -0.1, slow: 0.02 } };
@@ -32,7 +39,8 @@ describe("drivers in words", () => {
   });
 
   it("leave out what is unknown, too small or not a number", () => {
-    expect(driversInWords("fatigue_level", { fatigue_level: { clipped: -0.2, tank: "much", load: 0.004 } })).toEqual([]);
+    const odd = { fatigue_level: { clipped: -0.2, tank: "much", load: 0.004 } } as unknown as Drivers;
+    expect(driversInWords("fatigue_level", odd)).toEqual([]);
     expect(driversInWords("fatigue_level", undefined)).toEqual([]);
   });
 
@@ -70,7 +78,7 @@ describe("the class", () => {
   });
 
   it("keeps everybody, once", () => {
-    const learners = ["c", "a", "b"].map((id) => ({ learner_id: id, display_name: id, class_ids: [] }));
+    const learners = ["c", "a", "b"].map((id) => ({ learner_id: id, display_name: id, class_ids: [], class_names: {} }));
     const sorted = triage(learners, [view("none"), view("none"), undefined], now);
 
     expect([...sorted.values()].flat().map(({ learner }) => learner.learner_id)).toEqual(["a", "c", "b"]);

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { RealtimeError } from "@aivo/realtime";
-import { answer, jwt, world } from "./fakes";
+import { answer, jwt, settle, world } from "./fakes";
 
 const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => "acknowledged", (error: RealtimeError) => error.code);
 
@@ -73,6 +73,17 @@ describe("interactions", () => {
     await clock.advance(100);
 
     expect(server.committed).toEqual(ids);
+  });
+
+  it("given twice under one id are sent once, and whoever gave them hears of it", async () => {
+    const { client, server, clock } = world();
+    const given = [1, 2].map(() => client.sendVirtualBrainInteraction({ ...answer(), interaction_id: "mine" }));
+    const heard = given.map(({ acknowledged }) => code(acknowledged));
+    client.connect();
+    await clock.advance(100);
+
+    expect(server.of("virtual_brain_interact")).toHaveLength(1);
+    expect(await Promise.race([Promise.all(heard), settle()])).toEqual(["acknowledged", "acknowledged"]);
   });
 
   it("on the wire when the connection breaks are sent again under the same id", async () => {

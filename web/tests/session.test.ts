@@ -32,6 +32,17 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
+/** Gives the page a storage. */
+function storage(...entries: [string, string][]): Map<string, string> {
+  const stored = new Map(entries);
+  vi.stubGlobal("localStorage", {
+    getItem: (key: string) => stored.get(key) ?? null,
+    setItem: (key: string, value: string) => stored.set(key, value),
+    removeItem: (key: string) => stored.delete(key),
+  });
+  return stored;
+}
+
 const refreshes = () => asked.filter(({ path }) => path === "/api/auth/refresh").length;
 
 describe("a session", () => {
@@ -51,6 +62,22 @@ describe("a session", () => {
 
     expect(session.getSnapshot()).toEqual({ phase: "out", ended: false });
     expect(await session.getToken()).toBe(null);
+  });
+
+  it("asks the server for nothing where nobody has logged in, and forgets a login that has ended", async () => {
+    const stored = storage();
+    const first = new Session();
+    await first.start();
+    expect(first.getSnapshot()).toEqual({ phase: "out", ended: false });
+    expect(asked).toEqual([]);
+
+    await first.login("u@school.example", "secret");
+    const second = new Session();
+    await second.start();
+    expect(second.getSnapshot().phase).toBe("in");
+
+    await second.logout();
+    expect(stored.size).toBe(0);
   });
 
   it("goes on asking while the server cannot be reached, and does not take that for a logout", async () => {
@@ -140,12 +167,7 @@ describe("a session", () => {
   });
 
   it("waits for the renewal of the page before it, whose token it would use twice", async () => {
-    const stored = new Map([["aivo-renewing", String(Date.now() - 400)]]);
-    vi.stubGlobal("localStorage", {
-      getItem: (key: string) => stored.get(key) ?? null,
-      setItem: (key: string, value: string) => stored.set(key, value),
-      removeItem: (key: string) => stored.delete(key),
-    });
+    const stored = storage(["aivo-login", "yes"], ["aivo-renewing", String(Date.now() - 400)]);
     const session = new Session();
     const started = session.start();
     await vi.advanceTimersByTimeAsync(1_000);
@@ -154,6 +176,6 @@ describe("a session", () => {
     await started;
 
     expect(refreshes()).toBe(1);
-    expect(stored.size).toBe(0);
+    expect([...stored.keys()]).toEqual(["aivo-login"]);
   });
 });

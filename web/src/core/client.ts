@@ -18,7 +18,7 @@ import { wishOf } from "./machine/wishes";
 import { makeRequests, type Requests } from "./requests";
 import { snapshotOf, type Snapshot } from "./snapshot";
 import { makeSockets, type Sockets } from "./sockets";
-import { loadItems, removeItem, saveItem } from "./storage";
+import { loadItems, removeItem, saveItem, type StorageLike } from "./storage";
 
 /** How a client is made. Only `url` and one of `token` and `getToken` are needed. */
 export interface ClientOptions {
@@ -82,18 +82,17 @@ export class RealtimeClient {
   #storageWarned = false;
 
   constructor(options: ClientOptions) {
-    const minDelayMs = options.reconnectInterval ?? options.config?.minDelayMs ?? defaultConfig.minDelayMs;
     this.#options = options;
     this.#config = {
       ...defaultConfig,
       reconnect: options.reconnect ?? true,
       maxAttempts: options.maxReconnectAttempts ?? Infinity,
+      minDelayMs: options.reconnectInterval ?? defaultConfig.minDelayMs,
       ...options.config,
-      minDelayMs,
     };
     this.#environment = { ...browserEnvironment(), ...options.environment };
     if (options.enableOfflineQueue === false) this.#environment = { ...this.#environment, storage: null };
-    this.#state = initialState(options.userId ?? userOf(options.token ?? ""));
+    this.#state = initialState(options.userId ?? userOf(options.token));
     this.#snapshot = snapshotOf(this.#state, null);
     this.#requests = makeRequests(this.#environment.clock);
     this.#sockets = makeSockets(options.url, this.#environment, options.parse ?? parseLoosely, (event) => this.#dispatch(event));
@@ -242,7 +241,7 @@ export class RealtimeClient {
     if (this.#running) return;
     this.#running = true;
     try {
-      for (let next = this.#events.shift(); next; next = this.#events.shift()) {
+      for (let next; (next = this.#events.shift()); ) {
         const { clock, random } = this.#environment;
         const { state, effects } = reduce(this.#state, next, clock.now(), random(), this.#config);
         const before = this.#state;
@@ -257,26 +256,21 @@ export class RealtimeClient {
   }
 
   #perform(effect: Effect): void {
-    const { clock, storage } = this.#environment;
+    const { clock } = this.#environment;
     switch (effect.do) {
       case "get_token": return void this.#getToken(effect.request);
       case "open": return this.#sockets.open(effect.socket);
-      case "close": return this.#sockets.close(effect.socket, effect.code);
-      case "send": return this.#sockets.send(effect.socket, effect.frame);
+      case "close": return this.#sockets.close(effect.code);
+      case "send": return this.#sockets.send(effect.frame);
       case "timer": {
         clock.clearTimeout(this.#timers.get(effect.name));
-        const fire = () => {
-          this.#timers.delete(effect.name);
-          this.#dispatch({ type: "timer", name: effect.name });
-        };
+        const fire = () => this.#dispatch({ type: "timer", name: effect.name });
         this.#timers.set(effect.name, clock.setTimeout(fire, effect.ms));
         return;
       }
-      case "cancel_timers":
-        this.#timers.forEach((timer) => clock.clearTimeout(timer));
-        return this.#timers.clear();
-      case "save": return this.#store(() => storage && saveItem(storage, effect.item));
-      case "remove": return this.#store(() => storage && removeItem(storage, effect.item));
+      case "cancel_timers": return this.#timers.forEach((timer) => clock.clearTimeout(timer));
+      case "save": return this.#store((storage) => saveItem(storage, effect.item));
+      case "remove": return this.#store((storage) => removeItem(storage, effect.item));
       case "load": return this.#load(effect.user);
       case "notify": return this.#notify(effect.notice);
     }
@@ -290,20 +284,17 @@ export class RealtimeClient {
     } catch {
       // What getToken threw may quote the request it made, credentials included: it goes no further.
     }
-    this.#dispatch(token ? { type: "token", request, token, user: userId ?? userOf(token) } : { type: "token_failed", request });
+    this.#dispatch({ type: "token", request, token: token || null, user: userId ?? userOf(token) });
   }
 
   #load(user: string): void {
-    const { storage } = this.#environment;
-    this.#store(() => {
-      const items = storage ? loadItems(storage, user) : [];
-      if (items.length) this.#dispatch({ type: "queue_loaded", user, items });
-    });
+    this.#store((storage) => this.#dispatch({ type: "queue_loaded", user, items: loadItems(storage, user) }));
   }
 
-  #store(access: () => void): void {
+  #store(access: (storage: StorageLike) => void): void {
+    const { storage } = this.#environment;
     try {
-      access();
+      if (storage) access(storage);
     } catch {
       if (this.#storageWarned) return;
       this.#storageWarned = true;
@@ -312,8 +303,7 @@ export class RealtimeClient {
   }
 
   #notify(notice: Notice): void {
-    if (notice.kind === "acknowledged") this.#requests.settle(notice.id, notice.response);
-    else if (notice.kind === "failed") this.#requests.settle(notice.id, notice.error);
+    if ("id" in notice) this.#requests.settle(notice.id, "error" in notice ? notice.error : notice.response);
     else if (notice.kind === "frame") this.#requests.answer(notice.frame);
     else if (notice.kind === "close") this.#requests.lost();
     for (const listener of [...(this.#listeners.get(notice.kind) ?? [])]) guarded(() => listener(notice));

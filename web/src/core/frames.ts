@@ -35,29 +35,65 @@ export interface PerformanceMetrics {
 export interface RecommendedAction {
   /** Stable code, such as `take_break`. */
   code: string;
-  /** Why. */
-  reason?: string;
-  /** How pressing, as the server grades it. */
-  urgency?: string | number;
-  [more: string]: unknown;
+  /** The levels and drivers behind it, as the model names them. */
+  reason?: readonly string[];
+  /** `high`, `medium` or `low`. */
+  urgency?: string;
 }
 
-/** What a learner's model says beside the six levels. Any frame that carries a state may carry these. */
-export interface ModelDetails {
+/** One skill's mastery with the evidence behind it. */
+export interface SkillMastery {
+  /** [0, 1]. */
+  probability: number;
+  /** How many answers it rests on. */
+  answers: number;
+  /** In units of the probability. */
+  standard_error: number;
+}
+
+/** Per level, what moved it and by how much, in units of the level; the names are the model's. */
+export type Drivers = { readonly [level in keyof CognitiveState]?: Readonly<Record<string, number>> };
+
+/** A change that a watcher must not miss: a level that crossed its alert threshold, or another urgency. */
+export interface Crossing {
+  /** The level, or `urgency`. */
+  name: string;
+  rising: boolean;
+  value: number;
+  /** The revision that brought it. */
+  revision: number;
+}
+
+/** One thing that was done to content, and how it is undone. */
+export interface ContentChange {
+  code?: string;
+  description?: string;
+  reason?: string;
+  undo?: string;
+  [more: string]: string | undefined;
+}
+
+/** What comes with every newer state. */
+export interface Advice {
   performance?: PerformanceMetrics | null;
-  /** Probability of mastery per skill; [0, 1]. */
-  mastery?: Record<string, unknown>;
   /** Sentences for people. */
   recommendations?: readonly string[];
+  /** The same for machines, in the same order. */
   actions?: readonly RecommendedAction[];
-  /** Per level, the evidence that moved it. */
-  drivers?: Record<string, unknown>;
-  /** How much evidence stands behind the state. */
-  confidence?: unknown;
+}
+
+/** What a learner's model says beside the six levels, when it is asked or answers an interaction. */
+export interface ModelDetails extends Advice {
+  /** Per skill: after an answer the probability of mastery in [0, 1], when asked for the state the evidence as well. */
+  mastery?: Readonly<Record<string, number | SkillMastery>>;
+  /** Explains the state's own revision. */
+  drivers?: Drivers;
+  /** How much evidence stands behind the state; [0, 1]. */
+  confidence?: number;
   /** Per level, the standard uncertainty; same unit as the level. */
-  uncertainty?: Record<string, unknown>;
+  uncertainty?: CognitiveState;
   /** Per level, what the claim rests on: `human`, `convergent` or `theory`. */
-  grades?: Record<string, unknown>;
+  grades?: Readonly<Record<keyof CognitiveState, string>>;
   model_version?: string;
 }
 
@@ -91,6 +127,8 @@ export interface VirtualBrainInteraction {
   interaction_id?: string;
   /** When it happened, if not now; at most 7 days back. */
   occurred_at?: Timestamp | undefined;
+  /** W3C trace context of the application's own trace, which then goes on through the server. */
+  traceparent?: string;
 }
 
 /** A request to fit content to the learner's state. */
@@ -158,7 +196,7 @@ export interface ConnectionEstablishedFrame extends Answer {
   limits?: Record<string, unknown>;
 }
 export interface AuthenticatedFrame extends Answer { type: "authenticated"; expires_at?: Timestamp | null }
-export interface StateUpdateFrame extends Answer, ModelDetails {
+export interface StateUpdateFrame extends Answer, Advice {
   type: "state_update";
   learner_id: string;
   state: CognitiveState;
@@ -168,12 +206,12 @@ export interface StateUpdateFrame extends Answer, ModelDetails {
   /** Updates skipped since the last one this socket got. */
   coalesced?: number;
   /** Alert thresholds and urgencies that changed in the skipped updates or this one. */
-  crossings?: readonly unknown[];
+  crossings?: readonly Crossing[];
   /** When the interaction behind it happened. */
   occurred_at?: Timestamp;
   trace_id?: string;
 }
-export interface SubscribedFrame extends Answer, ModelDetails {
+export interface SubscribedFrame extends Answer, Advice {
   type: "subscribed";
   learner_id: string;
   success?: boolean;
@@ -201,6 +239,8 @@ export interface InteractionResult extends ModelDetails {
   state?: CognitiveState;
   /** What the model expected before it saw the answer; [0, 1]. */
   predicted_correct?: number | null;
+  /** How sure the learner was of this one answer, as the model estimates it; [0, 1]. */
+  item_confidence?: number;
   /** Seconds. */
   processing_time?: number;
 }
@@ -209,7 +249,6 @@ export interface VirtualBrainResponseFrame extends Answer {
   learner_id: string;
   result: InteractionResult;
   interaction_id?: string;
-  epoch?: string;
   revision?: number;
   /** Whether this interaction had been applied before. */
   duplicate?: boolean;
@@ -221,6 +260,8 @@ export interface StateResponseFrame extends Answer, ModelDetails {
   state: CognitiveState | null;
   epoch?: string;
   revision?: number;
+  /** When the last interaction happened. */
+  occurred_at?: Timestamp;
 }
 export interface ContentAdaptedFrame extends Answer {
   type: "content_adapted";
@@ -228,7 +269,7 @@ export interface ContentAdaptedFrame extends Answer {
   original_content: string;
   adapted_content: string;
   /** What was done and why. */
-  changes?: readonly unknown[];
+  changes?: readonly ContentChange[];
 }
 /** Somebody in a room. */
 export interface RoomMember { connection_id: string; user?: UserInfo | undefined }

@@ -5,15 +5,15 @@ import type { Clock } from "./environment";
 import type { ServerFrame } from "./frames";
 
 interface Pending {
-  readonly resolve: (frame: any) => void;
-  readonly reject: (error: RealtimeError) => void;
+  readonly promise: Promise<any>;
+  readonly settle: (outcome: any) => void;
   /** Zero for what outlives a connection: queued interactions. */
   readonly timer: unknown;
 }
 
 /** The requests of one client. */
 export interface Requests {
-  /** A promise for the answer to `id`. Ignoring a rejection is allowed. `timeoutMs` 0: it waits for as long as it takes. */
+  /** The promise for the answer to `id`, the same however often it is asked for. Ignoring a rejection is allowed. `timeoutMs` 0: it waits for as long as it takes. */
   expect<F>(id: string, timeoutMs: number): Promise<F>;
   /** Keep the promise, or break it with an error. */
   settle(id: string, outcome: ServerFrame | RealtimeError): void;
@@ -31,17 +31,18 @@ export function makeRequests(clock: Clock): Requests {
     if (!pending) return;
     all.delete(id);
     clock.clearTimeout(pending.timer);
-    if (outcome instanceof RealtimeError) pending.reject(outcome);
-    else pending.resolve(outcome);
+    pending.settle(outcome instanceof RealtimeError ? Promise.reject(outcome) : outcome);
   }
 
   return {
     settle,
-    expect<F>(id: string, timeoutMs: number) {
-      const promise = new Promise<F>((resolve, reject) => {
-        const late = () => settle(id, new RealtimeError("timeout", true, id));
-        all.set(id, { resolve, reject, timer: timeoutMs && clock.setTimeout(late, timeoutMs) });
-      });
+    expect<F>(id: string, timeoutMs: number): Promise<F> {
+      const known = all.get(id);
+      if (known) return known.promise;
+      const late = () => settle(id, new RealtimeError("timeout", true, id));
+      let resolve: (outcome: any) => void;
+      const promise = new Promise<F>((done) => (resolve = done));
+      all.set(id, { promise, settle: resolve!, timer: timeoutMs && clock.setTimeout(late, timeoutMs) });
       promise.catch(() => {});
       return promise;
     },

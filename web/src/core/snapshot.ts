@@ -2,7 +2,7 @@
 
 import type { RealtimeError } from "../codes";
 import type { RoomMember, UserInfo } from "./frames";
-import type { State } from "./machine/types";
+import type { Phase, State } from "./machine/types";
 
 /** `reconnecting`: lost, and trying again; `error`: will not try again by itself. */
 export type ConnectionStatus = "disconnected" | "connecting" | "connected" | "reconnecting" | "error";
@@ -32,14 +32,11 @@ export interface Snapshot {
   readonly rttMs: number | null;
 }
 
+const statusByPhase: Partial<Record<Phase, ConnectionStatus>> = { idle: "disconnected", open: "connected", waiting: "reconnecting" };
+
 function statusOf({ phase, attempt, closeCode }: State): ConnectionStatus {
-  switch (phase) {
-    case "idle": return "disconnected";
-    case "open": return "connected";
-    case "waiting": return "reconnecting";
-    case "closed": return closeCode === 1000 ? "disconnected" : "error";
-    default: return attempt > 0 ? "reconnecting" : "connecting";
-  }
+  if (phase === "closed") return closeCode === 1000 ? "disconnected" : "error";
+  return statusByPhase[phase] ?? (attempt > 0 ? "reconnecting" : "connecting");
 }
 
 /** The snapshot of a state, or the previous one when it says the same. */

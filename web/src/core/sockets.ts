@@ -1,4 +1,4 @@
-/** Opens, feeds and closes WebSockets by serial number, and turns what they say into events. Decides nothing. */
+/** Opens, feeds and closes one WebSocket after another, and turns what they say into events. Decides nothing. */
 
 import type { Environment, SocketLike } from "./environment";
 import type { ClientFrame } from "./frames";
@@ -7,16 +7,17 @@ import type { Parsed } from "./parse";
 
 /** The sockets of one client; only the newest one is fed and heard. */
 export interface Sockets {
+  /** Open another one; its events carry its serial number. */
   open(serial: number): void;
-  send(serial: number, frame: ClientFrame): void;
-  close(serial: number, code: number): void;
+  send(frame: ClientFrame): void;
+  /** Close it, if there is one; what it still says is not heard. */
+  close(code: number): void;
 }
 
 export function makeSockets(
   url: string, environment: Environment, parse: (data: unknown) => Parsed, dispatch: (event: Event) => void,
 ): Sockets {
-  let current = -1;
-  let socket: SocketLike;
+  let socket: SocketLike | null = null;
   return {
     open(serial) {
       try {
@@ -25,18 +26,14 @@ export function makeSockets(
         // A malformed URL: waiting would not cure it.
         return dispatch({ type: "socket_impossible", socket: serial });
       }
-      current = serial;
       socket.onopen = () => dispatch({ type: "socket_open", socket: serial });
       socket.onmessage = ({ data }) => dispatch({ type: "socket_message", socket: serial, parsed: parse(data) });
       // An error is always followed by a close, which says more.
       socket.onclose = ({ code, reason }) => dispatch({ type: "socket_close", socket: serial, code, reason });
     },
-    send(serial, frame) {
-      if (serial === current) socket.send(JSON.stringify(frame));
-    },
-    close(serial, code) {
-      if (serial !== current) return;
-      current = -1;
+    send: (frame) => socket!.send(JSON.stringify(frame)),
+    close(code) {
+      if (!socket) return;
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close(code);
     },

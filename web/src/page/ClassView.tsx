@@ -6,8 +6,8 @@ import { useMemo, useState } from "react";
 import { useLearnerViews, useNow, useSurroundings, type Learner } from "./hooks";
 import { LevelBar } from "./LevelBar";
 import { href } from "./routes";
-import { groupNames, groups, nameOf, triage, type Group, type Place } from "./triage";
-import { ageInWords, nameOfId } from "./words";
+import { classesOf, groupNames, groups, nameOf, triage, type Group, type Place } from "./triage";
+import { ageInWords } from "./words";
 
 /** A socket may watch 128 learners; a few are left for the other views. */
 const mostAtOnce = 120;
@@ -18,7 +18,7 @@ export function ClassView() {
   const { learners, user } = useSurroundings();
   const [chosen, setChosen] = useState<string | null>(null);
   const all = learners ?? noLearners;
-  const classes = useMemo(() => [...new Set(all.flatMap(({ class_ids }) => class_ids))].sort(), [all]);
+  const classes = useMemo(() => classesOf(all), [all]);
   const inClass = useMemo(() => all.filter(({ class_ids }) => chosen === null || class_ids.includes(chosen)), [all, chosen]);
   const shown = useMemo(() => inClass.slice(0, mostAtOnce), [inClass]);
   const title = user.role === "guardian" ? "Your children" : "Your learners";
@@ -36,11 +36,11 @@ export function ClassView() {
   );
 }
 
-function ClassChoice({ classes, chosen, choose }: { classes: readonly string[]; chosen: string | null; choose: (id: string | null) => void }) {
+function ClassChoice({ classes, chosen, choose }: { classes: ReturnType<typeof classesOf>; chosen: string | null; choose: (id: string | null) => void }) {
   return (
     <div className="choice" role="group" aria-label="Class">
-      {[null, ...classes].map((id) => (
-        <button key={id ?? ""} type="button" aria-pressed={chosen === id} onClick={() => choose(id)}>{id === null ? "All" : nameOfId(id)}</button>
+      {[{ id: null, name: "All" }, ...classes].map(({ id, name }) => (
+        <button key={id ?? ""} type="button" aria-pressed={chosen === id} onClick={() => choose(id)}>{name}</button>
       ))}
     </div>
   );

@@ -4,7 +4,7 @@ import { useWebSocketContext } from "@aivo/realtime/react";
 import { useEffect, useRef, useState, type FormEvent } from "react";
 import { useSurroundings, type Learner } from "./hooks";
 import { href } from "./routes";
-import { nameOf } from "./triage";
+import { classesOf, nameOf } from "./triage";
 import { useRoom, type Said } from "./useRoom";
 import { nameOfId } from "./words";
 
@@ -34,9 +34,8 @@ export function RoomsPage({ roomId }: { roomId: string | null }) {
 }
 
 function roomsOf(learners: readonly Learner[], open: string | null): readonly { id: string; name: string }[] {
-  const classes = [...new Set(learners.flatMap(({ class_ids }) => class_ids))].sort();
   const all = [
-    ...classes.map((id) => ({ id: `class:${id}`, name: nameOfId(id) })),
+    ...classesOf(learners).map(({ id, name }) => ({ id: `class:${id}`, name })),
     ...learners.map((learner) => ({ id: `learner:${learner.learner_id}`, name: `About ${nameOf(learner)}` })),
   ];
   // A long list of learners helps nobody: their rooms are found on their pages.

@@ -10,6 +10,8 @@ export interface Learner {
   readonly learner_id: string;
   readonly display_name: string;
   readonly class_ids: readonly string[];
+  /** By class id, where the school gave one. */
+  readonly class_names: Readonly<Record<string, string>>;
 }
 
 /** What everybody inside the page may know. */

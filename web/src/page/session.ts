@@ -36,6 +36,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Set while somebody is logged in, for the refresh cookie itself cannot be seen: without it there is nothing to ask the server for. */
+const loginMark = "aivo-login";
+
 /** Set while a refresh is on its way: each refresh token works once, and a page that is left then must not use it again. */
 const renewingMark = "aivo-renewing";
 const renewingMs = 1_500;
@@ -49,6 +52,7 @@ export class Session {
 
   /** Take up the login of an earlier page, if there is one; goes on asking while the server cannot be reached. */
   async start(): Promise<void> {
+    if (read(loginMark) === null) return this.#leave(false);
     for (let wait = 500; ; wait = Math.min(wait * 1.6, 8_000)) {
       try {
         if (this.#state.phase !== "in") await this.#renew();
@@ -121,7 +125,7 @@ export class Session {
 
   async #exchange(): Promise<string | null> {
     await earlierPageDone();
-    mark(Date.now());
+    write(renewingMark, String(Date.now()));
     try {
       // `keepalive`: when the page is left now, the browser still takes the new cookie.
       const response = await send("/api/auth/refresh", { method: "POST", keepalive: true });
@@ -131,13 +135,14 @@ export class Session {
       this.#leave(this.#state.phase === "in");
       return null;
     } finally {
-      mark(null);
+      write(renewingMark, null);
     }
   }
 
   #take({ access_token, expires_in, user }: Grant): string {
     // The socket asks for a new token up to 90 s (for short-lived ones 30 %) before the old one ends, and must get one.
     const lifetime = expires_in * 1_000;
+    write(loginMark, "yes");
     this.#token = { value: access_token, freshUntil: Date.now() + lifetime - Math.min(90_000, lifetime * 0.3) - 1_000 };
     const { phase } = this.#state;
     if (phase !== "in" || this.#state.user.id !== user.id) this.#set({ phase: "in", user });
@@ -145,6 +150,7 @@ export class Session {
   }
 
   #leave(ended: boolean): void {
+    write(loginMark, null);
     this.#token = null;
     this.#set({ phase: "out", ended });
   }
@@ -168,22 +174,23 @@ function underLock<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function earlierPageDone(): Promise<void> {
-  const left = renewingMs - (Date.now() - Number(read()));
+  const left = renewingMs - (Date.now() - Number(read(renewingMark)));
   if (left > 0 && left <= renewingMs) await new Promise((resolve) => setTimeout(resolve, left));
 }
 
-function read(): string | null {
+/** Null: not set. The empty text: storage is forbidden here, nothing is known. */
+function read(mark: string): string | null {
   try {
-    return localStorage.getItem(renewingMark);
+    return localStorage.getItem(mark);
   } catch {
-    return null;
+    return "";
   }
 }
 
-function mark(since: number | null): void {
+function write(mark: string, value: string | null): void {
   try {
-    if (since === null) localStorage.removeItem(renewingMark);
-    else localStorage.setItem(renewingMark, String(since));
+    if (value === null) localStorage.removeItem(mark);
+    else localStorage.setItem(mark, value);
   } catch {
     // Storage is forbidden here: reloading twice within a moment may then cost the login.
   }

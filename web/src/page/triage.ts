@@ -3,6 +3,7 @@
 import type { LearnerView } from "@aivo/realtime";
 import { levels, toneOf } from "@aivo/realtime/react";
 import { occurredAt, type Learner } from "./hooks";
+import { nameOfId } from "./words";
 
 /** In the order in which they are shown. */
 export const groups = ["now", "soon", "fine", "away", "new"] as const;
@@ -46,6 +47,12 @@ export function triage(learners: readonly Learner[], views: readonly (LearnerVie
   const places = learners.map((learner, i) => ({ learner, view: views[i], group: groupOf(views[i], now), at: occurredAt(views[i]) }));
   places.sort((a, b) => nameOf(a.learner).localeCompare(nameOf(b.learner)));
   return new Map(groups.map((group) => [group, places.filter((place) => place.group === group)]));
+}
+
+/** The classes of some learners, by name. */
+export function classesOf(learners: readonly Learner[]): readonly { readonly id: string; readonly name: string }[] {
+  const names = new Map(learners.flatMap(({ class_ids, class_names }) => class_ids.map((id) => [id, class_names[id] ?? nameOfId(id)])));
+  return [...names].map(([id, name]) => ({ id, name })).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
 }
 
 /** What a learner is called. */

@@ -1,7 +1,7 @@
 /** What each server frame means to the machine: one entry per type. */
 
 import { RealtimeError } from "../../codes";
-import type { ErrorFrame, RoomMember, ServerFrame, UnsubscribedFrame } from "../frames";
+import type { ErrorFrame, RoomJoinedFrame, ServerFrame, UnsubscribedFrame, UserJoinedFrame, UserLeftFrame } from "../frames";
 import type { Parsed } from "../parse";
 import { armRefresh, onPong } from "./heartbeat";
 import { onResponse, onSubscribed, onUpdate, show } from "./learners";
@@ -10,6 +10,7 @@ import { onAcknowledged, onRefused, pauseQueue } from "./queue";
 import { withEntry, type Step } from "./step";
 import { changeWish, endWish, onWishRefused, wishOf } from "./wishes";
 
+type Presence = (UserJoinedFrame | UserLeftFrame | RoomJoinedFrame) & Pick<RoomJoinedFrame, "members">;
 type Handlers = { readonly [T in ServerFrame["type"]]?: (step: Step, frame: Extract<ServerFrame, { type: T }>) => void };
 
 const handlers: Handlers = {
@@ -23,9 +24,9 @@ const handlers: Handlers = {
     onAcknowledged(step, frame);
   },
   state_response: (step, frame) => show(step, frame, frame),
-  room_joined: (step, frame) => changeRoom(step, frame.room_id, () => frame.members ?? []),
-  user_joined: (step, frame) => changeRoom(step, frame.room_id, (members) => [...without(members, frame), { connection_id: frame.connection_id!, user: frame.user }]),
-  user_left: (step, frame) => changeRoom(step, frame.room_id, (members) => without(members, frame)),
+  room_joined: onRoom,
+  user_joined: onRoom,
+  user_left: onRoom,
   pong: onPong,
   server_draining: onDraining,
   error: onError,
@@ -66,13 +67,12 @@ function onError(step: Step, frame: ErrorFrame): void {
   if (!(ours || (answersWish && error.retryable))) step.notify({ kind: "error", error, frame });
 }
 
-function without(members: readonly RoomMember[], { connection_id }: Partial<RoomMember>): readonly RoomMember[] {
-  return members.filter((other) => other.connection_id !== connection_id);
-}
-
-function changeRoom(step: Step, roomId: string, change: (members: readonly RoomMember[]) => readonly RoomMember[]): void {
-  const wish = wishOf(step, "room", roomId);
+/** We came into a room, which tells who is there, or somebody came or went. */
+function onRoom(step: Step, { type, room_id, members, connection_id, user }: Presence): void {
+  const wish = wishOf(step, "room", room_id);
   if (!wish) return;
   changeWish(step, wish, { status: "active", askedAs: null });
-  step.set({ rooms: withEntry(step.state.rooms, roomId, change(step.state.rooms.get(roomId) ?? [])) });
+  const others = (step.state.rooms.get(room_id) ?? []).filter((other) => other.connection_id !== connection_id);
+  const present = type === "user_joined" ? [...others, { connection_id: connection_id!, user }] : (members ?? others);
+  step.set({ rooms: withEntry(step.state.rooms, room_id, present) });
 }

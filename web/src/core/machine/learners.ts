@@ -62,16 +62,14 @@ function mergeDetails(old: LearnerView | undefined, source: ModelDetails, revisi
 export function onUpdate(step: Step, frame: StateUpdateFrame): void {
   const view = step.state.learners.get(frame.learner_id);
   const subscription = wishOf(step, "learner", frame.learner_id);
-  const expected = view?.revision != null && view.epoch === (frame.epoch ?? view.epoch) ? view.revision + 1 : null;
-  const skipped = expected !== null && frame.revision !== undefined ? frame.revision - expected : 0;
-  if (skipped > (frame.coalesced ?? 0)) {
+  const comparable = view?.revision != null && view.epoch === (frame.epoch ?? view.epoch);
+  if (comparable && frame.revision! > view.revision! + 1 + (frame.coalesced ?? 0)) {
     noteGap(step);
     if (subscription?.mode === "every" && subscription.status === "active" && !frame.coalesced) {
       return changeWish(step, subscription, { status: "pending", notBefore: 0 });
     }
   }
-  const sent = Date.parse(frame.timestamp);
-  if (!Number.isNaN(sent)) step.set({ lagMs: Math.max(0, step.now + step.state.skewMs - sent) });
+  step.set({ lagMs: Math.max(0, step.now + step.state.skewMs - Date.parse(frame.timestamp)) || 0 });
   show(step, frame, frame);
 }
 
@@ -92,8 +90,7 @@ export function onSubscribed(step: Step, frame: SubscribedFrame): void {
 
 export function onResponse(step: Step, { learner_id, result, ...frame }: VirtualBrainResponseFrame): void {
   // A repeated interaction is answered with the outcome it had then, which may be old; the rule of `show` covers it.
-  const told = { learner_id, state: result.state, epoch: frame.epoch, revision: frame.revision, timestamp: frame.timestamp };
-  if (result.state || step.state.learners.has(learner_id)) show(step, told, result);
+  if (result.state || step.state.learners.has(learner_id)) show(step, { ...frame, learner_id, state: result.state }, result);
 }
 
 /** Something is missing between what was shown and what came. */

@@ -30,29 +30,26 @@ export function begin(step: Step): void {
   askForToken(step);
 }
 
-/** A token came, for a new connection or to replace the one of the open connection in place. */
+/** A token came, or none did, for a new connection or to replace the one of the open connection in place. */
 export function onToken(step: Step, { request, token, user }: EventOf<"token">): void {
   const { state } = step;
   if (request !== state.tokenRequest) return;
   if (state.phase === "token") {
     // A refused token is never sent twice: knocking with it every few seconds is what a broken client does.
-    if (token === state.refused) return onTokenFailed(step, { request });
+    if (!token || token === state.refused) return onNoToken(step);
     step.set({ phase: "opening", socket: state.socket + 1, token, tokenUser: user });
     adoptUser(step, user);
     return step.do({ do: "open", socket: state.socket + 1 });
   }
   if (state.phase !== "open") return;
-  if (token === state.token) return refreshLater(step);
+  if (!token || token === state.token) return refreshLater(step);
   step.set({ token });
   if (user !== null && state.user !== null && user !== state.user) return restart(step);
   step.send({ type: "authenticate", token, id: step.nextId("auth") });
 }
 
-export function onTokenFailed(step: Step, { request }: { request: number }): void {
-  const { state } = step;
-  if (request !== state.tokenRequest) return;
-  if (state.phase === "open") return refreshLater(step);
-  if (state.phase !== "token") return;
+/** Without a token there is nothing to connect with, for now. */
+export function onNoToken(step: Step): void {
   retryLater(step, new RealtimeError("no_token", true));
 }
 
@@ -108,7 +105,7 @@ export function onClosed(step: Step, { code, reason }: { code: number; reason: s
   forget(step);
   step.set({ closeCode: code });
   const error = new RealtimeError("connection_lost", reconnects(code));
-  if (reconnects(code)) retryLater(step, error, drained);
+  if (error.retryable) retryLater(step, error, drained);
   else stayClosed(step, error);
   const reconnecting = step.state.phase === "waiting";
   step.notify({ kind: "close", code, reason, reconnecting });
@@ -117,7 +114,7 @@ export function onClosed(step: Step, { code, reason }: { code: number; reason: s
 
 /** Close the current socket ourselves and treat it as lost at once: a dead one may take minutes to say so. */
 export function declareDead(step: Step): void {
-  step.do({ do: "close", socket: step.state.socket, code: 4408 });
+  step.do({ do: "close", code: 4408 });
   onClosed(step, { code: 4408, reason: "" });
 }
 
@@ -131,9 +128,8 @@ export function restart(step: Step): void {
 function retryLater(step: Step, error: RealtimeError, drained = false): void {
   const { state, config } = step;
   if (!config.reconnect || state.attempt >= config.maxAttempts) return stayClosed(step, error);
-  const asked = Math.max(0, state.notBefore - step.now);
   // The drain delay is jittered per socket by the server; adding ours would only keep people waiting.
-  wait(step, drained ? asked : asked + step.backoff(state.attempt));
+  wait(step, drained ? 0 : step.backoff(state.attempt));
   step.set({ error, attempt: state.attempt + 1 });
 }
 
@@ -141,7 +137,9 @@ function stayClosed(step: Step, error: RealtimeError): void {
   step.set({ phase: "closed", error, retryAt: null });
 }
 
-function wait(step: Step, ms: number): void {
+/** Wait this long, from when the server allows us to come back. */
+function wait(step: Step, extraMs: number): void {
+  const ms = Math.max(0, step.state.notBefore - step.now) + extraMs;
   step.set({ phase: "waiting", retryAt: step.now + ms });
   step.after("reconnect", ms);
 }
@@ -153,13 +151,13 @@ export function onNear(step: Step): void {
   const gaveUp = state.phase === "closed" && config.reconnect && state.error?.retryable;
   if (state.phase !== "waiting" && !gaveUp) return;
   step.set({ attempt: 0 });
-  wait(step, Math.max(state.notBefore - step.now, 0) + step.random * config.minDelayMs);
+  wait(step, step.random * config.minDelayMs);
 }
 
 /** Close the current socket, if there is one, and ignore what it still says. */
 function abandon(step: Step, reconnecting: boolean): void {
-  const { socket, connection } = step.state;
-  step.do({ do: "close", socket, code: 1000 });
+  const { connection } = step.state;
+  step.do({ do: "close", code: 1000 });
   forget(step);
   if (connection) step.notify({ kind: "close", code: 1000, reason: "", reconnecting });
 }
@@ -184,6 +182,6 @@ function forget(step: Step): void {
         .map(([id, wish]) => [id, { ...wish, status: "pending", askedAs: null, notBefore: 0 }]),
     ),
     rooms: new Map(),
-    queue: state.queue.map((item) => (item.sentAt === null ? item : { ...item, sentAt: null })),
+    queue: state.queue.map((item) => ({ ...item, sentAt: null })),
   });
 }

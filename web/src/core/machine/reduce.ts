@@ -7,8 +7,8 @@
  */
 
 import {
-  askForToken, begin, connect, declareDead, disconnect, onClosed, onImpossible, onNear, onSocketOpen, onToken, onTokenChanged,
-  onTokenFailed, restart,
+  askForToken, begin, connect, declareDead, disconnect, onClosed, onImpossible, onNear, onNoToken, onSocketOpen, onToken,
+  onTokenChanged, restart,
 } from "./lifecycle";
 import { onHeartbeat, sendPing } from "./heartbeat";
 import { onMessage } from "./inbound";
@@ -46,7 +46,6 @@ const handlers: Handlers = {
   visible: onNear,
   offline: sendPing,
   token: onToken,
-  token_failed: onTokenFailed,
   token_changed: onTokenChanged,
   socket_open: onSocketOpen,
   socket_message: onMessage,
@@ -64,8 +63,8 @@ const handlers: Handlers = {
 const timers: Readonly<Record<TimerName, (step: Step) => void>> = {
   reconnect: (step) => step.state.phase === "waiting" && begin(step),
   attempt(step) {
-    const { phase, tokenRequest, connection } = step.state;
-    if (phase === "token") onTokenFailed(step, { request: tokenRequest });
+    const { phase, connection } = step.state;
+    if (phase === "token") onNoToken(step);
     else if (!connection) declareDead(step);
   },
   heartbeat: onHeartbeat,

@@ -27,7 +27,7 @@ export class Step {
 
   /** (Re)start a named timer. One that fires when it is not needed any more is harmless: every handler looks at the state. */
   after(name: TimerName, ms: number): void {
-    this.do({ do: "timer", name, ms: Math.min(Math.max(0, ms), 2 ** 31 - 1) });
+    this.do({ do: "timer", name, ms: Math.min(ms, 2 ** 31 - 1) });
   }
 
   notify(notice: Notice): void {
@@ -41,7 +41,7 @@ export class Step {
   /** Send on the current socket, at the cost of one frame of the budget. */
   send(frame: ClientFrame): void {
     this.set({ budget: this.state.budget - 1 });
-    this.do({ do: "send", socket: this.state.socket, frame });
+    this.do({ do: "send", frame });
   }
 
   /** A request id not used before in this client. */

@@ -180,8 +180,7 @@ export type Event =
   | { readonly type: "connect" }
   | { readonly type: "disconnect" }
   | { readonly type: "online" | "offline" | "visible" }
-  | { readonly type: "token"; readonly request: number; readonly token: string; readonly user: string | null }
-  | { readonly type: "token_failed"; readonly request: number }
+  | { readonly type: "token"; readonly request: number; readonly token: string | null; readonly user: string | null }
   | { readonly type: "token_changed" }
   | { readonly type: "socket_open"; readonly socket: number }
   | { readonly type: "socket_message"; readonly socket: number; readonly parsed: Parsed }
@@ -209,8 +208,8 @@ export type Notice =
 export type Effect =
   | { readonly do: "get_token"; readonly request: number }
   | { readonly do: "open"; readonly socket: number }
-  | { readonly do: "close"; readonly socket: number; readonly code: number }
-  | { readonly do: "send"; readonly socket: number; readonly frame: ClientFrame }
+  | { readonly do: "close"; readonly code: number }
+  | { readonly do: "send"; readonly frame: ClientFrame }
   | { readonly do: "timer"; readonly name: TimerName; readonly ms: number }
   | { readonly do: "cancel_timers" }
   | { readonly do: "save"; readonly item: QueuedInteraction }

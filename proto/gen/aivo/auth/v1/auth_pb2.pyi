@@ -163,9 +163,30 @@ class Learner(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ClassNamesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LEARNER_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     CLASS_IDS_FIELD_NUMBER: _builtins.int
+    CLASS_NAMES_FIELD_NUMBER: _builtins.int
     learner_id: _builtins.str
     """learner_id: 1–128 characters of [A-Za-z0-9_.:@-]."""
     display_name: _builtins.str
@@ -174,16 +195,21 @@ class Learner(_message.Message):
     def class_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """class_ids the learner is enrolled in."""
 
+    @_builtins.property
+    def class_names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """class_names for people, by class_id; a class without a name is not in it."""
+
     def __init__(
         self,
         *,
         learner_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
         class_ids: _abc.Iterable[_builtins.str] | None = ...,
+        class_names: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_ids", b"class_ids", "display_name", b"display_name", "learner_id", b"learner_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_ids", b"class_ids", "class_names", b"class_names", "display_name", b"display_name", "learner_id", b"learner_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
