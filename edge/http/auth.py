@@ -49,14 +49,21 @@ async def refresh(
     services: Using,
     body: RefreshToken | None = None,
     aivo_refresh: Annotated[str | None, Cookie()] = None,
+    idempotency_key: Annotated[
+        str, Header(pattern=r"^$|^[!-~]{16,128}$", description="Unguessable; allows to ask again after a lost answer.")
+    ] = "",
 ) -> dict[str, Any] | Response:
-    """Exchange a refresh token (of the body, else of the cookie) for new tokens; each works once."""
+    """Exchange a refresh token (of the body, else of the cookie) for new tokens; each works once.
+
+    Showing one again ends the session, for it may have been stolen; asking the same again with the same
+    `Idempotency-Key` within a minute, because the answer was lost, gets the same refresh token.
+    """
     given = body.refresh_token if body else None
     token = given or aivo_refresh
     if not token:
         raise Problem(401, "unauthenticated", "No refresh token was sent; log in.")
     try:
-        session = await services.auth.refresh(token)
+        session = await services.auth.refresh(token, idempotency_key)
     except UpstreamError as error:
         if error.code != "unauthenticated" or given:
             raise

@@ -40,8 +40,8 @@ class AuthApi(Auth, Protocol):
     async def login(self, email: str, password: str, client_address: str) -> dict[str, Any]:
         """Exchange credentials for tokens."""
 
-    async def refresh(self, refresh_token: str) -> dict[str, Any]:
-        """Exchange a refresh token for new tokens."""
+    async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
+        """Exchange a refresh token for new tokens; for the same `request_id`, soon after, the same again."""
 
     async def logout(self, *, refresh_token: str, access_token: str) -> None:
         """End a session."""
