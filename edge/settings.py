@@ -9,7 +9,6 @@ from service_runtime.addresses import check_listen
 from service_runtime.grpc_client import ClientSettings
 from service_runtime.settings import SettingsError, setting
 
-
 _MAY_BE_ZERO = (
     *("port", "frames_per_s", "max_sockets_per_user", "max_sockets_per_address"),
     *("max_subscriptions", "max_rooms", "slow_queue", "drain_s"),
