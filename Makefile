@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 NPM := $(shell command -v npm 2>/dev/null)
 PORT ?= 8000
 EDGES ?= 1
+JOBS ?= 2
 ARGS ?=
 
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
@@ -33,8 +34,8 @@ run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=80
 		echo "the page could not be built, see .aivo/web.log; starting without it" >&2; }
 	@PORT=$(PORT) $(PYTHON) -m demo
 
-test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones)
-	@failed=; $(PYTHON) -m pytest -q $(ARGS) || failed=1; \
+test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones; JOBS=2 at a time)
+	@failed=; $(PYTHON) -m pytest -q $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder) || failed=1; \
 	$(if $(ARGS),,$(if $(WEB_TOOLS),$(NPM) --prefix web test,echo "tests of web/ are skipped: npm is not installed") || failed=1; $(MAKE) -s e2e || failed=1;) \
 	test -z "$$failed"
 

@@ -82,7 +82,10 @@ def opened(settings: Settings) -> Iterator[Core]:
     tokens = Tokens(key_file.load_or_create(time.time()), issuer=settings.issuer, clock=time.time)
     cost = Cost(time=settings.argon2_time_cost, memory_kib=settings.argon2_memory_kib, lanes=settings.argon2_lanes)
     lifetimes = Lifetimes(
-        access_s=settings.access_ttl_s, refresh_s=settings.refresh_ttl_s, session_s=settings.session_ttl_s
+        access_s=settings.access_ttl_s,
+        refresh_s=settings.refresh_ttl_s,
+        session_s=settings.session_ttl_s,
+        retry_s=settings.refresh_retry_s,
     )
     database = open_database(settings.database_url)
     try:

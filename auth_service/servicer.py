@@ -103,7 +103,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     async def Refresh(self, request: pb.RefreshRequest, context: Any) -> pb.RefreshResponse:
         """Exchange a refresh token for new tokens."""
-        grant = await self._sessions.refresh(request.refresh_token)
+        grant = await self._sessions.refresh(request.refresh_token, request.request_id)
         return pb.RefreshResponse(tokens=_tokens(grant), user=_user(grant.user))
 
     async def Logout(self, request: pb.LogoutRequest, context: Any) -> pb.LogoutResponse:

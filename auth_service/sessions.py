@@ -46,6 +46,8 @@ class Lifetimes:
     access_s: int
     refresh_s: int
     session_s: int
+    retry_s: float
+    """In which a refresh may be asked again, should its answer have been lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +95,18 @@ class Issuer:
         refresh_s = min(self._lifetimes.refresh_s, self._lifetimes.session_s)
         return self._grant(user, rotation.session_id, refresh_token, refresh_s)
 
-    async def renew(self, refresh_token: str) -> Grant:
+    async def renew(self, refresh_token: str, request_id: str) -> Grant:
         """Exchange a refresh token. Raises BadToken, SessionEnded, or RefreshReused after revoking the session.
 
-        There is no grace for an answer lost on the way: whoever shows a used token again may have stolen it.
+        Whoever shows a used token again may have stolen it, unless they also know the `request_id` it was used under:
+        then they get the same successor again, which grows from both, so that a session never has two newest tokens.
         """
         old = self._tokens.read_refresh(refresh_token)
+        seed = old.digest + request_id.encode() if request_id else None
         now_s = int(self._clock())
-        new_token, rotation = self._next(old.session_id, old.generation + 1, now_s, self._lifetimes.access_s)
-        user, expires_at_ms = await self._database.run(self._table.rotate, old.digest, rotation)
+        new_token, rotation = self._next(old.session_id, old.generation + 1, now_s, self._lifetimes.access_s, seed=seed)
+        retry_ms = int(self._lifetimes.retry_s * 1000)
+        user, expires_at_ms = await self._database.run(self._table.rotate, old.digest, rotation, retry_ms=retry_ms)
         return self._grant(user, old.session_id, new_token, max(0, expires_at_ms // 1000 - now_s))
 
     async def mint(self, user: User, ttl_s: int, *, actor: str) -> str:
@@ -112,8 +117,10 @@ class Issuer:
         await self._database.run(self._table.open, user.user_id, None, rotation, expires_at_ms=(now_s + ttl_s) * 1000)
         return self._tokens.sign(user.user_id, rotation.session_id, user.role.value, ttl_s)
 
-    def _next(self, session_id: str, generation: int, now_s: int, access_s: int) -> tuple[str, Rotation]:
-        token, digest = self._tokens.make_refresh(session_id, generation)
+    def _next(
+        self, session_id: str, generation: int, now_s: int, access_s: int, *, seed: bytes | None = None
+    ) -> tuple[str, Rotation]:
+        token, digest = self._tokens.make_refresh(session_id, generation, seed=seed)
         rotation = Rotation(
             session_id=session_id,
             generation=generation,
@@ -206,10 +213,15 @@ class Sessions:
             except SessionEnded:
                 raise _wrong_pair() from None
 
-    async def refresh(self, refresh_token: str) -> Grant:
-        """Exchange a refresh token for new tokens. Raises Unauthenticated; a used token also ends its session."""
+    async def refresh(self, refresh_token: str, request_id: str = "") -> Grant:
+        """Exchange a refresh token for new tokens; the same again for the same `request_id`, soon after.
+
+        Raises Unauthenticated, a used token also ends its session; InvalidInput for a `request_id` easily guessed.
+        """
+        if request_id and not 16 <= len(request_id) <= 128:
+            raise InvalidInput("request_id must have 16 to 128 characters")
         try:
-            grant = await self._issuer.renew(refresh_token)
+            grant = await self._issuer.renew(refresh_token, request_id)
         except RefreshReused:
             self._counters.refreshes["reused"] += 1
             logger.warning("a used refresh token was shown again; its session is revoked")

@@ -24,6 +24,9 @@ class Settings(ListenerSettings):
     issuer: str = setting("aivo", "Issuer that access tokens name and must name.")
     access_ttl_s: int = setting(900, "Seconds that an access token is good for.")
     refresh_ttl_s: int = setting(14 * 86_400, "Seconds that a refresh token is good for.")
+    refresh_retry_s: float = setting(
+        60.0, "Seconds in which a refresh whose answer was lost may be asked again under its request id; 0 for never."
+    )
     session_ttl_s: int = setting(90 * 86_400, "Seconds after which a session ends however often it was refreshed.")
     decision_ttl_s: float = setting(30.0, "Seconds that callers may cache a decision, unless it is revoked.")
     poll_s: float = setting(
@@ -68,6 +71,7 @@ class Settings(ListenerSettings):
 _LEAST: dict[str, float] = {
     "access_ttl_s": 1,
     "refresh_ttl_s": 1,
+    "refresh_retry_s": 0,
     "session_ttl_s": 1,
     "decision_ttl_s": 0,
     "poll_s": 0.01,

@@ -271,13 +271,14 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise BadToken("the access token is not valid") from None
 
-    def make_refresh(self, session_id: str, generation: int) -> tuple[str, bytes]:
-        """Return a refresh token and its digest.
+    def make_refresh(self, session_id: str, generation: int, *, seed: bytes | None = None) -> tuple[str, bytes]:
+        """Return a refresh token and its digest; the same one for the same `seed`, which must be secret.
 
         It consists of session, generation, randomness and a MAC. The MAC proves that we made it, so that an old
         generation shown again is known for what it is although only the digest of the newest one is stored.
         """
-        body = uuid.UUID(session_id).bytes + generation.to_bytes(4, "big") + secrets.token_bytes(_RANDOM_BYTES)
+        random = secrets.token_bytes(_RANDOM_BYTES) if seed is None else self._mac(b"random" + seed)
+        body = uuid.UUID(session_id).bytes + generation.to_bytes(4, "big") + random
         token = _text(body + self._mac(body))
         return token, hashlib.sha256(token.encode()).digest()
 

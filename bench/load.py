@@ -64,9 +64,16 @@ async def open_socket(target: Target, number: int, *, watcher: bool = False) -> 
         if not greeted.done():
             greeted.set_result(payload)
 
+    def on_lost(socket: Socket) -> None:
+        if not greeted.done():
+            greeted.set_exception(ConnectionResetError(f"closed with {socket.close_code}"))
+
     path = f"/ws?token={token}" if target.token_in_query else "/ws"
     try:
         socket = await connect(target.host, target.port, path, on_first)
+        socket.on_lost = on_lost
+        if socket.transport.is_closing():
+            on_lost(socket)
         if not target.token_in_query:
             socket.transport.write(traffic.json_frame({"type": "authenticate", "token": token}))
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
@@ -75,7 +82,7 @@ async def open_socket(target: Target, number: int, *, watcher: bool = False) -> 
         raise LoadFailed(f"{target.name}: socket {number} cannot connect: {error!r}") from error
     if not greeting.startswith(traffic.ESTABLISHED):
         raise LoadFailed(f"{target.name}: socket {number} was refused: {greeting[:300].decode()}")
-    socket.on_text = ignore
+    socket.on_text, socket.on_lost = ignore, None
     return socket
 
 

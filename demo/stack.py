@@ -2,7 +2,7 @@
 
 It knows how each is configured from outside and nothing of what they do. `make run`, tests and benchmarks share it:
 
-    with private_stack(env={"EDGE_PING_INTERVAL_S": "1"}) as stack:
+    with private_stack(env={"EDGE_PING_S": "1"}) as stack:
         stack.kill("brain")      # SIGKILL
         stack.start("brain")     # again, on the same port with the same data; returns when it is ready
         stack.restart("edge")    # SIGTERM, as a deploy does, then start

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from service_runtime.addresses import check_listen
 from service_runtime.grpc_client import ClientSettings
 from service_runtime.settings import SettingsError, setting
+
+_MAY_BE_ZERO = (
+    *("port", "frames_per_s", "max_sockets_per_user", "max_sockets_per_address"),
+    *("max_subscriptions", "max_rooms", "slow_queue", "drain_s"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,22 @@ class EdgeSettings(ClientSettings):
 
     def __post_init__(self) -> None:
         """Raise SettingsError for values that cannot work."""
-        if problems := check_listen(self.exposition_listen, variable="EDGE_EXPOSITION_LISTEN"):
+        problems = [
+            f"{field.metadata['env'] or f'EDGE_{field.name.upper()}'} must be "
+            + ("zero or more" if field.name in _MAY_BE_ZERO else "above zero")
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), int | float)
+            and not isinstance(value, bool)
+            and (value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO))
+        ]
+        if self.port > 65_535:
+            problems.append("PORT must be at most 65535")
+        if self.ping_max_s < self.ping_s:
+            problems.append("EDGE_PING_MAX_S must be at least EDGE_PING_S")
+        if (self.server_certificate_file is None) != (self.server_key_file is None):
+            problems.append("EDGE_SERVER_CERTIFICATE_FILE and EDGE_SERVER_KEY_FILE need each other")
+        if not self.brain_addresses:
+            problems.append("EDGE_BRAIN_ADDRESSES must name a brain")
+        problems += check_listen(self.exposition_listen, variable="EDGE_EXPOSITION_LISTEN")
+        if problems:
             raise SettingsError("\n".join(problems))
-        if self.record_queue <= 0:
-            raise SettingsError("EDGE_RECORD_QUEUE must be above 0; EDGE_RECORDING=off switches recording off")

@@ -103,6 +103,7 @@ sessions = Table(
     Column("refresh_digest", LargeBinary(32), nullable=False),
     Column("refresh_generation", Integer, nullable=False),
     Column("refresh_expires_at_ms", BigInteger, nullable=False),
+    Column("refreshed_at_ms", BigInteger),
     Index(None, "user_id"),
     Index(None, "refresh_expires_at_ms"),
     Index(None, "revoked_at_ms"),

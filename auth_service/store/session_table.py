@@ -68,11 +68,11 @@ class SessionTable:
             if minted_by:
                 record_audit(connection, self._clock_ms(), actor=minted_by, action="mint-token", subject=user_id)
 
-    def rotate(self, old_digest: bytes, to: Rotation) -> tuple[User, int]:
+    def rotate(self, old_digest: bytes, to: Rotation, *, retry_ms: int = 0) -> tuple[User, int]:
         """Replace the refresh token with this digest; return the user and when the new one expires.
 
-        Raises RefreshReused, after revoking the session, when the token is not the newest one; SessionEnded otherwise
-        when it cannot be used.
+        Doing the very same again within `retry_ms` changes nothing. Raises RefreshReused, after revoking the session,
+        when the token is not the newest one; SessionEnded otherwise when it cannot be used.
         """
         now_ms = self._clock_ms()
         with self._database.write() as connection:
@@ -83,6 +83,7 @@ class SessionTable:
                     sessions.c.access_until_ms,
                     sessions.c.refresh_digest,
                     sessions.c.refresh_expires_at_ms,
+                    sessions.c.refreshed_at_ms,
                     *users.c,
                 )
                 .join(users, users.c.user_id == sessions.c.user_id)
@@ -92,8 +93,10 @@ class SessionTable:
             row = connection.execute(query).one_or_none()
             if row is None or row.revoked_at_ms is not None or row.disabled or row.refresh_expires_at_ms <= now_ms:
                 raise SessionEnded("the session is over")
-            reused = bytes(row.refresh_digest) != old_digest
-            expires_at_ms = min(to.refresh_expires_at_ms, row.expires_at_ms)
+            repeated = bytes(row.refresh_digest) == to.digest and now_ms - (row.refreshed_at_ms or 0) < retry_ms
+            reused = not repeated and bytes(row.refresh_digest) != old_digest
+            refreshed_at_ms = row.refreshed_at_ms if repeated else now_ms
+            expires_at_ms = min(row.refresh_expires_at_ms if repeated else to.refresh_expires_at_ms, row.expires_at_ms)
             if reused:
                 _revoke(connection, to.session_id, row.user_id, now_ms)
             else:
@@ -104,6 +107,7 @@ class SessionTable:
                         refresh_digest=to.digest,
                         refresh_generation=to.generation,
                         refresh_expires_at_ms=expires_at_ms,
+                        refreshed_at_ms=refreshed_at_ms,
                         access_until_ms=max(to.access_until_ms, row.access_until_ms),
                     )
                 )

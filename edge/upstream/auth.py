@@ -154,9 +154,9 @@ class AuthLink:
         response = await self._call(self._stub.Login, "Login", request, "The address or password is wrong.")
         return _session(response.tokens, response.user)
 
-    async def refresh(self, refresh_token: str) -> dict[str, Any]:
+    async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
         """Exchange a refresh token for new tokens."""
-        request = auth_pb2.RefreshRequest(refresh_token=refresh_token)
+        request = auth_pb2.RefreshRequest(refresh_token=refresh_token, request_id=request_id)
         response = await self._call(self._stub.Refresh, "Refresh", request, "Log in again.")
         return _session(response.tokens, response.user)
 

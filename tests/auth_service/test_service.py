@@ -140,6 +140,53 @@ async def test_refresh_tokens_rotate_and_reuse_ends_the_session_and_its_sockets(
     assert (await status(client.Refresh(pb.RefreshRequest(refresh_token=second.refresh_token)))) == failure
 
 
+REQUEST_ID = "0198f3a2-7c1d-7000-8000-000000000001"
+
+
+async def test_a_lost_answer_is_given_again_to_whoever_knows_what_was_asked(client: Client) -> None:
+    first = (await client.login(*ADMIN)).tokens
+    asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=REQUEST_ID)
+    lost, again = [(await client.Refresh(asked)).tokens for _ in range(2)]
+    answers = await client.authenticate(lost.access_token, again.access_token)
+
+    assert again.refresh_token == lost.refresh_token != first.refresh_token
+    assert [answer.error for answer in answers] == ["", ""]
+    await client.Refresh(pb.RefreshRequest(refresh_token=again.refresh_token))
+
+
+@pytest.mark.parametrize("request_id", ["", REQUEST_ID[:-1] + "2"])
+@pytest.mark.parametrize("first_id", ["", REQUEST_ID])
+async def test_a_used_token_without_the_same_request_id_is_reuse(
+    client: Client, first_id: str, request_id: str
+) -> None:
+    first = (await client.login(*ADMIN)).tokens
+    asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=first_id)
+    second = (await client.Refresh(asked)).tokens
+    stolen = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=request_id)
+    failure = await status(client.Refresh(stolen))
+
+    assert failure == (grpc.StatusCode.UNAUTHENTICATED, "the session is over; sign in again")
+    assert [answer.error for answer in await client.authenticate(second.access_token)] == [OVER]
+
+
+async def test_a_lost_answer_is_not_given_again_where_that_is_switched_off(settings: Settings) -> None:
+    async with running(settings, refresh_retry_s=0.0) as client:
+        first = (await client.login(*ADMIN)).tokens
+        asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=REQUEST_ID)
+        await client.Refresh(asked)
+
+        assert (await status(client.Refresh(asked)))[0] is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("request_id", ["short", "x" * 129])
+async def test_a_request_id_easily_guessed_is_refused_and_uses_nothing_up(client: Client, request_id: str) -> None:
+    first = (await client.login(*ADMIN)).tokens
+    asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=request_id)
+
+    assert (await status(client.Refresh(asked)))[0] is grpc.StatusCode.INVALID_ARGUMENT
+    await client.Refresh(pb.RefreshRequest(refresh_token=first.refresh_token))
+
+
 @pytest.mark.parametrize("garbage", ["", "x", "A" * 70, "\x00", "é" * 99, "x" * 100_000])
 async def test_garbage_tokens_are_refused_without_being_repeated(client: Client, garbage: str) -> None:
     good = (await client.login(*ADMIN)).tokens.access_token

@@ -284,6 +284,27 @@ def test_a_refresh_token_works_once_and_its_reuse_ends_the_session(stored: Store
         stored.sessions.rotate(b"digest 1", rotation(stored, "s", 2))
 
 
+def test_the_same_rotation_again_changes_nothing_for_a_while(stored: Stored) -> None:
+    open_session(stored, add_user(stored))
+    first = stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000)
+    for _ in range(2):
+        stored.clock.now_s += 29
+        assert stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000) == first
+
+    stored.clock.now_s += 2
+    with pytest.raises(RefreshReused):
+        stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000)
+
+
+def test_the_same_rotation_again_is_reuse_once_its_token_was_used(stored: Stored) -> None:
+    open_session(stored, add_user(stored))
+    for generation in (1, 2):
+        stored.sessions.rotate(f"digest {generation - 1}".encode(), rotation(stored, "s", generation), retry_ms=60_000)
+
+    with pytest.raises(RefreshReused):
+        stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000)
+
+
 def test_of_many_that_use_one_refresh_token_at_once_one_gets_through(stored: Stored) -> None:
     open_session(stored, add_user(stored))
     outcomes: list[type[object]] = []

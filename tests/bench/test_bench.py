@@ -71,7 +71,7 @@ def test_an_error_frame_makes_a_run_void(monolith: Target) -> None:
 
 
 def test_a_refused_token_is_told(monolith: Target) -> None:
-    with pytest.raises(LoadFailed):
+    with pytest.raises(LoadFailed, match="closed with"):
         asyncio.run(load.open_socket(replace(monolith, tokens=("nonsense",)), 0))
 
 

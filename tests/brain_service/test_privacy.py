@@ -16,6 +16,7 @@ import pytest
 from brain_service import privacy
 from brain_service.journal import LogRow, StoreUnavailableError
 from brain_service.store import SqlStore
+from brain_service.store.database import sqlite_connection
 from tests.brain_service.engine_support import NOW_S, Brain, interaction, logged, revisions, running, submission
 
 
@@ -167,14 +168,13 @@ async def test_no_byte_of_an_erased_learner_is_left_in_the_files(path: Path) -> 
 
 
 async def test_an_erasure_that_a_reader_keeps_from_finishing_says_so_and_can_be_finished(
-    brain: Brain, path: Path, monkeypatch: pytest.MonkeyPatch
+    brain: Brain, path: Path
 ) -> None:
     await brain.apply(submission("ada", "a", interaction=interaction("secret")))
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM log").fetchall()
-    with brain.store._engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout=20")
+    sqlite_connection(brain.store._written).execute("PRAGMA busy_timeout=20")
     with pytest.raises(StoreUnavailableError, match="erase the learner again"):
         await brain.engine.erase("ada", "a parent")
     reader.execute("ROLLBACK")

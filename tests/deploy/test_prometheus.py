@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,6 +83,11 @@ def test_promtool_accepts(arguments: tuple[str, ...]) -> None:
 
 
 # What needs a live stack
+
+
+def live(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a test of a Prometheus that scrapes the four processes."""
+    return pytest.mark.system(needs_prometheus(test))
 
 
 class Lesson:
@@ -160,7 +165,7 @@ def prometheus(school: School, tmp_path_factory: pytest.TempPathFactory) -> Iter
             yield prometheus
 
 
-@needs_prometheus
+@live
 def test_every_query_of_every_dashboard_returns_data(prometheus: Prometheus) -> None:
     missing = queries()
     assert len(missing) > 60
@@ -177,7 +182,7 @@ def test_every_query_of_every_dashboard_returns_data(prometheus: Prometheus) -> 
         assert missing == {}
 
 
-@needs_prometheus
+@live
 @pytest.mark.parametrize(
     "expression",
     [
@@ -193,7 +198,7 @@ def test_the_guides_queries_return_one_series_per_edge(prometheus: Prometheus, e
     assert 0 < value < 100_000
 
 
-@needs_prometheus
+@live
 def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> None:
     def rules() -> list[dict[str, Any]]:
         return [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
@@ -205,7 +210,7 @@ def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> Non
         prometheus.query(rule["query"])
 
 
-@needs_prometheus
+@live
 def test_the_metrics_that_alerts_ask_for_exist(prometheus: Prometheus) -> None:
     """An alert on a misspelt name is valid and silent for ever; a test of its own would use the same wrong name."""
     names = set(prometheus.get("label/__name__/values"))
@@ -215,7 +220,7 @@ def test_the_metrics_that_alerts_ask_for_exist(prometheus: Prometheus) -> None:
     assert asked <= names
 
 
-@needs_prometheus
+@live
 def test_the_fleet_and_the_edges_agree(prometheus: Prometheus) -> None:
     fleet, edges = "aivo_fleet_connections_total", "sum(aivo_websocket_connections_total)"
     earlier = "sum(aivo_websocket_connections_total offset 4s)"
@@ -224,7 +229,7 @@ def test_the_fleet_and_the_edges_agree(prometheus: Prometheus) -> None:
     assert until(lambda: prometheus.query(f"{fleet} offset 4s <= on () {edges}"), "the fleet counts nothing twice")
 
 
-@needs_prometheus
+@live
 async def test_sockets_are_counted_by_the_code_they_closed_with(prometheus: Prometheus, school: School) -> None:
     async with open_socket(f"{school.stack.ws_url}?token=nonsense") as socket:
         assert await socket.until_closed() == 4401
@@ -234,7 +239,7 @@ async def test_sockets_are_counted_by_the_code_they_closed_with(prometheus: Prom
         assert await asyncio.to_thread(until, lambda expression=expression: prometheus.query(expression), code)
 
 
-@needs_prometheus
+@live
 def test_a_sampled_trace_is_the_exemplar_of_its_latency(prometheus: Prometheus) -> None:
     def exemplars() -> list[Any]:
         found: list[Any] = prometheus.get("query_exemplars", query="aivo_websocket_latency_ms_bucket",
@@ -245,7 +250,7 @@ def test_a_sampled_trace_is_the_exemplar_of_its_latency(prometheus: Prometheus) 
     assert {one["labels"]["trace_id"] for series in found for one in series["exemplars"]} == {TRACE}
 
 
-@needs_prometheus
+@live
 def test_no_label_names_a_person_or_a_learner(prometheus: Prometheus) -> None:
     series = prometheus.get("series", **{"match[]": '{job=~"aivo-.+"}'})
     values = {value for one in series for value in one.values()}

@@ -62,8 +62,8 @@ class AuthApi(FakeAuth):
     async def login(self, email: str, password: str, client_address: str) -> Any:
         return self._answer("login", email, client_address)
 
-    async def refresh(self, refresh_token: str) -> Any:
-        return self._answer("refresh", refresh_token)
+    async def refresh(self, refresh_token: str, request_id: str) -> Any:
+        return self._answer("refresh", refresh_token, request_id)
 
     async def logout(self, *, refresh_token: str, access_token: str) -> None:
         self._answer("logout", refresh_token, access_token)
@@ -372,7 +372,16 @@ async def test_a_refresh_goes_the_way_it_came(api: Api) -> None:
     assert "aivo_refresh=refresh-2" in by_cookie.headers["set-cookie"]
     assert by_body.json()["refresh_token"] == "refresh-2"
     assert "set-cookie" not in by_body.headers
-    assert api.auth.calls == [("refresh", "one"), ("refresh", "two")]
+    assert api.auth.calls == [("refresh", "one", ""), ("refresh", "two", "")]
+
+
+async def test_a_refresh_is_known_again_by_a_key_that_cannot_be_guessed(api: Api) -> None:
+    key = "0198f3a2-7c1d-7000-8000-000000000001"
+    cookie = {"Cookie": "aivo_refresh=one"}
+    assert (await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": key})).status_code == 200
+    problem(await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": "1"}), 422, "bad_request")
+
+    assert api.auth.calls == [("refresh", "one", key)]
 
 
 async def test_a_refresh_token_that_does_not_work_is_taken_from_the_browser(api: Api) -> None:

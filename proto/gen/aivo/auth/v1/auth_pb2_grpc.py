@@ -159,7 +159,7 @@ class AuthServiceServicer:
 
     def Refresh(self, request, context):
         """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-        the last case the session is revoked.
+        the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class AuthServiceStub:
     """
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.RefreshResponse]
     """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-    the last case the session is revoked.
+    the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
     """
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]
     """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown tokens succeed."""
@@ -106,7 +106,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.RefreshResponse]  # type: ignore[assignment]
     """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-    the last case the session is revoked.
+    the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]  # type: ignore[assignment]
     """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown tokens succeed."""
@@ -174,7 +174,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RefreshResponse, _abc.Awaitable[_auth_pb2.RefreshResponse]]:
         """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-        the last case the session is revoked.
+        the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
         """
 
     @_abc_1.abstractmethod

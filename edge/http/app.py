@@ -1,0 +1,32 @@
+"""Puts the HTTP API and the page together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from edge.http import auth, fleet, health, learners
+from edge.http.page import add_headers, add_page
+from edge.http.problems import add_problems
+from edge.http.services import Services
+from edge.tracing import HttpSpans
+
+
+def make_app(services: Services) -> FastAPI:
+    """Return the application that serves /api, health checks and the page."""
+    app = FastAPI(
+        title="AIVO realtime",
+        version="0.1.0",
+        summary="Follows each learner's state while they learn and shows it live to those who may watch.",
+        redoc_url=None,
+        # Its own spans and logs would hold paths with ids, query strings with tokens, and refused values.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.services = services
+    add_problems(app)
+    for room in (auth, learners, fleet, health):
+        app.include_router(room.router)
+    add_headers(app)
+    add_page(app, services.settings.static_dir)
+    if services.tracer is not None:
+        app.add_middleware(HttpSpans, tracer=services.tracer)
+    return app

@@ -1,0 +1,116 @@
+"""Routes of logging in and out. The refresh token of a page lives in a cookie that no script can read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Cookie, Header, Request, Response
+from pydantic import BaseModel, Field
+
+from edge.http.callers import Caller
+from edge.http.problems import Problem, upstream_problem
+from edge.http.services import Using
+from edge.ports import UpstreamError
+
+REFRESH_COOKIE = "aivo_refresh"
+COOKIE_PATH = "/api/auth"
+
+router = APIRouter(tags=["auth"])
+
+
+class Credentials(BaseModel):
+    """Who logs in."""
+
+    email: str = Field(max_length=320, examples=["teacher@school.example"])
+    password: str = Field(max_length=1024)
+    cookie: bool = Field(
+        default=False, description="Keep the refresh token in an HttpOnly cookie instead of the answer (for pages)."
+    )
+
+
+class RefreshToken(BaseModel):
+    """A refresh token to use up; a page sends none, its cookie has it."""
+
+    refresh_token: str | None = Field(default=None, max_length=1024)
+
+
+@router.post("/api/auth/login")
+async def login(credentials: Credentials, request: Request, response: Response, services: Using) -> dict[str, Any]:
+    """Exchange an e-mail address and password for tokens."""
+    address = request.client.host if request.client else ""
+    session = await services.auth.login(credentials.email, credentials.password, address)
+    return _hand_out(session, response, request, in_cookie=credentials.cookie)
+
+
+@router.post("/api/auth/refresh", response_model=dict[str, Any])
+async def refresh(
+    request: Request,
+    response: Response,
+    services: Using,
+    body: RefreshToken | None = None,
+    aivo_refresh: Annotated[str | None, Cookie()] = None,
+    idempotency_key: Annotated[
+        str, Header(pattern=r"^$|^[!-~]{16,128}$", description="Unguessable; allows to ask again after a lost answer.")
+    ] = "",
+) -> dict[str, Any] | Response:
+    """Exchange a refresh token (of the body, else of the cookie) for new tokens; each works once.
+
+    Showing one again ends the session, for it may have been stolen; asking the same again with the same
+    `Idempotency-Key` within a minute, because the answer was lost, gets the same refresh token.
+    """
+    given = body.refresh_token if body else None
+    token = given or aivo_refresh
+    if not token:
+        raise Problem(401, "unauthenticated", "No refresh token was sent; log in.")
+    try:
+        session = await services.auth.refresh(token, idempotency_key)
+    except UpstreamError as error:
+        if error.code != "unauthenticated" or given:
+            raise
+        refused = upstream_problem(error)
+        refused.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
+        return refused
+    return _hand_out(session, response, request, in_cookie=not given)
+
+
+@router.post("/api/auth/logout", status_code=204)
+async def logout(
+    response: Response,
+    services: Using,
+    body: RefreshToken | None = None,
+    authorization: Annotated[str, Header()] = "",
+    aivo_refresh: Annotated[str | None, Cookie()] = None,
+) -> None:
+    """End the session of the refresh token, the cookie or the access token; its sockets close within a second."""
+    refresh_token = (body.refresh_token if body else None) or aivo_refresh or ""
+    access_token = authorization.partition(" ")[2].strip()
+    await services.auth.logout(refresh_token=refresh_token, access_token=access_token)
+    response.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
+
+
+@router.get("/api/me")
+async def me(who: Caller, services: Using) -> dict[str, Any]:
+    """Return the user behind the token."""
+    return await services.auth.user(who.user_id)
+
+
+@router.get("/.well-known/jwks.json")
+async def jwks(services: Using) -> Response:
+    """Return the public keys that verify access tokens (RFC 7517)."""
+    headers = {"Cache-Control": "public, max-age=300"}
+    return Response(await services.auth.jwks(), media_type="application/jwk-set+json", headers=headers)
+
+
+def _hand_out(session: dict[str, Any], response: Response, request: Request, *, in_cookie: bool) -> dict[str, Any]:
+    response.headers["Cache-Control"] = "no-store"
+    if in_cookie:
+        response.set_cookie(
+            REFRESH_COOKIE,
+            session.pop("refresh_token"),
+            max_age=session["refresh_expires_in"],
+            path=COOKIE_PATH,
+            httponly=True,
+            secure=request.url.scheme == "https",
+            samesite="strict",
+        )
+    return session

@@ -1,0 +1,55 @@
+"""Who asks, and whether they may: what routes depend on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Header
+
+from edge.http.problems import Problem
+from edge.http.services import Services, Using
+from edge.ports import Done, Identity, UpstreamError
+
+
+async def answer(start: Callable[[Done], None]) -> Any:
+    """Wait for what a callback-style question answers. Raises UpstreamError."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def done(value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    start(done)
+    value = await future
+    if isinstance(value, UpstreamError):
+        raise value
+    return value
+
+
+async def caller(services: Using, authorization: Annotated[str, Header()] = "") -> Identity:
+    """Return who sent the request's bearer token."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Problem(401, "unauthenticated", "Send `Authorization: Bearer <access token>`; log in to get one.")
+    identity: Identity = await answer(lambda done: services.auth.authenticate(token.strip(), done))
+    return identity
+
+
+Caller = Annotated[Identity, Depends(caller)]
+
+
+async def administrator(services: Using, who: Caller) -> Identity:
+    """Return who sent the request when they may administer."""
+    await require(services, who, "administer", "")
+    return who
+
+
+Administrator = Annotated[Identity, Depends(administrator)]
+
+
+async def require(services: Services, who: Identity, action: str, resource: str) -> None:
+    """Raise a Problem unless the caller may do this."""
+    if not await answer(lambda done: services.access.ask(who.user_id, action, resource, done)):
+        raise Problem(403, "forbidden", "You may not do this.")

@@ -1,0 +1,62 @@
+"""Routes about the whole fleet of edges: its figures, its status, and sums of recorded messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field
+
+from edge.http.analytics import Analytics
+from edge.http.callers import Administrator, Caller
+from edge.http.problems import Problem
+from edge.http.services import Using
+
+Code = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
+
+router = APIRouter(tags=["metrics"])
+
+
+@router.get("/api/websocket/metrics")
+async def metrics(who: Administrator, services: Using) -> dict[str, Any]:
+    """Return the fleet's figures (administrators)."""
+    return await services.metrics.snapshot()
+
+
+@router.get("/api/websocket/status")
+async def status(who: Caller, services: Using) -> dict[str, Any]:
+    """Return the few figures that any user may see."""
+    return await services.metrics.status()
+
+
+@router.get("/api/websocket/analytics", response_model=Analytics)
+async def analytics(
+    who: Administrator,
+    services: Using,
+    since: Annotated[
+        AwareDatetime | None, Query(alias="from", description="First moment, RFC 3339; else an hour before `to`.")
+    ] = None,
+    until: Annotated[AwareDatetime | None, Query(alias="to", description="End, exclusive, RFC 3339; else now.")] = None,
+    interval: Annotated[
+        int, Query(ge=60, le=31_622_400, multiple_of=60, description="Seconds of each row; whole minutes.")
+    ] = 60,
+    types: Annotated[list[Code], Query(alias="type", max_length=64, description="Types of frames; else all.")] = [],  # noqa: B006
+    roles: Annotated[list[Code], Query(alias="role", max_length=64, description="Roles of users; else all.")] = [],  # noqa: B006
+) -> dict[str, Any]:
+    """Return sums of the recorded messages per interval, type, role and direction (administrators).
+
+    At most 1,500 intervals. Messages count after a second or two, for as long as the service keeps sums.
+    """
+    to_ms = _unix_ms(until, "to") if until else 0
+    from_ms = _unix_ms(since, "from") if since else 0
+    if to_ms and from_ms >= to_ms:
+        raise Problem(422, "bad_request", "query.from: must be before `to`")
+    return await services.metrics.analytics(from_ms=from_ms, to_ms=to_ms, interval_s=interval, types=types, roles=roles)
+
+
+def _unix_ms(moment: datetime, name: str) -> int:
+    ms = round(moment.astimezone(UTC).timestamp() * 1000)
+    if ms <= 0:
+        raise Problem(422, "bad_request", f"query.{name}: must be after 1970")
+    return ms

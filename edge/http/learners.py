@@ -1,0 +1,94 @@
+"""Routes about learners: whom I may watch, how they are doing, and what administrators may take out or erase."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from edge.frames import outgoing
+from edge.http.callers import Administrator, Caller, answer, require
+from edge.http.services import Using
+from edge.ports import UpstreamError
+
+LearnerId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:@-]{1,128}$", description="Learner's id.")]
+
+router = APIRouter()
+
+
+@router.get("/api/learners", tags=["learners"])
+async def learners(who: Caller, services: Using) -> dict[str, Any]:
+    """Return the learners that I may watch."""
+    return {"learners": await services.auth.learners(who.user_id)}
+
+
+@router.get("/api/learners/{learner_id}/state", tags=["learners"])
+async def state(learner_id: LearnerId, who: Caller, services: Using) -> Response:
+    """Return a learner's present state, as the `state_response` frame has it."""
+    await require(services, who, "watch", learner_id)
+    return _json(await answer(lambda done: services.brain.get_state(learner_id, min_revision=0, done=done)))
+
+
+@router.get("/api/learners/{learner_id}/history", tags=["learners"])
+async def history(
+    learner_id: LearnerId,
+    who: Caller,
+    services: Using,
+    after: Annotated[int, Query(ge=0, le=2**53, description="Entries after this revision.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    newest: Annotated[bool, Query(description="The last `limit` entries instead.")] = False,
+) -> Response:
+    """Return a page of a learner's interactions with the state after each, oldest first."""
+    await require(services, who, "watch", learner_id)
+    page = await services.brain.history(learner_id, after=after, limit=limit, newest=newest)
+    page["entries"] = [_entry(one) for one in page["entries"]]
+    return _json({"learner_id": learner_id, **page})
+
+
+@router.get("/api/learners/{learner_id}/export", tags=["administration"])
+async def export(learner_id: LearnerId, who: Administrator, services: Using) -> StreamingResponse:
+    """Stream everything stored about a learner as JSON lines; recorded in the audit log."""
+    lines = services.brain.export(learner_id, requested_by=who.user_id)
+    first = await anext(lines, b"")  # a failure is a problem only while the answer has not begun
+
+    async def all_lines() -> AsyncIterator[bytes]:
+        yield first
+        async for more in lines:
+            yield more
+
+    headers = {"Content-Disposition": f'attachment; filename="{learner_id}.jsonl"'}
+    return StreamingResponse(all_lines(), media_type="application/x-ndjson", headers=headers)
+
+
+@router.delete("/api/learners/{learner_id}/data", tags=["administration"])
+async def erase(learner_id: LearnerId, who: Administrator, services: Using) -> dict[str, Any]:
+    """Erase everything stored about a learner, relations and recorded contents included; this cannot be undone.
+
+    It is recorded in the audit log. After an error, ask again until it succeeds: what is gone already does no harm.
+    """
+    erased = await services.brain.erase(learner_id, requested_by=who.user_id)
+    try:
+        await services.auth.delete_learner(learner_id)
+    except UpstreamError as error:
+        if error.code != "not_found":
+            raise
+    records = await services.metrics.erase_records(learner_id)
+    return {"learner_id": learner_id, "interactions_erased": erased, "records_erased": records}
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    update = entry.pop("update")
+    return {
+        **entry,
+        "occurred_at": update.occurred_at,
+        "state": update.advice.state,
+        "performance": update.advice.performance,
+        "crossings": update.crossings,
+        "trace_id": update.trace_id,
+    }
+
+
+def _json(value: Any) -> Response:
+    return Response(outgoing.encode(value), media_type="application/json")

@@ -1,0 +1,42 @@
+"""The built page, and the headers that keep browsers from running or embedding anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+
+_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def add_page(app: FastAPI, folder: Path | None) -> None:
+    """Serve the page at every path that no route has; without a built page, say how to get one."""
+    if folder is not None and folder.is_dir():
+        app.mount("/", StaticFiles(directory=folder, html=True), name="page")
+        return
+
+    @app.get("/", include_in_schema=False)
+    async def no_page() -> PlainTextResponse:
+        """Say how to get the page."""
+        return PlainTextResponse("The page is not built: run `make web`. The HTTP API is described at /docs.\n")
+
+
+def add_headers(app: FastAPI) -> None:
+    """Add to every answer what browsers should be strict about."""
+
+    @app.middleware("http")
+    async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        if request.url.path not in ("/docs", "/openapi.json"):  # the API's own page brings scripts from elsewhere
+            response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        if request.url.path.startswith("/api/"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response

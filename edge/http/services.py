@@ -1,0 +1,99 @@
+"""What the routes work with. It knows no HTTP except how a route gets hold of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, Request
+
+from edge.access import Access
+from edge.ports import Auth, Brain
+from edge.settings import EdgeSettings
+from service_runtime.telemetry import Tracer
+
+
+class BrainApi(Brain, Protocol):
+    """What the HTTP API asks of the brains besides what sockets ask."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether every brain is reached."""
+
+    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+        """Return a page of a learner's log."""
+
+    async def erase(self, learner_id: str, *, requested_by: str) -> int:
+        """Delete everything stored about a learner."""
+
+    def export(self, learner_id: str, *, requested_by: str) -> AsyncIterator[bytes]:
+        """Yield everything stored about a learner."""
+
+
+class AuthApi(Auth, Protocol):
+    """What the HTTP API asks of the auth service besides what sockets ask."""
+
+    is_open: asyncio.Event
+
+    async def login(self, email: str, password: str, client_address: str) -> dict[str, Any]:
+        """Exchange credentials for tokens."""
+
+    async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
+        """Exchange a refresh token for new tokens; for the same `request_id`, soon after, the same again."""
+
+    async def logout(self, *, refresh_token: str, access_token: str) -> None:
+        """End a session."""
+
+    async def user(self, user_id: str) -> dict[str, Any]:
+        """Return a user."""
+
+    async def learners(self, user_id: str) -> list[dict[str, Any]]:
+        """Return the learners that a user may watch."""
+
+    async def delete_learner(self, learner_id: str) -> None:
+        """Remove a learner."""
+
+    async def jwks(self) -> str:
+        """Return the public keys."""
+
+
+class MetricsApi(Protocol):
+    """What the HTTP API asks of the metrics service."""
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Return the fleet's figures."""
+
+    async def status(self) -> dict[str, Any]:
+        """Return the few figures that anyone may see."""
+
+    async def analytics(
+        self, *, from_ms: int, to_ms: int, interval_s: int, types: Sequence[str], roles: Sequence[str]
+    ) -> dict[str, Any]:
+        """Return sums of the recorded messages."""
+
+    async def erase_records(self, learner_id: str) -> int:
+        """Delete the recorded messages whose content is about a learner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the HTTP API works with."""
+
+    settings: EdgeSettings
+    brain: BrainApi
+    auth: AuthApi
+    metrics: MetricsApi
+    access: Access
+    is_draining: Callable[[], bool]
+    tracer: Tracer | None = None
+
+
+async def services_of(request: Request) -> Services:
+    """Return what the application was made with."""
+    services: Services = request.app.state.services
+    return services
+
+
+Using = Annotated[Services, Depends(services_of)]
