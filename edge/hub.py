@@ -68,6 +68,7 @@ class Subscription:
         "request_id",
         "resume",
         "settled",
+        "sink",
         "slot",
         "subscriber",
         "tick",
@@ -87,6 +88,7 @@ class Subscription:
         """Prepare a subscription; `resume` is the (epoch, revision) that the client has seen."""
         self.hub = hub
         self.subscriber = subscriber
+        self.sink = subscriber.sink
         self.learner_id = learner_id
         self.every = every
         self.interval_s = interval_s
@@ -146,7 +148,7 @@ class _Replay:
             self._then(self._sent)  # what is in the log now is another history
             return
         subscription, page = self._subscription, self._page
-        sink = subscription.subscriber.sink
+        sink = subscription.sink
         while page and not sink.paused:
             self._hub.send(subscription, page.popleft())
             self._sent += 1
@@ -249,18 +251,17 @@ class Hub:
         frames: dict[int, bytes] = {}  # by what a socket got last: nearly always one for all
         sent = skipped = 0
         for subscription in topic.subscriptions.values():
-            if not subscription.direct or revision <= subscription.gate or subscription.subscriber.sink.paused:
+            sink, delivered = subscription.sink, subscription.delivered
+            if not subscription.direct or revision <= subscription.gate or sink.paused:
                 self._park(subscription, update)
                 continue
-            frame = frames.get(subscription.delivered)
-            if frame is None:
+            if delivered not in frames:
                 # A coalesced update may tell of crossings that this socket knows from a newer snapshot.
-                crossings = [one for one in update.crossings if one.revision > subscription.delivered]
-                frame = self._prepare(_encode(update, subscription.delivered, crossings))
-                frames[subscription.delivered] = frame
-            subscription.subscriber.sink.send_prepared(frame)
+                crossings = [one for one in update.crossings if one.revision > delivered]
+                frames[delivered] = self._prepare(_encode(update, delivered, crossings))
+            sink.send_prepared(frames[delivered])
             sent += 1
-            skipped += revision - subscription.delivered - 1
+            skipped += revision - delivered - 1
             subscription.delivered = subscription.gate = revision
         self._counters.updates_sent += sent
         self._counters.revisions_skipped += skipped
@@ -298,7 +299,7 @@ class Hub:
 
     def flush(self, subscription: Subscription) -> None:
         """Send what waits, if it may go now."""
-        if subscription.subscriber.sink.paused:
+        if subscription.sink.paused:
             return
         if not subscription.settled:
             replay, subscription.blocked = subscription.blocked, None
@@ -369,7 +370,7 @@ class Hub:
             if not self._is_current(subscription):
                 return
             if isinstance(updates, UpstreamError):
-                subscription.subscriber.sink.close(
+                subscription.sink.close(
                     CloseCode.TRY_LATER, "missed updates cannot be read now; resume later"
                 )
                 return
@@ -382,7 +383,7 @@ class Hub:
         if subscription.every:
             subscription.queue.append(update)
             if len(subscription.queue) > MAX_QUEUED:
-                subscription.subscriber.sink.close(CloseCode.TRY_LATER, "reading too slowly; resume to get the rest")
+                subscription.sink.close(CloseCode.TRY_LATER, "reading too slowly; resume to get the rest")
             self.flush(subscription)
             return
         subscription.crossings += [one for one in update.crossings if one.revision > subscription.delivered]
@@ -408,7 +409,7 @@ class Hub:
 
     def _flush_queue(self, subscription: Subscription) -> None:
         queue = subscription.queue
-        while queue and not subscription.subscriber.sink.paused:
+        while queue and not subscription.sink.paused:
             update = queue[0]
             if update.revision > subscription.delivered + 1:
                 subscription.settled = False
@@ -425,7 +426,7 @@ class Hub:
         """Go on after the gap before `filled` was read; a hole in the log itself must not be read again and again."""
         subscription.settled = True
         queue = subscription.queue
-        if queue and queue[0] is filled and not subscription.subscriber.sink.paused:
+        if queue and queue[0] is filled and not subscription.sink.paused:
             self._send_first(subscription)
         self.flush(subscription)
 
@@ -443,7 +444,7 @@ class Hub:
         self._counters.revisions_skipped += max(0, update.revision - subscription.delivered - 1)
         subscription.delivered = update.revision
         subscription.gate = max(subscription.gate, update.revision)
-        subscription.subscriber.sink.send(payload)
+        subscription.sink.send(payload)
         if self._traces is not None:
             merged, subscription.causes = subscription.causes, ()
             causes = [one for _, traceparents in merged for one in traceparents] if merged else update.traceparents
