@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", default=[], metavar="SCENARIO", help="run this one (repeatable)")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per scenario (default: 3, quick: 1)")
     parser.add_argument("--server", choices=SERVERS, help="measure one server only")
+    parser.add_argument(
+        "--bare", action="store_true", help="the monolith sends no more than the original guide's fields"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every run there")
     parser.add_argument("--write", type=Path, metavar="FILE", help="replace the generated part of this document")
     commands = parser.add_subparsers(dest="command")
@@ -96,8 +100,9 @@ def _compare(options: argparse.Namespace, pace: Pace, command: str) -> int:
     pace = replace(pace, idle_sockets=min(pace.idle_sockets, allow_sockets(pace.idle_sockets)))
     with ExitStack() as servers:
         people = PEOPLE_QUICK if options.quick else PEOPLE
+        makers = SERVERS | ({"monolith": partial(targets.monolith, bare=True)} if options.bare else {})
         names = [options.server] if options.server else list(SERVERS)
-        contestants = [servers.enter_context(SERVERS[name](people)) for name in names]
+        contestants = [servers.enter_context(makers[name](people)) for name in names]
         for scenario in scenarios:
             try:
                 comparisons.append(_rounds(scenario, contestants, pace, rounds))

@@ -3,7 +3,8 @@
 Pydantic models for what comes in, dictionaries for what goes out, `receive_json` and `send_json`, a `ConnectionManager`
 that awaits one `send_json` after the other and times each, a JWT in the query that is checked once. It is as that style
 is usually written, only with its errors left out: it stores nothing, asks nobody who may watch whom and limits nothing,
-which is in its favour.
+which is in its favour. What it says is what our services say, field by field, or a short frame would be compared with a
+long one; `bare` leaves out what the original guide's frames did not have.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from brain_service import levels, model
 from brain_service.bank import Bank
+from brain_service.params import LEVELS
 
 logger = logging.getLogger("bench.monolith")
 
@@ -66,7 +68,8 @@ def timestamp() -> str:
 class VirtualBrain:
     """Every learner's state, in this process and nowhere else."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bare: bool) -> None:
+        self._bare = bare
         self._states: dict[str, model.LearnerState] = {}
         self._bank = Bank()
         self._stage = self._bank.stage()
@@ -81,7 +84,8 @@ class VirtualBrain:
         applied = model.apply(self._states.get(data.learner_id), statistics, interaction, now)
         self._states[data.learner_id] = applied.state
         self._learn(applied.increments)
-        return applied.state.revision, result_of(applied.outcome, started)
+        result = result_of(applied.outcome, started)
+        return applied.state.revision, result if self._bare else result | certainty_of(applied.outcome)
 
     def _learn(self, increments: model.Increments) -> None:
         self._stage.add(increments)
@@ -129,6 +133,16 @@ def result_of(outcome: model.Outcome, started: float) -> dict[str, Any]:
         "confidence": round(levels.confidence(outcome.readout), 4),
         "model_version": outcome.model_version,
         "processing_time": round(time.perf_counter() - started, 6),
+    }
+
+
+def certainty_of(outcome: model.Outcome) -> dict[str, Any]:
+    """Tell how far the levels can be relied on."""
+    uncertainty = levels.uncertainty(outcome.readout)
+    return {
+        "uncertainty": {levels.NAMES[i]: round(uncertainty[i], 4) for i in levels.SIX},
+        "grades": {LEVELS[i].name: LEVELS[i].grade for i in levels.SIX},
+        "item_confidence": round(outcome.readout.levels[levels.NAMES.index("item_confidence")], 4),
     }
 
 
@@ -211,7 +225,8 @@ class ConnectionManager:
 class WebSocketHandler:
     """Turns each message into calls of the brain and the manager."""
 
-    def __init__(self, manager: ConnectionManager, brain: VirtualBrain) -> None:
+    def __init__(self, manager: ConnectionManager, brain: VirtualBrain, *, bare: bool) -> None:
+        self.bare = bare
         self.manager = manager
         self.brain = brain
         self.handlers = {
@@ -255,6 +270,9 @@ class WebSocketHandler:
             "revision": revision,
             "timestamp": timestamp(),
         }
+        if not self.bare:
+            state_update |= {name: result[name] for name in ("performance", "recommendations", "actions")}
+            state_update["occurred_at"] = (request.data.occurred_at or datetime.now(UTC)).isoformat()
         await self.manager.send_to_learner_subscribers(state_update, learner_id)
 
     async def _handle_subscribe_learner(self, message: dict[str, Any], connection_id: str) -> None:
@@ -287,11 +305,11 @@ def _echo(request_id: Any, response: dict[str, Any]) -> dict[str, Any]:
     return response
 
 
-def create_app(secret: str) -> FastAPI:
+def create_app(secret: str, *, bare: bool = False) -> FastAPI:
     """Return the application; `secret` signs its tokens (HS256)."""
     app = FastAPI()
     manager = ConnectionManager()
-    handler = WebSocketHandler(manager, VirtualBrain())
+    handler = WebSocketHandler(manager, VirtualBrain(bare=bare), bare=bare)
 
     @app.websocket("/ws")
     async def websocket_endpoint(websocket: WebSocket, token: str | None = Query(None)) -> None:
@@ -322,8 +340,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve on the given port of the loopback, with uvicorn's own defaults."""
     parser = argparse.ArgumentParser(prog="python -m bench.monolith", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="loopback port (default: 8000)")
+    parser.add_argument("--bare", action="store_true", help="frames with no more than the original guide's have")
     options = parser.parse_args(arguments)
-    uvicorn.run(create_app(os.environ[SECRET_VARIABLE]), host="127.0.0.1", port=options.port)
+    uvicorn.run(create_app(os.environ[SECRET_VARIABLE], bare=options.bare), host="127.0.0.1", port=options.port)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ class Contestant:
 
 
 @contextlib.contextmanager
-def monolith(people: int) -> Iterator[Contestant]:
-    """Yield the monolith, with tokens for so many learners."""
+def monolith(people: int, *, bare: bool = False) -> Iterator[Contestant]:
+    """Yield the monolith, with tokens for so many learners; `bare` with frames as short as the original guide's."""
     secret = secrets.token_urlsafe(32)
     learners = tuple(f"learner-{i}" for i in range(people))
     tokens = tuple(mint(secret, learner, _TOKEN_TTL_S) for learner in learners)
@@ -53,7 +53,8 @@ def monolith(people: int) -> Iterator[Contestant]:
     def start() -> Iterator[Target]:
         port = free_port()
         with on_core(SERVER_CORE):
-            child = Child("monolith", ["-m", "bench.monolith", "--port", str(port)], {SECRET_VARIABLE: secret})
+            arguments = ["-m", "bench.monolith", "--port", str(port), *(["--bare"] if bare else [])]
+            child = Child("monolith", arguments, {SECRET_VARIABLE: secret})
         try:
             child.wait_listening(port)
             yield Target(
