@@ -21,6 +21,7 @@ from brain_service.interaction import Interaction
 from brain_service.model import Increments
 from brain_service.params import BANK_PRIOR, NORM_WINDOW
 from brain_service.prediction import Statistics
+from brain_service.values import maker
 
 CAPACITY: Final = 200_000
 SUBJECTS: Final = 10_000
@@ -50,6 +51,10 @@ class NormIncrement(NamedTuple):
     observations: int
 
 
+_value, _item_increment, _norm_increment = maker(Value), maker(ItemIncrement), maker(NormIncrement)
+_statistics = maker(Statistics)
+
+
 class BankIncrements(NamedTuple):
     """What one brain learned in a batch, or since it last wrote back."""
 
@@ -60,8 +65,8 @@ class BankIncrements(NamedTuple):
 def merge_item(old: Value | None, new: ItemIncrement) -> Value:
     """Add an increment to an item. In SQL: insert (start + delta, answers), else value += delta, weight += answers."""
     if old is None:
-        return Value(new.start + new.delta, new.answers)
-    return Value(old.value + new.delta, old.weight + new.answers)
+        return _value((new.start + new.delta, new.answers))
+    return _value((old.value + new.delta, old.weight + new.answers))
 
 
 def merge_norm(old: Value | None, new: NormIncrement) -> Value:
@@ -72,17 +77,17 @@ def merge_norm(old: Value | None, new: NormIncrement) -> Value:
     weight += new.observations. A plain `value += delta` would count the mean twice where two brains start a subject.
     """
     if old is None:
-        return Value(new.mean, new.observations)
+        return _value((new.mean, new.observations))
     weight = old.weight + new.observations
     share = min(1.0, new.observations / min(weight, NORM_WINDOW))
-    return Value(old.value + (new.mean - old.value) * share, weight)
+    return _value((old.value + (new.mean - old.value) * share, weight))
 
 
 def add_items(old: ItemIncrement | None, new: ItemIncrement) -> ItemIncrement:
     """Both increments of one item as one."""
     if old is None:
         return new
-    return ItemIncrement(new.item, old.start, old.delta + new.delta, old.answers + new.answers)
+    return _item_increment((new.item, old.start, old.delta + new.delta, old.answers + new.answers))
 
 
 def add_norms(old: NormIncrement | None, new: NormIncrement) -> NormIncrement:
@@ -90,7 +95,7 @@ def add_norms(old: NormIncrement | None, new: NormIncrement) -> NormIncrement:
     if old is None:
         return new
     count = old.observations + new.observations
-    return NormIncrement(new.subject, old.mean + (new.mean - old.mean) * new.observations / count, count)
+    return _norm_increment((new.subject, old.mean + (new.mean - old.mean) * new.observations / count, count))
 
 
 class _Learned:
@@ -137,7 +142,7 @@ class Bank:
 
     def lookup(self, interaction: Interaction) -> Statistics:
         """What is known for one interaction; counts are 0 where nothing is."""
-        return _statistics(self._item(interaction.item), self._norm(interaction.subject), self._prior)
+        return self._known(self._item(interaction.item), self._norm(interaction.subject))
 
     def missing(self, interactions: Iterable[Interaction]) -> tuple[frozenset[str], frozenset[str]]:
         """Items and subjects of these interactions that are not in memory and may be in the store."""
@@ -202,6 +207,11 @@ class Bank:
             self._norms.move_to_end(subject)
         return value
 
+    def _known(self, item: Value | None, norm: Value | None) -> Statistics:
+        easiness, answers = (self._prior, 0) if item is None else item
+        log_time, observations = (0.0, 0) if norm is None else norm
+        return _statistics((easiness, answers, log_time, observations))
+
 
 class Stage:
     """One batch's view of a bank: it sees what the batch has learned; the bank learns it only with `commit`.
@@ -218,25 +228,28 @@ class Stage:
     def lookup(self, interaction: Interaction) -> Statistics:
         """What is known for one interaction, with what the batch learned before it."""
         bank, name, subject = self._bank, interaction.item, interaction.subject
-        item = self._items[name][1] if name in self._items else bank._item(name)
-        norm = self._norms[subject][1] if subject in self._norms else bank._norm(subject)
-        return _statistics(item, norm, bank._prior)
+        learned = self._items.get(name)
+        observed = None if subject is None else self._norms.get(subject)
+        return bank._known(
+            learned[1] if learned else bank._item(name),
+            observed[1] if observed else bank._norm(subject),
+        )
 
     def add(self, increments: Increments) -> None:
         """Learn from one interaction."""
         item, start, delta, subject, log_time = increments
         if item is not None:
-            answer = ItemIncrement(item, start, delta, 1)
-            if item in self._items:
-                base, value, learned = self._items[item]
+            answer = _item_increment((item, start, delta, 1))
+            if found := self._items.get(item):
+                base, value, learned = found
                 self._items[item] = base, merge_item(value, answer), add_items(learned, answer)
             else:
                 base = self._bank._items.get(item)
                 self._items[item] = base, merge_item(base, answer), answer
         if subject is not None:
-            time = NormIncrement(subject, log_time, 1)
-            if subject in self._norms:
-                base, value, observed = self._norms[subject]
+            time = _norm_increment((subject, log_time, 1))
+            if seen := self._norms.get(subject):
+                base, value, observed = seen
                 self._norms[subject] = base, merge_norm(value, time), add_norms(observed, time)
             else:
                 base = self._bank._norms.get(subject)
@@ -264,12 +277,6 @@ class Stage:
         if not written:
             bank._pending.add(self.increments())
         self._items, self._norms = {}, {}
-
-
-def _statistics(item: Value | None, norm: Value | None, prior: float) -> Statistics:
-    easiness, answers = (prior, 0) if item is None else item
-    log_time, observations = (0.0, 0) if norm is None else norm
-    return Statistics(easiness, answers, log_time, observations)
 
 
 def _put(values: OrderedDict[str, Value], name: str, value: Value, capacity: int) -> None:

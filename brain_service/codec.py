@@ -8,8 +8,8 @@ the first version.
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from itertools import chain
+from functools import lru_cache
+from itertools import accumulate, pairwise
 from math import isnan, nan
 from struct import Struct, error
 from typing import Final
@@ -20,22 +20,29 @@ from brain_service.outcome import Outcome, Performance
 from brain_service.params import PARAMS_HASH, SIGNALS
 from brain_service.prediction import SkillMastery
 from brain_service.recommend import ADVICE, Recommendation
-from brain_service.state import LearnerState, SkillMemory
+from brain_service.state import ITEM_SIZE, SKILL_SIZE, LearnerState
+from brain_service.values import maker
 
 STATE_FORMAT: Final = 1
 OUTCOME_FORMAT: Final = 1
 
-_N: Final = len(SIGNALS)
-_STATE: Final = Struct(f"<B8sQ5d{_N}d{_N}dQq6dd2dQ?QIIHHH")
-_SPLITS: Final = tuple(map(len, DRIVER_NAMES))
-_DRIVERS: Final = sum(_SPLITS)
+_HEAD: Final = Struct("<B8sQ5d")
+_SIGNALS: Final = Struct(f"<{len(SIGNALS)}d")
+_REST: Final = Struct("<Qq6dd2dQ?8sIIHHH")
+_SIGNALS_AT: Final = _HEAD.size
+_WEIGHTS_AT: Final = _SIGNALS_AT + _SIGNALS.size
+_REST_AT: Final = _WEIGHTS_AT + _SIGNALS.size
+_SKILLS_AT: Final = _REST_AT + _REST.size
+_make_state, _make_outcome, _make_readout = maker(LearnerState), maker(Outcome), maker(Readout)
+_DRIVERS: Final = sum(map(len, DRIVER_NAMES))
 _OUTCOME: Final = Struct(f"<BQd{len(NAMES)}d{_DRIVERS}d{len(NAMES)}d4ddBHB")
+_ENDS: Final = tuple(accumulate(map(len, (*DRIVER_NAMES, NAMES)), initial=3 + len(NAMES)))
+_LEVELS: Final = slice(3, 3 + len(NAMES))
+*_CONTRIBUTIONS, _EVIDENCE = (slice(start, end) for start, end in pairwise(_ENDS))
+"""Where an outcome's levels, the contributions to each, and their evidence lie among its fields."""
 _MASTERY: Final = Struct("<ddI")
 _ADVICE: Final = Struct("<BB")
 _CRC: Final = Struct("<I")
-
-# `_make` does the same at three times the cost, and a state holds up to 256 of them.
-_make_skill: Final = partial(tuple.__new__, SkillMemory)
 
 
 class CorruptBytesError(ValueError):
@@ -48,31 +55,26 @@ class StateVersionError(ValueError):
 
 def encode_state(state: LearnerState) -> bytes:
     """Write a state: about 560 bytes, 57 and its name for each skill, 12 for each item."""
-    names = "\0".join(state.skills).encode()
-    fixed = _STATE.pack(
-        STATE_FORMAT,
-        PARAMS_HASH,
-        *state[:6],
-        *state.signals,
-        *state.weights,
-        *state[8:16],
-        nan if state.response_time is None else state.response_time,
-        *state[17:20],
-        state.item is not None,
-        state.item or 0,
-        *state[21:23],
-        state.advice,
-        len(state.skills),
-        len(state.items),
-    )
-    body = b"".join(
-        (
-            fixed,
-            _skills(len(state.skills)).pack(*chain.from_iterable(state.skills.values())),
-            _items(len(state.items)).pack(*state.items, *state.items.values()),
-            names,
-        )
-    )
+    (
+        revision, time, session_start, active_s, presence, tank, signals, weights,
+        answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
+        time_mean, time_var, time_count, item, attempts, hints, skills, items, advice,
+    ) = state  # fmt: skip
+    if response_time is None:
+        response_time = nan
+    body = b"".join((
+        _HEAD.pack(STATE_FORMAT, PARAMS_HASH, revision, time, session_start, active_s, presence, tank),
+        _SIGNALS.pack(*signals),
+        _SIGNALS.pack(*weights),
+        _REST.pack(
+            answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
+            time_mean, time_var, time_count, item is not None, item or b"", attempts, hints, advice,
+            len(skills), len(items),
+        ),
+        *skills.values(),
+        _items(len(items)).pack(*items, *items.values()),
+        "\0".join(skills).encode(),
+    ))  # fmt: skip
     return body + _CRC.pack(crc32(body))
 
 
@@ -84,72 +86,45 @@ def decode_state(data: bytes) -> LearnerState:
     if body[1:9] != PARAMS_HASH:
         raise StateVersionError("The stored state belongs to a model with other constants; replay the learner's log.")
     try:
-        fields = _STATE.unpack_from(body)
-        skill_count, item_count = fields[-2:]
-        at = _STATE.size
-        skill_fields = _skills(skill_count).unpack_from(body, at)
-        at += _skills(skill_count).size
-        item_fields = _items(item_count).unpack_from(body, at)
-        at += _items(item_count).size
-        names = body[at:].decode().split("\0") if skill_count else []
-    except (error, UnicodeDecodeError) as fault:
-        raise CorruptBytesError("The stored state is damaged.") from fault
-    memories = map(_make_skill, zip(*[iter(skill_fields)] * 8, strict=True))
-    s, w, p = 8, 8 + _N, 8 + 2 * _N
-    response_time = fields[p + 8]
-    try:
+        _, _, *general = _HEAD.unpack_from(body)
+        signals = _SIGNALS.unpack_from(body, _SIGNALS_AT)
+        weights = _SIGNALS.unpack_from(body, _WEIGHTS_AT)
+        *special, known_item, item, attempts, hints, advice, skill_count, item_count = _REST.unpack_from(body, _REST_AT)
+        memories = _skills(skill_count).unpack_from(body, _SKILLS_AT)
+        items_at = _SKILLS_AT + _skills(skill_count).size
+        remembered = _items(item_count).unpack_from(body, items_at)
+        names = body[items_at + _items(item_count).size :].decode().split("\0") if skill_count else ()
         skills = dict(zip(names, memories, strict=True))
-        items = dict(zip(item_fields[:item_count], item_fields[item_count:], strict=True))
-    except ValueError as fault:
+        items = dict(zip(remembered[:item_count], remembered[item_count:], strict=True))
+    except (error, ValueError) as fault:
         raise CorruptBytesError("The stored state is damaged.") from fault
-    values = (
-        *fields[2:8],
-        fields[s:w],
-        fields[w:p],
-        *fields[p : p + 8],
-        None if isnan(response_time) else response_time,
-        *fields[p + 9 : p + 12],
-        fields[p + 13] if fields[p + 12] else None,
-        *fields[p + 14 : p + 16],
-        skills,
-        items,
-        fields[p + 16],
+    if isnan(special[8]):
+        special[8] = None
+    return _make_state(
+        (*general, signals, weights, *special, item if known_item else None, attempts, hints, skills, items, advice)
     )
-    return LearnerState._make(values)
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
     """Write an outcome: about 430 bytes and 24 for each skill touched."""
-    version = outcome.model_version.encode()
-    readout, performance = outcome.readout, outcome.performance
+    revision, time, readout, performance, mastery, predicted, recommendations, model_version = outcome
+    levels, (load, frustration, confidence, item_confidence, engagement, fatigue, motivation), evidence = readout
+    accuracy, response_time, consistency, improvement_rate = performance
+    version = model_version.encode()
     parts = [
         _OUTCOME.pack(
-            OUTCOME_FORMAT,
-            outcome.revision,
-            outcome.time,
-            *readout.levels,
-            *chain.from_iterable(readout.contributions),
-            *readout.evidence,
-            performance.accuracy,
-            nan if performance.response_time is None else performance.response_time,
-            performance.consistency,
-            performance.improvement_rate,
-            nan if outcome.predicted_correct is None else outcome.predicted_correct,
-            len(version),
-            len(outcome.mastery),
-            len(outcome.recommendations),
+            OUTCOME_FORMAT, revision, time,
+            *levels, *load, *frustration, *confidence, *item_confidence, *engagement, *fatigue, *motivation, *evidence,
+            accuracy, nan if response_time is None else response_time, consistency, improvement_rate,
+            nan if predicted is None else predicted,
+            len(version), len(mastery), len(recommendations),
         ),
         version,
-    ]
-    for skill, probability, answers, standard_error in outcome.mastery:
+    ]  # fmt: skip
+    for skill, probability, answers, standard_error in mastery:
         parts += _MASTERY.pack(probability, standard_error, answers), _text(skill)
-    for recommendation in outcome.recommendations:
-        values = recommendation.values
-        parts += (
-            _ADVICE.pack(recommendation.advice.number, len(values)),
-            _doubles(len(values)).pack(*values),
-            _text(recommendation.skill),
-        )
+    for advice, values, skill in recommendations:
+        parts += _ADVICE.pack(advice.number, len(values)), _doubles(len(values)).pack(*values), _text(skill)
     body = b"".join(parts)
     return body + _CRC.pack(crc32(body))
 
@@ -183,20 +158,18 @@ def _outcome(body: bytes) -> Outcome:
         values = _doubles(count).unpack_from(body, at)
         skill, at = _read_text(body, at + _doubles(count).size)
         recommendations.append(Recommendation(ADVICE[number], values, skill))
-    contributions, start = [], 3 + len(NAMES)
-    for width in _SPLITS:
-        contributions.append(fields[start : start + width])
-        start += width
     accuracy, response_time, consistency, improvement_rate, predicted = fields[-8:-3]
-    return Outcome(
-        fields[1],
-        fields[2],
-        Readout(fields[3 : 3 + len(NAMES)], tuple(contributions), fields[start : start + len(NAMES)]),
-        Performance(accuracy, None if isnan(response_time) else response_time, consistency, improvement_rate),
-        tuple(mastery),
-        None if isnan(predicted) else predicted,
-        tuple(recommendations),
-        version,
+    return _make_outcome(
+        (
+            fields[1],
+            fields[2],
+            _make_readout((fields[_LEVELS], tuple([fields[drivers] for drivers in _CONTRIBUTIONS]), fields[_EVIDENCE])),
+            Performance(accuracy, None if isnan(response_time) else response_time, consistency, improvement_rate),
+            tuple(mastery),
+            None if isnan(predicted) else predicted,
+            tuple(recommendations),
+            version,
+        )
     )
 
 
@@ -229,12 +202,12 @@ def _read_text(body: bytes, at: int) -> tuple[str, int]:
 
 @lru_cache(maxsize=512)
 def _skills(count: int) -> Struct:
-    return Struct("<" + "5dIQb" * count)
+    return Struct(f"{SKILL_SIZE}s" * count)
 
 
 @lru_cache(maxsize=512)
 def _items(count: int) -> Struct:
-    return Struct("<" + f"{count}Q{count}i")
+    return Struct("<" + f"{ITEM_SIZE}s" * count + f"{count}i")
 
 
 @lru_cache(maxsize=64)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from math import sqrt
+from operator import add
 from typing import Final, NamedTuple
 
 from brain_service.params import LEVELS, PRESENCE_FULL, PRIOR_SD, REFERENCE, SIGNALS
+from brain_service.values import maker
 
 INDEX: Final = {signal.name: i for i, signal in enumerate(SIGNALS)}
 PRIORS: Final = tuple(signal.prior for signal in SIGNALS)
@@ -42,15 +45,20 @@ def _reference(name: str) -> float:
 
 
 BASES: Final = tuple(
-    level.base + sum(coefficient * _reference(name) for name, coefficient in level.coefficients.items())
+    level.base + reduce(add, (coefficient * _reference(name) for name, coefficient in level.coefficients.items()))
     for level in LEVELS
 )
-"""Per level, its value while nothing is known: base + Σ coefficient · prior (rtvar enters as a deviation already)."""
+"""Per level, its value while nothing is known: base + Σ coefficient · prior (rtvar enters as a deviation already).
+
+Added from left to right, here and below: `sum` rounds differently from Python 3.12 on, and brains must agree.
+"""
 
 _LOAD, _FRUSTRATION, _CONFIDENCE, _ITEM_CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTIVATION = (
     tuple(level.coefficients.values()) for level in LEVELS
 )
 _LOAD_BASE, _FRUSTRATION_BASE, _CONFIDENCE_BASE, _ITEM_BASE, _ENGAGEMENT_BASE, _FATIGUE_BASE, _MOTIVATION_BASE = BASES
+_DECLARED, _DEMAND, _, _ERR, _NEGSUR, _IMPASSE, _, _FAST, _IDLE, _, _FLOW, _EXPECT = PRIORS[:12]
+_, _DEM1, _, _RTVAR, _ENGAGE, _PERSIST = PRIORS[12:]
 _USUAL_LOAD, _USUAL_COST = REFERENCE["load"], REFERENCE["cost"]
 
 
@@ -65,67 +73,84 @@ class Direct(NamedTuple):
     contributions: tuple[tuple[float, ...], ...]
 
 
-def deviations(signals: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """How far each signal's value S + (1 − w)·prior lies from its prior."""
-    return [s - w * prior for s, w, prior in zip(signals, weights, PRIORS)]  # noqa: B905 - hot, and equal by type
+_direct, _readout = maker(Direct), maker(Readout)
+
+# What follows could be loops over SIGNALS and LEVELS, which a test compares it with; it is written out because it runs
+# for every interaction. Weights that always move together are taken once: `judged` is that of declared, demand, err,
+# negsur and impasse; fast and idle share one, as do flow and expect, and sur1 and dem1.
 
 
-def read_direct(off: Sequence[float]) -> Direct:
-    """Read the levels that rest on signals alone, given the deviations of all signals from their priors."""
-    # Unrolled, because this runs for every interaction; names and order are those of LEVELS, which a test compares.
-    declared, demand, slow, err, negsur, impasse, help_, fast, idle, _, flow, _, sur1, dem1, sur, _, _, _ = off
+def read_direct(signals: Sequence[float], weights: Sequence[float]) -> Direct:
+    """Read the levels that rest on signals alone."""
+    declared, demand, slow, err, negsur, impasse, help_, fast, idle, _, flow, _, sur1, dem1, sur, _, _, _ = signals
+    judged, _, _, _, _, _, _, w_fast, _, _, w_flow, _, w_sur1, _, _, _, _, _ = weights
+    # How far the value of each, S + (1 − w)·prior, lies from its prior; the priors of slow, help, sur1 and sur are 0.
+    declared -= judged * _DECLARED
+    demand -= judged * _DEMAND
+    err -= judged * _ERR
+    negsur -= judged * _NEGSUR
+    impasse -= judged * _IMPASSE
+    fast -= w_fast * _FAST
+    idle -= w_fast * _IDLE
+    flow -= w_flow * _FLOW
+    dem1 -= w_sur1 * _DEM1
+
     a, b, c, d = _LOAD
-    load = (a * declared, b * demand, c * slow, d * err)
+    load_parts = p, q, r, s = a * declared, b * demand, c * slow, d * err
+    load = clip(_LOAD_BASE + (p + q + r + s))
     a, b, c, d, e = _FRUSTRATION
-    frustration = (a * err, b * declared, c * negsur, d * impasse, e * help_)
+    frustration_parts = p, q, r, s, t = a * err, b * declared, c * negsur, d * impasse, e * help_
+    frustration = clip(_FRUSTRATION_BASE + (p + q + r + s + t))
     a, b, c, d = _CONFIDENCE
-    confidence = (a * sur, b * demand, c * err, d * slow)
+    confidence_parts = p, q, r, s = a * sur, b * demand, c * err, d * slow
+    confidence = clip(_CONFIDENCE_BASE + (p + q + r + s))
     a, b, c, d = _ITEM_CONFIDENCE
-    item_confidence = (a * sur, b * sur1, c * dem1, d * slow)
+    item_parts = p, q, r, s = a * sur, b * sur1, c * dem1, d * slow
+    item_confidence = clip(_ITEM_BASE + (p + q + r + s))
     a, b, c, d, e, f = _ENGAGEMENT
-    engagement = (a * idle, b * fast, c * help_, d * err, e * slow, f * flow)
-    return Direct(
-        clip(_LOAD_BASE + sum(load)),
-        clip(_FRUSTRATION_BASE + sum(frustration)),
-        clip(_CONFIDENCE_BASE + sum(confidence)),
-        clip(_ITEM_BASE + sum(item_confidence)),
-        clip(_ENGAGEMENT_BASE + sum(engagement)),
-        (load, frustration, confidence, item_confidence, engagement),
-    )
+    engagement_parts = p, q, r, s, t, u = a * idle, b * fast, c * help_, d * err, e * slow, f * flow
+    engagement = clip(_ENGAGEMENT_BASE + (p + q + r + s + t + u))
+    parts = load_parts, frustration_parts, confidence_parts, item_parts, engagement_parts
+    return _direct((load, frustration, confidence, item_confidence, engagement, parts))
 
 
-def read(direct: Direct, off: Sequence[float], weights: Sequence[float], tank: float, presence: float) -> Readout:
-    """Add the levels that build on others: fatigue, and motivation, which needs the engagement just pushed in `off`."""
+def read(direct: Direct, signals: Sequence[float], weights: Sequence[float], tank: float, presence: float) -> Readout:
+    """Add the levels that build on others: fatigue, and motivation, which needs the engagement just pushed."""
     load, frustration, confidence, item_confidence, engagement, contributions = direct
-    _, _, _, _, _, _, _, _, _, _, _, expect, _, _, _, rtvar, engage, persist = off
+    _, _, _, _, _, _, _, _, _, _, _, expect, _, _, _, rtvar, engage, persist = signals
+    (
+        judged, _, w_slow, _, _, _, w_help, w_fast, _, _,
+        w_flow, _, w_sur1, _, w_sur, w_rtvar, w_engage, w_persist,
+    ) = weights  # fmt: skip
+
     a, b, c = _FATIGUE
-    tired = (a * (load - _USUAL_LOAD), b * tank, c * rtvar)
-    fatigue = clip(_FATIGUE_BASE + sum(tired))
+    fatigue_parts = p, q, r = a * (load - _USUAL_LOAD), b * tank, c * (rtvar - w_rtvar * _RTVAR)
+    fatigue = clip(_FATIGUE_BASE + (p + q + r))
     a, b, c, d, e = _MOTIVATION
-    present = presence / PRESENCE_FULL if presence < PRESENCE_FULL else 1.0
-    cost = 0.5 * frustration + 0.5 * fatigue - _USUAL_COST
-    driven = (a * expect, b * engage, c * persist, d * present, e * cost)
-    levels = (load, frustration, confidence, item_confidence, engagement, fatigue, clip(_MOTIVATION_BASE + sum(driven)))
-    return Readout(levels, (*contributions, tired, driven), evidence(weights))
-
-
-def evidence(weights: Sequence[float]) -> tuple[float, ...]:
-    """Per level, the smallest evidence weight among the signals that it rests on, directly or through other levels."""
-    # declared, demand, err, negsur, impasse always share one weight (pushed together, equal half-lives), as do fast and
-    # idle, flow and expect, sur1 and dem1; a test compares this with the definition.
-    declared, _, slow, _, _, _, help_, fast, _, _, flow, _, sur1, _, sur, rtvar, engage, persist = weights
-    load = min(declared, slow)
-    frustration = min(declared, help_)
-    fatigue = min(load, rtvar)
-    return (
-        load,
-        frustration,
-        min(load, sur),
-        min(sur, sur1, slow),
-        min(load, help_, fast, flow),
-        fatigue,
-        min(frustration, fatigue, flow, engage, persist),
+    motivation_parts = p, q, r, s, t = (
+        a * (expect - w_flow * _EXPECT),
+        b * (engage - w_engage * _ENGAGE),
+        c * (persist - w_persist * _PERSIST),
+        d * (presence / PRESENCE_FULL if presence < PRESENCE_FULL else 1.0),
+        e * (0.5 * frustration + 0.5 * fatigue - _USUAL_COST),
     )
+    motivation = clip(_MOTIVATION_BASE + (p + q + r + s + t))
+
+    # The smallest weight among the signals that each level rests on, directly or through other levels.
+    w_load = judged if judged < w_slow else w_slow
+    w_frustration = judged if judged < w_help else w_help
+    w_fatigue = w_load if w_load < w_rtvar else w_rtvar
+    evidence = (
+        w_load,
+        w_frustration,
+        w_load if w_load < w_sur else w_sur,
+        min(w_sur, w_sur1, w_slow),
+        min(w_load, w_help, w_fast, w_flow),
+        w_fatigue,
+        min(w_frustration, w_fatigue, w_flow, w_engage, w_persist),
+    )
+    levels = load, frustration, confidence, item_confidence, engagement, fatigue, motivation
+    return _readout((levels, (*contributions, fatigue_parts, motivation_parts), evidence))
 
 
 def clip(value: float) -> float:

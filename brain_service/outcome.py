@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from math import sqrt
 from typing import Final, NamedTuple
 
 from brain_service import params
-from brain_service.levels import INDEX, NAMES, PRIORS, SIX, Readout, clip, deviations, read, read_direct
+from brain_service.levels import INDEX, NAMES, PRIORS, SIX, Readout, clip, read, read_direct
 from brain_service.params import VERSION
-from brain_service.prediction import SkillMastery, mastery
+from brain_service.prediction import SkillMastery, masteries
 from brain_service.recommend import REVIEW_AFTER_S, Recommendation, Situation, recommend
-from brain_service.state import LearnerState
+from brain_service.state import LearnerState, unpack_skill
+from brain_service.values import maker
 
-_EXPECT, _HASTE, _IDLE, _RTVAR = (INDEX[name] for name in ("expect", "haste", "idle", "rtvar"))
+_EXPECT, _HASTE, _IDLE, _RTVAR = (PRIORS[INDEX[name]] for name in ("expect", "haste", "idle", "rtvar"))
 _REVIEW_SCAN: Final = 8
 
 
@@ -59,53 +61,49 @@ class Outcome(NamedTuple):
         return {NAMES[i]: self.readout.levels[i] for i in SIX}
 
 
+_performance, _outcome, _situation = maker(Performance), maker(Outcome), maker(Situation)
+
+
 def reading(state: LearnerState) -> Outcome:
     """What the model says of a learner at rest, as of the last interaction; idle time since then does not change it.
 
     Equal to the last outcome, except that mastery covers every remembered skill and nothing was predicted.
     """
-    off = deviations(state.signals, state.weights)
-    readout = read(read_direct(off), off, state.weights, state.tank, state.presence)
-    recommendations, _ = advise(state, readout)
-    return Outcome(
-        state.revision, state.time, readout, performance(state), mastery_of_all(state), None, recommendations
-    )
+    signals, weights = state.signals, state.weights
+    readout = read(read_direct(signals, weights), signals, weights, state.tank, state.presence)
+    return tell(state, readout, mastery_of_all(state), None)[0]
 
 
 def mastery_of_all(state: LearnerState) -> tuple[SkillMastery, ...]:
     """Mastery of every remembered skill, the one practised longest ago first."""
-    return tuple(found for skill in state.skills if (found := mastery(state, skill)) is not None)
+    return tuple(masteries(state, state.skills))
 
 
-def performance(state: LearnerState) -> Performance:
-    """The four performance numbers of a state."""
-    n = state.answers
-    accuracy = state.accuracy + 0.5 ** (n / params.PERFORMANCE_HALF_LIFE) * params.P_GLOBAL
-    surprise = sqrt(state.spread + 0.5 ** (n / params.SPREAD_HALF_LIFE) * params.SPREAD_PRIOR)
-    pace = (state.signals[_RTVAR] + (1.0 - state.weights[_RTVAR]) * PRIORS[_RTVAR]) / 2.0
-    return Performance(
-        clip(accuracy),
-        state.response_time,
-        1.0 - 0.5 * (clip(surprise) + clip(pace)),
-        min(max(state.fast - state.slow, -1.0), 1.0),
-    )
+def tell(
+    state: LearnerState, readout: Readout, mastery: tuple[SkillMastery, ...], predicted: float | None
+) -> tuple[Outcome, int]:
+    """What to say of a state whose levels were read, and which recommendations are on now, as bits for its `advice`."""
+    (
+        revision, time, _, active_s, _, tank, signals, weights,
+        answers, streak, fast, _, slow, _, accuracy, spread, response_time,
+        _, _, _, _, attempts, _, _, _, advice,
+    ) = state  # fmt: skip
+    _, _, _, _, _, _, _, _, idle, haste, _, expect, _, _, _, rtvar, _, _ = signals
+    _, _, _, _, _, _, _, _, w_idle, w_haste, _, w_expect, _, _, _, w_rtvar, _, _ = weights
+    accuracy += 0.5 ** (answers / params.PERFORMANCE_HALF_LIFE) * params.P_GLOBAL
+    surprise = sqrt(spread + 0.5 ** (answers / params.SPREAD_HALF_LIFE) * params.SPREAD_PRIOR)
+    pace = (rtvar + (1.0 - w_rtvar) * _RTVAR) / 2.0
+    consistency = 1.0 - 0.5 * (clip(surprise) + clip(pace))
+    performance = _performance((clip(accuracy), response_time, consistency, min(max(fast - slow, -1.0), 1.0)))
 
-
-def advise(state: LearnerState, readout: Readout) -> tuple[tuple[Recommendation, ...], int]:
-    """The recommendations for a state whose levels were read, and which are on now, as bits for its `advice`."""
-    signals, weights, levels = state.signals, state.weights, readout.levels
-    situation = Situation(
-        state.tank,
-        state.active_s,
-        levels[1],
-        levels[0],
-        max(-state.streak, state.attempts - 1) if state.streak < 0 else 0,
-        signals[_EXPECT] + (1.0 - weights[_EXPECT]) * PRIORS[_EXPECT],
-        signals[_HASTE] + (1.0 - weights[_HASTE]) * PRIORS[_HASTE],
-        signals[_IDLE] + (1.0 - weights[_IDLE]) * PRIORS[_IDLE],
-        _due(state),
-    )
-    return recommend(situation, state.advice)
+    load, frustration, *_ = readout.levels
+    failures = max(-streak, attempts - 1) if streak < 0 else 0
+    expect += (1.0 - w_expect) * _EXPECT
+    haste += (1.0 - w_haste) * _HASTE
+    idle += (1.0 - w_idle) * _IDLE
+    situation = _situation((tank, active_s, frustration, load, failures, expect, haste, idle, _due(state)))
+    recommendations, advice = recommend(situation, advice)
+    return _outcome((revision, time, readout, performance, mastery, predicted, recommendations, VERSION)), advice
 
 
 def _due(state: LearnerState) -> tuple[str, float, float] | None:
@@ -114,14 +112,13 @@ def _due(state: LearnerState) -> tuple[str, float, float] | None:
     Only the eight skills practised longest ago are looked at, which keeps the cost constant.
     """
     last_day = state.time - REVIEW_AFTER_S
-    due: list[SkillMastery] = []
-    for position, (skill, memory) in enumerate(state.skills.items()):
-        if memory.practised_at > last_day or position == _REVIEW_SCAN:
+    due: dict[str, float] = {}
+    for skill, packed in islice(state.skills.items(), _REVIEW_SCAN):
+        practised_at = unpack_skill(packed)[3]
+        if practised_at > last_day:
             break
-        found = mastery(state, skill)
-        if found is not None:
-            due.append(found)
+        due[skill] = practised_at
     if not due:
         return None
-    weakest = min(due, key=lambda found: found.probability)
-    return weakest.skill, weakest.probability, (state.time - state.skills[weakest.skill].practised_at) / 86400.0
+    weakest = min(masteries(state, due), key=lambda found: found.probability, default=None)
+    return weakest and (weakest.skill, weakest.probability, (state.time - due[weakest.skill]) / 86400.0)

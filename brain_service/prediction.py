@@ -6,6 +6,7 @@ follows Elo. It knows nothing of signals, levels or time other than what it is t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from math import exp, log1p, sqrt
@@ -14,7 +15,8 @@ from typing import Final, NamedTuple
 from brain_service import params
 from brain_service.interaction import ANONYMOUS_SKILL, Interaction
 from brain_service.params import FEATURES
-from brain_service.state import LearnerState, SkillMemory
+from brain_service.state import LearnerState, pack_skill, unpack_skill
+from brain_service.values import maker
 
 
 class Statistics(NamedTuple):
@@ -39,6 +41,9 @@ class SkillMastery(NamedTuple):
     standard_error: float
 
 
+Progress = tuple[int, int, float, float, float, float, float, float, float | None]
+
+
 class Answer(NamedTuple):
     """A graded answer, its prediction, and what is learned from it."""
 
@@ -51,14 +56,10 @@ class Answer(NamedTuple):
     """Probability that the item alone lets expect."""
     step: float
     """What the answer adds to the item's easiness."""
-    fast: float
-    mid: float
-    slow: float
-    total: float
-    streak: int
-    """Residual averages, their sum, and the streak after the answer, as in `LearnerState`."""
-    skills: dict[str, SkillMemory]
-    items: dict[int, int]
+    progress: Progress
+    """The fields of the state from `answers` to `response_time`, after the answer."""
+    skills: dict[str, bytes]
+    items: dict[bytes, int]
     mastery: tuple[SkillMastery, ...]
     """Of the skills of the item, after the answer."""
 
@@ -72,31 +73,41 @@ _W_B, _W_FAST, _W_MID, _W_SLOW, _W_MEAN, _W_LOGN, _W_LAST, _W_RIGHTS, _W_WRONGS 
 _K_FAST, _K_MID, _K_MEAN, _K_LOGN, _K_LAST, _K_GAP, _W_NEW, _W_ITEM, _W_ATTEMPTS = list(FEATURES.values())[9:]
 _FAST, _MID, _SLOW = map(keep, params.G_HALF_LIVES)
 _SKILL_FAST, _SKILL_MID = map(keep, params.K_HALF_LIVES)
+_RECENT, _SPREAD = keep(params.PERFORMANCE_HALF_LIFE), keep(params.SPREAD_HALF_LIFE)
 _BIAS: Final = params.BIAS
 _G_SHRINK: Final = params.G_SHRINK
 _K_SHRINK: Final = params.K_SHRINK
-_UNPRACTISED: Final = SkillMemory(0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
+_UNPRACTISED: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
 _MIDDLING: Final = _W_B * params.LEVEL_B[2]
 
+_answer, _skill_mastery = maker(Answer), maker(SkillMastery)
 
-def answer(before: LearnerState, statistics: Statistics, interaction: Interaction, item: int, time: float) -> Answer:
+_Memory = tuple[float, float, float, float, float, int, int, int]
+"""The fields of a `SkillMemory`."""
+
+
+def answer(before: LearnerState, statistics: Statistics, interaction: Interaction, item: bytes, time: float) -> Answer:
     """Predict a graded answer from what was known before it, then learn from it."""
     easiness = statistics.easiness
     if statistics.answers == 0 and interaction.difficulty is not None:
         easiness = params.LEVEL_B[min(max(round(interaction.difficulty), 1), 5) - 1]
-    answers, streak = before.answers, before.streak
-    general = _general(before.fast, before.mid, before.slow, before.total, answers, streak)
+    (
+        _, _, _, _, _, _, _, _, answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
+        _, _, _, _, _, _, skills, items, _,
+    ) = before  # fmt: skip
+    skills, items = skills.copy(), items.copy()
+    general = _general(fast, mid, slow, total, answers, streak)
     logit = general + _W_B * easiness
     share = 1.0 / len(interaction.skills)
-    known = False
+    memories: dict[str, _Memory] = {}
     for skill in interaction.skills:
-        memory = before.skills.get(skill)
-        if memory is not None:
-            known = True
+        packed = skills.get(skill)
+        if packed is not None:
+            memories[skill] = memory = unpack_skill(packed)
             logit += _special(memory, answers) * share
-    if not known:
+    if not memories:
         logit += _W_NEW
-    seen = before.items.get(item, 0)
+    seen = items.pop(item, 0)
     if seen:
         logit += (_W_ITEM if seen > 0 else -_W_ITEM) + _W_ATTEMPTS * log1p(abs(seen))
     predicted = sigmoid(logit)
@@ -104,47 +115,58 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
 
     correct, last = (1.0, 1) if interaction.correct else (0.0, -1)
     residual = correct - expected
-    fast = _FAST * before.fast + (1.0 - _FAST) * residual
-    mid = _MID * before.mid + (1.0 - _MID) * residual
-    slow = _SLOW * before.slow + (1.0 - _SLOW) * residual
-    total = before.total + residual
+    fast = _FAST * fast + (1.0 - _FAST) * residual
+    mid = _MID * mid + (1.0 - _MID) * residual
+    slow = _SLOW * slow + (1.0 - _SLOW) * residual
+    total += residual
     streak = streak + last if streak * last > 0 else last
     general_after = _general(fast, mid, slow, total, answers + 1, streak)
+    accuracy = _RECENT * accuracy + (1.0 - _RECENT) * correct
+    spread = _SPREAD * spread + (1.0 - _SPREAD) * (correct - predicted) * (correct - predicted)
+    time_taken = interaction.time_taken
+    if time_taken is not None:
+        response_time = time_taken if response_time is None else _RECENT * response_time + (1.0 - _RECENT) * time_taken
 
-    skills = dict(before.skills)
     mastered: dict[str, SkillMastery] = {}
     for skill in interaction.skills:
-        memory, shown = _practise(skills.pop(skill, None), answers, time, residual, last, general, general_after)
-        skills[skill] = memory
+        learned, shown = _practise(memories.get(skill), answers, time, residual, last, general, general_after)
+        memories[skill] = learned
+        skills.pop(skill, None)  # it comes back as the one practised last
+        skills[skill] = pack_skill(*learned)
         if skill != ANONYMOUS_SKILL:
-            mastered[skill] = _mastery(skill, shown, memory.answers)
+            mastered[skill] = _mastery(skill, shown, learned[5])
     while len(skills) > params.MAX_SKILLS:
         del skills[next(iter(skills))]
-    items = dict(before.items)
-    items.pop(item, None)
     items[item] = (abs(seen) + 1) * last
     if len(items) > params.MAX_ITEMS:
         del items[next(iter(items))]
     step = params.BANK_GAIN / (1.0 + params.BANK_COOLING * statistics.answers) * (correct - predicted)
-    return Answer(
-        correct, predicted, easiness, expected, step, fast, mid, slow, total, streak, skills, items,
-        tuple(mastered.values()),
-    )  # fmt: skip
+    progress = answers + 1, streak, fast, mid, slow, total, accuracy, spread, response_time
+    return _answer((correct, predicted, easiness, expected, step, progress, skills, items, tuple(mastered.values())))
 
 
 def mastery(state: LearnerState, skill: str) -> SkillMastery | None:
     """Mastery of one skill; None when it is not remembered, or is the anonymous one."""
-    memory = state.skills.get(skill)
-    if memory is None or skill == ANONYMOUS_SKILL:
-        return None
-    general = _general(state.fast, state.mid, state.slow, state.total, state.answers, state.streak)
-    return _mastery(skill, general + _special(memory, state.answers) + memory.lift, memory.answers)
+    found = masteries(state, [skill])
+    return found[0] if found else None
+
+
+def masteries(state: LearnerState, skills: Iterable[str]) -> list[SkillMastery]:
+    """Mastery of those of these skills that are remembered, in their order; the anonymous one is never shown."""
+    answers, remembered = state.answers, state.skills
+    general = _general(state.fast, state.mid, state.slow, state.total, answers, state.streak)
+    found = []
+    for skill in skills:
+        if skill in remembered and skill != ANONYMOUS_SKILL:
+            memory = unpack_skill(remembered[skill])
+            found.append(_mastery(skill, general + _special(memory, answers) + memory[4], memory[5]))
+    return found
 
 
 @lru_cache(maxsize=65_536)
-def item_key(item: str) -> int:
-    """The 64-bit number under which a learner's state remembers an item."""
-    return int.from_bytes(blake2b(item.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+def item_key(item: str) -> bytes:
+    """The eight bytes under which a learner's state remembers an item."""
+    return blake2b(item.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def sigmoid(x: float) -> float:
@@ -169,7 +191,7 @@ def _general(fast: float, mid: float, slow: float, total: float, answers: int, s
     return logit
 
 
-def _special(memory: SkillMemory, answers: int) -> float:
+def _special(memory: _Memory, answers: int) -> float:
     """One skill's part of the logit, when the learner has given so many answers in all."""
     fast, mid, total, _, _, count, answered_at, last = memory
     return (
@@ -183,8 +205,8 @@ def _special(memory: SkillMemory, answers: int) -> float:
 
 
 def _practise(
-    memory: SkillMemory | None, answers: int, time: float, residual: float, last: int, general: float, after: float
-) -> tuple[SkillMemory, float]:
+    memory: _Memory | None, answers: int, time: float, residual: float, last: int, general: float, after: float
+) -> tuple[_Memory, float]:
     """One skill after an answer on it, and the logit its mastery is shown with (without the item's part).
 
     `general` and `after` are the learner's part of the logit before and after. A right answer on an easy item can lower
@@ -194,16 +216,16 @@ def _practise(
     fast, mid, total, _, lift, count, _, _ = memory or _UNPRACTISED
     fast = _SKILL_FAST * fast + (1.0 - _SKILL_FAST) * residual
     mid = _SKILL_MID * mid + (1.0 - _SKILL_MID) * residual
-    learned = SkillMemory(fast, mid, total + residual, time, 0.0, count + 1, answers, last)
+    learned = (fast, mid, total + residual, time, 0.0, count + 1, answers, last)
     formula = after + _special(learned, answers + 1)
     if last < 0:
         return learned, formula
     shown = general + (_W_NEW if memory is None else _special(memory, answers) + lift)
     if shown <= formula:
         return learned, formula
-    return SkillMemory(fast, mid, total + residual, time, shown - formula, count + 1, answers, last), shown
+    return (fast, mid, total + residual, time, shown - formula, count + 1, answers, last), shown
 
 
 def _mastery(skill: str, logit: float, answers: int) -> SkillMastery:
     p = sigmoid(_MIDDLING + logit)
-    return SkillMastery(skill, p, answers, sqrt(p * (1.0 - p) / (answers + _K_SHRINK)))
+    return _skill_mastery((skill, p, answers, sqrt(p * (1.0 - p) / (answers + _K_SHRINK))))

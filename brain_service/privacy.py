@@ -19,6 +19,7 @@ from typing import Any, Final
 from brain_service import codec, levels
 from brain_service.journal import AuditEntry, LogRow, Store
 from brain_service.model import Outcome
+from brain_service.state import legible
 
 _PAGE: Final = 200
 _LEARNER_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
@@ -58,7 +59,7 @@ async def export(store: Store, learner_id: str, *, requested_by: str, at_ms: int
         revision = rows[-1].revision
         yield b"".join(map(_interaction, rows))
     if head := heads.get(learner_id):
-        yield _line("state", revision=head.revision, state=_plain(codec.decode_state(head.state)))
+        yield _line("state", revision=head.revision, state=_plain(legible(codec.decode_state(head.state))))
     yield b"".join(map(_audit, await store.audit(learner_id=learner_id)))
 
 

@@ -10,6 +10,8 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from brain_service.values import maker
+
 BAND: Final = 0.05
 MOST: Final = 3
 TIRED: Final = 0.5
@@ -97,6 +99,9 @@ class Recommendation(NamedTuple):
         return self.advice.reasons
 
 
+_give = maker(Recommendation)
+
+
 class Situation(NamedTuple):
     """The values that recommendations rest on."""
 
@@ -119,38 +124,35 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
 
     Asking again with the returned bits and the same situation gives the same answer.
     """
-    bits = 0
-    found: list[Recommendation] = []
-
-    def give(number: int, *values: float, skill: str = "") -> None:
-        nonlocal bits
-        bits |= 1 << number
-        found.append(Recommendation(ADVICE[number], values, skill))
-
     tank, active_s, frustration, load, failures, expect, haste, idle, review = now
     band = _bands(before)
+    found = []
     if tank > TIRED - band[_BREAK] or active_s > ACTIVE_S * (1.0 - band[_BREAK]):
-        give(_BREAK, tank, active_s)
+        found.append(_give((ADVICE[_BREAK], (tank, active_s), "")))
     if failures >= FAILURES:
         if frustration > FRUSTRATED - band[_SCAFFOLD]:
-            give(_SCAFFOLD, frustration, float(failures))
+            found.append(_give((ADVICE[_SCAFFOLD], (frustration, float(failures)), "")))
         if load > LOADED - band[_EXAMPLE]:
-            give(_EXAMPLE, float(failures), load)
+            found.append(_give((ADVICE[_EXAMPLE], (float(failures), load), "")))
     if expect > SURE - band[_HARDER] and load < UNLOADED + band[_HARDER]:
-        give(_HARDER, expect, load)
+        found.append(_give((ADVICE[_HARDER], (expect, load), "")))
     if haste > HASTY - band[_SLOW]:
-        give(_SLOW, haste)
+        found.append(_give((ADVICE[_SLOW], (haste,), "")))
     if idle > IDLE - band[_ENGAGE]:
-        give(_ENGAGE, idle)
+        found.append(_give((ADVICE[_ENGAGE], (idle,), "")))
     if review is not None and review[1] < REVIEW_BELOW + band[_REVIEW]:
-        give(_REVIEW, review[1], review[2], skill=review[0])
+        found.append(_give((ADVICE[_REVIEW], review[1:], review[0])))
     if not found:
         if expect < ZONE[0] + band[_EASIER_ZONE]:
-            give(_EASIER_ZONE, expect)
+            zone = _EASIER_ZONE
         elif expect > ZONE[1] - band[_HARDER_ZONE]:
-            give(_HARDER_ZONE, expect)
+            zone = _HARDER_ZONE
         else:
-            give(_ZONE, expect)
+            zone = _ZONE
+        return (_give((ADVICE[zone], (expect,), "")),), 1 << zone
+    bits = 0
+    for advice, _, _ in found:
+        bits |= 1 << advice.number
     return tuple(found[:MOST]), bits
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from struct import Struct
+from typing import Final, NamedTuple
 
 from brain_service import params
 
@@ -28,8 +28,18 @@ class SkillMemory(NamedTuple):
     """The last answer on it: 1 right, −1 wrong."""
 
 
+_SKILL: Final = Struct("<5dIQb")
+SKILL_SIZE: Final = _SKILL.size
+ITEM_SIZE: Final = 8
+"""Bytes of a packed `SkillMemory` and of an item's key."""
+pack_skill: Final = _SKILL.pack
+"""Write the fields of a `SkillMemory` as a state holds them."""
+unpack_skill: Final = _SKILL.unpack
+"""Read those bytes as a plain tuple, in the order of `SkillMemory`."""
+
+
 class LearnerState(NamedTuple):
-    """One learner after `revision` interactions. Never change its mappings: `apply` copies them.
+    """One learner after `revision` interactions. Never change its dictionaries: `apply` copies them.
 
     `skills` and `items` are ordered, the one used longest ago first.
     """
@@ -70,14 +80,15 @@ class LearnerState(NamedTuple):
     time_count: int
     """Mean, variance and count of log-time residuals."""
 
-    item: int | None
+    item: bytes | None
     """Key of the item worked on last; None before the first."""
     attempts: int
     hints: int
     """Answers and hint requests on that item since it became the present one."""
 
-    skills: Mapping[str, SkillMemory]
-    items: Mapping[int, int]
+    skills: dict[str, bytes]
+    """Each a packed `SkillMemory`: one is touched per interaction, and all are copied, stored and read every time."""
+    items: dict[bytes, int]
     """By key, how often the item was answered; negative when the last answer on it was wrong."""
     advice: int
     """Which recommendations are on, as bits, for hysteresis."""
@@ -91,3 +102,12 @@ BLANK = LearnerState(
     item=None, attempts=0, hints=0, skills={}, items={}, advice=0,
 )  # fmt: skip
 """Where a learner starts. It is never shown: before the first interaction a learner has no state."""
+
+
+def legible(state: LearnerState) -> dict[str, object]:
+    """Every field of a state by name, nothing packed, for a person to read."""
+    return state._asdict() | {
+        "item": None if state.item is None else int.from_bytes(state.item, "little"),
+        "skills": {skill: SkillMemory._make(unpack_skill(packed)) for skill, packed in state.skills.items()},
+        "items": {int.from_bytes(item, "little"): count for item, count in state.items.items()},
+    }

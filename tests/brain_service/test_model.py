@@ -109,7 +109,8 @@ def test_drivers_are_named_and_weighed_as_the_table_of_levels_says(
     """Guards the unrolled reading against a slip in the order of signals."""
     state, outcome, _ = run(log)[-1]
     readout = outcome.readout
-    value = dict(zip(levels.INDEX, levels.deviations(state.signals, state.weights), strict=True))
+    off = [s - w * prior for s, w, prior in zip(state.signals, state.weights, PRIORS, strict=True)]
+    value = dict(zip(levels.INDEX, off, strict=True))
     weight = dict(zip(levels.INDEX, state.weights, strict=True))
     for i, level in enumerate(params.LEVELS[:5]):
         expected = {name: coefficient * value[name] for name, coefficient in level.coefficients.items()}
@@ -309,9 +310,9 @@ def test_uncertainty_shrinks_with_evidence_toward_the_measured_error() -> None:
 
 def test_blank_values_are_the_documented_bases() -> None:
     """Of a learner of whom nothing is known, the readings are base + Σ coefficient · prior."""
-    off = levels.deviations(BLANK.signals, BLANK.weights)
+    direct = levels.read_direct(BLANK.signals, BLANK.weights)
 
-    assert off == [0.0] * len(params.SIGNALS)
+    assert direct[:5] == levels.BASES[:5]
     assert dict(zip(NAMES, levels.BASES, strict=True)) == pytest.approx(
         {
             "cognitive_load": 0.39 + 0.59 * 0.5 + 0.08 * 0.34 + 0.26 * 0.34,

@@ -1,0 +1,14 @@
+"""Makes named tuples quickly, for those of which every interaction needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+Value = TypeVar("Value", bound=tuple[object, ...])
+
+
+def maker(kind: type[Value]) -> Callable[[tuple[object, ...]], Value]:
+    """Return what makes a `kind` of a plain tuple of all its fields: unchecked, in half the time of a call."""
+    return partial(tuple.__new__, kind)
