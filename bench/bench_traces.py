@@ -87,7 +87,7 @@ def environment(ratio: str | None, port: int) -> dict[str, str]:
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": ratio,
         # Spans of a turn leave within its round, not whenever five seconds are over. That costs a little more.
-        "OTEL_BSP_SCHEDULE_DELAY": "500",
+        "OTEL_BSP_SCHEDULE_DELAY": "1000",
     }
 
 

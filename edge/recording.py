@@ -165,7 +165,7 @@ class Recording:
             self.dropped += messages(self._in_hand)
         else:
             self.sent += messages(self._in_hand)
-        self._places -= sum(map(_places, self._in_hand))
+        self._places -= sum(map(_places, self._in_hand)) if self.keeps_content else len(self._in_hand)
         self._in_hand = []
 
     def switch(self, is_on: bool) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from metrics_service.records import MINUTE_MS, MOST_MS, Direction, MessageRecord
 
-MOST = 10_000
+MOST = 2_000
 """Exchanges of one batch."""
 
 TRACE_BYTES = 16

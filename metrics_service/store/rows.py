@@ -102,7 +102,7 @@ def mention(one_id: str) -> str:
 
 
 def _packing(size: int) -> struct.Struct:
-    # Within a minute, and with at most 10,000 exchanges, the first three columns fit two bytes each.
+    # Within a minute, and with at most 2,000 exchanges, the first three columns fit two bytes each.
     return struct.Struct(f"<{3 * size}H{3 * size}I")
 
 

@@ -561,7 +561,7 @@ Global___RecordMessagesRequest: _TypeAlias = RecordMessagesRequest  # noqa: Y015
 @_typing.final
 class Exchanges(_message.Message):
     """Exchanges are frames of browsers, each with the frame that answered it, column by column, which costs far less than a message for
-    each. Every column has one value per exchange, at most 10,000. An exchange makes one MessageRecord, or two when it has an answer.
+    each. Every column has one value per exchange, at most 2,000. An exchange makes one MessageRecord, or two when it has an answer.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
