@@ -62,15 +62,16 @@ function Groups({ learners, title }: { learners: readonly Learner[]; title: stri
   if (loading) return <p className="note" role="status">Loading</p>;
   return (
     <>
-      <Summary sorted={sorted} />
+      <Summary sorted={sorted} learners={learners.length} />
       {groups.map((group) => <GroupList key={group} group={group} places={sorted.get(group) ?? []} now={now} />)}
     </>
   );
 }
 
-function Summary({ sorted }: { sorted: ReadonlyMap<Group, readonly Place[]> }) {
+function Summary({ sorted, learners }: { sorted: ReadonlyMap<Group, readonly Place[]>; learners: number }) {
   const count = (group: Group) => sorted.get(group)?.length ?? 0;
   const [urgent, soon] = [count("now"), count("soon")];
+  if (count("new") === learners) return <p className="summary" role="status">Nobody has started yet.</p>;
   const help = urgent === 0 ? "Nobody needs help right now" : urgent === 1 ? "One learner needs help now" : `${urgent} learners need help now`;
   const text = `${help}${soon === 0 ? "" : soon === 1 ? "; one is worth a look" : `; ${soon} are worth a look`}.`;
   return <p className="summary" role="status" data-urgent={urgent > 0}>{text}</p>;
