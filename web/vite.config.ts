@@ -22,15 +22,21 @@ const lib: UserConfig = {
     target: "es2022",
     sourcemap: true,
     minify: false,
-    lib: { entry: { index: at("src/index.ts"), react: at("src/react/index.ts") }, formats: ["es"] },
+    lib: { entry: { index: at("src/index.ts"), "react/index": at("src/react/index.ts") }, formats: ["es"] },
     rolldownOptions: {
       external: [/^react($|\/)/],
-      // Frameworks that render on servers need to be told which modules are for the browser.
-      output: { chunkFileNames: "[name].js", banner: (chunk) => (chunk.name === "react" ? '"use client";' : "") },
+      output: {
+        // A file per module, as it is written: bundlers leave out whole files more surely than parts of one.
+        preserveModules: true,
+        preserveModulesRoot: at("src"),
+        entryFileNames: "[name].js",
+        // Frameworks that render on servers need to be told which modules are for the browser.
+        banner: ({ fileName }) => (fileName === "react/index.js" ? '"use client";' : ""),
+      },
     },
   },
   plugins: [
-    { name: "copy-styles", closeBundle: () => copyFileSync(at("src/react/styles.css"), at("dist/lib/styles.css")) },
+    { name: "copy-styles", writeBundle: ({ dir }) => copyFileSync(at("src/react/styles.css"), `${dir}/styles.css`) },
   ],
 };
 

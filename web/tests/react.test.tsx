@@ -225,6 +225,33 @@ describe("useLearnerState", () => {
   });
 });
 
+describe("useLearnerState with details", () => {
+  it("asks for what an answer leaves out, the evidence behind the mastery, and then is content", async () => {
+    const { client, server: own, clock } = world();
+    own.learner("l1").state = levelsAt(0.3);
+    own.learner("l1").revision = 1;
+    own.onFrame = (socket, frame) => {
+      if (frame.type !== "get_state") return false;
+      const mastery = { addition: { probability: 0.7, answers: 4, standard_error: 0.1 } };
+      socket.push({ type: "state_response", id: frame.id, learner_id: "l1", ...own.learner("l1"), performance: null, drivers: {}, mastery });
+      return true;
+    };
+    const Show = () => <p>{JSON.stringify(useLearnerState("l1", { details: true }).details.mastery)}</p>;
+    await render(<WebSocketProvider url="" client={client}><Show /></WebSocketProvider>);
+    await act(async () => clock.advance(10_000));
+    expect(own.of("get_state")).toHaveLength(1);
+
+    own.learner("l1").revision = 2;
+    const result = { state: levelsAt(0.4), drivers: {}, mastery: { addition: 0.75 } };
+    await act(async () => own.socket.push({ type: "virtual_brain_response", learner_id: "l1", interaction_id: "i", revision: 2, duplicate: false, result }));
+    expect(text()).toBe('{"addition":0.75}');
+    await act(async () => clock.advance(60_000));
+    expect(own.of("get_state")).toHaveLength(2);
+    expect(text()).toContain('"answers":4');
+    await act(async () => client.disconnect());
+  });
+});
+
 describe("components", () => {
   it("say in words what the bars show, and carry no inline style", async () => {
     server.learner("l1").state = { ...levelsAt(0.1), frustration_level: 0.9 };

@@ -60,4 +60,4 @@ export class VirtualBrainClient {
 }
 
 /** The one everybody shares. */
-export const virtualBrainClient: VirtualBrainClient = new VirtualBrainClient();
+export const virtualBrainClient: VirtualBrainClient = /* @__PURE__ */ new VirtualBrainClient();

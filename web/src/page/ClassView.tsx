@@ -3,7 +3,7 @@
 import type { LearnerView } from "@aivo/realtime";
 import { levels, percent, toneOf, useWebSocketContext, wordOf, type LevelDescription } from "@aivo/realtime/react";
 import { useMemo, useState } from "react";
-import { useLearnerViews, useNow, useSurroundings, type Learner } from "./hooks";
+import { useLearnerViews, useNow, useSurroundings, useTitle, type Learner } from "./hooks";
 import { LevelBar } from "./LevelBar";
 import { href } from "./routes";
 import { classesOf, groupNames, groups, nameOf, triage, type Group, type Place } from "./triage";
@@ -22,16 +22,19 @@ export function ClassView() {
   const inClass = useMemo(() => all.filter(({ class_ids }) => chosen === null || class_ids.includes(chosen)), [all, chosen]);
   const shown = useMemo(() => inClass.slice(0, mostAtOnce), [inClass]);
   const title = user.role === "guardian" ? "Your children" : "Your learners";
+  const [only] = classes;
   if (learners === null) return <p className="note" role="status">Loading</p>;
   return (
     <>
       <div className="heading">
         <h1>{title}</h1>
-        {classes.length > 1 && user.role !== "guardian" && <ClassChoice classes={classes} chosen={chosen} choose={setChosen} />}
+        {user.role !== "guardian" && only && (classes.length > 1
+          ? <ClassChoice classes={classes} chosen={chosen} choose={setChosen} />
+          : <p className="heading__more">{only.name}, {all.length === 1 ? "1 learner" : `${all.length} learners`}</p>)}
       </div>
       {all.length === 0 && <p className="note">Nobody has been entrusted to you yet. The school's office can change that.</p>}
       {inClass.length > shown.length && <p className="note">The first {mostAtOnce} of {inClass.length} learners are shown. Choose a class to see all of its learners.</p>}
-      {shown.length > 0 && <Groups learners={shown} />}
+      {shown.length > 0 && <Groups learners={shown} title={title} />}
     </>
   );
 }
@@ -46,28 +49,31 @@ function ClassChoice({ classes, chosen, choose }: { classes: ReturnType<typeof c
   );
 }
 
-function Groups({ learners }: { learners: readonly Learner[] }) {
+function Groups({ learners, title }: { learners: readonly Learner[]; title: string }) {
   const ids = useMemo(() => learners.map(({ learner_id }) => learner_id), [learners]);
   const views = useLearnerViews(ids, 1_000);
   const { subscribedLearners } = useWebSocketContext();
   const now = useNow(5_000);
   const loading = views.every((view) => view === undefined) && subscribedLearners.size === 0;
   const sorted = useMemo(() => triage(learners, views, now), [learners, views, now]);
+  const urgent = sorted.get("now")?.length ?? 0;
+  // Also for whoever looks at another tab just now.
+  useTitle(urgent > 0 ? `(${urgent}) ${title}` : title);
   if (loading) return <p className="note" role="status">Loading</p>;
   return (
     <>
-      <Summary sorted={sorted} />
+      <Summary sorted={sorted} learners={learners.length} />
       {groups.map((group) => <GroupList key={group} group={group} places={sorted.get(group) ?? []} now={now} />)}
     </>
   );
 }
 
-function Summary({ sorted }: { sorted: ReadonlyMap<Group, readonly Place[]> }) {
+function Summary({ sorted, learners }: { sorted: ReadonlyMap<Group, readonly Place[]>; learners: number }) {
   const count = (group: Group) => sorted.get(group)?.length ?? 0;
-  const urgent = count("now");
-  const text = urgent === 0
-    ? "Nobody needs help right now."
-    : urgent === 1 ? "One learner needs help now." : `${urgent} learners need help now.`;
+  const [urgent, soon] = [count("now"), count("soon")];
+  if (count("new") === learners) return <p className="summary" role="status">Nobody has started yet.</p>;
+  const help = urgent === 0 ? "Nobody needs help right now" : urgent === 1 ? "One learner needs help now" : `${urgent} learners need help now`;
+  const text = `${help}${soon === 0 ? "" : soon === 1 ? "; one is worth a look" : `; ${soon} are worth a look`}.`;
   return <p className="summary" role="status" data-urgent={urgent > 0}>{text}</p>;
 }
 

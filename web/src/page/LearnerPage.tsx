@@ -3,12 +3,12 @@
 import type { ModelDetails, PerformanceMetrics } from "@aivo/realtime";
 import { levels, percent, toneOf, useLearnerState, wordOf, type LearnerState, type LevelDescription } from "@aivo/realtime/react";
 import { useId, useMemo, useState } from "react";
-import { useNow, useSurroundings } from "./hooks";
+import { useNow, useSurroundings, useTitle } from "./hooks";
 import { LevelBar } from "./LevelBar";
 import { Mastery } from "./Mastery";
 import { StateChart } from "./StateChart";
 import { href } from "./routes";
-import { nameOf } from "./triage";
+import { classesOf, nameOf } from "./triage";
 import { useHistory, type Entry } from "./useHistory";
 import { ageInWords, driversInWords, gradeInWords, interactionInWords, nameOfId, summaryOf } from "./words";
 
@@ -19,12 +19,15 @@ export function LearnerPage({ learnerId }: { learnerId: string }) {
   const live = useExplained(useLearnerState(learnerId, { details: true }));
   const entries = useHistory(learnerId, live.view);
   const name = learner ? nameOf(learner) : learnerId;
+  const classes = classesOf(learner ? [learner] : []).map((one) => one.name).join(", ");
+  useTitle(name);
   if (live.status === "refused") return <p className="note" role="alert">You do not have access to this learner.</p>;
   return (
     <article className="learner" data-status={live.status} data-revision={live.revision ?? undefined}>
-      {user.role !== "learner" && <p className="back"><a href="#/">← All learners</a></p>}
+      {user.role !== "learner" && <p className="back"><a href="#/">← {user.role === "guardian" ? "Your children" : "All learners"}</a></p>}
       <div className="heading">
         <h1>{name}</h1>
+        {classes && <p className="heading__more">{classes}</p>}
         <Status live={live} entries={entries} />
       </div>
       <p className="summary">{live.state ? summaryOf(entries ?? [], live.details.drivers) : null}</p>
@@ -60,7 +63,7 @@ function Content({ live, entries, learnerId }: { live: LearnerState; entries: re
       <div className="learner__wide">
         <Levels live={live} />
         <section className="card" aria-labelledby="course">
-          <h2 id="course">Course</h2>
+          <h2 id="course">Over time</h2>
           <StateChart entries={entries} />
         </section>
         <Recent entries={entries} />
@@ -149,7 +152,7 @@ function Performance({ performance }: { performance: PerformanceMetrics }) {
   const facts = [
     ["Right answers", percent(accuracy)],
     ["Time per answer", `${response_time.toFixed(1)} s`],
-    ["Evenness", percent(consistency)],
+    ["Consistency", percent(consistency)],
     ["Trend", trend],
   ] as const;
   return (
@@ -169,7 +172,7 @@ function Recent({ entries }: { entries: readonly Entry[] | null }) {
   if (!entries?.length) return null;
   return (
     <section className="card" aria-labelledby="recent">
-      <h2 id="recent">Latest</h2>
+      <h2 id="recent">Latest activity</h2>
       <ol className="recent" reversed>
         {entries.slice(-recentShown).reverse().map((entry) => (
           <li key={entry.revision} data-correct={String(entry.context.correct ?? "")}>

@@ -2,6 +2,7 @@
 
 import { useId, useState, type FormEvent } from "react";
 import { Brand } from "./Brand";
+import { useTitle } from "./hooks";
 import { ApiError, type Session } from "./session";
 import { ThemeButton } from "./ThemeButton";
 
@@ -9,6 +10,7 @@ import { ThemeButton } from "./ThemeButton";
 export function Login({ session, ended }: { session: Session; ended: boolean }) {
   const [problem, setProblem] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
+  useTitle("Log in");
   const ids = { email: useId(), password: useId(), problem: useId() };
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();

@@ -2,7 +2,7 @@
 
 import type { CognitiveState } from "@aivo/realtime";
 import { levels, percent, useLearnerState, useWebSocketContext, wordOf, type LearnerState } from "@aivo/realtime/react";
-import { useSurroundings } from "./hooks";
+import { useSurroundings, useTitle } from "./hooks";
 import { LevelBar } from "./LevelBar";
 import { Mastery } from "./Mastery";
 import { nameOf } from "./triage";
@@ -22,6 +22,7 @@ export function PracticePage() {
 function PracticeOf({ learnerId, name }: { learnerId: string; name: string }) {
   const live = useLearnerState(learnerId, { details: true });
   const practice = usePractice(learnerId, live);
+  useTitle("Practice");
   return (
     <article className="practice" data-revision={live.revision ?? undefined} data-status={live.status}>
       <h1>Hello, {name}</h1>
@@ -79,7 +80,7 @@ function Effect({ before, after, expected }: { before: CognitiveState | null; af
     .slice(0, 3);
   return (
     <>
-      <span>Recorded{expected !== null && `, expected ${percent(expected)}`}</span>
+      <span>Recorded{expected !== null && `; a right answer was ${percent(expected)} likely`}</span>
       {moved.map(({ label, by }) => <span className="answers__moved" key={label}>{label} {signed(by)}</span>)}
     </>
   );

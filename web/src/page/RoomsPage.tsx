@@ -2,7 +2,7 @@
 
 import { useWebSocketContext } from "@aivo/realtime/react";
 import { useEffect, useRef, useState, type FormEvent } from "react";
-import { useSurroundings, type Learner } from "./hooks";
+import { useSurroundings, useTitle, type Learner } from "./hooks";
 import { href } from "./routes";
 import { classesOf, nameOf } from "./triage";
 import { useRoom, type Said } from "./useRoom";
@@ -10,9 +10,10 @@ import { nameOfId } from "./words";
 
 /** The rooms one may enter, and the one that is open. */
 export function RoomsPage({ roomId }: { roomId: string | null }) {
-  const { learners } = useSurroundings();
+  const { learners, user } = useSurroundings();
+  const rooms = roomsOf(learners ?? [], roomId, user.role === "learner");
+  useTitle(rooms.find(({ id }) => id === roomId)?.name ?? "Rooms");
   if (learners === null) return <p className="note" role="status">Loading</p>;
-  const rooms = roomsOf(learners, roomId);
   return (
     <>
       <div className="heading"><h1>Rooms</h1></div>
@@ -33,10 +34,10 @@ export function RoomsPage({ roomId }: { roomId: string | null }) {
   );
 }
 
-function roomsOf(learners: readonly Learner[], open: string | null): readonly { id: string; name: string }[] {
+function roomsOf(learners: readonly Learner[], open: string | null, own: boolean): readonly { id: string; name: string }[] {
   const all = [
     ...classesOf(learners).map(({ id, name }) => ({ id: `class:${id}`, name })),
-    ...learners.map((learner) => ({ id: `learner:${learner.learner_id}`, name: `About ${nameOf(learner)}` })),
+    ...learners.map((learner) => ({ id: `learner:${learner.learner_id}`, name: `About ${own ? "you" : nameOf(learner)}` })),
   ];
   // A long list of learners helps nobody: their rooms are found on their pages.
   return all.filter(({ id }) => id === open || id.startsWith("class:") || learners.length <= 8);

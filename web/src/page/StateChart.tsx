@@ -22,7 +22,7 @@ export function StateChart({ entries }: { entries: readonly Entry[] | null }) {
   const used = all ? (entries ?? []) : session;
   const data = useMemo(() => table(used), [used]);
   if (entries === null) return <p className="soft" role="status">Loading</p>;
-  if (entries.length === 0) return <p className="soft">The course begins with the first answer.</p>;
+  if (entries.length === 0) return <p className="soft">The lines begin with the first answer.</p>;
   const lines = levels.map(({ key, label }) => ({ label, colour: `--chart-${key.replace("_level", "").replace("_", "-")}`, dash: dashes[key], shown: shown.has(key) }));
   const toggle = (key: Key) => setShown((old) => (old.has(key) ? new Set([...old].filter((one) => one !== key)) : new Set([...old, key])));
   return (
@@ -76,8 +76,8 @@ function table(entries: readonly Entry[]): uPlot.AlignedData {
 function summaryOf(entries: readonly Entry[], shown: ReadonlySet<Key>): string {
   const first = entries[0];
   const last = entries.at(-1);
-  if (!first || !last) return "No course yet";
+  if (!first || !last) return "Nothing yet";
   const minutes = Math.round((seconds(last) - seconds(first)) / 60);
   const changes = levels.filter(({ key }) => shown.has(key)).map(({ key, label }) => `${label} from ${percent(first.state[key])} to ${percent(last.state[key])}`);
-  return `Course over ${minutes} minutes. ${changes.join(", ")}.`;
+  return `${minutes} minutes. ${changes.join(", ")}.`;
 }

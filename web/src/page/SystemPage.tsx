@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "react";
 import type uPlot from "uplot";
-import { usePolled } from "./hooks";
+import { usePolled, useTitle } from "./hooks";
 import { TimeChart } from "./TimeChart";
 
 /** As `/api/websocket/metrics` tells. */
@@ -25,6 +25,7 @@ const pointsKept = 900;
 export function SystemPage() {
   const { data, failed } = usePolled<Metrics>("/api/websocket/metrics", everyMs);
   const course = useCourse(data);
+  useTitle("System");
   return (
     <>
       <div className="heading">

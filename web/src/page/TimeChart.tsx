@@ -22,6 +22,9 @@ interface Props {
   readonly height?: number;
 }
 
+/** What stands where the values will. */
+const invitation = "Point at the chart to read its values.";
+
 /** A chart as wide as its place; it keeps up with new data, width and colours. */
 export function TimeChart({ lines, data, summary, unit, height = 260 }: Props) {
   const place = useRef<HTMLDivElement>(null);
@@ -49,7 +52,7 @@ export function TimeChart({ lines, data, summary, unit, height = 260 }: Props) {
   return (
     <>
       <div className="chart" ref={place} role="img" aria-label={summary} />
-      <p className="chart__readout" ref={readout} aria-hidden="true" />
+      <p className="chart__readout" ref={readout} aria-hidden="true">{invitation}</p>
     </>
   );
 }
@@ -66,7 +69,7 @@ function optionsFor(element: HTMLElement, lines: readonly Line[], unit: Props["u
   const words = (value: number) => (unit === "percent" ? `${Math.round(value * 100)} %` : String(Math.round(value * 10) / 10));
   /** Says in text what the cursor points at. */
   const point = ({ cursor: { idx }, data }: uPlot) => {
-    if (idx == null || data[0][idx] === undefined) return tell("");
+    if (idx == null || data[0][idx] === undefined) return tell(invitation);
     const at = new Date(data[0][idx] * 1_000).toLocaleTimeString();
     const values = lines.flatMap(({ label, shown }, i) => (shown && data[i + 1]?.[idx] != null ? `${label} ${words(data[i + 1]![idx]!)}` : []));
     tell([at, ...values].join("  ·  "));

@@ -31,6 +31,13 @@ export function useSurroundings(): Surroundings {
   return value;
 }
 
+/** What the browser's tab says. */
+export function useTitle(text: string): void {
+  useEffect(() => {
+    document.title = `${text} · AIVO`;
+  }, [text]);
+}
+
 /** The present, renewed every so often; for ages. */
 export function useNow(everyMs: number): number {
   const [now, setNow] = useState(Date.now);

@@ -56,8 +56,9 @@ export function useLearnerState(learnerId: string | null | undefined, options: L
   const active = isConnected && subscription === "active";
 
   const fetchedAt = useRef(-Infinity);
-  // Updates bring some details; what explains a revision, its drivers, comes only when asked for.
-  const explained = view?.detailsRevision === view?.revision && view?.details.drivers !== undefined;
+  // Updates bring some details; what explains a revision, its drivers, comes only when asked for, as the evidence of mastery does.
+  const { drivers, mastery = {} } = view?.details ?? noDetails;
+  const explained = view?.detailsRevision === view?.revision && drivers !== undefined && Object.values(mastery).every((told) => typeof told !== "number");
   const behind = details && active && view?.state != null && !explained;
   const revision = view?.revision ?? null;
   useEffect(() => {
