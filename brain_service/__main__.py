@@ -103,7 +103,7 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop, tra
     brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter(), traces)
     bus.subscribe(brain_servicer.forget)
     room_servicer = room.RoomServicer(Rooms())
-    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), tracer=tracer)
+    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), prefix=PREFIX, tracer=tracer)
     brain_servicer.register(server.server)
     room_servicer.register(server.server)
     await engine.start()

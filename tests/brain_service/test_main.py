@@ -242,7 +242,7 @@ async def test_help_names_the_commands_and_every_setting(database: Path) -> None
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        ({"BRAIN_CREDENTIAL": ""}, "CREDENTIAL"),
+        ({"BRAIN_CREDENTIAL": ""}, "Set BRAIN_CREDENTIAL or BRAIN_CREDENTIAL_FILE"),
         ({"BRAIN_MAX_BATCH": "many"}, "BRAIN_MAX_BATCH"),
         ({"BRAIN_TYPO": "1"}, "BRAIN_TYPO"),
         ({"BRAIN_DATABASE_URL": "/proc/no/such/brain.db"}, "cannot be opened"),
