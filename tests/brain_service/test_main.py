@@ -256,6 +256,21 @@ async def test_a_brain_that_cannot_start_says_why(database: Path, extra: dict[st
     assert "Traceback" not in error.decode()
 
 
+async def test_a_reader_of_an_export_may_leave_early(database: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "wb") as nobody:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "brain_service", "export", "mia", "--requested-by", "a parent",
+            env=environment(database), cwd=database.parent, stdout=nobody, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    async with asyncio.timeout(WAIT_S):
+        _, error = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"Traceback" not in error
+
+
 async def test_a_command_nobody_asked_for_is_refused(database: Path) -> None:
     code, out, error = await command(database, "erase", "mia", "--requested-by", "")
 
