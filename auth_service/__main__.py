@@ -141,7 +141,7 @@ async def _serve(
     administration = core.administration("grpc", follower.after_change)
     await follower.catch_up()
     await administration.bootstrap_admin(settings.bootstrap_admin_email, settings.bootstrap_admin_password)
-    server = GrpcServer(settings, services=[SERVICE_NAME], tracer=tracer)
+    server = GrpcServer(settings, services=[SERVICE_NAME], prefix=PREFIX, tracer=tracer)
     servicer = AuthServicer(
         sessions=_sessions(settings, core, directory, follower, counters),
         administration=administration,

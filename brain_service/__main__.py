@@ -65,6 +65,10 @@ def _run_command(command: Coroutine[None, None, None]) -> int:
     except (SettingsError, StoreError, privacy.BadRequestError) as error:
         print(f"brain_service: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
+    except BrokenPipeError:
+        # Whoever read has heard enough; what still waits for them would be complained of when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -103,7 +107,7 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop, tra
     brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter(), traces)
     bus.subscribe(brain_servicer.forget)
     room_servicer = room.RoomServicer(Rooms())
-    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), tracer=tracer)
+    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), prefix=PREFIX, tracer=tracer)
     brain_servicer.register(server.server)
     room_servicer.register(server.server)
     await engine.start()

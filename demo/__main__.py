@@ -29,10 +29,13 @@ SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
 
 def main(environ: Mapping[str, str]) -> int:
     """Run until Ctrl-C or SIGTERM (0) or until a process dies (1); return 2 when it cannot start."""
+    port = environ.get("PORT") or "8000"
     try:
-        ports = block(int(environ.get("PORT") or "8000"))
+        if not port.isdecimal():
+            raise ValueError(f"PORT must be a number, not {port!r}")
+        ports = block(int(port))
     except ValueError as error:
-        print(f"PORT: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     if used := taken(ports.edge):
         print(
@@ -159,4 +162,7 @@ def _short(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(__doc__)
+        sys.exit(0 if sys.argv[1] in ("-h", "--help") else 2)
     sys.exit(main(os.environ))

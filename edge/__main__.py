@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from edge import reachability
 from edge.access import Access
 from edge.connection import prepare
 from edge.counters import Counters
@@ -123,6 +124,14 @@ class Edge:
             recording=self.recording,
         )
 
+    def missing(self) -> dict[str, str]:
+        """Return the addresses of the services that this edge needs and does not reach, by their names."""
+        needed = (
+            ("brain", ",".join(self.settings.brain_addresses), self.brains.ready),
+            ("auth", self.settings.auth_address, self.auth.is_open.is_set()),
+        )
+        return {name: address for name, address, reached in needed if not reached}
+
     async def run(self) -> None:
         """Talk to the services until cancelled."""
         self.sweep.start()
@@ -131,6 +140,7 @@ class Edge:
                 group.create_task(self.auth.run())
                 group.create_task(self.auth.follow_revocations(self.access, self.registry))
                 group.create_task(self.metrics.run())
+                group.create_task(reachability.tell(self.missing))
                 if self.recording is not None:
                     link = RecordingLink(self.metrics_channel, self.settings, self.recording, self.metrics.edge_id)
                     group.create_task(link.run())

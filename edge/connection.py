@@ -26,7 +26,6 @@ except ImportError:  # a platform without the compiled part
 
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
-from edge.session.session import Session
 
 if TYPE_CHECKING:
     from edge.endpoint import Endpoint
@@ -99,7 +98,7 @@ class Connection(asyncio.Protocol):
         self.address = ""
         self.paused = False
         self.tick = 0
-        self.session = Session(endpoint.edge, self)
+        self.session = endpoint.make_session(endpoint.edge, self)
 
     # What the event loop tells
 

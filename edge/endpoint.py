@@ -10,6 +10,8 @@ from typing import Any
 
 from edge.connection import Connection
 from edge.frames.codes import CloseCode
+from edge.session.logged import LoggedSession
+from edge.session.session import Session
 from edge.session.surroundings import Surroundings
 
 TICK_S = 0.05
@@ -23,6 +25,7 @@ class Endpoint:
         """Prepare for sockets."""
         self.edge = edge
         self.draining = False
+        self.make_session = LoggedSession if edge.settings.debug else Session
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()

@@ -130,7 +130,7 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     aggregate = Aggregate(monotonic=time.monotonic, wall_ms=_wall_ms, retained=retained)
     recorder = Recorder(store, limits=_limits(settings), retain=aggregate.retain, wall_ms=_wall_ms, tally=tally)
     servicer = MetricsServicer(aggregate, recorder, edge_silence_s=settings.edge_silence_s, wall_ms=_wall_ms)
-    server = GrpcServer(settings, services=(SERVICE_NAME,), tracer=tracer)
+    server = GrpcServer(settings, services=(SERVICE_NAME,), prefix=PREFIX, tracer=tracer)
     servicer.register(server.server)
 
     def figures() -> Iterable[Family]:

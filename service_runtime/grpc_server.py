@@ -53,8 +53,14 @@ class ListenerSettings:
 class GrpcServer:
     """Owns a `grpc.aio.Server`: add servicers to `.server`, then start and stop it here."""
 
-    def __init__(self, settings: ListenerSettings, *, services: Sequence[str], tracer: Tracer | None = None) -> None:
-        """Prepare a server for the services with these full names; `tracer` records unary calls of sampled traces."""
+    def __init__(
+        self, settings: ListenerSettings, *, services: Sequence[str], prefix: str = "", tracer: Tracer | None = None
+    ) -> None:
+        """Prepare a server for the services with these full names.
+
+        `prefix` is that of the process's environment variables, to name them in errors; `tracer` records unary calls of
+        sampled traces.
+        """
         self.calls = CallCounts(services)
         # Outermost, so that refused calls count too.
         interceptors: list[grpc.aio.ServerInterceptor] = [self.calls]
@@ -63,6 +69,7 @@ class GrpcServer:
         if tracer is not None:
             interceptors.append(ServerSpans(tracer))
         self._settings = settings
+        self._prefix = f"{prefix}_" if prefix else ""
         self._services = tuple(services)
         self._health = health.aio.HealthServicer()
         self.server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
@@ -108,7 +115,8 @@ class GrpcServer:
         )
         raise SettingsError(
             f"refusing to listen on {settings.listen} without asking callers who they are: {where}. "
-            "Set CREDENTIAL or CREDENTIAL_FILE (a shared secret), or TLS_CLIENT_CA_FILE (mutual TLS)."
+            f"Set {self._prefix}CREDENTIAL or {self._prefix}CREDENTIAL_FILE (a shared secret), or "
+            f"{self._prefix}TLS_CLIENT_CA_FILE (mutual TLS)."
         )
 
     def _bind(self) -> int:

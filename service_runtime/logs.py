@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 class JsonFormatter(logging.Formatter):
     """Renders a record with everything passed as `extra`."""

@@ -31,7 +31,11 @@ def run(main: Main, *, name: str) -> int:
     SIGINT and SIGTERM set the `Stop` it gets; a second one ends the process at once. A SettingsError is told on
     standard error and exits with 2, any other exception is logged and exits with 1.
     """
-    logs.setup(name, level=os.environ.get("LOG_LEVEL", "INFO").upper())
+    level = (os.environ.get("LOG_LEVEL") or "INFO").upper()
+    if level not in logs.LEVELS:
+        print(f"{name} cannot start:\nLOG_LEVEL must be one of {', '.join(logs.LEVELS)}", file=sys.stderr)
+        return 2
+    logs.setup(name, level=level)
     try:
         uvloop.run(_supervise(main))
     except SettingsError as error:

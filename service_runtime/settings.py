@@ -59,7 +59,7 @@ def load(cls: type[T], environ: Mapping[str, str], *, prefix: str) -> T:
 
 
 def describe(cls: type[Any], *, prefix: str) -> str:
-    """Return a help text: each variable with its default and meaning."""
+    """Return a help text: each variable with its default and meaning, and those that every process has."""
     lines = []
     for field in _fields(cls):
         name = _variable(field, prefix)
@@ -71,6 +71,8 @@ def describe(cls: type[Any], *, prefix: str) -> str:
             default = f"default: {_text(field.default)}"
         also = f" (or {name}_FILE)" if field.metadata.get("secret") else ""
         lines.append(f"  {name}{also}\n      {field.metadata['help']} [{default}]")
+    lines.append("  LOG_LEVEL\n      Least severe lines of the log: DEBUG, INFO, WARNING or ERROR. [default: INFO]")
+    lines.append("  OTEL_*\n      Where traces go, as OpenTelemetry has it; none without OTEL_EXPORTER_OTLP_ENDPOINT.")
     return "\n".join(lines)
 
 

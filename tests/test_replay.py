@@ -9,6 +9,7 @@ import pytest
 
 from demo.client import FixedToken, Refused
 from demo.users import Person
+from tests.replay.__main__ import auth_beside
 from tests.replay.fake_server import FakeServer, Trouble
 from tests.replay.lane import Bucket, GaveUp, Pace, Tally
 from tests.replay.log import Entry, rfc3339
@@ -274,3 +275,10 @@ async def test_a_server_that_closes_for_good_ends_the_replay():
     async with Closing().running() as server:
         with pytest.raises(Refused, match="4403"):
             await play(server, log(1))
+
+
+@pytest.mark.parametrize(
+    ("url", "auth"), [("ws://127.0.0.1:8000/ws", "127.0.0.1:8002"), ("ws://localhost:9000/ws", "localhost:9002")]
+)
+def test_learners_are_made_where_make_run_has_its_auth_service(url: str, auth: str) -> None:
+    assert auth_beside(url) == auth

@@ -197,6 +197,15 @@ def decode(payload: bytes) -> AnyClientFrame:
         raise BadFrame("bad_request", "The frame is not valid JSON.") from None
 
 
+def type_of(payload: bytes) -> str:
+    """Return the type of a frame, "unknown" for any that is not one of ours."""
+    try:
+        kind = _decode_head(payload).type
+    except (msgspec.ValidationError, *_UNREADABLE):
+        return "unknown"
+    return kind if isinstance(kind, str) and kind in CLIENT_TYPES else "unknown"
+
+
 def decode_context(raw: Raw) -> Context:
     """Return what the model reads of an interaction's context. Raises BadFrame."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from edge.http import auth, fleet, health, learners
+from edge.http.debug import log_requests
 from edge.http.page import add_headers, add_page
 from edge.http.problems import add_problems
 from edge.http.services import Services
@@ -27,6 +28,8 @@ def make_app(services: Services) -> FastAPI:
         app.include_router(room.router)
     add_headers(app)
     add_page(app, services.settings.static_dir)
+    if services.settings.debug:
+        log_requests(app)
     if services.tracer is not None:
         app.add_middleware(HttpSpans, tracer=services.tracer)
     return app

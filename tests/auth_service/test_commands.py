@@ -212,5 +212,5 @@ def test_the_real_process_serves_commands_and_stops_at_a_signal(environ: dict[st
 
     assert made.stdout.strip()
     assert refused.returncode == 2
-    assert "CREDENTIAL" in refused.stderr
+    assert "Set AUTH_CREDENTIAL or AUTH_CREDENTIAL_FILE" in refused.stderr
     assert code == 0

@@ -263,7 +263,12 @@ async def test_rights_follow_relations_at_once_and_the_stream_tells_all_concerne
         assert await client.allowed(teacher, pb.ACTION_WATCH, "lea")
         assert await client.allowed(parent, pb.ACTION_JOIN, "class:maths")
         learners = (await client.ListLearners(pb.ListLearnersRequest(user_id=teacher))).learners
-        lea = {"learner_id": "lea", "display_name": "Lea", "class_ids": ["maths"], "class_names": {"maths": "Mathematics"}}
+        lea = {
+            "learner_id": "lea",
+            "display_name": "Lea",
+            "class_ids": ["maths"],
+            "class_names": {"maths": "Mathematics"},
+        }
         assert learners == [pb.Learner(**lea)]
 
         await client.unrelate(pb.RELATION_KIND_ENROLLED, "lea", "maths")

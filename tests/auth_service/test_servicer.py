@@ -121,9 +121,9 @@ CALLS = [
     ),
     (
         "Refresh",
-        pb.RefreshRequest(refresh_token="r"),
+        pb.RefreshRequest(refresh_token="r", request_id="once"),
         GRANT,
-        ("refresh", ("r",)),
+        ("refresh", ("r", "once")),
         pb.RefreshResponse(tokens=TOKENS_MESSAGE, user=ANN_MESSAGE),
     ),
     (

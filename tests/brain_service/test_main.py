@@ -242,7 +242,7 @@ async def test_help_names_the_commands_and_every_setting(database: Path) -> None
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        ({"BRAIN_CREDENTIAL": ""}, "CREDENTIAL"),
+        ({"BRAIN_CREDENTIAL": ""}, "Set BRAIN_CREDENTIAL or BRAIN_CREDENTIAL_FILE"),
         ({"BRAIN_MAX_BATCH": "many"}, "BRAIN_MAX_BATCH"),
         ({"BRAIN_TYPO": "1"}, "BRAIN_TYPO"),
         ({"BRAIN_DATABASE_URL": "/proc/no/such/brain.db"}, "cannot be opened"),
@@ -254,6 +254,21 @@ async def test_a_brain_that_cannot_start_says_why(database: Path, extra: dict[st
     assert code == 2
     assert told in error.decode()
     assert "Traceback" not in error.decode()
+
+
+async def test_a_reader_of_an_export_may_leave_early(database: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "wb") as nobody:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "brain_service", "export", "mia", "--requested-by", "a parent",
+            env=environment(database), cwd=database.parent, stdout=nobody, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    async with asyncio.timeout(WAIT_S):
+        _, error = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"Traceback" not in error
 
 
 async def test_a_command_nobody_asked_for_is_refused(database: Path) -> None:

@@ -112,6 +112,30 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path, ports: Por
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "port", "code", "told"),
+    [
+        ([], "many", 2, "PORT must be a number, not 'many'"),
+        ([], "70000", 2, "PORT must be from 1 to"),
+        (["--help"], "", 0, "until Ctrl-C"),
+        (["nonsense"], "", 2, "until Ctrl-C"),
+    ],
+)
+def test_what_cannot_be_run_is_explained(tmp_path: Path, arguments: list[str], port: str, code: int, told: str):
+    result = subprocess.run(
+        [sys.executable, "-m", "demo", *arguments],
+        cwd=ROOT,
+        env=dict(os.environ) | {"PORT": port, "AIVO_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+    )
+
+    assert result.returncode == code
+    assert told in result.stdout + result.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def children(parent: int, module: str) -> list[int]:
     """Return the processes that `parent` started to run a module."""
     found = []

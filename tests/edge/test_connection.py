@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import json
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -303,6 +304,22 @@ def test_a_violation_ends_the_socket_with_its_code(wire: Wire, data: bytes, code
     assert wire.frames == []
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_for_debugging_the_type_of_every_frame_is_logged_and_nothing_it_says(
+    debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    edge = FakeEdge(settings=EdgeSettings(debug=debug), prepare=prepare)
+    wire = Wire(Endpoint(edge.surroundings), "/ws?token=ada")
+    for text in (b'{"type":"ping"}', b'{"type":"secret"}', b"[1]", b'{"type":7}', b'{"type":"get_state"}'):
+        wire.raw(masked(1, text))
+
+    told = [(line.type, line.bytes) for line in caplog.records if line.name == "edge.session.logged"]
+    all_ = [("ping", 15), ("unknown", 17), ("unknown", 3), ("unknown", 10), ("get_state", 20)]
+    assert told == (all_ if debug else [])
+    assert len(wire.frames) == 6
+
+
 def test_a_frame_of_exactly_the_limit_is_taken(wire: Wire) -> None:
     start, end = b'{"type":"ping","pad":"', b'"}'
     payload = start + b"x" * (65_536 - len(start) - len(end)) + end
@@ -430,7 +447,7 @@ class _Session(Session):
 
 @pytest.fixture(autouse=True)
 def _open_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.connection.Session", _Session)
+    monkeypatch.setattr("edge.endpoint.Session", _Session)
 
 
 def _split(data: bytes, cuts: list[int]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ class Metrics:
 
 
 class Api:
-    def __init__(self, static_dir: Path | None = None) -> None:
+    def __init__(self, static_dir: Path | None = None, debug: bool = False) -> None:
         self.auth, self.brain, self.draining = AuthApi(), BrainApi(), False
         self.metrics = Metrics()
         self.auth.default = False
@@ -121,7 +122,7 @@ class Api:
             self.auth.decisions["u-admin", action, resource] = True
         self.auth.decisions["u-ada", "watch", "ada"] = True
         services = Services(
-            settings=EdgeSettings(static_dir=static_dir),
+            settings=EdgeSettings(static_dir=static_dir, debug=debug),
             brain=self.brain,
             auth=self.auth,
             metrics=self.metrics,
@@ -373,6 +374,18 @@ async def test_a_refresh_goes_the_way_it_came(api: Api) -> None:
     assert by_body.json()["refresh_token"] == "refresh-2"
     assert "set-cookie" not in by_body.headers
     assert api.auth.calls == [("refresh", "one", ""), ("refresh", "two", "")]
+
+
+@pytest.mark.parametrize("debug", [True, False])
+async def test_for_debugging_every_request_is_logged_without_its_query(
+    debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await Api(debug=debug)("GET", "/healthz?token=secret")
+
+    told = [(line.method, line.path, line.status) for line in caplog.records if line.name == "edge.http.debug"]
+    assert told == ([("GET", "/healthz", 200)] if debug else [])
+    assert "secret" not in str([line.__dict__ for line in caplog.records if line.name.startswith("edge")])
 
 
 async def test_a_refresh_is_known_again_by_a_key_that_cannot_be_guessed(api: Api) -> None:

@@ -221,7 +221,7 @@ def test_a_command_asked_wrongly_ends_with_2(database: Path, arguments: list[str
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"METRICS_CREDENTIAL": ""}, "CREDENTIAL"),
+        ({"METRICS_CREDENTIAL": ""}, "Set METRICS_CREDENTIAL or METRICS_CREDENTIAL_FILE"),
         ({"METRICS_DATABASE_URL": "sqlite:////proc/none/x"}, "METRICS_DATABASE_URL"),
         ({"METRICS_EXPOSITION_LISTEN": "203.0.113.1:1"}, "METRICS_EXPOSITION_LISTEN"),
         ({"METRICS_LISTEN": "203.0.113.1:1"}, "203.0.113.1:1"),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 
@@ -81,6 +82,12 @@ def private_target(entries: Sequence[Entry]) -> Iterator[Target]:
         yield Target(ws_url=stack.ws_url, tokens=senders(stack.http_url, [admin], entries))
 
 
+def auth_beside(ws_url: str) -> str:
+    """Return where the auth service of a system is whose ports are in the order of `make run`."""
+    edge = urlsplit(ws_url)
+    return f"{edge.hostname}:{(edge.port or 80) + 2}"
+
+
 def create_learners(registry: Registry, entries: Sequence[Entry]) -> None:
     """Make the learners of a log, unless they exist."""
     for learner_id in dict.fromkeys(entry.learner_id for entry in entries):
@@ -95,7 +102,7 @@ def running_target(arguments: argparse.Namespace, entries: Sequence[Entry]) -> I
             credential = arguments.credential_file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise SeedingFailed(f"--credential-file: {error}") from error
-        with grpc.insecure_channel(arguments.auth) as channel:
+        with grpc.insecure_channel(arguments.auth or auth_beside(arguments.url)) as channel:
             create_learners(Registry(channel, (("authorization", f"Bearer {credential}"),)), entries)
     if arguments.token:
         token: TokenSource = FixedToken(arguments.token)
@@ -165,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
     )
     there.add_argument("--token", help="an access token of an admin, instead of --users")
     there.add_argument("--create-learners", action="store_true", help="make the log's learners first")
-    there.add_argument("--auth", default="127.0.0.1:8002", help="the auth service, for --create-learners")
+    there.add_argument("--auth", help="the auth service, for --create-learners (default: two ports above the URL's)")
     there.add_argument(
         "--credential-file", type=Path, default=Path(".aivo/service-credential"), help="for --create-learners"
     )

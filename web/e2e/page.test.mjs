@@ -77,6 +77,25 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await page.getByRole("heading", { name: "Your learners" }).waitFor();
     });
 
+    it("keeps the login when the answer to its renewal is lost", async () => {
+      const page = await openAs(teacher);
+      allow(/ERR_FAILED/);
+      let lost = 0;
+      await page.route(
+        "**/api/auth/refresh",
+        async (route) => {
+          const asked = route.request();
+          lost = (await fetch(asked.url(), { method: "POST", headers: await asked.allHeaders() })).status;
+          await route.abort();
+        },
+        { times: 1 },
+      );
+      await page.reload();
+
+      await page.getByRole("heading", { name: "Your learners" }).waitFor();
+      expect(lost).toBe(200);
+    });
+
     it("logs out everywhere at once", async () => {
       const page = await openAs(teacher);
       allow(/status of 401/);

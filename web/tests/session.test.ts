@@ -166,8 +166,26 @@ describe("a session", () => {
     expect(await session.getToken()).toBe(null);
   });
 
-  it("waits for the renewal of the page before it, whose token it would use twice", async () => {
-    const stored = storage(["aivo-login", "yes"], ["aivo-renewing", String(Date.now() - 400)]);
+  it("asks for a lost answer again under the same key, and the next time under another", async () => {
+    const stored = storage(["aivo-login", "yes"]);
+    const lost: Answer[] = ["unreachable", { status: 200 }, { status: 503 }];
+    answers["/api/auth/refresh"] = () => lost.shift() ?? grant();
+    const session = new Session();
+    const started = session.start();
+    await vi.advanceTimersByTimeAsync(10_000);
+    await started;
+    session.refuse();
+    await session.getToken();
+
+    const keys = asked.map(({ init }) => (init!.headers as Record<string, string>)["Idempotency-Key"]);
+    expect(keys).toEqual([keys[0], keys[0], keys[0], keys[0], keys[4]]);
+    expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(keys[4]).not.toBe(keys[0]);
+    expect([...stored.keys()]).toEqual(["aivo-login"]);
+  });
+
+  it("waits for the renewal of the page before it, and asks for its answer if that page never got it", async () => {
+    const stored = storage(["aivo-login", "yes"], ["aivo-renewing", `${Date.now() - 400} key-of-the-page-before`]);
     const session = new Session();
     const started = session.start();
     await vi.advanceTimersByTimeAsync(1_000);
@@ -176,6 +194,7 @@ describe("a session", () => {
     await started;
 
     expect(refreshes()).toBe(1);
+    expect(asked[0]!.init!.headers).toEqual({ "Idempotency-Key": "key-of-the-page-before" });
     expect([...stored.keys()]).toEqual(["aivo-login"]);
   });
 });

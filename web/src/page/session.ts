@@ -39,7 +39,10 @@ export class ApiError extends Error {
 /** Set while somebody is logged in, for the refresh cookie itself cannot be seen: without it there is nothing to ask the server for. */
 const loginMark = "aivo-login";
 
-/** Set while a refresh is on its way: each refresh token works once, and a page that is left then must not use it again. */
+/**
+ * When a refresh was sent that has no answer yet, and its key: each refresh token works once, and only under the same key may an
+ * exchange be asked again whose answer was lost, also by the page after this one.
+ */
 const renewingMark = "aivo-renewing";
 const renewingMs = 1_500;
 
@@ -48,6 +51,8 @@ export class Session {
   #state: SessionState = { phase: "starting" };
   #token: { readonly value: string; readonly freshUntil: number } | null = null;
   #renewing: Promise<string | null> | null = null;
+  /** Of the exchange that this page sent and has no answer to. */
+  #key: string | null = null;
   readonly #listeners = new Set<() => void>();
 
   /** Take up the login of an earlier page, if there is one; goes on asking while the server cannot be reached. */
@@ -124,19 +129,26 @@ export class Session {
   }
 
   async #exchange(): Promise<string | null> {
-    await earlierPageDone();
-    write(renewingMark, String(Date.now()));
+    if (this.#key === null) await earlierPageDone();
+    this.#key ??= unanswered().key ?? unguessable();
+    write(renewingMark, `${Date.now()} ${this.#key}`);
     try {
       // `keepalive`: when the page is left now, the browser still takes the new cookie.
-      const response = await send("/api/auth/refresh", { method: "POST", keepalive: true });
-      return this.#take((await response.json()) as Grant);
+      const response = await send("/api/auth/refresh", { method: "POST", headers: { "Idempotency-Key": this.#key }, keepalive: true });
+      const token = this.#take((await response.json()) as Grant);
+      this.#answered();
+      return token;
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      this.#answered();
       this.#leave(this.#state.phase === "in");
       return null;
-    } finally {
-      write(renewingMark, null);
     }
+  }
+
+  #answered(): void {
+    this.#key = null;
+    write(renewingMark, null);
   }
 
   #take({ access_token, expires_in, user }: Grant): string {
@@ -173,8 +185,19 @@ function underLock<T>(work: () => Promise<T>): Promise<T> {
   return navigator.locks ? (navigator.locks.request("aivo-session", work) as Promise<T>) : work();
 }
 
+/** 128 random bits; `crypto.randomUUID` is absent where the page came over plain HTTP from another machine. */
+function unguessable(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The exchange that a page sent, perhaps one before this, and noted no answer to. */
+function unanswered(): { readonly sinceMs: number; readonly key: string | undefined } {
+  const [since, key] = (read(renewingMark) ?? "").split(" ");
+  return { sinceMs: Number(since), key };
+}
+
 async function earlierPageDone(): Promise<void> {
-  const left = renewingMs - (Date.now() - Number(read(renewingMark)));
+  const left = renewingMs - (Date.now() - unanswered().sinceMs);
   if (left > 0 && left <= renewingMs) await new Promise((resolve) => setTimeout(resolve, left));
 }
 

@@ -1,0 +1,30 @@
+"""Tells in the log which services an edge cannot reach, and when all are reached again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 2.0
+"""How long a service may be away, as one that restarts is, before it is told."""
+
+
+async def tell(missing: Callable[[], Mapping[str, str]], *, patience_s: float = PATIENCE_S) -> None:
+    """Log changes of what `missing` returns, the addresses of services by their names, until cancelled."""
+    told: Mapping[str, str] = {}
+    while True:
+        before = missing()
+        await asyncio.sleep(patience_s)
+        lasting = {name: address for name, address in missing().items() if name in before}
+        if lasting == told:
+            continue
+        told = lasting
+        if lasting:
+            logger.warning(
+                "services are not reached: do they run, and is EDGE_CREDENTIAL theirs?", extra={"missing": lasting}
+            )
+        else:
+            logger.info("all services are reached")
