@@ -85,7 +85,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """Someone whose state is followed, with the ids of the classes they are enrolled in, and their names where they have some."""
+    """Someone whose state is followed, with their classes: ids, and names where they have some."""
 
     learner_id: str
     display_name: str

@@ -370,9 +370,7 @@ class Hub:
             if not self._is_current(subscription):
                 return
             if isinstance(updates, UpstreamError):
-                subscription.sink.close(
-                    CloseCode.TRY_LATER, "missed updates cannot be read now; resume later"
-                )
+                subscription.sink.close(CloseCode.TRY_LATER, "missed updates cannot be read now; resume later")
                 return
             then(updates)
 
