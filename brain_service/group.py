@@ -15,6 +15,7 @@ from brain_service.bus import Publication
 from brain_service.journal import Head, Row
 from brain_service.model import Interaction, LearnerState, Outcome
 from brain_service.submission import Applied, Failed, Submission
+from brain_service.values import maker
 
 
 class Entry(NamedTuple):
@@ -24,6 +25,9 @@ class Entry(NamedTuple):
     state: LearnerState
     outcome: Outcome
     occurred_at_ms: int
+
+
+_row, _entry, _applied, _publication = maker(Row), maker(Entry), maker(Applied), maker(Publication)
 
 
 class Call:
@@ -98,8 +102,7 @@ class Group:
             key, state, told, at_ms = before
             at_ms = max(at_ms, work.at_ms)
         state, outcome, increments = model.apply(state, self.stage.lookup(interaction), interaction, at_ms / 1000)
-        # By place, all of it: these values are made for every interaction.
-        row = Row(
+        row = _row((
             learner_id,
             key,
             state.revision,
@@ -113,13 +116,15 @@ class Group:
             traceparent,
             codec.encode_outcome(outcome),
             codec.encode_state(state),
-        )
+        ))  # fmt: skip
         crossings = model.crossings(told, outcome)
         self.stage.add(increments)
-        self.learners[learner_id] = Entry(key, state, outcome, at_ms)
+        self.learners[learner_id] = _entry((key, state, outcome, at_ms))
         self.rows.append(row)
-        self.applied.append((work, Applied(state.revision, False, outcome, at_ms)))
-        self.publications.append(Publication(learner_id, state.revision, outcome, crossings, traceparent, at_ms))
+        self.applied.append((work, _applied((state.revision, False, outcome, at_ms))))
+        self.publications.append(
+            _publication((learner_id, state.revision, outcome, crossings, traceparent, at_ms, False))
+        )
 
 
 def read_entry(head: Head) -> Entry:

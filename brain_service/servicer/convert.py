@@ -14,8 +14,11 @@ from brain_service.servicer import checks
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, reading_of
 from brain_service.submission import Applied, Failed, FailureCode, HistoryEntry, Snapshot, Submission
+from brain_service.values import maker
 from brain_service.watch import Cursor, Heartbeat, Standing
 from service_runtime import trace_context
+
+_submission = maker(Submission)
 
 MAX_HISTORY_BYTES: Final = 8 * 1024 * 1024
 """A page of history ends here, well below the largest message."""
@@ -50,7 +53,7 @@ def submission(message: brain_pb2.Interaction) -> Submission:
     if kind is None:
         raise InvalidFieldError("kind is required and must be one that this version knows.")
     traceparent = message.traceparent
-    return Submission(
+    return _submission((
         message.learner_id,
         message.interaction_id,
         _interaction(kind, message.content, message.context),
@@ -59,22 +62,23 @@ def submission(message: brain_pb2.Interaction) -> Submission:
         message.occurred_at_ms,
         message.received_at_ms,
         traceparent if trace_context.is_valid(traceparent) else "",
-    )
+    ))  # fmt: skip
 
 
 def _interaction(kind: str, content: str, context: brain_pb2.Context) -> Interaction:
+    # What is not zero is there; only for a zero it takes a second look whether it was told.
     is_told = context.HasField
     return checked(
         kind,
         content,
         item_id=context.item_id or None,
-        skills=context.skills,
+        skills=context.skills[:],
         subject=context.subject or None,
-        correct=context.correct if is_told("correct") else None,
-        difficulty=context.difficulty if is_told("difficulty") else None,
-        time_taken=context.time_taken_s if is_told("time_taken_s") else None,
-        hints=context.hints if is_told("hints") else None,
-        attempts=context.attempts if is_told("attempts") else None,
+        correct=context.correct or (False if is_told("correct") else None),
+        difficulty=context.difficulty or (0.0 if is_told("difficulty") else None),
+        time_taken=context.time_taken_s or (0.0 if is_told("time_taken_s") else None),
+        hints=context.hints or (0 if is_told("hints") else None),
+        attempts=context.attempts or (0 if is_told("attempts") else None),
     )
 
 
