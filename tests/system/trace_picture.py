@@ -26,14 +26,14 @@ COUNTS = {"ws.receive": 1, "commit": 1, "state_update send": 2, "fan-out": 2, "a
 
 
 async def interact(school: School, other_edge: str) -> str:
-    """Let a learner answer while a teacher watches at each of two edges; return the trace's id."""
-    for name in ("teacher", "ada"):  # what only a first call loads is not what the picture is about
+    """Let an answer be recorded while a teacher and a parent watch at two edges; return the trace's id."""
+    for name in ("teacher", "admin"):  # what only a first call loads is not what the picture is about
         async with open_socket(school.stack.ws_url, school.token(name)) as socket:
             await socket.ask("subscribe_learner", learner_id="ada")
     async with (
         open_socket(school.stack.ws_url, school.token("teacher")) as near,
         open_socket(other_edge, school.token("parent")) as far,
-        open_socket(school.stack.ws_url, school.token("ada")) as own,
+        open_socket(school.stack.ws_url, school.token("admin")) as own,  # whose right only auth knows
     ):
         for watcher in (near, far):
             await watcher.ask("subscribe_learner", learner_id="ada")
