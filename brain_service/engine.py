@@ -20,8 +20,8 @@ from brain_service.bank_sync import NOTHING, BankSync
 from brain_service.bus import Bus, Publication
 from brain_service.counters import Counters
 from brain_service.group import Call, Entry, Group, Work, read_entry
-from brain_service.journal import ConflictError, Head, LogRow, Store, StoreError, StoreUnavailableError
-from brain_service.memory import Memory
+from brain_service.journal import ConflictError, Found, Head, LogRow, Store, StoreError, StoreUnavailableError
+from brain_service.memory import Memory, read_answer
 from brain_service.model import BadInteraction, Outcome
 from brain_service.submission import (
     INTERNAL_FAULT,
@@ -430,13 +430,9 @@ class Engine:
         left = []
         for work in group:
             if there := found.get(work.name):
-                outcome = codec.decode_outcome(there.outcome)
-                applied = Applied(
-                    revision=there.revision, duplicate=True, outcome=outcome, occurred_at_ms=there.occurred_at_ms
-                )
                 self.counters.count_duplicate()
-                self._memory.keep_answer(work.name, applied)
-                work.settle(applied)
+                self._memory.keep_answer(work.name, there)
+                work.settle(read_answer(there))
             else:
                 left.append(work)
         if kept := self._memory.kept({work.learner_id for work in group}):
@@ -452,8 +448,8 @@ class Engine:
         plan.stage.commit()
         for learner_id, entry in plan.changed().items():
             self._memory.put(learner_id, entry if entry.key else entry._replace(key=keys[learner_id]))
-        for work, applied in plan.applied:
-            self._memory.keep_answer(work.name, applied)
+        for (work, applied), row in zip(plan.applied, plan.rows, strict=True):
+            self._memory.keep_answer(work.name, Found(row.revision, row.occurred_at_ms, row.outcome))
             work.settle(applied)
         for work, failed in plan.failed:
             self.counters.count_failed(failed.code)

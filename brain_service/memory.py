@@ -1,12 +1,17 @@
-"""What the engine keeps in memory of learners and answers: bounded, and a copy of what the store has."""
+"""What the engine keeps in memory of learners and answers: bounded, and a copy of what the store has.
+
+Answers are kept as they were written. Resends are rare, and thousands of outcomes as objects, dozens each, would make
+every new answer pay for taking an old one apart long after it has left the processor's caches.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
+from brain_service import codec
 from brain_service.group import Entry
-from brain_service.journal import Head
+from brain_service.journal import Found, Head
 from brain_service.submission import Applied
 
 
@@ -17,7 +22,7 @@ class Memory:
         self._max_learners = learners
         self._max_answers = answers
         self._learners: OrderedDict[str, Entry] = OrderedDict()
-        self._answers: OrderedDict[tuple[str, str], Applied] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], Found] = OrderedDict()
 
     @property
     def size(self) -> int:
@@ -37,11 +42,12 @@ class Memory:
 
     def answer(self, name: tuple[str, str]) -> Applied | None:
         """Return the answer given to (learner id, interaction id), if it was given lately."""
-        return self._answers.get(name)
+        found = self._answers.get(name)
+        return None if found is None else read_answer(found)
 
-    def keep_answer(self, name: tuple[str, str], applied: Applied) -> None:
+    def keep_answer(self, name: tuple[str, str], found: Found) -> None:
         """Keep an answer, for a resend."""
-        self._answers[name] = applied
+        self._answers[name] = found
         if len(self._answers) > self._max_answers:
             self._answers.popitem(last=False)
 
@@ -73,3 +79,8 @@ class Memory:
             self._learners.pop(learner_id, None)
         for name in [name for name in self._answers if name[0] in erased]:
             del self._answers[name]
+
+
+def read_answer(found: Found) -> Applied:
+    """Return an answer that was given before. Raises `ValueError` when its bytes are damaged."""
+    return Applied(found.revision, True, codec.decode_outcome(found.outcome), found.occurred_at_ms)

@@ -22,7 +22,7 @@ from brain_service.model import Outcome, SkillMastery
 from brain_service.params import LEVELS, PRIOR_SD
 from brain_service.recommend import ADVICE, Recommendation
 
-MAX_CACHED: Final = 2048
+MAX_CACHED: Final = 512
 """Readings kept: enough for the batch that is being answered and the updates that are on their way."""
 
 _ORDER: Final = (

@@ -87,6 +87,9 @@ class Batcher(Generic[Item]):
                 self._arrived.clear()
                 while self._waiting:
                     await self._answer_batch()
+                    # What the answers provoked has arrived meanwhile, unread. Going on at once would send the few that
+                    # were read before in a batch of their own, and make all the others wait for it.
+                    await asyncio.sleep(0)
         finally:
             for _, done, _ in self._waiting:
                 self._finish(
