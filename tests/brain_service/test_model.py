@@ -59,6 +59,8 @@ statistics = st.builds(
 gaps = st.one_of(st.floats(-1000, 120), st.floats(0, 40 * 86_400))
 steps = st.tuples(interactions, statistics, gaps)
 logs = st.lists(steps, min_size=1, max_size=25)
+monotonous = st.builds(lambda step, times: [step] * times, steps, st.integers(20, 60))
+"""The same again and again, which drives the levels to the ends of their range."""
 
 
 def run(log: list[tuple[Interaction, Statistics, float]], state: LearnerState | None = None) -> list[Applied]:
@@ -76,7 +78,7 @@ def answer(correct: bool, **context: Any) -> Interaction:
     return interaction_from_context("question_response", "q1", {"correct": correct, "skill": "add", **context})
 
 
-@given(logs)
+@given(logs | monotonous)
 def test_every_number_stays_in_its_range(log: list[tuple[Interaction, Statistics, float]]) -> None:
     for _, outcome, increments in run(log):
         performance = outcome.performance
@@ -92,7 +94,7 @@ def test_every_number_stays_in_its_range(log: list[tuple[Interaction, Statistics
         assert math.isfinite(increments.delta)
 
 
-@given(logs)
+@given(logs | monotonous)
 def test_drivers_add_up_to_the_level(log: list[tuple[Interaction, Statistics, float]]) -> None:
     for applied in run(log):
         readout = applied.outcome.readout
@@ -100,6 +102,25 @@ def test_drivers_add_up_to_the_level(log: list[tuple[Interaction, Statistics, fl
             parts = sum(driver.contribution for driver in levels.drivers(readout, i))
 
             assert level == pytest.approx(levels.BASES[i] + parts, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "context"),
+    [
+        ("cognitive_load", 1.0, {"difficulty": 5.0}),
+        ("engagement_level", 0.0, {"difficulty": 5.0, "time_taken": 100.0, "hints": 3}),
+    ],
+)
+def test_a_level_beyond_its_range_ends_there_and_says_what_was_clipped(
+    name: str, end: float, context: dict[str, Any]
+) -> None:
+    readout = run([(answer(False, **context), Statistics(), 120.0)] * 60)[-1].outcome.readout
+    position = NAMES.index(name)
+    *_, last = levels.drivers(readout, position)
+
+    assert readout.levels[position] == end
+    assert last.name == "clipped"
+    assert (last.contribution > 0) == (end == 0.0)
 
 
 @given(logs)
