@@ -19,7 +19,7 @@ from edge.figures import families
 from edge.http import Services, make_app
 from edge.hub import Hub
 from edge.recording import Recording
-from edge.registry import Registry
+from edge.registry import Listing, Registry
 from edge.rooms import Rooms
 from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
@@ -78,6 +78,7 @@ class Edge:
         self.registry = Registry(
             counters, max_per_user=settings.max_sockets_per_user, max_per_address=settings.max_sockets_per_address
         )
+        self.streams = Listing(max_per_user=settings.max_streams_per_user)
         self.endpoint = Endpoint(
             Surroundings(
                 settings=settings,
@@ -101,6 +102,7 @@ class Edge:
             auth=self.auth,
             metrics=self.metrics,
             access=self.access,
+            streams=self.streams,
             is_draining=lambda: self.endpoint.draining,
             tracer=tracer,
         )
@@ -132,13 +134,19 @@ class Edge:
         )
         return {name: address for name, address, reached in needed if not reached}
 
+    async def drain(self) -> None:
+        """Send everybody elsewhere: streams at once, sockets in batches."""
+        for stream in self.streams.sessions():
+            stream.revoke()
+        await self.endpoint.drain()  # from its first step on nobody new is let in
+
     async def run(self) -> None:
         """Talk to the services until cancelled."""
         self.sweep.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.auth.run())
-                group.create_task(self.auth.follow_revocations(self.access, self.registry))
+                group.create_task(self.auth.follow_revocations(self.access, self.registry, self.streams))
                 group.create_task(self.metrics.run())
                 group.create_task(reachability.tell(self.missing))
                 if self.recording is not None:
@@ -201,7 +209,7 @@ async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | No
         async with exposed(settings.exposition_listen, edge.figures, variable="EDGE_EXPOSITION_LISTEN"):
             await asyncio.wait({links, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():
-                await edge.endpoint.drain()
+                await edge.drain()
                 server.should_exit = True
             await serving
     finally:

@@ -22,15 +22,50 @@ class Listed(Protocol):
         """End it: its login is over."""
 
 
-class Registry:
-    """Knows who is connected."""
+class Listing:
+    """Sessions of one kind by their users."""
+
+    def __init__(self, *, max_per_user: int) -> None:
+        """A limit of 0 means none."""
+        self._max_per_user = max_per_user
+        self._by_user: dict[str, dict[Listed, None]] = {}
+
+    def add(self, session: Listed) -> bool:
+        """Add an authenticated session; False when its user has too many, then it is not added."""
+        sessions = self._by_user.setdefault(session.user_id, {})
+        if self._max_per_user and len(sessions) >= self._max_per_user:
+            return False
+        sessions[session] = None
+        return True
+
+    def discard(self, session: Listed) -> bool:
+        """Take a session out; False when it was not there."""
+        sessions = self._by_user.get(session.user_id)
+        if sessions is None or session not in sessions:
+            return False
+        del sessions[session]
+        if not sessions:
+            del self._by_user[session.user_id]
+        return True
+
+    def sessions(self) -> Iterator[Listed]:
+        """Return every session, also while they come and go."""
+        for sessions in list(self._by_user.values()):
+            yield from list(sessions)
+
+    def of_user(self, user_id: str) -> list[Listed]:
+        """Return the sessions of one user."""
+        return list(self._by_user.get(user_id, ()))
+
+
+class Registry(Listing):
+    """Knows who is connected by sockets."""
 
     def __init__(self, counters: Counters, *, max_per_user: int, max_per_address: int) -> None:
         """A limit of 0 means none."""
+        super().__init__(max_per_user=max_per_user)
         self._counters = counters
-        self._max_per_user = max_per_user
         self._max_per_address = max_per_address
-        self._by_user: dict[str, dict[Listed, None]] = {}
         self._addresses: Counter[str] = Counter()
 
     def admit_address(self, address: str) -> bool:
@@ -48,10 +83,8 @@ class Registry:
 
     def add(self, session: Listed) -> bool:
         """Add an authenticated session; False when its user has too many, then it is not added."""
-        sessions = self._by_user.setdefault(session.user_id, {})
-        if self._max_per_user and len(sessions) >= self._max_per_user:
+        if not super().add(session):
             return False
-        sessions[session] = None
         self._counters.users.add(session.user_id)
         self._counters.connections_opened += 1
         self._counters.connections_active += 1
@@ -59,22 +92,9 @@ class Registry:
 
     def remove(self, session: Listed) -> bool:
         """Remove a session; True when it was the last one of its user."""
-        sessions = self._by_user.get(session.user_id)
-        if sessions is None or session not in sessions:
+        if not self.discard(session):
             return False
-        del sessions[session]
         self._counters.users.remove(session.user_id)
         self._counters.connections_closed += 1
         self._counters.connections_active -= 1
-        if not sessions:
-            del self._by_user[session.user_id]
-        return not sessions
-
-    def sessions(self) -> Iterator[Listed]:
-        """Return every session, also while they come and go."""
-        for sessions in list(self._by_user.values()):
-            yield from list(sessions)
-
-    def of_user(self, user_id: str) -> list[Listed]:
-        """Return the sessions of one user."""
-        return list(self._by_user.get(user_id, ()))
+        return session.user_id not in self._by_user

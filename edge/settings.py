@@ -10,7 +10,7 @@ from service_runtime.grpc_client import ClientSettings
 from service_runtime.settings import SettingsError, setting
 
 _MAY_BE_ZERO = (
-    *("port", "frames_per_s", "max_sockets_per_user", "max_sockets_per_address"),
+    *("port", "frames_per_s", "max_sockets_per_user", "max_sockets_per_address", "max_streams_per_user"),
     *("max_subscriptions", "max_rooms", "slow_queue", "drain_s"),
 )
 
@@ -44,6 +44,7 @@ class EdgeSettings(ClientSettings):
     max_batch: int = setting(256, "Interactions in one message to a brain.")
     max_sockets_per_user: int = setting(2_000, "Sockets that one user may hold at this edge; 0 for no limit.")
     max_sockets_per_address: int = setting(10_000, "Sockets that one address may hold at this edge; 0 for no limit.")
+    max_streams_per_user: int = setting(8, "Live HTTP answers that one user may hold at this edge; 0 for no limit.")
     authenticate_s: float = setting(10.0, "Seconds that a socket has to authenticate.")
     ping_s: float = setting(25.0, "Seconds without inbound traffic after which the edge pings.")
     ping_max_s: float = setting(50.0, "The same for sockets that have been idle for long.")

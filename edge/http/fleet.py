@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, Field
 
 from edge.http.analytics import Analytics
 from edge.http.callers import Administrator, Caller
+from edge.http.live import EventStream, events, snapshots
 from edge.http.problems import Problem
 from edge.http.services import Using
 
@@ -17,11 +19,27 @@ Code = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 
 router = APIRouter(tags=["metrics"])
 
+_STREAM: dict[int | str, dict[str, Any]] = {
+    429: {"description": "The user follows too many streams at this edge."},
+    503: {"description": "The edge is about to stop, or the metrics service cannot be reached."},
+}
+
 
 @router.get("/api/websocket/metrics")
 async def metrics(who: Administrator, services: Using) -> dict[str, Any]:
     """Return the fleet's figures (administrators)."""
     return await services.metrics.snapshot()
+
+
+@router.get("/api/websocket/metrics/stream", response_class=EventStream, responses=_STREAM)
+async def metrics_stream(figures: Annotated[AsyncIterator[dict[str, Any]], Depends(snapshots)]) -> EventStream:
+    """Stream the fleet's figures (administrators): `data` of each event is what `/api/websocket/metrics` answers.
+
+    The first comes at once. The stream ends with the access token or the login behind it, and when the edge or the
+    metrics service stops: ask again, with a fresh token, after a short random wait that grows.
+    """
+    first = await anext(figures, None)  # a failure is a problem only while the answer has not begun
+    return EventStream(events(first, figures))
 
 
 @router.get("/api/websocket/status")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from edge.access import Access
 from edge.ports import Auth, Brain
+from edge.registry import Listing
 from edge.settings import EdgeSettings
 from service_runtime.telemetry import Tracer
 
@@ -65,6 +66,9 @@ class MetricsApi(Protocol):
     async def snapshot(self) -> dict[str, Any]:
         """Return the fleet's figures."""
 
+    def snapshots(self, interval_ms: int) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the fleet's figures, at once and then per interval, until closed."""
+
     async def status(self) -> dict[str, Any]:
         """Return the few figures that anyone may see."""
 
@@ -86,6 +90,8 @@ class Services:
     auth: AuthApi
     metrics: MetricsApi
     access: Access
+    streams: Listing
+    """Answers that go on, for revocations and the drain."""
     is_draining: Callable[[], bool]
     tracer: Tracer | None = None
 

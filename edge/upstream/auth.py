@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -13,7 +14,7 @@ import grpc.aio
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from edge.access import Access
 from edge.ports import Done, Identity, UpstreamError
-from edge.registry import Registry
+from edge.registry import Listed, Listing
 from edge.settings import EdgeSettings
 from edge.tracing import CallTraces
 from edge.upstream.batcher import Batcher
@@ -105,8 +106,8 @@ class AuthLink:
 
     # Revocations
 
-    async def follow_revocations(self, access: Access, registry: Registry) -> None:
-        """Drop cached decisions and end sockets as the auth service says, until cancelled.
+    async def follow_revocations(self, access: Access, *listings: Listing) -> None:
+        """Drop cached decisions and end listed sessions as the auth service says, until cancelled.
 
         While the stream is broken cached decisions live on until they expire; when it is back, everything is asked
         again, decisions and sessions, because revocations may have been missed.
@@ -121,10 +122,10 @@ class AuthLink:
                         self.is_open.set()
                         backoff_s = 0.05
                         access.forget_all()
-                        _recheck(registry)
-                        await self._end_fallen_sessions(registry)
+                        _recheck(listings)
+                        await self._end_fallen_sessions(listings)
                     for revocation in response.revocations:
-                        _revoke(revocation, access, registry)
+                        _revoke(revocation, access, listings)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError):
                 pass
             finally:
@@ -133,9 +134,9 @@ class AuthLink:
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1))  # noqa: S311
             backoff_s = min(1.0, backoff_s * 2)
 
-    async def _end_fallen_sessions(self, registry: Registry) -> None:
-        """End the sockets whose session fell while nobody told."""
-        sessions = list(registry.sessions())
+    async def _end_fallen_sessions(self, listings: Sequence[Listing]) -> None:
+        """End the sessions that fell while nobody told."""
+        sessions = list(_all(listings))
         for start in range(0, len(sessions), _SESSIONS_PER_CALL):
             part = sessions[start : start + _SESSIONS_PER_CALL]
             queries = [auth_pb2.SessionQuery(user_id=one.user_id, session_id=one.session_id) for one in part]
@@ -248,18 +249,22 @@ def _user(user: auth_pb2.User) -> dict[str, Any]:
     }
 
 
-def _recheck(registry: Registry) -> None:
-    for session in registry.sessions():
+def _all(listings: Sequence[Listing]) -> Iterator[Listed]:
+    return itertools.chain.from_iterable(listing.sessions() for listing in listings)
+
+
+def _recheck(listings: Sequence[Listing]) -> None:
+    for session in _all(listings):
         session.recheck()
 
 
-def _revoke(revocation: auth_pb2.Revocation, access: Access, registry: Registry) -> None:
+def _revoke(revocation: auth_pb2.Revocation, access: Access, listings: Sequence[Listing]) -> None:
     if revocation.learner_id:
         access.forget_learner(revocation.learner_id)
-        _recheck(registry)
+        _recheck(listings)
         return
     access.forget_user(revocation.user_id)
-    for session in registry.of_user(revocation.user_id):
+    for session in [one for listing in listings for one in listing.of_user(revocation.user_id)]:
         if revocation.all_sessions or (revocation.session_id and session.session_id == revocation.session_id):
             session.revoke()
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import grpc.aio
@@ -15,7 +15,8 @@ from edge.counters import Counters
 from edge.frames.clock import rfc3339
 from edge.recording import Recording
 from edge.settings import EdgeSettings
-from edge.upstream.errors import translate
+from edge.upstream.errors import translate, unavailable
+from service_runtime import telemetry
 from service_runtime.grpc_client import Channel
 
 _SERVICE = metrics_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name
@@ -102,6 +103,23 @@ class MetricsLink:
         except grpc.aio.AioRpcError as error:
             raise translate(error, "metrics") from error
         return _snapshot(response.snapshot)
+
+    async def snapshots(self, interval_ms: int) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the fleet's figures, at once and then per interval, until closed; raises when none come in time."""
+        request = metrics_pb2.WatchSnapshotsRequest(interval_ms=interval_ms)
+        stream = self._stub.WatchSnapshots(request, metadata=telemetry.outgoing(self._metadata))
+        try:
+            while True:
+                async with asyncio.timeout(interval_ms / 1000 + self._patience_s):
+                    response = await stream.read()
+                if response is grpc.aio.EOF:
+                    raise unavailable("metrics")
+                assert isinstance(response, metrics_pb2.WatchSnapshotsResponse)  # noqa: S101 - not EOF
+                yield _snapshot(response.snapshot)
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            raise translate(error, "metrics") from error
+        finally:
+            stream.cancel()
 
     async def status(self) -> dict[str, Any]:
         """Return the few figures that anyone may see."""

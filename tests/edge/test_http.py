@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edge.access import Access
 from edge.frames.codes import RETRYABLE
 from edge.http import STATUSES, Services, make_app
 from edge.ports import Identity, UpstreamError
+from edge.registry import Listing
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeAuth, FakeBrain, FakeClock, update
 
@@ -91,6 +92,12 @@ class Metrics:
     async def snapshot(self) -> dict[str, Any]:
         return {"connections": {"active": 1}}
 
+    async def snapshots(self, interval_ms: int) -> AsyncGenerator[dict[str, Any], None]:
+        self.asked.append({"interval_ms": interval_ms})
+        if self.fault is not None:
+            raise self.fault
+        yield {"connections": {"active": 1}}
+
     async def status(self) -> dict[str, Any]:
         return {"active_connections": 1}
 
@@ -127,6 +134,7 @@ class Api:
             auth=self.auth,
             metrics=self.metrics,
             access=Access(self.auth, FakeClock()),
+            streams=Listing(max_per_user=2),
             is_draining=lambda: self.draining,
         )
         self.transport = httpx.ASGITransport(make_app(services), raise_app_exceptions=False)
@@ -164,8 +172,9 @@ GUARDED = [
     ("GET", "/api/websocket/metrics"),
     ("GET", "/api/websocket/status"),
     ("GET", "/api/websocket/analytics"),
+    ("GET", "/api/websocket/metrics/stream"),
 ]
-ADMINISTRATIVE = [GUARDED[4], GUARDED[5], GUARDED[6], GUARDED[8]]
+ADMINISTRATIVE = [GUARDED[4], GUARDED[5], GUARDED[6], *GUARDED[8:]]
 
 
 def test_every_path_of_the_api_is_guarded_or_known_to_be_open(api: Api) -> None:
@@ -298,6 +307,33 @@ def test_analytics_are_described(api: Api) -> None:
     assert all(one["description"] for one in described["parameters"] if one["in"] == "query")
     assert described["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Analytics")
     assert set(found["components"]["schemas"]["Analytics"]["properties"]) == {"from", "to", "interval_s", "rows"}
+
+
+# The stream of figures; what ends it is in test_live.py
+
+
+async def test_a_stream_of_figures_is_asked_for_at_an_interval_within_bounds(api: Api) -> None:
+    path = "/api/websocket/metrics/stream"
+    for query, status in (("", 200), ("?interval_ms=250", 200), ("?interval_ms=249", 422), ("?interval_ms=10001", 422)):
+        assert (await api("GET", path + query, token="admin")).status_code == status
+
+    assert api.metrics.asked == [{"interval_ms": 2_000}, {"interval_ms": 250}]
+
+
+async def test_a_stream_that_cannot_begin_is_a_problem(api: Api) -> None:
+    api.metrics.fault = UpstreamError("unavailable", "One sentence.", retry_after_ms=1000)
+    for _ in range(3):  # more than a user may hold: none is held
+        problem(await api("GET", "/api/websocket/metrics/stream", token="admin"), 503, "unavailable")
+    api.metrics.fault, api.draining = None, True
+    problem(await api("GET", "/api/websocket/metrics/stream", token="admin"), 503, "unavailable")
+
+
+def test_the_stream_is_described(api: Api) -> None:
+    described = api.transport.app.openapi()["paths"]["/api/websocket/metrics/stream"]["get"]  # type: ignore[attr-defined]
+
+    assert [one["name"] for one in described["parameters"] if one["in"] == "query"] == ["interval_ms"]
+    assert list(described["responses"]["200"]["content"]) == ["text/event-stream"]
+    assert described["responses"].keys() >= {"200", "429", "503"}
 
 
 @pytest.mark.parametrize("code", sorted(set(RETRYABLE) - {"unknown_type"}))

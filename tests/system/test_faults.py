@@ -24,6 +24,7 @@ from tests.replay.log import Entry, rfc3339
 from tests.replay.run import replay
 from tests.support.commands import auth_command
 from tests.support.eventually import eventually
+from tests.support.figures import figures_stream
 from tests.support.ledger import assert_in_log_exactly_once
 from tests.support.school import PASSWORD, School, request
 from tests.support.slow import clog, small_socket
@@ -184,6 +185,22 @@ async def test_a_stopping_edge_acknowledges_what_is_under_way_and_sends_its_clie
     told_revisions = {frame["interaction_id"]: frame["revision"] for frame in answers}
     newest = await assert_in_log_exactly_once(school, school.token("admin"), {learner: told_revisions})
     assert newest == {learner: 21}
+
+
+def test_a_stopping_edge_ends_streams_of_figures_well_and_does_not_wait_for_them(school: School) -> None:
+    """Without being told they would be cut off when the server's patience ends."""
+    with figures_stream(school.stack, school.token("admin"), interval_ms=10_000) as figures:
+        assert next(figures)["edges"]["reporting"] == 1
+        os.kill(school.stack.pid("edge"), signal.SIGTERM)
+        assert list(figures) == []
+    assert school.stack.children["edge"].wait(RECOVERY_S)
+
+
+def test_a_stream_of_figures_ends_with_the_metrics_service(school: School) -> None:
+    with figures_stream(school.stack, school.token("admin")) as figures:
+        next(figures)
+        school.stack.kill("metrics")
+        assert all(value["edges"]["reporting"] == 1 for value in figures)
 
 
 async def test_a_reader_that_stays_slow_is_closed_and_costs_nobody_else_anything(school: School, learner: str) -> None:

@@ -15,6 +15,7 @@ from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from tests.support.commands import auth_command
 from tests.support.eventually import eventually
+from tests.support.figures import figures_stream
 from tests.support.school import PASSWORD, School, request
 from tests.support.socket import WAIT_S, Frame, Socket, open_socket
 
@@ -104,6 +105,19 @@ async def test_a_refresh_token_shown_twice_closes_the_sockets_of_its_session(sch
         await assert_alive(socket)
         assert (await asyncio.to_thread(request, school.stack, "POST", "/api/auth/refresh", again))[0] == 401
         await assert_closed(socket, 4403, "forbidden")
+
+
+def test_a_logout_ends_the_stream_of_figures_of_its_session_only(school: School) -> None:
+    leaving, staying = school.login("admin"), school.login("admin")
+    with (
+        figures_stream(school.stack, leaving["access_token"], interval_ms=10_000) as gone,
+        figures_stream(school.stack, staying["access_token"]) as other,
+    ):
+        assert next(gone)["edges"]["reporting"] == 1
+        next(other)
+        assert request(school.stack, "POST", "/api/auth/logout", token=leaving["access_token"])[0] == 204
+        assert list(gone) == []
+        assert next(other)["edges"]["reporting"] == 1
 
 
 @pytest.mark.parametrize("through", ["call", "command"])

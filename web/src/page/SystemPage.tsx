@@ -2,10 +2,10 @@
 
 import { useEffect, useState } from "react";
 import type uPlot from "uplot";
-import { usePolled, useTitle } from "./hooks";
+import { useStreamed, useTitle } from "./hooks";
 import { TimeChart } from "./TimeChart";
 
-/** As `/api/websocket/metrics` tells. */
+/** As each event of `/api/websocket/metrics/stream` tells. */
 interface Metrics {
   readonly connections: { readonly active: number; readonly total: number; readonly disconnections: number };
   readonly users: { readonly connected: number };
@@ -18,12 +18,11 @@ interface Metrics {
   readonly edges: { readonly reporting: number };
 }
 
-const everyMs = 2_000;
 const pointsKept = 900;
 
 /** Figures, and the traffic since the page was opened. */
 export function SystemPage() {
-  const { data, failed } = usePolled<Metrics>("/api/websocket/metrics", everyMs);
+  const { data, failed } = useStreamed<Metrics>("/api/websocket/metrics/stream?interval_ms=2000");
   const course = useCourse(data);
   useTitle("System");
   return (

@@ -4,6 +4,7 @@ import type { LearnerView } from "@aivo/realtime";
 import { useWebSocketContext } from "@aivo/realtime/react";
 import { createContext, useContext, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import type { Session, User } from "./session";
+import { follow } from "./stream";
 
 /** A learner one may watch. */
 export interface Learner {
@@ -72,29 +73,28 @@ export function occurredAt(view: LearnerView | undefined): number | null {
   return told ? Date.parse(told) : (view?.updatedAt ?? null);
 }
 
-/** Ask the API now and every `everyMs` while the page is visible. Keeps the last answer when asking fails. */
-export function usePolled<T>(path: string, everyMs: number): { data: T | null; failed: boolean } {
+/**
+ * Follow a stream of the API while the page is visible: a hidden tab would hold one of the few connections that a browser
+ * opens to a server. Keeps the last value when there is no newer one to be had.
+ */
+export function useStreamed<T>(path: string): { data: T | null; failed: boolean } {
   const { session } = useSurroundings();
   const [answer, setAnswer] = useState<{ data: T | null; failed: boolean }>({ data: null, failed: false });
   useEffect(() => {
-    const stop = new AbortController();
-    const ask = async () => {
-      if (document.visibilityState === "hidden") return;
-      try {
-        const data = await session.get<T>(path, stop.signal);
-        if (!stop.signal.aborted) setAnswer({ data, failed: false });
-      } catch {
-        if (!stop.signal.aborted) setAnswer((old) => ({ ...old, failed: true }));
-      }
-    };
-    void ask();
-    const timer = setInterval(() => void ask(), everyMs);
-    const look = () => void ask();
-    document.addEventListener("visibilitychange", look, { signal: stop.signal });
-    return () => {
+    let stop = new AbortController();
+    const look = () => {
       stop.abort();
-      clearInterval(timer);
+      if (document.visibilityState === "hidden") return;
+      stop = new AbortController();
+      const told = (data: T | null) => setAnswer((old) => (data === null ? { ...old, failed: true } : { data, failed: false }));
+      void follow((signal) => session.open(path, signal), told, stop.signal);
     };
-  }, [session, path, everyMs]);
+    look();
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      stop.abort();
+    };
+  }, [session, path]);
   return answer;
 }

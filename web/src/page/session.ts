@@ -98,20 +98,22 @@ export class Session {
     this.#token = null;
   };
 
-  /** GET something of the API as JSON; once more with a new token if the first was refused. Throws ApiError. */
-  readonly get = async <T>(path: string, signal?: AbortSignal): Promise<T> => {
+  /** GET something of the API; once more with a new token if the first was refused. Throws ApiError. */
+  readonly open = async (path: string, signal?: AbortSignal): Promise<Response> => {
     for (let again = false; ; again = true) {
       const token = await this.getToken();
       if (token === null) throw new ApiError(401, "unauthenticated", "You are not logged in.");
       try {
-        const response = await send(path, { headers: { Authorization: `Bearer ${token}` }, signal: signal ?? null });
-        return (await response.json()) as T;
+        return await send(path, { headers: { Authorization: `Bearer ${token}` }, signal: signal ?? null });
       } catch (error) {
         if (again || !(error instanceof ApiError) || error.status !== 401) throw error;
         this.refuse();
       }
     }
   };
+
+  /** The same as JSON. */
+  readonly get = async <T>(path: string, signal?: AbortSignal): Promise<T> => (await (await this.open(path, signal)).json()) as T;
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
