@@ -233,6 +233,8 @@ describe.skipIf(!chromiumPath)("the page", () => {
       const [pupil, watcher] = await Promise.all([openAs(ada), openAs(teacher)]);
       allow(serverGone);
       await answer(pupil);
+      // Of an answer that a watcher has seen, its sender may not have heard yet.
+      await pupil.locator('.answers [data-state="recorded"]').waitFor();
       await watcher.goto(`${stack.url}/#/learner/demo-ada`);
       await watcher.locator(`${learner}[data-revision="1"]`).waitFor();
       await stack.kill("edge");
