@@ -32,6 +32,14 @@ def ports() -> Iterator[Ports]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored, and what they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def running(directory: Path, ports: Ports, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the demonstration; yields the process and its greeting once everything is ready."""

@@ -372,6 +372,9 @@ async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_no
         trouble = asyncio.create_task(make_trouble(school, tally))
         report = await replay(entries, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=tally)
         await trouble
+        again = Tally()
+        resent = entries[: 20 * LEARNERS]
+        await replay(resent, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=again)
         acknowledged = {
             one: {
                 entry.interaction_id: tally.revisions[entry.interaction_id]
@@ -388,7 +391,9 @@ async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_no
     assert tally.errors == {}
     assert set(tally.retryable) <= {"unavailable", "overloaded"}
     assert tally.reconnects >= LEARNERS
-    assert tally.resent >= tally.duplicates > 0, "the faults should have hit work under way"
+    assert tally.resent >= tally.duplicates
+    assert tally.resent > 0, "the faults should have hit work under way"
+    assert (again.duplicates, again.acknowledged) == (len(resent), len(resent))
     assert newest == dict.fromkeys(learners, INTERACTIONS // LEARNERS)
     for watcher in watchers:
         assert watcher.broken == []
