@@ -6,7 +6,7 @@ import os
 import secrets
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -69,14 +69,11 @@ def create_engine(database: str | Path) -> sa.Engine:
 
 
 # A row is some 2.5 KB: pages of 16 KB took a fifth less time a row than SQLite's 4 KB, into which only one row fits.
-# A commit touches a page of the index per learner. SQLite's own 2 MB do not hold those of a thousand learners; with
-# 32 MB a row of a large commit into a long log took a fifth less time.
 _SQLITE_PRAGMAS: Final = (
     "page_size=16384",
     "cache_size=-32768",
     "journal_mode=WAL",
     "synchronous=FULL",
-    "foreign_keys=ON",
     "secure_delete=ON",
 )
 
@@ -95,11 +92,13 @@ def sqlite_connection(connection: sa.Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
-def append_directly(driver: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows in one transaction without SQLAlchemy, whose share of a lone commit is more than SQLite's."""
+@contextmanager
+def directly(connection: sa.Connection) -> Iterator[sqlite3.Connection]:
+    """Open a transaction that writes, on the driver's own connection; it commits at the end, or rolls back."""
+    driver = sqlite_connection(connection)
     driver.execute("BEGIN IMMEDIATE")
     try:
-        driver.executemany(insert, rows)
+        yield driver
         driver.execute("COMMIT")
     except BaseException:
         # Where a full disk ended the transaction already, there is nothing to roll back.

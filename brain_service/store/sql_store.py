@@ -7,17 +7,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from brain_service.bank import BankIncrements
 from brain_service.journal import AuditEntry, BankTotals, Found, Head, LogRow, Row, StoreUnavailableError
+from brain_service.store.chain import Chain, Entry, page, places_of, standing
 from brain_service.store.database import (
-    append_directly,
     begin,
     clear_errors,
     create_engine,
+    directly,
     identity,
     migrate,
     sqlite_connection,
@@ -30,7 +31,7 @@ from brain_service.store.statements import (
     REVISIONS,
     SHELL,
     bank_merges,
-    compile_insert,
+    in_pieces,
     rows_in,
     rows_of,
 )
@@ -53,7 +54,7 @@ class SqlStore:
         self._engine = engine
         self._salt = salt
         self._sqlite = engine.dialect.name == "sqlite"
-        self._insert_log = compile_insert(engine.dialect)
+        self._chain = Chain(engine.dialect)
         self._merge_item, self._merge_norm = bank_merges(engine.dialect)
         # Kept for the life of the store: fetching a connection from the pool costs as much as writing a row.
         self._written = engine.connect().execution_options(writes=True)
@@ -130,20 +131,10 @@ class SqlStore:
 
     async def history(self, learner_id: str, *, after_revision: int, limit: int, newest: bool) -> list[LogRow]:
         """Return a page of one learner's log, oldest first."""
-        columns = [log.c[name] for name in LogRow._fields]
-        query = (
-            sa.select(*columns).join_from(learners, log).where(learners.c.learner_digest == self._digest(learner_id))
+        digest = self._digest(learner_id)
+        return await self._read(
+            lambda connection: page(connection, digest, after=after_revision, limit=limit, newest=newest)
         )
-        if newest:
-            query = query.order_by(log.c.revision.desc())
-        else:
-            query = query.where(log.c.revision > after_revision).order_by(log.c.revision)
-
-        def work(connection: sa.Connection) -> list[LogRow]:
-            return [LogRow(*row) for row in connection.execute(query.limit(limit))]
-
-        rows = await self._read(work)
-        return rows[::-1] if newest else rows
 
     async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
         """Write rows and increments in one transaction; durable (fsync) on return."""
@@ -151,7 +142,7 @@ class SqlStore:
         def work(connection: sa.Connection) -> dict[str, int]:
             keys = self._insert_learners(connection, {row.learner_id for row in rows if not row.learner_key})
             if rows:
-                connection.exec_driver_sql(self._insert_log, self._log_rows(rows, keys))
+                self._chain.append(connection, self._entries(rows, keys))
             if increments.items:
                 connection.execute(self._merge_item, [row._asdict() for row in increments.items])
             if increments.norms:
@@ -159,15 +150,16 @@ class SqlStore:
             return keys
 
         def append() -> dict[str, int]:
-            append_directly(sqlite_connection(self._written), self._insert_log, self._log_rows(rows, {}))
+            with directly(self._written) as driver:
+                self._chain.append_directly(driver, self._entries(rows, {}))
             return {}
 
         if self._sqlite and all([row.learner_key for row in rows]) and not (increments.items or increments.norms):
             return await self._run_write(append)
         return await self._write(work)
 
-    def _log_rows(self, rows: Sequence[Row], keys: Mapping[str, int]) -> list[tuple[Any, ...]]:
-        """Return rows as the table has them; `keys` are those of learners that were made just now."""
+    def _entries(self, rows: Sequence[Row], keys: Mapping[str, int]) -> list[Entry]:
+        """Return rows as the chain takes them; `keys` are those of learners that were made just now."""
         key = self._interaction_key
         return [(row[1] or keys[row[0]], row[2], key(row[3]), *row[3:]) for row in rows]  # by place: it is hot
 
@@ -198,12 +190,14 @@ class SqlStore:
         digest = self._digest(learner_id)
 
         def work(connection: sa.Connection) -> int:
-            key = connection.scalar(sa.select(learners.c.learner_key).where(learners.c.learner_digest == digest)) or 0
+            key, newest, _ = standing(connection, digest)
+            places = places_of(connection, newest)
             emptied = sa.update(log).values(SHELL) if self._sqlite else sa.delete(log)
-            count = connection.execute(emptied.where(log.c.learner_key == key)).rowcount
+            for some in in_pieces(places):
+                connection.execute(emptied.where(log.c.seq.in_(some)))
             connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
-            self._insert_audit(connection, "erase", digest, key, requested_by, at_ms, count)
-            return count
+            self._insert_audit(connection, "erase", digest, key, requested_by, at_ms, len(places))
+            return len(places)
 
         count = await self._write(work)
         if self._sqlite:
@@ -223,10 +217,9 @@ class SqlStore:
         digest = self._digest(learner_id)
 
         def work(connection: sa.Connection) -> int:
-            key = connection.scalar(sa.select(learners.c.learner_key).where(learners.c.learner_digest == digest)) or 0
-            newest = connection.scalar(sa.select(sa.func.max(log.c.revision)).where(log.c.learner_key == key)) or 0
-            self._insert_audit(connection, "export", digest, key, requested_by, at_ms, newest)
-            return newest
+            key, _, revision = standing(connection, digest)
+            self._insert_audit(connection, "export", digest, key, requested_by, at_ms, revision)
+            return revision
 
         return await self._write(work)
 

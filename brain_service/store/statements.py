@@ -1,41 +1,36 @@
-"""The statements that the store runs, built once: reads by lists of keys, the hot insert, the merges of the bank."""
+"""The statements that the store runs, built once: reads by lists of keys, the merges of the bank."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from brain_service.journal import SchemaError
 from brain_service.params import NORM_WINDOW
 from brain_service.store.tables import bank_items, bank_norms, learners, log
 
-_LOG_COLUMNS: Final = [column.name for column in log.columns if column.name != "seq"]
+T = TypeVar("T")
+
 # Well under the number of variables that either database takes in one statement.
 _IN_CHUNK: Final = 500
 _FIND_CHUNK: Final = 50
 
-# The newest row by its index, then the row itself: two steps into the log per learner, however long it is.
-_newest = log.alias("newest")
-_NEWEST_REVISION: Final = (
-    sa.select(sa.func.max(_newest.c.revision)).where(_newest.c.learner_key == learners.c.learner_key).scalar_subquery()
-)
 _BY_DIGEST: Final = learners.c.learner_digest.in_(sa.bindparam("wanted", expanding=True))
 HEADS: Final = (
     sa.select(
         learners.c.learner_digest,
-        log.c.learner_key,
-        log.c.revision,
+        learners.c.learner_key,
+        learners.c.revision,
         log.c.occurred_at_ms,
         log.c.outcome,
         log.c.state,
     )
-    .join_from(learners, log)
-    .where(_BY_DIGEST, log.c.revision == _NEWEST_REVISION)
+    .join_from(learners, log, log.c.seq == learners.c.newest)
+    .where(_BY_DIGEST)
 )
-REVISIONS: Final = sa.select(learners.c.learner_digest, _NEWEST_REVISION).where(_BY_DIGEST)
+REVISIONS: Final = sa.select(learners.c.learner_digest, learners.c.revision).where(_BY_DIGEST)
 KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where(_BY_DIGEST)
 # Both columns of the index, because an id alone may be common to very many learners. As two lists: SQLite would read
 # the whole log for a list of pairs.
@@ -50,6 +45,7 @@ NORMS: Final = sa.select(bank_norms).where(bank_norms.c.subject.in_(sa.bindparam
 
 SHELL: Final[dict[str, Any]] = {
     "learner_key": None,
+    "previous": None,
     "interaction_key": None,
     "interaction_id": "",
     "kind": "",
@@ -66,9 +62,13 @@ SHELL: Final[dict[str, Any]] = {
 
 def rows_in(connection: sa.Connection, query: sa.Select[Any], wanted: Iterable[Any]) -> Iterator[Any]:
     """Run a query with a bound list `wanted`, in pieces that a statement can take."""
-    values = list(wanted)
-    for start in range(0, len(values), _IN_CHUNK):
-        yield from connection.execute(query, {"wanted": values[start : start + _IN_CHUNK]})
+    for some in in_pieces(list(wanted)):
+        yield from connection.execute(query, {"wanted": some})
+
+
+def in_pieces(values: Sequence[T], size: int = _IN_CHUNK) -> Iterator[Sequence[T]]:
+    """Cut a list into pieces that a statement can take."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> Iterator[Any]:
@@ -76,18 +76,10 @@ def rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> I
 
     So it may yield rows that nobody asked for.
     """
-    for start in range(0, len(places), _FIND_CHUNK):
-        interaction_keys, learner_keys = zip(*places[start : start + _FIND_CHUNK], strict=True)
+    for some in in_pieces(places, _FIND_CHUNK):
+        interaction_keys, learner_keys = zip(*some, strict=True)
         wanted = {"interaction_keys": interaction_keys, "learner_keys": tuple(set(learner_keys))}
         yield from connection.execute(_FIND, wanted)
-
-
-def compile_insert(dialect: sa.Dialect) -> str:
-    """Compile the hot insert once; its parameters are tuples in the order of `_LOG_COLUMNS`."""
-    compiled = sa.insert(log).compile(dialect=dialect, column_keys=_LOG_COLUMNS)
-    if not compiled.positional:
-        raise SchemaError(f"the driver {dialect.driver} takes no positional parameters; use another one")
-    return str(compiled)
 
 
 def bank_merges(dialect: sa.Dialect) -> tuple[Any, Any]:

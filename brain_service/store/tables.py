@@ -16,6 +16,9 @@ meta = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+MILESTONE = 64
+"""One row in so many of a learner is in the index by revision; see `chain`."""
+
 # A learner's id is kept as a keyed digest only: erasing then leaves no name behind in pages that an index once split,
 # and the audit log can prove an erasure without naming the person.
 learners = sa.Table(
@@ -23,18 +26,24 @@ learners = sa.Table(
     metadata,
     sa.Column("learner_key", _serial, primary_key=True, autoincrement=True),
     sa.Column("learner_digest", sa.LargeBinary, nullable=False),
+    # Where the learner stands: the newest row's revision and place in the log; 0 and NULL while there is none.
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("newest", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("learner_digest", name="learners_digest"),
     # Keys are never used twice: a brain with a stale cache must not write into another learner's log.
     sqlite_autoincrement=True,
 )
 
+# No row is written whose learner is not there, see `chain.ADVANCE`; a foreign key would look for it once more.
 # `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on SQLite.
 log = sa.Table(
     "log",
     metadata,
     sa.Column("seq", _serial, primary_key=True, autoincrement=True),
-    sa.Column("learner_key", sa.BigInteger, sa.ForeignKey("learners.learner_key", name="log_learner"), nullable=True),
+    sa.Column("learner_key", sa.BigInteger, nullable=True),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    # Place of the learner's row before this one; NULL in the first.
+    sa.Column("previous", sa.BigInteger, nullable=True),
     sa.Column("interaction_key", sa.LargeBinary, nullable=True),
     sa.Column("interaction_id", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
@@ -46,9 +55,20 @@ log = sa.Table(
     sa.Column("traceparent", sa.Text, nullable=False),
     sa.Column("outcome", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
-    sa.UniqueConstraint("learner_key", "revision", name="log_learner_revision"),
     # The id first, so that time-ordered ids append to the index instead of landing all over it.
     sa.UniqueConstraint("interaction_key", "learner_key", name="log_interaction_learner"),
+)
+
+# As text, because only these very words in a query let SQLite read by the index.
+MILESTONES = sa.text(f"(log.revision & {MILESTONE - 1}) = 0")
+_milestones = sa.text(f"(revision & {MILESTONE - 1}) = 0")
+sa.Index(
+    "log_milestones",
+    log.c.learner_key,
+    log.c.revision,
+    unique=True,
+    sqlite_where=_milestones,
+    postgresql_where=_milestones,
 )
 
 bank_items = sa.Table(

@@ -1,0 +1,163 @@
+"""How a learner's rows in the log hang together: each names the one before, and only every 64th is in an index.
+
+An index of all rows by learner would be written to in another place for each learner of a group: a page of 16 KB each,
+most of what a commit writes, and more of it the longer the log. Here a commit appends rows and moves each learner's
+`revision` and `newest` in one small table. That these still stand where the engine believed them to stand is also how
+two brains that write the same learner are told apart. A page of history is read by walking back from the nearest row
+that is in the index, past 63 rows too many at most.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from brain_service.journal import ConflictError, LogRow, SchemaError
+from brain_service.store.tables import MILESTONE, MILESTONES, learners, log
+
+Entry = tuple[Any, ...]
+"""A row on its way into the log: the learner's key, the revision, and the columns from `interaction_key` on."""
+
+_PLACES: Final = sa.Sequence("log_seq_seq")
+_LAST_PLACE: Final = "SELECT coalesce(max(seq), 0) FROM log"
+_APPEND: Final = sa.insert(log).values(
+    {column.name: sa.bindparam(column.name) for column in log.columns}
+    | {
+        # Within a group the row before is known; before the group's first one only the learner's entry knows it.
+        "previous": sa.func.coalesce(
+            sa.bindparam("before", type_=sa.BigInteger),
+            sa.select(learners.c.newest).where(learners.c.learner_key == sa.bindparam("owner")).scalar_subquery(),
+        )
+    }
+)
+_ADVANCE: Final = (
+    sa.update(learners)
+    .values(revision=sa.bindparam("reached"), newest=sa.bindparam("place"))
+    .where(learners.c.learner_key == sa.bindparam("owner"), learners.c.revision == sa.bindparam("believed"))
+)
+
+
+class Chain:
+    """Appends to the log, on one kind of database."""
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        """Raises `SchemaError` for a driver that takes no positional parameters."""
+        rest = [column.name for column in log.columns][4:]
+        self._append = _compiled(_APPEND, dialect, ["seq", "learner_key", "revision", "before", "owner", *rest])
+        self._advance = _compiled(_ADVANCE, dialect, ["reached", "place", "owner", "believed"])
+
+    def append(self, connection: sa.Connection, entries: Sequence[Entry]) -> None:
+        """Append inside the caller's transaction. Raises `ConflictError` when a learner stands elsewhere."""
+        if connection.dialect.name == "sqlite":
+            places: Iterable[int] = _after(connection.exec_driver_sql(_LAST_PLACE).scalar_one(), entries)
+        else:
+            places = [connection.scalar(_PLACES) for _ in entries]
+        rows, moves = _link(entries, places)
+        connection.exec_driver_sql(self._append, rows)
+        _all_moved(connection.exec_driver_sql(self._advance, moves).rowcount, moves)
+
+    def append_directly(self, driver: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+        """Do the same without SQLAlchemy, whose share of a lone commit is more than SQLite's."""
+        (last,) = driver.execute(_LAST_PLACE).fetchone()
+        rows, moves = _link(entries, _after(last, entries))
+        driver.executemany(self._append, rows)
+        _all_moved(driver.executemany(self._advance, moves).rowcount, moves)
+
+
+def _compiled(statement: sa.Insert | sa.Update, dialect: sa.Dialect, parameters: Sequence[str]) -> str:
+    compiled = statement.compile(dialect=dialect)
+    if compiled.positiontup != parameters:
+        raise SchemaError(f"the driver {dialect.driver} takes no positional parameters; use another one")
+    return str(compiled)
+
+
+def _after(last: int, entries: Sequence[Entry]) -> range:
+    """Return the next places in the log. They are ours to give, because rows of one commit point to one another."""
+    return range(last + 1, last + 1 + len(entries))
+
+
+def _link(entries: Iterable[Entry], places: Iterable[int]) -> tuple[list[Entry], list[tuple[int, int, int, int]]]:
+    """Return the rows as the log takes them, and how far each learner moves from where the engine believed it to stand.
+
+    Raises `ConflictError` when revisions of a learner do not follow one another.
+    """
+    rows: list[Entry] = []
+    reached: dict[int, tuple[int, int]] = {}
+    believed: dict[int, int] = {}
+    for place, (key, revision, *rest) in zip(places, entries, strict=True):
+        before, last = reached.get(key, (None, revision - 1))
+        if before is None:
+            believed[key] = last
+        elif revision != last + 1:
+            raise ConflictError("the revisions of a learner do not follow one another")
+        reached[key] = place, revision
+        rows.append((place, key, revision, before, key, *rest))
+    return rows, [(revision, place, key, believed[key]) for key, (place, revision) in reached.items()]
+
+
+def _all_moved(count: int, moves: Sequence[object]) -> None:
+    if count != len(moves):
+        raise ConflictError("another brain wrote the same learner, or it was erased")
+
+
+class Standing(NamedTuple):
+    """Where a learner stands."""
+
+    key: int
+    newest: int | None
+    """Place of the newest row; None while there is none."""
+    revision: int
+
+
+def standing(connection: sa.Connection, learner_digest: bytes) -> Standing:
+    """Return where a learner stands; an unknown one has key and revision 0."""
+    found = connection.execute(_STANDING, {"digest": learner_digest}).one_or_none()
+    return Standing(*found) if found else Standing(0, None, 0)
+
+
+def page(connection: sa.Connection, learner_digest: bytes, *, after: int, limit: int, newest: bool) -> list[LogRow]:
+    """Return the first rows after a revision, or the last ones, oldest first; at most `limit`."""
+    key, start, revision = standing(connection, learner_digest)
+    if newest:
+        after = max(0, revision - limit)
+    until = min(after + limit, revision)
+    milestone = until + -until % MILESTONE
+    if milestone < revision:
+        start = connection.scalar(_MILESTONE, {"key": key, "milestone": milestone})
+    rows = connection.execute(_PAGE, {"start": start, "after": after, "until": until})
+    return [LogRow(*row) for row in rows]
+
+
+def places_of(connection: sa.Connection, newest: int | None) -> Sequence[int]:
+    """Return the places of all rows of the learner whose newest row is at this one."""
+    return connection.scalars(_WHOLE, {"start": newest, "after": 0}).all()
+
+
+_STANDING: Final = sa.select(learners.c.learner_key, learners.c.newest, learners.c.revision).where(
+    learners.c.learner_digest == sa.bindparam("digest")
+)
+_MILESTONE: Final = sa.select(log.c.seq).where(
+    log.c.learner_key == sa.bindparam("key"), log.c.revision == sa.bindparam("milestone"), MILESTONES
+)
+
+
+def _steps() -> sa.CTE:
+    """Walk from the row at `start` back to the one after revision `after`."""
+    columns = log.c.seq, log.c.previous, log.c.revision
+    steps = sa.select(*columns).where(log.c.seq == sa.bindparam("start")).cte("steps", recursive=True)
+    back = sa.select(*columns).join(steps, log.c.seq == steps.c.previous).where(log.c.revision > sa.bindparam("after"))
+    return steps.union_all(back)
+
+
+def _page() -> sa.Select[Any]:
+    steps = _steps()
+    wanted = steps.c.revision.between(sa.bindparam("after") + 1, sa.bindparam("until"))
+    columns = [log.c[name] for name in LogRow._fields]
+    return sa.select(*columns).join_from(steps, log, log.c.seq == steps.c.seq).where(wanted).order_by(steps.c.revision)
+
+
+_PAGE: Final = _page()
+_WHOLE: Final = sa.select(_steps().c.seq)
