@@ -15,12 +15,13 @@ from struct import Struct, error
 from typing import Final
 from zlib import crc32
 
+from brain_service.items import COUNT_SIZE, KEY_SIZE
 from brain_service.levels import DRIVER_NAMES, NAMES, Readout
 from brain_service.outcome import Outcome, Performance
 from brain_service.params import PARAMS_HASH, SIGNALS
 from brain_service.prediction import SkillMastery
 from brain_service.recommend import ADVICE, Recommendation
-from brain_service.state import ITEM_SIZE, SKILL_SIZE, LearnerState
+from brain_service.state import SKILL_SIZE, LearnerState
 from brain_service.values import maker
 
 STATE_FORMAT: Final = 1
@@ -58,7 +59,7 @@ def encode_state(state: LearnerState) -> bytes:
     (
         revision, time, session_start, active_s, presence, tank, signals, weights,
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, items, advice,
+        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts, advice,
     ) = state  # fmt: skip
     if response_time is None:
         response_time = nan
@@ -69,10 +70,11 @@ def encode_state(state: LearnerState) -> bytes:
         _REST.pack(
             answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
             time_mean, time_var, time_count, item is not None, item or b"", attempts, hints, advice,
-            len(skills), len(items),
+            len(skills), len(item_keys) // KEY_SIZE,
         ),
         *skills.values(),
-        _items(len(items)).pack(*items, *items.values()),
+        item_keys,
+        item_counts,
         "\0".join(skills).encode(),
     ))  # fmt: skip
     return body + _CRC.pack(crc32(body))
@@ -92,17 +94,22 @@ def decode_state(data: bytes) -> LearnerState:
         *special, known_item, item, attempts, hints, advice, skill_count, item_count = _REST.unpack_from(body, _REST_AT)
         memories = _skills(skill_count).unpack_from(body, _SKILLS_AT)
         items_at = _SKILLS_AT + _skills(skill_count).size
-        remembered = _items(item_count).unpack_from(body, items_at)
-        names = body[items_at + _items(item_count).size :].decode().split("\0") if skill_count else ()
+        counts_at = items_at + item_count * KEY_SIZE
+        names_at = counts_at + item_count * COUNT_SIZE
+        if names_at > len(body):
+            raise ValueError
+        names = body[names_at:].decode().split("\0") if skill_count else ()
         skills = dict(zip(names, memories, strict=True))
-        items = dict(zip(remembered[:item_count], remembered[item_count:], strict=True))
     except (error, ValueError) as fault:
         raise CorruptBytesError("The stored state is damaged.") from fault
     if isnan(special[8]):
         special[8] = None
     return _make_state(
-        (*general, signals, weights, *special, item if known_item else None, attempts, hints, skills, items, advice)
-    )
+        (
+            *general, signals, weights, *special, item if known_item else None, attempts, hints, skills,
+            body[items_at:counts_at], body[counts_at:names_at], advice,
+        )
+    )  # fmt: skip
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
@@ -197,17 +204,12 @@ def _read_text(body: bytes, at: int) -> tuple[str, int]:
     return body[at + 2 : end].decode(), end
 
 
-# A structure per count of skills, items or values: at most a few hundred of each, and making one is dear.
+# A structure per count of skills or values: at most a few hundred of each, and making one is dear.
 
 
 @lru_cache(maxsize=512)
 def _skills(count: int) -> Struct:
     return Struct(f"{SKILL_SIZE}s" * count)
-
-
-@lru_cache(maxsize=512)
-def _items(count: int) -> Struct:
-    return Struct("<" + f"{ITEM_SIZE}s" * count + f"{count}i")
 
 
 @lru_cache(maxsize=64)

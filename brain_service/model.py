@@ -85,7 +85,7 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     (
         revision, time, session_start, active_s, presence, tank, _, _,
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, items, advised,
+        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts, advised,
     ) = before  # fmt: skip
     kind, item_name, _, _, subject, correct, _, time_taken, hints_told, attempts_told = interaction
 
@@ -128,7 +128,7 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
             hints = max(hints, hints_told or 0)
             given = answer(before, statistics, interaction, key, time)
             answers, streak, fast, mid, slow, total, accuracy, spread, response_time = given.progress
-            skills, items = given.skills, given.items
+            skills, item_keys, item_counts = given.skills, given.item_keys, given.item_counts
 
     moved, weighed = move(before, fade, interaction, z, given, attempts, hints)
     direct = read_direct(moved, weighed)
@@ -139,7 +139,7 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     after = _state((
         revision + 1, time, session_start, active_s + active, presence, tank, tuple(moved), tuple(weighed),
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, items, advised,
+        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts, advised,
     ))  # fmt: skip
     if given is None:
         outcome, advice = tell(after, readout, (), None)

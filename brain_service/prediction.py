@@ -12,7 +12,7 @@ from hashlib import blake2b
 from math import exp, log1p, sqrt
 from typing import Final, NamedTuple
 
-from brain_service import params
+from brain_service import items, params
 from brain_service.interaction import ANONYMOUS_SKILL, Interaction
 from brain_service.params import FEATURES
 from brain_service.state import LearnerState, pack_skill, unpack_skill
@@ -59,7 +59,8 @@ class Answer(NamedTuple):
     progress: Progress
     """The fields of the state from `answers` to `response_time`, after the answer."""
     skills: dict[str, bytes]
-    items: dict[bytes, int]
+    item_keys: bytes
+    item_counts: bytes
     mastery: tuple[SkillMastery, ...]
     """Of the skills of the item, after the answer."""
 
@@ -93,9 +94,9 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
         easiness = params.LEVEL_B[min(max(round(interaction.difficulty), 1), 5) - 1]
     (
         _, _, _, _, _, _, _, _, answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        _, _, _, _, _, _, skills, items, _,
+        _, _, _, _, _, _, skills, item_keys, item_counts, _,
     ) = before  # fmt: skip
-    skills, items = skills.copy(), items.copy()
+    skills = skills.copy()
     general = _general(fast, mid, slow, total, answers, streak)
     logit = general + _W_B * easiness
     share = 1.0 / len(interaction.skills)
@@ -107,7 +108,7 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
             logit += _special(memory, answers) * share
     if not memories:
         logit += _W_NEW
-    seen = items.pop(item, 0)
+    seen, item_keys, item_counts = items.take(item_keys, item_counts, item)
     if seen:
         logit += (_W_ITEM if seen > 0 else -_W_ITEM) + _W_ATTEMPTS * log1p(abs(seen))
     predicted = sigmoid(logit)
@@ -137,12 +138,13 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
             mastered[skill] = _mastery(skill, shown, learned[5])
     while len(skills) > params.MAX_SKILLS:
         del skills[next(iter(skills))]
-    items[item] = (abs(seen) + 1) * last
-    if len(items) > params.MAX_ITEMS:
-        del items[next(iter(items))]
+    item_keys, item_counts = items.put(item_keys, item_counts, item, (abs(seen) + 1) * last)
     step = params.BANK_GAIN / (1.0 + params.BANK_COOLING * statistics.answers) * (correct - predicted)
     progress = answers + 1, streak, fast, mid, slow, total, accuracy, spread, response_time
-    return _answer((correct, predicted, easiness, expected, step, progress, skills, items, tuple(mastered.values())))
+    return _answer((
+        correct, predicted, easiness, expected, step, progress, skills, item_keys, item_counts,
+        tuple(mastered.values()),
+    ))  # fmt: skip
 
 
 def mastery(state: LearnerState, skill: str) -> SkillMastery | None:

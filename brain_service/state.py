@@ -6,6 +6,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from brain_service import params
+from brain_service.items import listed
 
 
 class SkillMemory(NamedTuple):
@@ -30,8 +31,7 @@ class SkillMemory(NamedTuple):
 
 _SKILL: Final = Struct("<5dIQb")
 SKILL_SIZE: Final = _SKILL.size
-ITEM_SIZE: Final = 8
-"""Bytes of a packed `SkillMemory` and of an item's key."""
+"""Bytes of a packed `SkillMemory`."""
 pack_skill: Final = _SKILL.pack
 """Write the fields of a `SkillMemory` as a state holds them."""
 unpack_skill: Final = _SKILL.unpack
@@ -39,9 +39,9 @@ unpack_skill: Final = _SKILL.unpack
 
 
 class LearnerState(NamedTuple):
-    """One learner after `revision` interactions. Never change its dictionaries: `apply` copies them.
+    """One learner after `revision` interactions. Never change its dictionary: `apply` copies it.
 
-    `skills` and `items` are ordered, the one used longest ago first.
+    `skills` are ordered, the one used longest ago first.
     """
 
     revision: int
@@ -88,8 +88,9 @@ class LearnerState(NamedTuple):
 
     skills: dict[str, bytes]
     """Each a packed `SkillMemory`: one is touched per interaction, and all are copied, stored and read every time."""
-    items: dict[bytes, int]
-    """By key, how often the item was answered; negative when the last answer on it was wrong."""
+    item_keys: bytes
+    item_counts: bytes
+    """How often each of these items was answered, negative when the last answer on it was wrong; see `items`."""
     advice: int
     """Which recommendations are on, as bits, for hysteresis."""
 
@@ -99,15 +100,17 @@ BLANK = LearnerState(
     signals=(0.0,) * len(params.SIGNALS), weights=(0.0,) * len(params.SIGNALS),
     answers=0, streak=0, fast=0.0, mid=0.0, slow=0.0, total=0.0, accuracy=0.0, spread=0.0, response_time=None,
     time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0,
-    item=None, attempts=0, hints=0, skills={}, items={}, advice=0,
+    item=None, attempts=0, hints=0, skills={}, item_keys=b"", item_counts=b"", advice=0,
 )  # fmt: skip
 """Where a learner starts. It is never shown: before the first interaction a learner has no state."""
 
 
 def legible(state: LearnerState) -> dict[str, object]:
     """Every field of a state by name, nothing packed, for a person to read."""
-    return state._asdict() | {
+    fields = state._asdict()
+    items = listed(fields.pop("item_keys"), fields.pop("item_counts"))
+    return fields | {
         "item": None if state.item is None else int.from_bytes(state.item, "little"),
         "skills": {skill: SkillMemory._make(unpack_skill(packed)) for skill, packed in state.skills.items()},
-        "items": {int.from_bytes(item, "little"): count for item, count in state.items.items()},
+        "items": {int.from_bytes(key, "little"): count for key, count in items.items()},
     }

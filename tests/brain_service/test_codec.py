@@ -48,7 +48,7 @@ def test_states_and_outcomes_come_back_exactly(applied: Applied) -> None:
     state = decode_state(encode_state(applied.state))
 
     assert state == applied.state
-    assert (list(state.skills), list(state.items)) == (list(applied.state.skills), list(applied.state.items))
+    assert list(state.skills) == list(applied.state.skills)
     assert decode_outcome(encode_outcome(applied.outcome)) == applied.outcome
     at_rest = reading(applied.state)
     assert decode_outcome(encode_outcome(at_rest)) == at_rest
@@ -57,7 +57,7 @@ def test_states_and_outcomes_come_back_exactly(applied: Applied) -> None:
 def test_a_state_of_256_skills_and_a_blank_one_come_back_exactly() -> None:
     full = learner(1, 900, skills=400, items=200).state
 
-    assert (len(full.skills), len(full.items)) == (256, 64)
+    assert (len(full.skills), len(full.item_keys) // 8) == (256, 64)
     assert decode_state(encode_state(full)) == full
     assert decode_state(encode_state(BLANK)) == BLANK
 

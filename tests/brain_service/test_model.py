@@ -269,7 +269,7 @@ def test_skills_and_items_are_remembered_up_to_their_limits_least_recently_used_
         state = apply(state, Statistics(), step, START + i).state
     assert state is not None
 
-    assert (len(state.skills), len(state.items)) == (params.MAX_SKILLS, params.MAX_ITEMS)
+    assert (len(state.skills), len(state.item_keys) // 8) == (params.MAX_SKILLS, params.MAX_ITEMS)
     assert {"kept", "s399", f"s{400 - params.MAX_SKILLS + 1}"} <= set(state.skills)
     assert "s10" not in state.skills
 
