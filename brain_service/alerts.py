@@ -14,7 +14,14 @@ FALLING: Final = {"engagement_level": 0.40, "confidence_level": 0.35, "motivatio
 """Levels that alert below a threshold."""
 THRESHOLDS: Final = {**RISING, **FALLING}
 RECOMMENDATION: Final = "recommendation"
-_WATCHED: Final = tuple((NAMES.index(name), name, threshold) for name, threshold in THRESHOLDS.items())
+_WATCHED: Final = tuple((NAMES.index(name), threshold) for name, threshold in THRESHOLDS.items())
+_NAMED: Final = tuple((place, name, NAMES.index(name)) for place, name in enumerate(THRESHOLDS))
+
+Signs = tuple[bool | Urgency, ...]
+"""Whether each watched level lies above its threshold, then the urgency of the first recommendation."""
+
+QUIET: Final[Signs] = (*(name in FALLING for name in THRESHOLDS), Urgency.NONE)
+"""The signs before the first outcome: every level counts as not alerting."""
 
 
 class Crossing(NamedTuple):
@@ -28,21 +35,22 @@ class Crossing(NamedTuple):
     """The level, or the urgency's number, after it."""
 
 
-def crossings(before: Outcome | None, after: Outcome) -> tuple[Crossing, ...]:
-    """What crossed from one outcome to a later one; before the first outcome every level counts as not alerting."""
+def signs(outcome: Outcome) -> Signs:
+    """Return what of an outcome is compared with the next one."""
+    levels, recommended = outcome.readout.levels, outcome.recommendations
+    urgency = recommended[0].advice.urgency if recommended else Urgency.NONE
+    return (*[levels[place] > threshold for place, threshold in _WATCHED], urgency)
+
+
+def crossings(before: Signs, now: Signs, outcome: Outcome) -> tuple[Crossing, ...]:
+    """Return what crossed between the signs of one outcome and `now`, those of a later one."""
+    if now == before:
+        return ()
     found = []
-    new = after.readout.levels
-    old = None if before is None else before.readout.levels
-    for i, name, threshold in _WATCHED:
-        was_above = name in FALLING if old is None else old[i] > threshold
-        if (new[i] > threshold) != was_above:
-            found.append(Crossing(name, not was_above, new[i]))
-    urgency = _urgency(after)
-    was_urgent = Urgency.NONE if before is None else _urgency(before)
-    if urgency != was_urgent:
-        found.append(Crossing(RECOMMENDATION, urgency > was_urgent, float(urgency)))
+    levels = outcome.readout.levels
+    for place, name, level in _NAMED:
+        if now[place] != before[place]:
+            found.append(Crossing(name, bool(now[place]), levels[level]))
+    if now[-1] != before[-1]:
+        found.append(Crossing(RECOMMENDATION, now[-1] > before[-1], float(now[-1])))
     return tuple(found)
-
-
-def _urgency(outcome: Outcome) -> Urgency:
-    return outcome.recommendations[0].urgency if outcome.recommendations else Urgency.NONE

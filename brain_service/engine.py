@@ -22,7 +22,7 @@ from brain_service.counters import Counters
 from brain_service.group import Call, Entry, Group, Work, read_entry
 from brain_service.journal import ConflictError, Found, Head, LogRow, Store, StoreError, StoreUnavailableError
 from brain_service.memory import Memory, read_answer
-from brain_service.model import BadInteraction, Outcome
+from brain_service.model import BadInteraction
 from brain_service.submission import (
     INTERNAL_FAULT,
     Applied,
@@ -516,7 +516,7 @@ def _snapshot(learner_id: str, entry: Entry | None) -> Snapshot:
         learner_id=learner_id,
         revision=entry.state.revision,
         state=entry.state,
-        outcome=entry.outcome,
+        outcome=codec.decode_outcome(entry.outcome),
         occurred_at_ms=entry.occurred_at_ms,
     )
 
@@ -524,10 +524,11 @@ def _snapshot(learner_id: str, entry: Entry | None) -> Snapshot:
 def _history(rows: Sequence[LogRow]) -> list[HistoryEntry]:
     """Read consecutive rows; the first one's crossings are right only if it is the learner's first."""
     entries = []
-    before: Outcome | None = None
+    before = model.QUIET
     for row in rows:
         outcome = codec.decode_outcome(row.outcome)
-        fields = row._asdict() | {"outcome": outcome, "crossings": model.crossings(before, outcome)}
+        now = model.signs(outcome)
+        fields = row._asdict() | {"outcome": outcome, "crossings": model.crossings(before, now, outcome)}
         entries.append(HistoryEntry(**fields))
-        before = outcome
+        before = now
     return entries

@@ -13,17 +13,24 @@ from brain_service import codec, model
 from brain_service.bank import Stage
 from brain_service.bus import Publication
 from brain_service.journal import Head, Row
-from brain_service.model import Interaction, LearnerState, Outcome
+from brain_service.model import Interaction, LearnerState, Signs
 from brain_service.submission import Applied, Failed, Submission
 from brain_service.values import maker
 
 
 class Entry(NamedTuple):
-    """A learner in memory: what the store has, in the model's terms."""
+    """A learner in memory: what the store has, as far as possible in the model's terms.
+
+    The last outcome stays as it was stored: it is rarely read again, and its hundred numbers as objects would take ten
+    times the memory, and push what is needed out of the processor's caches.
+    """
 
     key: int
     state: LearnerState
-    outcome: Outcome
+    signs: Signs
+    """Of the last outcome."""
+    outcome: bytes
+    """That outcome, encoded."""
     occurred_at_ms: int
 
 
@@ -97,11 +104,12 @@ class Group:
         _, interaction_id, interaction, response, context_json, _, _, traceparent = submission
         before = self.learners[learner_id]
         if before is None:
-            key, state, told, at_ms = 0, None, None, work.at_ms
+            key, state, signs, at_ms = 0, None, model.QUIET, work.at_ms
         else:
-            key, state, told, at_ms = before
+            key, state, signs, _, at_ms = before
             at_ms = max(at_ms, work.at_ms)
         state, outcome, increments = model.apply(state, self.stage.lookup(interaction), interaction, at_ms / 1000)
+        encoded = codec.encode_outcome(outcome)
         row = _row((
             learner_id,
             key,
@@ -114,12 +122,13 @@ class Group:
             at_ms,
             work.received_at_ms,
             traceparent,
-            codec.encode_outcome(outcome),
+            encoded,
             codec.encode_state(state),
         ))  # fmt: skip
-        crossings = model.crossings(told, outcome)
+        now = model.signs(outcome)
+        crossings = model.crossings(signs, now, outcome)
         self.stage.add(increments)
-        self.learners[learner_id] = _entry((key, state, outcome, at_ms))
+        self.learners[learner_id] = _entry((key, state, now, encoded, at_ms))
         self.rows.append(row)
         self.applied.append((work, _applied((state.revision, False, outcome, at_ms))))
         self.publications.append(
@@ -132,7 +141,8 @@ def read_entry(head: Head) -> Entry:
     return Entry(
         head.learner_key,
         codec.decode_state(head.state),
-        codec.decode_outcome(head.outcome),
+        model.signs(codec.decode_outcome(head.outcome)),
+        head.outcome,
         head.occurred_at_ms,
     )
 

@@ -16,7 +16,7 @@ from math import exp, isfinite, log, sqrt
 from typing import NamedTuple
 
 from brain_service import params
-from brain_service.alerts import Crossing, crossings
+from brain_service.alerts import QUIET, Crossing, Signs, crossings, signs
 from brain_service.interaction import BadInteraction, Interaction, interaction_from_context
 from brain_service.levels import read, read_direct
 from brain_service.outcome import Outcome, Performance, mastery_of_all, reading, tell
@@ -27,6 +27,7 @@ from brain_service.state import BLANK, LearnerState
 from brain_service.values import maker
 
 __all__ = [
+    "QUIET",
     "VERSION",
     "Applied",
     "BadInteraction",
@@ -36,6 +37,7 @@ __all__ = [
     "LearnerState",
     "Outcome",
     "Performance",
+    "Signs",
     "SkillMastery",
     "Statistics",
     "apply",
@@ -44,6 +46,7 @@ __all__ = [
     "mastery",
     "mastery_of_all",
     "reading",
+    "signs",
 ]
 
 

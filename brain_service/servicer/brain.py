@@ -101,6 +101,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
             results = await self._submit(request.interactions)
             response = brain_pb2.InteractResponse(epoch=self._engine.epoch)
+            self._readings.next_batch()
             for interaction, result in zip(request.interactions, results, strict=True):
                 convert.add_outcome(response, interaction.request_id, result, self._readings)
             yield response
@@ -117,6 +118,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         (result,) = await self._engine.submit([submission])
         if served is not None:
             served.answered(result)
+        self._readings.next_batch()
         return brain_pb2.RecordInteractionResponse(
             applied=convert.applied(_require(result), self._readings),
             epoch=self._engine.epoch,

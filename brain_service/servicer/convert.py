@@ -105,7 +105,7 @@ def _set_applied(message: brain_pb2.Applied, result: Applied, readings: Readings
     message.revision = result.revision
     if result.duplicate:
         message.duplicate = True
-    message.reading.MergeFromString(readings.of(result.outcome))
+    message.reading.MergeFromString(readings.answer(result.outcome))
 
 
 def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:

@@ -22,9 +22,6 @@ from brain_service.model import Outcome, SkillMastery
 from brain_service.params import LEVELS, PRIOR_SD
 from brain_service.recommend import ADVICE, Recommendation
 
-MAX_CACHED: Final = 512
-"""Readings kept: enough for the batch that is being answered and the updates that are on their way."""
-
 _ORDER: Final = (
     ("cognitive_load", brain_pb2.LEVEL_COGNITIVE_LOAD),
     ("engagement_level", brain_pb2.LEVEL_ENGAGEMENT),
@@ -70,30 +67,35 @@ def _varint(value: int) -> bytes:
 
 
 class Readings:
-    """Makes readings, and returns the same bytes for the same outcome while it is remembered.
+    """Makes readings, and remembers those of the last two batches for the updates that are on their way to watchers.
 
-    Outcomes are recognised by identity (comparing them would cost more than converting them); a remembered outcome is
-    held, so its identity cannot pass to another.
+    No longer, because outcomes are large, and slow to make and to free once they have left the processor's caches.
+    They are recognised by identity (comparing them would cost more than converting them); a remembered outcome is held,
+    so its identity cannot pass to another.
     """
 
-    def __init__(self, limit: int = MAX_CACHED) -> None:
-        self._limit = limit
-        self._made: dict[int, tuple[Outcome, bytes]] = {}
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[Outcome, bytes]] = {}
+        self._before: dict[int, tuple[Outcome, bytes]] = {}
+
+    def next_batch(self) -> None:
+        """Begin a batch of answers."""
+        self._before, self._last = self._last, {}
+
+    def answer(self, outcome: Outcome) -> bytes:
+        """Return the serialised reading of an outcome, and remember it."""
+        reading = serialised(outcome)
+        self._last[id(outcome)] = outcome, reading
+        return reading
 
     def of(self, outcome: Outcome) -> bytes:
-        """Return the reading of `outcome`, serialised."""
-        found = self._made.get(id(outcome))
-        if found is not None:
-            return found[1]
-        reading = serialised(outcome)
-        if len(self._made) >= self._limit:
-            del self._made[next(iter(self._made))]
-        self._made[id(outcome)] = (outcome, reading)
-        return reading
+        """Return the serialised reading of an outcome, as it is remembered or made now."""
+        found = self._last.get(id(outcome)) or self._before.get(id(outcome))
+        return serialised(outcome) if found is None else found[1]
 
     def clear(self) -> None:
         """Forget everything: a learner was erased, and nothing of theirs may stay."""
-        self._made.clear()
+        self._last, self._before = {}, {}
         _recommended.cache_clear()
 
 

@@ -95,14 +95,15 @@ async def check_learner(brain: Brain, learner_id: str, answers: dict[tuple[str, 
     assert {entry.interaction_id for entry in entries} == sent_ids
 
     # The order is the engine's to choose between calls; given that order, everything else follows.
-    stage, state, before = Bank().stage(), None, None
+    stage, state, before = Bank().stage(), None, model.QUIET
     for entry in entries:
         task = sent(learner_id, int(entry.interaction_id[1:])).interaction
         state, outcome, increments = model.apply(state, stage.lookup(task), task, NOW_S)
         stage.add(increments)
         assert entry.outcome == outcome
-        assert entry.crossings == model.crossings(before, outcome)
-        before = outcome
+        now = model.signs(outcome)
+        assert entry.crossings == model.crossings(before, now, outcome)
+        before = now
         told = answers[learner_id, entry.interaction_id]
         assert {each._replace(duplicate=False) for each in told} == {
             Applied(revision=entry.revision, duplicate=False, outcome=outcome, occurred_at_ms=int(NOW_S * 1000))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brain_service import levels, params
-from brain_service.alerts import THRESHOLDS, Crossing, crossings
+from brain_service.alerts import QUIET, THRESHOLDS, Crossing, crossings, signs
 from brain_service.codec import decode_state, encode_state
 from brain_service.levels import NAMES, PRIORS
 from brain_service.model import (
@@ -19,6 +19,7 @@ from brain_service.model import (
     BadInteraction,
     Interaction,
     LearnerState,
+    Outcome,
     Statistics,
     apply,
     interaction_from_context,
@@ -347,11 +348,15 @@ def test_blank_values_are_the_documented_bases() -> None:
     )
 
 
+def crossed(before: Outcome | None, after: Outcome) -> tuple[Crossing, ...]:
+    return crossings(QUIET if before is None else signs(before), signs(after), after)
+
+
 @given(logs)
 def test_crossings_tell_exactly_which_levels_changed_sides(log: list[tuple[Interaction, Statistics, float]]) -> None:
     outcomes = [applied.outcome for applied in run(log)]
     for before, after in pairwise(outcomes):
-        found = {crossing.name: crossing for crossing in crossings(before, after)}
+        found = {crossing.name: crossing for crossing in crossed(before, after)}
         for name, threshold in THRESHOLDS.items():
             moved = (before.level(name) > threshold) != (after.level(name) > threshold)
             assert (name in found) == moved
@@ -359,7 +364,7 @@ def test_crossings_tell_exactly_which_levels_changed_sides(log: list[tuple[Inter
                 assert found[name] == Crossing(name, after.level(name) > threshold, after.level(name))
         urgencies = before.recommendations[0].urgency, after.recommendations[0].urgency
         assert ("recommendation" in found) == (urgencies[0] != urgencies[1])
-        assert crossings(after, after) == ()
+        assert crossed(after, after) == ()
 
 
 def test_the_first_outcome_crosses_only_where_it_alerts() -> None:
@@ -368,8 +373,8 @@ def test_the_first_outcome_crosses_only_where_it_alerts() -> None:
     alarmed = outcome._replace(readout=outcome.readout._replace(levels=(0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.1)))
     first = outcome.recommendations[0].urgency
 
-    assert [c.name for c in crossings(None, calm) if c.name != "recommendation"] == []
-    assert {c.name for c in crossings(None, alarmed)} - {"recommendation"} == {
+    assert [c.name for c in crossed(None, calm) if c.name != "recommendation"] == []
+    assert {c.name for c in crossed(None, alarmed)} - {"recommendation"} == {
         "cognitive_load", "frustration_level", "engagement_level", "fatigue_level", "motivation_level",
     }  # fmt: skip
-    assert any(c.name == "recommendation" for c in crossings(None, calm)) == (first is not Urgency.NONE)
+    assert any(c.name == "recommendation" for c in crossed(None, calm)) == (first is not Urgency.NONE)

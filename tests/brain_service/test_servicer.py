@@ -519,7 +519,7 @@ async def test_a_learner_is_exported_and_erased_and_watchers_hear_it(stack: Stac
         (update,) = (await read(call)).updates
 
     assert erased.interactions == 3
-    assert stack.servicer._readings._made == {}
+    assert (stack.servicer._readings._last, stack.servicer._readings._before) == ({}, {})
     assert (update.gone, update.HasField("reading")) == (True, False)
     state = await stack.call("GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia")]))
     assert state.snapshots[0].revision == 0

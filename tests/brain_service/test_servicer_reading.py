@@ -101,22 +101,24 @@ def check(outcome: Outcome) -> None:
     assert reading.model_version == outcome.model_version
 
 
-def test_the_same_outcome_is_converted_once_and_equal_ones_each() -> None:
+def test_an_answered_outcome_is_converted_once_for_its_updates_and_equal_ones_each() -> None:
     readings = Readings()
     answers = [Answer(True, 3.0, 5.0, "a")]
     one, other = outcome_after(answers), outcome_after(answers)
+    answered = readings.answer(one)
 
-    assert readings.of(one) is readings.of(one)
-    assert readings.of(one) is not readings.of(other)
-    assert readings.of(one) == readings.of(other)
+    assert readings.of(one) is answered
+    assert readings.of(other) is not answered
+    assert readings.of(other) == answered
 
 
-def test_readings_forget_the_oldest() -> None:
-    readings = Readings(limit=2)
-    outcomes = [outcome_after([Answer(True, 3.0, float(number), "a")]) for number in range(3)]
-    first = readings.of(outcomes[0])
-    for outcome in outcomes:
-        readings.of(outcome)
+def test_readings_of_the_batch_before_the_last_are_forgotten() -> None:
+    readings = Readings()
+    outcome = outcome_after([Answer(True, 3.0, 5.0, "a")])
+    answered = readings.answer(outcome)
+    readings.next_batch()
+    assert readings.of(outcome) is answered
+    readings.next_batch()
 
-    assert readings.of(outcomes[0]) is not first
-    assert len(readings._made) == 2
+    assert readings.of(outcome) is not answered
+    assert readings.of(outcome) == answered
