@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from edge.counters import Counters
@@ -16,6 +17,29 @@ class Occupant(Protocol):
     sink: Sink
 
 
+class _Room:
+    """One room: its sockets at this edge, and what they were told of everybody in it."""
+
+    __slots__ = ("known", "places")
+
+    def __init__(self) -> None:
+        self.places: dict[str, tuple[Occupant, Member]] = {}
+        self.known: dict[str, Member] | None = None
+        """Who is there, at whatever edge, as every socket here has heard; None before the first member list."""
+
+    def is_news(self, event: RoomEvent) -> bool:
+        """Take an event into account; False when the sockets have heard of it already."""
+        if event.kind == "message" or self.known is None:
+            return True
+        connection_id = event.member.connection_id
+        was_known = connection_id in self.known
+        if event.kind == "joined":
+            self.known[connection_id] = event.member
+            return not was_known
+        self.known.pop(connection_id, None)
+        return was_known
+
+
 class Rooms:
     """Fans room events out to the sockets that are there."""
 
@@ -23,35 +47,62 @@ class Rooms:
         """`prepare` turns a payload into bytes that any sink sends as they are."""
         self._prepare = prepare
         self._counters = counters
-        self._rooms: dict[str, dict[str, tuple[Occupant, Member]]] = {}
+        self._rooms: dict[str, _Room] = {}
 
     def enter(self, room_id: str, occupant: Occupant, member: Member) -> None:
         """Let a socket hear a room."""
-        room = self._rooms.setdefault(room_id, {})
-        if member.connection_id not in room:
+        room = self._rooms.get(room_id)
+        if room is None:
+            room = self._rooms[room_id] = _Room()
+        if member.connection_id not in room.places:
             self._counters.rooms.add(room_id)
-        room[member.connection_id] = (occupant, member)
+        room.places[member.connection_id] = (occupant, member)
 
     def leave(self, room_id: str, connection_id: str) -> None:
         """A socket hears a room no more; harmless when it did not."""
         room = self._rooms.get(room_id)
-        if room is None or room.pop(connection_id, None) is None:
+        if room is None or room.places.pop(connection_id, None) is None:
             return
         self._counters.rooms.remove(room_id)
-        if not room:
+        if not room.places:
             del self._rooms[room_id]
 
     def memberships(self) -> list[tuple[str, Member]]:
         """Return who of this edge is where, for a brain that has forgotten."""
-        return [(room_id, member) for room_id, room in self._rooms.items() for _, member in room.values()]
+        return [(room_id, member) for room_id, room in self._rooms.items() for _, member in room.places.values()]
+
+    def somebody(self, room_id: str) -> Member | None:
+        """Return any member of this edge in a room, or None when there is none."""
+        room = self._rooms.get(room_id)
+        return None if room is None else next(iter(room.places.values()))[1]
+
+    def learn(self, room_id: str, members: Sequence[Member]) -> None:
+        """Tell everyone in the room how a member list of the brain differs from what they have heard.
+
+        A list that answers a socket shows the others who came; one after a break, also who left meanwhile.
+        """
+        room = self._rooms.get(room_id)
+        if room is None:
+            return
+        before, room.known = room.known, {member.connection_id: member for member in members}
+        if before is None:
+            return  # whoever is here gets the list itself
+        for member in before.values():
+            if member.connection_id not in room.known:
+                self._tell(room, RoomEvent("left", room_id, member, b""))
+        for member in members:
+            if member.connection_id not in before:
+                self._tell(room, RoomEvent("joined", room_id, member, b""))
 
     def deliver(self, event: RoomEvent) -> None:
-        """Tell everyone in the room but the one behind the event."""
+        """Tell everyone in the room but the one behind the event, unless they have heard of it."""
         room = self._rooms.get(event.room_id)
-        if not room:
-            return
+        if room is not None and room.is_news(event):
+            self._tell(room, event)
+
+    def _tell(self, room: _Room, event: RoomEvent) -> None:
         frame = self._prepare(_encode(event))
-        for connection_id, (occupant, _) in room.items():
+        for connection_id, (occupant, _) in room.places.items():
             if connection_id != event.member.connection_id:
                 self._counters.room_events_sent[event.kind] += 1
                 occupant.sink.send_prepared(frame)

@@ -1,11 +1,15 @@
-"""One brain's rooms: a single long stream on which this edge's members live; reopened, they join again."""
+"""One brain's rooms: a single long stream on which this edge's members live; reopened, they join again.
+
+What its sockets have missed by then they hear as departures and arrivals, not as new member lists: for a thousand
+sockets in one room those would be a thousand lists of a thousand members.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -25,17 +29,23 @@ _EVENTS = {
 }
 
 MAX_PENDING = 20_000
+SETTLE_S = 3.0
+"""How long after a break every other edge is back too: they try once a second, over connections that do the same.
+Who is in the rooms is asked then and not before, or their members would leave and come back on everybody's screen."""
 
 
 class RoomsLink:
     """Keeps an Attend stream open: commands go out in batches, events come to the edge's rooms."""
 
-    def __init__(self, channel: Channel, rooms: Rooms, *, is_mine: Callable[[str], bool]) -> None:
+    def __init__(
+        self, channel: Channel, rooms: Rooms, *, is_mine: Callable[[str], bool], settle_s: float = SETTLE_S
+    ) -> None:
         """`is_mine` tells which rooms this brain serves."""
         self._stub = room_pb2_grpc.RoomServiceStub(channel.channel)
         self._metadata = channel.metadata
         self._rooms = rooms
         self._is_mine = is_mine
+        self._settle_s = settle_s
         self._request_ids = itertools.count(1)
         self._commands: list[room_pb2.Command] = []
         self._arrived = asyncio.Event()
@@ -44,7 +54,13 @@ class RoomsLink:
 
     def join(self, room_id: str, member: Member, done: Done) -> None:
         """Bring a member in; `done` gets the list of Members."""
-        self._submit(done, "join", join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
+
+        def joined(answer: list[Member] | UpstreamError) -> None:
+            if not isinstance(answer, UpstreamError):
+                self._rooms.learn(room_id, answer)
+            done(answer)
+
+        self._submit(joined, "join", join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
 
     def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
         """Take a member out; without the stream it is out already."""
@@ -75,8 +91,8 @@ class RoomsLink:
                 self._rejoin()
                 self._open = True
                 async with asyncio.TaskGroup() as group:
-                    writer = group.create_task(self._write(stream))
-                    group.create_task(self._read(stream)).add_done_callback(partial(_cancel, writer))
+                    others = group.create_task(self._write(stream)), group.create_task(self._look())
+                    group.create_task(self._read(stream)).add_done_callback(partial(_cancel, others))
                 backoff_s = 0.05
             except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
                 pass
@@ -90,10 +106,28 @@ class RoomsLink:
     def _rejoin(self) -> None:
         self._commands = [
             room_pb2.Command(join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
-            for room_id, member in self._rooms.memberships()
-            if self._is_mine(room_id)
+            for room_id, member in self._memberships()
         ]
         self._arrived.set()
+
+    async def _look(self) -> None:
+        """Find out who is in the rooms after a break, once all edges are back; joining again tells.
+
+        One room after the other: the lists of all at once might not fit into a message.
+        """
+        await asyncio.sleep(self._settle_s)
+        for room_id in dict.fromkeys(room_id for room_id, _ in self._memberships()):
+            member = self._rooms.somebody(room_id)  # now, because one who has left meanwhile must not come back
+            if member is not None:
+                await self._join_again(room_id, member)
+
+    async def _join_again(self, room_id: str, member: Member) -> None:
+        answered = asyncio.Event()
+        self.join(room_id, member, lambda _: answered.set())
+        await answered.wait()
+
+    def _memberships(self) -> list[tuple[str, Member]]:
+        return [(room_id, member) for room_id, member in self._rooms.memberships() if self._is_mine(room_id)]
 
     async def _write(self, stream: Any) -> None:
         while True:
@@ -130,8 +164,9 @@ class RoomsLink:
             done(unavailable("room"))
 
 
-def _cancel(task: asyncio.Task[None], _: object) -> None:
-    task.cancel()
+def _cancel(tasks: Iterable[asyncio.Task[None]], _: object) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 def _to_message(member: Member) -> room_pb2.Member:

@@ -464,3 +464,47 @@ def test_a_room_tells_everyone_but_the_one_behind_the_event() -> None:
         rooms.leave("r", member.connection_id)
         rooms.leave("elsewhere", member.connection_id)
     assert (rooms.memberships(), len(counters.rooms)) == ([], 0)
+
+
+def test_a_member_list_tells_the_sockets_what_they_missed_and_nothing_else() -> None:
+    rooms = Rooms(prepare=prepare, counters=Counters())
+    ada, ben, cem, dan = (Member(name, f"u-{name}", "learner") for name in ("ada", "ben", "cem", "dan"))
+    place = _Occupant()
+    rooms.enter("r", place, ada)
+    rooms.learn("r", [ada, ben, cem])
+    first = place.sink.take()
+    rooms.learn("r", [cem, dan, ada])
+    rooms.learn("nowhere", [ben])
+
+    assert first == [], "whoever joins gets the list itself"
+    assert [(frame["type"], frame["connection_id"], frame["user"]["id"]) for frame in place.sink.take()] == [
+        ("user_left", "ben", "u-ben"),
+        ("user_joined", "dan", "u-dan"),
+    ]
+
+
+def test_nobody_is_told_twice_who_came_or_went() -> None:
+    """Members who are joined again after a break come as events, of which nobody's screen has to hear."""
+    rooms = Rooms(prepare=prepare, counters=Counters())
+    ada, ben = (Member(name, f"u-{name}", "learner") for name in ("ada", "ben"))
+    place = _Occupant()
+    rooms.enter("r", place, ada)
+    rooms.learn("r", [ada])
+    for kind in ("joined", "joined", "left", "left", "joined"):
+        rooms.deliver(RoomEvent(kind, "r", ben, b""))
+    rooms.deliver(message("r", ben))
+    rooms.deliver(message("r", ben))
+
+    assert [frame["type"] for frame in place.sink.frames] == [
+        "user_joined", "user_left", "user_joined", "room_message", "room_message",
+    ]  # fmt: skip
+
+
+def test_somebody_of_a_room_is_a_member_of_this_edge() -> None:
+    rooms = Rooms(prepare=prepare, counters=Counters())
+    ada = Member("ada", "u-ada", "learner")
+    rooms.enter("r", _Occupant(), ada)
+    there = rooms.somebody("r")
+    rooms.leave("r", "ada")
+
+    assert (there, rooms.somebody("r")) == (ada, None)
