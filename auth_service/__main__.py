@@ -37,7 +37,7 @@ from auth_service.throttle import Policy, Throttle
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
-from service_runtime.grpc_server import GrpcServer
+from service_runtime.grpc_server import GrpcServer, check_listener
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer, exporting
@@ -121,6 +121,7 @@ async def serve(
 
     Raises SettingsError when the settings, the database or the key file cannot be used.
     """
+    check_listener(settings, prefix=PREFIX)
     try:
         with opened(settings) as core:
             await _serve(settings, core, stop, ready, tracer)

@@ -24,7 +24,7 @@ from brain_service.tracing import BrainTraces
 from brain_service.watch import Watches
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
-from service_runtime.grpc_server import GrpcServer
+from service_runtime.grpc_server import GrpcServer, check_listener
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer, exporting
@@ -85,6 +85,7 @@ async def _erase(learner_id: str, requested_by: str) -> None:
 
 async def _serve(stop: Stop) -> None:
     settings = _settings()
+    check_listener(settings, prefix=PREFIX)
     try:
         async with exporting("brain_service", os.environ) as tracer, _store(settings) as store:
             await _serve_store(settings, store, stop, tracer)

@@ -21,7 +21,7 @@ from metrics_service.store import Store, StoreUnavailable
 from service_runtime import telemetry
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
-from service_runtime.grpc_server import GrpcServer
+from service_runtime.grpc_server import GrpcServer, check_listener
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer
@@ -122,6 +122,7 @@ async def _serve(stop: Stop) -> None:
 
 async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     settings = load(MetricsSettings, os.environ, prefix=PREFIX)
+    check_listener(settings, prefix=PREFIX)
     try:
         store = await asyncio.to_thread(Store.open, settings.database_url)
         retained, tally = await asyncio.to_thread(store.load)

@@ -50,6 +50,26 @@ class ListenerSettings:
     drain_s: float = setting(10.0, "Seconds that calls under way may take when the process stops.")
 
 
+def check_listener(settings: ListenerSettings, *, prefix: str = "") -> None:
+    """Raise SettingsError when a server with these settings would be open to strangers, or lacks half of its TLS.
+
+    The server itself asks before it listens; a process asks first of all, before it makes or migrates a database.
+    `prefix` is that of the process's environment variables, to name them in the error.
+    """
+    server_credentials(settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file)
+    if settings.credential or settings.tls_client_ca_file:
+        return
+    where = (
+        "even on loopback, any local program could call it" if is_loopback(settings.listen) else "anyone could call it"
+    )
+    name = f"{prefix}_" if prefix else ""
+    raise SettingsError(
+        f"refusing to listen on {settings.listen} without asking callers who they are: {where}. "
+        f"Set {name}CREDENTIAL or {name}CREDENTIAL_FILE (a shared secret), or "
+        f"{name}TLS_CLIENT_CA_FILE (mutual TLS)."
+    )
+
+
 class GrpcServer:
     """Owns a `grpc.aio.Server`: add servicers to `.server`, then start and stop it here."""
 
@@ -69,7 +89,7 @@ class GrpcServer:
         if tracer is not None:
             interceptors.append(ServerSpans(tracer))
         self._settings = settings
-        self._prefix = f"{prefix}_" if prefix else ""
+        self._prefix = prefix
         self._services = tuple(services)
         self._health = health.aio.HealthServicer()
         self.server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
@@ -85,7 +105,7 @@ class GrpcServer:
         Raises SettingsError when the listener would be open to strangers or cannot be had.
         """
         try:
-            self._refuse_open_listener()
+            check_listener(self._settings, prefix=self._prefix)
             self.port = self._bind()
             await self.server.start()
         except BaseException:
@@ -103,21 +123,6 @@ class GrpcServer:
     async def _report(self, status: int) -> None:
         for service in ("", *self._services):
             await self._health.set(service, status)
-
-    def _refuse_open_listener(self) -> None:
-        settings = self._settings
-        if settings.credential or settings.tls_client_ca_file:
-            return
-        where = (
-            "even on loopback, any local program could call it"
-            if is_loopback(settings.listen)
-            else "anyone could call it"
-        )
-        raise SettingsError(
-            f"refusing to listen on {settings.listen} without asking callers who they are: {where}. "
-            f"Set {self._prefix}CREDENTIAL or {self._prefix}CREDENTIAL_FILE (a shared secret), or "
-            f"{self._prefix}TLS_CLIENT_CA_FILE (mutual TLS)."
-        )
 
     def _bind(self) -> int:
         settings = self._settings

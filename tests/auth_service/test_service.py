@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import grpc
 import jwt
@@ -53,6 +55,14 @@ async def test_a_weak_bootstrap_password_stops_the_start(settings: Settings) -> 
     with pytest.raises(SettingsError, match="at least 12 characters"):
         async with running(settings, bootstrap_admin_password="admin"):
             pass
+
+
+async def test_without_a_credential_it_makes_neither_database_nor_keys(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="AUTH_CREDENTIAL"):
+        async with running(settings, credential=None):
+            pass
+
+    assert os.listdir(tmp_path) == []
 
 
 async def test_tokens_of_a_login_tell_who_it_is_and_verify_with_the_published_keys(client: Client) -> None:

@@ -248,9 +248,12 @@ async def test_help_names_the_commands_and_every_setting(database: Path) -> None
         ({"BRAIN_DATABASE_URL": "/proc/no/such/brain.db"}, "cannot be opened"),
     ],
 )
-async def test_a_brain_that_cannot_start_says_why(database: Path, extra: dict[str, str], told: str) -> None:
+async def test_a_brain_that_cannot_start_says_why_and_makes_nothing(
+    database: Path, extra: dict[str, str], told: str
+) -> None:
     code, _, error = await command(database, **extra)
 
+    assert database.name not in os.listdir(database.parent)
     assert code == 2
     assert told in error.decode()
     assert "Traceback" not in error.decode()

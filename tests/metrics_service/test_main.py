@@ -243,6 +243,17 @@ def test_it_refuses_to_start_with_settings_that_cannot_work(
     assert "Traceback" not in ended.stderr
 
 
+def test_without_a_credential_it_makes_no_database(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "metrics_service"],
+        env=environment(tmp_path, METRICS_CREDENTIAL=""),
+        capture_output=True,
+        timeout=PATIENCE_S * 2,
+    )
+
+    assert (ended.returncode, list(tmp_path.iterdir())) == (2, [])
+
+
 def test_help_names_every_command_and_variable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])

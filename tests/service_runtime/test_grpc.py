@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from service_runtime.grpc_client import ClientSettings, open_channel
-from service_runtime.grpc_server import GrpcServer, ListenerSettings
+from service_runtime.grpc_server import GrpcServer, ListenerSettings, check_listener
 from service_runtime.settings import SettingsError
 
 SERVICE = "aivo.metrics.v1.MetricsService"
@@ -74,6 +75,19 @@ async def test_health_needs_no_credential_and_tells_when_the_server_stops() -> N
 async def test_a_listener_that_asks_nobody_anything_refuses_to_start(listen: str) -> None:
     with pytest.raises(SettingsError, match="refusing to listen"):
         await start(listen=listen)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "Set X_CREDENTIAL or X_CREDENTIAL_FILE"),
+        ({"credential": "right", "tls_key_file": Path("key.pem")}, "both TLS_CERTIFICATE_FILE and TLS_KEY_FILE"),
+    ],
+)
+def test_a_process_learns_that_it_may_not_listen_before_it_makes_a_server(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        check_listener(ListenerSettings(**settings), prefix="X")
+    check_listener(ListenerSettings(credential="right"), prefix="X")
 
 
 async def test_a_taken_port_is_told_in_a_sentence() -> None:
