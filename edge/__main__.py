@@ -122,6 +122,7 @@ class Edge:
             brains=self.brains,
             auth=self.auth,
             auth_address=self.settings.auth_address,
+            streams=len(self.streams),
             draining=self.endpoint.draining,
             recording=self.recording,
         )

@@ -35,16 +35,18 @@ def families(
     brains: Brains,
     auth: AuthLink,
     auth_address: str,
+    streams: int,
     draining: bool,
     recording: Recording | None = None,
 ) -> Iterator[Family]:
-    """Name the figures of the moment."""
+    """Name the figures of the moment; `streams` is how many answers of server-sent events are open."""
     yield from _sockets(counters)
     yield from _frames(counters)
     yield from _subscriptions(counters)
     yield from _upstream(brains, auth, auth_address)
     if recording is not None:
         yield from _records(recording)
+    yield gauge("aivo_edge_event_streams", "Streams of server-sent events open now at this edge.", streams)
     yield gauge("aivo_edge_draining", "1 while this edge sends its sockets elsewhere because it stops.", draining)
 
 

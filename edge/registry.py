@@ -30,6 +30,10 @@ class Listing:
         self._max_per_user = max_per_user
         self._by_user: dict[str, dict[Listed, None]] = {}
 
+    def __len__(self) -> int:
+        """How many are listed now."""
+        return sum(map(len, self._by_user.values()))
+
     def add(self, session: Listed) -> bool:
         """Add an authenticated session; False when its user has too many, then it is not added."""
         sessions = self._by_user.setdefault(session.user_id, {})

@@ -35,7 +35,14 @@ def told(counters: Counters, **links: Any) -> dict[str, Family]:
     brains = links.get("brains", Brains([]))
     return {
         family.name: family
-        for family in families(counters, brains=brains, auth=auth, auth_address="auth:8002", draining=False)
+        for family in families(
+            counters,
+            brains=brains,
+            auth=auth,
+            auth_address="auth:8002",
+            streams=links.get("streams", 0),
+            draining=False,
+        )
     }
 
 
@@ -214,6 +221,10 @@ async def test_calls_are_counted_with_their_sizes_durations_and_failures() -> No
     assert figures["aivo_edge_pending"].values == {key: 0}
 
 
+def test_open_event_streams_are_told() -> None:
+    assert told(Counters(), streams=3)["aivo_edge_event_streams"].values == {(): 3}
+
+
 def test_records_are_told_while_they_are_made() -> None:
     clock = FakeClock()
     recording = Recording(capacity=1, keeps_content=False, clock=clock)
@@ -227,6 +238,7 @@ def test_records_are_told_while_they_are_made() -> None:
             brains=Brains([]),
             auth=Reached(),
             auth_address="",
+            streams=0,
             draining=False,
             recording=recording,  # type: ignore[arg-type]
         )

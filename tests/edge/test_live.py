@@ -154,6 +154,16 @@ async def test_a_revoked_login_ends_its_streams_at_once_and_no_others(
         assert await anext(others) == 'data: {"number":2}'
 
 
+async def test_open_streams_are_counted_while_they_are_open(running: Running) -> None:
+    async with running.stream() as mine, running.stream() as again, running.stream("other") as others:
+        for events in (mine, again, others):
+            await anext(events)
+        assert len(running.streams) == 3
+        running.revoke(user_id="u-admin", all_sessions=True)
+        await until(lambda: len(running.streams) == 1)
+    await until(lambda: len(running.streams) == 0)
+
+
 async def test_who_may_administer_no_more_follows_no_more(running: Running) -> None:
     async with running.stream() as events:
         await anext(events)
