@@ -128,12 +128,14 @@ class Edge:
         )
 
     def missing(self) -> dict[str, str]:
-        """Return the addresses of the services that this edge needs and does not reach, by their names."""
-        needed = (
-            ("brain", ",".join(self.settings.brain_addresses), self.brains.ready),
-            ("auth", self.settings.auth_address, self.auth.is_open.is_set()),
-        )
-        return {name: address for name, address, reached in needed if not reached}
+        """Return the services that this edge needs and does not reach, by their names: addresses, and gRPC statuses."""
+        brains = zip(self.brains.addresses, self.brains.watches, strict=True)
+        links: list[tuple[str, str, WatchLink | AuthLink]] = [("brain", *one) for one in brains]
+        missing: dict[str, list[str]] = {}
+        for name, address, link in (*links, ("auth", self.settings.auth_address, self.auth)):
+            if not link.is_open.is_set():
+                missing.setdefault(name, []).append(f"{address} {link.status}".rstrip())
+        return {name: ", ".join(told) for name, told in missing.items()}
 
     async def drain(self) -> None:
         """Send everybody elsewhere: streams at once, sockets in batches."""

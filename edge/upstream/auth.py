@@ -66,6 +66,8 @@ class AuthLink:
             traces=_traces(channel, "Authorize"),
         )
         self.is_open = asyncio.Event()
+        self.status = ""
+        """The gRPC status that the stream of revocations ended with last; empty before that, and while it is open."""
 
     async def run(self) -> None:
         """Answer until cancelled."""
@@ -120,13 +122,16 @@ class AuthLink:
                     assert isinstance(response, auth_pb2.WatchRevocationsResponse)  # noqa: S101 - not EOF
                     if not self.is_open.is_set():
                         self.is_open.set()
+                        self.status = ""
                         backoff_s = 0.05
                         access.forget_all()
                         _recheck(listings)
                         await self._end_fallen_sessions(listings)
                     for revocation in response.revocations:
                         _revoke(revocation, access, listings)
-            except (grpc.aio.AioRpcError, grpc.aio.UsageError):
+            except grpc.aio.AioRpcError as error:
+                self.status = error.code().name
+            except grpc.aio.UsageError:
                 pass
             finally:
                 self.is_open.clear()

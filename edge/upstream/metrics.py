@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+import grpc
 import grpc.aio
 
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
@@ -18,6 +20,8 @@ from edge.settings import EdgeSettings
 from edge.upstream.errors import translate, unavailable
 from service_runtime import telemetry
 from service_runtime.grpc_client import Channel
+
+logger = logging.getLogger(__name__)
 
 _SERVICE = metrics_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name
 
@@ -39,6 +43,7 @@ class MetricsLink:
         self.edge_id = str(uuid.uuid4())
         """Names this edge process to the service."""
         self._told = dict.fromkeys(_COUNTERS, 0)
+        self._is_refused = False
 
     async def run(self) -> None:
         """Report until cancelled; after a break, tell everything again: the service knows what it has counted."""
@@ -53,10 +58,17 @@ class MetricsLink:
                     await asyncio.sleep(self._interval_s)
                     await self._report(stream, is_first=False)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-                pass
+                await self._note_end(stream)
             finally:
                 stream.cancel()
             await asyncio.sleep(self._interval_s)
+
+    async def _note_end(self, stream: Any) -> None:
+        """Log once that this edge is refused; a service that is away comes back."""
+        code = await stream.code() if stream.done() else None
+        if code is grpc.StatusCode.UNAUTHENTICATED and not self._is_refused:
+            logger.warning("the metrics service refuses EDGE_CREDENTIAL", extra={"status": code.name})
+        self._is_refused = code is grpc.StatusCode.UNAUTHENTICATED
 
     async def _report(self, stream: Any, *, is_first: bool) -> None:
         counters = self._counters

@@ -48,6 +48,8 @@ class WatchLink:
         """The epoch that this stream told last; the hub's may come from another brain's stream already."""
         self._stream: grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse] | None = None
         self.is_open = asyncio.Event()
+        self.status = ""
+        """The gRPC status that the stream ended with last; empty before that, and while it is open."""
         traces = None
         if channel.tracer is not None:
             traces = CallTraces(channel.tracer, f"{_SERVICE}/ModifyWatch", channel.address)
@@ -80,8 +82,7 @@ class WatchLink:
             try:
                 await self._follow()
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    logger.warning("the watch stream broke", extra={"status": error.code().name})
+                self._note_end(error.code())
             except (ConnectionError, grpc.aio.UsageError):
                 pass
             except asyncio.CancelledError:
@@ -106,11 +107,19 @@ class WatchLink:
             if not self.is_open.is_set():
                 await self._begin(response, learner_ids[MAX_CURSORS:])
                 self.is_open.set()
+                self.status = ""
             for update in response.updates:
                 self._hub.deliver(readings.update(update, response.epoch))
         code = await stream.code()
         if code is not grpc.StatusCode.OK:
+            self._note_end(code)
             raise ConnectionError(code.name)
+
+    def _note_end(self, code: grpc.StatusCode) -> None:
+        # Once per reason: it is tried again every second.
+        if code is not grpc.StatusCode.UNAVAILABLE and code.name != self.status:
+            logger.warning("the watch stream broke", extra={"status": code.name})
+        self.status = code.name
 
     async def _begin(self, first: brain_pb2.WatchStateResponse, remaining: list[str]) -> None:
         """Add the learners that one request cannot hold; in a new epoch bring everyone to its snapshots."""
