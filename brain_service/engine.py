@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
-from brain_service import codec, model, privacy
+from brain_service import privacy, reads
 from brain_service.bank import Bank, BankIncrements
 from brain_service.bank_sync import NOTHING, BankSync
 from brain_service.bus import Bus, Publication
 from brain_service.counters import Counters
 from brain_service.group import Call, Entry, Group, Work, read_entry
-from brain_service.journal import ConflictError, Found, Head, LogRow, Store, StoreError, StoreUnavailableError
+from brain_service.journal import ConflictError, Found, Head, Store, StoreError, StoreUnavailableError
 from brain_service.memory import Memory, read_answer
 from brain_service.model import BadInteraction
 from brain_service.submission import (
@@ -51,8 +51,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-MAX_HISTORY: Final = 1000
-"""Rows of one page of history."""
 _ATTEMPTS: Final = 10
 """Tries of one group against other brains that write the same learners, before its callers are told to come again."""
 _SLICE: Final = 32
@@ -192,48 +190,14 @@ class Engine:
         return cast("list[Applied | Failed]", call.results)
 
     async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
-        """Return the present state of each (learner id, least revision), in order.
-
-        From memory where it is new enough, else all in one read of the store. Raises `StoreUnavailableError`, and
-        `ValueError` when a stored state cannot be read.
-        """
-        entries: dict[str, Entry | None] = {}
-        missing: dict[str, None] = {}
-        for learner_id, min_revision in queries:
-            entry = self._memory.get(learner_id)
-            entries[learner_id] = entry
-            if entry is None or entry.state.revision < min_revision:
-                missing[learner_id] = None
-        self.counters.cache_misses += len(missing)
-        self.counters.cache_hits += len(entries) - len(missing)
-        if missing:
-            heads = await self._store.load(list(missing))
-            for learner_id in missing:
-                head = heads.get(learner_id)
-                entries[learner_id] = None if head is None else read_entry(head)
-        return [_snapshot(learner_id, entries[learner_id]) for learner_id, _ in queries]
+        """Return the present state of each (learner id, least revision), in order; see `reads.snapshots`."""
+        return await reads.snapshots(self._store, self._memory, self.counters, queries)
 
     async def history(
         self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
     ) -> tuple[list[HistoryEntry], bool]:
-        """Return a page of a learner's log, oldest first, and whether later rows exist.
-
-        `newest` returns the last rows instead of those after a revision. At most 1,000 rows. Raises
-        `StoreUnavailableError`, and `ValueError` when a stored outcome cannot be read.
-        """
-        limit = min(max(limit, 1), MAX_HISTORY)
-        before = 0 if newest or after_revision <= 0 else 1
-        # One row more on the early side, because crossings are a matter of two neighbours; one more on the late side to
-        # know whether there is more.
-        rows = await self._store.history(
-            learner_id, after_revision=max(after_revision, 0) - before, limit=limit + 1 + before, newest=newest
-        )
-        has_previous = len(rows) > limit if newest else bool(rows) and rows[0].revision <= after_revision
-        has_more = not newest and len(rows) > limit + has_previous
-        if has_more:
-            rows = rows[: limit + has_previous]
-        entries = await asyncio.to_thread(_history, rows)
-        return entries[has_previous:], has_more
+        """Return a page of a learner's log, oldest first, and whether later rows exist; see `reads.history`."""
+        return await reads.history(self._store, learner_id, after_revision=after_revision, limit=limit, newest=newest)
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the store's newest revisions; unknown and erased learners are absent. One read."""
@@ -507,28 +471,3 @@ class Engine:
 
 def _trace(work: Work) -> dict[str, Any]:
     return {"traceparent": work.submission.traceparent} | trace_context.log_fields(work.submission.traceparent)
-
-
-def _snapshot(learner_id: str, entry: Entry | None) -> Snapshot:
-    if entry is None:
-        return Snapshot(learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0)
-    return Snapshot(
-        learner_id=learner_id,
-        revision=entry.state.revision,
-        state=entry.state,
-        outcome=codec.decode_outcome(entry.outcome),
-        occurred_at_ms=entry.occurred_at_ms,
-    )
-
-
-def _history(rows: Sequence[LogRow]) -> list[HistoryEntry]:
-    """Read consecutive rows; the first one's crossings are right only if it is the learner's first."""
-    entries = []
-    before = model.QUIET
-    for row in rows:
-        outcome = codec.decode_outcome(row.outcome)
-        now = model.signs(outcome)
-        fields = row._asdict() | {"outcome": outcome, "crossings": model.crossings(before, now, outcome)}
-        entries.append(HistoryEntry(**fields))
-        before = now
-    return entries
