@@ -16,7 +16,7 @@ from brain_service.engine import Engine
 from brain_service.interaction import BadInteraction
 from brain_service.journal import StoreUnavailableError
 from brain_service.privacy import BadRequestError
-from brain_service.servicer import checks, convert
+from brain_service.servicer import answers, checks, convert
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, serialised
 from brain_service.servicer.streams import Inbound, StoppingError
@@ -82,6 +82,11 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     def register(self, server: grpc.aio.Server) -> None:
         """Make `server` answer the contract's calls with this servicer."""
         brain_pb2_grpc.add_BrainServiceServicer_to_server(self, server)
+        # Answers to batches come serialised, see `answers`.
+        interact: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            self.Interact, request_deserializer=brain_pb2.InteractRequest.FromString
+        )
+        server.add_registered_method_handlers(SERVICE_NAME, {"Interact": interact})
 
     def forget(self, publications: Sequence[Publication]) -> None:
         """Forget readings when a learner was erased; subscribe this to the bus."""
@@ -93,18 +98,16 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         self._inbound.stop()
         self._watches.stop()
 
-    async def Interact(
+    async def Interact(  # type: ignore[override]  # serialised
         self, request_iterator: AsyncIterable[brain_pb2.InteractRequest], context: Context
-    ) -> AsyncIterator[brain_pb2.InteractResponse]:
+    ) -> AsyncIterator[bytes]:
         """Apply batches, one at a time per stream; concurrent streams share the engine's commits."""
         async for request in self._inbound.messages(request_iterator):
             checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
             results = await self._submit(request.interactions)
-            response = brain_pb2.InteractResponse(epoch=self._engine.epoch)
+            request_ids = [interaction.request_id for interaction in request.interactions]
             self._readings.next_batch()
-            for interaction, result in zip(request.interactions, results, strict=True):
-                convert.add_outcome(response, interaction.request_id, result, self._readings)
-            yield response
+            yield answers.response(self._engine.epoch, zip(request_ids, results, strict=True), self._readings)
 
     async def RecordInteraction(
         self, request: brain_pb2.RecordInteractionRequest, context: Context

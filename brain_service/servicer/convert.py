@@ -13,7 +13,7 @@ from brain_service.interaction import Interaction, checked
 from brain_service.servicer import checks
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, reading_of
-from brain_service.submission import Applied, Failed, FailureCode, HistoryEntry, Snapshot, Submission
+from brain_service.submission import Applied, HistoryEntry, Snapshot, Submission
 from brain_service.values import maker
 from brain_service.watch import Cursor, Heartbeat, Standing
 from service_runtime import trace_context
@@ -31,12 +31,6 @@ KINDS: Final = {
     brain_pb2.INTERACTION_KIND_PRACTICE: "practice",
 }
 _KIND_NUMBERS: Final = {name: number for number, name in KINDS.items()}
-FAILURES: Final = {
-    FailureCode.INVALID: brain_pb2.FAILURE_CODE_INVALID,
-    FailureCode.UNAVAILABLE: brain_pb2.FAILURE_CODE_UNAVAILABLE,
-    FailureCode.INTERNAL: brain_pb2.FAILURE_CODE_INTERNAL,
-    FailureCode.OVERLOADED: brain_pb2.FAILURE_CODE_OVERLOADED,
-}
 _EVENTS: Final = {
     rooms.EventKind.JOINED: room_pb2.EVENT_KIND_JOINED,
     rooms.EventKind.LEFT: room_pb2.EVENT_KIND_LEFT,
@@ -84,28 +78,9 @@ def _interaction(kind: str, content: str, context: brain_pb2.Context) -> Interac
 
 def applied(result: Applied, readings: Readings) -> brain_pb2.Applied:
     """Answer for an interaction that is committed."""
-    message = brain_pb2.Applied()
-    _set_applied(message, result, readings)
-    return message
-
-
-def add_outcome(
-    response: brain_pb2.InteractResponse, request_id: int, result: Applied | Failed, readings: Readings
-) -> None:
-    """Append the answer for one interaction of a batch."""
-    outcome = response.outcomes.add(request_id=request_id)
-    if isinstance(result, Failed):
-        outcome.failure.code = FAILURES[result.code]
-        outcome.failure.message = result.message
-        return
-    _set_applied(outcome.applied, result, readings)
-
-
-def _set_applied(message: brain_pb2.Applied, result: Applied, readings: Readings) -> None:
-    message.revision = result.revision
-    if result.duplicate:
-        message.duplicate = True
+    message = brain_pb2.Applied(revision=result.revision, duplicate=result.duplicate)
     message.reading.MergeFromString(readings.answer(result.outcome))
+    return message
 
 
 def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:

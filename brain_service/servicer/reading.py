@@ -13,14 +13,13 @@ from operator import itemgetter
 from struct import Struct
 from typing import Final
 
-from google.protobuf.descriptor import Descriptor
-
 from aivo.brain.v1 import brain_pb2
 from brain_service import levels
 from brain_service.levels import DRIVER_NAMES, NAMES, SIX
 from brain_service.model import Outcome, SkillMastery
 from brain_service.params import LEVELS, PRIOR_SD
 from brain_service.recommend import ADVICE, Recommendation
+from brain_service.servicer.wire import BYTES, FIXED64, SHORT, VARINT, tag, varint
 
 _ORDER: Final = (
     ("cognitive_load", brain_pb2.LEVEL_COGNITIVE_LOAD),
@@ -41,29 +40,6 @@ _in_order: Final = itemgetter(*(NAMES.index(name) for name, _ in _ORDER))
 _six: Final = itemgetter(*SIX)
 _VARIANCE: Final = PRIOR_SD**2
 _SQUARES: Final = tuple(level.rmse**2 + _VARIANCE for level in _in_order(LEVELS))
-
-_VARINT, _FIXED64, _BYTES = 0, 1, 2
-"""Wire types of a whole number, of a double, and of text, a submessage or a packed list."""
-
-
-def _tag(message: Descriptor | None, field: str, wire_type: int) -> int:
-    """The byte that announces a field."""
-    number = message.fields_by_name[field].number if message else 0
-    if not 0 < number < 16:
-        raise NotImplementedError(f"the tag of {field} is not one byte")
-    return number << 3 | wire_type
-
-
-_SHORT: Final = tuple(bytes((value,)) for value in range(128))
-
-
-def _varint(value: int) -> bytes:
-    """A whole number as protobuf writes it: seven bits a byte, the lowest first."""
-    written = b""
-    while value > 127:
-        written += bytes((value & 127 | 128,))
-        value >>= 7
-    return written + _SHORT[value]
 
 
 class Readings:
@@ -137,8 +113,8 @@ def _mastery(mastery: SkillMastery) -> bytes:
     skill, probability, answers, standard_error = mastery
     name = skill.encode()
     fixed = _MASTERY.pack(_PROBABILITY_TAG, probability, _ERROR_TAG, standard_error, _ANSWERS_TAG)
-    written = fixed + _varint(answers) + _SKILL_TAG + _varint(len(name)) + name
-    return _MASTERY_TAG + _varint(len(written)) + written
+    written = fixed + varint(answers) + _SKILL_TAG + varint(len(name)) + name
+    return _MASTERY_TAG + varint(len(written)) + written
 
 
 @lru_cache(maxsize=16)
@@ -178,9 +154,9 @@ def _prepared() -> tuple[bytes, bytes]:
     rows = [(name, driver) for name, drivers in zip(NAMES, DRIVER_NAMES, strict=True) for driver in drivers]
     table = brain_pb2.DriverTable(levels=[_NUMBERS[name] for name, _ in rows], names=[driver for _, driver in rows])
     size = 8 * len(rows)
-    contributions = _SHORT[_tag(table.DESCRIPTOR, "contributions", _BYTES)] + _varint(size)
+    contributions = SHORT[tag(table.DESCRIPTOR, "contributions", BYTES)] + varint(size)
     head = table.SerializeToString(deterministic=True) + contributions
-    drivers = _SHORT[_tag(_READING, "drivers", _BYTES)] + _varint(len(head) + size) + head
+    drivers = SHORT[tag(_READING, "drivers", BYTES)] + varint(len(head) + size) + head
     return brain_pb2.Reading(grades=[grades[name] for name, _ in _ORDER]).SerializeToString(), drivers
 
 
@@ -188,17 +164,17 @@ def _doubles(field: str) -> tuple[bytes, list[float]]:
     """The head of a submessage that has nothing but doubles, and its tags with a place after each for the value."""
     message = _READING.fields_by_name[field].message_type
     names = [each.name for each in message.fields] if message else []
-    head = bytes((_tag(_READING, field, _BYTES), 9 * len(names)))
-    return head, [value for name in names for value in (_tag(message, name, _FIXED64), 0.0)]
+    head = bytes((tag(_READING, field, BYTES), 9 * len(names)))
+    return head, [value for name in names for value in (tag(message, name, FIXED64), 0.0)]
 
 
 _READING: Final = brain_pb2.Reading.DESCRIPTOR
-_MASTERY_TAG: Final = _SHORT[_tag(_READING, "mastery", _BYTES)]
-_SKILL_TAG: Final = _SHORT[_tag(brain_pb2.SkillMastery.DESCRIPTOR, "skill", _BYTES)]
-_PROBABILITY_TAG: Final = _tag(brain_pb2.SkillMastery.DESCRIPTOR, "probability", _FIXED64)
-_ERROR_TAG: Final = _tag(brain_pb2.SkillMastery.DESCRIPTOR, "standard_error", _FIXED64)
-_ANSWERS_TAG: Final = _tag(brain_pb2.SkillMastery.DESCRIPTOR, "answers", _VARINT)
-_PREDICTED_TAG: Final = _tag(_READING, "predicted_correct", _FIXED64)
+_MASTERY_TAG: Final = SHORT[tag(_READING, "mastery", BYTES)]
+_SKILL_TAG: Final = SHORT[tag(brain_pb2.SkillMastery.DESCRIPTOR, "skill", BYTES)]
+_PROBABILITY_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "probability", FIXED64)
+_ERROR_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "standard_error", FIXED64)
+_ANSWERS_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "answers", VARINT)
+_PREDICTED_TAG: Final = tag(_READING, "predicted_correct", FIXED64)
 _PREDICTED: Final = Struct("<Bd")
 _MASTERY: Final = Struct("<BdBdB")
 
@@ -212,7 +188,7 @@ def _layout() -> tuple[Struct, list[bytes | float]]:
         head, doubles = _doubles(name)
         fields += [head, *doubles]
         form += f"{len(head)}s" + "Bd" * (len(doubles) // 2)
-    fields += [_tag(_READING, "confidence", _FIXED64), 0.0, grades, drivers]
+    fields += [tag(_READING, "confidence", FIXED64), 0.0, grades, drivers]
     form += f"Bd{len(grades)}s{len(drivers)}s{sum(map(len, DRIVER_NAMES))}d"
     return Struct(form), fields
 

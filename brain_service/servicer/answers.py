@@ -1,0 +1,49 @@
+"""Writes the answers of a batch in protobuf's wire format: the hot path.
+
+The readings in them are serialised already. Messages would parse each, only to be serialised again with the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from aivo.brain.v1 import brain_pb2
+from brain_service.servicer.reading import Readings
+from brain_service.servicer.wire import BYTES, SHORT, VARINT, tag, varint
+from brain_service.submission import Applied, Failed, FailureCode
+
+FAILURES: Final = {
+    FailureCode.INVALID: brain_pb2.FAILURE_CODE_INVALID,
+    FailureCode.UNAVAILABLE: brain_pb2.FAILURE_CODE_UNAVAILABLE,
+    FailureCode.INTERNAL: brain_pb2.FAILURE_CODE_INTERNAL,
+    FailureCode.OVERLOADED: brain_pb2.FAILURE_CODE_OVERLOADED,
+}
+
+_OUTCOMES: Final = SHORT[tag(brain_pb2.InteractResponse.DESCRIPTOR, "outcomes", BYTES)]
+_REQUEST_ID: Final = SHORT[tag(brain_pb2.Outcome.DESCRIPTOR, "request_id", VARINT)]
+_APPLIED: Final = SHORT[tag(brain_pb2.Outcome.DESCRIPTOR, "applied", BYTES)]
+_REVISION: Final = SHORT[tag(brain_pb2.Applied.DESCRIPTOR, "revision", VARINT)]
+_READING: Final = SHORT[tag(brain_pb2.Applied.DESCRIPTOR, "reading", BYTES)]
+_DUPLICATE: Final = brain_pb2.Applied(duplicate=True).SerializeToString()
+
+
+def response(epoch: str, answers: Iterable[tuple[int, Applied | Failed]], readings: Readings) -> bytes:
+    """Return an InteractResponse: what became of each interaction, told with its request id."""
+    written = [brain_pb2.InteractResponse(epoch=epoch).SerializeToString()]
+    for request_id, result in answers:
+        if isinstance(result, Failed):
+            written += _failure(request_id, result)
+            continue
+        reading = readings.answer(result.outcome)
+        head = _REVISION + varint(result.revision) + (_DUPLICATE if result.duplicate else b"") + _READING
+        head += varint(len(reading))
+        place = _REQUEST_ID + varint(request_id) + _APPLIED + varint(len(head) + len(reading))
+        written += (_OUTCOMES, varint(len(place) + len(head) + len(reading)), place, head, reading)
+    return b"".join(written)
+
+
+def _failure(request_id: int, failed: Failed) -> tuple[bytes, ...]:
+    failure = brain_pb2.Failure(code=FAILURES[failed.code], message=failed.message)
+    outcome = brain_pb2.Outcome(request_id=request_id, failure=failure).SerializeToString()
+    return _OUTCOMES, varint(len(outcome)), outcome
