@@ -14,6 +14,9 @@ OK = "ok"
 UNKNOWN = "unknown"
 """Type of a frame that is not understood, so that strangers cannot invent types."""
 
+MANY: Final = 500
+"""Places that are worth a message: what waits longer has left the processor's caches when it is sent."""
+
 _CONTENT_PER_PLACE = 256
 """Bytes of content that take one place of the queue, so that contents cannot fill the memory."""
 _MOST_PLACES = 4_096
@@ -117,9 +120,9 @@ class Recording:
         self.sent = 0
         """Messages that were handed on, ever."""
         self._capacity = capacity
-        self._half = capacity // 2
-        self.on_half_full: Callable[[], None] | None = None
-        """Called whenever an entry finds half of the places taken, so that it can be sent before its time."""
+        self._many = min(MANY, capacity // 2)
+        self.on_many: Callable[[], None] | None = None
+        """Called whenever an entry finds many places taken, so that they can be sent before their time."""
         self._places = 0
         self._waiting: deque[Entry] = deque()
         self._in_hand: list[Entry] = []
@@ -143,8 +146,8 @@ class Recording:
         elif self.is_on:
             self._places += places
             self._waiting.append(entry)
-            if self._places > self._half and self.on_half_full is not None:
-                self.on_half_full()
+            if self._places > self._many and self.on_many is not None:
+                self.on_many()
 
     # Who sends
 

@@ -139,12 +139,12 @@ def _recommended(number: int, skill: str) -> bytes:
 def _clipped(readout: levels.Readout) -> bytes:
     """The rows that follow where levels were clipped; a second table in the bytes goes on where the first one ends."""
     table = brain_pb2.DriverTable()
-    for position, name in enumerate(NAMES):
-        drivers = levels.drivers(readout, position)
-        for driver in drivers[len(DRIVER_NAMES[position]) :]:
-            table.levels.append(_NUMBERS[name])
-            table.names.append(driver.name)
-            table.contributions.append(driver.contribution)
+    for position, level in enumerate(readout.levels):
+        if level in (0.0, 1.0):
+            for driver in levels.drivers(readout, position)[len(DRIVER_NAMES[position]) :]:
+                table.levels.append(_NUMBERS[NAMES[position]])
+                table.names.append(driver.name)
+                table.contributions.append(driver.contribution)
     return brain_pb2.Reading(drivers=table).SerializeToString()
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from edge.frames.incoming import CLIENT_TYPES
 from edge.ports import UpstreamError
-from edge.recording import Exchange, Receipt, Recording
+from edge.recording import MANY, Exchange, Receipt, Recording
 from edge.settings import EdgeSettings
 from edge.upstream import recording as recording_room
 from edge.upstream.metrics import MetricsLink
@@ -480,6 +480,18 @@ async def test_half_a_queue_is_sent_before_its_time() -> None:
         await until(lambda: len(metrics.users) == 7)
 
     assert records.dropped == 0
+
+
+async def test_what_is_worth_a_message_is_sent_in_one_before_its_time() -> None:
+    metrics, records = Metrics(), recording(capacity=100_000)
+    async with serving(metrics) as port, sending(records, port, EdgeSettings(report_s=3600.0)):
+        note(records, 0)
+        await until(lambda: len(metrics.users) == 1)
+        for number in range(1, MANY + 100):
+            note(records, number)
+        await until(lambda: len(metrics.users) == MANY + 100)
+
+    assert len(metrics.requests) == 2
 
 
 async def test_an_edge_stops_recording_for_a_service_that_keeps_none_until_it_does(
