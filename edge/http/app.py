@@ -8,6 +8,7 @@ from edge.http import auth, fleet, health, learners
 from edge.http.debug import log_requests
 from edge.http.page import add_headers, add_page
 from edge.http.problems import add_problems
+from edge.http.requests import HeadLikeGet, SmallBodies
 from edge.http.services import Services
 from edge.tracing import HttpSpans
 
@@ -26,10 +27,12 @@ def make_app(services: Services) -> FastAPI:
     add_problems(app)
     for room in (auth, learners, fleet, health):
         app.include_router(room.router)
+    app.add_middleware(SmallBodies)
     add_headers(app)
     add_page(app, services.settings.static_dir)
     if services.settings.debug:
         log_requests(app)
     if services.tracer is not None:
         app.add_middleware(HttpSpans, tracer=services.tracer)
+    app.add_middleware(HeadLikeGet)
     return app

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from edge.frames import outgoing
+from edge.frames.clock import timestamp
 from edge.http.callers import Administrator, Caller, answer, require
 from edge.http.services import Using
 from edge.ports import UpstreamError
@@ -28,7 +29,11 @@ async def learners(who: Caller, services: Using) -> dict[str, Any]:
 async def state(learner_id: LearnerId, who: Caller, services: Using) -> Response:
     """Return a learner's present state, as the `state_response` frame has it."""
     await require(services, who, "watch", learner_id)
-    return _json(await answer(lambda done: services.brain.get_state(learner_id, min_revision=0, done=done)))
+    found: outgoing.StateResponse = await answer(
+        lambda done: services.brain.get_state(learner_id, min_revision=0, done=done)
+    )
+    found.timestamp = timestamp()
+    return _json(found)
 
 
 @router.get("/api/learners/{learner_id}/history", tags=["learners"])

@@ -33,12 +33,20 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    413: "Content too large",
+    415: "Unsupported media type",
     422: "Invalid request",
     426: "Upgrade required",
     429: "Too many requests",
     500: "Internal error",
     503: "Service unavailable",
 }
+
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address is asked with another method; the header Allow names them.",
+}
+"""What the router has only the status' name for."""
 
 
 class Problem(Exception):
@@ -92,13 +100,17 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        if any(one["loc"] == ("body",) and isinstance(one["input"], bytes) for one in error.errors()):
+            # It was not even parsed, whatever it holds.
+            return problem_response(415, "bad_request", "Send JSON, with the header `Content-Type: application/json`.")
         places = [".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors()]
         return problem_response(422, "bad_request", "; ".join(places))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         code = "not_found" if error.status_code == 404 else "bad_request"
-        return problem_response(error.status_code, code, str(error.detail), headers=error.headers)
+        detail = _SENTENCES.get(error.status_code, str(error.detail))
+        return problem_response(error.status_code, code, detail, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def on_fault(request: Request, error: Exception) -> Response:
