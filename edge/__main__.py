@@ -221,8 +221,11 @@ async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | No
 def main() -> int:
     """Run from the command line and return the exit code."""
     if len(sys.argv) > 1:
-        print(HELP + describe(EdgeSettings, prefix="EDGE"))
-        return 0 if sys.argv[1] in ("-h", "--help") else 2
+        if sys.argv[1] in ("-h", "--help"):
+            print(HELP + describe(EdgeSettings, prefix="EDGE"))
+            return 0
+        print(f"edge: {sys.argv[1]!r} means nothing here: settings are variables, --help lists them", file=sys.stderr)
+        return 2
 
     async def run(stop: process.Stop) -> None:
         await serve(load(EdgeSettings, os.environ, prefix="EDGE"), stop)
