@@ -18,6 +18,7 @@ from edge.endpoint import Endpoint
 from edge.figures import families
 from edge.http import Services, make_app
 from edge.hub import Hub
+from edge.listener import Listener
 from edge.recording import Recording
 from edge.registry import Listing, Registry
 from edge.rooms import Rooms
@@ -178,7 +179,7 @@ def make_server(edge: Edge) -> Server:
             make_app(edge.services),
             host=settings.host,
             port=settings.port,
-            http="httptools",
+            http=Listener,
             ws=edge.endpoint,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,

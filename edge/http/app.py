@@ -20,6 +20,7 @@ def make_app(services: Services) -> FastAPI:
         version="0.1.0",
         summary="Follows each learner's state while they learn and shows it live to those who may watch.",
         redoc_url=None,
+        redirect_slashes=False,  # addresses are exact, as the socket's is
         # Its own spans and logs would hold paths with ids, query strings with tokens, and refused values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )

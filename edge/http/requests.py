@@ -1,12 +1,17 @@
-"""What every request goes through before its route: HEAD is a GET without a body, and bodies are small."""
+"""What every request goes through before its route: HEAD is a GET without a body; bodies are small and come soon."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 64 * 1024
 """Far more than the credentials and tokens that are all anybody sends; without it anyone could fill our memory."""
+
+BODY_S = 10.0
+"""Seconds between two pieces of a body."""
 
 
 class HeadLikeGet:
@@ -32,7 +37,7 @@ class HeadLikeGet:
 
 
 class SmallBodies:
-    """ASGI middleware: refuses a request's body as soon as more than `MAX_BODY_BYTES` of it were read."""
+    """ASGI middleware: refuses a request's body when more than `MAX_BODY_BYTES` of it came, or none for `BODY_S`."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Ask `app`."""
@@ -40,14 +45,21 @@ class SmallBodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        taken = 0
+        taken, whole = 0, False
 
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
+        async def piece() -> Message:
+            nonlocal taken, whole
+            if whole:
+                return await receive()  # comes when the client goes
+            try:
+                async with asyncio.timeout(BODY_S):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "The request's body did not come.") from None
             taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if taken > MAX_BODY_BYTES:
                 raise HTTPException(413, f"A request's body has at most {MAX_BODY_BYTES} bytes.")
             return message
 
-        await self._app(scope, counted, send)
+        await self._app(scope, piece, send)

@@ -14,7 +14,7 @@ import pytest
 
 from edge.access import Access
 from edge.frames.codes import RETRYABLE
-from edge.http import STATUSES, Services, make_app
+from edge.http import STATUSES, Services, make_app, requests
 from edge.http.requests import MAX_BODY_BYTES
 from edge.ports import Identity, UpstreamError
 from edge.registry import Listing
@@ -369,6 +369,7 @@ async def test_a_fault_says_nothing_of_itself(api: Api) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/api/nothing", 404, "not_found"),
+        ("GET", "/api/me/", 404, "not_found"),
         ("PUT", "/api/me", 405, "bad_request"),
         ("GET", "/ws", 426, "bad_request"),
         ("GET", "/ws/", 404, "not_found"),
@@ -425,6 +426,19 @@ async def test_a_body_is_read_as_far_as_it_may_be_large(api: Api, path: str) -> 
 
     problem(response, 413, "bad_request")
     assert MAX_BODY_BYTES < read <= MAX_BODY_BYTES + 8192
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "BODY_S", 0.05)
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    async with asyncio.timeout(20):
+        response = await api("POST", "/api/auth/login", content=stuck(), headers={"Content-Type": "application/json"})
+
+    problem(response, 408, "bad_request")
 
 
 # Cookies

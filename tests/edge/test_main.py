@@ -1,4 +1,4 @@
-"""What the command says that runs an edge."""
+"""What the command says that runs an edge, and what it starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from edge.__main__ import main
+from edge.__main__ import Edge, main, make_server
+from edge.listener import Listener
+from edge.settings import EdgeSettings
 
 
 @pytest.mark.parametrize(
@@ -21,3 +23,12 @@ def test_settings_are_variables(
     assert main() == code
     shown = capsys.readouterr()
     assert told in (shown.err if code else shown.out)
+
+
+async def test_requests_arrive_through_the_listener_with_limits() -> None:
+    edge = Edge(EdgeSettings())
+    try:
+        assert make_server(edge).config.http is Listener
+    finally:
+        for channel in (edge.auth_channel, edge.metrics_channel, *edge.brain_channels):
+            await channel.close()
