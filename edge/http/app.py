@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from edge.http import auth, fleet, health, learners
 from edge.http.debug import log_requests
 from edge.http.page import add_headers, add_page
-from edge.http.problems import add_problems
+from edge.http.problems import ANY_PROBLEM, add_problems
 from edge.http.requests import HeadLikeGet, SmallBodies
 from edge.http.services import Services
 from edge.tracing import HttpSpans
@@ -20,6 +20,7 @@ def make_app(services: Services) -> FastAPI:
         version="0.1.0",
         summary="Follows each learner's state while they learn and shows it live to those who may watch.",
         redoc_url=None,
+        responses=ANY_PROBLEM,
         redirect_slashes=False,  # addresses are exact, as the socket's is
         # Its own spans and logs would hold paths with ids, query strings with tokens, and refused values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},

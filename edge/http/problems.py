@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from edge.ports import UpstreamError
@@ -50,6 +51,25 @@ _SENTENCES = {
 """What the router has only the status' name for."""
 
 
+class ProblemDetails(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: Literal["about:blank"] = "about:blank"
+    title: str = Field(description="What the status means.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened, in a sentence for a person.")
+    code: str = Field(description="The same for programs; the protocol's frames use the same codes.")
+
+
+ANY_PROBLEM: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "An error, as problem details (RFC 9457).",
+        "content": {"application/problem+json": {"schema": ProblemDetails.model_json_schema()}},
+    }
+}
+"""What the API's description says of errors."""
+
+
 class Problem(Exception):
     """An HTTP error: a status, a code of the protocol, and one sentence for a person."""
 
@@ -68,14 +88,8 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an error's answer."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": _TITLES.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    response = JSONResponse(body, status, media_type="application/problem+json", headers=headers)
+    body = ProblemDetails(title=_TITLES.get(status, "Error"), status=status, detail=detail, code=code)
+    response = JSONResponse(body.model_dump(), status, media_type="application/problem+json", headers=headers)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if retry_after_ms is not None:

@@ -515,6 +515,38 @@ async def test_logging_out_ends_the_session_and_the_cookie(api: Api) -> None:
     assert "max-age=0" in response.headers["set-cookie"].lower()
 
 
+# The description
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+def test_the_description_says_where_the_token_goes_and_how_errors_look(api: Api, method: str, path: str) -> None:
+    described = api.transport.app.openapi()  # type: ignore[attr-defined]
+    route = described["paths"][path.replace("/ada/", "/{learner_id}/")][method.lower()]
+
+    assert route["security"] == [{"access_token": []}]
+    assert described["components"]["securitySchemes"]["access_token"]["scheme"] == "bearer"
+    assert "authorization" not in [one["name"] for one in route.get("parameters", [])]  # tools leave that name out
+    errors = route["responses"]["default"]["content"]["application/problem+json"]["schema"]
+    assert set(errors["properties"]) == {"type", "title", "status", "detail", "code"}
+    assert "422" not in route["responses"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "model"),
+    [
+        ("post", "/api/auth/login", "Tokens"),
+        ("post", "/api/auth/refresh", "Tokens"),
+        ("get", "/api/me", "User"),
+        ("get", "/api/learners", "Learners"),
+    ],
+)
+def test_the_description_says_what_comes_back(api: Api, method: str, path: str, model: str) -> None:
+    described = api.transport.app.openapi()  # type: ignore[attr-defined]
+    content = described["paths"][path][method]["responses"]["200"]["content"]
+
+    assert content["application/json"]["schema"] == {"$ref": f"#/components/schemas/{model}"}
+
+
 # Headers, health and the page
 
 
