@@ -82,6 +82,22 @@ def test_a_token_that_opens_nothing_is_explained_before_the_close(
     assert edge.counters.connections_opened == 0
 
 
+def test_a_login_that_ends_while_its_token_is_checked_opens_nothing(edge: FakeEdge) -> None:
+    edge.auth.hold = True
+    session, sink = edge.session()
+    say(session, "authenticate", token="ada")
+    del edge.auth.tokens["ada"]
+    edge.access.forget_user("u-ada")  # as a revocation does, which found no session of this login to end
+    edge.auth.release()
+    assert sink.frames == []
+    edge.auth.release()
+
+    assert sink.one()["code"] == "unauthenticated"
+    assert sink.closed is not None
+    assert sink.closed[0] == CloseCode.UNAUTHENTICATED
+    assert edge.counters.connections_opened == 0
+
+
 def test_a_socket_that_closes_while_its_token_is_checked_leaves_nothing(edge: FakeEdge) -> None:
     edge.auth.hold = True
     session, sink = edge.session()
