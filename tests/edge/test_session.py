@@ -477,6 +477,19 @@ def test_a_failed_interaction_says_when_to_try_again_and_under_which_trace(edge:
     assert (error["message_type"], error["id"], len(error["trace_id"])) == ("virtual_brain_interact", "q", 32)
 
 
+@pytest.mark.parametrize(("code", "lines"), [("internal", 1), ("unavailable", 0)])
+def test_a_fault_is_found_in_the_log_under_the_trace_that_the_client_was_told(
+    edge: FakeEdge, caplog: pytest.LogCaptureFixture, code: str, lines: int
+) -> None:
+    session, sink = edge.session("ada")
+    edge.brain.failure = UpstreamError(code, "One sentence.")
+    say(session, "virtual_brain_interact", data=interaction())
+    error = sink.one()
+
+    assert error["code"] == code
+    assert [getattr(line, "trace_id", "") for line in caplog.records] == [error["trace_id"]] * lines
+
+
 @pytest.mark.parametrize("context", [{"correct": "yes"}, [], None, {"skill": ["s"] * 9}])
 def test_a_bad_context_is_refused_before_anything_happens(edge: FakeEdge, context: Any) -> None:
     session, sink = edge.session("ada")
