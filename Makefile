@@ -29,7 +29,7 @@ help: ## Print this list
 
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
-run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 DEBUG=0)
+run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 DEBUG=0 AIVO_DIR=.aivo)
 	@mkdir -p .aivo && { $(MAKE) -s page >.aivo/web.log 2>&1 || \
 		echo "the page could not be built, see .aivo/web.log; starting without it" >&2; }
 	@PORT=$(PORT) $(PYTHON) -m demo

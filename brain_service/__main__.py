@@ -22,6 +22,7 @@ from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SqlStore
 from brain_service.tracing import BrainTraces
 from brain_service.watch import Watches
+from service_runtime.databases import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -73,13 +74,13 @@ def _run_command(command: Coroutine[None, None, None]) -> int:
 
 
 async def _export(learner_id: str, requested_by: str) -> None:
-    async with _store(_settings()) as store:
+    async with _store(_settings_of_a_brain()) as store:
         await privacy.export_command(store, learner_id, requested_by, sys.stdout.buffer.write)
     sys.stdout.buffer.flush()
 
 
 async def _erase(learner_id: str, requested_by: str) -> None:
-    async with _store(_settings()) as store:
+    async with _store(_settings_of_a_brain()) as store:
         print(await privacy.erase_command(store, learner_id, requested_by))
 
 
@@ -148,6 +149,12 @@ def _options(settings: BrainSettings) -> EngineOptions:
 
 def _settings() -> BrainSettings:
     return load(BrainSettings, os.environ, prefix=PREFIX)
+
+
+def _settings_of_a_brain() -> BrainSettings:
+    settings = _settings()
+    require_existing(settings.database_url, variable=f"{PREFIX}_DATABASE_URL")
+    return settings
 
 
 @asynccontextmanager

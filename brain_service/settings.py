@@ -20,7 +20,9 @@ class BrainSettings(ListenerSettings):
 
     listen: str = setting("127.0.0.1:8001", "Address and port of the gRPC server; port 0 takes any free one.")
     database_url: str = setting(
-        "sqlite:///.aivo/brain.sqlite3", "SQLAlchemy URL of the durable log, or the path of a SQLite file."
+        "sqlite:///.aivo/brain.sqlite3",
+        "SQLAlchemy URL of the durable log, or the path of a SQLite file.",
+        secret=True,
     )
     max_batch: int = setting(256, "Interactions per commit.")
     max_pending: int = setting(8192, "Interactions that may wait; further ones are refused as overloaded.")

@@ -17,14 +17,16 @@ from pathlib import Path
 import grpc
 
 from demo.console import Follower
+from demo.files import DirectoryHeld, held
 from demo.people import Registry, SeedingFailed, demo_school, seed
-from demo.ports import COUNT, block, taken
+from demo.ports import COUNT, Ports, block, taken
 from demo.stack import ROOT, ProcessDied, Stack, StartTimeout
 from demo.users import BadUsersFile, Person
 
 WATCH_S = 0.2
 FAILURES = (ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
+BESIDE = "a second one of this checkout needs data of its own: make run PORT=9000 AIVO_DIR=.aivo/second"
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -39,13 +41,26 @@ def main(environ: Mapping[str, str]) -> int:
         return 2
     if used := taken(ports.edge):
         print(
-            f"port {used[0]} is in use (by another `make run`?). All {COUNT} ports can be moved: make run PORT=9000",
+            f"port {used[0]} is in use (by another `make run`?). All {COUNT} ports can be moved: make run PORT=9000;\n"
+            f"{BESIDE}",
             file=sys.stderr,
         )
         return 2
+    directory = Path(environ.get("AIVO_DIR") or ROOT / ".aivo")
+    try:
+        with held(directory):
+            return _work(directory, ports, environ)
+    except DirectoryHeld:
+        place = _short(directory.resolve())
+        print(f"another `make run` is working with the data in {place};\n{BESIDE}", file=sys.stderr)
+        return 2
+
+
+def _work(directory: Path, ports: Ports, environ: Mapping[str, str]) -> int:
+    """Run on the data in a directory that nobody else uses: their logs would mix, each learner be simulated twice."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    stack = Stack(Path(environ.get("AIVO_DIR") or ROOT / ".aivo"), ports=ports, env=_passed_on(environ))
+    stack = Stack(directory, ports=ports, env=_passed_on(environ))
     _keep_old_logs(stack.logs)
     try:
         return _run(stack, lively=_on(environ, "DEMO", "1"), everything=_on(environ, "DEBUG", "0"))
@@ -163,6 +178,9 @@ def _short(path: Path) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(__doc__)
-        sys.exit(0 if sys.argv[1] in ("-h", "--help") else 2)
+        if sys.argv[1] in ("-h", "--help"):
+            print(__doc__)
+            sys.exit(0)
+        print(f"{sys.argv[1]!r} means nothing here: settings are variables, --help lists them", file=sys.stderr)
+        sys.exit(2)
     sys.exit(main(os.environ))

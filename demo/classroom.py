@@ -18,7 +18,7 @@ from pathlib import Path
 
 from demo.client import Account, Disconnected, Frame, Refused, Socket, TokenSource, backoff_s, open_socket, uuid7
 from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, rest
-from demo.users import Person, read_users
+from demo.users import BadUsersFile, Person, read_users
 from service_runtime import logs
 
 logger = logging.getLogger("demo.classroom")
@@ -203,10 +203,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.pace <= 0:
         parser.error("--pace must be above 0")
+    if not arguments.url.startswith(("http://", "https://")):
+        parser.error(f"--url must be like http://127.0.0.1:8000, not {arguments.url!r}")
+    if not arguments.users.exists():
+        parser.error(f"--users: there is no {arguments.users}; `make run` makes one")
     logs.setup("classroom")
     try:
         asyncio.run(_until_signalled(arguments))
-    except Refused as refusal:
+    except (BadUsersFile, Refused) as refusal:
         logger.error("%s", refusal)
         return 1
     return 0

@@ -1,8 +1,9 @@
-"""Secrets in files. It knows nothing of what they are for."""
+"""Secrets in files, and directories that belong to one program at a time. It knows nothing of what they are for."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,28 @@ def write_secret_once(path: Path, text: str) -> None:
     """Write such a file unless it exists; of several callers at once one wins, and all find its text."""
     with _prepared(path, text) as temporary, contextlib.suppress(FileExistsError):
         os.link(temporary, path)
+
+
+class DirectoryHeld(Exception):
+    """Another program holds the directory."""
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold a directory, made when there is none, while the block runs; however the program ends, it lets go.
+
+    Raises DirectoryHeld when another one holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DirectoryHeld(str(directory)) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

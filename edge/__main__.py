@@ -18,6 +18,7 @@ from edge.endpoint import Endpoint
 from edge.figures import families
 from edge.http import Services, make_app
 from edge.hub import Hub
+from edge.listener import Listener
 from edge.recording import Recording
 from edge.registry import Listing, Registry
 from edge.rooms import Rooms
@@ -181,7 +182,7 @@ def make_server(edge: Edge) -> Server:
             make_app(edge.services),
             host=settings.host,
             port=settings.port,
-            http="httptools",
+            http=Listener,
             ws=edge.endpoint,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
@@ -224,8 +225,11 @@ async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | No
 def main() -> int:
     """Run from the command line and return the exit code."""
     if len(sys.argv) > 1:
-        print(HELP + describe(EdgeSettings, prefix="EDGE"))
-        return 0 if sys.argv[1] in ("-h", "--help") else 2
+        if sys.argv[1] in ("-h", "--help"):
+            print(HELP + describe(EdgeSettings, prefix="EDGE"))
+            return 0
+        print(f"edge: {sys.argv[1]!r} means nothing here: settings are variables, --help lists them", file=sys.stderr)
+        return 2
 
     async def run(stop: process.Stop) -> None:
         await serve(load(EdgeSettings, os.environ, prefix="EDGE"), stop)

@@ -86,11 +86,22 @@ async def update_of(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--brain", default="127.0.0.1:8001", metavar="HOST:PORT")
-    parser.add_argument("--credential-file", type=Path, default=Path(".aivo/service-credential"))
-    parser.add_argument("--learner", default="demo-example")
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    parser.add_argument("--brain", default="127.0.0.1:8001", metavar="HOST:PORT", help="where the brain is")
+    parser.add_argument(
+        "--credential-file",
+        type=Path,
+        default=Path(".aivo/service-credential"),
+        metavar="FILE",
+        help="the service credential",
+    )
+    parser.add_argument("--learner", default="demo-example", metavar="ID", help="whom to act for")
     arguments = parser.parse_args()
     try:
-        asyncio.run(main(arguments.brain, arguments.credential_file.read_text().strip(), arguments.learner))
+        credential = arguments.credential_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        sys.exit(f"cannot read the service credential (`make run` makes one): {error}")
+    try:
+        asyncio.run(main(arguments.brain, credential, arguments.learner))
     except grpc.RpcError as error:
         sys.exit(f"the brain answered {error.code().name}: {error.details()}")

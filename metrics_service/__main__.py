@@ -19,6 +19,7 @@ from metrics_service.servicer import SERVICE_NAME, MetricsServicer
 from metrics_service.settings import PREFIX, MetricsSettings
 from metrics_service.store import Store, StoreUnavailable
 from service_runtime import telemetry
+from service_runtime.databases import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(_serve, name="metrics_service")
     try:
         settings = load(MetricsSettings, os.environ, prefix=PREFIX)
+        require_existing(settings.database_url, variable=f"{PREFIX}_DATABASE_URL")
         return _export(settings, options) if options.command == "export" else _erase(settings, options)
     except SettingsError as error:
         print(f"metrics_service cannot start:\n{error}", file=sys.stderr)

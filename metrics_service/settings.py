@@ -21,7 +21,9 @@ class MetricsSettings(ListenerSettings):
         "127.0.0.1:8007", "Address and port that Prometheus scrapes (figures without names); `off` for none."
     )
     database_url: str = setting(
-        "sqlite:///.aivo/metrics.sqlite3", "SQLAlchemy URL of the database for totals and message records."
+        "sqlite:///.aivo/metrics.sqlite3",
+        "SQLAlchemy URL of the database for totals and message records.",
+        secret=True,
     )
     edge_silence_s: float = setting(30.0, "Seconds without a report after which an edge counts as dead.")
     totals_interval_s: float = setting(

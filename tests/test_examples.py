@@ -66,6 +66,14 @@ def test_without_the_credential_the_example_is_refused(stack: Stack, tmp_path: P
     assert "UNAUTHENTICATED" in result.stderr
 
 
+def test_the_example_says_which_credential_is_missing(stack: Stack, tmp_path: Path):
+    result = run_example(stack, tmp_path / "none")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("cannot read the service credential")
+    assert str(tmp_path / "none") in result.stderr
+
+
 def commands() -> list[tuple[str, str, str | None]]:
     """Return (address, method, JSON) of each grpcurl command of docs/grpc.md that calls something."""
     text = (ROOT / "docs/grpc.md").read_text(encoding="utf-8").replace("\\\n", " ")

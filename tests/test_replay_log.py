@@ -85,11 +85,19 @@ def test_nonsense_is_refused(tmp_path: Path, text: str):
         read_log(path)
 
 
-def test_a_missing_or_broken_file_is_refused(tmp_path: Path):
-    broken = tmp_path / "broken.gz"
-    broken.write_bytes(b"\x1f\x8bnonsense")
+def test_an_empty_file_is_called_that(tmp_path: Path):
+    (tmp_path / "log").touch()
 
-    for path in (broken, tmp_path / "missing"):
+    with pytest.raises(BadLog, match="has no interactions"):
+        read_log(tmp_path / "log")
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path: Path):
+    short, broken = tmp_path / "short.gz", tmp_path / "broken.gz"
+    short.write_bytes(b"\x1f\x8bnonsense")
+    broken.write_bytes(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff")
+
+    for path in (short, broken, tmp_path / "missing"):
         with pytest.raises(BadLog, match="cannot read"):
             read_log(path)
 
@@ -104,3 +112,25 @@ def test_speed_is_real_max_or_a_number():
 def test_a_missing_file_ends_the_command_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main([str(tmp_path / "missing")]) == 1
     assert capsys.readouterr().err.startswith("replay: cannot read")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--url", "http://127.0.0.1:8000/ws"], "must be like ws://"),
+        (["--url", "nonsense"], "must be like ws://"),
+        (["--run", "a b"], "--run: must be up to 64"),
+        (["--longest-pause", "-1"], "--longest-pause: must be zero or more"),
+        (["--patience", "nan"], "--patience: must be zero or more"),
+        (["--speed", "-1"], "--speed must be"),
+        (["--limit", "0"], "must be at least 1"),
+    ],
+)
+def test_an_argument_that_means_nothing_is_told_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["no-such-file", *arguments])
+
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err

@@ -7,7 +7,8 @@ from fastapi import FastAPI
 from edge.http import auth, fleet, health, learners
 from edge.http.debug import log_requests
 from edge.http.page import add_headers, add_page
-from edge.http.problems import add_problems
+from edge.http.problems import ANY_PROBLEM, add_problems
+from edge.http.requests import HeadLikeGet, SmallBodies
 from edge.http.services import Services
 from edge.tracing import HttpSpans
 
@@ -19,6 +20,8 @@ def make_app(services: Services) -> FastAPI:
         version="0.1.0",
         summary="Follows each learner's state while they learn and shows it live to those who may watch.",
         redoc_url=None,
+        responses=ANY_PROBLEM,
+        redirect_slashes=False,  # addresses are exact, as the socket's is
         # Its own spans and logs would hold paths with ids, query strings with tokens, and refused values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -26,10 +29,12 @@ def make_app(services: Services) -> FastAPI:
     add_problems(app)
     for room in (auth, learners, fleet, health):
         app.include_router(room.router)
+    app.add_middleware(SmallBodies)
     add_headers(app)
     add_page(app, services.settings.static_dir)
     if services.settings.debug:
         log_requests(app)
     if services.tracer is not None:
         app.add_middleware(HttpSpans, tracer=services.tracer)
+    app.add_middleware(HeadLikeGet)
     return app

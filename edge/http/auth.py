@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Cookie, Header, Request, Response
 from pydantic import BaseModel, Field
 
-from edge.http.callers import Caller
+from edge.http.callers import BearerToken, Caller
 from edge.http.problems import Problem, upstream_problem
 from edge.http.services import Using
 from edge.ports import UpstreamError
@@ -34,7 +34,27 @@ class RefreshToken(BaseModel):
     refresh_token: str | None = Field(default=None, max_length=1024)
 
 
-@router.post("/api/auth/login")
+class User(BaseModel):
+    """Somebody who may log in."""
+
+    id: str = Field(description="User id.")
+    email: str
+    role: Literal["learner", "guardian", "teacher", "admin"]
+    display_name: str = Field(description="May be empty.")
+
+
+class Tokens(BaseModel):
+    """What somebody gets who logged in."""
+
+    access_token: str = Field(description="For `Authorization: Bearer …` and for the socket.")
+    refresh_token: str = Field(default="", description="For new tokens, once; absent when a cookie has it.")
+    token_type: Literal["bearer"]
+    expires_in: int = Field(description="Seconds that the access token is good for.")
+    refresh_expires_in: int = Field(description="Seconds that the refresh token is good for.")
+    user: User
+
+
+@router.post("/api/auth/login", response_model=None, responses={200: {"model": Tokens}})
 async def login(credentials: Credentials, request: Request, response: Response, services: Using) -> dict[str, Any]:
     """Exchange an e-mail address and password for tokens."""
     address = request.client.host if request.client else ""
@@ -42,7 +62,7 @@ async def login(credentials: Credentials, request: Request, response: Response, 
     return _hand_out(session, response, request, in_cookie=credentials.cookie)
 
 
-@router.post("/api/auth/refresh", response_model=dict[str, Any])
+@router.post("/api/auth/refresh", response_model=None, responses={200: {"model": Tokens}})
 async def refresh(
     request: Request,
     response: Response,
@@ -77,18 +97,17 @@ async def refresh(
 async def logout(
     response: Response,
     services: Using,
+    access_token: BearerToken,
     body: RefreshToken | None = None,
-    authorization: Annotated[str, Header()] = "",
     aivo_refresh: Annotated[str | None, Cookie()] = None,
 ) -> None:
     """End the session of the refresh token, the cookie or the access token; its sockets close within a second."""
     refresh_token = (body.refresh_token if body else None) or aivo_refresh or ""
-    access_token = authorization.partition(" ")[2].strip()
     await services.auth.logout(refresh_token=refresh_token, access_token=access_token)
     response.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
 
 
-@router.get("/api/me")
+@router.get("/api/me", response_model=None, responses={200: {"model": User}})
 async def me(who: Caller, services: Using) -> dict[str, Any]:
     """Return the user behind the token."""
     return await services.auth.user(who.user_id)

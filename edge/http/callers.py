@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, Header
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from edge.http.problems import Problem
 from edge.http.services import Services, Using
@@ -28,12 +29,26 @@ async def answer(start: Callable[[Done], None]) -> Any:
     return value
 
 
-async def caller(services: Using, authorization: Annotated[str, Header()] = "") -> Identity:
+_bearer = HTTPBearer(
+    scheme_name="access_token",
+    description="The `access_token` that `/api/auth/login` answers with.",
+    auto_error=False,  # a problem is ours to tell
+)
+
+
+async def bearer_token(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+    """Return the request's bearer token; empty when it has none."""
+    return given.credentials.strip() if given else ""
+
+
+BearerToken = Annotated[str, Depends(bearer_token)]
+
+
+async def caller(services: Using, token: BearerToken) -> Identity:
     """Return who sent the request's bearer token."""
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    if not token:
         raise Problem(401, "unauthenticated", "Send `Authorization: Bearer <access token>`; log in to get one.")
-    identity: Identity = await answer(lambda done: services.auth.authenticate(token.strip(), done))
+    identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
     return identity
 
 

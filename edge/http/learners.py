@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
 
 from edge.frames import outgoing
+from edge.frames.clock import timestamp
 from edge.http.callers import Administrator, Caller, answer, require
 from edge.http.services import Using
 from edge.ports import UpstreamError
@@ -18,7 +20,22 @@ LearnerId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:@-]{1,128}$", descriptio
 router = APIRouter()
 
 
-@router.get("/api/learners", tags=["learners"])
+class Learner(BaseModel):
+    """A learner whom one may watch."""
+
+    learner_id: str
+    display_name: str = Field(description="May be empty.")
+    class_ids: list[str] = Field(description="Classes in which the learner is enrolled.")
+    class_names: dict[str, str] = Field(description="Their names by id.")
+
+
+class Learners(BaseModel):
+    """The learners that one may watch."""
+
+    learners: list[Learner]
+
+
+@router.get("/api/learners", tags=["learners"], response_model=None, responses={200: {"model": Learners}})
 async def learners(who: Caller, services: Using) -> dict[str, Any]:
     """Return the learners that I may watch."""
     return {"learners": await services.auth.learners(who.user_id)}
@@ -28,7 +45,11 @@ async def learners(who: Caller, services: Using) -> dict[str, Any]:
 async def state(learner_id: LearnerId, who: Caller, services: Using) -> Response:
     """Return a learner's present state, as the `state_response` frame has it."""
     await require(services, who, "watch", learner_id)
-    return _json(await answer(lambda done: services.brain.get_state(learner_id, min_revision=0, done=done)))
+    found: outgoing.StateResponse = await answer(
+        lambda done: services.brain.get_state(learner_id, min_revision=0, done=done)
+    )
+    found.timestamp = timestamp()
+    return _json(found)
 
 
 @router.get("/api/learners/{learner_id}/history", tags=["learners"])

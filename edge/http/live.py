@@ -8,12 +8,12 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Header, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from edge.access import Access
 from edge.frames import outgoing
-from edge.http.callers import Administrator, administrator, caller
+from edge.http.callers import Administrator, BearerToken, administrator, caller
 from edge.http.problems import Problem
 from edge.http.services import Using
 from edge.ports import Identity, UpstreamError
@@ -71,7 +71,7 @@ class Live:
 async def snapshots(
     who: Administrator,
     services: Using,
-    authorization: Annotated[str, Header()] = "",
+    token: BearerToken,
     interval_ms: Interval = 2_000,
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """Follow the fleet's figures for as long as the request lasts."""
@@ -82,7 +82,7 @@ async def snapshots(
         raise Problem(429, "rate_limited", "You follow too many streams here already; close one first.")
     try:
         # What was revoked before this was listed shows now, what is revoked later ends it.
-        await administrator(services, await caller(services, authorization))
+        await administrator(services, await caller(services, token))
         async with contextlib.aclosing(services.metrics.snapshots(interval_ms)) as upstream:
             yield live.follow(upstream)
     finally:

@@ -8,6 +8,8 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 _POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
@@ -18,13 +20,21 @@ _POLICY = (
 def add_page(app: FastAPI, folder: Path | None) -> None:
     """Serve the page at every path that no route has; without a built page, say how to get one."""
     if folder is not None and folder.is_dir():
-        app.mount("/", StaticFiles(directory=folder, html=True), name="page")
+        app.router.routes.append(_Page("/", StaticFiles(directory=folder, html=True), name="page"))
         return
 
     @app.get("/", include_in_schema=False)
     async def no_page() -> PlainTextResponse:
         """Say how to get the page."""
         return PlainTextResponse("The page is not built: run `make web`. The HTTP API is described at /docs.\n")
+
+
+class _Page(Mount):
+    """The page, which leaves the API alone: its router knows better why a path of its own is refused."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether the page answers a request."""
+        return (Match.NONE, {}) if scope["path"].startswith("/api/") else super().matches(scope)
 
 
 def add_headers(app: FastAPI) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from edge.ports import UpstreamError
@@ -32,13 +33,41 @@ _TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     409: "Conflict",
+    413: "Content too large",
+    415: "Unsupported media type",
     422: "Invalid request",
     426: "Upgrade required",
     429: "Too many requests",
     500: "Internal error",
     503: "Service unavailable",
 }
+
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address is asked with another method; the header Allow names them.",
+}
+"""What the router has only the status' name for."""
+
+
+class ProblemDetails(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: Literal["about:blank"] = "about:blank"
+    title: str = Field(description="What the status means.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened, in a sentence for a person.")
+    code: str = Field(description="The same for programs; the protocol's frames use the same codes.")
+
+
+ANY_PROBLEM: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "An error, as problem details (RFC 9457).",
+        "content": {"application/problem+json": {"schema": ProblemDetails.model_json_schema()}},
+    }
+}
+"""What the API's description says of errors."""
 
 
 class Problem(Exception):
@@ -59,14 +88,8 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an error's answer."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": _TITLES.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    response = JSONResponse(body, status, media_type="application/problem+json", headers=headers)
+    body = ProblemDetails(title=_TITLES.get(status, "Error"), status=status, detail=detail, code=code)
+    response = JSONResponse(body.model_dump(), status, media_type="application/problem+json", headers=headers)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if retry_after_ms is not None:
@@ -92,13 +115,17 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        if any(one["loc"] == ("body",) and isinstance(one["input"], bytes) for one in error.errors()):
+            # It was not even parsed, whatever it holds.
+            return problem_response(415, "bad_request", "Send JSON, with the header `Content-Type: application/json`.")
         places = [".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors()]
         return problem_response(422, "bad_request", "; ".join(places))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         code = "not_found" if error.status_code == 404 else "bad_request"
-        return problem_response(error.status_code, code, str(error.detail), headers=error.headers)
+        detail = _SENTENCES.get(error.status_code, str(error.detail))
+        return problem_response(error.status_code, code, detail, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def on_fault(request: Request, error: Exception) -> Response:

@@ -18,7 +18,7 @@ from edge.registry import Listed, Listing
 from edge.settings import EdgeSettings
 from edge.tracing import CallTraces
 from edge.upstream.batcher import Batcher
-from edge.upstream.errors import translate
+from edge.upstream.errors import sentence, translate
 from service_runtime import telemetry
 from service_runtime.grpc_client import Channel
 
@@ -222,7 +222,7 @@ def _traces(channel: Channel, method: str) -> CallTraces | None:
 
 def _identity(message: auth_pb2.Authentication) -> Identity | UpstreamError:
     if not message.HasField("identity"):
-        return UpstreamError("unauthenticated", message.error or "The token is not valid.")
+        return UpstreamError("unauthenticated", sentence(message.error or "The token is not valid."))
     one = message.identity
     return Identity(
         one.user_id,

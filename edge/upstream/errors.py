@@ -43,7 +43,7 @@ def translate(error: BaseException, service: str) -> UpstreamError:
     if isinstance(error, grpc.aio.AioRpcError):
         code = CODES.get(_code(error), "internal")
         if code in _SPOKEN:
-            return UpstreamError(code, error.details() or "Refused.", retry_after_ms=_retry_after_ms(error))
+            return UpstreamError(code, sentence(error.details() or "Refused."), retry_after_ms=_retry_after_ms(error))
         if code == "forbidden":
             return UpstreamError(code, "You may not do this.")
         if code == "unavailable":
@@ -51,6 +51,13 @@ def translate(error: BaseException, service: str) -> UpstreamError:
     elif isinstance(error, TimeoutError):
         return unavailable(service)
     return UpstreamError("internal", f"The {service} service failed; its log has the details.")
+
+
+def sentence(words: str) -> str:
+    """Return what a service said as a person reads it, with a capital and a full stop; names of fields stay as is."""
+    first = words.partition(" ")[0]
+    begun = words[:1].upper() + words[1:] if first.isalpha() else words
+    return begun if begun.endswith((".", "!", "?")) else begun + "."
 
 
 def unavailable(service: str) -> UpstreamError:

@@ -15,6 +15,7 @@ import pytest
 
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
+from auth_service.passwords import Passwords
 from auth_service.settings import Settings
 from service_runtime.settings import SettingsError
 from tests.auth_service.harness import ADMIN, PASSWORD, PATIENCE_S, Client, running
@@ -102,6 +103,23 @@ async def test_every_way_to_fail_a_login_sounds_the_same(client: Client) -> None
     assert set(failures) == {(grpc.StatusCode.UNAUTHENTICATED, "the e-mail address or the password is wrong")}
 
 
+async def test_every_way_to_fail_a_login_costs_the_same_work(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_id = await client.user("ann@school.example", pb.ROLE_TEACHER)
+    await client.user("bob@school.example", pb.ROLE_TEACHER)
+    await client.SetUserDisabled(pb.SetUserDisabledRequest(user_id=user_id, disabled=True))
+    verified: list[str] = []
+
+    async def verify(self: Passwords, password: str, encoded: str | None) -> bool:
+        verified.append(password)
+        return await original(self, password, encoded)
+
+    original = Passwords.verify
+    monkeypatch.setattr(Passwords, "verify", verify)
+    for email in ("ann@school.example", "bob@school.example", "eve@school.example", "no address"):
+        await status(client.login(email, f"wrong for {email}"))
+        assert verified.pop() == f"wrong for {email}"
+
+
 async def test_an_oversized_password_is_refused_as_such(client: Client) -> None:
     code, _ = await status(client.login("ann@school.example", "x" * 1025))
 
@@ -119,6 +137,15 @@ async def test_guessing_is_slowed_per_account_and_says_for_how_long(settings: Se
 
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert 0 < int(dict(caught.value.trailing_metadata())["retry-after-ms"]) <= 1000
+
+
+async def test_whoever_knows_the_password_may_have_mistyped_it_before(settings: Settings) -> None:
+    async with running(settings, login_free_attempts=3, login_max_wait_s=1000.0) as client:
+        await client.user("ann@school.example", pb.ROLE_TEACHER)
+        for _ in range(2):
+            for _ in range(2):
+                assert (await status(client.login("ann@school.example", "wrong")))[0] is grpc.StatusCode.UNAUTHENTICATED
+            await client.login("ann@school.example")
 
 
 async def test_guessing_is_slowed_per_address_whatever_the_account(settings: Settings) -> None:

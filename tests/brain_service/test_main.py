@@ -141,6 +141,13 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "brain.db"
 
 
+@pytest.fixture
+def empty(database: Path) -> Path:
+    """A file in which nothing was stored yet."""
+    database.touch()
+    return database
+
+
 async def test_a_killed_brain_forgets_nothing_acknowledged_and_watchers_resume(database: Path) -> None:
     acknowledged = 0
     async with brain(database) as first:
@@ -224,6 +231,16 @@ async def test_a_learner_is_exported_and_erased_by_command_beside_a_running_brai
         assert message.updates[0].gone
 
 
+@pytest.mark.parametrize("name", ["export", "erase"])
+async def test_a_command_beside_no_database_does_not_say_that_nothing_is_stored(database: Path, name: str) -> None:
+    elsewhere = database.with_name("elsewhere.sqlite3")
+    code, out, error = await command(elsewhere, name, "mia", "--requested-by", "office")
+
+    assert (code, out) == (2, b"")
+    assert b"there is no database" in error
+    assert not elsewhere.exists()
+
+
 async def test_help_names_the_commands_and_every_setting(database: Path) -> None:
     code, out, _ = await command(database, "--help")
 
@@ -259,13 +276,13 @@ async def test_a_brain_that_cannot_start_says_why_and_makes_nothing(
     assert "Traceback" not in error.decode()
 
 
-async def test_a_reader_of_an_export_may_leave_early(database: Path) -> None:
+async def test_a_reader_of_an_export_may_leave_early(empty: Path) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     with os.fdopen(theirs, "wb") as nobody:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "brain_service", "export", "mia", "--requested-by", "a parent",
-            env=environment(database), cwd=database.parent, stdout=nobody, stderr=asyncio.subprocess.PIPE,
+            env=environment(empty), cwd=empty.parent, stdout=nobody, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     async with asyncio.timeout(WAIT_S):
         _, error = await process.communicate()
@@ -274,8 +291,8 @@ async def test_a_reader_of_an_export_may_leave_early(database: Path) -> None:
     assert b"Traceback" not in error
 
 
-async def test_a_command_nobody_asked_for_is_refused(database: Path) -> None:
-    code, out, error = await command(database, "erase", "mia", "--requested-by", "")
+async def test_a_command_nobody_asked_for_is_refused(empty: Path) -> None:
+    code, out, error = await command(empty, "erase", "mia", "--requested-by", "")
 
     assert (code, out) == (1, b"")
     assert b"requested_by" in error

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.files import held
 from demo.ports import Ports, reserve
 from demo.stack import ROOT
 
@@ -120,13 +121,30 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path, ports: Por
     assert not (tmp_path / "other").exists()
 
 
+def test_data_in_use_are_told_whatever_the_ports(tmp_path: Path, ports: Ports):
+    with held(tmp_path):
+        second = subprocess.run(
+            [sys.executable, "-m", "demo"],
+            cwd=ROOT,
+            env=dict(os.environ) | {"PORT": str(ports.edge), "AIVO_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
+
+    assert second.returncode == 2
+    assert f"working with the data in {tmp_path}" in second.stderr
+    assert "AIVO_DIR=" in second.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "port", "code", "told"),
     [
         ([], "many", 2, "PORT must be a number, not 'many'"),
         ([], "70000", 2, "PORT must be from 1 to"),
         (["--help"], "", 0, "until Ctrl-C"),
-        (["nonsense"], "", 2, "until Ctrl-C"),
+        (["nonsense"], "", 2, "'nonsense' means nothing here"),
     ],
 )
 def test_what_cannot_be_run_is_explained(tmp_path: Path, arguments: list[str], port: str, code: int, told: str):

@@ -69,6 +69,16 @@ def port(address: str) -> int:
 # What the processes are told
 
 
+@pytest.mark.parametrize("name", ["brain", "auth", "metrics"])
+def test_a_database_url_has_a_password_in_it_and_can_be_given_as_a_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://aivo:hunter2@db/aivo\n")
+    environ = {f"{name.upper()}_DATABASE_URL_FILE": str(tmp_path / "url")}
+    settings = load(SETTINGS[name], environ, prefix=name.upper())
+
+    assert settings.database_url == "postgresql://aivo:hunter2@db/aivo"
+    assert "hunter2" not in repr(settings)
+
+
 def test_containers_are_ours_and_those_around_them() -> None:
     assert set(SERVICES) == {*OURS, *OTHERS}
 

@@ -177,7 +177,7 @@ def test_every_status_becomes_an_error_of_the_protocol(status: grpc.StatusCode) 
     assert error.code in RETRYABLE
     assert error.code == errors.CODES.get(status, "internal")
     spoken = error.code in ("bad_request", "not_found", "conflict", "rate_limited")
-    assert ("say this" in str(error)) is spoken, "only details written for the client reach it"
+    assert ("Say this." in str(error)) is spoken, "only details written for the client reach it"
 
 
 def test_the_time_to_come_back_is_passed_on() -> None:

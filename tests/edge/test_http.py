@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 
 from edge.access import Access
 from edge.frames.codes import RETRYABLE
-from edge.http import STATUSES, Services, make_app
+from edge.http import STATUSES, Services, make_app, requests
+from edge.http.requests import MAX_BODY_BYTES
 from edge.ports import Identity, UpstreamError
 from edge.registry import Listing
 from edge.settings import EdgeSettings
@@ -152,6 +154,15 @@ def api() -> Api:
     return Api()
 
 
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """A folder with a built page."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text("<h1>Hello</h1>")
+    return folder
+
+
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -216,6 +227,7 @@ async def test_answers_say_what_the_frames_say(api: Api) -> None:
     erased = (await api("DELETE", "/api/learners/ada/data", token="admin")).json()
 
     assert (state["revision"], state["state"]["fatigue_level"]) == (3, 0.4)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", state["timestamp"])
     assert history["entries"][0]["state"] == state["state"]
     assert history["entries"][0]["crossings"][0]["name"] == "load"
     assert export.text == '{"a":1}\n{"a":2}\n'
@@ -357,6 +369,7 @@ async def test_a_fault_says_nothing_of_itself(api: Api) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/api/nothing", 404, "not_found"),
+        ("GET", "/api/me/", 404, "not_found"),
         ("PUT", "/api/me", 405, "bad_request"),
         ("GET", "/ws", 426, "bad_request"),
         ("GET", "/ws/", 404, "not_found"),
@@ -376,6 +389,56 @@ async def test_a_bad_login_is_explained_without_repeating_it(api: Api, body: str
 
     problem(response, 422, "bad_request")
     assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("GET", "/api/auth/login", "POST"), ("POST", "/healthz", "GET, HEAD")]
+)
+async def test_a_wrong_method_is_told_as_such_with_the_page_there_too(
+    page: Path, method: str, path: str, allowed: str
+) -> None:
+    response = await Api(page)(method, path)
+
+    problem(response, 405, "bad_request")
+    assert response.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+async def test_what_is_not_called_json_is_refused_for_that(api: Api, kind: str) -> None:
+    body = '{"email":"a@b","password":"hunter2"}'
+    response = await api("POST", "/api/auth/login", content=body, headers={"Content-Type": kind})
+
+    assert "application/json" in problem(response, 415, "bad_request")["detail"]
+    assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/api/auth/login", "/api/auth/refresh", "/api/auth/logout"])
+async def test_a_body_is_read_as_far_as_it_may_be_large(api: Api, path: str) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(1000):
+            read += 4096
+            yield b" " * 4096
+
+    response = await api("POST", path, content=endless(), headers={"Content-Type": "application/json"})
+
+    problem(response, 413, "bad_request")
+    assert MAX_BODY_BYTES < read <= MAX_BODY_BYTES + 8192
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "BODY_S", 0.05)
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    async with asyncio.timeout(20):
+        response = await api("POST", "/api/auth/login", content=stuck(), headers={"Content-Type": "application/json"})
+
+    problem(response, 408, "bad_request")
 
 
 # Cookies
@@ -452,6 +515,38 @@ async def test_logging_out_ends_the_session_and_the_cookie(api: Api) -> None:
     assert "max-age=0" in response.headers["set-cookie"].lower()
 
 
+# The description
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+def test_the_description_says_where_the_token_goes_and_how_errors_look(api: Api, method: str, path: str) -> None:
+    described = api.transport.app.openapi()  # type: ignore[attr-defined]
+    route = described["paths"][path.replace("/ada/", "/{learner_id}/")][method.lower()]
+
+    assert route["security"] == [{"access_token": []}]
+    assert described["components"]["securitySchemes"]["access_token"]["scheme"] == "bearer"
+    assert "authorization" not in [one["name"] for one in route.get("parameters", [])]  # tools leave that name out
+    errors = route["responses"]["default"]["content"]["application/problem+json"]["schema"]
+    assert set(errors["properties"]) == {"type", "title", "status", "detail", "code"}
+    assert "422" not in route["responses"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "model"),
+    [
+        ("post", "/api/auth/login", "Tokens"),
+        ("post", "/api/auth/refresh", "Tokens"),
+        ("get", "/api/me", "User"),
+        ("get", "/api/learners", "Learners"),
+    ],
+)
+def test_the_description_says_what_comes_back(api: Api, method: str, path: str, model: str) -> None:
+    described = api.transport.app.openapi()  # type: ignore[attr-defined]
+    content = described["paths"][path][method]["responses"]["200"]["content"]
+
+    assert content["application/json"]["schema"] == {"$ref": f"#/components/schemas/{model}"}
+
+
 # Headers, health and the page
 
 
@@ -480,11 +575,16 @@ async def test_readiness_says_what_is_missing(api: Api) -> None:
     assert (await api("GET", "/healthz")).json() == {"status": "ok"}
 
 
-async def test_the_page_is_served_and_nothing_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "secret.txt").write_text("secret")
-    page = tmp_path / "page"
-    page.mkdir()
-    (page / "index.html").write_text("<h1>Hello</h1>")
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/.well-known/jwks.json", "/", "/docs", "/nothing"])
+async def test_head_is_get_without_the_body(page: Path, path: str) -> None:
+    api = Api(page)
+    got, headed = await api("GET", path), await api("HEAD", path)
+
+    assert (headed.status_code, headed.headers, headed.content) == (got.status_code, got.headers, b"")
+
+
+async def test_the_page_is_served_and_nothing_beside_it(page: Path) -> None:
+    (page.parent / "secret.txt").write_text("secret")
     api = Api(page)
 
     assert (await api("GET", "/")).text == "<h1>Hello</h1>"

@@ -126,7 +126,7 @@ class Auth(auth_pb2_grpc.AuthServiceServicer):
         )
         return auth_pb2.AuthenticateResponse(
             authentications=[
-                auth_pb2.Authentication(identity=identity) if token == "good" else auth_pb2.Authentication(error="Bad.")
+                auth_pb2.Authentication(identity=identity) if token == "good" else auth_pb2.Authentication(error="bad")
                 for token in request.tokens
             ]
         )

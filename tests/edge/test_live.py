@@ -207,6 +207,13 @@ async def test_a_user_has_at_most_so_many_streams(running: Running) -> None:
             assert await anext(events)
 
 
+async def test_who_asks_for_the_head_only_holds_no_stream(running: Running) -> None:
+    response = await running.client.head(PATH, headers={"Authorization": "Bearer admin"}, timeout=WAIT_S)
+
+    assert response.status_code == 200
+    await until(lambda: running.figures.closed == 1 and not list(running.streams.sessions()))
+
+
 async def test_a_failure_upstream_ends_the_stream_so_that_the_client_comes_again(running: Running) -> None:
     async with running.stream() as events:
         await anext(events)

@@ -14,8 +14,10 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from edge import listener
 from edge.connection import prepare
 from edge.endpoint import Endpoint
+from edge.listener import Listener
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeEdge
 from tests.support.socket import open_socket
@@ -42,6 +44,7 @@ class _Server(uvicorn.Server):
 class Running:
     def __init__(self, edge: FakeEdge, endpoint: Endpoint, port: int) -> None:
         self.edge, self.endpoint = edge, endpoint
+        self.port = port
         self.url = f"ws://127.0.0.1:{port}/ws"
 
 
@@ -55,7 +58,7 @@ async def running() -> AsyncIterator[Running]:
     config = uvicorn.Config(
         FastAPI(),
         port=0,
-        http="httptools",
+        http=Listener,
         ws=endpoint,
         lifespan="off",
         log_config=None,  # type: ignore[arg-type]
@@ -138,3 +141,49 @@ async def test_a_drain_tells_everyone_and_closes_with_1012(running: Running) -> 
     with pytest.raises(ConnectionClosed):
         async with connect(running.url) as late:
             await asyncio.wait_for(late.recv(), WAIT_S)
+
+
+async def exchange(running: Running, *pieces: bytes) -> bytes:
+    """Send pieces of a request; return all that comes back until the server ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    try:
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+        async with asyncio.timeout(WAIT_S):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_a_head_without_end_is_refused(running: Running) -> None:
+    answer = await exchange(running, b"GET / HTTP/1.1\r\nX: ", *[b"a" * 4096] * 17)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"too large" in answer
+
+
+async def test_a_large_body_is_no_large_head(running: Running) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 131072\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await exchange(running, head, *[b"a" * 4096] * 32, last)
+
+    assert answer.count(b"HTTP/1.1 404 ") == 2
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"])
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(listener, "HEAD_S", 0.1)
+    answer = await exchange(running, sent)
+
+    assert answer.count(b"HTTP/1.1 ") == sent.count(b"\r\n\r\n")
+
+
+async def test_a_socket_lives_on_after_the_time_of_its_head(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HEAD_S", 0.05)
+    async with open_socket(running.url, "ada") as socket:
+        await asyncio.sleep(0.2)
+        assert (await socket.ask("ping", sent_at=1.5))["sent_at"] == 1.5

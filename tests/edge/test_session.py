@@ -82,6 +82,22 @@ def test_a_token_that_opens_nothing_is_explained_before_the_close(
     assert edge.counters.connections_opened == 0
 
 
+def test_a_login_that_ends_while_its_token_is_checked_opens_nothing(edge: FakeEdge) -> None:
+    edge.auth.hold = True
+    session, sink = edge.session()
+    say(session, "authenticate", token="ada")
+    del edge.auth.tokens["ada"]
+    edge.access.forget_user("u-ada")  # as a revocation does, which found no session of this login to end
+    edge.auth.release()
+    assert sink.frames == []
+    edge.auth.release()
+
+    assert sink.one()["code"] == "unauthenticated"
+    assert sink.closed is not None
+    assert sink.closed[0] == CloseCode.UNAUTHENTICATED
+    assert edge.counters.connections_opened == 0
+
+
 def test_a_socket_that_closes_while_its_token_is_checked_leaves_nothing(edge: FakeEdge) -> None:
     edge.auth.hold = True
     session, sink = edge.session()
@@ -459,6 +475,19 @@ def test_a_failed_interaction_says_when_to_try_again_and_under_which_trace(edge:
 
     assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("unavailable", True, 1000)
     assert (error["message_type"], error["id"], len(error["trace_id"])) == ("virtual_brain_interact", "q", 32)
+
+
+@pytest.mark.parametrize(("code", "lines"), [("internal", 1), ("unavailable", 0)])
+def test_a_fault_is_found_in_the_log_under_the_trace_that_the_client_was_told(
+    edge: FakeEdge, caplog: pytest.LogCaptureFixture, code: str, lines: int
+) -> None:
+    session, sink = edge.session("ada")
+    edge.brain.failure = UpstreamError(code, "One sentence.")
+    say(session, "virtual_brain_interact", data=interaction())
+    error = sink.one()
+
+    assert error["code"] == code
+    assert [getattr(line, "trace_id", "") for line in caplog.records] == [error["trace_id"]] * lines
 
 
 @pytest.mark.parametrize("context", [{"correct": "yes"}, [], None, {"skill": ["s"] * 9}])

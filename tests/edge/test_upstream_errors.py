@@ -38,5 +38,13 @@ def test_a_failure_is_told_without_details_and_tried_again_when_the_connection_b
     assert is_transient(error) is transient
 
 
-def test_what_was_written_for_the_caller_is_passed_on() -> None:
-    assert str(translate(failure(Code.INVALID_ARGUMENT, "content is too long"), "brain")) == "content is too long"
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("too many attempts; try again in 1 s", "Too many attempts; try again in 1 s."),
+        ("learner_id must be 1 to 128 characters.", "learner_id must be 1 to 128 characters."),
+        ("", "Refused."),
+    ],
+)
+def test_what_was_written_for_the_caller_is_passed_on_as_a_sentence(details: str, told: str) -> None:
+    assert str(translate(failure(Code.INVALID_ARGUMENT, details), "brain")) == told

@@ -211,6 +211,18 @@ def test_a_command_that_cannot_work_says_why(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["export"], ["erase", "--user", "u1"]])
+def test_a_command_beside_no_database_does_not_say_that_nothing_is_kept(
+    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    elsewhere = database.with_name("elsewhere.sqlite3")
+    monkeypatch.setenv("METRICS_DATABASE_URL", f"sqlite:///{elsewhere}")
+
+    assert main(arguments) == 2
+    assert "there is no database" in capsys.readouterr().err
+    assert not elsewhere.exists()
+
+
 @pytest.mark.parametrize("arguments", [["erase"], ["export", "--from", "yesterday"], ["nonsense"]])
 def test_a_command_asked_wrongly_ends_with_2(database: Path, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

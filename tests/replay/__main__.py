@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import signal
 import sys
 import time
@@ -154,19 +155,23 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--speed", default="max", metavar="real|N|max", help="real time, N times faster, or (default) max"
     )
-    made.add_argument("--longest-pause", type=float, metavar="S", help="shorten longer pauses of the log to S seconds")
+    made.add_argument(
+        "--longest-pause", type=seconds, metavar="S", help="shorten longer pauses of the log to S seconds"
+    )
     made.add_argument("--order", choices=("file", "time"), default="file", help="time: a whole school side by side")
     made.add_argument("--limit", type=int, metavar="N", help="only the first N interactions of the file")
-    made.add_argument("--run", default="", metavar="NAME", help="gives the interactions other ids than other runs")
+    made.add_argument(
+        "--run", type=name, default="", metavar="NAME", help="gives the interactions other ids than other runs"
+    )
     made.add_argument(
         "--sockets", type=int, default=1, help="more than one keeps the order per learner only (default: 1)"
     )
     made.add_argument(
-        "--patience", type=float, default=60.0, metavar="S", help="give up after S seconds without answer"
+        "--patience", type=seconds, default=60.0, metavar="S", help="give up after S seconds without answer"
     )
     made.add_argument("--json", action="store_true", help="print the summary as JSON")
     there = made.add_argument_group("a running system")
-    there.add_argument("--url", metavar="ws://HOST:PORT/ws", help="where it is")
+    there.add_argument("--url", type=socket_url, metavar="ws://HOST:PORT/ws", help="where it is")
     there.add_argument(
         "--users", type=Path, default=Path(".aivo/demo-users.json"), help="who sends: an admin, or the learners"
     )
@@ -177,6 +182,28 @@ def parser() -> argparse.ArgumentParser:
         "--credential-file", type=Path, default=Path(".aivo/service-credential"), help="for --create-learners"
     )
     return made
+
+
+def seconds(text: str) -> float:
+    """Return a time that an argument gives."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be zero or more")
+    return value
+
+
+def name(text: str) -> str:
+    """Return what may be a part of ids."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:@-]{0,64}", text):
+        raise argparse.ArgumentTypeError("must be up to 64 characters of A-Z a-z 0-9 _ . : @ -")
+    return text
+
+
+def socket_url(text: str) -> str:
+    """Return the address of a socket."""
+    if not re.match(r"wss?://[^/]", text):
+        raise argparse.ArgumentTypeError(f"must be like ws://127.0.0.1:8000/ws, not {text!r}")
+    return text
 
 
 def speed(text: str) -> float | None:

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ def read_log(path: Path, *, limit: int | None = None, run: str = "") -> list[Ent
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadLog(f"cannot read {path}: {error}") from error
     mark = f"replay-{hashlib.sha256(content).hexdigest()[:12]}{'-' if run else ''}{run}"
     lines = io.StringIO(content.decode("utf-8", "replace"))
@@ -72,7 +73,8 @@ def rfc3339(at_s: float) -> str:
 
 
 def _again(first: str, rest: TextIO) -> Iterator[str]:
-    yield first
+    if first:
+        yield first
     yield from rest
 
 

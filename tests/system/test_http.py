@@ -15,6 +15,8 @@ from typing import Any
 import jwt
 import pytest
 
+from edge.http.auth import Tokens, User
+from edge.http.learners import Learners
 from tests.support.eventually import eventually
 from tests.support.ledger import history
 from tests.support.school import PASSWORD, School, request
@@ -341,6 +343,16 @@ def test_every_answer_has_the_security_headers(school: School, path: str) -> Non
     assert "Server" not in headers
     if path.startswith("/api/"):
         assert headers["Cache-Control"] == "no-store"
+
+
+def test_answers_are_as_the_description_says(school: School) -> None:
+    tokens = school.login("ada")
+    me = call(school, "GET", "/api/me", headers=bearer(school, "ada")).json
+    mine = call(school, "GET", "/api/learners", headers=bearer(school, "ada")).json
+
+    assert (Tokens.model_fields.keys(), User.model_fields.keys()) == (tokens.keys(), me.keys())
+    assert User(**tokens["user"]) == User(**me)
+    assert Learners(**mine).model_dump() == mine
 
 
 def test_the_api_describes_itself(school: School) -> None:

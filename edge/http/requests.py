@@ -1,0 +1,65 @@
+"""What every request goes through before its route: HEAD is a GET without a body; bodies are small and come soon."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 64 * 1024
+"""Far more than the credentials and tokens that are all anybody sends; without it anyone could fill our memory."""
+
+BODY_S = 10.0
+"""Seconds between two pieces of a body."""
+
+
+class HeadLikeGet:
+    """ASGI middleware: answers HEAD as GET, without the body (RFC 9110 §9.3.2); uptime checks ask so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Ask `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                # Ended here, so that answers which go on see that nobody listens.
+                await send({"type": "http.response.body"})
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
+
+
+class SmallBodies:
+    """ASGI middleware: refuses a request's body when more than `MAX_BODY_BYTES` of it came, or none for `BODY_S`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Ask `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        taken, whole = 0, False
+
+        async def piece() -> Message:
+            nonlocal taken, whole
+            if whole:
+                return await receive()  # comes when the client goes
+            try:
+                async with asyncio.timeout(BODY_S):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "The request's body did not come.") from None
+            taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if taken > MAX_BODY_BYTES:
+                raise HTTPException(413, f"A request's body has at most {MAX_BODY_BYTES} bytes.")
+            return message
+
+        await self._app(scope, piece, send)
