@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from brain_service.journal import ConflictError, LogRow, SchemaError
+from brain_service.journal import ConflictError, LogRow
 from brain_service.store.tables import MILESTONE, MILESTONES, learners, log
 
 Entry = tuple[Any, ...]
@@ -44,7 +44,7 @@ class Chain:
     """Appends to the log, on one kind of database."""
 
     def __init__(self, dialect: sa.Dialect) -> None:
-        """Raises `SchemaError` for a driver that takes no positional parameters."""
+        """Prepare statements."""
         rest = [column.name for column in log.columns][4:]
         self._append = _compiled(_APPEND, dialect, ["seq", "learner_key", "revision", "before", "owner", *rest])
         self._advance = _compiled(_ADVANCE, dialect, ["reached", "place", "owner", "believed"])
@@ -68,9 +68,11 @@ class Chain:
 
 
 def _compiled(statement: sa.Insert | sa.Update, dialect: sa.Dialect, parameters: Sequence[str]) -> str:
+    """Return a statement's text, which takes these parameters as tuples."""
+    if not dialect.positional:  # PostgreSQL's drivers take them by name, if they are not told otherwise
+        dialect = type(dialect)(paramstyle="format")
     compiled = statement.compile(dialect=dialect)
-    if compiled.positiontup != parameters:
-        raise SchemaError(f"the driver {dialect.driver} takes no positional parameters; use another one")
+    assert compiled.positiontup == parameters  # noqa: S101 - the order of the columns, which no input changes
     return str(compiled)
 
 
