@@ -83,36 +83,66 @@ def merge_norm(old: Value | None, new: NormIncrement) -> Value:
     return _value((old.value + (new.mean - old.value) * share, weight))
 
 
-def add_items(old: ItemIncrement | None, new: ItemIncrement) -> ItemIncrement:
-    """Both increments of one item as one."""
-    if old is None:
-        return new
-    return _item_increment((new.item, old.start, old.delta + new.delta, old.answers + new.answers))
-
-
-def add_norms(old: NormIncrement | None, new: NormIncrement) -> NormIncrement:
-    """Both increments of one subject as one."""
-    if old is None:
-        return new
-    count = old.observations + new.observations
-    return _norm_increment((new.subject, old.mean + (new.mean - old.mean) * new.observations / count, count))
-
-
 class _Learned:
+    """What was learned of one item or subject, added up: in place, because each interaction adds to two of them."""
+
+    __slots__ = ("count", "mean", "start", "sum")
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.start = start
+        """The easiness that an item started from."""
+        self.sum = 0.0
+        """Of what is to be added to an item's easiness."""
+        self.mean = 0.0
+        """Of a subject's log times."""
+        self.count = 0
+
+    def add_delta(self, delta: float, count: int = 1) -> None:
+        self.sum += delta
+        self.count += count
+
+    def add_time(self, mean: float, count: int = 1) -> None:
+        self.count += count
+        self.mean = mean if self.count == count else self.mean + (mean - self.mean) * count / self.count
+
+
+class _Pending:
     """Increments that are being gathered, by item and subject."""
 
     def __init__(self) -> None:
-        self.items: dict[str, ItemIncrement] = {}
-        self.norms: dict[str, NormIncrement] = {}
+        self.items: dict[str, _Learned] = {}
+        self.norms: dict[str, _Learned] = {}
 
     def add(self, increments: BankIncrements) -> None:
-        for item in increments.items:
-            self.items[item.item] = add_items(self.items.get(item.item), item)
-        for norm in increments.norms:
-            self.norms[norm.subject] = add_norms(self.norms.get(norm.subject), norm)
+        for item, start, delta, answers in increments.items:
+            self.add_item(item, start, delta, answers)
+        for subject, mean, observations in increments.norms:
+            self.add_norm(subject, mean, observations)
+
+    def add_item(self, item: str, start: float, delta: float, answers: int) -> None:
+        learned = self.items.get(item)
+        if learned is None:
+            learned = self.items[item] = _Learned(start)
+        learned.add_delta(delta, answers)
+
+    def add_norm(self, subject: str, mean: float, observations: int) -> None:
+        observed = self.norms.get(subject)
+        if observed is None:
+            observed = self.norms[subject] = _Learned()
+        observed.add_time(mean, observations)
+
+    def item(self, item: str) -> ItemIncrement | None:
+        one = self.items.get(item)
+        return None if one is None else _item_increment((item, one.start, one.sum, one.count))
+
+    def norm(self, subject: str) -> NormIncrement | None:
+        one = self.norms.get(subject)
+        return None if one is None else _norm_increment((subject, one.mean, one.count))
 
     def rows(self) -> BankIncrements:
-        return BankIncrements(tuple(self.items.values()), tuple(self.norms.values()))
+        items = [_item_increment((item, one.start, one.sum, one.count)) for item, one in self.items.items()]
+        norms = [_norm_increment((subject, one.mean, one.count)) for subject, one in self.norms.items()]
+        return BankIncrements(tuple(items), tuple(norms))
 
 
 class Bank:
@@ -128,7 +158,7 @@ class Bank:
         self._subjects = subjects
         self._items: OrderedDict[str, Value] = OrderedDict()
         self._norms: OrderedDict[str, Value] = OrderedDict()
-        self._pending = _Learned()
+        self._pending = _Pending()
 
     @property
     def size(self) -> int:
@@ -142,7 +172,7 @@ class Bank:
 
     def lookup(self, interaction: Interaction) -> Statistics:
         """What is known for one interaction; counts are 0 where nothing is."""
-        return self._known(self._item(interaction.item), self._norm(interaction.subject))
+        return self.stage().lookup(interaction)
 
     def missing(self, interactions: Iterable[Interaction]) -> tuple[frozenset[str], frozenset[str]]:
         """Items and subjects of these interactions that are not in memory and may be in the store."""
@@ -167,11 +197,11 @@ class Bank:
         """
         for name, (value, weight) in items.items():
             if weight > 0 and isfinite(value) and isfinite(weight):
-                item, own = Value(value, weight), self._pending.items.get(name)
+                item, own = Value(value, weight), self._pending.item(name)
                 _put(self._items, name, merge_item(item, own) if own else item, self._capacity)
         for name, (value, weight) in (norms or {}).items():
             if weight > 0 and isfinite(value) and isfinite(weight):
-                norm, mine = Value(value, weight), self._pending.norms.get(name)
+                norm, mine = Value(value, weight), self._pending.norm(name)
                 _put(self._norms, name, merge_norm(norm, mine) if mine else norm, self._subjects)
 
     def merge(self, increments: BankIncrements) -> None:
@@ -184,12 +214,12 @@ class Bank:
     def drain(self) -> BankIncrements:
         """Take what was learned since the last call, to add it to the store; give it to `restore` if that fails."""
         rows = self._pending.rows()
-        self._pending = _Learned()
+        self._pending = _Pending()
         return rows
 
     def restore(self, increments: BankIncrements) -> None:
         """Take drained increments back after a failed write, for the next `drain`."""
-        later, self._pending = self._pending.rows(), _Learned()
+        later, self._pending = self._pending.rows(), _Pending()
         self._pending.add(increments)
         self._pending.add(later)
 
@@ -207,10 +237,16 @@ class Bank:
             self._norms.move_to_end(subject)
         return value
 
-    def _known(self, item: Value | None, norm: Value | None) -> Statistics:
-        easiness, answers = (self._prior, 0) if item is None else item
-        log_time, observations = (0.0, 0) if norm is None else norm
-        return _statistics((easiness, answers, log_time, observations))
+
+class _Staged(_Learned):
+    """The same of one batch, with what the bank had before it (`base`), and what that is with the batch."""
+
+    __slots__ = ("base", "value", "weight")
+
+    def __init__(self, base: Value | None, start: float = 0.0) -> None:
+        super().__init__(start)
+        self.base = base
+        self.value, self.weight = (start, 0.0) if base is None else base
 
 
 class Stage:
@@ -221,61 +257,65 @@ class Stage:
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        # By item and by subject: what the bank had, what that is with the batch, and what the batch learned.
-        self._items: dict[str, tuple[Value | None, Value, ItemIncrement]] = {}
-        self._norms: dict[str, tuple[Value | None, Value, NormIncrement]] = {}
+        self._items: dict[str, _Staged] = {}
+        self._norms: dict[str, _Staged] = {}
 
     def lookup(self, interaction: Interaction) -> Statistics:
         """What is known for one interaction, with what the batch learned before it."""
         bank, name, subject = self._bank, interaction.item, interaction.subject
         learned = self._items.get(name)
         observed = None if subject is None else self._norms.get(subject)
-        return bank._known(
-            learned[1] if learned else bank._item(name),
-            observed[1] if observed else bank._norm(subject),
-        )
+        easiness, answers = (learned.value, learned.weight) if learned else bank._item(name) or (bank._prior, 0)
+        log_time, observations = (observed.value, observed.weight) if observed else bank._norm(subject) or (0.0, 0)
+        return _statistics((easiness, answers, log_time, observations))
 
     def add(self, increments: Increments) -> None:
         """Learn from one interaction."""
         item, start, delta, subject, log_time = increments
         if item is not None:
-            answer = _item_increment((item, start, delta, 1))
-            if found := self._items.get(item):
-                base, value, learned = found
-                self._items[item] = base, merge_item(value, answer), add_items(learned, answer)
-            else:
-                base = self._bank._items.get(item)
-                self._items[item] = base, merge_item(base, answer), answer
+            learned = self._items.get(item)
+            if learned is None:
+                learned = self._items[item] = _Staged(self._bank._items.get(item), start)
+            learned.add_delta(delta)
+            learned.value += delta
+            learned.weight += 1
         if subject is not None:
-            time = _norm_increment((subject, log_time, 1))
-            if seen := self._norms.get(subject):
-                base, value, observed = seen
-                self._norms[subject] = base, merge_norm(value, time), add_norms(observed, time)
-            else:
-                base = self._bank._norms.get(subject)
-                self._norms[subject] = base, merge_norm(base, time), time
+            observed = self._norms.get(subject)
+            if observed is None:
+                observed = self._norms[subject] = _Staged(self._bank._norms.get(subject))
+            observed.add_time(log_time)
+            observed.weight = weight = observed.weight + 1
+            # As `merge_norm` does it, rounding included.
+            observed.value += (log_time - observed.value) * (1 / (weight if weight < NORM_WINDOW else NORM_WINDOW))
 
     def increments(self) -> BankIncrements:
         """What the batch has learned so far, one increment per item and subject."""
-        return BankIncrements(
-            tuple([learned for _, _, learned in self._items.values()]),
-            tuple([observed for _, _, observed in self._norms.values()]),
-        )
+        items = [_item_increment((item, one.start, one.sum, one.count)) for item, one in self._items.items()]
+        norms = [_norm_increment((subject, one.mean, one.count)) for subject, one in self._norms.items()]
+        return BankIncrements(tuple(items), tuple(norms))
 
     def commit(self, *, written: bool = False) -> None:
         """Let the bank learn what the batch learned; `written` says that the store has it, so it is not drained.
 
         Committing twice learns nothing more.
         """
-        bank = self._bank
-        for item, (base, value, learned) in self._items.items():
-            present = bank._items.get(item)
-            _put(bank._items, item, value if present is base else merge_item(present, learned), bank._capacity)
-        for subject, (base, value, observed) in self._norms.items():
-            present = bank._norms.get(subject)
-            _put(bank._norms, subject, value if present is base else merge_norm(present, observed), bank._subjects)
-        if not written:
-            bank._pending.add(self.increments())
+        bank, pending = self._bank, self._bank._pending
+        for item, one in self._items.items():
+            present, start, delta, count = bank._items.get(item), one.start, one.sum, one.count
+            learned = _value((one.value, one.weight))
+            if present is not one.base:
+                learned = merge_item(present, _item_increment((item, start, delta, count)))
+            _put(bank._items, item, learned, bank._capacity)
+            if not written:
+                pending.add_item(item, start, delta, count)
+        for subject, one in self._norms.items():
+            present, mean, count = bank._norms.get(subject), one.mean, one.count
+            observed = _value((one.value, one.weight))
+            if present is not one.base:
+                observed = merge_norm(present, _norm_increment((subject, mean, count)))
+            _put(bank._norms, subject, observed, bank._subjects)
+            if not written:
+                pending.add_norm(subject, mean, count)
         self._items, self._norms = {}, {}
 
 
