@@ -18,6 +18,8 @@ NAMES: Final = tuple(level.name for level in LEVELS)
 GRADES: Final = tuple(level.grade for level in LEVELS)
 DRIVER_NAMES: Final = tuple(tuple(level.coefficients) for level in LEVELS)
 """Per level, the names of its drivers, in the order of `Readout.contributions`."""
+CLIPPED: Final = "clipped"
+"""Name of the driver that a level has besides where it lies at an end of its range; see `drivers`."""
 SIX: Final = tuple(i for i, name in enumerate(NAMES) if name != "item_confidence")
 """Positions of the six levels that are shown; item_confidence is an extra."""
 
@@ -168,7 +170,7 @@ def drivers(readout: Readout, position: int) -> tuple[Driver, ...]:
     total = BASES[position] + sum(parts)
     if 0.0 <= total <= 1.0:
         return named
-    return (*named, Driver("clipped", readout.levels[position] - total))
+    return (*named, Driver(CLIPPED, readout.levels[position] - total))
 
 
 def uncertainty(readout: Readout) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from aivo.brain.v1 import brain_pb2
 from brain_service import levels
-from brain_service.levels import DRIVER_NAMES, NAMES, SIX
+from brain_service.levels import CLIPPED, DRIVER_NAMES, NAMES, SIX
 from brain_service.model import Outcome, SkillMastery
 from brain_service.params import LEVELS, PRIOR_SD
 from brain_service.recommend import ADVICE, Recommendation
@@ -138,14 +138,18 @@ def _recommended(number: int, skill: str) -> bytes:
 
 def _clipped(readout: levels.Readout) -> bytes:
     """The rows that follow where levels were clipped; a second table in the bytes goes on where the first one ends."""
-    table = brain_pb2.DriverTable()
-    for position, level in enumerate(readout.levels):
-        if level in (0.0, 1.0):
-            for driver in levels.drivers(readout, position)[len(DRIVER_NAMES[position]) :]:
-                table.levels.append(_NUMBERS[NAMES[position]])
-                table.names.append(driver.name)
-                table.contributions.append(driver.contribution)
-    return brain_pb2.Reading(drivers=table).SerializeToString()
+    return b"".join([
+        _CLIPPED[position] + _CONTRIBUTION.pack(driver.contribution)
+        for position, level in enumerate(readout.levels)
+        if level in (0.0, 1.0)
+        for driver in levels.drivers(readout, position)[len(DRIVER_NAMES[position]) :]
+    ])  # fmt: skip
+
+
+def _clipped_row(name: str) -> bytes:
+    """A reading that has nothing but the clipped row of one level, up to its contribution."""
+    row = brain_pb2.DriverTable(levels=[_NUMBERS[name]], names=[CLIPPED], contributions=[0.0])
+    return brain_pb2.Reading(drivers=row).SerializeToString(deterministic=True)[: -_CONTRIBUTION.size]
 
 
 def _prepared() -> tuple[bytes, bytes]:
@@ -176,6 +180,8 @@ _ERROR_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "standard_error", FIX
 _ANSWERS_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "answers", VARINT)
 _PREDICTED_TAG: Final = tag(_READING, "predicted_correct", FIXED64)
 _PREDICTED: Final = Struct("<Bd")
+_CONTRIBUTION: Final = Struct("<d")
+_CLIPPED: Final = tuple(map(_clipped_row, NAMES))
 _MASTERY: Final = Struct("<BdBdB")
 
 

@@ -77,7 +77,7 @@ class Interacting:
         elapsed = edge.clock() - interaction.started
         edge.counters.latency.observe(elapsed, interaction.trace.trace_id if interaction.trace.sampled else "")
         revision, duplicate, result = answer
-        result.processing_time = round(elapsed, 6)
+        result.processing_time = int(elapsed * 1e6) / 1e6  # `round` takes three times as long
         frame = outgoing.VirtualBrainResponse(
             learner_id=interaction.data.learner_id,
             result=result,
