@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { makeTask, nextDifficulty, readAnswer, skills } from "../src/page/quiz";
 import { href, routeOf, type Route } from "../src/page/routes";
-import { awayMs, classesOf, groupOf, triage } from "../src/page/triage";
+import { awayMs, classesOf, groupOf, headline, triage } from "../src/page/triage";
 import { ageInWords, driversInWords, nameOfId, signed, streakInWords, summaryOf } from "../src/page/words";
 
 const calm: CognitiveState = {
@@ -75,6 +75,17 @@ describe("the class", () => {
   it("does not call for help for those who have left, and knows those who never came", () => {
     expect(groupOf(view("high", {}, awayMs + 1), now)).toBe("away");
     expect(groupOf(undefined, now)).toBe("new");
+  });
+
+  it.each([
+    [0, 0, "Nobody needs help right now."],
+    [0, 1, "One learner is worth a look."],
+    [0, 5, "5 learners are worth a look."],
+    [1, 0, "One learner needs help now."],
+    [1, 1, "One learner needs help now; one is worth a look."],
+    [3, 2, "3 learners need help now; 2 are worth a look."],
+  ])("with %i in need of help and %i worth a look says so, and never that nobody is", (now, soon, sentence) => {
+    expect(headline(now, soon)).toBe(sentence);
   });
 
   it("keeps everybody, once", () => {

@@ -6,7 +6,7 @@ import { useMemo, useState } from "react";
 import { useLearnerViews, useNow, useSurroundings, useTitle, type Learner } from "./hooks";
 import { LevelBar } from "./LevelBar";
 import { href } from "./routes";
-import { classesOf, groupNames, groups, nameOf, triage, type Group, type Place } from "./triage";
+import { classesOf, groupNames, groups, headline, nameOf, triage, type Group, type Place } from "./triage";
 import { ageInWords } from "./words";
 
 /** A socket may watch 128 learners; a few are left for the other views. */
@@ -72,9 +72,7 @@ function Summary({ sorted, learners }: { sorted: ReadonlyMap<Group, readonly Pla
   const count = (group: Group) => sorted.get(group)?.length ?? 0;
   const [urgent, soon] = [count("now"), count("soon")];
   if (count("new") === learners) return <p className="summary" role="status">Nobody has started yet.</p>;
-  const help = urgent === 0 ? "Nobody needs help right now" : urgent === 1 ? "One learner needs help now" : `${urgent} learners need help now`;
-  const text = `${help}${soon === 0 ? "" : soon === 1 ? "; one is worth a look" : `; ${soon} are worth a look`}.`;
-  return <p className="summary" role="status" data-urgent={urgent > 0}>{text}</p>;
+  return <p className="summary" role="status" data-urgent={urgent > 0}>{headline(urgent, soon)}</p>;
 }
 
 function GroupList({ group, places, now }: { group: Group; places: readonly Place[]; now: number }) {

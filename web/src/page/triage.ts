@@ -49,6 +49,14 @@ export function triage(learners: readonly Learner[], views: readonly (LearnerVie
   return new Map(groups.map((group) => [group, places.filter((place) => place.group === group)]));
 }
 
+/** How a class is doing, in a sentence: so many need help now, and so many are worth a look. */
+export function headline(now: number, soon: number): string {
+  const look = soon === 1 ? "is worth a look" : "are worth a look";
+  if (now === 0) return soon === 0 ? "Nobody needs help right now." : `${soon === 1 ? "One learner" : `${soon} learners`} ${look}.`;
+  const help = now === 1 ? "One learner needs help now" : `${now} learners need help now`;
+  return soon === 0 ? `${help}.` : `${help}; ${soon === 1 ? "one" : soon} ${look}.`;
+}
+
 /** The classes of some learners, by name. */
 export function classesOf(learners: readonly Learner[]): readonly { readonly id: string; readonly name: string }[] {
   const names = new Map(learners.flatMap(({ class_ids, class_names }) => class_ids.map((id) => [id, class_names[id] ?? nameOfId(id)])));
