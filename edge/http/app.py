@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from edge.http import auth, fleet, health, learners
 from edge.http.debug import log_requests
@@ -15,11 +16,12 @@ from edge.tracing import HttpSpans
 
 def make_app(services: Services) -> FastAPI:
     """Return the application that serves /api, health checks and the page."""
-    app = FastAPI(
+    app = FastAPIOffline(  # whose /docs brings its own scripts: many schools' networks reach no other site
         title="AIVO realtime",
         version="0.1.0",
         summary="Follows each learner's state while they learn and shows it live to those who may watch.",
         redoc_url=None,
+        static_url="/docs/static",
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # addresses are exact, as the socket's is
         # Its own spans and logs would hold paths with ids, query strings with tokens, and refused values.

@@ -583,6 +583,18 @@ async def test_head_is_get_without_the_body(page: Path, path: str) -> None:
     assert (headed.status_code, headed.headers, headed.content) == (got.status_code, got.headers, b"")
 
 
+async def test_the_description_of_the_api_needs_no_other_site(page: Path) -> None:
+    api = Api(page)
+    shown = await api("GET", "/docs")
+    assets = re.findall(r'(?:href|src)="([^"]+)"', shown.text)
+
+    assert len(assets) == 3
+    assert [(await api("GET", asset)).status_code for asset in assets] == [200, 200, 200]
+    assert re.findall(r"https?://[^\s\"']+", shown.text) == []
+    assert "default-src 'self'" in shown.headers["Content-Security-Policy"]
+    assert "unsafe-inline" not in (await api("GET", "/")).headers["Content-Security-Policy"]
+
+
 async def test_the_page_is_served_and_nothing_beside_it(page: Path) -> None:
     (page.parent / "secret.txt").write_text("secret")
     api = Api(page)
