@@ -107,6 +107,15 @@ def test_each_call_of_the_documentation_is_accepted(stack: Stack, address: str, 
             assert call(request, timeout=10) is not None
 
 
+def test_each_command_of_the_documentation_brings_the_credential():
+    """Even to health, which asks for none: grpcurl looks the call up by reflection, which does."""
+    text = (ROOT / "docs/grpc.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^grpcurl .*$", text, re.MULTILINE)
+
+    assert len(lines) > 8
+    assert [line for line in lines if '-H "$CREDENTIAL"' not in line] == []
+
+
 def test_the_trace_id_in_the_answer_is_the_one_of_the_callers_traceparent(stack: Stack):
     (data,) = (data for _, method, data in commands() if method.endswith("/RecordInteraction"))
     request = ParseDict(json.loads(data or ""), brain_pb2.RecordInteractionRequest())
