@@ -154,8 +154,11 @@ async def test_stopping_waits_for_answers_under_way_and_reports_what_was_done():
 async def test_a_server_that_is_not_there_is_given_up():
     async with FakeServer().running() as server:
         pass
+    told = set()
     with pytest.raises(GaveUp, match="no answer for"):
-        await play(server, log(1), patience_s=0.3)
+        await play(server, log(1), patience_s=0.3, progress=lambda tally, total: told.add(tally.trouble))
+
+    assert any("refused" in trouble.lower() or "connect" in trouble.lower() for trouble in told)
 
 
 async def test_a_token_is_replaced_before_it_expires():

@@ -131,7 +131,10 @@ class Bar:
         now = time.monotonic()
         done = tally.acknowledged + sum(tally.errors.values())
         elapsed = max(now - self._started, 1e-3)
-        text = f"{done}/{total} answered, {done / elapsed:.0f}/s, {tally.reconnects} reconnects"
+        text = (
+            f"{done}/{total} answered, {done / elapsed:.0f}/s, {tally.reconnects} reconnects"
+            + f" ({tally.trouble})" * bool(tally.trouble)
+        )
         if self._terminal:
             filled = self.WIDTH * done // total
             sys.stderr.write(f"\r[{'█' * filled}{'·' * (self.WIDTH - filled)}] {text}\x1b[K")

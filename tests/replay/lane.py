@@ -40,6 +40,8 @@ class Tally:
     duplicates: int = 0
     """Acknowledged as having been applied before."""
     reconnects: int = 0
+    trouble: str = ""
+    """Why a socket could not be had or was lost last; empty once there are answers again."""
     retryable: dict[str, int] = field(default_factory=dict)
     """Answers that were errors and led to sending again, by code."""
     errors: dict[str, int] = field(default_factory=dict)
@@ -151,6 +153,7 @@ class Lane:
                 if time.monotonic() - self._progress_at > self._patience_s:
                     raise GaveUp(f"no answer for {self._patience_s:g} s; at last: {gone}") from gone
                 self._tally.reconnects += 1
+                self._tally.trouble = str(gone)
                 await asyncio.sleep(backoff_s(attempt) if gone.retry_after_s is None else gone.retry_after_s)
                 attempt += 1
 
@@ -237,6 +240,7 @@ class Lane:
     def _acknowledge(self, entry: Entry, frame: dict[str, Any], latency_s: float) -> None:
         tally = self._tally
         tally.acknowledged += 1
+        tally.trouble = ""
         tally.duplicates += bool(frame.get("duplicate"))
         tally.latencies_s.append(latency_s)
         tally.revisions[entry.interaction_id] = frame["revision"]
