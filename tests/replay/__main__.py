@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import signal
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -131,12 +132,12 @@ class Bar:
         now = time.monotonic()
         done = tally.acknowledged + sum(tally.errors.values())
         elapsed = max(now - self._started, 1e-3)
-        text = (
-            f"{done}/{total} answered, {done / elapsed:.0f}/s, {tally.reconnects} reconnects"
-            + f" ({tally.trouble})" * bool(tally.trouble)
-        )
+        text = f"{done}/{total} answered, {done / elapsed:.0f}/s, {tally.reconnects} reconnects"
+        if tally.trouble:
+            text += f" ({tally.trouble})"
         if self._terminal:
             filled = self.WIDTH * done // total
+            text = text[: shutil.get_terminal_size().columns - self.WIDTH - 4]  # a line that wraps is not drawn over
             sys.stderr.write(f"\r[{'█' * filled}{'·' * (self.WIDTH - filled)}] {text}\x1b[K")
         elif now - self._said >= 10:
             self._said = now
