@@ -30,6 +30,7 @@ _APPEND: Final = sa.insert(log).values(
         "previous": sa.func.coalesce(
             sa.bindparam("before", type_=sa.BigInteger),
             sa.select(learners.c.newest).where(learners.c.learner_key == sa.bindparam("owner")).scalar_subquery(),
+            sa.literal_column("0"),
         )
     }
 )

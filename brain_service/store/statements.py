@@ -45,7 +45,7 @@ NORMS: Final = sa.select(bank_norms).where(bank_norms.c.subject.in_(sa.bindparam
 
 SHELL: Final[dict[str, Any]] = {
     "learner_key": None,
-    "previous": None,
+    "previous": 0,
     "interaction_key": None,
     "interaction_id": "",
     "kind": "",

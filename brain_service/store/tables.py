@@ -42,8 +42,9 @@ log = sa.Table(
     sa.Column("seq", _serial, primary_key=True, autoincrement=True),
     sa.Column("learner_key", sa.BigInteger, nullable=True),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    # Place of the learner's row before this one; NULL in the first.
-    sa.Column("previous", sa.BigInteger, nullable=True),
+    # Place of the learner's row before this one; 0 in the first. Never NULL, so that a brain of the time before chains,
+    # which does not tell it, cannot write.
+    sa.Column("previous", sa.BigInteger, nullable=False),
     sa.Column("interaction_key", sa.LargeBinary, nullable=True),
     sa.Column("interaction_id", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),

@@ -148,3 +148,17 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Pa
     await store.commit([row("ada", heads["ada"].learner_key, LONG + 1)], NOTHING)
     assert len(await pages(store, "ada", 1000)) == LONG + 1
     await store.close()
+
+
+async def test_a_brain_of_the_time_before_chains_cannot_write(tmp_path: Path) -> None:
+    path = tmp_path / "brain.db"
+    await (await SqlStore.open(path)).close()
+    engine = database.create_engine(path)
+    old_insert = (
+        "INSERT INTO log (learner_key, revision, interaction_key, interaction_id, kind, content, context_json, "
+        "occurred_at_ms, received_at_ms, traceparent, outcome, state) "
+        "VALUES (1, 1, x'01', 'a', 'practice', 'b', x'7b7d', 5, 6, '', x'01', x'01')"
+    )
+    with pytest.raises(sa.exc.IntegrityError, match=r"log\.previous"), engine.connect() as connection:
+        connection.exec_driver_sql(old_insert)
+    engine.dispose()

@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import json
 import re
-import signal
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence

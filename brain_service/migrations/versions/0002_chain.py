@@ -54,7 +54,7 @@ def _copy_log() -> None:
         sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("learner_key", sa.BigInteger, nullable=True),
         sa.Column("revision", sa.BigInteger, nullable=False),
-        sa.Column("previous", sa.BigInteger, nullable=True),
+        sa.Column("previous", sa.BigInteger, nullable=False),
         sa.Column("interaction_key", sa.LargeBinary, nullable=True),
         sa.Column("interaction_id", sa.Text, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
@@ -70,7 +70,7 @@ def _copy_log() -> None:
     )
     op.execute(
         f"INSERT INTO log_0002 (seq, learner_key, revision, previous, {_REST}) "  # noqa: S608 - our own words only
-        f"SELECT seq, learner_key, revision, {_BEFORE}, {_REST} FROM log ORDER BY seq"
+        f"SELECT seq, learner_key, revision, coalesce({_BEFORE}, 0), {_REST} FROM log ORDER BY seq"
     )
     op.drop_table("log")
     op.rename_table("log_0002", "log")
@@ -78,6 +78,7 @@ def _copy_log() -> None:
 
 def _alter_log() -> None:
     op.add_column("log", sa.Column("previous", sa.BigInteger, nullable=True))
-    op.execute(f"UPDATE log SET previous = {_BEFORE}")  # noqa: S608 - our own words only
+    op.execute(f"UPDATE log SET previous = coalesce({_BEFORE}, 0)")  # noqa: S608 - our own words only
+    op.alter_column("log", "previous", nullable=False)
     op.drop_constraint("log_learner", "log", type_="foreignkey")
     op.drop_constraint("log_learner_revision", "log", type_="unique")
