@@ -65,8 +65,9 @@ class RecordingLink:
                 if self._is_refused:
                     await self._wait_until_taken(stream)
                 while True:
-                    self._hurry.clear()
                     await self._send_waiting(stream)
+                    # Not before: what is being sent counts as waiting too, and would hurry the few that come meanwhile.
+                    self._hurry.clear()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._hurry.wait(), self._interval_s)
                     if stream.done():

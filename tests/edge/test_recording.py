@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -492,6 +493,47 @@ async def test_what_is_worth_a_message_is_sent_in_one_before_its_time() -> None:
         await until(lambda: len(metrics.users) == MANY + 100)
 
     assert len(metrics.requests) == 2
+
+
+async def test_the_few_that_come_while_many_are_sent_are_not_hurried() -> None:
+    records = recording(capacity=100_000)
+    sizes: list[int] = []
+
+    class Stream:
+        async def write(self, request: Any) -> None:
+            sizes.append(len(users_of(request)))
+            note(records)
+            await asyncio.sleep(0)
+
+        def done(self) -> bool:
+            return False
+
+        def cancel(self) -> None:
+            pass
+
+        async def done_writing(self) -> None:
+            pass
+
+        def __await__(self) -> Any:
+            return asyncio.sleep(0).__await__()
+
+    settings = EdgeSettings(report_s=3600.0)
+    channel = open_channel("127.0.0.1:1", settings)
+    link = RecordingLink(channel, settings, records, "edge-1")
+    link._stub = SimpleNamespace(RecordMessages=lambda metadata: Stream())  # type: ignore[assignment]
+    running = asyncio.create_task(link.run())
+    await asyncio.sleep(0)
+    for _ in range(MANY + 1):
+        note(records)
+    await until(lambda: sizes and len(records) == 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    sent = list(sizes)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await channel.close()
+
+    assert sent == [MANY + 1]
 
 
 async def test_an_edge_stops_recording_for_a_service_that_keeps_none_until_it_does(
