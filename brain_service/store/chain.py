@@ -10,16 +10,13 @@ that is in the index, past 63 rows too many at most.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from brain_service.journal import ConflictError, LogRow
+from brain_service.journal import ConflictError, LogRow, Row
 from brain_service.store.tables import MILESTONE, MILESTONES, learners, log
-
-Entry = tuple[Any, ...]
-"""A row on its way into the log: the learner's key, the revision, and the columns from `interaction_key` on."""
 
 _PLACES: Final = sa.Sequence("log_seq_seq")
 _LAST_PLACE: Final = "SELECT coalesce(max(seq), 0) FROM log"
@@ -44,28 +41,52 @@ _ADVANCE: Final = (
 class Chain:
     """Appends to the log, on one kind of database."""
 
-    def __init__(self, dialect: sa.Dialect) -> None:
-        """Prepare statements."""
+    def __init__(self, dialect: sa.Dialect, interaction_key: Callable[[str], bytes]) -> None:
+        """Prepare statements; `interaction_key` returns the key under which an interaction's id is found."""
         rest = [column.name for column in log.columns][4:]
         self._append = _compiled(_APPEND, dialect, ["seq", "learner_key", "revision", "before", "owner", *rest])
         self._advance = _compiled(_ADVANCE, dialect, ["reached", "place", "owner", "believed"])
+        self._interaction_key = interaction_key
 
-    def append(self, connection: sa.Connection, entries: Sequence[Entry]) -> None:
-        """Append inside the caller's transaction. Raises `ConflictError` when a learner stands elsewhere."""
+    def append(self, connection: sa.Connection, rows: Sequence[Row], keys: Mapping[str, int]) -> None:
+        """Append inside the caller's transaction; `keys` are those of learners that were made in it.
+
+        Raises `ConflictError` when a learner stands elsewhere than the engine believed.
+        """
         if connection.dialect.name == "sqlite":
-            places: Iterable[int] = _after(connection.exec_driver_sql(_LAST_PLACE).scalar_one(), entries)
+            places: Iterable[int] = _after(connection.exec_driver_sql(_LAST_PLACE).scalar_one(), rows)
         else:
-            places = [connection.scalar(_PLACES) for _ in entries]
-        rows, moves = _link(entries, places)
-        connection.exec_driver_sql(self._append, rows)
+            places = [connection.scalar(_PLACES) for _ in rows]
+        linked, moves = self._link(rows, keys, places)
+        connection.exec_driver_sql(self._append, linked)
         _all_moved(connection.exec_driver_sql(self._advance, moves).rowcount, moves)
 
-    def append_directly(self, driver: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-        """Do the same without SQLAlchemy, whose share of a lone commit is more than SQLite's."""
+    def append_directly(self, driver: sqlite3.Connection, rows: Sequence[Row]) -> None:
+        """Do it for learners that exist, without SQLAlchemy, whose share of a lone commit is more than SQLite's."""
         (last,) = driver.execute(_LAST_PLACE).fetchone()
-        rows, moves = _link(entries, _after(last, entries))
-        driver.executemany(self._append, rows)
+        linked, moves = self._link(rows, {}, _after(last, rows))
+        driver.executemany(self._append, linked)
         _all_moved(driver.executemany(self._advance, moves).rowcount, moves)
+
+    def _link(
+        self, rows: Iterable[Row], keys: Mapping[str, int], places: Iterable[int]
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[int, int, int, int]]]:
+        """Return rows as the log takes them, and how far each learner moves from where the engine believed it to stand.
+
+        Raises `ConflictError` when revisions of a learner do not follow one another.
+        """
+        key_of = self._interaction_key
+        linked: list[tuple[Any, ...]] = []
+        moves: dict[int, tuple[int, int, int, int]] = {}
+        for place, row in zip(places, rows, strict=True):
+            learner_id, learner_key, revision, interaction_id = row[:4]  # by place, as below: it is hot
+            key = learner_key or keys[learner_id]
+            last, before, _, believed = moves.get(key) or (revision - 1, None, key, revision - 1)
+            if revision != last + 1:
+                raise ConflictError("the revisions of a learner do not follow one another")
+            moves[key] = revision, place, key, believed
+            linked.append((place, key, revision, before, key, key_of(interaction_id), *row[3:]))
+        return linked, list(moves.values())
 
 
 def _compiled(statement: sa.Insert | sa.Update, dialect: sa.Dialect, parameters: Sequence[str]) -> str:
@@ -77,28 +98,9 @@ def _compiled(statement: sa.Insert | sa.Update, dialect: sa.Dialect, parameters:
     return str(compiled)
 
 
-def _after(last: int, entries: Sequence[Entry]) -> range:
+def _after(last: int, rows: Sequence[Row]) -> range:
     """Return the next places in the log. They are ours to give, because rows of one commit point to one another."""
-    return range(last + 1, last + 1 + len(entries))
-
-
-def _link(entries: Iterable[Entry], places: Iterable[int]) -> tuple[list[Entry], list[tuple[int, int, int, int]]]:
-    """Return the rows as the log takes them, and how far each learner moves from where the engine believed it to stand.
-
-    Raises `ConflictError` when revisions of a learner do not follow one another.
-    """
-    rows: list[Entry] = []
-    reached: dict[int, tuple[int, int]] = {}
-    believed: dict[int, int] = {}
-    for place, (key, revision, *rest) in zip(places, entries, strict=True):
-        before, last = reached.get(key, (None, revision - 1))
-        if before is None:
-            believed[key] = last
-        elif revision != last + 1:
-            raise ConflictError("the revisions of a learner do not follow one another")
-        reached[key] = place, revision
-        rows.append((place, key, revision, before, key, *rest))
-    return rows, [(revision, place, key, believed[key]) for key, (place, revision) in reached.items()]
+    return range(last + 1, last + 1 + len(rows))
 
 
 def _all_moved(count: int, moves: Sequence[object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from brain_service.bank import BankIncrements
 from brain_service.journal import AuditEntry, BankTotals, Found, Head, LogRow, Row, StoreUnavailableError
-from brain_service.store.chain import Chain, Entry, page, places_of, standing
+from brain_service.store.chain import Chain, page, places_of, standing
 from brain_service.store.database import (
     begin,
     clear_errors,
@@ -54,7 +54,7 @@ class SqlStore:
         self._engine = engine
         self._salt = salt
         self._sqlite = engine.dialect.name == "sqlite"
-        self._chain = Chain(engine.dialect)
+        self._chain = Chain(engine.dialect, self._interaction_key)
         self._merge_item, self._merge_norm = bank_merges(engine.dialect)
         # Kept for the life of the store: fetching a connection from the pool costs as much as writing a row.
         self._written = engine.connect().execution_options(writes=True)
@@ -142,7 +142,7 @@ class SqlStore:
         def work(connection: sa.Connection) -> dict[str, int]:
             keys = self._insert_learners(connection, {row.learner_id for row in rows if not row.learner_key})
             if rows:
-                self._chain.append(connection, self._entries(rows, keys))
+                self._chain.append(connection, rows, keys)
             if increments.items:
                 connection.execute(self._merge_item, [row._asdict() for row in increments.items])
             if increments.norms:
@@ -151,17 +151,12 @@ class SqlStore:
 
         def append() -> dict[str, int]:
             with directly(self._written) as driver:
-                self._chain.append_directly(driver, self._entries(rows, {}))
+                self._chain.append_directly(driver, rows)
             return {}
 
         if self._sqlite and all([row.learner_key for row in rows]) and not (increments.items or increments.norms):
             return await self._run_write(append)
         return await self._write(work)
-
-    def _entries(self, rows: Sequence[Row], keys: Mapping[str, int]) -> list[Entry]:
-        """Return rows as the chain takes them; `keys` are those of learners that were made just now."""
-        key = self._interaction_key
-        return [(row[1] or keys[row[0]], row[2], key(row[3]), *row[3:]) for row in rows]  # by place: it is hot
 
     def _insert_learners(self, connection: sa.Connection, learner_ids: Iterable[str]) -> dict[str, int]:
         by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}

@@ -17,7 +17,7 @@ meta = sa.Table(
 )
 
 MILESTONE = 64
-"""One row in so many of a learner is in the index by revision; see `chain`."""
+"""One row in so many of a learner, a power of two, is in the index by revision; see `chain`."""
 
 # A learner's id is kept as a keyed digest only: erasing then leaves no name behind in pages that an index once split,
 # and the audit log can prove an erasure without naming the person.
@@ -34,7 +34,7 @@ learners = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# No row is written whose learner is not there, see `chain.ADVANCE`; a foreign key would look for it once more.
+# No row is written whose learner is not there, see `chain`; a foreign key would look for it once more.
 # `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on SQLite.
 log = sa.Table(
     "log",

@@ -198,7 +198,7 @@ def test_the_statements_compile_for_postgresql() -> None:
         for index in table.indexes:
             assert "WHERE (revision & 63) = 0" in str(sa.schema.CreateIndex(index).compile(dialect=dialect))
     assert "WITH RECURSIVE" in str(chain._PAGE.compile(dialect=dialect))
-    assert "%s" in chain.Chain(dialect)._append  # by place, though the driver's usual way is by name
+    assert "%s" in chain.Chain(dialect, str.encode)._append  # by place, though the driver's usual way is by name
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
