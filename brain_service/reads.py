@@ -8,8 +8,8 @@ from typing import Final
 
 from brain_service import codec, model
 from brain_service.counters import Counters
-from brain_service.group import Entry, read_entry
-from brain_service.journal import LogRow, Store
+from brain_service.group import Entry
+from brain_service.journal import Head, LogRow, Store
 from brain_service.memory import Memory
 from brain_service.submission import HistoryEntry, Snapshot
 
@@ -25,21 +25,20 @@ async def snapshots(
     From memory where it is new enough, else all in one read of the store. Raises `StoreUnavailableError`, and
     `ValueError` when a stored state cannot be read.
     """
-    entries: dict[str, Entry | None] = {}
+    found: dict[str, Snapshot] = {}
     missing: dict[str, None] = {}
     for learner_id, min_revision in queries:
         entry = memory.get(learner_id)
-        entries[learner_id] = entry
         if entry is None or entry.state.revision < min_revision:
             missing[learner_id] = None
+        else:
+            found[learner_id] = _remembered(learner_id, entry)
     counters.cache_misses += len(missing)
-    counters.cache_hits += len(entries) - len(missing)
+    counters.cache_hits += len(found.keys() - missing.keys())
     if missing:
         heads = await store.load(list(missing))
-        for learner_id in missing:
-            head = heads.get(learner_id)
-            entries[learner_id] = None if head is None else read_entry(head)
-    return [_snapshot(learner_id, entries[learner_id]) for learner_id, _ in queries]
+        found |= {learner_id: _stored(learner_id, heads.get(learner_id)) for learner_id in missing}
+    return [found[learner_id] for learner_id, _ in queries]
 
 
 async def history(
@@ -65,15 +64,25 @@ async def history(
     return entries[has_previous:], has_more
 
 
-def _snapshot(learner_id: str, entry: Entry | None) -> Snapshot:
-    if entry is None:
-        return Snapshot(learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0)
+def _remembered(learner_id: str, entry: Entry) -> Snapshot:
     return Snapshot(
         learner_id=learner_id,
         revision=entry.state.revision,
         state=entry.state,
         outcome=codec.decode_outcome(entry.outcome),
         occurred_at_ms=entry.occurred_at_ms,
+    )
+
+
+def _stored(learner_id: str, head: Head | None) -> Snapshot:
+    if head is None:
+        return Snapshot(learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0)
+    return Snapshot(
+        learner_id=learner_id,
+        revision=head.revision,
+        state=codec.decode_state(head.state),
+        outcome=codec.decode_outcome(head.outcome),
+        occurred_at_ms=head.occurred_at_ms,
     )
 
 
