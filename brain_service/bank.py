@@ -105,6 +105,12 @@ class _Learned:
         self.count += count
         self.mean = mean if self.count == count else self.mean + (mean - self.mean) * count / self.count
 
+    def of_item(self, item: str) -> ItemIncrement:
+        return _item_increment((item, self.start, self.sum, self.count))
+
+    def of_subject(self, subject: str) -> NormIncrement:
+        return _norm_increment((subject, self.mean, self.count))
+
 
 class _Pending:
     """Increments that are being gathered, by item and subject."""
@@ -132,17 +138,18 @@ class _Pending:
         observed.add_time(mean, observations)
 
     def item(self, item: str) -> ItemIncrement | None:
-        one = self.items.get(item)
-        return None if one is None else _item_increment((item, one.start, one.sum, one.count))
+        learned = self.items.get(item)
+        return None if learned is None else learned.of_item(item)
 
     def norm(self, subject: str) -> NormIncrement | None:
-        one = self.norms.get(subject)
-        return None if one is None else _norm_increment((subject, one.mean, one.count))
+        observed = self.norms.get(subject)
+        return None if observed is None else observed.of_subject(subject)
 
     def rows(self) -> BankIncrements:
-        items = [_item_increment((item, one.start, one.sum, one.count)) for item, one in self.items.items()]
-        norms = [_norm_increment((subject, one.mean, one.count)) for subject, one in self.norms.items()]
-        return BankIncrements(tuple(items), tuple(norms))
+        return BankIncrements(
+            tuple([learned.of_item(item) for item, learned in self.items.items()]),
+            tuple([observed.of_subject(subject) for subject, observed in self.norms.items()]),
+        )
 
 
 class Bank:
@@ -288,34 +295,28 @@ class Stage:
             # As `merge_norm` does it, rounding included.
             observed.value += (log_time - observed.value) * (1 / (weight if weight < NORM_WINDOW else NORM_WINDOW))
 
-    def increments(self) -> BankIncrements:
-        """What the batch has learned so far, one increment per item and subject."""
-        items = [_item_increment((item, one.start, one.sum, one.count)) for item, one in self._items.items()]
-        norms = [_norm_increment((subject, one.mean, one.count)) for subject, one in self._norms.items()]
-        return BankIncrements(tuple(items), tuple(norms))
-
     def commit(self, *, written: bool = False) -> None:
         """Let the bank learn what the batch learned; `written` says that the store has it, so it is not drained.
 
         Committing twice learns nothing more.
         """
         bank, pending = self._bank, self._bank._pending
-        for item, one in self._items.items():
-            present, start, delta, count = bank._items.get(item), one.start, one.sum, one.count
-            learned = _value((one.value, one.weight))
-            if present is not one.base:
-                learned = merge_item(present, _item_increment((item, start, delta, count)))
-            _put(bank._items, item, learned, bank._capacity)
+        for item, learned in self._items.items():
+            present = bank._items.get(item)
+            value = _value((learned.value, learned.weight))
+            if present is not learned.base:
+                value = merge_item(present, learned.of_item(item))
+            _put(bank._items, item, value, bank._capacity)
             if not written:
-                pending.add_item(item, start, delta, count)
-        for subject, one in self._norms.items():
-            present, mean, count = bank._norms.get(subject), one.mean, one.count
-            observed = _value((one.value, one.weight))
-            if present is not one.base:
-                observed = merge_norm(present, _norm_increment((subject, mean, count)))
-            _put(bank._norms, subject, observed, bank._subjects)
+                pending.add_item(item, learned.start, learned.sum, learned.count)
+        for subject, observed in self._norms.items():
+            present = bank._norms.get(subject)
+            value = _value((observed.value, observed.weight))
+            if present is not observed.base:
+                value = merge_norm(present, observed.of_subject(subject))
+            _put(bank._norms, subject, value, bank._subjects)
             if not written:
-                pending.add_norm(subject, mean, count)
+                pending.add_norm(subject, observed.mean, observed.count)
         self._items, self._norms = {}, {}
 
 

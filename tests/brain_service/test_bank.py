@@ -174,13 +174,18 @@ def test_a_failed_write_back_loses_nothing(first: list[Increments], second: list
         assert one[1:] == pytest.approx(other[1:], abs=ROUNDING)
 
 
+def test_what_a_batch_learned_of_one_item_and_subject_is_one_increment_each() -> None:
+    bank = learned([Increments("q1", 0.65, 0.1, "math", 1.0), Increments("q1", 0.75, 0.1, "math", 2.0)])
+
+    assert bank.drain() == BankIncrements((ItemIncrement("q1", 0.65, 0.2, 2),), (NormIncrement("math", 1.5, 2),))
+
+
 def test_a_batch_written_with_its_interactions_is_not_drained_again() -> None:
     bank = Bank()
     stage = bank.stage()
     stage.add(Increments("q1", 0.65, 0.1, "math", 1.0))
     stage.add(Increments("q1", 0.75, 0.1, "math", 2.0))
 
-    assert stage.increments() == BankIncrements((ItemIncrement("q1", 0.65, 0.2, 2),), (NormIncrement("math", 1.5, 2),))
     stage.commit(written=True)
     assert bank.pending == 0
     assert bank.lookup(about("q1", "math")).answers == 2
