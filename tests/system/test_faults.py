@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from operator import le
 from typing import Any
@@ -38,11 +38,18 @@ RECOVERY_S = 60.0
 
 
 @pytest.fixture
-def school(own_school: School) -> Iterator[School]:
+async def school(own_school: School) -> AsyncIterator[School]:
     """A stack that a test may break; whatever does not run afterwards is started again."""
-    own_school.stack.start()
+    await mend(own_school)
     yield own_school
-    own_school.stack.start()
+    await mend(own_school)
+
+
+async def mend(school: School) -> None:
+    """Start what does not run, and wait until the edge reaches it: metrics, too, which no edge needs to be ready."""
+    await asyncio.to_thread(school.stack.start)
+    token = await asyncio.to_thread(school.token, "admin")
+    await eventually(lambda: ask(school, "/api/websocket/metrics", token), lambda told: told[0] == 200)
 
 
 @pytest.fixture
