@@ -19,13 +19,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from brain_service import codec, model
-from brain_service.bank import Bank, BankIncrements
-from brain_service.bus import LocalBus
-from brain_service.engine import Applied, Engine, EngineOptions, Submission
-from brain_service.interaction import Interaction, interaction_from_context
-from brain_service.journal import Row
+from brain_service import model
+from brain_service.engine.engine import Applied, Engine, EngineOptions, Submission
+from brain_service.engine.journal import Row
+from brain_service.model import codec
+from brain_service.model.bank import Bank, BankIncrements
+from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.store import SqlStore
+from brain_service.watch.bus import LocalBus
 
 BATCHES = (1, 16, 64, 256)
 CONTEXT = b'{"correct": true, "difficulty": 3, "subject": "maths", "skill": "sums-7", "time_taken": 4.25}'

@@ -13,8 +13,8 @@ import random
 from collections.abc import Callable
 from time import perf_counter_ns, process_time_ns
 
-from brain_service.codec import decode_outcome, decode_state, encode_outcome, encode_state
 from brain_service.model import Applied, Interaction, Statistics, apply, interaction_from_context
+from brain_service.model.codec import decode_outcome, decode_state, encode_outcome, encode_state
 
 STATISTICS = Statistics(0.5, 10, 2.0, 50)
 

@@ -24,9 +24,10 @@ import uvicorn
 from fastapi import FastAPI, Query, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field, ValidationError
 
-from brain_service import levels, model
-from brain_service.bank import Bank
-from brain_service.params import LEVELS
+from brain_service import model
+from brain_service.model import levels
+from brain_service.model.bank import Bank
+from brain_service.model.params import LEVELS
 
 logger = logging.getLogger("bench.monolith")
 

@@ -9,19 +9,19 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from brain_service import privacy
-from brain_service.adapt import RuleAdapter
-from brain_service.bank import Bank
-from brain_service.bus import LocalBus
-from brain_service.engine import Engine, EngineOptions
+from brain_service.engine import privacy
+from brain_service.engine.engine import Engine, EngineOptions
+from brain_service.engine.journal import StoreError
 from brain_service.figures import families
-from brain_service.journal import StoreError
+from brain_service.model.adapt import RuleAdapter
+from brain_service.model.bank import Bank
 from brain_service.rooms import Rooms
 from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SqlStore
 from brain_service.tracing import BrainTraces
-from brain_service.watch import Watches
+from brain_service.watch.bus import LocalBus
+from brain_service.watch.watch import Watches
 from service_runtime.databases import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family

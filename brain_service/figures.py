@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from brain_service.bank import Bank
-from brain_service.counters import BINS, Calibration, Counters
-from brain_service.engine import Engine
-from brain_service.watch import Watches
+from brain_service.engine.counters import BINS, Calibration, Counters
+from brain_service.engine.engine import Engine
+from brain_service.model.bank import Bank
+from brain_service.watch.watch import Watches
 from service_runtime.figures import Family, Labels, counter, gauge, histogram
 
 

@@ -13,9 +13,9 @@ from service_runtime.telemetry import Kind, Tracer, now_ns
 from service_runtime.trace_context import TraceContext
 
 if TYPE_CHECKING:
-    from brain_service.follow import Update
-    from brain_service.group import Work
-    from brain_service.submission import Applied, Failed, Submission
+    from brain_service.engine.group import Work
+    from brain_service.engine.submission import Applied, Failed, Submission
+    from brain_service.watch.follow import Update
 
 _MAX_APPLIED: Final = 4096
 """Applied interactions remembered until their commit; more than a group has."""

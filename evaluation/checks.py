@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from bench.bench_model import rows as speed_rows
-from brain_service.alerts import RISING, THRESHOLDS
-from brain_service.bank import Bank
 from brain_service.model import Interaction, Outcome, interaction_from_context
+from brain_service.model.alerts import RISING, THRESHOLDS
+from brain_service.model.bank import Bank
 from evaluation import baselines, data, measures, replay
 from evaluation.data import Action, GradedAnswer, Rating
 from evaluation.measures import Bin, Floats

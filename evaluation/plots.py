@@ -10,9 +10,9 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brain_service.bank import Bank
 from brain_service.model import Outcome, interaction_from_context
-from brain_service.params import SESSION_GAP_S
+from brain_service.model.bank import Bank
+from brain_service.model.params import SESSION_GAP_S
 from demo import simulator
 from evaluation import data, replay
 from evaluation.measures import Bin

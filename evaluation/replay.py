@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from brain_service.bank import Bank
-from brain_service.codec import encode_state
 from brain_service.model import Interaction, LearnerState, Outcome, apply, interaction_from_context
+from brain_service.model.bank import Bank
+from brain_service.model.codec import encode_state
 from evaluation import data
 
 TRIAL_S = 2.5

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from brain_service.params import PARAMS_HASH, VERSION
+from brain_service.model.params import PARAMS_HASH, VERSION
 from evaluation.checks import AlertShare, Check, Findings
 
 BEGIN: Final = "<!-- evaluation: begin, written by `python -m evaluation --write` -->"

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from aivo.brain.v1 import brain_pb2
+from brain_service.engine.submission import Applied, Failed, FailureCode
 from brain_service.servicer.reading import Readings
 from brain_service.servicer.wire import BYTES, SHORT, VARINT, tag, varint
-from brain_service.submission import Applied, Failed, FailureCode
 
 FAILURES: Final = {
     FailureCode.INVALID: brain_pb2.FAILURE_CODE_INVALID,

@@ -10,19 +10,19 @@ import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from brain_service import model
-from brain_service.adapt import ContentAdapter
-from brain_service.bus import Publication
-from brain_service.engine import Engine
-from brain_service.interaction import BadInteraction
-from brain_service.journal import StoreUnavailableError
-from brain_service.privacy import BadRequestError
+from brain_service.engine.engine import Engine
+from brain_service.engine.journal import StoreUnavailableError
+from brain_service.engine.privacy import BadRequestError
+from brain_service.engine.publication import Publication
+from brain_service.engine.submission import Applied, Failed, FailureCode, Snapshot, Submission
+from brain_service.model.adapt import ContentAdapter
+from brain_service.model.interaction import BadInteraction
 from brain_service.servicer import answers, checks, convert
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, serialised
 from brain_service.servicer.streams import Inbound, StoppingError
-from brain_service.submission import Applied, Failed, FailureCode, Snapshot, Submission
 from brain_service.tracing import BrainTraces, Served
-from brain_service.watch import (
+from brain_service.watch.watch import (
     Batch,
     UnknownWatchError,
     WatchEndedError,

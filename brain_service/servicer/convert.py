@@ -7,15 +7,16 @@ from typing import Final
 
 from aivo.brain.v1 import brain_pb2
 from aivo.room.v1 import room_pb2
-from brain_service import adapt, rooms
-from brain_service.follow import Crossed, Update
-from brain_service.interaction import Interaction, checked
+from brain_service import rooms
+from brain_service.engine.submission import Applied, HistoryEntry, Snapshot, Submission
+from brain_service.model import adapt
+from brain_service.model.interaction import Interaction, checked
+from brain_service.model.values import maker
 from brain_service.servicer import checks
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.reading import Readings, reading_of
-from brain_service.submission import Applied, HistoryEntry, Snapshot, Submission
-from brain_service.values import maker
-from brain_service.watch import Cursor, Heartbeat, Standing
+from brain_service.watch.follow import Crossed, Update
+from brain_service.watch.watch import Cursor, Heartbeat, Standing
 from service_runtime import trace_context
 
 _submission = maker(Submission)

@@ -14,11 +14,10 @@ from struct import Struct
 from typing import Final
 
 from aivo.brain.v1 import brain_pb2
-from brain_service import levels
-from brain_service.levels import CLIPPED, DRIVER_NAMES, NAMES, SIX
-from brain_service.model import Outcome, SkillMastery
-from brain_service.params import LEVELS, PRIOR_SD
-from brain_service.recommend import ADVICE, Recommendation
+from brain_service.model import Outcome, SkillMastery, levels
+from brain_service.model.levels import CLIPPED, DRIVER_NAMES, NAMES, SIX
+from brain_service.model.params import LEVELS, PRIOR_SD
+from brain_service.model.recommend import ADVICE, Recommendation
 from brain_service.servicer.wire import BYTES, FIXED64, SHORT, VARINT, tag, varint
 
 _ORDER: Final = (

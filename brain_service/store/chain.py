@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from brain_service.journal import ConflictError, LogRow, Row
+from brain_service.engine.journal import ConflictError, LogRow, Row
 from brain_service.store.tables import MILESTONE, MILESTONES, learners, log
 
 _PLACES: Final = sa.Sequence("log_seq_seq")

@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
-from brain_service.journal import ConflictError, SchemaError, StoreUnavailableError
+from brain_service.engine.journal import ConflictError, SchemaError, StoreUnavailableError
 from brain_service.store.tables import meta
 
 BUSY_TIMEOUT_S: Final = 5.0

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from brain_service.bank import BankIncrements
-from brain_service.journal import AuditEntry, BankTotals, Found, Head, LogRow, Row, StoreUnavailableError
+from brain_service.engine.journal import AuditEntry, BankTotals, Found, Head, LogRow, Row, StoreUnavailableError
+from brain_service.model.bank import BankIncrements
 from brain_service.store.chain import Chain, page, places_of, standing
 from brain_service.store.database import (
     begin,

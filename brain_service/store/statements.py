@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from brain_service.params import NORM_WINDOW
+from brain_service.model.params import NORM_WINDOW
 from brain_service.store.tables import bank_items, bank_norms, learners, log
 
 T = TypeVar("T")

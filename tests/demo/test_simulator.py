@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain_service.interaction import interaction_from_context
+from brain_service.model.interaction import interaction_from_context
 from demo.simulator import (
     MAX_HINTS,
     Action,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_service.bank import Bank
+from brain_service.model.bank import Bank
 from evaluation import __main__ as command
 from evaluation import checks, data, plots, replay, report
 from evaluation.checks import AlertShare, Check, Findings

@@ -1,0 +1,1 @@
+"""Applies interactions one at a time per learner, makes them durable in groups, and answers reads."""

@@ -1,0 +1,113 @@
+"""Keeps this brain's item bank and the store's in step: reads what is missing, writes back what was learned.
+
+Knows the bank, the store and intervals; not what an interaction does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from brain_service.engine.journal import Store, StoreError
+from brain_service.model.bank import Bank, BankIncrements, Stage
+from brain_service.model.interaction import Interaction
+
+logger = logging.getLogger(__name__)
+
+NOTHING: Final = BankIncrements()
+_MAX_UNKNOWN: Final = 100_000
+
+
+class BankSync:
+    """One brain's bank beside the store's. Times are those of the event loop's clock, in seconds.
+
+    Increments that are written twice (a commit that happened but was reported as failed) or lost (a crash) cost the
+    bank an observation, never a learner anything.
+    """
+
+    def __init__(self, bank: Bank, store: Store, *, flush_s: float, refresh_s: float) -> None:
+        self._bank = bank
+        self._store = store
+        self._flush_s = flush_s
+        self._refresh_s = refresh_s
+        self._flush_at = self._refresh_at = 0.0
+        # What neither memory nor store knows, so that views of content do not read the store each time.
+        self._unknown: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._written: dict[str, None] = {}
+
+    def start(self, now: float) -> None:
+        """Begin to count the intervals."""
+        self._flush_at, self._refresh_at = now + self._flush_s, now + self._refresh_s
+
+    def stage(self) -> Stage:
+        """Return a view in which a group can learn."""
+        return self._bank.stage()
+
+    async def prepare(self, interactions: Iterable[Interaction]) -> None:
+        """Read what these interactions need and memory does not have, in one read or none."""
+        items, subjects = self._bank.missing(interactions)
+        wanted_items = [item for item in items if ("item", item) not in self._unknown]
+        wanted_subjects = [subject for subject in subjects if ("subject", subject) not in self._unknown]
+        if not wanted_items and not wanted_subjects:
+            return
+        totals = await self._store.bank(wanted_items, wanted_subjects)
+        self._bank.load(*totals)
+        self._unknown.update((("item", item), None) for item in wanted_items if item not in totals.items)
+        self._unknown.update((("subject", name), None) for name in wanted_subjects if name not in totals.norms)
+        while len(self._unknown) > _MAX_UNKNOWN:
+            self._unknown.popitem(last=False)
+
+    def due_at(self) -> float | None:
+        """Return when increments should be written; None while there are none."""
+        return self._flush_at if self._bank.pending else None
+
+    def take(self, now: float) -> BankIncrements:
+        """Take the increments to write with the next commit, if they are due; tell `written` or `not_written` later."""
+        if not self._bank.pending or now < self._flush_at:
+            return NOTHING
+        return self._bank.drain()
+
+    def written(self, increments: BankIncrements, now: float) -> None:
+        """Hear that increments are in the store."""
+        if increments == NOTHING:
+            return
+        self._flush_at = now + self._flush_s
+        for item in increments.items:
+            self._written[item.item] = None
+            self._unknown.pop(("item", item.item), None)
+        for norm in increments.norms:
+            self._unknown.pop(("subject", norm.subject), None)
+
+    def not_written(self, increments: BankIncrements, now: float) -> None:
+        """Hear that they are not; they are taken again at the next time."""
+        if increments == NOTHING:
+            return
+        self._flush_at = now + self._flush_s
+        self._bank.restore(increments)
+
+    async def flush(self, now: float) -> None:
+        """Write all increments now, alone. When that fails it is logged and they wait for the next time."""
+        increments = self._bank.drain()
+        if increments == NOTHING:
+            return
+        try:
+            await self._store.commit([], increments)
+        except StoreError as error:
+            logger.warning("the item bank was not written back: %s", error)
+            self.not_written(increments, now)
+        except BaseException:
+            self.not_written(increments, now)
+            raise
+        else:
+            self.written(increments, now)
+
+    async def upkeep(self, now: float) -> None:
+        """Do what is due: write increments; reread items written lately, which other brains may have learned."""
+        if self._bank.pending and now >= self._flush_at:
+            await self.flush(now)
+        if self._written and now >= self._refresh_at:
+            self._refresh_at = now + self._refresh_s
+            items, self._written = list(self._written), {}
+            self._bank.load(*await self._store.bank(items, ()))

@@ -1,0 +1,473 @@
+"""Applies interactions, one at a time per learner, and acknowledges what the store has made durable.
+
+Knows no transport, no database library and no protobuf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, cast
+
+from brain_service.engine import privacy, reads
+from brain_service.engine.bank_sync import NOTHING, BankSync
+from brain_service.engine.counters import Counters
+from brain_service.engine.group import Call, Entry, Group, Work, read_entry
+from brain_service.engine.journal import ConflictError, Found, Head, Store, StoreError, StoreUnavailableError
+from brain_service.engine.memory import Memory, read_answer
+from brain_service.engine.publication import Bus, Publication
+from brain_service.engine.submission import (
+    INTERNAL_FAULT,
+    Applied,
+    Failed,
+    FailureCode,
+    HistoryEntry,
+    Snapshot,
+    Submission,
+    admit,
+    invalid,
+)
+from brain_service.model import BadInteraction
+from brain_service.model.bank import Bank, BankIncrements
+from brain_service.tracing import BrainTraces
+from service_runtime import trace_context
+from service_runtime.telemetry import now_ns
+
+__all__ = [
+    "Applied",
+    "Engine",
+    "EngineOptions",
+    "Failed",
+    "FailureCode",
+    "HistoryEntry",
+    "Snapshot",
+    "Submission",
+]
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS: Final = 10
+"""Tries of one group against other brains that write the same learners, before its callers are told to come again."""
+_SLICE: Final = 32
+"""Interactions computed before other tasks of the event loop get a turn."""
+_OVERLOADED: Final = Failed(code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later.")
+_NOT_RUNNING: Final = Failed(code=FailureCode.UNAVAILABLE, message="The brain is not running; try again.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Limits and intervals of an engine."""
+
+    max_batch: int = 256
+    """Interactions per commit: more save little, and make the first of them wait for the last."""
+    max_pending: int = 8192
+    """Interactions waiting; above it new ones are refused as overloaded."""
+    cache_learners: int = 20_000
+    """Learners kept in memory, the least recently used one leaving first."""
+    recent_ids: int = 8192
+    """Answers remembered in memory, so that a prompt resend costs no read."""
+    max_age_s: float | None = 7 * 86_400.0
+    """How far back `occurred_at_ms` may lie; None for any distance."""
+    bank_flush_s: float = 1.0
+    """At most so often the shared bank's increments join a commit; a crash loses this much of what it learned."""
+    bank_refresh_s: float = 30.0
+    """How often the items learned here are read again, for what other brains learned."""
+    erasure_check_s: float = 1.0
+    """How often the audit log is read for erasures that another process made."""
+
+
+class _Erasure(NamedTuple):
+    """A wish to erase in the queue, behind the interactions that came before it."""
+
+    learner_id: str
+    requested_by: str
+    done: asyncio.Future[int]
+
+
+class Engine:
+    """Applies interactions in arrival order per learner and commits them in groups.
+
+    One task does everything that changes something: it takes what is queued, computes it on new values, writes it in
+    one transaction, and only then changes caches, answers callers and publishes. While a group commits the next one
+    gathers. All methods belong to one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        bank: Bank | None = None,
+        clock: Callable[[], float] = time.time,
+        options: EngineOptions | None = None,
+        traces: BrainTraces | None = None,
+    ) -> None:
+        """`traces` records sampled interactions."""
+        self._store = store
+        self._bus = bus
+        self.counters = Counters()
+        self._traces = traces
+        self._clock = clock
+        self._options = EngineOptions() if options is None else options
+        self._queue: deque[Work | _Erasure] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._memory = Memory(learners=self._options.cache_learners, answers=self._options.recent_ids)
+        self._bank = BankSync(
+            Bank() if bank is None else bank,
+            store,
+            flush_s=self._options.bank_flush_s,
+            refresh_s=self._options.bank_refresh_s,
+        )
+        self._erasure_check_at = 0.0
+        self._audit_seen = 0
+
+    @property
+    def epoch(self) -> str:
+        """The store's epoch; a revision means something only together with it."""
+        return self._store.epoch
+
+    @property
+    def pending(self) -> int:
+        """How much waits in the queue."""
+        return len(self._queue)
+
+    @property
+    def cached_learners(self) -> int:
+        """How many learners are in memory."""
+        return self._memory.size
+
+    async def start(self) -> None:
+        """Begin to work. Raises `StoreUnavailableError` when the store cannot be read."""
+        seen = await self._store.audit()
+        self._audit_seen = seen[-1].audit_id if seen else 0
+        self._bank.start(self._now())
+        self._erasure_check_at = self._now() + self._options.erasure_check_s
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name="engine")
+
+    async def stop(self) -> None:
+        """Refuse new interactions, finish those queued, write back what the bank learned. The store stays open."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._stopping = True
+        self._wake.set()
+        await task
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Applied | Failed]:
+        """Apply interactions and return what became of each, in their order, once all are durable or refused.
+
+        Never raises for a single interaction. A cancelled call does not undo anything: what was queued is still
+        applied, and sending it again under the same ids tells its outcome.
+        """
+        if not submissions:
+            return []
+        if self._task is None or self._stopping:
+            return [_NOT_RUNNING] * len(submissions)
+        call = Call(len(submissions))
+        now_ms = int(self._clock() * 1000)
+        overloaded = False
+        for place, submission in enumerate(submissions):
+            # Once one is refused for want of room, later ones are too, or they would overtake it.
+            overloaded = overloaded or len(self._queue) >= self._options.max_pending
+            admitted = _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
+            if isinstance(admitted, Failed):
+                self.counters.count_failed(admitted.code)
+                call.settle(place, admitted)
+            else:
+                received_at_ms = submission.received_at_ms or now_ms
+                self._queue.append(Work(submission, admitted, received_at_ms, call, place))
+        if call.remaining:
+            self._wake.set()
+        await call.done
+        return cast("list[Applied | Failed]", call.results)
+
+    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
+        """Return the present state of each (learner id, least revision), in order; see `reads.snapshots`."""
+        return await reads.snapshots(self._store, self._memory, self.counters, queries)
+
+    async def history(
+        self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
+    ) -> tuple[list[HistoryEntry], bool]:
+        """Return a page of a learner's log, oldest first, and whether later rows exist; see `reads.history`."""
+        return await reads.history(self._store, learner_id, after_revision=after_revision, limit=limit, newest=newest)
+
+    async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        """Return the store's newest revisions; unknown and erased learners are absent. One read."""
+        return await self._store.revisions(learner_ids)
+
+    async def erase(self, learner_id: str, requested_by: str) -> int:
+        """Delete everything about a learner, in store and memory, and return how many interactions went.
+
+        Done after what was submitted before; what is submitted afterwards starts a new learner at revision 1. Watchers
+        get a publication with `gone`. Raises `StoreUnavailableError` (nothing, or not everything, is erased: ask again)
+        and `privacy.BadRequestError`. A cancelled call still erases.
+        """
+        privacy.check(learner_id, requested_by)
+        if self._task is None or self._stopping:
+            raise StoreUnavailableError("the engine is not running")
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Erasure(learner_id, requested_by, done))
+        self._wake.set()
+        return await done
+
+    async def export(self, learner_id: str, requested_by: str) -> AsyncIterator[bytes]:
+        """Yield everything stored about a learner as JSON lines, some lines at a time; see `privacy.export`."""
+        at_ms = int(self._clock() * 1000)
+        async for lines in privacy.export(self._store, learner_id, requested_by=requested_by, at_ms=at_ms):
+            yield lines
+
+    async def _run(self) -> None:
+        """Take groups from the queue until told to stop and nothing is left."""
+        while True:
+            if self._queue:
+                await self._next_group()
+            elif self._stopping:
+                await self._bank.flush(self._now())
+                return
+            await self._chores()
+            if not self._queue and not self._stopping:
+                self._wake.clear()
+                timer = asyncio.get_running_loop().call_later(self._until_chores(), self._wake.set)
+                await self._wake.wait()
+                timer.cancel()
+
+    async def _next_group(self) -> None:
+        first = self._queue[0]
+        if isinstance(first, _Erasure):
+            self._queue.popleft()
+            await self._erase(first)
+            return
+        group: list[Work] = []
+        while self._queue and len(group) < self._options.max_batch and isinstance(self._queue[0], Work):
+            group.append(cast("Work", self._queue.popleft()))
+        await self._apply(group)
+
+    async def _apply(self, group: list[Work]) -> None:
+        """Give every interaction of a group its result."""
+        leaders, followers = self._sort_out(group)
+        try:
+            await self._commit(leaders)
+        except Exception:
+            if len(leaders) == 1:
+                logger.exception("an interaction could not be applied", extra=_trace(leaders[0]))
+            else:
+                # Whatever it was must not take the others along: find the one by going one at a time.
+                for work in leaders:
+                    if work.result is None:
+                        await self._apply([work])
+        for work in leaders:
+            if work.result is None:
+                self.counters.count_failed(INTERNAL_FAULT.code)
+                work.settle(INTERNAL_FAULT)
+        for leader, work in followers:
+            self._repeat(work, leader.result or INTERNAL_FAULT)
+
+    def _sort_out(self, group: list[Work]) -> tuple[list[Work], list[tuple[Work, Work]]]:
+        """Answer what was answered lately, and pair repetitions within the group with their first one."""
+        leaders: dict[tuple[str, str], Work] = {}
+        followers = []
+        for work in group:
+            name = work.name
+            if known := self._memory.answer(name):
+                self._repeat(work, known)
+            elif leader := leaders.get(name):
+                followers.append((leader, work))
+            else:
+                leaders[name] = work
+        return list(leaders.values()), followers
+
+    def _repeat(self, work: Work, result: Applied | Failed) -> None:
+        """Give a repeated interaction the result of the first."""
+        if isinstance(result, Applied):
+            self.counters.count_duplicate()
+            work.settle(result._replace(duplicate=True))
+        else:
+            self.counters.count_failed(result.code)
+            work.settle(result)
+
+    async def _commit(self, group: list[Work]) -> None:
+        """Compute, write, and only then answer; again while other brains are faster with the same learners."""
+        for attempt in range(_ATTEMPTS):
+            if not group:
+                return
+            increments = NOTHING
+            try:
+                plan = await self._compute(group)
+                increments = self._bank.take(self._now())
+                keys = await self._write(plan, increments)
+            except ConflictError:
+                self.counters.conflicts += 1
+                self._bank.not_written(increments, self._now())
+                try:
+                    group = await self._reconcile(group)
+                except StoreError as error:
+                    self._fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                    return
+                await asyncio.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311 — parts two brains in step
+            except StoreError as error:
+                self.counters.commit_failures += 1
+                self._bank.not_written(increments, self._now())
+                logger.warning("a group of %d was not stored: %s", len(group), error)
+                self._fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                return
+            except BaseException:
+                self._bank.not_written(increments, self._now())
+                raise
+            else:
+                self._bank.written(increments, self._now())
+                self._accept(plan, keys)
+                return
+        self._fail(
+            group, FailureCode.UNAVAILABLE, "Not stored: other brains keep writing the same learners; try again."
+        )
+
+    async def _write(self, plan: Group, increments: BankIncrements) -> dict[str, int]:
+        if not plan.rows and increments == NOTHING:
+            return {}
+        began = time.perf_counter()
+        began_ns = 0 if self._traces is None else now_ns()
+        keys = await self._store.commit(plan.rows, increments)
+        self.counters.commits_s.observe(time.perf_counter() - began)
+        if self._traces is not None:
+            self._traces.committed([row.traceparent for row in plan.rows], began_ns)
+        self.counters.batch_sizes.observe(len(plan.rows))
+        return keys
+
+    def _fail(self, group: Sequence[Work], code: FailureCode, message: str) -> None:
+        failed = Failed(code=code, message=message)
+        self.counters.count_failed(code, len(group))
+        for work in group:
+            work.settle(failed)
+
+    async def _compute(self, group: list[Work]) -> Group:
+        """Apply the model to a group, on new values."""
+        learners, unreadable = await self._load(group)
+        plan = Group(self._bank.stage(), learners)
+        apply = plan.apply if self._traces is None else self._traces.timed(plan.apply)
+        for count, work in enumerate(group, 1):
+            if work.learner_id in unreadable:
+                plan.failed.append((work, INTERNAL_FAULT))
+                continue
+            try:
+                apply(work)
+            except BadInteraction as error:
+                plan.failed.append((work, invalid(str(error))))
+            except Exception:
+                logger.exception("the model failed on an interaction", extra=_trace(work))
+                plan.failed.append((work, INTERNAL_FAULT))
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+        return plan
+
+    async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
+        """Return the learners of a group as they stand, one read for all not in memory, and who is unreadable."""
+        learners = {work.learner_id: self._memory.get(work.learner_id) for work in group}
+        missing = [learner_id for learner_id, entry in learners.items() if entry is None]
+        self.counters.cache_misses += len(missing)
+        self.counters.cache_hits += len(learners) - len(missing)
+        preparing = self._bank.prepare([work.submission.interaction for work in group])
+        heads: dict[str, Head] = {}
+        if missing:
+            heads, _ = await asyncio.gather(self._store.load(missing), preparing)
+        else:
+            await preparing
+        unreadable = set()
+        for learner_id, head in heads.items():
+            try:
+                learners[learner_id] = read_entry(head)
+            except ValueError:
+                logger.exception("a stored state cannot be read", extra={"revision": head.revision})
+                unreadable.add(learner_id)
+        return learners, unreadable
+
+    async def _reconcile(self, group: list[Work]) -> list[Work]:
+        """After a conflict: answer what is in the log already, forget what is stale, and return what is still to do."""
+        found = await self._store.find([work.name for work in group])
+        left = []
+        for work in group:
+            if there := found.get(work.name):
+                self.counters.count_duplicate()
+                self._memory.keep_answer(work.name, there)
+                work.settle(read_answer(there))
+            else:
+                left.append(work)
+        if kept := self._memory.kept({work.learner_id for work in group}):
+            self._announce_gone(self._memory.drop_stale(kept, await self._store.load(kept)))
+        return left
+
+    def _announce_gone(self, learner_ids: Sequence[str]) -> None:
+        self._memory.erase(learner_ids)
+        self._bus.publish([Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids])
+
+    def _accept(self, plan: Group, keys: dict[str, int]) -> None:
+        """The group is durable: change memory, answer, publish."""
+        plan.stage.commit()
+        for learner_id, entry in plan.changed().items():
+            self._memory.put(learner_id, entry if entry.key else entry._replace(key=keys[learner_id]))
+        for (work, applied), row in zip(plan.applied, plan.rows, strict=True):
+            self._memory.keep_answer(work.name, Found(row.revision, row.occurred_at_ms, row.outcome))
+            work.settle(applied)
+        for work, failed in plan.failed:
+            self.counters.count_failed(failed.code)
+            work.settle(failed)
+        self.counters.count_applied(plan.applied, plan.publications)
+        self._bus.publish(plan.publications)
+
+    async def _erase(self, erasure: _Erasure) -> None:
+        learner_id = erasure.learner_id
+        try:
+            count = await self._store.erase(
+                learner_id, requested_by=erasure.requested_by, at_ms=int(self._clock() * 1000)
+            )
+        except Exception as error:
+            # It may be erased and only the files not be cleaned: what is in memory must not outlive that.
+            self._erasure_check_at = 0.0
+            if not erasure.done.done():
+                erasure.done.set_exception(error)
+            return
+        self._announce_gone([learner_id])
+        if not erasure.done.done():
+            erasure.done.set_result(count)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _until_chores(self) -> float:
+        due = self._bank.due_at()
+        due = self._erasure_check_at if due is None else min(due, self._erasure_check_at)
+        return max(0.0, due - self._now())
+
+    async def _chores(self) -> None:
+        """Do what is due now and then, between groups. A store that is down is tried again at the next time."""
+        now = self._now()
+        try:
+            await self._bank.upkeep(now)
+            if now >= self._erasure_check_at:
+                self._erasure_check_at = now + self._options.erasure_check_s
+                await self._notice_erasures()
+        except StoreError as error:
+            logger.warning("the store is not available for upkeep: %s", error)
+        except Exception:
+            logger.exception("upkeep failed")
+
+    async def _notice_erasures(self) -> None:
+        """Drop learners that another process erased; conflicts would show it later, but readers must not see them."""
+        entries = await self._store.audit(after=self._audit_seen)
+        if not entries:
+            return
+        self._audit_seen = entries[-1].audit_id
+        keys = {entry.learner_key for entry in entries if entry.action == "erase"}
+        self._announce_gone(self._memory.with_keys(keys))
+
+
+def _trace(work: Work) -> dict[str, Any]:
+    return {"traceparent": work.submission.traceparent} | trace_context.log_fields(work.submission.traceparent)

@@ -1,0 +1,163 @@
+"""A group of interactions on its way through the engine: who waits for it, and what it computes on new values.
+
+Applies the model and encodes rows; changes nothing outside itself and knows no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import NamedTuple
+
+from brain_service import model
+from brain_service.engine.journal import Head, Row
+from brain_service.engine.publication import Publication
+from brain_service.engine.submission import Applied, Failed, Submission
+from brain_service.model import Interaction, LearnerState, Signs, codec
+from brain_service.model.bank import Stage
+from brain_service.model.values import maker
+
+
+class Entry(NamedTuple):
+    """A learner in memory: what the store has, as far as possible in the model's terms.
+
+    The last outcome stays as it was stored: it is rarely read again, and its hundred numbers as objects would take ten
+    times the memory, and push what is needed out of the processor's caches.
+    """
+
+    key: int
+    state: LearnerState
+    signs: Signs
+    """Of the last outcome."""
+    outcome: bytes
+    """That outcome, encoded."""
+    occurred_at_ms: int
+
+
+_row, _entry, _applied, _publication = maker(Row), maker(Entry), maker(Applied), maker(Publication)
+
+
+class Call:
+    """One call of `submit`, waiting until each of its interactions has its result."""
+
+    __slots__ = ("done", "remaining", "results")
+
+    def __init__(self, size: int) -> None:
+        self.results: list[Applied | Failed | None] = [None] * size
+        self.remaining = size
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, place: int, result: Applied | Failed) -> None:
+        """Set one result; the last one lets the caller go on."""
+        self.results[place] = result
+        self.remaining -= 1
+        if not self.remaining and not self.done.done():
+            self.done.set_result(None)
+
+
+class Work:
+    """One interaction in the queue."""
+
+    __slots__ = ("at_ms", "call", "learner_id", "name", "place", "received_at_ms", "submission")
+
+    def __init__(self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, place: int) -> None:
+        self.submission = submission
+        self.learner_id = submission.learner_id
+        self.name = (submission.learner_id, submission.interaction_id)
+        """What makes it unique."""
+        self.at_ms = at_ms
+        self.received_at_ms = received_at_ms
+        self.call = call
+        self.place = place
+
+    @property
+    def result(self) -> Applied | Failed | None:
+        """What became of it; None while that is open."""
+        return self.call.results[self.place]
+
+    def settle(self, result: Applied | Failed) -> None:
+        """Say what became of it; once."""
+        self.call.settle(self.place, result)
+
+
+class Group:
+    """A group computed on new values; nothing outside has changed yet."""
+
+    __slots__ = ("applied", "failed", "learners", "publications", "rows", "stage")
+
+    def __init__(self, stage: Stage, learners: dict[str, Entry | None]) -> None:
+        self.stage = stage
+        self.learners = learners
+        self.rows: list[Row] = []
+        self.applied: list[tuple[Work, Applied]] = []
+        self.publications: list[Publication] = []
+        self.failed: list[tuple[Work, Failed]] = []
+
+    def changed(self) -> dict[str, Entry]:
+        """Return the learners that the group moved, as they are after it."""
+        moved = [work.learner_id for work, _ in self.applied]
+        return {learner_id: entry for learner_id in moved if (entry := self.learners[learner_id]) is not None}
+
+    def apply(self, work: Work) -> None:
+        """Apply the model to one interaction. Raises what the model raises, and then nothing here has changed."""
+        submission, learner_id = work.submission, work.learner_id
+        _, interaction_id, interaction, response, context_json, _, _, traceparent = submission
+        before = self.learners[learner_id]
+        if before is None:
+            key, state, signs, at_ms = 0, None, model.QUIET, work.at_ms
+        else:
+            key, state, signs, _, at_ms = before
+            at_ms = max(at_ms, work.at_ms)
+        state, outcome, increments = model.apply(state, self.stage.lookup(interaction), interaction, at_ms / 1000)
+        encoded = codec.encode_outcome(outcome)
+        row = _row((
+            learner_id,
+            key,
+            state.revision,
+            interaction_id,
+            interaction.kind,
+            interaction.content,
+            response,
+            context_json or _context_json(interaction),
+            at_ms,
+            work.received_at_ms,
+            traceparent,
+            encoded,
+            codec.encode_state(state),
+        ))  # fmt: skip
+        now = model.signs(outcome)
+        crossings = model.crossings(signs, now, outcome)
+        self.stage.add(increments)
+        self.learners[learner_id] = _entry((key, state, now, encoded, at_ms))
+        self.rows.append(row)
+        self.applied.append((work, _applied((state.revision, False, outcome, at_ms))))
+        self.publications.append(
+            _publication((learner_id, state.revision, outcome, crossings, traceparent, at_ms, False))
+        )
+
+
+def read_entry(head: Head) -> Entry:
+    """Read a stored learner. Raises `ValueError` when its bytes are damaged or another model version's."""
+    return Entry(
+        head.learner_key,
+        codec.decode_state(head.state),
+        model.signs(codec.decode_outcome(head.outcome)),
+        head.outcome,
+        head.occurred_at_ms,
+    )
+
+
+def _context_json(interaction: Interaction) -> bytes:
+    """Write what the model read as the context a client would have sent, so that the log alone can be replayed."""
+    skills = [skill for skill in interaction.skills if skill]
+    fields = {
+        "correct": interaction.correct,
+        "difficulty": interaction.difficulty,
+        "subject": interaction.subject,
+        "skill": skills or None,
+        "time_taken": interaction.time_taken,
+        "hints": interaction.hints,
+        "attempts": interaction.attempts,
+        "item_id": None if interaction.item.startswith("~") else interaction.item,
+    }
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()

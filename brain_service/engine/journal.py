@@ -1,0 +1,164 @@
+"""What the engine asks of a durable log, in the engine's terms: the values, the errors and the `Store` protocol.
+
+Knows no database and no transport. `store.SqlStore` implements the protocol; a test double is a subclass with a twist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from brain_service.model.bank import BankIncrements
+
+
+class StoreError(Exception):
+    """The base of what a store raises; its text is one sentence that may be shown to an operator."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not do it and nothing changed: locked, full, unreachable, damaged. A later try may succeed."""
+
+
+class SchemaError(StoreError):
+    """The database was made by another version of this program, or is none of ours."""
+
+
+class ConflictError(StoreError):
+    """Something written is there already (a repeated id, a revision that another brain took) or a learner was erased.
+
+    Nothing changed; `Store.load` and `Store.find` tell which.
+    """
+
+
+class Row(NamedTuple):
+    """One applied interaction on its way into the log; a plain tuple, because the hot path makes one for each."""
+
+    learner_id: str
+    """Whose it is."""
+    learner_key: int
+    """The store's number of the learner; 0 when the learner has none yet and this commit should make it."""
+    revision: int
+    """The revision it makes, the learner's last one plus one."""
+    interaction_id: str
+    """Unique per learner."""
+    kind: str
+    """The model's name for the kind of interaction."""
+    content: str
+    """As sent."""
+    response: str | None
+    """As sent; None when there was none."""
+    context_json: bytes
+    """The whole context, a JSON object."""
+    occurred_at_ms: int
+    """The time the model counted with, Unix milliseconds."""
+    received_at_ms: int
+    """When it reached the system, Unix milliseconds."""
+    traceparent: str
+    """W3C trace context; empty when there was none."""
+    outcome: bytes
+    """The encoded outcome."""
+    state: bytes
+    """The encoded state after it."""
+
+
+class LogRow(NamedTuple):
+    """One applied interaction as read from the log; the fields of `Row` that history and export need."""
+
+    revision: int
+    interaction_id: str
+    kind: str
+    content: str
+    response: str | None
+    context_json: bytes
+    occurred_at_ms: int
+    received_at_ms: int
+    traceparent: str
+    outcome: bytes
+
+
+class Head(NamedTuple):
+    """Where a learner stands: the newest row, as far as the engine needs it."""
+
+    learner_key: int
+    revision: int
+    occurred_at_ms: int
+    outcome: bytes
+    state: bytes
+
+
+class Found(NamedTuple):
+    """A row looked up by its interaction id."""
+
+    revision: int
+    occurred_at_ms: int
+    outcome: bytes
+
+
+class BankTotals(NamedTuple):
+    """What the store knows of some items and subjects, each as (value, weight); what `Bank.load` takes."""
+
+    items: dict[str, tuple[float, float]]
+    """Easiness and answers."""
+    norms: dict[str, tuple[float, float]]
+    """Mean log time and observations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of the audit log. It names the learner by key and by a keyed digest, never by the id."""
+
+    audit_id: int
+    at_ms: int
+    action: str
+    """"export" or "erase"."""
+    requested_by: str
+    learner_key: int
+    """The store's number of the learner, never used again; 0 when the learner was unknown."""
+    interactions: int
+    """How many interactions were exported or erased."""
+
+
+class Store(Protocol):
+    """A durable log of applied interactions.
+
+    Every method may raise `StoreUnavailableError`. Cancelling one does not stop what runs: it may still take effect.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """A UUID made once with the database: another one means that the history is another one."""
+
+    async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
+        """Return where these learners stand; unknown ones are absent."""
+
+    async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
+        """Return the rows of these (learner id, interaction id); unknown ones are absent."""
+
+    async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
+        """Write rows and increments in one transaction, durable on return; returns the keys of learners that it made.
+
+        Rows of one learner come in growing revision order. Raises `ConflictError` when anything is there already.
+        """
+
+    async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        """Return the newest revisions; unknown learners are absent."""
+
+    async def history(self, learner_id: str, *, after_revision: int, limit: int, newest: bool) -> list[LogRow]:
+        """Return rows after a revision, or the last ones, oldest first; at most `limit`."""
+
+    async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
+        """Return the shared bank's totals for these items and subjects; unknown ones are absent."""
+
+    async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
+        """Delete everything about a learner, write who asked to the audit log, and return how many interactions went.
+
+        On return the bytes are gone from the database's files, unless another process kept reading them: then
+        `StoreUnavailableError` says so, and erasing again finishes the work.
+        """
+
+    async def record_export(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
+        """Write to the audit log that someone asked for a learner's data; returns the newest revision, or 0."""
+
+    async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
+        """Return the audit log's lines after one, oldest first; of one learner, or of all."""

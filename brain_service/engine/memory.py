@@ -1,0 +1,86 @@
+"""What the engine keeps in memory of learners and answers: bounded, and a copy of what the store has.
+
+Answers are kept as they were written. Resends are rare, and thousands of outcomes as objects, dozens each, would make
+every new answer pay for taking an old one apart long after it has left the processor's caches.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+
+from brain_service.engine.group import Entry
+from brain_service.engine.journal import Found, Head
+from brain_service.engine.submission import Applied
+from brain_service.model import codec
+
+
+class Memory:
+    """The learners used last, as the store has them, and the answers given last."""
+
+    def __init__(self, *, learners: int, answers: int) -> None:
+        self._max_learners = learners
+        self._max_answers = answers
+        self._learners: OrderedDict[str, Entry] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], Found] = OrderedDict()
+
+    @property
+    def size(self) -> int:
+        """How many learners are in memory."""
+        return len(self._learners)
+
+    def get(self, learner_id: str) -> Entry | None:
+        """Return a learner; None when the store must be asked."""
+        return self._learners.get(learner_id)
+
+    def put(self, learner_id: str, entry: Entry) -> None:
+        """Keep what was just committed of a learner."""
+        self._learners[learner_id] = entry
+        self._learners.move_to_end(learner_id)
+        if len(self._learners) > self._max_learners:
+            self._learners.popitem(last=False)
+
+    def answer(self, name: tuple[str, str]) -> Applied | None:
+        """Return the answer given to (learner id, interaction id), if it was given lately."""
+        found = self._answers.get(name)
+        return None if found is None else read_answer(found)
+
+    def keep_answer(self, name: tuple[str, str], found: Found) -> None:
+        """Keep an answer, for a resend."""
+        self._answers[name] = found
+        if len(self._answers) > self._max_answers:
+            self._answers.popitem(last=False)
+
+    def forget_answers(self) -> None:
+        """Drop all answers; resends are then found in the store."""
+        self._answers.clear()
+
+    def kept(self, learner_ids: Collection[str]) -> list[str]:
+        """Return which of these learners are in memory."""
+        return [learner_id for learner_id in learner_ids if learner_id in self._learners]
+
+    def drop_stale(self, learner_ids: Collection[str], heads: Mapping[str, Head]) -> list[str]:
+        """Drop these learners, and return which of them the store no longer has: somebody erased them."""
+        gone = []
+        for learner_id in learner_ids:
+            entry, head = self._learners.pop(learner_id), heads.get(learner_id)
+            if head is None or head.learner_key != entry.key:
+                gone.append(learner_id)
+        return gone
+
+    def with_keys(self, keys: Collection[int]) -> list[str]:
+        """Return the learners that have one of these keys of the store."""
+        return [learner_id for learner_id, entry in self._learners.items() if entry.key in keys]
+
+    def erase(self, learner_ids: Collection[str]) -> None:
+        """Drop learners and every answer they got."""
+        erased = set(learner_ids)
+        for learner_id in erased:
+            self._learners.pop(learner_id, None)
+        for name in [name for name in self._answers if name[0] in erased]:
+            del self._answers[name]
+
+
+def read_answer(found: Found) -> Applied:
+    """Return an answer that was given before. Raises `ValueError` when its bytes are damaged."""
+    return Applied(found.revision, True, codec.decode_outcome(found.outcome), found.occurred_at_ms)

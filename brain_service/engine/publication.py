@@ -1,0 +1,44 @@
+"""What the engine asks of a bus, in the engine's terms: the values and the `Bus` protocol.
+
+The bus only wakes: the store is the truth. A publication that gets lost (a subscriber that failed, a broker that was
+down) costs a watcher the delay until its next heartbeat compares revisions, never an update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from brain_service.model import Crossing, Outcome
+
+
+class Publication(NamedTuple):
+    """Says that one learner reached one revision, which is committed; a plain tuple, for each interaction makes one."""
+
+    learner_id: str
+    """Whose state changed."""
+    revision: int
+    """The revision reached; 0 when `gone`."""
+    outcome: Outcome | None
+    """The reading after it; None when it is only in the store, or the learner is gone."""
+    crossings: tuple[Crossing, ...]
+    """What a watcher must not miss between the revision before and this one."""
+    traceparent: str
+    """The W3C trace context of the interaction behind it; empty when there was none."""
+    occurred_at_ms: int
+    """When the interaction happened, Unix milliseconds; 0 when `gone`."""
+    gone: bool = False
+    """True when the learner was erased: nothing follows, unless the same id starts anew at revision 1."""
+
+
+class Bus(Protocol):
+    """Carries publications from the engine to whoever subscribed."""
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        """Hand committed changes to every subscriber, oldest first; never raises and never blocks."""
+
+    def subscribe(self, callback: Callable[[Sequence[Publication]], None]) -> Callable[[], None]:
+        """Call `callback` with each later batch, on the event loop's thread; returns what ends the subscription.
+
+        The callback must be quick. Ending twice is harmless.
+        """

@@ -1,0 +1,100 @@
+"""Reads what is known of learners: from memory where it is new enough, else from the store. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from brain_service import model
+from brain_service.engine.counters import Counters
+from brain_service.engine.group import Entry
+from brain_service.engine.journal import Head, LogRow, Store
+from brain_service.engine.memory import Memory
+from brain_service.engine.submission import HistoryEntry, Snapshot
+from brain_service.model import codec
+
+MAX_HISTORY: Final = 1000
+"""Rows of one page of history."""
+
+
+async def snapshots(
+    store: Store, memory: Memory, counters: Counters, queries: Sequence[tuple[str, int]]
+) -> list[Snapshot]:
+    """Return the present state of each (learner id, least revision), in order.
+
+    From memory where it is new enough, else all in one read of the store. Raises `StoreUnavailableError`, and
+    `ValueError` when a stored state cannot be read.
+    """
+    found: dict[str, Snapshot] = {}
+    missing: dict[str, None] = {}
+    for learner_id, min_revision in queries:
+        entry = memory.get(learner_id)
+        if entry is None or entry.state.revision < min_revision:
+            missing[learner_id] = None
+        else:
+            found[learner_id] = _remembered(learner_id, entry)
+    counters.cache_misses += len(missing)
+    counters.cache_hits += len(found.keys() - missing.keys())
+    if missing:
+        heads = await store.load(list(missing))
+        found |= {learner_id: _stored(learner_id, heads.get(learner_id)) for learner_id in missing}
+    return [found[learner_id] for learner_id, _ in queries]
+
+
+async def history(
+    store: Store, learner_id: str, *, after_revision: int, limit: int, newest: bool
+) -> tuple[list[HistoryEntry], bool]:
+    """Return a page of a learner's log, oldest first, and whether later rows exist.
+
+    `newest` returns the last rows instead of those after a revision. At most 1,000 rows. Raises
+    `StoreUnavailableError`, and `ValueError` when a stored outcome cannot be read.
+    """
+    limit = min(max(limit, 1), MAX_HISTORY)
+    before = 0 if newest or after_revision <= 0 else 1
+    # One row more on the early side, because crossings are a matter of two neighbours; one more on the late side to
+    # know whether there is more.
+    rows = await store.history(
+        learner_id, after_revision=max(after_revision, 0) - before, limit=limit + 1 + before, newest=newest
+    )
+    has_previous = len(rows) > limit if newest else bool(rows) and rows[0].revision <= after_revision
+    has_more = not newest and len(rows) > limit + has_previous
+    if has_more:
+        rows = rows[: limit + has_previous]
+    entries = await asyncio.to_thread(_entries, rows)
+    return entries[has_previous:], has_more
+
+
+def _remembered(learner_id: str, entry: Entry) -> Snapshot:
+    return Snapshot(
+        learner_id=learner_id,
+        revision=entry.state.revision,
+        state=entry.state,
+        outcome=codec.decode_outcome(entry.outcome),
+        occurred_at_ms=entry.occurred_at_ms,
+    )
+
+
+def _stored(learner_id: str, head: Head | None) -> Snapshot:
+    if head is None:
+        return Snapshot(learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0)
+    return Snapshot(
+        learner_id=learner_id,
+        revision=head.revision,
+        state=codec.decode_state(head.state),
+        outcome=codec.decode_outcome(head.outcome),
+        occurred_at_ms=head.occurred_at_ms,
+    )
+
+
+def _entries(rows: Sequence[LogRow]) -> list[HistoryEntry]:
+    """Read consecutive rows; the first one's crossings are right only if it is the learner's first."""
+    entries = []
+    before = model.QUIET
+    for row in rows:
+        outcome = codec.decode_outcome(row.outcome)
+        now = model.signs(outcome)
+        fields = row._asdict() | {"outcome": outcome, "crossings": model.crossings(before, now, outcome)}
+        entries.append(HistoryEntry(**fields))
+        before = now
+    return entries

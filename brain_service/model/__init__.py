@@ -1,0 +1,36 @@
+"""Everything that is pure about learners: what an interaction changes, what can be read out of a state, what to advise.
+
+Values in, values out: no clock, no storage, no transport. `update.apply` is the way in; this page names what the other
+rooms use of it.
+"""
+
+from brain_service.model.alerts import QUIET, Crossing, Signs, crossings, signs
+from brain_service.model.interaction import BadInteraction, Interaction, interaction_from_context
+from brain_service.model.outcome import Outcome, Performance, mastery_of_all, reading
+from brain_service.model.params import VERSION
+from brain_service.model.prediction import SkillMastery, Statistics, mastery
+from brain_service.model.state import LearnerState
+from brain_service.model.update import Applied, Increments, apply
+
+__all__ = [
+    "QUIET",
+    "VERSION",
+    "Applied",
+    "BadInteraction",
+    "Crossing",
+    "Increments",
+    "Interaction",
+    "LearnerState",
+    "Outcome",
+    "Performance",
+    "Signs",
+    "SkillMastery",
+    "Statistics",
+    "apply",
+    "crossings",
+    "interaction_from_context",
+    "mastery",
+    "mastery_of_all",
+    "reading",
+    "signs",
+]

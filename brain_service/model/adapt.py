@@ -1,0 +1,168 @@
+"""Chooses what a learner's present state asks of some content: transparently, reversibly, without inventing anything.
+
+There is no language model behind it. It regroups and frames the author's own words and says what it did;
+`ContentAdapter` is the interface that a generative adapter could implement. Thresholds are proposals, not findings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple, Protocol
+
+from brain_service.model.outcome import Outcome
+
+CHUNKED: Final = "chunked"
+BREAK_SUGGESTED: Final = "break_suggested"
+LONG_TEXT: Final = 280
+"""Texts longer than this are chunked for a loaded or tired learner."""
+CHUNK: Final = 200
+"""A chunk closes at the first sentence end after so many characters."""
+LOADED: Final = 0.7
+FATIGUED: Final = 0.7
+FRUSTRATED: Final = 0.6
+AT_EASE: Final = 0.5
+_TASKS: Final = frozenset({"question", "exercise", "assessment", "practice"})
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?…])\s+")
+_BREAK: Final = "\n\n"
+
+
+class Request(NamedTuple):
+    """Content to adapt."""
+
+    content: str
+    content_type: str
+    """Such as "question" or "explanation"; tasks get step prompts, other content does not."""
+    target_difficulty: float | None = None
+    """1–5 as wished by the caller; it takes precedence over the model's own suggestion."""
+    focus_areas: tuple[str, ...] = ()
+
+
+class Change(NamedTuple):
+    """One thing that was done."""
+
+    code: str
+    """One of `chunked`, `scaffolded`, `easier`, `harder`, `target_difficulty`, `focus`, `break_suggested`."""
+    description: str
+    """What was done, for a person."""
+    reason: str
+    """The evidence, such as "cognitive_load 0.84 above 0.70"."""
+    undo: str
+    """How to get back what was there before, for a person."""
+    added: str = ""
+    """The paragraph that was added, as it stands in the content; empty when nothing was added."""
+
+
+class Adapted(NamedTuple):
+    """The content as it should be shown, and what was done to it, in order; no changes means it is the original."""
+
+    content: str
+    changes: tuple[Change, ...]
+
+
+def original(adapted: Adapted) -> str:
+    """Undo every change: the content exactly as its author wrote it."""
+    content = adapted.content
+    for change in adapted.changes:
+        if change.code == BREAK_SUGGESTED:
+            content = content.removesuffix(_BREAK + change.added)
+        elif change.added:
+            content = content.removeprefix(change.added + _BREAK)
+    if any(change.code == CHUNKED for change in adapted.changes):
+        content = content.replace(_BREAK, " ")  # a text that had such breaks of its own is never chunked
+    return content
+
+
+class ContentAdapter(Protocol):
+    """Whoever can adapt content to a learner's outcome (None: nothing is known, change only what was asked for)."""
+
+    def adapt(self, request: Request, outcome: Outcome | None) -> Adapted:
+        """Return the adapted content; it must list every change, and each must be reversible."""
+        ...
+
+
+class RuleAdapter:
+    """Adapts by fixed rules, the same input always to the same output."""
+
+    def adapt(self, request: Request, outcome: Outcome | None) -> Adapted:
+        """Chunk a long text, put lines above it (focus, difficulty, steps) and a break hint below, where they fit."""
+        chunks, body = (None, request.content) if outcome is None else _chunk(request.content, outcome)
+        above = [line for line in (_focus(request), _difficulty(request, outcome), _steps(request, outcome)) if line]
+        below = _suggest_break(outcome)
+        parts = [*(line.added for line in above), body, *([below.added] if below else [])]
+        changes = [chunks, *above, below]
+        return Adapted(_BREAK.join(parts), tuple(change for change in changes if change is not None))
+
+
+def _chunk(text: str, outcome: Outcome) -> tuple[Change | None, str]:
+    load, fatigue = outcome.level("cognitive_load"), outcome.level("fatigue_level")
+    if len(text) <= LONG_TEXT or _BREAK in text or (load <= LOADED and fatigue <= FATIGUED):
+        return None, text
+    pieces, start = [], 0
+    for end in _SENTENCE_END.finditer(text):
+        # A gap that is not one space could not be put back exactly, so it stays as it is.
+        if end.group() == " " and end.end() < len(text) and end.start() - start >= CHUNK:
+            pieces.append(text[start : end.start()])
+            start = end.end()
+    if not pieces:
+        return None, text
+    pieces.append(text[start:])
+    reason = f"cognitive_load {load:.2f} above {LOADED:.2f}"
+    if load <= LOADED:
+        reason = f"fatigue_level {fatigue:.2f} above {FATIGUED:.2f}"
+    description = f"Split the text into {len(pieces)} paragraphs; no word was changed."
+    return Change(CHUNKED, description, reason, "Join the paragraphs of the text with one space."), _BREAK.join(pieces)
+
+
+def _focus(request: Request) -> Change | None:
+    if not request.focus_areas:
+        return None
+    added = "Focus: " + ", ".join(request.focus_areas) + "."
+    return _above("focus", added, "Named the focus areas above the content.", "the request names focus_areas")
+
+
+def _difficulty(request: Request, outcome: Outcome | None) -> Change | None:
+    if request.target_difficulty is not None:
+        added = f"Target difficulty: {min(max(request.target_difficulty, 1.0), 5.0):g} of 5."
+        return _above(
+            "target_difficulty", added, "Stated the difficulty asked for.", "the request names target_difficulty"
+        )
+    for found in outcome.recommendations if outcome else ():
+        evidence = ", ".join(f"{name} {value:.2f}" for name, value in zip(found.reasons, found.values, strict=True))
+        if found.advice.shift > 0:
+            added = "Challenge: after this one, try a harder variation."
+            return _above("harder", added, "Invited the learner to a harder variation.", evidence)
+        if found.advice.shift < 0:
+            added = "Warm-up: start with the part you already know."
+            return _above("easier", added, "Invited the learner to start with what is known.", evidence)
+    return None
+
+
+def _steps(request: Request, outcome: Outcome | None) -> Change | None:
+    if outcome is None or request.content_type not in _TASKS:
+        return None
+    advised = [found.code for found in outcome.recommendations if found.code in ("scaffold", "worked_example")]
+    frustration, confidence = outcome.level("frustration_level"), outcome.level("confidence_level")
+    if advised:
+        reason = f"recommended: {advised[0]}"
+    elif frustration > FRUSTRATED and confidence < AT_EASE:
+        reason = f"frustration_level {frustration:.2f} above {FRUSTRATED:.2f}"
+        reason += f" and confidence_level {confidence:.2f} below {AT_EASE:.2f}"
+    else:
+        return None
+    added = "Step by step: 1) What is given? 2) What is asked? 3) Which rule connects them? 4) Try only the first step."
+    return _above("scaffolded", added, "Put four guiding steps above the task.", reason)
+
+
+def _suggest_break(outcome: Outcome | None) -> Change | None:
+    for found in outcome.recommendations if outcome else ():
+        if found.code == "take_break":
+            tank, active_s = found.values
+            reason = f"fatigue tank {tank:.2f}, {active_s / 60:.0f} minutes active"
+            added = "This is a good moment for a short break."
+            description = "Suggested a short break below the content."
+            return Change(BREAK_SUGGESTED, description, reason, "Remove the last paragraph.", added)
+    return None
+
+
+def _above(code: str, added: str, description: str, reason: str) -> Change:
+    return Change(code, description, reason, f"Remove the paragraph that starts with “{added[:20]}”.", added)

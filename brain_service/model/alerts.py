@@ -1,0 +1,56 @@
+"""Says what a watcher must not miss between two outcomes: levels that crossed an alert threshold, changed urgency."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from brain_service.model.levels import NAMES
+from brain_service.model.outcome import Outcome
+from brain_service.model.recommend import Urgency
+
+RISING: Final = {"cognitive_load": 0.80, "frustration_level": 0.70, "fatigue_level": 0.70}
+"""Levels that alert above a threshold. The thresholds are proposals, not findings."""
+FALLING: Final = {"engagement_level": 0.40, "confidence_level": 0.35, "motivation_level": 0.35}
+"""Levels that alert below a threshold."""
+THRESHOLDS: Final = {**RISING, **FALLING}
+RECOMMENDATION: Final = "recommendation"
+_WATCHED: Final = tuple((NAMES.index(name), threshold) for name, threshold in THRESHOLDS.items())
+_NAMED: Final = tuple((place, name, NAMES.index(name)) for place, name in enumerate(THRESHOLDS))
+
+Signs = tuple[bool | Urgency, ...]
+"""Whether each watched level lies above its threshold, then the urgency of the first recommendation."""
+
+QUIET: Final[Signs] = (*(name in FALLING for name in THRESHOLDS), Urgency.NONE)
+"""The signs before the first outcome: every level counts as not alerting."""
+
+
+class Crossing(NamedTuple):
+    """One change that must not be missed: a level over its threshold, or the urgency of the first recommendation."""
+
+    name: str
+    """The level, or "recommendation"."""
+    rising: bool
+    """Whether the level went above its threshold, or the urgency up."""
+    value: float
+    """The level, or the urgency's number, after it."""
+
+
+def signs(outcome: Outcome) -> Signs:
+    """Return what of an outcome is compared with the next one."""
+    levels, recommended = outcome.readout.levels, outcome.recommendations
+    urgency = recommended[0].advice.urgency if recommended else Urgency.NONE
+    return (*[levels[place] > threshold for place, threshold in _WATCHED], urgency)
+
+
+def crossings(before: Signs, now: Signs, outcome: Outcome) -> tuple[Crossing, ...]:
+    """Return what crossed between the signs of one outcome and `now`, those of a later one."""
+    if now == before:
+        return ()
+    found = []
+    levels = outcome.readout.levels
+    for place, name, level in _NAMED:
+        if now[place] != before[place]:
+            found.append(Crossing(name, bool(now[place]), levels[level]))
+    if now[-1] != before[-1]:
+        found.append(Crossing(RECOMMENDATION, now[-1] > before[-1], float(now[-1])))
+    return tuple(found)

@@ -1,0 +1,116 @@
+"""What the model remembers of one learner, as one immutable value; it knows not how it changes."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from brain_service.model import params
+from brain_service.model.items import listed
+
+
+class SkillMemory(NamedTuple):
+    """What is remembered of one skill. Residuals are right (1) or wrong (0) minus what the item alone let expect."""
+
+    fast: float
+    """Average of residuals on this skill, half-life 2 answers."""
+    mid: float
+    """Average of residuals on this skill, half-life 6 answers."""
+    total: float
+    """Sum of all residuals on this skill."""
+    practised_at: float
+    """Time of the last answer on it, epoch seconds."""
+    lift: float
+    """Logits by which the reported mastery stands above the formula, so that a right answer never lowers it; ≥ 0."""
+    answers: int
+    answered_at: int
+    """The learner's answer count just before the last answer on this skill."""
+    last: int
+    """The last answer on it: 1 right, −1 wrong."""
+
+
+_SKILL: Final = Struct("<5dIQb")
+SKILL_SIZE: Final = _SKILL.size
+"""Bytes of a packed `SkillMemory`."""
+pack_skill: Final = _SKILL.pack
+"""Write the fields of a `SkillMemory` as a state holds them."""
+unpack_skill: Final = _SKILL.unpack
+"""Read those bytes as a plain tuple, in the order of `SkillMemory`."""
+
+
+class LearnerState(NamedTuple):
+    """One learner after `revision` interactions. Never change its dictionary: `apply` copies it.
+
+    `skills` are ordered, the one used longest ago first.
+    """
+
+    revision: int
+    time: float
+    """Time of the last interaction, epoch seconds; reading a state later does not make it fade further."""
+    session_start: float
+    active_s: float
+    """Seconds of activity in this session; a gap of more than 30 min ends a session."""
+    presence: float
+    """Sessions, each fading with a half-life of 7 days."""
+    tank: float
+    """Fatigue tank, 0 (fresh) to 1."""
+
+    signals: tuple[float, ...]
+    weights: tuple[float, ...]
+    """The signals S and their evidence weights w, in the order of `params.SIGNALS`."""
+
+    answers: int
+    streak: int
+    """Right answers in a row (> 0) or wrong ones (< 0); 0 before the first."""
+    fast: float
+    mid: float
+    slow: float
+    """Averages of residuals with half-lives of 2, 8 and 32 answers."""
+    total: float
+    """Sum of all residuals."""
+    accuracy: float
+    """Average of right answers, half-life 8, before shrinkage."""
+    spread: float
+    """Average of squared surprise, half-life 16, before shrinkage."""
+    response_time: float | None
+    """Average time per timed answer, half-life 8, seconds; None before the first."""
+
+    time_mean: float
+    time_var: float
+    time_count: int
+    """Mean, variance and count of log-time residuals."""
+
+    item: bytes | None
+    """Key of the item worked on last; None before the first."""
+    attempts: int
+    hints: int
+    """Answers and hint requests on that item since it became the present one."""
+
+    skills: dict[str, bytes]
+    """Each a packed `SkillMemory`: one is touched per interaction, and all are copied, stored and read every time."""
+    item_keys: bytes
+    item_counts: bytes
+    """How often each of these items was answered, negative when the last answer on it was wrong; see `items`."""
+    advice: int
+    """Which recommendations are on, as bits, for hysteresis."""
+
+
+BLANK = LearnerState(
+    revision=0, time=0.0, session_start=0.0, active_s=0.0, presence=0.0, tank=0.0,
+    signals=(0.0,) * len(params.SIGNALS), weights=(0.0,) * len(params.SIGNALS),
+    answers=0, streak=0, fast=0.0, mid=0.0, slow=0.0, total=0.0, accuracy=0.0, spread=0.0, response_time=None,
+    time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0,
+    item=None, attempts=0, hints=0, skills={}, item_keys=b"", item_counts=b"", advice=0,
+)  # fmt: skip
+"""Where a learner starts. It is never shown: before the first interaction a learner has no state."""
+
+
+def legible(state: LearnerState) -> dict[str, object]:
+    """Every field of a state by name, nothing packed, for a person to read."""
+    fields = state._asdict()
+    items = listed(fields.pop("item_keys"), fields.pop("item_counts"))
+    return fields | {
+        "item": None if state.item is None else int.from_bytes(state.item, "little"),
+        "skills": {skill: SkillMemory._make(unpack_skill(packed)) for skill, packed in state.skills.items()},
+        "items": {int.from_bytes(key, "little"): count for key, count in items.items()},
+    }

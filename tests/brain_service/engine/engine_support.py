@@ -1,0 +1,126 @@
+"""What the tests of the durable core share: submissions, a store with faults on demand, an engine on a file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
+from brain_service.engine.journal import Row, StoreUnavailableError
+from brain_service.engine.publication import Publication
+from brain_service.model.bank import BankIncrements
+from brain_service.model.interaction import Interaction, interaction_from_context
+from brain_service.store import SqlStore
+from brain_service.watch.bus import LocalBus
+
+NOW_S = 1_700_000_000.0
+
+
+def interaction(content: str = "2 + 2?", **context: object) -> Interaction:
+    fields = {"correct": True, "difficulty": 3, "skill": "sums", "time_taken": 4.0, "subject": "maths"} | context
+    return interaction_from_context("question_response", content, fields)
+
+
+def submission(learner_id: str, interaction_id: str, **fields: Any) -> Submission:
+    fields.setdefault("interaction", interaction())
+    return Submission(learner_id=learner_id, interaction_id=interaction_id, **fields)
+
+
+class FaultyStore(SqlStore):
+    """A real store whose commits can be held, refused, or lost after they happened."""
+
+    refusals = 0
+    """How many of the next commits fail before anything is written."""
+    lost_answers = 0
+    """How many of the next commits are written but reported as failed."""
+    gate: asyncio.Event | None = None
+    """When set, commits wait for it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sizes: list[int] = []
+        self.entered = asyncio.Event()
+        self.loads = 0
+        self.poison: Callable[[Row], bool] = lambda _row: False
+
+    async def load(self, learner_ids: Sequence[str]) -> Any:
+        self.loads += 1
+        return await super().load(learner_ids)
+
+    async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailableError("the disk is on holiday")
+        if any(map(self.poison, rows)):
+            raise TypeError("a row that the driver chokes on")
+        keys = await super().commit(rows, increments)
+        self.sizes.append(len(rows))
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise StoreUnavailableError("the answer got lost")
+        return keys
+
+
+class Brain:
+    """An engine on a file, with everything it published."""
+
+    def __init__(self, engine: Engine, store: FaultyStore, bus: LocalBus, path: Path) -> None:
+        self.engine = engine
+        self.store = store
+        self.path = path
+        self.published: list[Publication] = []
+        self.bus_subscribe = bus.subscribe
+        bus.subscribe(self.published.extend)
+
+    async def apply(self, *submissions: Submission) -> list[Applied | Failed]:
+        return await self.engine.submit(submissions)
+
+
+class Clock:
+    """A clock that stands still until told otherwise."""
+
+    def __init__(self, now: float = NOW_S) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def running(path: Path, *, clock: Callable[[], float] | None = None, **options: Any) -> AsyncIterator[Brain]:
+    store = await FaultyStore.open(path)
+    assert isinstance(store, FaultyStore)
+    bus = LocalBus()
+    engine = Engine(store=store, bus=bus, clock=clock or Clock(), options=EngineOptions(**options))
+    await engine.start()
+    try:
+        yield Brain(engine, store, bus, path)
+    finally:
+        await engine.stop()
+        await store.close()
+
+
+def logged(path: Path) -> list[tuple[int, int, str]]:
+    """Read (learner key, revision, interaction id) of all rows, past all code of ours."""
+    connection = sqlite3.connect(path)
+    try:
+        query = "SELECT learner_key, revision, interaction_id FROM log WHERE learner_key IS NOT NULL ORDER BY seq"
+        return list(connection.execute(query))
+    finally:
+        connection.close()
+
+
+def revisions(results: Sequence[Applied | Failed]) -> list[tuple[int, bool]]:
+    """Shorten results to (revision, duplicate); fails on anything not applied."""
+    shortened = []
+    for result in results:
+        assert isinstance(result, Applied), result
+        shortened.append((result.revision, result.duplicate))
+    return shortened

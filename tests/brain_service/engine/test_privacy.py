@@ -1,0 +1,222 @@
+"""Export and erasure of a learner, through a running engine and beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brain_service.engine import privacy
+from brain_service.engine.journal import LogRow, StoreUnavailableError
+from brain_service.store import SqlStore
+from brain_service.store.database import sqlite_connection
+from tests.brain_service.engine.engine_support import NOW_S, Brain, interaction, logged, revisions, running, submission
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "brain.db"
+
+
+@pytest.fixture
+async def brain(path: Path) -> AsyncIterator[Brain]:
+    async with running(path) as brain:
+        yield brain
+
+
+async def exported(brain: Brain, learner_id: str) -> list[dict[str, Any]]:
+    data = b"".join([lines async for lines in brain.engine.export(learner_id, "a parent")])
+    assert data.endswith(b"\n")
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def in_files(path: Path, text: str) -> int:
+    """Count a text in the database's files, the write-ahead file included."""
+    return sum(file.read_bytes().count(text.encode()) for file in path.parent.iterdir())
+
+
+async def test_an_export_tells_everything_stored_in_readable_lines(brain: Brain) -> None:
+    sent = [
+        submission(
+            "ada",
+            f"i{n}",
+            interaction=interaction("¿2 + 2?", correct=n % 2 == 0),
+            response="vier",
+            context_json=b'{"mood": "fine"}',
+            traceparent="00-aa",
+        )
+        for n in range(3)
+    ]
+    results = await brain.apply(*sent, submission("bob", "b"))
+    learner, *lines = await exported(brain, "ada")
+
+    assert [line["type"] for line in lines] == ["interaction"] * 3 + ["state", "audit"]
+    assert (learner["learner_id"], learner["revision"], learner["epoch"]) == ("ada", 3, brain.engine.epoch)
+    last = lines[2]
+    assert last["content"] == "¿2 + 2?"
+    assert (last["interaction_id"], last["revision"], last["response"]) == ("i2", 3, "vier")
+    assert last["context"] == {"mood": "fine"}
+    assert last["occurred_at"] == "2023-11-14T22:13:20.000Z"
+    outcome = results[2].outcome  # type: ignore[union-attr]
+    assert last["levels"]["frustration_level"] == outcome.level("frustration_level")
+    assert sum(len(each) for each in last["outcome"]["drivers"].values()) > 20
+    assert last["outcome"]["mastery"][0]["skill"] == "sums"
+    assert last["outcome"]["recommendations"][0]["sentence"]
+    assert lines[3]["state"]["answers"] == 3
+    assert lines[3]["state"]["skills"]["sums"]["answers"] == 3
+    assert (lines[4]["action"], lines[4]["requested_by"]) == ("export", "a parent")
+
+
+async def test_an_export_names_every_stored_field(brain: Brain) -> None:
+    """A field that the log gains must show up in the export, or be left out on purpose."""
+    await brain.apply(submission("ada", "a"))
+    line = (await exported(brain, "ada"))[1]
+    renamed = {"context_json": "context", "occurred_at_ms": "occurred_at", "received_at_ms": "received_at"}
+
+    assert {renamed.get(name, name) for name in LogRow._fields} <= line.keys()
+
+
+async def test_an_export_of_many_pages_has_each_revision_once(brain: Brain) -> None:
+    await brain.apply(*[submission("ada", f"i{n}") for n in range(450)])
+    lines = await exported(brain, "ada")
+
+    assert [line["revision"] for line in lines if line["type"] == "interaction"] == list(range(1, 451))
+
+
+async def test_an_export_of_an_unknown_learner_is_recorded_and_has_no_interactions(brain: Brain) -> None:
+    learner, audit = await exported(brain, "nobody")
+
+    assert learner["revision"] == 0
+    assert audit["action"] == "export"
+
+
+async def test_a_context_that_is_no_json_is_exported_as_text(brain: Brain) -> None:
+    await brain.apply(submission("ada", "a", context_json=b"\xffnot json"))
+
+    assert (await exported(brain, "ada"))[1]["context"] == "\\xffnot json"
+
+
+async def test_an_erased_learner_is_gone_from_log_memory_and_duplicates(brain: Brain, path: Path) -> None:
+    await brain.apply(submission("ada", "a"), submission("ada", "b"), submission("bob", "a"))
+    assert await brain.engine.erase("ada", "a parent") == 2
+
+    assert [each.revision for each in await brain.engine.snapshots([("ada", 0), ("bob", 0)])] == [0, 1]
+    assert await brain.engine.history("ada") == ([], False)
+    assert await brain.engine.revisions(["ada", "bob"]) == {"bob": 1}
+    assert [(each.learner_id, each.revision) for each in brain.published if each.gone] == [("ada", 0)]
+    assert revisions(await brain.apply(submission("ada", "a"), submission("bob", "a"))) == [(1, False), (1, True)]
+
+
+async def test_an_erasure_comes_after_what_was_submitted_before_it(brain: Brain, path: Path) -> None:
+    before = asyncio.create_task(brain.apply(submission("ada", "a")))
+    erasing = asyncio.create_task(brain.engine.erase("ada", "a parent"))
+    after = asyncio.create_task(brain.apply(submission("ada", "b")))
+
+    assert revisions(await before) == [(1, False)]
+    assert await erasing == 1
+    assert revisions(await after) == [(1, False)]
+    assert [row[1:] for row in logged(path)] == [(1, "b")]
+
+
+async def test_the_audit_log_tells_who_asked_for_what_and_does_not_name_the_learner(brain: Brain, path: Path) -> None:
+    await brain.apply(submission("ada.lovelace@example.org", "a"))
+    await exported(brain, "ada.lovelace@example.org")
+    await brain.engine.erase("ada.lovelace@example.org", "the school")
+    await brain.engine.erase("nobody", "the school")
+    entries = await brain.store.audit(learner_id="ada.lovelace@example.org")
+
+    assert [(each.action, each.requested_by, each.interactions, each.at_ms) for each in entries] == [
+        ("export", "a parent", 1, int(NOW_S * 1000)),
+        ("erase", "the school", 1, int(NOW_S * 1000)),
+    ]
+    assert len(await brain.store.audit()) == 3
+    assert in_files(path, "lovelace") == 0
+
+
+async def test_no_byte_of_an_erased_learner_is_left_in_the_files(path: Path) -> None:
+    """Thousands of rows of several learners in random order, large and small, erased one after the other."""
+    order = random.Random(5)
+    names = [f"learner{n}.name" for n in range(6)]
+    async with running(path, max_batch=64) as brain:
+        for n in range(40):
+            batch = []
+            for _ in range(50):
+                name = order.choice(names)
+                secret = f"secret-{name}-" * order.choice([1, 3, 300])
+                marked = str(uuid.UUID(int=order.getrandbits(128))) if n % 2 else f"{order.random()}-id-{name}"
+                task = interaction(secret, item_id="shared", skill=f"skill-{name}")
+                batch.append(submission(name, marked, interaction=task, response=secret, traceparent=f"00-{name}"))
+            await brain.apply(*batch)
+        for position, name in enumerate(names):
+            assert in_files(path, f"secret-{name}") > 0
+            assert await brain.engine.erase(name, "the school") > 200
+            assert in_files(path, f"secret-{name}") == 0
+            assert in_files(path, name) == 0
+            for other in names[position + 1 :]:
+                entries, _ = await brain.engine.history(other, newest=True, limit=3)
+                assert entries[-1].content.startswith(f"secret-{other}")
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+async def test_an_erasure_that_a_reader_keeps_from_finishing_says_so_and_can_be_finished(
+    brain: Brain, path: Path
+) -> None:
+    await brain.apply(submission("ada", "a", interaction=interaction("secret")))
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM log").fetchall()
+    sqlite_connection(brain.store._written).execute("PRAGMA busy_timeout=20")
+    with pytest.raises(StoreUnavailableError, match="erase the learner again"):
+        await brain.engine.erase("ada", "a parent")
+    reader.execute("ROLLBACK")
+    reader.close()
+
+    await brain.engine.erase("ada", "a parent")
+    assert in_files(path, "secret") == 0
+    assert (await brain.engine.snapshots([("ada", 0)]))[0].revision == 0
+
+
+async def test_the_commands_work_beside_a_running_engine(path: Path) -> None:
+    async with running(path, erasure_check_s=0.01) as brain:
+        await brain.apply(submission("ada", "a"), submission("ada", "b"))
+        gone = asyncio.Event()
+        brain.bus_subscribe(lambda publications: gone.set() if publications[0].gone else None)
+        store = await SqlStore.open(path)
+        lines: list[bytes] = []
+        await privacy.export_command(store, "ada", "a parent", lines.append)
+        sentence = await privacy.erase_command(store, "ada", "a parent")
+        await store.close()
+        async with asyncio.timeout(10):
+            await gone.wait()
+
+        assert [json.loads(line)["type"] for line in b"".join(lines).splitlines()][:3] == [
+            "learner",
+            "interaction",
+            "interaction",
+        ]
+        assert sentence.startswith("Erased 2 interactions of ada")
+        assert (await brain.engine.snapshots([("ada", 0)]))[0].revision == 0
+
+
+@pytest.mark.parametrize(
+    ("learner_id", "requested_by"),
+    [("", "me"), ("a b", "me"), ("ada", ""), ("ada", "  "), ("ada", "x" * 257), ("ada", "me\n")],
+)
+async def test_a_request_that_could_not_be_attributed_is_refused_and_not_recorded(
+    brain: Brain, learner_id: str, requested_by: str
+) -> None:
+    with pytest.raises(privacy.BadRequestError):
+        await brain.engine.erase(learner_id, requested_by)
+    with pytest.raises(privacy.BadRequestError):
+        await anext(brain.engine.export(learner_id, requested_by))
+
+    assert await brain.store.audit() == []

@@ -1,0 +1,129 @@
+"""Stored bytes as claims: exact round trips, and nothing damaged or foreign is ever misread."""
+
+from __future__ import annotations
+
+import random
+from struct import pack
+from zlib import crc32
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brain_service.model import Applied, Statistics, apply, interaction_from_context, reading
+from brain_service.model.codec import (
+    CorruptBytesError,
+    StateVersionError,
+    decode_outcome,
+    decode_state,
+    encode_outcome,
+    encode_state,
+)
+from brain_service.model.params import PARAMS_HASH
+from brain_service.model.state import BLANK
+
+
+def learner(seed: int, steps: int, skills: int = 12, items: int = 30, gap: float = 40.0) -> Applied:
+    dice = random.Random(seed)
+    applied = None
+    for i in range(steps):
+        kind = dice.choice(["question_response", "question_response", "practice", "content_view", "hint_request"])
+        context: dict[str, object] = {}
+        if kind != "content_view":
+            context |= {"correct": dice.random() < 0.6, "skill": [f"скилл-{dice.randrange(skills)}" for _ in range(2)]}
+        if dice.random() < 0.8:
+            context["time_taken"] = dice.uniform(0, 90)
+        interaction = interaction_from_context(kind, f"q{dice.randrange(items)}", context)
+        applied = apply(applied.state if applied else None, Statistics(), interaction, 1e9 + gap * i)
+    assert applied is not None
+    return applied
+
+
+applieds = st.builds(learner, st.integers(0, 2**32), st.integers(1, 60), gap=st.sampled_from([1.0, 40.0, 90_000.0]))
+
+
+@settings(max_examples=50)
+@given(applieds)
+def test_states_and_outcomes_come_back_exactly(applied: Applied) -> None:
+    state = decode_state(encode_state(applied.state))
+
+    assert state == applied.state
+    assert list(state.skills) == list(applied.state.skills)
+    assert decode_outcome(encode_outcome(applied.outcome)) == applied.outcome
+    at_rest = reading(applied.state)
+    assert decode_outcome(encode_outcome(at_rest)) == at_rest
+
+
+def test_a_state_of_256_skills_and_a_blank_one_come_back_exactly() -> None:
+    full = learner(1, 900, skills=400, items=200).state
+
+    assert (len(full.skills), len(full.item_keys) // 8) == (256, 64)
+    assert decode_state(encode_state(full)) == full
+    assert decode_state(encode_state(BLANK)) == BLANK
+
+
+def test_a_state_of_twelve_skills_is_small() -> None:
+    """About 1 KB and 95 bytes a skill, or better."""
+    state = learner(2, 400).state
+
+    assert len(encode_state(state)) <= 1024 + 95 * len(state.skills)
+
+
+@given(st.data())
+def test_truncated_or_damaged_bytes_are_refused(data: st.DataObject) -> None:
+    applied = learner(3, 30)
+    for encode, decode in ((encode_state, decode_state), (encode_outcome, decode_outcome)):
+        good = encode(applied.state if encode is encode_state else applied.outcome)  # type: ignore[operator]
+        cut = data.draw(st.integers(0, len(good) - 1))
+        at, bit = data.draw(st.integers(0, len(good) - 1)), data.draw(st.integers(0, 7))
+        flipped = bytearray(good)
+        flipped[at] ^= 1 << bit
+
+        for bad in (good[:cut], bytes(flipped), good + b"\0"):
+            with pytest.raises((CorruptBytesError, StateVersionError)):
+                decode(bad)
+
+
+@given(st.binary(max_size=2000))
+def test_arbitrary_bytes_are_refused_even_with_a_good_checksum(garbage: bytes) -> None:
+    body = bytes([1]) + PARAMS_HASH + garbage
+    sealed = body + pack("<I", crc32(body))
+
+    for decode in (decode_state, decode_outcome):
+        with pytest.raises((CorruptBytesError, StateVersionError)):
+            decode(sealed)
+
+
+def sealed(body: bytes) -> bytes:
+    return body + pack("<I", crc32(body))
+
+
+def test_a_state_of_other_constants_is_refused_with_what_to_do() -> None:
+    good = encode_state(learner(4, 5).state)
+    foreign = sealed(good[:1] + bytes(8) + good[9:-4])
+
+    with pytest.raises(StateVersionError, match="replay"):
+        decode_state(foreign)
+
+
+@pytest.mark.parametrize("form", [0, 2, 255])
+def test_an_unknown_format_is_refused_by_its_number(form: int) -> None:
+    applied = learner(5, 5)
+
+    with pytest.raises(StateVersionError, match=f"format {form}"):
+        decode_state(sealed(bytes([form]) + encode_state(applied.state)[1:-4]))
+    with pytest.raises(StateVersionError, match=f"format {form}"):
+        decode_outcome(sealed(bytes([form]) + encode_outcome(applied.outcome)[1:-4]))
+
+
+def test_empty_bytes_are_refused() -> None:
+    with pytest.raises(StateVersionError, match="empty"):
+        decode_state(b"")
+    with pytest.raises(StateVersionError, match="empty"):
+        decode_outcome(b"")
+
+
+def test_an_outcome_of_an_earlier_model_keeps_its_version() -> None:
+    outcome = learner(6, 5).outcome._replace(model_version="vb-ssm/0.0")
+
+    assert decode_outcome(encode_outcome(outcome)).model_version == "vb-ssm/0.0"

@@ -1,0 +1,559 @@
+"""The brain's contract on a real server with a real store, engine and client."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from aivo.brain.v1 import brain_pb2 as pb
+from aivo.brain.v1 import brain_pb2_grpc
+from brain_service.engine.engine import Engine
+from brain_service.engine.journal import StoreUnavailableError
+from brain_service.model.adapt import RuleAdapter
+from brain_service.servicer.brain import SERVICE_NAME, BrainServicer
+from brain_service.store import SqlStore
+from brain_service.watch.bus import LocalBus
+from brain_service.watch.watch import Watches
+from service_runtime.grpc_client import Channel, ClientSettings, open_channel
+from service_runtime.grpc_server import GrpcServer, ListenerSettings
+
+CREDENTIAL = "a-test-credential"
+ROOT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+WAIT_S = 30
+
+
+class ObservedWatches(Watches):
+    """Tells when a watch was closed."""
+
+    def __init__(self, source: Any, **options: Any) -> None:
+        super().__init__(source, **options)
+        self.closed = asyncio.Condition()
+
+    def close(self, watch: Any, reason: Any = None) -> None:
+        super().close(watch, reason)
+        self._telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        async with self.closed:
+            self.closed.notify_all()
+
+    async def until_none(self) -> None:
+        async with asyncio.timeout(WAIT_S), self.closed:
+            await self.closed.wait_for(lambda: not len(self))
+
+
+class Stack:
+    """A brain that serves, and a client of it."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+        self.bus = LocalBus()
+        self.engine = Engine(store=store, bus=self.bus)
+        self.watches = ObservedWatches(self.engine, pending=4)
+        self.servicer = BrainServicer(self.engine, self.watches, RuleAdapter())
+        self.server = GrpcServer(
+            ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5), services=(SERVICE_NAME,)
+        )
+        self.channel: Channel
+        self.stub: Any
+
+    async def __aenter__(self) -> Stack:
+        self.unsubscribe = self.bus.subscribe(self.watches.publish)
+        self.bus.subscribe(self.servicer.forget)
+        await self.engine.start()
+        self.servicer.register(self.server.server)
+        port = await self.server.start()
+        self.channel = open_channel(f"127.0.0.1:{port}", ClientSettings(credential=CREDENTIAL))
+        self.stub = brain_pb2_grpc.BrainServiceStub(self.channel.channel)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.channel.close()
+        self.servicer.drain()
+        await self.server.stop()
+        await self.engine.stop()
+
+    def call(self, method: str, request: Any, **options: Any) -> Any:
+        metadata = (*self.channel.metadata, *options.pop("metadata", ()))
+        return getattr(self.stub, method)(request, metadata=metadata, **options)
+
+    async def record(self, learner_id: str = "mia", count: int = 1, **fields: Any) -> pb.RecordInteractionResponse:
+        for _ in range(count):
+            response = await self.call(
+                "RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(learner_id, **fields))
+            )
+        return response
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    store = await SqlStore.open(tmp_path / "brain.db")
+    try:
+        async with Stack(store) as running:
+            yield running
+    finally:
+        await store.close()
+
+
+def interaction(learner_id: str = "mia", **fields: Any) -> pb.Interaction:
+    defaults: dict[str, Any] = {
+        "interaction_id": str(uuid.uuid4()),
+        "kind": pb.INTERACTION_KIND_PRACTICE,
+        "content": "3 + 4",
+        "context": pb.Context(correct=True, difficulty=3, time_taken_s=5, skills=["addition"], subject="maths"),
+    }
+    return pb.Interaction(learner_id=learner_id, **(defaults | fields))
+
+
+@asynccontextmanager
+async def watching(stack: Stack, *cursors: pb.Cursor, watch_id: str = "w") -> AsyncIterator[tuple[Any, Any]]:
+    call = stack.call("WatchState", pb.WatchStateRequest(watch_id=watch_id, cursors=cursors))
+    first = await read(call)
+    try:
+        yield call, first
+    finally:
+        call.cancel()
+
+
+async def read(call: Any) -> Any:
+    async with asyncio.timeout(WAIT_S):
+        return await call.read()
+
+
+async def status_of(awaitable: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async with asyncio.timeout(WAIT_S):
+            await awaitable
+    return caught.value.code(), caught.value.details() or ""
+
+
+async def interact(stack: Stack, *batches: list[pb.Interaction]) -> list[pb.InteractResponse]:
+    call = stack.stub.Interact(metadata=stack.channel.metadata)
+    responses = []
+    for batch in batches:
+        await call.write(pb.InteractRequest(interactions=batch))
+        responses.append(await read(call))
+    await call.done_writing()
+    assert await read(call) is grpc.aio.EOF
+    return responses
+
+
+async def test_an_interaction_is_answered_with_a_reading(stack: Stack) -> None:
+    response = await stack.record()
+
+    reading = response.applied.reading
+    assert (response.applied.revision, response.applied.duplicate, response.epoch) == (1, False, stack.engine.epoch)
+    assert 0 <= reading.levels.cognitive_load <= 1
+    assert 0 < reading.uncertainty.cognitive_load < 1
+    assert len(reading.grades) == 7
+    assert [mastery.skill for mastery in reading.mastery] == ["addition"]
+    assert reading.HasField("predicted_correct")
+    assert reading.model_version.startswith("vb-ssm/")
+    assert len(reading.drivers.levels) == len(reading.drivers.names) == len(reading.drivers.contributions) > 20
+
+
+async def test_a_record_continues_the_trace_of_the_message_or_the_metadata_or_begins_one(stack: Stack) -> None:
+    trace_id = ROOT.split("-")[1]
+    in_message = await stack.record(traceparent=ROOT)
+    request = pb.RecordInteractionRequest(interaction=interaction())
+    in_metadata = await stack.call("RecordInteraction", request, metadata=(("traceparent", ROOT),))
+    anew = await stack.record(traceparent="rubbish")
+
+    assert (in_message.trace_id, in_metadata.trace_id) == (trace_id, trace_id)
+    assert anew.trace_id not in ("", trace_id)
+    history = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia"))
+    assert [entry.traceparent.split("-")[1] for entry in history.entries] == [trace_id, trace_id, anew.trace_id]
+
+
+async def test_a_batch_is_answered_in_order_and_a_bad_one_fails_alone(stack: Stack) -> None:
+    batch = [
+        interaction("mia", request_id=1),
+        interaction("b d", request_id=2),
+        interaction("ben", request_id=3, kind=pb.INTERACTION_KIND_UNSPECIFIED),
+        interaction("mia", request_id=4, content="x" * 16_385),
+        interaction("mia", request_id=5, context=pb.Context(time_taken_s=-1)),
+        interaction("mia", request_id=6, context_json=b"[]"),
+        interaction("mia", request_id=7),
+    ]
+    (response,) = await interact(stack, batch)
+
+    assert [outcome.request_id for outcome in response.outcomes] == [1, 2, 3, 4, 5, 6, 7]
+    assert [outcome.applied.revision for outcome in response.outcomes] == [1, 0, 0, 0, 0, 0, 2]
+    for outcome, field in zip(
+        response.outcomes[1:6], ["learner_id", "kind", "content", "time_taken", "context_json"], strict=True
+    ):
+        assert outcome.failure.code == pb.FAILURE_CODE_INVALID
+        assert field in outcome.failure.message
+        assert "xxx" not in outcome.failure.message
+        assert "b d" not in outcome.failure.message
+
+
+async def test_a_resend_is_a_duplicate_and_moves_nothing(stack: Stack) -> None:
+    one = interaction(interaction_id="i-1")
+    first, second = await interact(stack, [one, one], [one])
+
+    assert [outcome.applied.duplicate for outcome in first.outcomes] == [False, True]
+    assert second.outcomes[0].applied.duplicate
+    assert second.outcomes[0].applied.reading == first.outcomes[0].applied.reading
+    assert second.outcomes[0].applied.revision == 1
+
+
+async def test_an_oversized_batch_ends_the_stream_and_changes_nothing(stack: Stack) -> None:
+    code, details = await status_of(interact(stack, [interaction() for _ in range(1025)]))
+
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "interactions" in details
+    assert await stack.engine.revisions(["mia"]) == {}
+
+
+async def test_streams_interact_side_by_side(stack: Stack) -> None:
+    results = await asyncio.gather(*(interact(stack, *[[interaction(f"l{n}")] for _ in range(5)]) for n in range(8)))
+
+    assert [[response.outcomes[0].applied.revision for response in responses] for responses in results] == [
+        [1, 2, 3, 4, 5]
+    ] * 8
+
+
+@pytest.mark.parametrize(
+    ("method", "request_message", "field"),
+    [
+        ("RecordInteraction", pb.RecordInteractionRequest(), "kind"),
+        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction("")), "learner_id"),
+        (
+            "RecordInteraction",
+            pb.RecordInteractionRequest(interaction=interaction(interaction_id="ä")),
+            "interaction_id",
+        ),
+        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(response="x" * 16_385)), "response"),
+        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(occurred_at_ms=-5)), "occurred_at"),
+        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(occurred_at_ms=5)), "occurred_at"),
+        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(kind=99)), "kind"),  # type: ignore[arg-type]
+        ("ModifyWatch", pb.ModifyWatchRequest(add=[pb.Cursor(learner_id="a b")]), "learner_id"),
+        ("GetState", pb.GetStateRequest(queries=[pb.StateQuery()]), "learner_id"),
+        ("GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="a")] * 1025), "queries"),
+        ("GetHistory", pb.GetHistoryRequest(learner_id="x\n"), "learner_id"),
+        ("GetHistory", pb.GetHistoryRequest(learner_id="x", limit=1001), "limit"),
+        ("AdaptContent", pb.AdaptContentRequest(learner_id="mia"), "content"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x"), "learner_id"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x", target_difficulty=9), "target_difficulty"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x", target_difficulty=float("nan")), "target_difficulty"),
+        ("AdaptContent", pb.AdaptContentRequest(content="x", focus_areas=["y"] * 9), "focus_areas"),
+        ("EraseLearner", pb.EraseLearnerRequest(learner_id="x"), "requested_by"),
+        ("EraseLearner", pb.EraseLearnerRequest(requested_by="x"), "learner_id"),
+    ],
+)
+async def test_a_bad_request_is_refused_by_the_name_of_its_field(
+    stack: Stack, method: str, request_message: Any, field: str
+) -> None:
+    code, details = await status_of(stack.call(method, request_message))
+
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in details
+
+
+@pytest.mark.parametrize(
+    ("method", "request_message", "field"),
+    [
+        ("WatchState", pb.WatchStateRequest(), "watch_id"),
+        ("WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor()]), "learner_id"),
+        ("ExportLearner", pb.ExportLearnerRequest(learner_id="x"), "requested_by"),
+    ],
+)
+async def test_a_bad_request_for_a_stream_is_refused_too(
+    stack: Stack, method: str, request_message: Any, field: str
+) -> None:
+    code, details = await status_of(read(stack.call(method, request_message)))
+
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in details
+    assert len(stack.watches) == 0
+
+
+async def test_a_store_that_is_away_makes_a_record_retryable(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> dict[str, int]:
+        raise StoreUnavailableError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stack.store, "commit", refuse)
+        code, _ = await status_of(stack.record())
+        (response,) = await interact(stack, [interaction()])
+
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert response.outcomes[0].failure.code == pb.FAILURE_CODE_UNAVAILABLE
+    assert (await stack.record()).applied.revision == 1
+
+
+async def test_a_caller_without_the_credential_is_refused(stack: Stack) -> None:
+    code, _ = await status_of(stack.stub.GetState(pb.GetStateRequest()))
+
+    assert code is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_states_are_told_with_all_skills(stack: Stack) -> None:
+    await stack.record(context=pb.Context(correct=True, skills=["addition"]))
+    await stack.record(context=pb.Context(correct=False, skills=["division"]))
+    response = await stack.call(
+        "GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia"), pb.StateQuery(learner_id="new")])
+    )
+
+    mia, new = response.snapshots
+    assert mia.revision == 2
+    assert {mastery.skill for mastery in mia.reading.mastery} == {"addition", "division"}
+    assert mia.occurred_at_ms > 0
+    assert (new.learner_id, new.revision, new.HasField("reading")) == ("new", 0, False)
+
+
+async def test_history_comes_in_pages_with_what_was_sent(stack: Stack) -> None:
+    for number in range(5):
+        await stack.record(content=f"q{number}", response="7", context_json=b'{"x":1}')
+    page = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", after_revision=1, limit=2))
+    newest = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=2, newest=True))
+
+    assert [(entry.revision, entry.content, entry.response) for entry in page.entries] == [
+        (2, "q1", "7"),
+        (3, "q2", "7"),
+    ]
+    assert (page.has_more, newest.has_more) == (True, False)
+    assert [entry.revision for entry in newest.entries] == [4, 5]
+    assert page.entries[0].kind == pb.INTERACTION_KIND_PRACTICE
+    assert page.entries[0].context_json == b'{"x":1}'
+    assert page.entries[0].reading.levels.engagement > 0
+
+
+async def test_a_page_of_history_that_is_too_large_for_a_message_ends_early(stack: Stack) -> None:
+    blob = json.dumps({"x": "y" * 60_000}).encode()
+    await interact(stack, *[[interaction(context_json=blob) for _ in range(50)] for _ in range(4)])
+    page = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=1000))
+    newest = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=1000, newest=True))
+
+    assert page.has_more
+    assert page.entries[0].revision == 1
+    assert 100 < len(page.entries) < 200
+    assert newest.entries[-1].revision == 200
+    assert 100 < len(newest.entries) < 200
+
+
+async def test_a_watch_starts_with_snapshots_and_follows(stack: Stack) -> None:
+    await stack.record(count=2)
+    async with watching(stack, pb.Cursor(learner_id="mia"), pb.Cursor(learner_id="new")) as (call, first):
+        assert first.epoch == stack.engine.epoch
+        assert [(snapshot.learner_id, snapshot.revision) for snapshot in first.snapshots] == [("mia", 2), ("new", 0)]
+        assert first.snapshots[0].reading.levels.engagement > 0
+
+        recorded = await stack.record(traceparent=ROOT)
+        (update,) = (await read(call)).updates
+
+        assert (update.learner_id, update.revision, update.coalesced) == ("mia", 3, 0)
+        assert update.reading == recorded.applied.reading
+        assert list(update.traceparents) == [ROOT]
+
+
+async def test_a_watch_resumes_where_it_was(stack: Stack) -> None:
+    await stack.record(count=10)
+    epoch = stack.engine.epoch
+    every = pb.Cursor(learner_id="mia", epoch=epoch, revision=3, mode=pb.DELIVERY_MODE_EVERY)
+    async with watching(stack, every) as (call, first):
+        assert first.snapshots[0].recovered
+        got: list[int] = []
+        while len(got) < 7:
+            got += [update.revision for update in (await read(call)).updates]
+        assert got == [4, 5, 6, 7, 8, 9, 10]
+    async with watching(stack, pb.Cursor(learner_id="mia", epoch=epoch, revision=3)) as (call, first):
+        (update,) = (await read(call)).updates
+        assert (update.revision, update.coalesced) == (10, 6)
+    async with watching(stack, pb.Cursor(learner_id="mia", epoch="other", revision=3)) as (call, first):
+        assert not first.snapshots[0].recovered
+
+
+async def test_crossings_are_told_with_their_revision(stack: Stack) -> None:
+    wrong = pb.Context(correct=False, difficulty=5, time_taken_s=5, skills=["addition"], attempts=4)
+    for _ in range(12):
+        await stack.record(context=wrong)
+    history = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia"))
+    expected = [crossing for entry in history.entries for crossing in entry.crossings]
+    assert expected, "twelve failures cross something"
+    assert all(crossing.revision == entry.revision for entry in history.entries for crossing in entry.crossings)
+    cursor = pb.Cursor(learner_id="mia", epoch=stack.engine.epoch)
+    async with watching(stack, cursor) as (call, _):
+        (update,) = (await read(call)).updates
+        assert list(update.crossings) == expected
+
+
+async def test_a_watch_is_modified_while_it_runs(stack: Stack) -> None:
+    await stack.record("ben")
+    async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
+        request = pb.ModifyWatchRequest(watch_id="w", add=[pb.Cursor(learner_id="ben")], remove=["mia"])
+        response = await stack.call("ModifyWatch", request)
+        assert (response.epoch, response.snapshots[0].revision) == (stack.engine.epoch, 1)
+
+        await stack.record("mia")
+        await stack.record("ben")
+        (update,) = (await read(call)).updates
+        assert (update.learner_id, update.revision) == ("ben", 2)
+
+
+async def test_modifying_a_watch_that_is_not_open_is_not_found(stack: Stack) -> None:
+    code, _ = await status_of(stack.call("ModifyWatch", pb.ModifyWatchRequest(watch_id="nope")))
+
+    assert code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_second_stream_with_the_same_id_ends_the_first(stack: Stack) -> None:
+    async with watching(stack) as (first, _), watching(stack) as (second, _):
+        code, _details = await status_of(read(first))
+        assert code is grpc.StatusCode.ABORTED
+        await stack.watches.beat()
+        assert (await read(second)).HasField("heartbeat")
+
+
+async def test_a_heartbeat_tells_what_the_store_has(stack: Stack) -> None:
+    await stack.record(count=2)
+    async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
+        await stack.watches.beat()
+        heartbeat = (await read(call)).heartbeat
+        assert [(one.learner_id, one.revision) for one in heartbeat.revisions] == [("mia", 2)]
+        assert heartbeat.sent_at_ms > 0
+
+
+async def test_an_update_whose_message_was_lost_arrives_with_a_heartbeat(stack: Stack) -> None:
+    async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
+        stack.unsubscribe()
+        await stack.record(count=3)
+        await stack.watches.beat()
+        (update,) = (await read(call)).updates
+        assert (update.revision, update.coalesced) == (3, 2)
+
+
+async def test_cancelled_watches_leave_nothing_behind(stack: Stack) -> None:
+    for number in range(20):
+        async with watching(stack, pb.Cursor(learner_id="mia"), watch_id=f"w{number}"):
+            await stack.record()
+    await stack.watches.until_none()
+
+    assert stack.watches.learners == 0
+
+
+async def test_a_cancelled_watch_that_was_not_read_leaves_nothing_behind(stack: Stack) -> None:
+    every = pb.Cursor(learner_id="mia", mode=pb.DELIVERY_MODE_EVERY)
+    async with watching(stack, every):
+        await interact(stack, *[[interaction() for _ in range(500)] for _ in range(4)])
+        # More than flow control lets through, so the stream stands in the middle of a write.
+        assert stack.watches.learners == 1
+    await stack.watches.until_none()
+
+    assert stack.watches.learners == 0
+
+
+async def test_watches_of_a_vanished_client_leave_nothing_behind(stack: Stack) -> None:
+    other = open_channel(f"127.0.0.1:{stack.server.port}", ClientSettings(credential=CREDENTIAL))
+    call = brain_pb2_grpc.BrainServiceStub(other.channel).WatchState(
+        pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]), metadata=other.metadata
+    )
+    await read(call)
+    await other.close()
+    del call
+    gc.collect()
+    await stack.watches.until_none()
+
+    assert stack.watches.learners == 0
+
+
+async def test_a_stopping_service_ends_streams_as_unavailable_and_acknowledges_what_it_has(stack: Stack) -> None:
+    interacting = stack.stub.Interact(metadata=stack.channel.metadata)
+    await interacting.write(pb.InteractRequest(interactions=[interaction()]))
+    assert (await read(interacting)).outcomes[0].applied.revision == 1
+    async with watching(stack, pb.Cursor(learner_id="mia")) as (watch, _):
+        stack.servicer.drain()
+        watch_code, _details = await status_of(read(watch))
+        interact_code, _details = await status_of(read(interacting))
+
+    assert (watch_code, interact_code) == (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE)
+    async with asyncio.timeout(2):
+        await stack.server.stop()
+
+
+async def test_a_batch_in_hand_is_acknowledged_before_its_stream_ends(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committing, released = asyncio.Event(), asyncio.Event()
+    commit = stack.store.commit
+
+    async def slow_commit(rows: Any, increments: Any) -> Any:
+        committing.set()
+        await released.wait()
+        return await commit(rows, increments)
+
+    monkeypatch.setattr(stack.store, "commit", slow_commit)
+    call = stack.stub.Interact(metadata=stack.channel.metadata)
+    await call.write(pb.InteractRequest(interactions=[interaction()]))
+    async with asyncio.timeout(WAIT_S):
+        await committing.wait()
+    stack.servicer.drain()
+    stopping = asyncio.create_task(stack.server.stop())
+    released.set()
+
+    assert (await read(call)).outcomes[0].applied.revision == 1
+    code, _ = await status_of(read(call))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    await stopping
+
+
+async def test_a_learner_is_exported_and_erased_and_watchers_hear_it(stack: Stack) -> None:
+    await stack.record(count=3, content="secret question")
+    export = stack.call("ExportLearner", pb.ExportLearnerRequest(learner_id="mia", requested_by="admin"))
+    lines = b"".join([part.json_lines async for part in export]).splitlines()
+    assert sum(b"secret question" in line for line in lines) == 3
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+
+    async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
+        erased = await stack.call("EraseLearner", pb.EraseLearnerRequest(learner_id="mia", requested_by="admin"))
+        (update,) = (await read(call)).updates
+
+    assert erased.interactions == 3
+    assert (stack.servicer._readings._last, stack.servicer._readings._before) == ({}, {})
+    assert (update.gone, update.HasField("reading")) == (True, False)
+    state = await stack.call("GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia")]))
+    assert state.snapshots[0].revision == 0
+    again = await stack.call("EraseLearner", pb.EraseLearnerRequest(learner_id="mia", requested_by="admin"))
+    assert again.interactions == 0
+
+
+async def test_a_slow_reader_gets_the_newest_and_every_watcher_gets_all(stack: Stack) -> None:
+    latest = pb.Cursor(learner_id="mia")
+    every = pb.Cursor(learner_id="mia", mode=pb.DELIVERY_MODE_EVERY)
+    async with watching(stack, latest, watch_id="a") as (slow, _), watching(stack, every, watch_id="b") as (all_, _):
+        for _ in range(10):
+            await interact(stack, [interaction() for _ in range(50)])
+        reached = 0
+        while reached < 500:
+            for update in (await read(slow)).updates:
+                assert update.revision == reached + update.coalesced + 1
+                reached = update.revision
+        got: list[int] = []
+        while len(got) < 500:
+            got += [update.revision for update in (await read(all_)).updates]
+    assert got == list(range(1, 501))
+
+
+async def test_content_is_adapted_to_what_is_known_of_a_learner(stack: Stack) -> None:
+    wish = pb.AdaptContentRequest(
+        learner_id="mia", content="What is 3/4 of 12?", content_type="question", focus_areas=["fractions"]
+    )
+    unknown = await stack.call("AdaptContent", wish)
+    await stack.record()
+    known = await stack.call("AdaptContent", wish)
+
+    assert (unknown.adapted_content, list(unknown.changes), unknown.revision) == (wish.content, [], 0)
+    assert wish.content in known.adapted_content
+    assert known.revision == 1
+    assert known.changes[0].code == "focus"
+    assert all(change.description and change.reason and change.undo for change in known.changes)
