@@ -10,22 +10,22 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from edge import reachability
-from edge.access import Access
-from edge.connection import prepare
-from edge.counters import Counters
-from edge.endpoint import Endpoint
+from edge.admission.access import Access
+from edge.admission.registry import Listing, Registry
+from edge.connection.connection import prepare
+from edge.connection.endpoint import Endpoint
+from edge.connection.listener import Listener
 from edge.figures import families
 from edge.http import Services, make_app
-from edge.hub import Hub
-from edge.listener import Listener
-from edge.recording import Recording
-from edge.registry import Listing, Registry
-from edge.rooms import Rooms
+from edge.hub.hub import Hub
+from edge.hub.rooms import Rooms
 from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
-from edge.tracing import EdgeTraces
+from edge.telemetry import reachability
+from edge.telemetry.counters import Counters
+from edge.telemetry.recording import Recording
+from edge.telemetry.tracing import EdgeTraces
 from edge.upstream.auth import AuthLink
 from edge.upstream.brain import BrainLink
 from edge.upstream.metrics import MetricsLink

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edge.counters import BUCKETS, Counters
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
 from edge.frames.incoming import AnyClientFrame
-from edge.recording import Recording
+from edge.telemetry.counters import BUCKETS, Counters
+from edge.telemetry.recording import Recording
 from edge.upstream.auth import AuthLink
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains

@@ -11,7 +11,7 @@ from edge.http.page import add_headers, add_page
 from edge.http.problems import ANY_PROBLEM, add_problems
 from edge.http.requests import HeadLikeGet, SmallBodies
 from edge.http.services import Services
-from edge.tracing import HttpSpans
+from edge.telemetry.tracing import HttpSpans
 
 
 def make_app(services: Services) -> FastAPI:

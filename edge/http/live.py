@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
-from edge.access import Access
+from edge.admission.access import Access
 from edge.frames import outgoing
 from edge.http.callers import Administrator, BearerToken, administrator, caller
 from edge.http.problems import Problem

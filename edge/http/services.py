@@ -9,9 +9,9 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
-from edge.access import Access
+from edge.admission.access import Access
+from edge.admission.registry import Listing
 from edge.ports import Auth, Brain
-from edge.registry import Listing
 from edge.settings import EdgeSettings
 from service_runtime.telemetry import Tracer
 

@@ -9,7 +9,7 @@ from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.ports import Adapted, UpstreamError
 from edge.session.replies import FORBIDDEN
-from edge.tracing import Received
+from edge.telemetry.tracing import Received
 from service_runtime import telemetry
 
 if TYPE_CHECKING:

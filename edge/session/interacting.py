@@ -12,9 +12,9 @@ from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Acknowledged, UpstreamError
-from edge.recording import OK
 from edge.session.replies import FORBIDDEN
-from edge.tracing import Received
+from edge.telemetry.recording import OK
+from edge.telemetry.tracing import Received
 from service_runtime import telemetry, trace_context
 from service_runtime.trace_context import TraceContext
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.counters import Counters
 from edge.frames import outgoing
 from edge.frames.incoming import RequestId
 from edge.ports import Sink, UpstreamError
-from edge.recording import OK, Receipt
+from edge.telemetry.counters import Counters
+from edge.telemetry.recording import OK, Receipt
 
 FORBIDDEN = UpstreamError("forbidden", "You may not do this.")
 

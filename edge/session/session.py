@@ -7,19 +7,19 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from edge.admission.limits import TokenBucket
 from edge.frames import incoming, outgoing
 from edge.frames.clock import rfc3339, timestamp
 from edge.frames.codes import CloseCode
 from edge.frames.incoming import BadFrame, RequestId
-from edge.limits import TokenBucket
 from edge.ports import Identity, Sink, UpstreamError
-from edge.recording import Receipt
 from edge.session import asking
 from edge.session.interacting import Interacting
 from edge.session.replies import Replies
 from edge.session.surroundings import Surroundings
 from edge.session.talking import Talking
 from edge.session.watching import Watching
+from edge.telemetry.recording import Receipt
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.access import Access
-from edge.counters import Counters
-from edge.hub import Hub
+from edge.admission.access import Access
+from edge.admission.registry import Registry
+from edge.hub.hub import Hub
+from edge.hub.rooms import Rooms
 from edge.ports import Auth, Brain, RoomLink
-from edge.recording import Recording
-from edge.registry import Registry
-from edge.rooms import Rooms
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
-from edge.tracing import EdgeTraces
+from edge.telemetry.counters import Counters
+from edge.telemetry.recording import Recording
+from edge.telemetry.tracing import EdgeTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Member, Sink, UpstreamError
-from edge.recording import Receipt
+from edge.telemetry.recording import Receipt
 
 if TYPE_CHECKING:
     from edge.session.session import Session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame
-from edge.hub import MAX_RECALLED, Subscription
+from edge.hub.hub import MAX_RECALLED, Subscription
 from edge.ports import Sink, Snapshot, UpstreamError
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import grpc
 import grpc.aio
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
-from edge.access import Access
+from edge.admission.access import Access
+from edge.admission.registry import Listed, Listing
 from edge.ports import Done, Identity, UpstreamError
-from edge.registry import Listed, Listing
 from edge.settings import EdgeSettings
-from edge.tracing import CallTraces
+from edge.telemetry.tracing import CallTraces
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import sentence, translate
 from service_runtime import telemetry

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
 from edge.ports import Done, UpstreamError
-from edge.tracing import CallTraces, Queued
+from edge.telemetry.tracing import CallTraces, Queued
 from edge.upstream.errors import translate
 from service_runtime import telemetry
 from service_runtime.figures import DURATION_S, SIZES, Histogram

@@ -14,7 +14,7 @@ from edge.frames.incoming import AdaptData, Context, InteractionData
 from edge.frames.outgoing import raw
 from edge.ports import Acknowledged, Adapted, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
-from edge.tracing import CallTraces
+from edge.telemetry.tracing import CallTraces
 from edge.upstream import interactions, readings
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import is_transient, translate

@@ -13,10 +13,10 @@ import grpc
 import grpc.aio
 
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
-from edge.counters import Counters
 from edge.frames.clock import rfc3339
-from edge.recording import Recording
 from edge.settings import EdgeSettings
+from edge.telemetry.counters import Counters
+from edge.telemetry.recording import Recording
 from edge.upstream.errors import translate, unavailable
 from service_runtime import telemetry
 from service_runtime.grpc_client import Channel

@@ -13,8 +13,8 @@ import grpc
 import grpc.aio
 
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
-from edge.recording import Entry, Recording, messages
 from edge.settings import EdgeSettings
+from edge.telemetry.recording import Entry, Recording, messages
 from service_runtime.grpc_client import Channel
 
 logger = logging.getLogger(__name__)

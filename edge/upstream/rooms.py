@@ -17,8 +17,8 @@ import grpc
 import grpc.aio
 
 from aivo.room.v1 import room_pb2, room_pb2_grpc
+from edge.hub.rooms import Rooms
 from edge.ports import Done, Member, RoomEvent, UpstreamError
-from edge.rooms import Rooms
 from edge.upstream.errors import unavailable
 from service_runtime.grpc_client import Channel
 

@@ -14,10 +14,10 @@ import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from edge.frames.clock import rfc3339
-from edge.hub import Hub
+from edge.hub.hub import Hub
 from edge.ports import Done, Snapshot
 from edge.settings import EdgeSettings
-from edge.tracing import CallTraces
+from edge.telemetry.tracing import CallTraces
 from edge.upstream import readings
 from edge.upstream.batcher import Batcher
 from service_runtime import telemetry

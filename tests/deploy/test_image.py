@@ -93,7 +93,7 @@ def test_nothing_secret_or_private_gets_to_the_builder() -> None:
     assert ignored("web/node_modules/react/index.js")
     assert ignored("edge/__pycache__/hub.pyc")
     assert not ignored("deploy/probe.py")
-    assert not ignored("edge/hub.py")
+    assert not ignored("edge/hub/hub.py")
 
 
 def ignored(path: str) -> bool:

@@ -22,8 +22,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from edge.connection import Connection, prepare
-from edge.endpoint import Endpoint
+from edge.connection.connection import Connection, prepare
+from edge.connection.endpoint import Endpoint
 from edge.ports import Identity
 from edge.session.session import Session
 from edge.settings import EdgeSettings
@@ -447,7 +447,7 @@ class _Session(Session):
 
 @pytest.fixture(autouse=True)
 def _open_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.endpoint.Session", _Session)
+    monkeypatch.setattr("edge.connection.endpoint.Session", _Session)
 
 
 def _split(data: bytes, cuts: list[int]) -> Iterator[bytes]:

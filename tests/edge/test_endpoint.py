@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge.endpoint import Endpoint
+from edge.connection.endpoint import Endpoint
 from edge.frames.codes import CloseCode
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeEdge, run_instantly

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from edge.counters import BUCKETS, Counters, Latency
 from edge.figures import CLOSE_CODES, LATENCY_BOUNDS_MS, families
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import CLIENT_TYPES
 from edge.ports import UpstreamError
-from edge.recording import Receipt, Recording
+from edge.telemetry.counters import BUCKETS, Counters, Latency
+from edge.telemetry.recording import Receipt, Recording
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
 from service_runtime.figures import Buckets, Family

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from edge.access import Access
+from edge.admission.access import Access
+from edge.admission.registry import Listing
 from edge.frames.codes import RETRYABLE
 from edge.http import STATUSES, Services, make_app, requests
 from edge.http.requests import MAX_BODY_BYTES
 from edge.ports import Identity, UpstreamError
-from edge.registry import Listing
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeAuth, FakeBrain, FakeClock, update
 

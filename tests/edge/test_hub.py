@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from edge import hub as hub_room
 from edge.frames.codes import CloseCode
-from edge.hub import Subscription
+from edge.hub import hub as hub_room
+from edge.hub.hub import Subscription
 from edge.ports import Snapshot, Update, UpstreamError
 from tests.support.fakes import FakeEdge, FakeSink, gone, update
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edge.hub import Subscription
+from edge.hub.hub import Subscription
 from edge.ports import Done, Snapshot, Update, UpstreamError
 from tests.support.fakes import FakeEdge, FakeSink, advice, gone, update
 

@@ -16,12 +16,12 @@ import uvicorn
 
 from aivo.auth.v1 import auth_pb2
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
-from edge.access import Access
-from edge.counters import Counters
+from edge.admission.access import Access
+from edge.admission.registry import Listing
 from edge.http import Services, make_app
 from edge.ports import Done, Identity, UpstreamError
-from edge.registry import Listing
 from edge.settings import EdgeSettings
+from edge.telemetry.counters import Counters
 from edge.upstream.auth import _revoke
 from edge.upstream.metrics import MetricsLink
 from service_runtime.grpc_client import open_channel

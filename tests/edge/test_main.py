@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from edge.__main__ import Edge, main, make_server
-from edge.listener import Listener
+from edge.connection.listener import Listener
 from edge.settings import EdgeSettings
 
 

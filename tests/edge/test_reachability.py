@@ -10,9 +10,9 @@ import pytest
 from aivo.auth.v1 import auth_pb2_grpc
 from aivo.brain.v1 import brain_pb2_grpc
 from aivo.metrics.v1 import metrics_pb2_grpc
-from edge import reachability
 from edge.__main__ import Edge
 from edge.settings import EdgeSettings
+from edge.telemetry import reachability
 from service_runtime.grpc_server import GrpcServer, ListenerSettings
 
 BRAIN = {"brain": "127.0.0.1:8001"}

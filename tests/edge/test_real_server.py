@@ -14,10 +14,10 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from edge import listener
-from edge.connection import prepare
-from edge.endpoint import Endpoint
-from edge.listener import Listener
+from edge.connection import listener
+from edge.connection.connection import prepare
+from edge.connection.endpoint import Endpoint
+from edge.connection.listener import Listener
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeEdge
 from tests.support.socket import open_socket

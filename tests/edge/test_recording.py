@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from edge.frames.incoming import CLIENT_TYPES
 from edge.ports import UpstreamError
-from edge.recording import MANY, Exchange, Receipt, Recording
 from edge.settings import EdgeSettings
+from edge.telemetry.recording import MANY, Exchange, Receipt, Recording
 from edge.upstream import recording as recording_room
 from edge.upstream.metrics import MetricsLink
 from edge.upstream.recording import RecordingLink

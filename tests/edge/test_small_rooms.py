@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.access import MAX_PER_USER, Access
-from edge.counters import BUCKETS, Counters, Latency, Presence
+from edge.admission.access import MAX_PER_USER, Access
+from edge.admission.limits import TokenBucket
+from edge.admission.registry import Registry
 from edge.frames.clock import rfc3339, timestamp
-from edge.limits import TokenBucket
+from edge.hub.rooms import Rooms
 from edge.ports import Member, RoomEvent, UpstreamError
-from edge.registry import Registry
-from edge.rooms import Rooms
 from edge.sweep import TICK_S, Sweep
+from edge.telemetry.counters import BUCKETS, Counters, Latency, Presence
 from tests.support.fakes import FakeAuth, FakeClock, FakeSink, message, prepare
 
 quick = settings(max_examples=60, deadline=None)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from edge.hub import Subscription
+from edge.hub.hub import Subscription
 from edge.ports import UpstreamError
-from edge.tracing import CallTraces, EdgeTraces
+from edge.telemetry.tracing import CallTraces, EdgeTraces
 from edge.upstream.batcher import Batcher
 from service_runtime import telemetry, trace_context
 from service_runtime.telemetry import Sampler, Span, Tracer

@@ -18,7 +18,7 @@ import msgspec
 
 from bench import traffic
 from bench.wire import HandshakeFailed, Socket, connect
-from edge.limits import TokenBucket
+from edge.admission.limits import TokenBucket
 from tests.load.tally import INTERACT, PING, READ, SelfCheck, Tally
 from tests.load.verdict import DUPLICATED, LOST, Verdict, View, Writes
 

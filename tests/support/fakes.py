@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from edge.access import Access
-from edge.counters import Counters
+from edge.admission.access import Access
+from edge.admission.registry import Registry
 from edge.frames.incoming import AdaptData, Context, InteractionData
 from edge.frames.outgoing import Crossing, Grades, Levels, Performance, Result, StateResponse
-from edge.hub import Hub
+from edge.hub.hub import Hub
+from edge.hub.rooms import Rooms
 from edge.ports import (
     Acknowledged,
     Adapted,
@@ -25,14 +26,13 @@ from edge.ports import (
     Update,
     UpstreamError,
 )
-from edge.recording import Recording
-from edge.registry import Registry
-from edge.rooms import Rooms
 from edge.session.session import Session
 from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
-from edge.tracing import EdgeTraces
+from edge.telemetry.counters import Counters
+from edge.telemetry.recording import Recording
+from edge.telemetry.tracing import EdgeTraces
 from service_runtime import trace_context
 from service_runtime.trace_context import TraceContext
 

@@ -8,7 +8,7 @@ import math
 import random
 from typing import Any
 
-from edge.connection import Connection
+from edge.connection.connection import Connection
 from edge.frames.codes import CloseCode
 from edge.session.logged import LoggedSession
 from edge.session.session import Session

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
-from edge.counters import Counters
+from edge.telemetry.counters import Counters
 
 
 class Listed(Protocol):

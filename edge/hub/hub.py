@@ -11,15 +11,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from edge.counters import Counters
 from edge.frames.clock import timestamp
 from edge.frames.codes import CloseCode
 from edge.frames.incoming import RequestId
 from edge.frames.outgoing import Crossing, StateUpdate, encode
 from edge.ports import Brain, Feed, Prepare, Sink, Snapshot, Update, UpstreamError
-from edge.recording import Receipt
 from edge.sweep import Sweep
-from edge.tracing import MAX_CAUSES, EdgeTraces
+from edge.telemetry.counters import Counters
+from edge.telemetry.recording import Receipt
+from edge.telemetry.tracing import MAX_CAUSES, EdgeTraces
 from service_runtime.telemetry import now_ns
 
 MAX_RECALLED = 1_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge.counters import Counters
 from edge.frames.clock import timestamp
 from edge.frames.outgoing import RoomMessage, User, UserJoined, UserLeft, encode, raw
 from edge.ports import Member, Prepare, RoomEvent, Sink
+from edge.telemetry.counters import Counters
 
 
 class Occupant(Protocol):

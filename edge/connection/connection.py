@@ -28,7 +28,7 @@ from edge.frames import outgoing
 from edge.frames.codes import CloseCode
 
 if TYPE_CHECKING:
-    from edge.endpoint import Endpoint
+    from edge.connection.endpoint import Endpoint
 
 HIGH_WATER_BYTES = 32 * 1024
 """Bytes that may wait in the transport before a reader counts as slow."""
