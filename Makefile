@@ -57,9 +57,10 @@ proto: $(VENV)/.tools ## Regenerate proto/gen from the contracts
 proto-check: $(VENV)/.tools ## Fail when proto/gen is not what the contracts generate
 	PYTHON=$(PYTHON) scripts/check_proto.sh
 
-fmt: $(VENV)/.tools ## Format the code and repair what ruff can (changes files)
+fmt: $(VENV)/.tools $(WEB_TOOLS) ## Format the code and repair what ruff can (changes files)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	@$(if $(WEB_TOOLS),$(NPM) --prefix web run -s format)
 
 lint: $(VENV)/.tools $(WEB_TOOLS) ## Report what is wrong with style, types, imports and contracts (changes nothing)
 	@failed=; \

@@ -1,1 +1,3 @@
-"""Who is connected and whom they may watch. It alone knows passwords, signing keys and relations."""
+"""Who is connected and whom they may watch. It alone knows passwords, signing keys and
+relations.
+"""

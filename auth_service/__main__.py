@@ -1,4 +1,6 @@
-"""Puts the auth service together: `python -m auth_service --help`. The only room that reads the environment."""
+"""Puts the auth service together: `python -m auth_service --help`. The only room that reads the
+environment.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Core:
     tokens: Tokens
     issuer: Issuer
 
-    def administration(self, actor: str, after_change: Callable[[], Awaitable[None]]) -> Administration:
+    def administration(
+        self, actor: str, after_change: Callable[[], Awaitable[None]]
+    ) -> Administration:
         """Return administration in the name of `actor`."""
         return Administration(
             database=self.database,
@@ -80,7 +84,11 @@ def opened(settings: Settings) -> Iterator[Core]:
     """
     key_file = KeyFile(settings.key_file)
     tokens = Tokens(key_file.load_or_create(time.time()), issuer=settings.issuer, clock=time.time)
-    cost = Cost(time=settings.argon2_time_cost, memory_kib=settings.argon2_memory_kib, lanes=settings.argon2_lanes)
+    cost = Cost(
+        time=settings.argon2_time_cost,
+        memory_kib=settings.argon2_memory_kib,
+        lanes=settings.argon2_lanes,
+    )
     lifetimes = Lifetimes(
         access_s=settings.access_ttl_s,
         refresh_s=settings.refresh_ttl_s,
@@ -136,12 +144,18 @@ async def _serve(
     ready: Callable[[int], None],
     tracer: Tracer | None,
 ) -> None:
-    directory, broadcaster, counters = Directory(), Broadcaster(settings.revocation_backlog), Counters()
+    directory, broadcaster, counters = (
+        Directory(),
+        Broadcaster(settings.revocation_backlog),
+        Counters(),
+    )
     follower = Follower(core.database, core.change_log, directory, broadcaster, _clock_ms)
     keys = KeyFollower(core.key_file, core.tokens)
     administration = core.administration("grpc", follower.after_change)
     await follower.catch_up()
-    await administration.bootstrap_admin(settings.bootstrap_admin_email, settings.bootstrap_admin_password)
+    await administration.bootstrap_admin(
+        settings.bootstrap_admin_email, settings.bootstrap_admin_password
+    )
     server = GrpcServer(settings, services=[SERVICE_NAME], prefix=PREFIX, tracer=tracer)
     servicer = AuthServicer(
         sessions=_sessions(settings, core, directory, follower, counters),
@@ -156,14 +170,18 @@ async def _serve(
     register(servicer, server.server)
     chores = [
         asyncio.create_task(follow(follower, keys, poll_s=settings.poll_s)),
-        asyncio.create_task(sweep(core.database, core.change_log, core.session_table, directory, _clock_ms)),
+        asyncio.create_task(
+            sweep(core.database, core.change_log, core.session_table, directory, _clock_ms)
+        ),
     ]
 
     def figures() -> Iterable[Family]:
         return (*families(counters, directory, broadcaster), *server.calls.families())
 
     try:
-        async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):
+        async with exposed(
+            settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"
+        ):
             ready(await server.start())
             await stop.wait()
     finally:
@@ -175,7 +193,9 @@ async def _serve(
         await asyncio.gather(*chores, return_exceptions=True)
 
 
-def _sessions(settings: Settings, core: Core, directory: Directory, follower: Follower, counters: Counters) -> Sessions:
+def _sessions(
+    settings: Settings, core: Core, directory: Directory, follower: Follower, counters: Counters
+) -> Sessions:
     def throttle(free: int) -> Throttle:
         return Throttle(Policy(free=free, max_s=settings.login_max_wait_s))
 
@@ -196,9 +216,14 @@ def _sessions(settings: Settings, core: Core, directory: Directory, follower: Fo
 
 
 def main(
-    argv: Sequence[str], environ: Mapping[str, str], stdin: TextIO | None = None, stdout: TextIO | None = None
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    stdin: TextIO | None = None,
+    stdout: TextIO | None = None,
 ) -> int:
-    """Serve or run one command; return the exit code: 0, 1 for a refused command, 2 for unusable settings."""
+    """Serve or run one command; return the exit code: 0, 1 for a refused command, 2 for unusable
+    settings.
+    """
     arguments = commands.parser(describe(Settings, prefix=PREFIX)).parse_args(argv)
     try:
         settings = load(Settings, environ, prefix=PREFIX)

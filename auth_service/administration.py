@@ -1,4 +1,6 @@
-"""Creates and changes people, learners, classes and relations, for calls and commands alike. It knows no transport."""
+"""Creates and changes people, learners, classes and relations, for calls and commands alike. It
+knows no transport.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class UserPage:
 
 
 class Administration:
-    """Checks what was asked, does it, and waits until decisions follow it. `actor` goes into the audit log."""
+    """Checks what was asked, does it, and waits until decisions follow it. `actor` goes into the
+    audit log.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,8 @@ class Administration:
     async def bootstrap_admin(self, email: str | None, password: str | None) -> bool:
         """Create the first administrator if there is none; tell whether one was created.
 
-        Raises InvalidInput for a bad address or weak password, also when there is an administrator already.
+        Raises InvalidInput for a bad address or weak password, also when there is an administrator
+        already.
         """
         if email is not None and password is not None:
             normalised_email(email)
@@ -71,8 +76,9 @@ class Administration:
             return False
         if email is None or password is None:
             logger.warning(
-                "there is no administrator: set AUTH_BOOTSTRAP_ADMIN_EMAIL and AUTH_BOOTSTRAP_ADMIN_PASSWORD and start "
-                "again, or run: python -m auth_service create-user --role admin --email …"
+                "there is no administrator: set AUTH_BOOTSTRAP_ADMIN_EMAIL and"
+                " AUTH_BOOTSTRAP_ADMIN_PASSWORD and start again, or run: python -m auth_service"
+                " create-user --role admin --email …"
             )
             return False
         try:
@@ -106,7 +112,9 @@ class Administration:
     async def find_user(self, id_or_email: str) -> User:
         """Return the user with this id or e-mail address. Raises NotFound."""
         if "@" in id_or_email:
-            credentials = await self._database.run(self._people.credentials, normalised_email(id_or_email))
+            credentials = await self._database.run(
+                self._people.credentials, normalised_email(id_or_email)
+            )
             if credentials is not None:
                 return credentials.user
         return await self.get_user(id_or_email)
@@ -119,25 +127,34 @@ class Administration:
         after = _read_page_token(page_token)
         users = await self._database.run(self._people.list_users, after=after, limit=size + 1)
         more = len(users) > size
-        return UserPage(users=tuple(users[:size]), next_page_token=_page_token(users[size - 1].user_id) if more else "")
+        return UserPage(
+            users=tuple(users[:size]),
+            next_page_token=_page_token(users[size - 1].user_id) if more else "",
+        )
 
     async def set_disabled(self, user_id: str, disabled: bool) -> User:
         """Disable or enable a user. Raises NotFound."""
-        user = await self._database.run(self._people.set_disabled, user_id, disabled, actor=self._actor)
+        user = await self._database.run(
+            self._people.set_disabled, user_id, disabled, actor=self._actor
+        )
         await self._after_change()
         return user
 
     async def set_password(self, user_id: str, password: str) -> None:
         """Replace a password and end all sessions. Raises InvalidInput, NotFound."""
         password_hash = await self._passwords.hash(checked_password(password))
-        await self._database.run(self._people.set_password, user_id, password_hash, actor=self._actor)
+        await self._database.run(
+            self._people.set_password, user_id, password_hash, actor=self._actor
+        )
         await self._after_change()
 
     async def create_learner(self, learner_id: str, display_name: str) -> Learner:
         """Add a learner; an empty id makes one. Raises InvalidInput, AlreadyExists."""
         learner_id = checked_id(learner_id or new_id(), "learner id")
         name = checked_display_name(display_name)
-        learner = await self._database.run(self._people.create_learner, learner_id, name, actor=self._actor)
+        learner = await self._database.run(
+            self._people.create_learner, learner_id, name, actor=self._actor
+        )
         await self._after_change()
         return learner
 
@@ -148,7 +165,9 @@ class Administration:
         await self._after_change()
 
     async def create_class(self, class_id: str, display_name: str) -> str:
-        """Add a class and return its id; an empty id makes one. Raises InvalidInput, AlreadyExists."""
+        """Add a class and return its id; an empty id makes one. Raises InvalidInput,
+        AlreadyExists.
+        """
         class_id = checked_id(class_id or new_id(), "class id")
         name = checked_display_name(display_name)
         await self._database.run(self._people.create_class, class_id, name, actor=self._actor)
@@ -162,13 +181,17 @@ class Administration:
 
     async def remove_relation(self, relation: Relation) -> None:
         """Take a relation back, if there is one. Raises InvalidInput."""
-        await self._database.run(self._people.remove_relation, _checked(relation), actor=self._actor)
+        await self._database.run(
+            self._people.remove_relation, _checked(relation), actor=self._actor
+        )
         await self._after_change()
 
 
 def _checked(relation: Relation) -> Relation:
     to_class = relation.kind in (RelationKind.TEACHES, RelationKind.ENROLLED)
-    checked_id(relation.subject, "learner id" if relation.kind is RelationKind.ENROLLED else "user id")
+    checked_id(
+        relation.subject, "learner id" if relation.kind is RelationKind.ENROLLED else "user id"
+    )
     checked_id(relation.object, "class id" if to_class else "learner id")
     return relation
 

@@ -1,4 +1,6 @@
-"""The admin commands: they change the database directly, and a running service notices. It reads no environment."""
+"""The admin commands: they change the database directly, and a running service notices. It reads no
+environment.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,12 @@ from auth_service.store import ChangeLog, Database
 from auth_service.tokens import KeyFile, KeySet
 
 _DESCRIPTION = """\
-Says who is connected and whom they may watch. Without a command (or with "serve") it serves aivo.auth.v1.AuthService;
-the other commands administer its database directly, also while it runs: a running service notices within AUTH_POLL_S
-seconds and ends the sockets concerned. They need AUTH_DATABASE_URL and AUTH_KEY_FILE as the service has them."""
+Says who is connected and whom they may watch. Without a command (or with "serve") it serves
+aivo.auth.v1.AuthService;
+the other commands administer its database directly, also while it runs: a running service notices
+within AUTH_POLL_S
+seconds and ends the sockets concerned. They need AUTH_DATABASE_URL and AUTH_KEY_FILE as the service
+has them."""
 
 _MAX_MINT_S = 30 * 86_400
 
@@ -43,7 +48,9 @@ class Tools:
 
 
 def parser(settings_help: str) -> argparse.ArgumentParser:
-    """Return the command line of the service; `settings_help` describes the environment variables."""
+    """Return the command line of the service; `settings_help` describes the environment
+    variables.
+    """
     root = argparse.ArgumentParser(
         prog="python -m auth_service",
         description=_DESCRIPTION,
@@ -55,10 +62,14 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     commands.add_parser("serve", help="serve (the default)")
 
     def add(name: str, help: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False)
+        return commands.add_parser(
+            name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False
+        )
 
     command = add("create-user", "add a user and print the user id")
-    command.add_argument("--email", required=True, help="e-mail address to sign in with; unique, any case")
+    command.add_argument(
+        "--email", required=True, help="e-mail address to sign in with; unique, any case"
+    )
     command.add_argument("--role", required=True, choices=[role.value for role in Role])
     command.add_argument("--display-name", default="", help="name for people (default: none)")
     _add_password(command)
@@ -70,33 +81,50 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     _add_user(add("disable", "disable a user: all sessions and sockets end, signing in is refused"))
     _add_user(add("enable", "let a disabled user sign in again"))
 
-    command = add("list-users", "print all users: id, role, state, e-mail address, name, separated by tabs")
-    command.add_argument("--json", action="store_true", help="print one JSON object per line instead")
+    command = add(
+        "list-users", "print all users: id, role, state, e-mail address, name, separated by tabs"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON object per line instead"
+    )
 
     command = add("create-learner", "add a learner and print the learner id")
-    command.add_argument("--id", default="", help="learner id, 1–128 characters of [A-Za-z0-9_.:@-] (default: made)")
+    command.add_argument(
+        "--id", default="", help="learner id, 1–128 characters of [A-Za-z0-9_.:@-] (default: made)"
+    )
     command.add_argument("--display-name", default="", help="name for people (default: none)")
 
-    command = add("delete-learner", "remove a learner with all relations; the brain's data are erased there")
+    command = add(
+        "delete-learner", "remove a learner with all relations; the brain's data are erased there"
+    )
     command.add_argument("id", help="learner id")
 
     command = add("create-class", "add a class and print the class id")
-    command.add_argument("--id", default="", help="class id, 1–128 characters of [A-Za-z0-9_.:@-] (default: made)")
+    command.add_argument(
+        "--id", default="", help="class id, 1–128 characters of [A-Za-z0-9_.:@-] (default: made)"
+    )
     command.add_argument("--display-name", default="", help="name for people (default: none)")
 
     for name, help in (("relate", "relate two parties"), ("unrelate", "take a relation back")):
         command = add(name, help)
-        command.add_argument("kind", choices=[kind.value for kind in RelationKind], help="kind of relation")
+        command.add_argument(
+            "kind", choices=[kind.value for kind in RelationKind], help="kind of relation"
+        )
         command.add_argument("subject", help="user id or e-mail address; a learner id for enrolled")
         command.add_argument("object", help="learner id; a class id for teaches and enrolled")
 
     command = add("mint-token", "print an access token for a user without a password, for tests")
     _add_user(command)
-    command.add_argument("--ttl-s", type=int, help="seconds it is good for (default: AUTH_ACCESS_TTL_S)")
+    command.add_argument(
+        "--ttl-s", type=int, help="seconds it is good for (default: AUTH_ACCESS_TTL_S)"
+    )
 
     command = add("rotate-keys", "add a signing key; old tokens stay good until they expire")
     command.add_argument(
-        "--lead-s", type=int, default=600, help="seconds to publish the key before it signs (default: %(default)s)"
+        "--lead-s",
+        type=int,
+        default=600,
+        help="seconds to publish the key before it signs (default: %(default)s)",
     )
     command.add_argument(
         "--drop-old",
@@ -142,8 +170,12 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
         case "rotate-keys":
             _rotate_keys(arguments, tools)
         case "audit":
-            for entry in await tools.database.run(tools.change_log.audit_entries, max(1, arguments.limit)):
-                moment = datetime.datetime.fromtimestamp(entry.at_ms / 1000, datetime.UTC).isoformat()
+            for entry in await tools.database.run(
+                tools.change_log.audit_entries, max(1, arguments.limit)
+            ):
+                moment = datetime.datetime.fromtimestamp(
+                    entry.at_ms / 1000, datetime.UTC
+                ).isoformat()
                 _print(tools, json.dumps({"at": moment, **asdict(entry)}, ensure_ascii=False))
         case _:
             raise InvalidInput(f"there is no command {command}")
@@ -165,7 +197,9 @@ def _read_password(arguments: argparse.Namespace, stdin: TextIO) -> str:
     if arguments.password_stdin:
         return stdin.readline().rstrip("\r\n")
     if not stdin.isatty():
-        raise InvalidInput("there is no terminal to ask for the password; give it with --password-stdin")
+        raise InvalidInput(
+            "there is no terminal to ask for the password; give it with --password-stdin"
+        )
     password = getpass.getpass("Password: ")
     if getpass.getpass("Once more: ") != password:
         raise InvalidInput("the two passwords differ")
@@ -179,7 +213,10 @@ async def _list_users(tools: Tools, *, as_json: bool) -> None:
         for user in page.users:
             state = "disabled" if user.disabled else "enabled"
             columns = (user.user_id, user.role.value, state, user.email, user.display_name)
-            _print(tools, json.dumps(asdict(user), ensure_ascii=False) if as_json else "\t".join(columns))
+            _print(
+                tools,
+                json.dumps(asdict(user), ensure_ascii=False) if as_json else "\t".join(columns),
+            )
         token = page.next_page_token
         if not token:
             return
@@ -206,7 +243,9 @@ def _rotate_keys(arguments: argparse.Namespace, tools: Tools) -> None:
         raise InvalidInput("--lead-s must be at least 0")
     now = tools.clock()
     # Minted tokens may live longer than others; their keys stay as long.
-    keys = tools.key_file.load_or_create(now).rotated(now, lead_s=arguments.lead_s, keep_s=_MAX_MINT_S)
+    keys = tools.key_file.load_or_create(now).rotated(
+        now, lead_s=arguments.lead_s, keep_s=_MAX_MINT_S
+    )
     if arguments.drop_old:
         keys = KeySet.make(now)
     tools.key_file.replace(keys)

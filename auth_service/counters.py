@@ -1,4 +1,6 @@
-"""Counts what the auth service does; its rooms add to plain numbers. It names nobody and knows no metrics system."""
+"""Counts what the auth service does; its rooms add to plain numbers. It names nobody and knows no
+metrics system.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,16 @@ class Counters:
     def __init__(self) -> None:
         """Start at zero."""
         self.logins = dict.fromkeys(LOGINS, 0)
-        """Sign-ins: a wrong pair is `refused`, too many attempts `slowed`, too many at once `busy`, else `failed`."""
+        """Sign-ins: a wrong pair is `refused`, too many attempts `slowed`, too many at once `busy`,
+        else `failed`.
+        """
         self.logins_s = Histogram(DURATION_S)
-        """Seconds that a sign-in took which was granted or refused; most of it hashes the password."""
+        """Seconds that a sign-in took which was granted or refused; most of it hashes the password.
+        """
         self.refreshes = dict.fromkeys(REFRESHES, 0)
-        """A token that is shown a second time is `reused`, and its session ended: somebody may have stolen it."""
+        """A token that is shown a second time is `reused`, and its session ended: somebody may have
+        stolen it.
+        """
         self.tokens_accepted = 0
         self.tokens_refused = 0
         self.decisions = {True: 0, False: 0}

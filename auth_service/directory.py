@@ -1,4 +1,6 @@
-"""What decisions need, held in memory and asked thousands of times a second. It knows no database and no transport."""
+"""What decisions need, held in memory and asked thousands of times a second. It knows no database
+and no transport.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from auth_service.domain import (
 
 
 class Directory:
-    """People, learners and revoked sessions. About 1 KB per person or learner; changed only by `load` and `apply`."""
+    """People, learners and revoked sessions. About 1 KB per person or learner; changed only by
+    `load` and `apply`.
+    """
 
     def __init__(self) -> None:
         self._people: dict[str, Person] = {}
@@ -26,8 +30,12 @@ class Directory:
         self._class_members: defaultdict[str, set[str]] = defaultdict(set)
         self._revoked: dict[str, int] = {}
 
-    def load(self, people: Iterable[Person], learners: Iterable[Learner], revoked: Mapping[str, int]) -> None:
-        """Replace everything. `revoked` maps session ids to when their last access token expires, Unix ms."""
+    def load(
+        self, people: Iterable[Person], learners: Iterable[Learner], revoked: Mapping[str, int]
+    ) -> None:
+        """Replace everything. `revoked` maps session ids to when their last access token expires,
+        Unix ms.
+        """
         self._people = {person.user_id: person for person in people}
         self._learners = {}
         self._class_members.clear()
@@ -73,7 +81,9 @@ class Directory:
 
     def forget_revoked(self, now_ms: int) -> None:
         """Drop revoked sessions whose tokens have all expired: those are refused for their age."""
-        self._revoked = {session: until for session, until in self._revoked.items() if until > now_ms}
+        self._revoked = {
+            session: until for session, until in self._revoked.items() if until > now_ms
+        }
 
     def may(self, user_id: str, action: Action, resource: str) -> bool:
         """Tell whether a user may do something; unknown users may do nothing."""
@@ -83,23 +93,35 @@ class Directory:
         """Return up to `most` of the learners that a user is and may interact for."""
         person = self._people.get(user_id)
         own = () if person is None else sorted(person.own_learners)
-        return [learner_id for learner_id in own if self.may(user_id, Action.INTERACT, learner_id)][:most]
+        return [learner_id for learner_id in own if self.may(user_id, Action.INTERACT, learner_id)][
+            :most
+        ]
 
     def watchable(self, user_id: str) -> list[Learner]:
         """Return the learners that a user may watch, by display name, then id."""
         person = self._people.get(user_id)
-        found = [self._learners[each] for each in self._candidates(person) if self.may(user_id, Action.WATCH, each)]
-        return sorted(found, key=lambda learner: (learner.display_name.casefold(), learner.learner_id))
+        found = [
+            self._learners[each]
+            for each in self._candidates(person)
+            if self.may(user_id, Action.WATCH, each)
+        ]
+        return sorted(
+            found, key=lambda learner: (learner.display_name.casefold(), learner.learner_id)
+        )
 
     def _candidates(self, person: Person | None) -> Set[str]:
-        """Return a superset of whom `person` may watch, so that `may` need not be asked about everyone."""
+        """Return a superset of whom `person` may watch, so that `may` need not be asked about
+        everyone.
+        """
         if person is None:
             return frozenset()
         if person.role is Role.ADMIN:
             return self._learners.keys()
         candidates = set(close_learners(person))
         if RelationKind.TEACHES in RELATIONS_OF_ROLE[person.role]:
-            candidates.update(*(self._class_members.get(class_id, ()) for class_id in person.classes_taught))
+            candidates.update(
+                *(self._class_members.get(class_id, ()) for class_id in person.classes_taught)
+            )
         return candidates & self._learners.keys()
 
     def _put_learner(self, learner: Learner) -> None:

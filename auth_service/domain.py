@@ -1,4 +1,6 @@
-"""People, learners, relations and what follows from them: who may do what. It knows no transport and no database."""
+"""People, learners, relations and what follows from them: who may do what. It knows no transport
+and no database.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _MIN_DISTINCT_CHARACTERS = 5
 
 _ID = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 _EMAIL_LOCAL = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_EMAIL_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_EMAIL_DOMAIN = re.compile(
+    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+)
 
 LEARNER_ROOM = "learner:"
 CLASS_ROOM = "class:"
@@ -65,10 +69,16 @@ class RelationKind(StrEnum):
 RELATIONS_OF_ROLE = {
     Role.LEARNER: frozenset({RelationKind.IS_LEARNER}),
     Role.GUARDIAN: frozenset({RelationKind.IS_LEARNER, RelationKind.GUARDIAN_OF}),
-    Role.TEACHER: frozenset({RelationKind.IS_LEARNER, RelationKind.GUARDIAN_OF, RelationKind.TEACHES}),
-    Role.ADMIN: frozenset({RelationKind.IS_LEARNER, RelationKind.GUARDIAN_OF, RelationKind.TEACHES}),
+    Role.TEACHER: frozenset(
+        {RelationKind.IS_LEARNER, RelationKind.GUARDIAN_OF, RelationKind.TEACHES}
+    ),
+    Role.ADMIN: frozenset(
+        {RelationKind.IS_LEARNER, RelationKind.GUARDIAN_OF, RelationKind.TEACHES}
+    ),
 }
-"""Relations that a user of a role can have. A teacher may be a parent too; a learner never teaches by mistake."""
+"""Relations that a user of a role can have. A teacher may be a parent too; a learner never teaches
+by mistake.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +148,19 @@ class Enrolments(Protocol):
 def may(person: Person | None, action: Action, resource: str, enrolments: Enrolments) -> bool:
     """Tell whether `person` may do `action` to `resource`: the one place where rights are decided.
 
-    ===========  ===========================  ==========================================================
-    action       resource                     allowed for
-    ===========  ===========================  ==========================================================
-    WATCH        an existing learner          the learner, its guardians, teachers of its classes, admins
-    INTERACT     an existing learner          the learner, admins (imports, replays, support)
-    JOIN         room ``learner:<id>``        who may WATCH that learner, admins
-    JOIN         room ``class:<id>``          its teachers, learners enrolled in it, their guardians, admins
-    JOIN         any other well-formed id     every user
-    ADMINISTER   empty                        admins
-    ===========  ===========================  ==========================================================
+    ===========  ===========================
+    ========================================================== action       resource
+    allowed for ===========  ===========================
+    ========================================================== WATCH        an existing learner
+    the learner, its guardians, teachers of its classes, admins INTERACT     an existing learner
+    the learner, admins (imports, replays, support) JOIN         room ``learner:<id>``        who
+    may WATCH that learner, admins JOIN         room ``class:<id>``          its teachers, learners
+    enrolled in it, their guardians, admins JOIN         any other well-formed id     every user
+    ADMINISTER   empty                        admins ===========  ===========================
+    ==========================================================
 
-    Nobody (`None`) and disabled users may do nothing. Relations that do not belong to the person's role
-    (`RELATIONS_OF_ROLE`) count for nothing.
+    Nobody (`None`) and disabled users may do nothing. Relations that do not belong to the person's
+    role (`RELATIONS_OF_ROLE`) count for nothing.
     """
     if person is None or person.disabled:
         return False
@@ -159,7 +169,9 @@ def may(person: Person | None, action: Action, resource: str, enrolments: Enrolm
             return _may_watch(person, resource, enrolments)
         case Action.INTERACT:
             exists = enrolments.class_ids(resource) is not None
-            return exists and (person.role is Role.ADMIN or _counts(person, RelationKind.IS_LEARNER, resource))
+            return exists and (
+                person.role is Role.ADMIN or _counts(person, RelationKind.IS_LEARNER, resource)
+            )
         case Action.JOIN:
             return _may_join(person, resource, enrolments)
         case Action.ADMINISTER:
@@ -189,12 +201,16 @@ def _may_join(person: Person, room_id: str, enrolments: Enrolments) -> bool:
         class_id = room_id.removeprefix(CLASS_ROOM)
         if _counts(person, RelationKind.TEACHES, class_id):
             return True
-        return any(class_id in (enrolments.class_ids(learner) or ()) for learner in close_learners(person))
+        return any(
+            class_id in (enrolments.class_ids(learner) or ()) for learner in close_learners(person)
+        )
     return True
 
 
 def close_learners(person: Person) -> Set[str]:
-    """Return the learners that a person is, or is guardian of, as far as the role lets those count."""
+    """Return the learners that a person is, or is guardian of, as far as the role lets
+    those count.
+    """
     kinds = RELATIONS_OF_ROLE[person.role]
     wards = person.wards if RelationKind.GUARDIAN_OF in kinds else frozenset[str]()
     return person.own_learners | wards
@@ -222,11 +238,16 @@ def checked_id(text: str, what: str) -> str:
 
 
 def normalised_email(text: str) -> str:
-    """Return an e-mail address stripped and in lower case. Raises InvalidInput, without repeating it."""
+    """Return an e-mail address stripped and in lower case. Raises InvalidInput, without repeating
+    it.
+    """
     email = text.strip().lower()
     local, _, domain = email.rpartition("@")
     well_formed = (
-        len(email) <= 254 and len(local) <= 64 and _EMAIL_LOCAL.fullmatch(local) and _EMAIL_DOMAIN.fullmatch(domain)
+        len(email) <= 254
+        and len(local) <= 64
+        and _EMAIL_LOCAL.fullmatch(local)
+        and _EMAIL_DOMAIN.fullmatch(domain)
     )
     if not well_formed:
         raise InvalidInput("the e-mail address is not well-formed")
@@ -234,7 +255,9 @@ def normalised_email(text: str) -> str:
 
 
 def checked_display_name(text: str) -> str:
-    """Return a name stripped and in Unicode NFC; may be empty. Raises InvalidInput for control characters or length."""
+    """Return a name stripped and in Unicode NFC; may be empty. Raises InvalidInput for control
+    characters or length.
+    """
     name = unicodedata.normalize("NFC", text).strip()
     if len(name) > MAX_DISPLAY_NAME:
         raise InvalidInput(f"a display name has at most {MAX_DISPLAY_NAME} characters")
@@ -244,9 +267,11 @@ def checked_display_name(text: str) -> str:
 
 
 def checked_password(password: str) -> str:
-    """Return a password fit to be set. Raises InvalidInput, without repeating it, for a weak or oversized one.
+    """Return a password fit to be set. Raises InvalidInput, without repeating it, for a weak or
+    oversized one.
 
-    Length is what counts (NIST SP 800-63B §3.1.1); only runs of a few repeated characters are refused besides.
+    Length is what counts (NIST SP 800-63B §3.1.1); only runs of a few repeated characters are
+    refused besides.
     """
     if len(password) < MIN_PASSWORD_CHARACTERS:
         raise InvalidInput(f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")

@@ -1,4 +1,6 @@
-"""Names what the auth service counts, for Prometheus. It is called at each scrape and at no other time."""
+"""Names what the auth service counts, for Prometheus. It is called at each scrape and at no other
+time.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +12,53 @@ from auth_service.revocations import Broadcaster
 from service_runtime.figures import Family, Labels, counter, gauge, histogram
 
 
-def families(counters: Counters, directory: Directory, broadcaster: Broadcaster) -> Iterator[Family]:
+def families(
+    counters: Counters, directory: Directory, broadcaster: Broadcaster
+) -> Iterator[Family]:
     """Name the figures of the moment."""
     logins: dict[Labels, int] = {(outcome,): count for outcome, count in counters.logins.items()}
-    refreshes: dict[Labels, int] = {(outcome,): count for outcome, count in counters.refreshes.items()}
-    tokens: dict[Labels, int] = {("accepted",): counters.tokens_accepted, ("refused",): counters.tokens_refused}
-    decisions: dict[Labels, int] = {("allowed",): counters.decisions[True], ("denied",): counters.decisions[False]}
+    refreshes: dict[Labels, int] = {
+        (outcome,): count for outcome, count in counters.refreshes.items()
+    }
+    tokens: dict[Labels, int] = {
+        ("accepted",): counters.tokens_accepted,
+        ("refused",): counters.tokens_refused,
+    }
+    decisions: dict[Labels, int] = {
+        ("allowed",): counters.decisions[True],
+        ("denied",): counters.decisions[False],
+    }
     yield counter("aivo_auth_logins", "Sign-ins by outcome.", logins, "outcome")
-    yield histogram("aivo_auth_login_duration_seconds", "Seconds of a sign-in, right or wrong.", counters.logins_s)
-    yield counter("aivo_auth_refreshes", "Exchanges of a refresh token by outcome.", refreshes, "outcome")
-    yield counter("aivo_auth_tokens_verified", "Access tokens looked at, by outcome.", tokens, "outcome")
-    yield counter(
-        "aivo_auth_decisions", "Questions whether somebody may do something, by answer.", decisions, "outcome"
+    yield histogram(
+        "aivo_auth_login_duration_seconds",
+        "Seconds of a sign-in, right or wrong.",
+        counters.logins_s,
     )
-    yield counter("aivo_auth_revocations", "Changes that cached decisions were dropped for.", broadcaster.published)
     yield counter(
-        "aivo_auth_revocation_streams_cut", "Streams ended because they lagged too far behind.", broadcaster.streams_cut
+        "aivo_auth_refreshes", "Exchanges of a refresh token by outcome.", refreshes, "outcome"
     )
-    yield gauge("aivo_auth_revocation_streams", "Streams of edges that hear of revocations now.", len(broadcaster))
+    yield counter(
+        "aivo_auth_tokens_verified", "Access tokens looked at, by outcome.", tokens, "outcome"
+    )
+    yield counter(
+        "aivo_auth_decisions",
+        "Questions whether somebody may do something, by answer.",
+        decisions,
+        "outcome",
+    )
+    yield counter(
+        "aivo_auth_revocations",
+        "Changes that cached decisions were dropped for.",
+        broadcaster.published,
+    )
+    yield counter(
+        "aivo_auth_revocation_streams_cut",
+        "Streams ended because they lagged too far behind.",
+        broadcaster.streams_cut,
+    )
+    yield gauge(
+        "aivo_auth_revocation_streams",
+        "Streams of edges that hear of revocations now.",
+        len(broadcaster),
+    )
     yield gauge("aivo_auth_people", "People in memory, disabled ones included.", directory.size)

@@ -1,7 +1,9 @@
-"""Keeps memory equal to what is on disk, whoever changed it: this process, another one, or an admin command.
+"""Keeps memory equal to what is on disk, whoever changed it: this process, another one, or an admin
+command.
 
-Every change is written to a log in the database together with the change itself. The follower reads that log, on a
-timer and right after this process has written, brings the directory up to date, and tells the revocation streams.
+Every change is written to a log in the database together with the change itself. The follower reads
+that log, on a timer and right after this process has written, brings the directory up to date, and
+tells the revocation streams.
 """
 
 from __future__ import annotations
@@ -41,12 +43,17 @@ class Follower:
         self._seq = -1
 
     async def catch_up(self) -> None:
-        """Return when every change committed before the call is in memory and on its way to the streams.
+        """Return when every change committed before the call is in memory and on its way to the
+        streams.
 
         Raises StoreUnavailable; then memory is as it was.
         """
         async with self._lock:
-            batch = await self._database.run(self._log.since, self._seq, self._clock_ms()) if self._seq >= 0 else None
+            batch = (
+                await self._database.run(self._log.since, self._seq, self._clock_ms())
+                if self._seq >= 0
+                else None
+            )
             if batch is None:
                 await self._reload()
                 return
@@ -55,11 +62,15 @@ class Follower:
             self._broadcaster.publish(batch.changes)
 
     async def after_change(self) -> None:
-        """Catch up after this process changed something; if that fails the timer will, so the change stands."""
+        """Catch up after this process changed something; if that fails the timer will, so the
+        change stands.
+        """
         try:
             await self.catch_up()
         except StoreUnavailable:
-            logger.warning("a change is committed but not in memory yet; the next poll will bring it")
+            logger.warning(
+                "a change is committed but not in memory yet; the next poll will bring it"
+            )
 
     async def _reload(self) -> None:
         snapshot = await self._database.run(self._log.snapshot, self._clock_ms())
@@ -77,7 +88,9 @@ class KeyFollower:
         self._stamp = file.stamp()
 
     def check(self) -> None:
-        """Load the file if it changed since the last look. Raises KeyFileError; then the old keys stay in use."""
+        """Load the file if it changed since the last look. Raises KeyFileError; then the old keys
+        stay in use.
+        """
         stamp = self._file.stamp()
         if stamp != self._stamp:
             keys = self._file.load()
@@ -87,7 +100,9 @@ class KeyFollower:
 
 
 async def follow(follower: Follower, keys: KeyFollower, *, poll_s: float) -> None:
-    """Look at the change log and the key file every `poll_s` seconds until cancelled; trouble is logged once."""
+    """Look at the change log and the key file every `poll_s` seconds until cancelled; trouble is
+    logged once.
+    """
     healthy = True
     while True:
         await asyncio.sleep(poll_s)
@@ -96,7 +111,10 @@ async def follow(follower: Follower, keys: KeyFollower, *, poll_s: float) -> Non
             keys.check()
         except (StoreUnavailable, KeyFileError) as error:
             if healthy:
-                logger.error("cannot follow changes; decisions are made from memory", extra={"reason": str(error)})
+                logger.error(
+                    "cannot follow changes; decisions are made from memory",
+                    extra={"reason": str(error)},
+                )
             healthy = False
         except Exception:
             # The streams' promise hangs on this loop: it outlives whatever one round runs into.
@@ -116,7 +134,9 @@ async def sweep(
     directory: Directory,
     clock_ms: Callable[[], int],
 ) -> None:
-    """Drop what is of no use any more (expired sessions, old changes) every ten minutes, until cancelled."""
+    """Drop what is of no use any more (expired sessions, old changes) every ten minutes, until
+    cancelled.
+    """
     while True:
         directory.forget_revoked(clock_ms())
         try:

@@ -1,4 +1,6 @@
-"""Password hashes (argon2id), made and checked in threads so that the event loop never stops. It knows no users."""
+"""Password hashes (argon2id), made and checked in threads so that the event loop never stops. It
+knows no users.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,12 @@ class Passwords:
     """Hashes and verifies with a bounded number of threads, and so a bounded amount of memory."""
 
     def __init__(self, cost: Cost, *, threads: int = 2, max_waiting: int = 128) -> None:
-        """Prepare; each thread uses `cost.memory_kib` while it works, and `max_waiting` calls may wait for one."""
-        self._hasher = PasswordHasher(time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.lanes)
+        """Prepare; each thread uses `cost.memory_kib` while it works, and `max_waiting` calls may
+        wait for one.
+        """
+        self._hasher = PasswordHasher(
+            time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.lanes
+        )
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._room = threads + max_waiting
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
@@ -50,13 +56,15 @@ class Passwords:
     async def verify(self, password: str, encoded: str | None) -> bool:
         """Tell whether `password` belongs to `encoded`. Raises TooManyHashes.
 
-        Pass None for a user who does not exist: the answer is False, after the same work as for one who does, so
-        that the time taken does not tell who has an account.
+        Pass None for a user who does not exist: the answer is False, after the same work as for one
+        who does, so that the time taken does not tell who has an account.
         """
         return await self._run(self._verify, password, encoded)
 
     def outdated(self, encoded: str) -> bool:
-        """Tell whether a hash was made with other parameters than today's and should be made anew."""
+        """Tell whether a hash was made with other parameters than today's and should be
+        made anew.
+        """
         return self._hasher.check_needs_rehash(encoded)
 
     def close(self) -> None:
@@ -87,7 +95,8 @@ class Passwords:
 
 
 def _normalised(password: str) -> bytes:
-    # The same password typed on another keyboard may come as other code points (NIST SP 800-63B §3.1.1.2).
+    # The same password typed on another keyboard may come as other code points (NIST SP 800-63B
+    # §3.1.1.2).
     return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
 
 

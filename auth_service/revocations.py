@@ -1,4 +1,6 @@
-"""Hands changes to every open revocation stream, and cuts streams that do not keep up. It knows no transport."""
+"""Hands changes to every open revocation stream, and cuts streams that do not keep up. It knows no
+transport.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ class Watch:
                 continue
             self._wake.clear()
             if self._cut:
-                raise WatchCut("this stream may have missed changes; open a new one and drop all cached decisions")
+                raise WatchCut(
+                    "this stream may have missed changes; open a new one and drop all cached"
+                    " decisions"
+                )
             if self._pending:
                 batch, self._pending = tuple(self._pending), []
                 yield batch
@@ -45,7 +50,9 @@ class Watch:
                 return
 
     def offer(self, changes: Iterable[Change]) -> bool:
-        """Put changes in line; False when that makes the line too long: the stream is cut and the line given up."""
+        """Put changes in line; False when that makes the line too long: the stream is cut and the
+        line given up.
+        """
         if self._cut:
             return True
         self._pending.extend(changes)
@@ -55,7 +62,9 @@ class Watch:
         return not self._cut
 
     def cut(self) -> bool:
-        """Make the stream fail, and hold nothing for it any more; False when that was done before."""
+        """Make the stream fail, and hold nothing for it any more; False when that was done
+        before.
+        """
         was_cut, self._cut = self._cut, True
         self._pending.clear()
         self._wake.set()

@@ -111,17 +111,25 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         await self._sessions.logout(request.refresh_token, request.access_token)
         return pb.LogoutResponse()
 
-    async def Authenticate(self, request: pb.AuthenticateRequest, context: Any) -> pb.AuthenticateResponse:
+    async def Authenticate(
+        self, request: pb.AuthenticateRequest, context: Any
+    ) -> pb.AuthenticateResponse:
         """Tell whom access tokens belong to."""
         _check_batch(len(request.tokens), "tokens")
         answers = await self._sessions.authenticate(request.tokens)
-        return pb.AuthenticateResponse(authentications=[self._authentication(answer) for answer in answers])
+        return pb.AuthenticateResponse(
+            authentications=[self._authentication(answer) for answer in answers]
+        )
 
-    async def CheckSessions(self, request: pb.CheckSessionsRequest, context: Any) -> pb.CheckSessionsResponse:
+    async def CheckSessions(
+        self, request: pb.CheckSessionsRequest, context: Any
+    ) -> pb.CheckSessionsResponse:
         """Tell which sessions still stand."""
         _check_batch(len(request.queries), "queries")
         return pb.CheckSessionsResponse(
-            standing=[self._sessions.stands(query.user_id, query.session_id) for query in request.queries]
+            standing=[
+                self._sessions.stands(query.user_id, query.session_id) for query in request.queries
+            ]
         )
 
     async def Authorize(self, request: pb.AuthorizeRequest, context: Any) -> pb.AuthorizeResponse:
@@ -129,11 +137,14 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         _check_batch(len(request.queries), "queries")
         return pb.AuthorizeResponse(
             decisions=[
-                pb.Decision(allowed=self._allowed(query), ttl_ms=self._decision_ttl_ms) for query in request.queries
+                pb.Decision(allowed=self._allowed(query), ttl_ms=self._decision_ttl_ms)
+                for query in request.queries
             ]
         )
 
-    async def ListLearners(self, request: pb.ListLearnersRequest, context: Any) -> pb.ListLearnersResponse:
+    async def ListLearners(
+        self, request: pb.ListLearnersRequest, context: Any
+    ) -> pb.ListLearnersResponse:
         """Return the learners that a user may watch; none for an unknown user."""
         return pb.ListLearnersResponse(
             learners=[_learner(learner) for learner in self._directory.watchable(request.user_id)]
@@ -146,19 +157,28 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def WatchRevocations(
         self, request: pb.WatchRevocationsRequest, context: Any
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
-        """Stream what cached decisions must be dropped for; DATA_LOSS for a stream that lags too far behind."""
+        """Stream what cached decisions must be dropped for; DATA_LOSS for a stream that lags too
+        far behind.
+        """
         with self._broadcaster.watch() as watch:
-            # Sent after taking a place in line: what the caller asks from now on, it will hear changes of.
+            # Sent after taking a place in line: what the caller asks from now on, it will hear
+            # changes of.
             yield pb.WatchRevocationsResponse()
             async for changes in watch.batches(self._heartbeat_s):
-                yield pb.WatchRevocationsResponse(revocations=[_revocation(change) for change in changes])
+                yield pb.WatchRevocationsResponse(
+                    revocations=[_revocation(change) for change in changes]
+                )
 
-    async def CreateUser(self, request: pb.CreateUserRequest, context: Any) -> pb.CreateUserResponse:
+    async def CreateUser(
+        self, request: pb.CreateUserRequest, context: Any
+    ) -> pb.CreateUserResponse:
         """Add a user."""
         role = _ROLES.get(request.role)
         if role is None:
             raise InvalidInput("role must be learner, guardian, teacher or admin")
-        user = await self._administration.create_user(request.email, request.password, role, request.display_name)
+        user = await self._administration.create_user(
+            request.email, request.password, role, request.display_name
+        )
         return pb.CreateUserResponse(user=_user(user))
 
     async def GetUser(self, request: pb.GetUserRequest, context: Any) -> pb.GetUserResponse:
@@ -168,39 +188,57 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def ListUsers(self, request: pb.ListUsersRequest, context: Any) -> pb.ListUsersResponse:
         """Return a page of users."""
         page = await self._administration.list_users(request.page_size, request.page_token)
-        return pb.ListUsersResponse(users=[_user(user) for user in page.users], next_page_token=page.next_page_token)
+        return pb.ListUsersResponse(
+            users=[_user(user) for user in page.users], next_page_token=page.next_page_token
+        )
 
-    async def SetUserDisabled(self, request: pb.SetUserDisabledRequest, context: Any) -> pb.SetUserDisabledResponse:
+    async def SetUserDisabled(
+        self, request: pb.SetUserDisabledRequest, context: Any
+    ) -> pb.SetUserDisabledResponse:
         """Disable or enable a user."""
         user = await self._administration.set_disabled(request.user_id, request.disabled)
         return pb.SetUserDisabledResponse(user=_user(user))
 
-    async def SetPassword(self, request: pb.SetPasswordRequest, context: Any) -> pb.SetPasswordResponse:
+    async def SetPassword(
+        self, request: pb.SetPasswordRequest, context: Any
+    ) -> pb.SetPasswordResponse:
         """Replace a password."""
         await self._administration.set_password(request.user_id, request.password)
         return pb.SetPasswordResponse()
 
-    async def CreateLearner(self, request: pb.CreateLearnerRequest, context: Any) -> pb.CreateLearnerResponse:
+    async def CreateLearner(
+        self, request: pb.CreateLearnerRequest, context: Any
+    ) -> pb.CreateLearnerResponse:
         """Add a learner."""
-        learner = await self._administration.create_learner(request.learner_id, request.display_name)
+        learner = await self._administration.create_learner(
+            request.learner_id, request.display_name
+        )
         return pb.CreateLearnerResponse(learner=_learner(learner))
 
-    async def DeleteLearner(self, request: pb.DeleteLearnerRequest, context: Any) -> pb.DeleteLearnerResponse:
+    async def DeleteLearner(
+        self, request: pb.DeleteLearnerRequest, context: Any
+    ) -> pb.DeleteLearnerResponse:
         """Remove a learner with all relations."""
         await self._administration.delete_learner(request.learner_id)
         return pb.DeleteLearnerResponse()
 
-    async def CreateClass(self, request: pb.CreateClassRequest, context: Any) -> pb.CreateClassResponse:
+    async def CreateClass(
+        self, request: pb.CreateClassRequest, context: Any
+    ) -> pb.CreateClassResponse:
         """Add a class."""
         class_id = await self._administration.create_class(request.class_id, request.display_name)
         return pb.CreateClassResponse(class_id=class_id)
 
-    async def AddRelation(self, request: pb.AddRelationRequest, context: Any) -> pb.AddRelationResponse:
+    async def AddRelation(
+        self, request: pb.AddRelationRequest, context: Any
+    ) -> pb.AddRelationResponse:
         """Relate two parties."""
         await self._administration.add_relation(_relation(request.relation))
         return pb.AddRelationResponse()
 
-    async def RemoveRelation(self, request: pb.RemoveRelationRequest, context: Any) -> pb.RemoveRelationResponse:
+    async def RemoveRelation(
+        self, request: pb.RemoveRelationRequest, context: Any
+    ) -> pb.RemoveRelationResponse:
         """Take a relation back."""
         await self._administration.remove_relation(_relation(request.relation))
         return pb.RemoveRelationResponse()

@@ -1,4 +1,6 @@
-"""Signing in, staying signed in and signing out. It knows no transport, and no rights beyond being someone."""
+"""Signing in, staying signed in and signing out. It knows no transport, and no rights beyond being
+someone.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,24 @@ from dataclasses import dataclass
 
 from auth_service.counters import Counters
 from auth_service.directory import Directory
-from auth_service.domain import MAX_PASSWORD_BYTES, InvalidInput, Role, User, new_id, normalised_email
+from auth_service.domain import (
+    MAX_PASSWORD_BYTES,
+    InvalidInput,
+    Role,
+    User,
+    new_id,
+    normalised_email,
+)
 from auth_service.passwords import Passwords, TooManyHashes
-from auth_service.store import Credentials, Database, People, RefreshReused, Rotation, SessionEnded, SessionTable
+from auth_service.store import (
+    Credentials,
+    Database,
+    People,
+    RefreshReused,
+    Rotation,
+    SessionEnded,
+    SessionTable,
+)
 from auth_service.throttle import Throttle, address_key
 from auth_service.tokens import BadToken, Claims, Tokens
 
@@ -76,7 +93,12 @@ class Issuer:
     """Opens sessions and renews them. The one place where tokens come from."""
 
     def __init__(
-        self, database: Database, table: SessionTable, tokens: Tokens, lifetimes: Lifetimes, clock: Clock
+        self,
+        database: Database,
+        table: SessionTable,
+        tokens: Tokens,
+        lifetimes: Lifetimes,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._table = table
@@ -85,40 +107,62 @@ class Issuer:
         self._clock = clock
 
     async def open(self, user: User, password_hash: str | None) -> Grant:
-        """Open a session. Raises SessionEnded if the user is disabled, or the hash is no longer this one."""
+        """Open a session. Raises SessionEnded if the user is disabled, or the hash is no longer
+        this one.
+        """
         now_s = int(self._clock())
         refresh_token, rotation = self._next(new_id(), 0, now_s, self._lifetimes.access_s)
         session_until_s = now_s + self._lifetimes.session_s
         await self._database.run(
-            self._table.open, user.user_id, password_hash, rotation, expires_at_ms=session_until_s * 1000
+            self._table.open,
+            user.user_id,
+            password_hash,
+            rotation,
+            expires_at_ms=session_until_s * 1000,
         )
         refresh_s = min(self._lifetimes.refresh_s, self._lifetimes.session_s)
         return self._grant(user, rotation.session_id, refresh_token, refresh_s)
 
     async def renew(self, refresh_token: str, request_id: str) -> Grant:
-        """Exchange a refresh token. Raises BadToken, SessionEnded, or RefreshReused after revoking the session.
+        """Exchange a refresh token. Raises BadToken, SessionEnded, or RefreshReused after revoking
+        the session.
 
-        Whoever shows a used token again may have stolen it, unless they also know the `request_id` it was used under:
-        then they get the same successor again, which grows from both, so that a session never has two newest tokens.
+        Whoever shows a used token again may have stolen it, unless they also know the `request_id`
+        it was used under: then they get the same successor again, which grows from both, so that a
+        session never has two newest tokens.
         """
         old = self._tokens.read_refresh(refresh_token)
         seed = old.digest + request_id.encode() if request_id else None
         now_s = int(self._clock())
-        new_token, rotation = self._next(old.session_id, old.generation + 1, now_s, self._lifetimes.access_s, seed=seed)
+        new_token, rotation = self._next(
+            old.session_id, old.generation + 1, now_s, self._lifetimes.access_s, seed=seed
+        )
         retry_ms = int(self._lifetimes.retry_s * 1000)
-        user, expires_at_ms = await self._database.run(self._table.rotate, old.digest, rotation, retry_ms=retry_ms)
+        user, expires_at_ms = await self._database.run(
+            self._table.rotate, old.digest, rotation, retry_ms=retry_ms
+        )
         return self._grant(user, old.session_id, new_token, max(0, expires_at_ms // 1000 - now_s))
 
     async def mint(self, user: User, ttl_s: int, *, actor: str) -> str:
-        """Return an access token of a session of its own, good for `ttl_s` seconds. Raises SessionEnded."""
+        """Return an access token of a session of its own, good for `ttl_s` seconds. Raises
+        SessionEnded.
+        """
         now_s = int(self._clock())
         _, rotation = self._next(new_id(), 0, now_s, ttl_s)
         # Its refresh token is known to nobody: the session lasts exactly as long as this token.
-        await self._database.run(self._table.open, user.user_id, None, rotation, expires_at_ms=(now_s + ttl_s) * 1000)
+        await self._database.run(
+            self._table.open, user.user_id, None, rotation, expires_at_ms=(now_s + ttl_s) * 1000
+        )
         return self._tokens.sign(user.user_id, rotation.session_id, user.role.value, ttl_s)
 
     def _next(
-        self, session_id: str, generation: int, now_s: int, access_s: int, *, seed: bytes | None = None
+        self,
+        session_id: str,
+        generation: int,
+        now_s: int,
+        access_s: int,
+        *,
+        seed: bytes | None = None,
     ) -> tuple[str, Rotation]:
         token, digest = self._tokens.make_refresh(session_id, generation, seed=seed)
         rotation = Rotation(
@@ -143,7 +187,9 @@ class Issuer:
 
 
 class Sessions:
-    """What people do with their sessions. `after_change` brings a change into memory and to the streams."""
+    """What people do with their sessions. `after_change` brings a change into memory and to the
+    streams.
+    """
 
     def __init__(
         self,
@@ -177,8 +223,9 @@ class Sessions:
     async def login(self, email: str, password: str, client_address: str) -> Grant:
         """Open a session for whoever knows the password.
 
-        Raises Unauthenticated with the same words, after the same work, for an unknown address, a wrong password and
-        a disabled user; TooManyAttempts; InvalidInput for an oversized password; TooManyHashes.
+        Raises Unauthenticated with the same words, after the same work, for an unknown address, a
+        wrong password and a disabled user; TooManyAttempts; InvalidInput for an oversized password;
+        TooManyHashes.
         """
         began, outcome = time.perf_counter(), "failed"
         try:
@@ -214,9 +261,11 @@ class Sessions:
                 raise _wrong_pair() from None
 
     async def refresh(self, refresh_token: str, request_id: str = "") -> Grant:
-        """Exchange a refresh token for new tokens; the same again for the same `request_id`, soon after.
+        """Exchange a refresh token for new tokens; the same again for the same `request_id`, soon
+        after.
 
-        Raises Unauthenticated, a used token also ends its session; InvalidInput for a `request_id` easily guessed.
+        Raises Unauthenticated, a used token also ends its session; InvalidInput for a `request_id`
+        easily guessed.
         """
         if request_id and not 16 <= len(request_id) <= 128:
             raise InvalidInput("request_id must have 16 to 128 characters")
@@ -270,7 +319,11 @@ class Sessions:
     def stands(self, user_id: str, session_id: str) -> bool:
         """Tell whether a session has neither been ended nor its user disabled."""
         person = self._directory.person(user_id)
-        return person is not None and not person.disabled and not self._directory.is_revoked(session_id)
+        return (
+            person is not None
+            and not person.disabled
+            and not self._directory.is_revoked(session_id)
+        )
 
     def _identify(self, claims: Claims) -> Identity | str:
         person = self._directory.person(claims.user_id)
@@ -286,18 +339,24 @@ class Sessions:
 
     async def _check(self, account: str, password: str) -> Credentials:
         credentials = await self._database.run(self._people.credentials, account)
-        correct = await self._passwords.verify(password, credentials.password_hash if credentials else None)
+        correct = await self._passwords.verify(
+            password, credentials.password_hash if credentials else None
+        )
         if credentials is None or not correct or credentials.user.disabled:
             raise _wrong_pair()
         if not self._passwords.outdated(credentials.password_hash):
             return credentials
         renewed = await self._passwords.hash(password)
-        await self._database.run(self._people.rehash, credentials.user.user_id, credentials.password_hash, renewed)
+        await self._database.run(
+            self._people.rehash, credentials.user.user_id, credentials.password_hash, renewed
+        )
         return Credentials(user=credentials.user, password_hash=renewed)
 
     @contextlib.contextmanager
     def _slowed(self, account: str, address: str) -> Iterator[None]:
-        """Count an attempt; it stays counted if the block raises Unauthenticated or is cancelled."""
+        """Count an attempt; it stays counted if the block raises Unauthenticated or is
+        cancelled.
+        """
         now_s = self._clock()
         lines = [(self._accounts, account)] + ([(self._addresses, address)] if address else [])
         wait_s = max(throttle.wait_s(key, now_s) for throttle, key in lines)

@@ -14,42 +14,67 @@ from service_runtime.settings import SettingsError, setting
 class Settings(ListenerSettings):
     """All settings; the help of each field is its documentation."""
 
-    listen: str = setting("127.0.0.1:8002", "Address and port of the gRPC server; port 0 takes any free one.")
+    listen: str = setting(
+        "127.0.0.1:8002", "Address and port of the gRPC server; port 0 takes any free one."
+    )
     database_url: str = setting(
-        "sqlite:///.aivo/auth.sqlite3", "Database as an SQLAlchemy URL; an SQLite file is made.", secret=True
+        "sqlite:///.aivo/auth.sqlite3",
+        "Database as an SQLAlchemy URL; an SQLite file is made.",
+        secret=True,
     )
     key_file: Path = setting(
-        Path(".aivo/auth-keys.json"), "File with the signing keys; made with mode 600 when there is none."
+        Path(".aivo/auth-keys.json"),
+        "File with the signing keys; made with mode 600 when there is none.",
     )
     issuer: str = setting("aivo", "Issuer that access tokens name and must name.")
     access_ttl_s: int = setting(900, "Seconds that an access token is good for.")
     refresh_ttl_s: int = setting(14 * 86_400, "Seconds that a refresh token is good for.")
     refresh_retry_s: float = setting(
-        60.0, "Seconds in which a refresh whose answer was lost may be asked again under its request id; 0 for never."
+        60.0,
+        "Seconds in which a refresh whose answer was lost may be asked again under its request id;"
+        " 0 for never.",
     )
-    session_ttl_s: int = setting(90 * 86_400, "Seconds after which a session ends however often it was refreshed.")
-    decision_ttl_s: float = setting(30.0, "Seconds that callers may cache a decision, unless it is revoked.")
+    session_ttl_s: int = setting(
+        90 * 86_400, "Seconds after which a session ends however often it was refreshed."
+    )
+    decision_ttl_s: float = setting(
+        30.0, "Seconds that callers may cache a decision, unless it is revoked."
+    )
     poll_s: float = setting(
-        0.25, "Seconds between looks for changes made by commands and other processes; 1 s is promised in all."
+        0.25,
+        "Seconds between looks for changes made by commands and other processes; 1 s is promised in"
+        " all.",
     )
     heartbeat_s: float = setting(5.0, "Seconds between heartbeats on a revocation stream.")
-    revocation_backlog: int = setting(10_000, "Changes that a revocation stream may lag behind before it is cut.")
+    revocation_backlog: int = setting(
+        10_000, "Changes that a revocation stream may lag behind before it is cut."
+    )
     login_free_attempts: int = setting(10, "Failed sign-ins of an account that cost no waiting.")
     login_free_attempts_per_address: int = setting(
-        100, "Failed sign-ins from a client address that cost no waiting; a whole school may share one."
+        100,
+        "Failed sign-ins from a client address that cost no waiting; a whole school may share one.",
     )
-    login_max_wait_s: float = setting(60.0, "Longest wait between failed sign-ins, seconds; it doubles from 1 s.")
-    argon2_time_cost: int = setting(3, "Passes of argon2id; stored hashes follow at the next sign-in.")
+    login_max_wait_s: float = setting(
+        60.0, "Longest wait between failed sign-ins, seconds; it doubles from 1 s."
+    )
+    argon2_time_cost: int = setting(
+        3, "Passes of argon2id; stored hashes follow at the next sign-in."
+    )
     argon2_memory_kib: int = setting(65_536, "Memory of argon2id per hash, KiB.")
     argon2_lanes: int = setting(4, "Lanes of argon2id.")
-    password_threads: int = setting(2, "Passwords hashed at the same time; each needs the memory of one hash.")
-    bootstrap_admin_email: str | None = setting(None, "E-mail address of the administrator made at the first start.")
+    password_threads: int = setting(
+        2, "Passwords hashed at the same time; each needs the memory of one hash."
+    )
+    bootstrap_admin_email: str | None = setting(
+        None, "E-mail address of the administrator made at the first start."
+    )
     bootstrap_admin_password: str | None = setting(
         None, "Password of that administrator, at least 12 characters.", secret=True
     )
 
     exposition_listen: str = setting(
-        "127.0.0.1:8006", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+        "127.0.0.1:8006",
+        "Address and port that Prometheus scrapes (figures without names); `off` for none.",
     )
 
     def __post_init__(self) -> None:
@@ -61,7 +86,9 @@ class Settings(ListenerSettings):
         ]
         problems += check_listen(self.exposition_listen, variable="AUTH_EXPOSITION_LISTEN")
         if (self.bootstrap_admin_email is None) != (self.bootstrap_admin_password is None):
-            problems.append("AUTH_BOOTSTRAP_ADMIN_EMAIL and AUTH_BOOTSTRAP_ADMIN_PASSWORD need each other")
+            problems.append(
+                "AUTH_BOOTSTRAP_ADMIN_EMAIL and AUTH_BOOTSTRAP_ADMIN_PASSWORD need each other"
+            )
         if self.argon2_memory_kib < 8 * self.argon2_lanes:
             problems.append("AUTH_ARGON2_MEMORY_KIB must be at least 8 times AUTH_ARGON2_LANES")
         if problems:

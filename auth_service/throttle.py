@@ -1,4 +1,6 @@
-"""Slows repeated failures down, per key and within bounded memory. It knows no users, no addresses and no clock."""
+"""Slows repeated failures down, per key and within bounded memory. It knows no users, no addresses
+and no clock.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How failures slow a key down: the first `free` cost nothing, each later one doubles the wait."""
+    """How failures slow a key down: the first `free` cost nothing, each later one doubles
+    the wait.
+    """
 
     free: int
     base_s: float = 1.0
@@ -30,7 +34,9 @@ class _Record:
 
 
 class Throttle:
-    """Counts attempts as failures until they are told to have succeeded, so that parallel guesses count too."""
+    """Counts attempts as failures until they are told to have succeeded, so that parallel guesses
+    count too.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -48,7 +54,9 @@ class Throttle:
         return max(0.0, record.blocked_until_s - now_s)
 
     def attempt(self, key: str, now_s: float) -> float:
-        """Count one attempt of `key` and return a ticket for `refund`. The caller has made sure that `wait_s` is 0."""
+        """Count one attempt of `key` and return a ticket for `refund`. The caller has made sure
+        that `wait_s` is 0.
+        """
         digest = self._digest(key)
         record = self._records.get(digest)
         if record is None or now_s - record.last_s >= self._policy.forget_s:
@@ -58,7 +66,9 @@ class Throttle:
         over = record.failures - self._policy.free
         if over >= 0:
             # The exponent is bounded because 2.0**1024 overflows.
-            record.blocked_until_s = now_s + min(self._policy.base_s * 2.0 ** min(over, 64), self._policy.max_s)
+            record.blocked_until_s = now_s + min(
+                self._policy.base_s * 2.0 ** min(over, 64), self._policy.max_s
+            )
         self._records.move_to_end(digest)
         while len(self._records) > self._policy.max_keys:
             self._records.popitem(last=False)
@@ -69,9 +79,11 @@ class Throttle:
         self._records.pop(self._digest(key), None)
 
     def refund(self, key: str, ticket: float) -> None:
-        """Take one attempt of `key` back, but no other: that it succeeded excuses no failures before.
+        """Take one attempt of `key` back, but no other: that it succeeded excuses no failures
+        before.
 
-        Otherwise someone with an account of their own could sign in between guesses to keep an address unblocked.
+        Otherwise someone with an account of their own could sign in between guesses to keep an
+        address unblocked.
         """
         record = self._records.get(self._digest(key))
         if record is None:
@@ -83,12 +95,16 @@ class Throttle:
             self.forgive(key)
 
     def _digest(self, key: str) -> bytes:
-        # Keyed, so that a memory dump does not list who tried to sign in; short, so that long keys cost no memory.
-        return hashlib.blake2b(key.encode(errors="surrogatepass"), key=self._salt, digest_size=16).digest()
+        # Keyed, so that a memory dump does not list who tried to sign in; short, so that long keys
+        # cost no memory.
+        return hashlib.blake2b(
+            key.encode(errors="surrogatepass"), key=self._salt, digest_size=16
+        ).digest()
 
 
 def address_key(address: str) -> str:
-    """Return what to slow down for a client address: IPv6 by its /64, which one customer has to themselves.
+    """Return what to slow down for a client address: IPv6 by its /64, which one customer has to
+    themselves.
 
     Empty for an empty or malformed address: those are not slowed by address.
     """

@@ -1,4 +1,6 @@
-"""Access tokens (EdDSA JWTs) and opaque refresh tokens, and the key file behind both. It knows no users or sessions."""
+"""Access tokens (EdDSA JWTs) and opaque refresh tokens, and the key file behind both. It knows no
+users or sessions.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 _ALGORITHM = "EdDSA"
 _TYPE = "at+jwt"  # RFC 9068 §2.1: an access token is never mistaken for another kind of JWT
@@ -63,7 +70,9 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One key pair; it signs from `sign_from` (Unix seconds) on, until a newer key's time has come."""
+    """One key pair; it signs from `sign_from` (Unix seconds) on, until a newer key's time
+    has come.
+    """
 
     kid: str
     private: Ed25519PrivateKey
@@ -73,7 +82,11 @@ class SigningKey:
     @staticmethod
     def make(sign_from: float, seed: bytes | None = None) -> SigningKey:
         """Return a new key, or the one that grows from a 32-byte `seed`."""
-        private = Ed25519PrivateKey.generate() if seed is None else Ed25519PrivateKey.from_private_bytes(seed)
+        private = (
+            Ed25519PrivateKey.generate()
+            if seed is None
+            else Ed25519PrivateKey.from_private_bytes(seed)
+        )
         public = private.public_key()
         # The kid is the key's thumbprint (RFC 7638 §3, member order of RFC 8037 §2).
         x = _text(public.public_bytes(Encoding.Raw, PublicFormat.Raw))
@@ -83,7 +96,14 @@ class SigningKey:
     def public_jwk(self) -> dict[str, str]:
         """Return the public half as a JSON Web Key (RFC 8037)."""
         x = _text(self.public.public_bytes(Encoding.Raw, PublicFormat.Raw))
-        return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid, "use": "sig", "alg": _ALGORITHM}
+        return {
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "x": x,
+            "kid": self.kid,
+            "use": "sig",
+            "alg": _ALGORITHM,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +119,17 @@ class KeySet:
         return KeySet((SigningKey.make(now),), secrets.token_bytes(32))
 
     def signer(self, now: float) -> SigningKey:
-        """Return the newest key whose time has come (the oldest, should the clock have gone back)."""
+        """Return the newest key whose time has come (the oldest, should the clock have gone
+        back).
+        """
         return next((key for key in reversed(self.keys) if key.sign_from <= now), self.keys[0])
 
     def rotated(self, now: float, *, lead_s: float, keep_s: float) -> KeySet:
-        """Return a set with a new key that signs after `lead_s` seconds, when verifiers have fetched it.
+        """Return a set with a new key that signs after `lead_s` seconds, when verifiers have
+        fetched it.
 
-        Keys are dropped that stopped signing more than `keep_s` seconds ago: all their tokens have expired.
+        Keys are dropped that stopped signing more than `keep_s` seconds ago: all their tokens have
+        expired.
         """
         ends = [key.sign_from for key in self.keys[1:]] + [float("inf")]
         kept = tuple(key for key, end in zip(self.keys, ends, strict=True) if end > now - keep_s)
@@ -123,7 +147,8 @@ class KeyFile:
         self._path = path
 
     def load_or_create(self, now: float) -> KeySet:
-        """Return the keys in the file, which is made with mode 600 when there is none. Raises KeyFileError.
+        """Return the keys in the file, which is made with mode 600 when there is none. Raises
+        KeyFileError.
 
         Safe when several processes start at once: the first file wins, and all use it.
         """
@@ -135,17 +160,25 @@ class KeyFile:
         """Return the keys in the file. Raises KeyFileError."""
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            keys = tuple(SigningKey.make(float(key["sign_from"]), _bytes(key["d"])) for key in content["keys"])
+            keys = tuple(
+                SigningKey.make(float(key["sign_from"]), _bytes(key["d"]))
+                for key in content["keys"]
+            )
             refresh_secret = _bytes(content["refresh_secret"])
         except OSError as error:
-            raise KeyFileError(f"cannot read the key file {self._path}: {error.strerror}") from error
+            raise KeyFileError(
+                f"cannot read the key file {self._path}: {error.strerror}"
+            ) from error
         except (ValueError, KeyError, TypeError):
             # The cause is left out: it may quote the file.
             raise KeyFileError(
-                f"the key file {self._path} is damaged; restore it, or remove it to end all sessions"
+                f"the key file {self._path} is damaged; restore it, or remove it to end all"
+                " sessions"
             ) from None
         if not keys or len(refresh_secret) != 32:
-            raise KeyFileError(f"the key file {self._path} has no key; remove it to end all sessions")
+            raise KeyFileError(
+                f"the key file {self._path} has no key; remove it to end all sessions"
+            )
         return KeySet(tuple(sorted(keys, key=lambda key: key.sign_from)), refresh_secret)
 
     def replace(self, keys: KeySet) -> None:
@@ -158,7 +191,9 @@ class KeyFile:
         try:
             status = self._path.stat()
         except OSError as error:
-            raise KeyFileError(f"cannot read the key file {self._path}: {error.strerror}") from error
+            raise KeyFileError(
+                f"cannot read the key file {self._path}: {error.strerror}"
+            ) from error
         return status.st_mtime_ns, status.st_ino
 
     def _create(self, keys: KeySet) -> None:
@@ -172,7 +207,9 @@ class KeyFile:
             "keys": [
                 {
                     "kid": key.kid,
-                    "d": _text(key.private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())),
+                    "d": _text(
+                        key.private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+                    ),
                     "sign_from": key.sign_from,
                 }
                 for key in keys.keys
@@ -181,7 +218,9 @@ class KeyFile:
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")  # mode 600
+            descriptor, name = tempfile.mkstemp(
+                dir=self._path.parent, prefix=f".{self._path.name}."
+            )  # mode 600
             temporary = Path(name)
             try:
                 with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -192,14 +231,22 @@ class KeyFile:
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            raise KeyFileError(f"cannot write the key file {self._path}: {error.strerror}") from error
+            raise KeyFileError(
+                f"cannot write the key file {self._path}: {error.strerror}"
+            ) from error
 
 
 class Tokens:
-    """Makes and reads tokens with the current keys; remembers which access tokens were found genuine."""
+    """Makes and reads tokens with the current keys; remembers which access tokens were found
+    genuine.
+    """
 
-    def __init__(self, keys: KeySet, *, issuer: str, clock: Clock, remembered: int = 16_384) -> None:
-        """Sign and verify as `issuer`; `remembered` bounds the memory of verified tokens (about 350 bytes each)."""
+    def __init__(
+        self, keys: KeySet, *, issuer: str, clock: Clock, remembered: int = 16_384
+    ) -> None:
+        """Sign and verify as `issuer`; `remembered` bounds the memory of verified tokens (about 350
+        bytes each).
+        """
         self._keys = keys
         self._issuer = issuer
         self._clock = clock
@@ -230,13 +277,18 @@ class Tokens:
             "exp": int(now) + ttl_s,
             "jti": secrets.token_urlsafe(9),
         }
-        token = jwt.encode(claims, key.private, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": _TYPE})
-        # What we signed need not be verified: most tokens are shown first to the process that made them.
+        token = jwt.encode(
+            claims, key.private, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": _TYPE}
+        )
+        # What we signed need not be verified: most tokens are shown first to the process that made
+        # them.
         self._remember(_digest(token), Claims(user_id, session_id, int(now) + ttl_s))
         return token
 
     def read(self, token: str, *, allow_expired: bool = False) -> Claims:
-        """Return what an access token says, if we signed it and it has not expired. Raises BadToken."""
+        """Return what an access token says, if we signed it and it has not expired. Raises
+        BadToken.
+        """
         if not token or len(token) > _MAX_TOKEN_CHARACTERS:
             raise BadToken("the access token is not valid")
         digest = _digest(token)
@@ -265,17 +317,25 @@ class Tokens:
                 algorithms=[_ALGORITHM],
                 issuer=self._issuer,
                 # Times are judged by `read`, against this service's clock, on every use.
-                options={"verify_exp": False, "verify_iat": False, "require": ["exp", "sub", "sid", "iss"]},
+                options={
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "require": ["exp", "sub", "sid", "iss"],
+                },
             )
             return Claims(str(payload["sub"]), str(payload["sid"]), int(payload["exp"]))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise BadToken("the access token is not valid") from None
 
-    def make_refresh(self, session_id: str, generation: int, *, seed: bytes | None = None) -> tuple[str, bytes]:
-        """Return a refresh token and its digest; the same one for the same `seed`, which must be secret.
+    def make_refresh(
+        self, session_id: str, generation: int, *, seed: bytes | None = None
+    ) -> tuple[str, bytes]:
+        """Return a refresh token and its digest; the same one for the same `seed`, which must be
+        secret.
 
-        It consists of session, generation, randomness and a MAC. The MAC proves that we made it, so that an old
-        generation shown again is known for what it is although only the digest of the newest one is stored.
+        It consists of session, generation, randomness and a MAC. The MAC proves that we made it, so
+        that an old generation shown again is known for what it is although only the digest of the
+        newest one is stored.
         """
         random = secrets.token_bytes(_RANDOM_BYTES) if seed is None else self._mac(b"random" + seed)
         body = uuid.UUID(session_id).bytes + generation.to_bytes(4, "big") + random
@@ -283,17 +343,25 @@ class Tokens:
         return token, hashlib.sha256(token.encode()).digest()
 
     def read_refresh(self, token: str) -> RefreshToken:
-        """Return what a refresh token of ours is. Raises BadToken. Whether it may still be used the store knows."""
+        """Return what a refresh token of ours is. Raises BadToken. Whether it may still be used the
+        store knows.
+        """
         try:
             raw = _bytes(token) if len(token) <= _MAX_TOKEN_CHARACTERS else b""
         except ValueError:
             raw = b""
         body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         # The text must be the one we wrote: base64 has several texts for the same bytes.
-        if len(raw) != _REFRESH_BYTES or not hmac.compare_digest(mac, self._mac(body)) or _text(raw) != token:
+        if (
+            len(raw) != _REFRESH_BYTES
+            or not hmac.compare_digest(mac, self._mac(body))
+            or _text(raw) != token
+        ):
             raise BadToken("the refresh token is not valid")
         session_id = str(uuid.UUID(bytes=body[:16]))
-        return RefreshToken(session_id, int.from_bytes(body[16:20], "big"), hashlib.sha256(token.encode()).digest())
+        return RefreshToken(
+            session_id, int.from_bytes(body[16:20], "big"), hashlib.sha256(token.encode()).digest()
+        )
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._keys.refresh_secret, body, "sha256")[:_MAC_BYTES]

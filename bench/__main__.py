@@ -1,4 +1,6 @@
-"""Runs the comparison and prints it: `python -m bench`; `python -m bench profile …` looks into one process instead."""
+"""Runs the comparison and prints it: `python -m bench`; `python -m bench profile …` looks into one
+process instead.
+"""
 
 from __future__ import annotations
 
@@ -51,35 +53,59 @@ def _parser() -> argparse.ArgumentParser:
     scenarios = "\n".join(f"  {scenario.name:14} {scenario.title}" for scenario in SCENARIOS)
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Compares our services with a monolith, side by side on this machine and loopback only.",
+        description=(
+            "Compares our services with a monolith, side by side on this machine and loopback only."
+        ),
         epilog=f"scenarios:\n{scenarios}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_common(parser)
-    parser.add_argument("--only", action="append", default=[], metavar="SCENARIO", help="run this one (repeatable)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per scenario (default: 3, quick: 1)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="SCENARIO", help="run this one (repeatable)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="rounds per scenario (default: 3, quick: 1)"
+    )
     parser.add_argument("--server", choices=SERVERS, help="measure one server only")
     parser.add_argument(
-        "--bare", action="store_true", help="the monolith sends no more than the original guide's fields"
+        "--bare",
+        action="store_true",
+        help="the monolith sends no more than the original guide's fields",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every run there")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="replace the generated part of this document")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every figure of every run there"
+    )
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="replace the generated part of this document"
+    )
     commands = parser.add_subparsers(dest="command")
-    profile = commands.add_parser("profile", help="tell where one process spends its time under load")
+    profile = commands.add_parser(
+        "profile", help="tell where one process spends its time under load"
+    )
     profile.add_argument("process", choices=["monolith", "edge", "brain", "auth", "metrics"])
     profile.add_argument("--scenario", default="interact-100", help="default: %(default)s")
-    profile.add_argument("--output", type=Path, metavar="FILE", help="also keep the stacks there, for flame graphs")
-    profile.add_argument("--top", type=int, default=40, metavar="N", help="lines per table (default: %(default)s)")
+    profile.add_argument(
+        "--output", type=Path, metavar="FILE", help="also keep the stacks there, for flame graphs"
+    )
+    profile.add_argument(
+        "--top", type=int, default=40, metavar="N", help="lines per table (default: %(default)s)"
+    )
     profile.add_argument("--native", action="store_true", help="see into C extensions too (slower)")
-    profile.add_argument("--waiting", action="store_true", help="count threads in C or asleep too, such as a commit")
+    profile.add_argument(
+        "--waiting", action="store_true", help="count threads in C or asleep too, such as a commit"
+    )
     _add_common(profile, default=argparse.SUPPRESS)
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser, default: object = None) -> None:
     quick = False if default is None else default
-    parser.add_argument("--quick", action="store_true", default=quick, help="short and small: for trying things out")
-    parser.add_argument("--seconds", type=float, default=default, help="measured per run (default: 4, quick: 1)")
+    parser.add_argument(
+        "--quick", action="store_true", default=quick, help="short and small: for trying things out"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=default, help="measured per run (default: 4, quick: 1)"
+    )
 
 
 def _pace(options: argparse.Namespace) -> Pace:
@@ -100,7 +126,9 @@ def _compare(options: argparse.Namespace, pace: Pace, command: str) -> int:
     pace = replace(pace, idle_sockets=min(pace.idle_sockets, allow_sockets(pace.idle_sockets)))
     with ExitStack() as servers:
         people = PEOPLE_QUICK if options.quick else PEOPLE
-        makers = SERVERS | ({"monolith": partial(targets.monolith, bare=True)} if options.bare else {})
+        makers = SERVERS | (
+            {"monolith": partial(targets.monolith, bare=True)} if options.bare else {}
+        )
         names = [options.server] if options.server else list(SERVERS)
         contestants = [servers.enter_context(makers[name](people)) for name in names]
         for scenario in scenarios:
@@ -119,7 +147,9 @@ def _compare(options: argparse.Namespace, pace: Pace, command: str) -> int:
     return 1 if failures else 0
 
 
-def _rounds(scenario: Scenario, contestants: Sequence[Contestant], pace: Pace, rounds: int) -> Comparison:
+def _rounds(
+    scenario: Scenario, contestants: Sequence[Contestant], pace: Pace, rounds: int
+) -> Comparison:
     """Run a scenario against all servers in turn, the order reversed from round to round."""
     comparison = Comparison(scenario)
     with _kept(contestants, fresh=scenario.fresh) as starts:
@@ -145,8 +175,13 @@ def _kept(contestants: Sequence[Contestant], *, fresh: bool) -> Iterator[Starts]
         yield {contestant.name: contestant.start for contestant in contestants}
         return
     with ExitStack() as running:
-        started = {contestant.name: running.enter_context(contestant.start()) for contestant in contestants}
-        yield {name: lambda target=target: contextlib.nullcontext(target) for name, target in started.items()}  # type: ignore[misc]
+        started = {
+            contestant.name: running.enter_context(contestant.start()) for contestant in contestants
+        }
+        yield {
+            name: lambda target=target: contextlib.nullcontext(target)
+            for name, target in started.items()
+        }  # type: ignore[misc]
 
 
 def run(scenario: Scenario, target: Target, pace: Pace) -> Figures:
@@ -170,10 +205,15 @@ def _profile(options: argparse.Namespace, pace: Pace) -> int:
     (scenario,) = named([options.scenario])
     allow_sockets(pace.idle_sockets)
     server = "monolith" if options.process == "monolith" else "services"
-    with SERVERS[server](PEOPLE_QUICK if options.quick else PEOPLE) as contestant, contestant.start() as target:
+    with (
+        SERVERS[server](PEOPLE_QUICK if options.quick else PEOPLE) as contestant,
+        contestant.start() as target,
+    ):
         (process,) = (process for process in target.processes if process.name == options.process)
         pace = replace(pace, seconds=max(pace.seconds, 6.0))
-        with profiling.sampler(process.pid, native=options.native, waiting=options.waiting) as samples:
+        with profiling.sampler(
+            process.pid, native=options.native, waiting=options.waiting
+        ) as samples:
             figures = run(scenario, replace(target, on_measuring=samples.start), pace)
         print(f"{scenario.title}: {figures[scenario.figure]:,.2f} {scenario.unit} while sampled\n")
         print(profiling.summary(samples.stacks, top=options.top))
@@ -187,5 +227,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of the clean-up: no server stays behind
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # by way of the clean-up: no server stays behind
     sys.exit(main())

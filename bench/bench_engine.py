@@ -1,8 +1,10 @@
-"""Measures the durable core part by part: model, encoding, the store at several batch sizes, the whole engine.
+"""Measures the durable core part by part: model, encoding, the store at several batch sizes, the
+whole engine.
 
-Run as `python -m bench.bench_engine [--json] [--rows N] [--learners N] [--folder DIR] [--random-ids]`. Figures are
-microseconds per interaction: CPU of the whole process (the store's thread included) and elapsed time. The file lies on
-the disk of `--folder`, commits are synced; the store is filled with as many rows before it is measured.
+Run as `python -m bench.bench_engine [--json] [--rows N] [--learners N] [--folder DIR]
+[--random-ids]`. Figures are microseconds per interaction: CPU of the whole process (the store's
+thread included) and elapsed time. The file lies on the disk of `--folder`, commits are synced; the
+store is filled with as many rows before it is measured.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from brain_service.store import SqlStore
 from brain_service.watch.bus import LocalBus
 
 BATCHES = (1, 16, 64, 256)
-CONTEXT = b'{"correct": true, "difficulty": 3, "subject": "maths", "skill": "sums-7", "time_taken": 4.25}'
+CONTEXT = (
+    b'{"correct": true, "difficulty": 3, "subject": "maths", "skill": "sums-7", "time_taken": 4.25}'
+)
 
 
 def ids(*, ordered: bool) -> Iterator[str]:
@@ -39,7 +43,11 @@ def ids(*, ordered: bool) -> Iterator[str]:
     while True:
         number += 1
         low = dice.getrandbits(62) | (2 << 62)
-        high = ((1_700_000_000_000 + number) << 16 | 7 << 12) if ordered else dice.getrandbits(48) << 16 | 4 << 12
+        high = (
+            ((1_700_000_000_000 + number) << 16 | 7 << 12)
+            if ordered
+            else dice.getrandbits(48) << 16 | 4 << 12
+        )
         yield str(uuid.UUID(int=(high | dice.getrandbits(12)) << 64 | low))
 
 
@@ -81,7 +89,9 @@ class Stopwatch:
         return {"cpu_us": self.cpu_s / count * 1e6, "wall_us": self.wall_s / count * 1e6}
 
 
-def pure_parts(rows: int, learners: int) -> tuple[list[dict[str, object]], list[tuple[bytes, bytes]]]:
+def pure_parts(
+    rows: int, learners: int
+) -> tuple[list[dict[str, object]], list[tuple[bytes, bytes]]]:
     """Measure the model and the codec alone; also return what the codec wrote."""
     interactions = traffic(rows)
     states: list[model.LearnerState | None] = [None] * learners
@@ -89,25 +99,32 @@ def pure_parts(rows: int, learners: int) -> tuple[list[dict[str, object]], list[
     applied = []
     with Stopwatch() as watch:
         for n, each in enumerate(interactions):
-            result = model.apply(states[n % learners], stage.lookup(each), each, 1_700_000_000.0 + n)
+            result = model.apply(
+                states[n % learners], stage.lookup(each), each, 1_700_000_000.0 + n
+            )
             stage.add(result.increments)
             states[n % learners] = result.state
             applied.append(result)
     table: list[dict[str, object]] = [{"what": "model and bank", **watch.per(rows)}]
     with Stopwatch() as watch:
-        blobs = [(codec.encode_outcome(each.outcome), codec.encode_state(each.state)) for each in applied]
+        blobs = [
+            (codec.encode_outcome(each.outcome), codec.encode_state(each.state)) for each in applied
+        ]
     size = sum(len(outcome) + len(state) for outcome, state in blobs) // rows
     table.append({"what": f"encode ({size} bytes a row)", **watch.per(rows)})
     return table, blobs
 
 
-def log_rows(names: Iterator[str], blobs: list[tuple[bytes, bytes]], learners: int) -> Iterator[Row]:
+def log_rows(
+    names: Iterator[str], blobs: list[tuple[bytes, bytes]], learners: int
+) -> Iterator[Row]:
     """Rows that go on for ever, as the engine would make them."""
     n = 0
     while True:
         outcome, state = blobs[n % len(blobs)]
         yield Row(
-            f"learner-{n % learners}", n % learners + 1, n // learners + 1, next(names), "question_response",
+            f"learner-{n % learners}", n % learners + 1, n // learners + 1, next(names),
+                "question_response",
             "What is item 7, and why?", None, CONTEXT, 1_700_000_000_000 + n, 1_700_000_000_000 + n,
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", outcome, state,
         )  # fmt: skip
@@ -134,13 +151,19 @@ async def store_alone(
             for batch in batches:
                 await store.commit(batch, BankIncrements())
         commit_ms = watch.wall_s / rounds * 1e3
-        table.append({"what": f"store, batch {size}", **watch.per(size * rounds), "commit_ms": commit_ms})
+        table.append(
+            {"what": f"store, batch {size}", **watch.per(size * rounds), "commit_ms": commit_ms}
+        )
     await store.close()
     return table
 
 
-async def whole_engine(folder: Path, rows: int, learners: int, *, ordered: bool) -> list[dict[str, object]]:
-    """Measure submit to answer with so many callers at once, each sending one interaction after the other."""
+async def whole_engine(
+    folder: Path, rows: int, learners: int, *, ordered: bool
+) -> list[dict[str, object]]:
+    """Measure submit to answer with so many callers at once, each sending one interaction after the
+    other.
+    """
     table: list[dict[str, object]] = []
     for size in BATCHES:
         store = await SqlStore.open(folder / f"engine-{size}.db")
@@ -161,17 +184,21 @@ async def whole_engine(folder: Path, rows: int, learners: int, *, ordered: bool)
                     context_json=CONTEXT,
                 )
 
-        # One submit carries everything that arrived while the last one was in flight, as an edge's stream does.
+        # One submit carries everything that arrived while the last one was in flight, as an edge's
+        # stream does.
         async def edge(todo: Iterator[Submission], size: int, engine: Engine = engine) -> None:
             while batch := list(islice(todo, size)):
                 assert all(isinstance(result, Applied) for result in await engine.submit(batch))
 
-        # Learners and items come into memory first: what is measured is a class at work, not its first minute.
+        # Learners and items come into memory first: what is measured is a class at work, not its
+        # first minute.
         await edge(submissions(5 * learners), max(BATCHES))
         todo = iter(list(submissions(total)))
         with Stopwatch() as watch:
             await edge(todo, size)
-        table.append({"what": f"engine, {size} in flight", **watch.per(total), "rate": total / watch.wall_s})
+        table.append(
+            {"what": f"engine, {size} in flight", **watch.per(total), "rate": total / watch.wall_s}
+        )
         await engine.stop()
         await store.close()
     return table
@@ -196,8 +223,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--learners", type=int, default=200)
-    parser.add_argument("--folder", type=Path, default=None, help="where the files go for the time of the run")
-    parser.add_argument("--random-ids", action="store_true", help="version 4 instead of time-ordered version 7")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where the files go for the time of the run"
+    )
+    parser.add_argument(
+        "--random-ids", action="store_true", help="version 4 instead of time-ordered version 7"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         table = asyncio.run(measure(options, Path(folder)))

@@ -1,7 +1,7 @@
 """Measures the learner model on one core: apply, and encoding and decoding of states and outcomes.
 
-Run as `python -m bench.bench_model [--json] [--samples N]`. The mean is CPU time; p50 and p99 are single calls on
-the clock, so they hold the noise of the machine too.
+Run as `python -m bench.bench_model [--json] [--samples N]`. The mean is CPU time; p50 and p99 are
+single calls on the clock, so they hold the noise of the machine too.
 """
 
 from __future__ import annotations
@@ -20,15 +20,25 @@ STATISTICS = Statistics(0.5, 10, 2.0, 50)
 
 
 def learner(skills: int, items: int, steps: int) -> tuple[Applied, list[Interaction]]:
-    """A learner after many answers, and interactions to go on with: mostly answers, some views and hints."""
+    """A learner after many answers, and interactions to go on with: mostly answers, some views and
+    hints.
+    """
     dice = random.Random(7)
     interactions = []
     for _ in range(steps):
-        kind = dice.choices(("question_response", "content_view", "hint_request"), (0.85, 0.1, 0.05))[0]
+        kind = dice.choices(
+            ("question_response", "content_view", "hint_request"), (0.85, 0.1, 0.05)
+        )[0]
         context: dict[str, object] = {"subject": "mathematics", "time_taken": dice.uniform(2, 40)}
         if kind == "question_response":
-            context |= {"correct": dice.random() < 0.65, "skill": f"skill-{dice.randrange(skills):03}", "difficulty": 3}
-        interactions.append(interaction_from_context(kind, f"item-{dice.randrange(items)}", context))
+            context |= {
+                "correct": dice.random() < 0.65,
+                "skill": f"skill-{dice.randrange(skills):03}",
+                "difficulty": 3,
+            }
+        interactions.append(
+            interaction_from_context(kind, f"item-{dice.randrange(items)}", context)
+        )
     applied = None
     for i, interaction in enumerate(interactions):
         applied = apply(applied.state if applied else None, STATISTICS, interaction, 45.0 * i)
@@ -49,7 +59,11 @@ def measure(calls: Callable[[int], object], samples: int) -> dict[str, float]:
         took.append((perf_counter_ns() - start) / 1000)
     cpu = process_time_ns() - cpu
     took.sort()
-    return {"mean": cpu / 1000 / samples, "p50": took[samples // 2], "p99": took[samples * 99 // 100]}
+    return {
+        "mean": cpu / 1000 / samples,
+        "p50": took[samples // 2],
+        "p99": took[samples * 99 // 100],
+    }
 
 
 def rows(samples: int) -> list[dict[str, object]]:
@@ -89,7 +103,9 @@ def main() -> None:
     print(f"{'what':<16}{'skills':>7}{'bytes':>8}{'mean µs':>10}{'p50':>8}{'p99':>8}")
     for row in table:
         size = "" if row["bytes"] is None else row["bytes"]
-        print(f"{row['what']:<16}{row['skills']:>7}{size:>8}{row['mean']:>10.1f}{row['p50']:>8.1f}{row['p99']:>8.1f}")
+        print(
+            f"{row['what']:<16}{row['skills']:>7}{size:>8}{row['mean']:>10.1f}{row['p50']:>8.1f}{row['p99']:>8.1f}"
+        )
 
 
 if __name__ == "__main__":

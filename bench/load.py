@@ -1,7 +1,7 @@
 """The load: what clients do to a server, and how long it takes them.
 
-Everything runs in one thread on one core that the servers do not use. It checks itself: how busy it was, how late it
-sent. It knows servers only as a `Target`.
+Everything runs in one thread on one core that the servers do not use. It checks itself: how busy it
+was, how late it sent. It knows servers only as a `Target`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ async def ask(target: Target, socket: Socket, frame: bytes, answer: bytes) -> by
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             payload = await got
     except TimeoutError:
-        raise LoadFailed(f"{target.name} did not answer in {_ANSWER_TIMEOUT_S:g} s (expected {answer!r})") from None
+        raise LoadFailed(
+            f"{target.name} did not answer in {_ANSWER_TIMEOUT_S:g} s (expected {answer!r})"
+        ) from None
     finally:
         socket.on_text = ignore
     if not payload.startswith(answer):
@@ -132,14 +134,36 @@ async def ask(target: Target, socket: Socket, frame: bytes, answer: bytes) -> by
 
 
 class Caller:
-    """One socket that sends numbered requests and times their answers; in a closed loop each answer brings the next."""
+    """One socket that sends numbered requests and times their answers; in a closed loop each answer
+    brings the next.
+    """
 
-    __slots__ = ("_answer", "_check", "_frame", "_meter", "_number", "_sent", "_socket", "closed_loop")
+    __slots__ = (
+        "_answer",
+        "_check",
+        "_frame",
+        "_meter",
+        "_number",
+        "_sent",
+        "_socket",
+        "closed_loop",
+    )
 
     def __init__(
-        self, socket: Socket, meter: Meter, frame: Callable[[int], bytes], answer: bytes, check: OnText = ignore
+        self,
+        socket: Socket,
+        meter: Meter,
+        frame: Callable[[int], bytes],
+        answer: bytes,
+        check: OnText = ignore,
     ) -> None:
-        self._socket, self._meter, self._frame, self._answer, self._check = socket, meter, frame, answer, check
+        self._socket, self._meter, self._frame, self._answer, self._check = (
+            socket,
+            meter,
+            frame,
+            answer,
+            check,
+        )
         self._number = 0
         self._sent: dict[int, float] = {}
         self.closed_loop = False
@@ -182,7 +206,14 @@ class Caller:
 
 
 async def closed_loop(
-    target: Target, *, sockets: int, in_flight: int, ping: bool, subscribe: bool, warmup_s: float, seconds: float
+    target: Target,
+    *,
+    sockets: int,
+    in_flight: int,
+    ping: bool,
+    subscribe: bool,
+    warmup_s: float,
+    seconds: float,
 ) -> Figures:
     """Every socket keeps so many requests in flight: the most that the server can do."""
     opened = await open_sockets(target, sockets)
@@ -190,7 +221,10 @@ async def closed_loop(
         if subscribe:
             await _subscribe(target, opened, range(sockets))
         meter = Meter(target.processes, target.on_measuring)
-        callers = [_caller(target, socket, number, meter, ping=ping) for number, socket in enumerate(opened)]
+        callers = [
+            _caller(target, socket, number, meter, ping=ping)
+            for number, socket in enumerate(opened)
+        ]
         for caller in callers:
             caller.closed_loop = True
             for _ in range(in_flight):
@@ -211,7 +245,8 @@ async def closed_loop(
 async def repeated_loop(
     target: Target, *, sockets: int, subscribe: bool
 ) -> AsyncIterator[Callable[[float, float], Awaitable[Figures]]]:
-    """Yield what runs a closed loop with one request in flight for (warm-up, measured) seconds, again and again.
+    """Yield what runs a closed loop with one request in flight for (warm-up, measured) seconds,
+    again and again.
 
     The sockets stay open in between, so that servers can be compared in short turns.
     """
@@ -220,7 +255,10 @@ async def repeated_loop(
         if subscribe:
             await _subscribe(target, opened, range(sockets))
         meter = Meter(target.processes)
-        callers = [_caller(target, socket, number, meter, ping=False) for number, socket in enumerate(opened)]
+        callers = [
+            _caller(target, socket, number, meter, ping=False)
+            for number, socket in enumerate(opened)
+        ]
 
         async def once(warmup_s: float, seconds: float) -> Figures:
             for caller in callers:
@@ -243,23 +281,29 @@ async def repeated_loop(
 async def open_loop(
     target: Target, *, sockets: int, rate: float, subscribe: bool, warmup_s: float, seconds: float
 ) -> Figures:
-    """Learners who act when they like: arrivals at random (Poisson) moments, whether or not earlier ones were answered.
+    """Learners who act when they like: arrivals at random (Poisson) moments, whether or not earlier
+    ones were answered.
 
-    Latency counts from the moment an interaction was due, so a server that stalls pays for all who had to wait.
+    Latency counts from the moment an interaction was due, so a server that stalls pays for all who
+    had to wait.
     """
     opened = await open_sockets(target, sockets)
     try:
         if subscribe:
             await _subscribe(target, opened, range(sockets))
         meter = Meter(target.processes, target.on_measuring)
-        callers = [_caller(target, socket, number, meter, ping=False) for number, socket in enumerate(opened)]
+        callers = [
+            _caller(target, socket, number, meter, ping=False)
+            for number, socket in enumerate(opened)
+        ]
         chance = random.Random(1000)
         lateness: list[float] = []
 
         async def send_for(stretch_s: float) -> None:
             due = begin = time.perf_counter()
             while (due := due + chance.expovariate(rate)) < begin + stretch_s:
-                # Timers of the loop have a millisecond's grain; turning the loop over until the moment is exact.
+                # Timers of the loop have a millisecond's grain; turning the loop over until the
+                # moment is exact.
                 while time.perf_counter() < due:  # noqa: ASYNC110
                     await asyncio.sleep(0)
                 chance.choice(callers).send(due)
@@ -280,7 +324,8 @@ async def open_loop(
 
 
 async def fan_out(target: Target, *, watchers: int, warmup_s: float, seconds: float) -> Figures:
-    """One learner, many watchers; the next interaction comes when all have the last update. An operation is a delivery.
+    """One learner, many watchers; the next interaction comes when all have the last update. An
+    operation is a delivery.
 
     Latency is from the interaction to its arrival at the last watcher.
     """
@@ -298,7 +343,9 @@ async def fan_out(target: Target, *, watchers: int, warmup_s: float, seconds: fl
         figures = meter.stop()
         figures["updates_rate"] = (rounds.count - before) / figures["seconds"]
         if rounds.count == before:
-            raise LoadFailed(f"{target.name}: no update reached all {watchers} watchers in {seconds:g} s")
+            raise LoadFailed(
+                f"{target.name}: no update reached all {watchers} watchers in {seconds:g} s"
+            )
         return _checked(target, meter, figures)
     finally:
         await close_sockets([*opened, publisher])
@@ -308,7 +355,11 @@ class FanOutRounds:
     """Sends an interaction, waits for an update at every watcher, and again."""
 
     def __init__(
-        self, publisher: Socket, watchers: Sequence[Socket], interactions: traffic.Interactions, meter: Meter
+        self,
+        publisher: Socket,
+        watchers: Sequence[Socket],
+        interactions: traffic.Interactions,
+        meter: Meter,
     ) -> None:
         self._publisher, self._interactions, self._meter = publisher, interactions, meter
         self._size = len(watchers)
@@ -342,8 +393,12 @@ class FanOutRounds:
 
 
 async def idle(target: Target, *, sockets: int, hold_s: float) -> Figures:
-    """Many sockets that do nothing: memory for each, and the processor time of keeping them. Wants a fresh server."""
-    await close_sockets(await open_sockets(target, 20))  # what the first connections load is not theirs
+    """Many sockets that do nothing: memory for each, and the processor time of keeping them. Wants
+    a fresh server.
+    """
+    await close_sockets(
+        await open_sockets(target, 20)
+    )  # what the first connections load is not theirs
     await asyncio.sleep(1.0)
     before = [process.memory_kb() for process in target.processes]
     started = time.perf_counter()
@@ -363,14 +418,18 @@ async def idle(target: Target, *, sockets: int, hold_s: float) -> Figures:
             figures[f"memory_kb.{process.name}"] = (kb_1 - kb_0) / sockets
         del figures["rate"]
         if figures["held"] < sockets:
-            raise LoadFailed(f"{target.name} dropped {sockets - figures['held']:g} of {sockets} idle sockets")
+            raise LoadFailed(
+                f"{target.name} dropped {sockets - figures['held']:g} of {sockets} idle sockets"
+            )
         return figures
     finally:
         await close_sockets(opened)
 
 
 async def connections(target: Target, *, at_once: int, warmup_s: float, seconds: float) -> Figures:
-    """Clients that connect, authenticate and leave, some at once. Latency is until `connection_established`."""
+    """Clients that connect, authenticate and leave, some at once. Latency is until
+    `connection_established`.
+    """
     meter = Meter(target.processes, target.on_measuring)
     stop = asyncio.Event()
 
@@ -404,7 +463,9 @@ def _caller(target: Target, socket: Socket, number: int, meter: Meter, *, ping: 
 
 async def _subscribe(target: Target, sockets: Sequence[Socket], numbers: Sequence[int]) -> None:
     for socket, number in zip(sockets, numbers, strict=True):
-        frame = traffic.json_frame({"type": "subscribe_learner", "learner_id": target.learner(number), "id": "1"})
+        frame = traffic.json_frame(
+            {"type": "subscribe_learner", "learner_id": target.learner(number), "id": "1"}
+        )
         await ask(target, socket, frame, traffic.SUBSCRIBED)
 
 
@@ -417,7 +478,9 @@ async def _all_answered(target: Target, callers: Sequence[Caller]) -> None:
 
 
 def _checked(target: Target, meter: Meter, figures: Figures) -> Figures:
-    """Return the figures, unless something went wrong while they were made: such figures mean nothing."""
+    """Return the figures, unless something went wrong while they were made: such figures mean
+    nothing.
+    """
     if meter.errors:
         raise LoadFailed(f"{target.name}: {meter.errors} errors, the first: {meter.error_text}")
     return figures

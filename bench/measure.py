@@ -1,4 +1,6 @@
-"""What a stretch of load cost: rates, latencies and processor time, as named figures. It knows no socket."""
+"""What a stretch of load cost: rates, latencies and processor time, as named figures. It knows no
+socket.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +12,30 @@ from typing import Final
 from bench.processes import SERVER_CORE, Process, core_busy_s
 
 Figures = dict[str, float]
-"""Figures of one run by name; the ending tells the unit (`_ms`, `_us`, `_kb`), `rate` is per second."""
+"""Figures of one run by name; the ending tells the unit (`_ms`, `_us`, `_kb`), `rate` is per
+second.
+"""
 
 SATURATED: Final = 0.92
 """A generator busier than this may be what limits the figures."""
 
 CROWDED: Final = 0.1
-"""Other programs that take more than this part of the servers' core make rates say less than processor times."""
+"""Other programs that take more than this part of the servers' core make rates say less than
+processor times.
+"""
 
 
 class Meter:
-    """Counts operations between `start` and `stop`, and the processor time they took in every server process.
+    """Counts operations between `start` and `stop`, and the processor time they took in every
+    server process.
 
-    Operations are counted all the time and reported from `start` on, so that a warm-up costs nothing to write.
+    Operations are counted all the time and reported from `start` on, so that a warm-up costs
+    nothing to write.
     """
 
-    def __init__(self, processes: Sequence[Process], on_start: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, processes: Sequence[Process], on_start: Callable[[], None] | None = None
+    ) -> None:
         self._processes = processes
         self._on_start = on_start
         self.latencies: list[float] = []
@@ -81,11 +91,14 @@ class Meter:
 
 
 def latency_figures(latencies_s: Sequence[float], prefix: str = "") -> Figures:
-    """Return p50, p95, p99 and maximum in milliseconds (nearest rank); nothing for an empty list."""
+    """Return p50, p95, p99 and maximum in milliseconds (nearest rank); nothing for an empty
+    list.
+    """
     ordered = sorted(latencies_s)
     if not ordered:
         return {}
     ranks = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
     return {
-        f"{prefix}{name}_ms": ordered[max(0, math.ceil(rank * len(ordered)) - 1)] * 1000 for name, rank in ranks.items()
+        f"{prefix}{name}_ms": ordered[max(0, math.ceil(rank * len(ordered)) - 1)] * 1000
+        for name, rank in ranks.items()
     }

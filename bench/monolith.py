@@ -1,10 +1,12 @@
-"""The reference of every ratio: one FastAPI process in the manner of the original guide, with our model inside.
+"""The reference of every ratio: one FastAPI process in the manner of the original guide, with our
+model inside.
 
-Pydantic models for what comes in, dictionaries for what goes out, `receive_json` and `send_json`, a `ConnectionManager`
-that awaits one `send_json` after the other and times each, a JWT in the query that is checked once. It is as that style
-is usually written, only with its errors left out: it stores nothing, asks nobody who may watch whom and limits nothing,
-which is in its favour. What it says is what our services say, field by field, or a short frame would be compared with a
-long one; `bare` leaves out what the original guide's frames did not have.
+Pydantic models for what comes in, dictionaries for what goes out, `receive_json` and `send_json`, a
+`ConnectionManager` that awaits one `send_json` after the other and times each, a JWT in the query
+that is checked once. It is as that style is usually written, only with its errors left out: it
+stores nothing, asks nobody who may watch whom and limits nothing, which is in its favour. What it
+says is what our services say, field by field, or a short frame would be compared with a long one;
+`bare` leaves out what the original guide's frames did not have.
 """
 
 from __future__ import annotations
@@ -86,7 +88,9 @@ class VirtualBrain:
         self._states[data.learner_id] = applied.state
         self._learn(applied.increments)
         result = result_of(applied.outcome, started)
-        return applied.state.revision, result if self._bare else result | certainty_of(applied.outcome)
+        return applied.state.revision, (
+            result if self._bare else result | certainty_of(applied.outcome)
+        )
 
     def _learn(self, increments: model.Increments) -> None:
         self._stage.add(increments)
@@ -111,14 +115,18 @@ def result_of(outcome: model.Outcome, started: float) -> dict[str, Any]:
             "improvement_rate": round(performance.improvement_rate, 4),
         },
         "mastery": {skill.skill: round(skill.probability, 4) for skill in outcome.mastery},
-        "predicted_correct": None if outcome.predicted_correct is None else round(outcome.predicted_correct, 4),
+        "predicted_correct": (
+            None if outcome.predicted_correct is None else round(outcome.predicted_correct, 4)
+        ),
         "recommendations": [recommendation.sentence for recommendation in outcome.recommendations],
         "actions": [
             {
                 "code": recommendation.code,
                 "reason": ", ".join(
                     f"{name} {value:.2f}"
-                    for name, value in zip(recommendation.reasons, recommendation.values, strict=True)
+                    for name, value in zip(
+                        recommendation.reasons, recommendation.values, strict=True
+                    )
                 ),
                 "urgency": recommendation.urgency.name.lower(),
             }
@@ -127,7 +135,9 @@ def result_of(outcome: model.Outcome, started: float) -> dict[str, Any]:
         "drivers": {
             levels.NAMES[i]: {
                 name: round(contribution, 4)
-                for name, contribution in zip(levels.DRIVER_NAMES[i], outcome.readout.contributions[i], strict=True)
+                for name, contribution in zip(
+                    levels.DRIVER_NAMES[i], outcome.readout.contributions[i], strict=True
+                )
             }
             for i in levels.SIX
         },
@@ -148,7 +158,9 @@ def certainty_of(outcome: model.Outcome) -> dict[str, Any]:
 
 
 class ConnectionManager:
-    """Who is connected and who watches whom; every message to everybody is one awaited `send_json`."""
+    """Who is connected and who watches whom; every message to everybody is one awaited
+    `send_json`.
+    """
 
     def __init__(self) -> None:
         self.active_connections: dict[str, dict[str, Any]] = {}
@@ -171,7 +183,12 @@ class ConnectionManager:
         }
         self.user_connections.setdefault(user_id, []).append(connection_id)
         await self.send_personal_message(
-            {"type": "connection_established", "connection_id": connection_id, "timestamp": timestamp()}, connection_id
+            {
+                "type": "connection_established",
+                "connection_id": connection_id,
+                "timestamp": timestamp(),
+            },
+            connection_id,
         )
         logger.info("WebSocket connected: %s", connection_id)
         return connection_id
@@ -246,11 +263,15 @@ class WebSocketHandler:
         try:
             await handler(message, connection_id)
         except ValidationError as error:
-            await self._send_error(f"{error.error_count()} fields are wrong.", "bad_request", message, connection_id)
+            await self._send_error(
+                f"{error.error_count()} fields are wrong.", "bad_request", message, connection_id
+            )
         except model.BadInteraction as error:
             await self._send_error(str(error), "bad_request", message, connection_id)
 
-    async def _handle_virtual_brain_interact(self, message: dict[str, Any], connection_id: str) -> None:
+    async def _handle_virtual_brain_interact(
+        self, message: dict[str, Any], connection_id: str
+    ) -> None:
         request = InteractMessage.model_validate(message)
         learner_id = request.data.learner_id
         revision, result = self.brain.process_interaction(request.data)
@@ -272,8 +293,12 @@ class WebSocketHandler:
             "timestamp": timestamp(),
         }
         if not self.bare:
-            state_update |= {name: result[name] for name in ("performance", "recommendations", "actions")}
-            state_update["occurred_at"] = (request.data.occurred_at or datetime.now(UTC)).isoformat()
+            state_update |= {
+                name: result[name] for name in ("performance", "recommendations", "actions")
+            }
+            state_update["occurred_at"] = (
+                request.data.occurred_at or datetime.now(UTC)
+            ).isoformat()
         await self.manager.send_to_learner_subscribers(state_update, learner_id)
 
     async def _handle_subscribe_learner(self, message: dict[str, Any], connection_id: str) -> None:
@@ -295,7 +320,13 @@ class WebSocketHandler:
         await self.manager.send_personal_message(_echo(request.id, response), connection_id)
 
     async def _send_error(self, error: str, code: str, message: Any, connection_id: str) -> None:
-        response = {"type": "error", "error": error, "code": code, "retryable": False, "timestamp": timestamp()}
+        response = {
+            "type": "error",
+            "error": error,
+            "code": code,
+            "retryable": False,
+            "timestamp": timestamp(),
+        }
         request_id = message.get("id") if isinstance(message, dict) else None
         await self.manager.send_personal_message(_echo(request_id, response), connection_id)
 
@@ -334,16 +365,24 @@ def create_app(secret: str, *, bare: bool = False) -> FastAPI:
 
 def mint(secret: str, user_id: str, ttl_s: float) -> str:
     """Return a token for `user_id`, good for `ttl_s` seconds."""
-    return jwt.encode({"sub": user_id, "exp": math.ceil(time.time() + ttl_s)}, secret, algorithm="HS256")
+    return jwt.encode(
+        {"sub": user_id, "exp": math.ceil(time.time() + ttl_s)}, secret, algorithm="HS256"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve on the given port of the loopback, with uvicorn's own defaults."""
     parser = argparse.ArgumentParser(prog="python -m bench.monolith", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="loopback port (default: 8000)")
-    parser.add_argument("--bare", action="store_true", help="frames with no more than the original guide's have")
+    parser.add_argument(
+        "--bare", action="store_true", help="frames with no more than the original guide's have"
+    )
     options = parser.parse_args(arguments)
-    uvicorn.run(create_app(os.environ[SECRET_VARIABLE], bare=options.bare), host="127.0.0.1", port=options.port)
+    uvicorn.run(
+        create_app(os.environ[SECRET_VARIABLE], bare=options.bare),
+        host="127.0.0.1",
+        port=options.port,
+    )
 
 
 if __name__ == "__main__":

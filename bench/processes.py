@@ -1,4 +1,6 @@
-"""Starts server processes on one core and tells what they cost. It knows no protocol and no service."""
+"""Starts server processes on one core and tells what they cost. It knows no protocol and no
+service.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class StartFailed(Exception):
 
 @contextlib.contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Run on one core only, as do the processes started meanwhile; where there is one core, it is that one."""
+    """Run on one core only, as do the processes started meanwhile; where there is one core, it is
+    that one.
+    """
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {sorted(before)[core % len(before)]})
     try:
@@ -53,7 +57,9 @@ def free_port() -> int:
 
 
 def allow_sockets(wanted: int) -> int:
-    """Raise the limit of open files, for this process and those it starts; return how many sockets it allows."""
+    """Raise the limit of open files, for this process and those it starts; return how many sockets
+    it allows.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = 200
     target = wanted + spare
@@ -76,11 +82,14 @@ class Process:
 
     def cpu_s(self) -> float:
         """Processor time of all its threads so far, seconds."""
-        # The clock of another process, as clock_getcpuclockid(3) makes it; /proc/<pid>/stat has ticks of 10 ms only.
+        # The clock of another process, as clock_getcpuclockid(3) makes it; /proc/<pid>/stat has
+        # ticks of 10 ms only.
         return time.clock_gettime((~self.pid << 3) | 2)
 
     def memory_kb(self) -> float:
-        """Resident memory that is its own, KiB: private pages, so that shared libraries do not count."""
+        """Resident memory that is its own, KiB: private pages, so that shared libraries do not
+        count.
+        """
         total = 0
         for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
             if line.startswith(("Private_Clean:", "Private_Dirty:")):
@@ -97,7 +106,11 @@ class Child:
         self._popen = subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen"))), **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen"))),
+                **environment,
+            },
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -114,8 +127,13 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while True:
             if self._popen.poll() is not None:
-                raise StartFailed(f"{self.name} ended with exit code {self._popen.returncode}:\n{self.log_end()}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+                raise StartFailed(
+                    f"{self.name} ended with exit code {self._popen.returncode}:\n{self.log_end()}"
+                )
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=1.0),
+            ):
                 return
             if time.monotonic() > deadline:
                 raise StartFailed(f"{self.name} does not listen on port {port}:\n{self.log_end()}")

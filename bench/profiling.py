@@ -1,6 +1,8 @@
-"""Samples a running process with py-spy and tells where its time goes. It knows neither servers nor load.
+"""Samples a running process with py-spy and tells where its time goes. It knows neither servers nor
+load.
 
-py-spy reads the process from outside, so the process runs as it always does; on some systems only root may do that.
+py-spy reads the process from outside, so the process runs as it always does; on some systems only
+root may do that.
 """
 
 from __future__ import annotations
@@ -24,13 +26,26 @@ class CannotProfile(Exception):
 
 
 class Sampler:
-    """Samples one process from `start` on; `stacks` are then collapsed, one a line, as flame graphs want them."""
+    """Samples one process from `start` on; `stacks` are then collapsed, one a line, as flame graphs
+    want them.
+    """
 
     def __init__(self, pid: int, *, native: bool, waiting: bool, rate: int = 500) -> None:
-        tool = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+        tool = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which(
+            "py-spy"
+        )
         if tool is None:
             raise CannotProfile("py-spy is not installed; `pip install py-spy` brings it")
-        self._command = [tool, "record", "--pid", str(pid), "--rate", str(rate), "--duration", str(_LONGEST_S)]
+        self._command = [
+            tool,
+            "record",
+            "--pid",
+            str(pid),
+            "--rate",
+            str(rate),
+            "--duration",
+            str(_LONGEST_S),
+        ]
         self._command += ["--format", "raw", "--function", *(["--native"] if native else [])]
         self._command += [] if waiting else ["--gil"]
         self._folder = tempfile.TemporaryDirectory()
@@ -41,7 +56,9 @@ class Sampler:
     def start(self) -> None:
         """Begin to sample."""
         command = [*self._command, "--output", str(self._output)]
-        self._recorder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._recorder = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
 
     def stop(self) -> None:
         """End, and collect the stacks. Raises CannotProfile where there are none."""
@@ -63,7 +80,8 @@ class Sampler:
 def sampler(pid: int, *, native: bool = False, waiting: bool = False) -> Iterator[Sampler]:
     """Yield a sampler that is stopped at the end of the block. Raises CannotProfile.
 
-    Only the thread that holds the interpreter's lock counts, unless `waiting`: then also those in C or asleep.
+    Only the thread that holds the interpreter's lock counts, unless `waiting`: then also those in C
+    or asleep.
     """
     samples = Sampler(pid, native=native, waiting=waiting)
     try:

@@ -1,4 +1,6 @@
-"""Turns the figures of many runs into tables for people and JSON for machines. It measures nothing."""
+"""Turns the figures of many runs into tables for people and JSON for machines. It measures
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,23 @@ from bench.scenarios import Scenario
 BEGIN, END = "<!-- bench: begin, written by `python -m bench --write` -->", "<!-- bench: end -->"
 REFERENCE = "monolith"
 
-_LIBRARIES = ("fastapi", "uvicorn", "websockets", "uvloop", "pydantic", "msgspec", "grpcio", "protobuf")
+_LIBRARIES = (
+    "fastapi",
+    "uvicorn",
+    "websockets",
+    "uvloop",
+    "pydantic",
+    "msgspec",
+    "grpcio",
+    "protobuf",
+)
 
 
 @dataclass(slots=True)
 class Comparison:
-    """All runs of one scenario: per server the figures of every round, in the order of the rounds."""
+    """All runs of one scenario: per server the figures of every round, in the order of the
+    rounds.
+    """
 
     scenario: Scenario
     runs: dict[str, list[Figures]] = field(default_factory=dict)
@@ -34,14 +47,22 @@ class Comparison:
         self.runs.setdefault(name, []).append(figures)
 
     def ratios(self, name: str) -> list[float]:
-        """How many times better a server was than the reference, round by round; empty without a reference."""
+        """How many times better a server was than the reference, round by round; empty without a
+        reference.
+        """
         pairs = zip(self.runs.get(REFERENCE, ()), self.runs.get(name, ()), strict=False)
         return [self.scenario.ratio(reference, ours) for reference, ours in pairs]
 
     def cost_ratios(self, name: str) -> list[float]:
-        """How many times less processor time an operation took than at the reference, round by round."""
+        """How many times less processor time an operation took than at the reference, round by
+        round.
+        """
         pairs = zip(self.runs.get(REFERENCE, ()), self.runs.get(name, ()), strict=False)
-        return [old["cpu_us"] / new["cpu_us"] for old, new in pairs if "cpu_us" in old and "cpu_us" in new]
+        return [
+            old["cpu_us"] / new["cpu_us"]
+            for old, new in pairs
+            if "cpu_us" in old and "cpu_us" in new
+        ]
 
     def middle(self, name: str, figure: str) -> float | None:
         """The median of a figure over the rounds; None where it was not measured."""
@@ -53,7 +74,10 @@ class Comparison:
         scenario, value = self.scenario, self.middle(name, self.scenario.figure)
         ratios = self.ratios(name)
         if scenario.goal_ratio is not None and ratios:
-            return f"{'yes' if median(ratios) >= scenario.goal_ratio else 'NO'} (≥ {scenario.goal_ratio:g}×)"
+            return (
+                f"{'yes' if median(ratios) >= scenario.goal_ratio else 'NO'} (≥"
+                f" {scenario.goal_ratio:g}×)"
+            )
         if scenario.goal is not None and value is not None:
             reached = value <= scenario.goal if scenario.lower_is_better else value >= scenario.goal
             sign = "≤" if scenario.lower_is_better else "≥"
@@ -71,26 +95,46 @@ def tables(comparisons: Sequence[Comparison]) -> str:
     for comparison in comparisons:
         scenario = comparison.scenario
         row = [scenario.title, scenario.unit]
-        row += [_spread([figures[scenario.figure] for figures in comparison.runs.get(name, ())]) for name in names]
+        row += [
+            _spread([figures[scenario.figure] for figures in comparison.runs.get(name, ())])
+            for name in names
+        ]
         row += [_spread(comparison.ratios(name), unit="×") for name in others]
         row += [_spread(comparison.cost_ratios(name), unit="×") for name in others]
         row.append("; ".join(comparison.verdict(name) for name in others) or "–")
         rows.append(row)
-    return "\n\n".join(part for part in (_table(head, rows), _details(comparisons), notes(comparisons)) if part)
+    return "\n\n".join(
+        part for part in (_table(head, rows), _details(comparisons), notes(comparisons)) if part
+    )
 
 
 def _details(comparisons: Sequence[Comparison]) -> str:
-    head = ["scenario", "server", "p50 ms", "p95 ms", "p99 ms", "CPU µs per operation", "of which", "servers busy"]
+    head = [
+        "scenario",
+        "server",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "CPU µs per operation",
+        "of which",
+        "servers busy",
+    ]
     rows = []
     for comparison in comparisons:
         for name, runs in comparison.runs.items():
             parts = [key for key in runs[0] if key.startswith(("cpu_us.", "memory_kb."))]
-            shown = [f"{part.split('.', 1)[1]} {_number(comparison.middle(name, part))}" for part in parts]
+            shown = [
+                f"{part.split('.', 1)[1]} {_number(comparison.middle(name, part))}"
+                for part in parts
+            ]
             rows.append(
                 [
                     comparison.scenario.name,
                     name,
-                    *[_number(comparison.middle(name, f"{rank}_ms")) for rank in ("p50", "p95", "p99")],
+                    *[
+                        _number(comparison.middle(name, f"{rank}_ms"))
+                        for rank in ("p50", "p95", "p99")
+                    ],
                     _number(comparison.middle(name, "cpu_us")),
                     ", ".join(shown) if len(parts) > 1 else "",
                     _percent(comparison.middle(name, "server_busy")),
@@ -100,7 +144,9 @@ def _details(comparisons: Sequence[Comparison]) -> str:
 
 
 def notes(comparisons: Sequence[Comparison]) -> str:
-    """Return what a reader must know before believing a figure: where the generator was the limit, or sent late."""
+    """Return what a reader must know before believing a figure: where the generator was the limit,
+    or sent late.
+    """
     found = []
     for comparison in comparisons:
         for name in comparison.runs:
@@ -109,11 +155,18 @@ def notes(comparisons: Sequence[Comparison]) -> str:
             strangers = comparison.middle(name, "strangers_busy") or 0.0
             where = f"{comparison.scenario.name}, {name}"
             if busy > SATURATED:
-                found.append(f"- **{where}**: the generator was {busy:.0%} busy; the server could do more.")
+                found.append(
+                    f"- **{where}**: the generator was {busy:.0%} busy; the server could do more."
+                )
             if strangers > CROWDED:
-                found.append(f"- **{where}**: other programs took {strangers:.0%} of the servers' core meanwhile.")
+                found.append(
+                    f"- **{where}**: other programs took {strangers:.0%} of the servers' core"
+                    " meanwhile."
+                )
             if late > 1.0:
-                found.append(f"- **{where}**: 5 % of the interactions were sent over {late:.1f} ms late.")
+                found.append(
+                    f"- **{where}**: 5 % of the interactions were sent over {late:.1f} ms late."
+                )
     return "\n".join(found)
 
 
@@ -140,7 +193,11 @@ def as_json(comparisons: Sequence[Comparison], command: str) -> str:
                     "unit": comparison.scenario.unit,
                     "figure": comparison.scenario.figure,
                     "runs": comparison.runs,
-                    "ratios": {name: comparison.ratios(name) for name in comparison.runs if name != REFERENCE},
+                    "ratios": {
+                        name: comparison.ratios(name)
+                        for name in comparison.runs
+                        if name != REFERENCE
+                    },
                 }
                 for comparison in comparisons
             },
@@ -150,7 +207,9 @@ def as_json(comparisons: Sequence[Comparison], command: str) -> str:
 
 
 def write_block(path: Path, comparisons: Sequence[Comparison], command: str) -> None:
-    """Replace the generated part of a document. Raises ValueError where the document has no place for it."""
+    """Replace the generated part of a document. Raises ValueError where the document has no place
+    for it.
+    """
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -162,14 +221,19 @@ def write_block(path: Path, comparisons: Sequence[Comparison], command: str) -> 
         f"Made by `{command}` on {where['date']}: {where['processor']}, {where['cores']} cores, "
         f"Python {where['python']}, {libraries}."
     )
-    path.write_text(f"{before}{begin}\n{made}\n\n{tables(comparisons)}\n{end}{after}", encoding="utf-8")
+    path.write_text(
+        f"{before}{begin}\n{made}\n\n{tables(comparisons)}\n{end}{after}", encoding="utf-8"
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * max(3, width) for width in widths], *rows]
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
     )
 
 
@@ -184,7 +248,13 @@ def _spread(values: Sequence[float], unit: str = "") -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return (
+        f"{value:,.0f}"
+        if abs(value) >= 100
+        else f"{value:.1f}"
+        if abs(value) >= 10
+        else f"{value:.2f}"
+    )
 
 
 def _percent(value: float | None) -> str:

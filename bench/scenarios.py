@@ -1,4 +1,6 @@
-"""The scenarios: what is run against each server, which figure is compared, and what we want of it."""
+"""The scenarios: what is run against each server, which figure is compared, and what we
+want of it.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,12 @@ SCENARIOS: Final = (
         lower_is_better=True,
         goal=5.0,
         run=lambda target, pace: load.open_loop(
-            target, sockets=1000, rate=500.0, subscribe=False, warmup_s=pace.warmup_s, seconds=2 * pace.seconds
+            target,
+            sockets=1000,
+            rate=500.0,
+            subscribe=False,
+            warmup_s=pace.warmup_s,
+            seconds=2 * pace.seconds,
         ),
     ),
     Scenario(
@@ -129,14 +136,18 @@ SCENARIOS: Final = (
         unit="deliveries/s",
         figure="rate",
         goal_ratio=3.3,
-        run=lambda target, pace: load.fan_out(target, watchers=1000, warmup_s=pace.warmup_s, seconds=pace.seconds),
+        run=lambda target, pace: load.fan_out(
+            target, watchers=1000, warmup_s=pace.warmup_s, seconds=pace.seconds
+        ),
     ),
     Scenario(
         name="connect",
         title="Connect, authenticate, leave; 32 at once",
         unit="connections/s",
         figure="rate",
-        run=lambda target, pace: load.connections(target, at_once=32, warmup_s=pace.warmup_s, seconds=pace.seconds),
+        run=lambda target, pace: load.connections(
+            target, at_once=32, warmup_s=pace.warmup_s, seconds=pace.seconds
+        ),
     ),
     Scenario(
         name="idle",
@@ -152,7 +163,9 @@ SCENARIOS: Final = (
 
 
 def named(names: list[str]) -> tuple[Scenario, ...]:
-    """Return the scenarios with these names in their usual order, or all. Raises KeyError with a name nobody has."""
+    """Return the scenarios with these names in their usual order, or all. Raises KeyError with a
+    name nobody has.
+    """
     known = {scenario.name for scenario in SCENARIOS}
     for name in names:
         if name not in known:

@@ -1,4 +1,6 @@
-"""Brings up what is compared: the monolith, and our own services. All their processes share one core."""
+"""Brings up what is compared: the monolith, and our own services. All their processes share one
+core.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ _TOKEN_TTL_S = 4 * 3600
 _CLASS = "bench-class"
 _PASSWORD = secrets.token_urlsafe(16)
 
-# Limits exist to stop exactly what a load generator does. They stay in force, only far away: checking them is part of
-# the cost.
+# Limits exist to stop exactly what a load generator does. They stay in force, only far away:
+# checking them is part of the cost.
 _ENVIRONMENT = {
     "EDGE_FRAMES_PER_S": "1000000",
     "EDGE_FRAMES_BURST": "1000000",
@@ -37,14 +39,18 @@ _ENVIRONMENT = {
 class Contestant:
     """Something that can be brought up, as often as wanted, to be measured."""
 
-    def __init__(self, name: str, start: Callable[[], contextlib.AbstractContextManager[Target]]) -> None:
+    def __init__(
+        self, name: str, start: Callable[[], contextlib.AbstractContextManager[Target]]
+    ) -> None:
         self.name = name
         self.start = start
 
 
 @contextlib.contextmanager
 def monolith(people: int, *, bare: bool = False) -> Iterator[Contestant]:
-    """Yield the monolith, with tokens for so many learners; `bare` with frames as short as the original guide's."""
+    """Yield the monolith, with tokens for so many learners; `bare` with frames as short as the
+    original guide's.
+    """
     secret = secrets.token_urlsafe(32)
     learners = tuple(f"learner-{i}" for i in range(people))
     tokens = tuple(mint(secret, learner, _TOKEN_TTL_S) for learner in learners)
@@ -73,11 +79,14 @@ def monolith(people: int, *, bare: bool = False) -> Iterator[Contestant]:
 
 
 @contextlib.contextmanager
-def services(people: int, *, name: str = "services", env: Mapping[str, str] | None = None) -> Iterator[Contestant]:
-    """Yield our services with their durable store, where so many learners and a few teachers can log in.
+def services(
+    people: int, *, name: str = "services", env: Mapping[str, str] | None = None
+) -> Iterator[Contestant]:
+    """Yield our services with their durable store, where so many learners and a few teachers can
+    log in.
 
-    The people are made at the first start; what was written stays for the next. `env` adds to what the processes find
-    in their environment.
+    The people are made at the first start; what was written stays for the next. `env` adds to what
+    the processes find in their environment.
     """
     accounts: Accounts | None = None
     with tempfile.TemporaryDirectory(prefix="aivo-bench-") as directory:
@@ -86,12 +95,16 @@ def services(people: int, *, name: str = "services", env: Mapping[str, str] | No
         def start() -> Iterator[Target]:
             nonlocal accounts
             cores = dict.fromkeys(SERVICES, SERVER_CORE)
-            with private_stack(env=_ENVIRONMENT | dict(env or {}), cores=cores, directory=Path(directory)) as stack:
+            with private_stack(
+                env=_ENVIRONMENT | dict(env or {}), cores=cores, directory=Path(directory)
+            ) as stack:
                 accounts = accounts or make_accounts(stack, people)
                 yield Target(
                     name=name,
                     port=stack.ports.edge,
-                    processes=tuple(Process(name=name, pid=stack.pid(name)) for name in reversed(SERVICES)),
+                    processes=tuple(
+                        Process(name=name, pid=stack.pid(name)) for name in reversed(SERVICES)
+                    ),
                     tokens=accounts.learner_tokens,
                     watcher_tokens=accounts.teacher_tokens,
                     learners=accounts.learners,
@@ -103,7 +116,9 @@ def services(people: int, *, name: str = "services", env: Mapping[str, str] | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """Who can log in to a stack: families that interact as their learners, teachers who watch the first learner."""
+    """Who can log in to a stack: families that interact as their learners, teachers who watch the
+    first learner.
+    """
 
     learners: tuple[str, ...]
     learner_tokens: tuple[str, ...]
@@ -120,7 +135,9 @@ def make_accounts(stack: Stack, people: int, *, per_user: int = 10, teachers: in
 
         def login(email: str) -> str:
             request = auth_pb2.LoginRequest(email=email, password=_PASSWORD)
-            token: str = stub.Login(request, metadata=stack.metadata, timeout=10).tokens.access_token
+            token: str = stub.Login(
+                request, metadata=stack.metadata, timeout=10
+            ).tokens.access_token
             return token
 
         def make_family(first: int) -> list[str]:

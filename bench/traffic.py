@@ -1,4 +1,6 @@
-"""Frames that a class of learners sends, the same for every server, and what their answers must look like."""
+"""Frames that a class of learners sends, the same for every server, and what their answers must
+look like.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,16 @@ SUBSCRIBED: Final = b'{"type":"subscribed"'
 ESTABLISHED: Final = b'{"type":"connection_established"'
 
 _VARIANTS: Final = 512
-_SKILLS: Final = ("fractions", "decimals", "ratios", "equations", "area", "volume", "graphs", "negative-numbers")
+_SKILLS: Final = (
+    "fractions",
+    "decimals",
+    "ratios",
+    "equations",
+    "area",
+    "volume",
+    "graphs",
+    "negative-numbers",
+)
 
 
 class WrongAnswer(Exception):
@@ -42,7 +53,9 @@ def ping(number: int) -> bytes:
 
 
 class Interactions:
-    """Interactions of one learner, each different: 400 items of 8 skills, two of three answered right."""
+    """Interactions of one learner, each different: 400 items of 8 skills, two of three answered
+    right.
+    """
 
     def __init__(self, learner_id: str) -> None:
         self._head = b'","data":{"learner_id":"%s","interaction_id":"' % learner_id.encode()
@@ -50,7 +63,9 @@ class Interactions:
         self._salt = random.getrandbits(62)
 
     def frame(self, number: int) -> bytes:
-        """Return the interaction to be answered under this number, with a new time-ordered id (UUIDv7)."""
+        """Return the interaction to be answered under this number, with a new time-ordered id
+        (UUIDv7).
+        """
         ms = time.time_ns() // 1_000_000
         salt = self._salt + number
         interaction_id = b"%08x-%04x-7%03x-8%03x-%012x" % (
@@ -62,7 +77,8 @@ class Interactions:
         )
         tail = self._tails[(number + self._salt) % _VARIANTS]
         return text_frame(
-            b'{"type":"virtual_brain_interact","id":"%d%s%s%s' % (number, self._head, interaction_id, tail)
+            b'{"type":"virtual_brain_interact","id":"%d%s%s%s'
+            % (number, self._head, interaction_id, tail)
         )
 
 
@@ -73,7 +89,10 @@ def _tails(cache: list[bytes] = []) -> list[bytes]:  # noqa: B006 – made once,
             item = chance.randrange(400)
             data = {
                 "type": "question_response",
-                "content": f"Question {item}: which of these four is the same amount as the one in the picture?",
+                "content": (
+                    f"Question {item}: which of these four is the same amount as the one in the"
+                    " picture?"
+                ),
                 "response": "the second one",
                 "context": {
                     "correct": chance.random() < 0.66,
@@ -105,6 +124,13 @@ def check_response(payload: bytes) -> None:
         raise WrongAnswer(f"not a success: {message['type']}")
     if not all(0.0 <= result["state"][level] <= 1.0 for level in LEVELS):
         raise WrongAnswer("a level is outside [0, 1]")
-    missing = {"performance", "mastery", "recommendations", "actions", "drivers", "confidence"} - result.keys()
+    missing = {
+        "performance",
+        "mastery",
+        "recommendations",
+        "actions",
+        "drivers",
+        "confidence",
+    } - result.keys()
     if missing or not result["drivers"] or not result["mastery"]:
         raise WrongAnswer(f"the result lacks {', '.join(sorted(missing)) or 'drivers or mastery'}")

@@ -1,7 +1,9 @@
-"""The load generator's end of a WebSocket: as little Python per frame as asyncio allows. It knows no message types.
+"""The load generator's end of a WebSocket: as little Python per frame as asyncio allows. It knows
+no message types.
 
-Frames are masked with the key 0, which RFC 6455 §5.3 permits and which leaves the payload as it is: the generator saves
-the work, the server does all of it. Extensions are not offered, so nobody compresses.
+Frames are masked with the key 0, which RFC 6455 §5.3 permits and which leaves the payload as it is:
+the generator saves the work, the server does all of it. Extensions are not offered, so nobody
+compresses.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def _frame(first: int, payload: bytes) -> bytes:
 class Socket(asyncio.Protocol):
     """One client socket. `on_text` gets the payload of every text frame; replace it at any time.
 
-    `opened` is done after the upgrade; `close_code` is None while open, then what the server sent, or 1006.
+    `opened` is done after the upgrade; `close_code` is None while open, then what the server sent,
+    or 1006.
     """
 
     __slots__ = ("_rest", "_upgrade", "close_code", "on_lost", "on_text", "opened", "transport")
@@ -68,7 +71,9 @@ class Socket(asyncio.Protocol):
         if self.close_code is None:
             self.close_code = 1006
         if not self.opened.done():
-            self.opened.set_exception(HandshakeFailed("the connection was lost during the handshake"))
+            self.opened.set_exception(
+                HandshakeFailed("the connection was lost during the handshake")
+            )
         if self.on_lost is not None:
             self.on_lost(self)
 
@@ -82,7 +87,9 @@ class Socket(asyncio.Protocol):
                 return
             self._upgrade = None
             if not head.startswith(b"HTTP/1.1 101"):
-                self.opened.set_exception(HandshakeFailed(head.split(b"\r\n", 1)[0].decode("latin-1")))
+                self.opened.set_exception(
+                    HandshakeFailed(head.split(b"\r\n", 1)[0].decode("latin-1"))
+                )
                 self.transport.close()
                 return
             self.opened.set_result(None)
@@ -131,7 +138,11 @@ async def connect(
     loop = asyncio.get_running_loop()
     name = name or host
     _, socket = await loop.create_connection(
-        lambda: Socket(f"{name}:{port}", path, on_text), host, port, ssl=tls, server_hostname=name if tls else None
+        lambda: Socket(f"{name}:{port}", path, on_text),
+        host,
+        port,
+        ssl=tls,
+        server_hostname=name if tls else None,
     )
     await socket.opened
     return socket

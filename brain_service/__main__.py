@@ -1,4 +1,6 @@
-"""Starts the brain, or exports or erases one learner: the only place that reads the environment and opens anything."""
+"""Starts the brain, or exports or erases one learner: the only place that reads the environment and
+opens anything.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m brain_service",
-        description="Keeps a model of every learner and tells watchers what changed. Without a command it serves.",
+        description=(
+            "Keeps a model of every learner and tells watchers what changed. Without a command it"
+            " serves."
+        ),
         epilog=f"environment variables:\n{describe(BrainSettings, prefix=PREFIX)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,10 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         "export", help="write everything stored about a learner to standard output, as JSON lines"
     )
-    erase = commands.add_parser("erase", help="delete everything stored about a learner; this cannot be undone")
+    erase = commands.add_parser(
+        "erase", help="delete everything stored about a learner; this cannot be undone"
+    )
     for command in (export, erase):
         command.add_argument("learner", metavar="LEARNER", help="the learner's id")
-        command.add_argument("--requested-by", required=True, metavar="WHO", help="who asks, for the audit log")
+        command.add_argument(
+            "--requested-by", required=True, metavar="WHO", help="who asks, for the audit log"
+        )
     return parser
 
 
@@ -67,7 +76,8 @@ def _run_command(command: Coroutine[None, None, None]) -> int:
         print(f"brain_service: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     except BrokenPipeError:
-        # Whoever read has heard enough; what still waits for them would be complained of when Python ends.
+        # Whoever read has heard enough; what still waits for them would be complained of when
+        # Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
@@ -94,7 +104,9 @@ async def _serve(stop: Stop) -> None:
         raise SettingsError(str(error)) from error
 
 
-async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop, tracer: Tracer | None) -> None:
+async def _serve_store(
+    settings: BrainSettings, store: SqlStore, stop: Stop, tracer: Tracer | None
+) -> None:
     traces = None if tracer is None else BrainTraces(tracer, brain.SERVICE_NAME)
     bus = LocalBus()
     bank = Bank(capacity=settings.bank_items)
@@ -109,7 +121,9 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop, tra
     brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter(), traces)
     bus.subscribe(brain_servicer.forget)
     room_servicer = room.RoomServicer(Rooms())
-    server = GrpcServer(settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), prefix=PREFIX, tracer=tracer)
+    server = GrpcServer(
+        settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), prefix=PREFIX, tracer=tracer
+    )
     brain_servicer.register(server.server)
     room_servicer.register(server.server)
     await engine.start()
@@ -119,11 +133,13 @@ async def _serve_store(settings: BrainSettings, store: SqlStore, stop: Stop, tra
         return (*families(engine, watches, bank), *server.calls.families())
 
     try:
-        async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):
+        async with exposed(
+            settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"
+        ):
             await server.start()
             await stop.wait()
-            # Unhealthy first, so that nobody sends anything new; then endless streams are ended, which lets the
-            # server's grace period be as short as the batches in hand.
+            # Unhealthy first, so that nobody sends anything new; then endless streams are ended,
+            # which lets the server's grace period be as short as the batches in hand.
             stopping = asyncio.create_task(server.stop())
             await asyncio.sleep(0)
             brain_servicer.drain()

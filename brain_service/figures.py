@@ -13,15 +13,26 @@ from service_runtime.figures import Family, Labels, counter, gauge, histogram
 
 def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
     """Name the figures of the moment."""
-    yield gauge("aivo_brain_pending_interactions", "Interactions that wait for their commit to begin.", engine.pending)
+    yield gauge(
+        "aivo_brain_pending_interactions",
+        "Interactions that wait for their commit to begin.",
+        engine.pending,
+    )
     yield from _interactions(engine.counters)
-    yield gauge("aivo_brain_cached_learners", "Learners whose state is in memory.", engine.cached_learners)
+    yield gauge(
+        "aivo_brain_cached_learners", "Learners whose state is in memory.", engine.cached_learners
+    )
     yield gauge("aivo_brain_bank_items", "Items of the shared bank in memory.", bank.size)
-    yield gauge("aivo_brain_watch_streams", "Streams of edges that watch learners here.", len(watches))
-    yield gauge("aivo_brain_watched_learners", "Learners that some stream watches here.", watches.learners)
+    yield gauge(
+        "aivo_brain_watch_streams", "Streams of edges that watch learners here.", len(watches)
+    )
+    yield gauge(
+        "aivo_brain_watched_learners", "Learners that some stream watches here.", watches.learners
+    )
     yield histogram(
         "aivo_brain_bus_lag_seconds",
-        "Seconds from the first publication that a stream is due to tell until the stream takes it.",
+        "Seconds from the first publication that a stream is due to tell until the stream"
+        " takes it.",
         watches.lag_s,
     )
     yield from _learners(engine.counters)
@@ -29,27 +40,47 @@ def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
 
 
 def _interactions(counters: Counters) -> Iterator[Family]:
-    outcomes: dict[Labels, int] = {(outcome,): count for outcome, count in counters.outcomes.items()}
-    yield counter("aivo_brain_interactions", "Interactions by what became of them.", outcomes, "outcome")
-    yield histogram("aivo_brain_commit_batch_size", "Interactions that one commit made durable.", counters.batch_sizes)
-    yield histogram("aivo_brain_commit_duration_seconds", "Seconds that a commit took.", counters.commits_s)
+    outcomes: dict[Labels, int] = {
+        (outcome,): count for outcome, count in counters.outcomes.items()
+    }
+    yield counter(
+        "aivo_brain_interactions", "Interactions by what became of them.", outcomes, "outcome"
+    )
+    yield histogram(
+        "aivo_brain_commit_batch_size",
+        "Interactions that one commit made durable.",
+        counters.batch_sizes,
+    )
+    yield histogram(
+        "aivo_brain_commit_duration_seconds", "Seconds that a commit took.", counters.commits_s
+    )
     yield counter(
         "aivo_brain_commit_conflicts",
         "Commits made again because another brain wrote the same learner first.",
         counters.conflicts,
     )
-    yield counter("aivo_brain_commit_failures", "Commits that the store refused.", counters.commit_failures)
-    yield counter("aivo_brain_state_cache_hits", "States that were wanted and in memory.", counters.cache_hits)
-    yield counter("aivo_brain_state_cache_misses", "States that had to be read from the store.", counters.cache_misses)
+    yield counter(
+        "aivo_brain_commit_failures", "Commits that the store refused.", counters.commit_failures
+    )
+    yield counter(
+        "aivo_brain_state_cache_hits", "States that were wanted and in memory.", counters.cache_hits
+    )
+    yield counter(
+        "aivo_brain_state_cache_misses",
+        "States that had to be read from the store.",
+        counters.cache_misses,
+    )
 
 
 def _learners(counters: Counters) -> Iterator[Family]:
     crossings: dict[Labels, int] = {
-        (name, "rising" if rising else "falling"): count for (name, rising), count in counters.crossings.items()
+        (name, "rising" if rising else "falling"): count
+        for (name, rising), count in counters.crossings.items()
     }
     yield counter(
         "aivo_brain_crossings",
-        "Levels of learners that crossed their alert threshold, and recommendations that changed urgency.",
+        "Levels of learners that crossed their alert threshold, and recommendations that changed"
+        " urgency.",
         crossings,
         "name",
         "direction",
@@ -83,7 +114,8 @@ def _calibration(calibration: Calibration) -> Iterator[Family]:
     )
     yield counter(
         "aivo_brain_prediction_squared_error",
-        "Sum of squared differences between prediction and answer; by answers it is the Brier score.",
+        "Sum of squared differences between prediction and answer; by answers it is the Brier"
+        " score.",
         calibration.squared_error,
     )
 

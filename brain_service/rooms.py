@@ -1,13 +1,15 @@
-"""Who is in which room, and who hears what is said there; knows no transport, no protobuf and no learner.
+"""Who is in which room, and who hears what is said there; knows no transport, no protobuf and no
+learner.
 
-A member lives exactly as long as the attendance (one stream of one edge) that brought it, so a crashed edge leaves
-nobody behind. Events are collected per attendance and taken in batches, and only edges with a member in a room get
-its events.
+A member lives exactly as long as the attendance (one stream of one edge) that brought it, so a
+crashed edge leaves nobody behind. Events are collected per attendance and taken in batches, and
+only edges with a member in a room get its events.
 
-A room lives in one brain. Where several brains run, the edges choose it by rendezvous hashing of the room's id over the
-brains they know, as they do for learners, and attend at each of them; when the set of brains changes or a stream ends,
-an edge joins its members again at the brain that is now the right one. Nothing about rooms is stored, so nothing has to
-be moved, and the bus stays free of room traffic.
+A room lives in one brain. Where several brains run, the edges choose it by rendezvous hashing of
+the room's id over the brains they know, as they do for learners, and attend at each of them; when
+the set of brains changes or a stream ends, an edge joins its members again at the brain that is now
+the right one. Nothing about rooms is stored, so nothing has to be moved, and the bus stays free of
+room traffic.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
-"""An edge for which more than this waits is too slow: its attendance ends, and it joins its members again."""
+"""An edge for which more than this waits is too slow: its attendance ends, and it joins its members
+again.
+"""
 EVENT_OVERHEAD_BYTES: Final = 256
 """What an event without data counts for."""
 MAX_EVENTS: Final = 512
@@ -83,7 +87,9 @@ class _Room:
 
 
 class Attendance:
-    """What one edge does in rooms and hears from them. Get it from `Rooms.attend` and `close` it at the end."""
+    """What one edge does in rooms and hears from them. Get it from `Rooms.attend` and `close` it at
+    the end.
+    """
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -96,8 +102,9 @@ class Attendance:
     def join(self, room_id: str, member: Member) -> tuple[Member, ...]:
         """Bring a member into a room and return who is there now, the member included.
 
-        Joining again changes nothing. A member that another attendance of its edge brought moves over without an event:
-        the edge reconnected before its old stream was found dead. Raises AttendanceEndedError when this one is over.
+        Joining again changes nothing. A member that another attendance of its edge brought moves
+        over without an event: the edge reconnected before its old stream was found dead. Raises
+        AttendanceEndedError when this one is over.
         """
         if self._ended:
             raise self._ended
@@ -108,11 +115,14 @@ class Attendance:
         self._rooms.leave(self, room_id, connection_id)
 
     def publish(self, room_id: str, connection_id: str, data: bytes) -> None:
-        """Send `data` to everyone in a room; raises NotAMemberError when the sender is not one of ours there."""
+        """Send `data` to everyone in a room; raises NotAMemberError when the sender is not one of
+        ours there.
+        """
         self._rooms.publish(self, room_id, connection_id, data)
 
     async def take(self) -> list[Event]:
-        """Wait for events, or for `wake`, and return those that wait, oldest first; at most one batch.
+        """Wait for events, or for `wake`, and return those that wait, oldest first; at most one
+        batch.
 
         Raises AttendanceEndedError when it is over. A cancelled take loses nothing.
         """
@@ -178,7 +188,9 @@ class Rooms:
         return tuple(seat.member for seat in room.seats.values()) if room else ()
 
     def announce(self, room_id: str, member: Member, data: bytes) -> int:
-        """Send `data` to everyone in a room on behalf of a service, and return how many members are there."""
+        """Send `data` to everyone in a room on behalf of a service, and return how many members are
+        there.
+        """
         room = self._rooms.get(room_id)
         if room is None:
             return 0
@@ -223,7 +235,9 @@ class Rooms:
         else:
             del self._rooms[room_id]
 
-    def publish(self, attendance: Attendance, room_id: str, connection_id: str, data: bytes) -> None:
+    def publish(
+        self, attendance: Attendance, room_id: str, connection_id: str, data: bytes
+    ) -> None:
         """See `Attendance.publish`."""
         room = self._rooms.get(room_id)
         seat = room.seats.get(connection_id) if room else None
@@ -240,9 +254,13 @@ class Rooms:
             self.leave(attendance, room_id, connection_id)
 
     def _tell(self, room: _Room, event: Event) -> None:
-        slow: Sequence[Attendance] = [attendance for attendance in room.attendances if not attendance.hear(event)]
+        slow: Sequence[Attendance] = [
+            attendance for attendance in room.attendances if not attendance.hear(event)
+        ]
         for attendance in slow:
-            self.end(attendance, AttendanceTooSlowError("too much was waiting; attend and join again."))
+            self.end(
+                attendance, AttendanceTooSlowError("too much was waiting; attend and join again.")
+            )
 
 
 _STOPPING: Final = "the service stops; attend and join again."

@@ -18,37 +18,60 @@ _MAY_BE_ZERO = ("drain_s", "max_backdate_s")
 class BrainSettings(ListenerSettings):
     """Settings of the brain."""
 
-    listen: str = setting("127.0.0.1:8001", "Address and port of the gRPC server; port 0 takes any free one.")
+    listen: str = setting(
+        "127.0.0.1:8001", "Address and port of the gRPC server; port 0 takes any free one."
+    )
     database_url: str = setting(
         "sqlite:///.aivo/brain.sqlite3",
         "SQLAlchemy URL of the durable log, or the path of a SQLite file.",
         secret=True,
     )
     max_batch: int = setting(256, "Interactions per commit.")
-    max_pending: int = setting(8192, "Interactions that may wait; further ones are refused as overloaded.")
-    max_backdate_s: float = setting(604_800.0, "Seconds that an interaction may lie back; 0 for any distance.")
+    max_pending: int = setting(
+        8192, "Interactions that may wait; further ones are refused as overloaded."
+    )
+    max_backdate_s: float = setting(
+        604_800.0, "Seconds that an interaction may lie back; 0 for any distance."
+    )
     cache_learners: int = setting(20_000, "Learners kept in memory.")
-    recent_ids: int = setting(8192, "Answers kept in memory, so that a prompt resend costs no read.")
+    recent_ids: int = setting(
+        8192, "Answers kept in memory, so that a prompt resend costs no read."
+    )
     bank_items: int = setting(100_000, "Items of the shared bank kept in memory.")
-    bank_flush_s: float = setting(1.0, "Seconds between savings of what the bank learned; a crash forgets no more.")
-    bank_refresh_s: float = setting(30.0, "Seconds between looks at what other brains taught the bank.")
-    erasure_check_s: float = setting(1.0, "Seconds between looks for learners that another process erased.")
-    heartbeat_s: float = setting(5.0, "Seconds between heartbeats, which also find updates whose message was lost.")
-    heartbeat_learners: int = setting(1000, "Watched learners that one heartbeat compares with the store.")
-    watch_pending: int = setting(64, "Revisions per learner kept for a watcher of each one; the rest waits in the log.")
+    bank_flush_s: float = setting(
+        1.0, "Seconds between savings of what the bank learned; a crash forgets no more."
+    )
+    bank_refresh_s: float = setting(
+        30.0, "Seconds between looks at what other brains taught the bank."
+    )
+    erasure_check_s: float = setting(
+        1.0, "Seconds between looks for learners that another process erased."
+    )
+    heartbeat_s: float = setting(
+        5.0, "Seconds between heartbeats, which also find updates whose message was lost."
+    )
+    heartbeat_learners: int = setting(
+        1000, "Watched learners that one heartbeat compares with the store."
+    )
+    watch_pending: int = setting(
+        64, "Revisions per learner kept for a watcher of each one; the rest waits in the log."
+    )
     resume_limit: int = setting(
         1000,
-        "Missed revisions among which crossings are looked up for a returning watcher of the latest; at most 1000.",
+        "Missed revisions among which crossings are looked up for a returning watcher of the"
+        " latest; at most 1000.",
     )
 
     exposition_listen: str = setting(
-        "127.0.0.1:8005", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+        "127.0.0.1:8005",
+        "Address and port that Prometheus scrapes (figures without names); `off` for none.",
     )
 
     def __post_init__(self) -> None:
         """Raise SettingsError for values that cannot work."""
         problems = [
-            f"{PREFIX}_{field.name.upper()} must be {'zero or more' if field.name in _MAY_BE_ZERO else 'above zero'}"
+            f"{PREFIX}_{field.name.upper()} must be"
+            f" {'zero or more' if field.name in _MAY_BE_ZERO else 'above zero'}"
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), int | float)
             and (value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO))

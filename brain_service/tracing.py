@@ -1,6 +1,8 @@
-"""What the brain records of sampled interactions, and under which names; asked only while traces are exported.
+"""What the brain records of sampled interactions, and under which names; asked only while traces
+are exported.
 
-Spans carry counts, revisions and codes. They never carry which learner it was or anything that somebody wrote.
+Spans carry counts, revisions and codes. They never carry which learner it was or anything that
+somebody wrote.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ class BrainTraces:
         self._computed: dict[str, _Applied] = {}
 
     def serve(self, submission: Submission, batch: int = 1) -> tuple[Submission, Served | None]:
-        """Return an interaction under a span of the brain's own, and what is recorded with its outcome, if sampled."""
+        """Return an interaction under a span of the brain's own, and what is recorded with its
+        outcome, if sampled.
+        """
         parent = trace_context.sampled(submission.traceparent)
         if parent is None:
             return submission, None
@@ -98,8 +102,8 @@ class BrainTraces:
     def committed(self, traceparents: Sequence[str], start_ns: int, error: str = "") -> None:
         """Record the commit of a group, and what was computed for it.
 
-        The commit is one piece of work: it belongs to the trace of the first sampled interaction and is linked to the
-        others, whose own spans link to it.
+        The commit is one piece of work: it belongs to the trace of the first sampled interaction
+        and is linked to the others, whose own spans link to it.
         """
         if not self._computed:
             return
@@ -111,7 +115,14 @@ class BrainTraces:
         commit = trace_context.child(first)
         for context, began_ns, ended_ns in computed:
             links = () if context is first else (commit,)
-            self._tracer.record("apply", trace_context.child(context), context, began_ns, end_ns=ended_ns, links=links)
+            self._tracer.record(
+                "apply",
+                trace_context.child(context),
+                context,
+                began_ns,
+                end_ns=ended_ns,
+                links=links,
+            )
         self._tracer.record(
             "commit",
             commit,
@@ -123,7 +134,9 @@ class BrainTraces:
         )
 
     def sent(self, updates: Sequence[Update], start_ns: int) -> None:
-        """Record that one message with `updates` went to an edge: a span for each one that a sampled trace caused."""
+        """Record that one message with `updates` went to an edge: a span for each one that a
+        sampled trace caused.
+        """
         for update in updates:
             parent = trace_context.first_sampled(update.traceparents)
             if parent is None:
@@ -140,5 +153,7 @@ class BrainTraces:
                     "messaging.batch.message_count": len(updates),
                     "aivo.coalesced": update.coalesced,
                 },
-                links=[one for one in map(trace_context.parse, update.traceparents) if one is not None],
+                links=[
+                    one for one in map(trace_context.parse, update.traceparents) if one is not None
+                ],
             )

@@ -1,7 +1,8 @@
 """`make run`: the four services with a simulated class on this machine, until Ctrl-C.
 
-The one room of the demo that reads the environment: PORT, DEMO (0: no class), DEBUG (1: show all logs), AIVO_DIR (where
-the data are, `.aivo` by default), and the services' own settings, which it passes on to them.
+The one room of the demo that reads the environment: PORT, DEMO (0: no class), DEBUG (1: show all
+logs), AIVO_DIR (where the data are, `.aivo` by default), and the services' own settings, which it
+passes on to them.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ from demo.users import BadUsersFile, Person
 WATCH_S = 0.2
 FAILURES = (ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
-BESIDE = "a second one of this checkout needs data of its own: make run PORT=9000 AIVO_DIR=.aivo/second"
+BESIDE = (
+    "a second one of this checkout needs data of its own: make run PORT=9000 AIVO_DIR=.aivo/second"
+)
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Run until Ctrl-C or SIGTERM (0) or until a process dies (1); return 2 when it cannot start."""
+    """Run until Ctrl-C or SIGTERM (0) or until a process dies (1); return 2 when it cannot
+    start.
+    """
     port = environ.get("PORT") or "8000"
     try:
         if not port.isdecimal():
@@ -41,8 +46,8 @@ def main(environ: Mapping[str, str]) -> int:
         return 2
     if used := taken(ports.edge):
         print(
-            f"port {used[0]} is in use (by another `make run`?). All {COUNT} ports can be moved: make run PORT=9000;\n"
-            f"{BESIDE}",
+            f"port {used[0]} is in use (by another `make run`?). All {COUNT} ports can be moved:"
+            f" make run PORT=9000;\n{BESIDE}",
             file=sys.stderr,
         )
         return 2
@@ -57,7 +62,9 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 def _work(directory: Path, ports: Ports, environ: Mapping[str, str]) -> int:
-    """Run on the data in a directory that nobody else uses: their logs would mix, each learner be simulated twice."""
+    """Run on the data in a directory that nobody else uses: their logs would mix, each learner be
+    simulated twice.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     stack = Stack(directory, ports=ports, env=_passed_on(environ))
@@ -73,7 +80,9 @@ def _work(directory: Path, ports: Ports, environ: Mapping[str, str]) -> int:
             print(f"{name} did not stop and was killed", file=sys.stderr)
         stack.close()
         print(
-            f"stopped in {time.monotonic() - began:.1f} s; the data stay in {_short(stack.directory)}", file=sys.stderr
+            f"stopped in {time.monotonic() - began:.1f} s; the data stay in"
+            f" {_short(stack.directory)}",
+            file=sys.stderr,
         )
 
 
@@ -123,7 +132,15 @@ def _follow(console: Follower, stack: Stack) -> None:
 
 
 def _start_class(stack: Stack) -> None:
-    command = [sys.executable, "-m", "demo.classroom", "--url", stack.http_url, "--users", str(_users_file(stack))]
+    command = [
+        sys.executable,
+        "-m",
+        "demo.classroom",
+        "--url",
+        stack.http_url,
+        "--users",
+        str(_users_file(stack)),
+    ]
     stack.add("class", command).start()
 
 
@@ -145,14 +162,16 @@ def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) 
   page      {stack.http_url if page else "not built (see .aivo/web.log)"}
   socket    {stack.ws_url}
   API       {stack.http_url}/docs
-  gRPC      brain {stack.address("brain")}, auth {stack.address("auth")}, metrics {stack.address("metrics")}
+  gRPC      brain {stack.address("brain")}, auth {stack.address("auth")},
+            metrics {stack.address("metrics")}
             (credential: {_short(stack.credential_file)})
   logs      {_short(stack.logs)}
 
   log in as one of (all {len(people)} are in {_short(_users_file(stack))}):
 {logins}
 
-  {"a class of simulated learners is at work" if lively else "no simulated class (DEMO=0)"}; Ctrl-C stops everything
+  {"a class of simulated learners is at work" if lively else "no simulated class (DEMO=0)"};
+  Ctrl-C stops everything
 """,
         flush=True,
     )
@@ -165,7 +184,11 @@ def _keep_old_logs(logs: Path) -> None:
 
 
 def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environ.items() if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")}
+    return {
+        key: value
+        for key, value in environ.items()
+        if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")
+    }
 
 
 def _on(environ: Mapping[str, str], name: str, default: str) -> bool:
@@ -181,6 +204,9 @@ if __name__ == "__main__":
         if sys.argv[1] in ("-h", "--help"):
             print(__doc__)
             sys.exit(0)
-        print(f"{sys.argv[1]!r} means nothing here: settings are variables, --help lists them", file=sys.stderr)
+        print(
+            f"{sys.argv[1]!r} means nothing here: settings are variables, --help lists them",
+            file=sys.stderr,
+        )
         sys.exit(2)
     sys.exit(main(os.environ))

@@ -1,6 +1,7 @@
 """A class of simulated learners, each at an own socket of a running system, at the pace of people.
 
-`python -m demo.classroom --url http://127.0.0.1:8000 --users .aivo/demo-users.json` runs it until SIGINT or SIGTERM.
+`python -m demo.classroom --url http://127.0.0.1:8000 --users .aivo/demo-users.json` runs it until
+SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from demo.client import Account, Disconnected, Frame, Refused, Socket, TokenSource, backoff_s, open_socket, uuid7
+from demo.client import (
+    Account,
+    Disconnected,
+    Frame,
+    Refused,
+    Socket,
+    TokenSource,
+    backoff_s,
+    open_socket,
+    uuid7,
+)
 from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, rest
 from demo.users import BadUsersFile, Person, read_users
 from service_runtime import logs
@@ -101,7 +112,9 @@ class Seat:
                 return
             if not answer.get("retryable"):
                 raise Refused(f"{answer.get('code')}: {answer.get('error')}")
-            await asyncio.sleep(max(backoff_s(attempt), float(answer.get("retry_after_ms") or 0) / 1000))
+            await asyncio.sleep(
+                max(backoff_s(attempt), float(answer.get("retry_after_ms") or 0) / 1000)
+            )
         logger.warning("an interaction was given up", extra={"learner_id": self.pupil.learner_id})
 
     async def _answer(self, socket: Socket, request_id: str) -> Frame:
@@ -120,7 +133,9 @@ class Seat:
     async def _renew(self, socket: Socket) -> None:
         """Replace the token in place, before the server would end the socket."""
         request_id = uuid7()
-        await socket.send({"type": "authenticate", "id": request_id, "token": await self._tokens.token()})
+        await socket.send(
+            {"type": "authenticate", "id": request_id, "token": await self._tokens.token()}
+        )
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             answer = await self._answer(socket, request_id)
         if answer["type"] != "authenticated":
@@ -135,14 +150,18 @@ class Seat:
                 await self._lost(gone)
 
     async def _lost(self, why: Exception) -> None:
-        logger.info("connection lost", extra={"learner_id": self.pupil.learner_id, "reason": str(why)})
+        logger.info(
+            "connection lost", extra={"learner_id": self.pupil.learner_id, "reason": str(why)}
+        )
         if self._socket is not None:
             await self._socket.close()
             self._socket = None
 
 
 def rested(mind: Mind, elapsed_s: float, action: Action, pace: float) -> Mind:
-    """Return the mind after waiting for answers or connections longer than the action itself took."""
+    """Return the mind after waiting for answers or connections longer than the action
+    itself took.
+    """
     return rest(mind, max(0.0, elapsed_s * pace - action.pause_s - action.takes_s))
 
 
@@ -156,10 +175,17 @@ def _seconds_until(moment: str) -> float:
 
 
 async def teach(http_url: str, people: Sequence[Person], *, seed: int, pace: float) -> None:
-    """Run the class until cancelled; a learner who is refused leaves with a warning, the others go on."""
+    """Run the class until cancelled; a learner who is refused leaves with a warning, the others go
+    on.
+    """
     ws_url = http_url.replace("http", "ws", 1).rstrip("/") + "/ws"
     seats = [
-        Seat(ws_url, Account(http_url, person.email, person.password), make_pupil(person.learners[0], seed), pace=pace)
+        Seat(
+            ws_url,
+            Account(http_url, person.email, person.password),
+            make_pupil(person.learners[0], seed),
+            pace=pace,
+        )
         for person in people
         if person.role == "learner"
     ]
@@ -169,14 +195,19 @@ async def teach(http_url: str, people: Sequence[Person], *, seed: int, pace: flo
         try:
             await seat.learn()
         except Refused as refusal:
-            logger.warning("a learner left", extra={"learner_id": seat.pupil.learner_id, "reason": str(refusal)})
+            logger.warning(
+                "a learner left",
+                extra={"learner_id": seat.pupil.learner_id, "reason": str(refusal)},
+            )
 
     try:
         async with asyncio.TaskGroup() as group:
             for seat in seats:
                 group.create_task(sit(seat))
     finally:
-        logger.info("the class ends", extra={"acknowledged": sum(seat.acknowledged for seat in seats)})
+        logger.info(
+            "the class ends", extra={"acknowledged": sum(seat.acknowledged for seat in seats)}
+        )
     raise Refused("no learner is left in the class")
 
 
@@ -195,11 +226,19 @@ async def _until_signalled(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a class from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m demo.classroom", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the edge is (default: %(default)s)")
-    parser.add_argument("--users", type=Path, default=Path(".aivo/demo-users.json"), help="who logs in")
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.classroom", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:8000", help="where the edge is (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--users", type=Path, default=Path(".aivo/demo-users.json"), help="who logs in"
+    )
     parser.add_argument("--seed", type=int, default=1, help="another number makes other learners")
-    parser.add_argument("--pace", type=float, default=1.0, help="how many times faster than people (default: 1)")
+    parser.add_argument(
+        "--pace", type=float, default=1.0, help="how many times faster than people (default: 1)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.pace <= 0:
         parser.error("--pace must be above 0")

@@ -1,4 +1,5 @@
-"""A well-behaved client of the protocol, in Python: logs in, connects, reconnects with jitter. It knows no learner.
+"""A well-behaved client of the protocol, in Python: logs in, connects, reconnects with jitter. It
+knows no learner.
 
 It is small on purpose; the client for products is the TypeScript one in `web/`.
 """
@@ -36,7 +37,9 @@ class Refused(Exception):
 
 
 class Disconnected(Exception):
-    """The connection is gone or was never made; come back after `retry_after_s` (None: the usual backoff)."""
+    """The connection is gone or was never made; come back after `retry_after_s` (None: the usual
+    backoff).
+    """
 
     def __init__(self, why: str, retry_after_s: float | None = None) -> None:
         super().__init__(why)
@@ -50,7 +53,9 @@ class TokenSource(Protocol):
         """Return a token good for another minute at least; raises Refused or Disconnected."""
 
     def rejected(self) -> None:
-        """Forget the token, which the server does not accept; raises Refused when there can be no other."""
+        """Forget the token, which the server does not accept; raises Refused when there can be no
+        other.
+        """
 
 
 class FixedToken:
@@ -95,7 +100,9 @@ class Account:
         answer: Frame | None = None
         if self._refresh:
             with contextlib.suppress(Refused):
-                answer = post(f"{self._http_url}/api/auth/refresh", {"refresh_token": self._refresh})
+                answer = post(
+                    f"{self._http_url}/api/auth/refresh", {"refresh_token": self._refresh}
+                )
         if answer is None:
             answer = post(f"{self._http_url}/api/auth/login", self._credentials)
         self._access, self._refresh = answer["access_token"], answer["refresh_token"]
@@ -103,7 +110,9 @@ class Account:
 
 
 def post(url: str, body: Mapping[str, object]) -> Frame:
-    """Post JSON and return the JSON answer; raises Refused for 4xx, Disconnected for anything that may pass."""
+    """Post JSON and return the JSON answer; raises Refused for 4xx, Disconnected for anything that
+    may pass.
+    """
     request = urllib.request.Request(  # noqa: S310 - the caller's own server
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -117,7 +126,8 @@ def post(url: str, body: Mapping[str, object]) -> Frame:
             retry_after = error.headers.get("Retry-After", "")
         if error.code in (408, 425, 429) or error.code >= 500:
             raise Disconnected(
-                f"{url} answered {error.code}", float(retry_after) if retry_after.isdecimal() else None
+                f"{url} answered {error.code}",
+                float(retry_after) if retry_after.isdecimal() else None,
             ) from None
         raise Refused(f"{url} answered {error.code}: {detail}") from None
     except (OSError, ValueError) as error:
@@ -127,7 +137,9 @@ def post(url: str, body: Mapping[str, object]) -> Frame:
 class Socket:
     """An open, authenticated socket. Use it as an async context manager, or close it."""
 
-    def __init__(self, connection: ClientConnection, established: Frame, tokens: TokenSource) -> None:
+    def __init__(
+        self, connection: ClientConnection, established: Frame, tokens: TokenSource
+    ) -> None:
         """Take over a connection whose `connection_established` has arrived."""
         self._connection = connection
         self._tokens = tokens
@@ -143,12 +155,16 @@ class Socket:
     async def send(self, frame: Mapping[str, object]) -> None:
         """Send one frame; raises Disconnected or Refused when the socket has closed."""
         try:
-            await self._connection.send(json.dumps(frame, ensure_ascii=False, separators=(",", ":")))
+            await self._connection.send(
+                json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+            )
         except ConnectionClosed as closed:
             raise self._farewell(closed) from None
 
     async def receive(self) -> Frame:
-        """Return the next frame; raises Disconnected or Refused when the socket has closed. Cancelling is safe."""
+        """Return the next frame; raises Disconnected or Refused when the socket has closed.
+        Cancelling is safe.
+        """
         try:
             frame: Frame = json.loads(await self._connection.recv())
         except ConnectionClosed as closed:
@@ -166,7 +182,10 @@ class Socket:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Close it."""
         await self.close()
@@ -180,7 +199,11 @@ async def open_socket(url: str, tokens: TokenSource) -> Socket:
     token = await tokens.token()
     try:
         connection = await connect(
-            url, compression=None, open_timeout=OPEN_TIMEOUT_S, close_timeout=3, max_size=MAX_FRAME_BYTES
+            url,
+            compression=None,
+            open_timeout=OPEN_TIMEOUT_S,
+            close_timeout=3,
+            max_size=MAX_FRAME_BYTES,
         )
     except (OSError, InvalidHandshake, TimeoutError) as error:
         raise Disconnected(f"{url} does not answer: {error}") from error
@@ -201,7 +224,9 @@ async def open_socket(url: str, tokens: TokenSource) -> Socket:
         raise
 
 
-def _farewell(closed: ConnectionClosed, tokens: TokenSource, draining_s: float | None = None) -> Exception:
+def _farewell(
+    closed: ConnectionClosed, tokens: TokenSource, draining_s: float | None = None
+) -> Exception:
     code = closed.rcvd.code if closed.rcvd is not None else 1006
     reason = closed.rcvd.reason if closed.rcvd is not None else "the connection broke"
     if code == BAD_TOKEN:
@@ -212,7 +237,8 @@ def _farewell(closed: ConnectionClosed, tokens: TokenSource, draining_s: float |
 
 
 def backoff_s(attempt: int, *, base_s: float = 0.2, most_s: float = 10.0) -> float:
-    """Return the wait before attempt `attempt` (from 0): full jitter, so that a crowd does not come back at once.
+    """Return the wait before attempt `attempt` (from 0): full jitter, so that a crowd does not come
+    back at once.
 
     Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """

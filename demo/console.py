@@ -1,4 +1,6 @@
-"""What `make run` shows of the logs of its processes: warnings and worse, or everything. The files keep all."""
+"""What `make run` shows of the logs of its processes: warnings and worse, or everything. The files
+keep all.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Follower:
             self.follow(name, path)
 
     def follow(self, name: str, log: Path) -> None:
-        """Watch one more file from its present end; nothing changes for one that is watched already."""
+        """Watch one more file from its present end; nothing changes for one that is watched
+        already.
+        """
         if name in self._logs:
             return
         self._logs[name] = log
@@ -46,7 +50,9 @@ class Follower:
             for line in lines:
                 text = render(line, everything=self._everything)
                 if text is not None:
-                    self._out.write(f"{self._paint(f'{name:<8}', _COLOURS.get(name, '37'))}{self._bad(text)}\n")
+                    self._out.write(
+                        f"{self._paint(f'{name:<8}', _COLOURS.get(name, '37'))}{self._bad(text)}\n"
+                    )
         self._out.flush()
 
     def close(self) -> None:
@@ -64,7 +70,9 @@ class Follower:
 
 
 def render(line: str, *, everything: bool) -> str | None:
-    """Return a log line as people read it, or None when it is not worth showing; what is no JSON is always shown."""
+    """Return a log line as people read it, or None when it is not worth showing; what is no JSON is
+    always shown.
+    """
     if not line.strip():
         return None
     try:

@@ -1,4 +1,6 @@
-"""Secrets in files, and directories that belong to one program at a time. It knows nothing of what they are for."""
+"""Secrets in files, and directories that belong to one program at a time. It knows nothing of what
+they are for.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def write_secret_once(path: Path, text: str) -> None:
-    """Write such a file unless it exists; of several callers at once one wins, and all find its text."""
+    """Write such a file unless it exists; of several callers at once one wins, and all find its
+    text.
+    """
     with _prepared(path, text) as temporary, contextlib.suppress(FileExistsError):
         os.link(temporary, path)
 
@@ -28,7 +32,8 @@ class DirectoryHeld(Exception):
 
 @contextlib.contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """Hold a directory, made when there is none, while the block runs; however the program ends, it lets go.
+    """Hold a directory, made when there is none, while the block runs; however the program ends, it
+    lets go.
 
     Raises DirectoryHeld when another one holds it.
     """

@@ -1,7 +1,9 @@
-"""Ties a process to the life of the one that starts it, then becomes that process: `leash.py PARENT CORE COMMAND …`.
+"""Ties a process to the life of the one that starts it, then becomes that process: `leash.py PARENT
+CORE COMMAND …`.
 
-It runs before the command in the same process, because doing this between fork and exec inside a program with threads
-(gRPC has some) can deadlock. It is run by its path and uses the standard library only, so that it costs milliseconds.
+It runs before the command in the same process, because doing this between fork and exec inside a
+program with threads (gRPC has some) can deadlock. It is run by its path and uses the standard
+library only, so that it costs milliseconds.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Die with process `PARENT` (Linux only), run on `CORE` only ("-" for any), and execute the command."""
+    """Die with process `PARENT` (Linux only), run on `CORE` only ("-" for any), and execute the
+    command.
+    """
     parent, core, command = int(arguments[0]), arguments[1], arguments[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,6 +1,8 @@
-"""The demonstration's school: invented people with random passwords, made through the auth service's admin calls.
+"""The demonstration's school: invented people with random passwords, made through the auth
+service's admin calls.
 
-The one room of the demo that speaks the contract. It knows no process; the service's address comes from its caller.
+The one room of the demo that speaks the contract. It knows no process; the service's address comes
+from its caller.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class School:
 
 
 def demo_school() -> School:
-    """Return two classes of six, their parents (two have two children), two teachers and an admin."""
+    """Return two classes of six, their parents (two have two children), two teachers and an
+    admin.
+    """
     classes = {"demo-class-5a": "Class 5a", "demo-class-7b": "Class 7b"}
     names = {
         "demo-class-5a": ("Ada", "Ben", "Chloe", "David", "Elif", "Femi"),
@@ -86,8 +90,12 @@ def demo_school() -> School:
         for name, children in families
     )
     staff = (
-        Adult(name="Ms Vega", email="vega@school.example", role="teacher", classes=("demo-class-5a",)),
-        Adult(name="Mr Wolf", email="wolf@school.example", role="teacher", classes=("demo-class-7b",)),
+        Adult(
+            name="Ms Vega", email="vega@school.example", role="teacher", classes=("demo-class-5a",)
+        ),
+        Adult(
+            name="Mr Wolf", email="wolf@school.example", role="teacher", classes=("demo-class-7b",)
+        ),
         Adult(name="The office", email="admin@school.example", role="admin"),
     )
     return School(classes=classes, pupils=pupils, adults=parents + staff)
@@ -107,16 +115,25 @@ class Registry:
 
     def add_class(self, class_id: str, name: str) -> None:
         """Make a class, unless it exists."""
-        self._unless_exists(self._stub.CreateClass, pb.CreateClassRequest(class_id=class_id, display_name=name))
+        self._unless_exists(
+            self._stub.CreateClass, pb.CreateClassRequest(class_id=class_id, display_name=name)
+        )
 
     def add_learner(self, learner_id: str, name: str = "") -> None:
         """Make a learner, unless it exists."""
-        self._unless_exists(self._stub.CreateLearner, pb.CreateLearnerRequest(learner_id=learner_id, display_name=name))
+        self._unless_exists(
+            self._stub.CreateLearner,
+            pb.CreateLearnerRequest(learner_id=learner_id, display_name=name),
+        )
 
     def relate(self, kind: str, subject: str, target: str) -> None:
-        """Relate two parties; `kind` is is_learner, guardian_of, teaches or enrolled. Repeating it changes nothing."""
+        """Relate two parties; `kind` is is_learner, guardian_of, teaches or enrolled. Repeating it
+        changes nothing.
+        """
         relation = pb.Relation(
-            kind=pb.RelationKind.Value(f"RELATION_KIND_{kind.upper()}"), subject=subject, object=target
+            kind=pb.RelationKind.Value(f"RELATION_KIND_{kind.upper()}"),
+            subject=subject,
+            object=target,
         )
         self._call(self._stub.AddRelation, pb.AddRelationRequest(relation=relation))
 
@@ -125,7 +142,9 @@ class Registry:
         found: dict[str, str] = {}
         token = ""
         while True:
-            page = self._call(self._stub.ListUsers, pb.ListUsersRequest(page_size=1000, page_token=token))
+            page = self._call(
+                self._stub.ListUsers, pb.ListUsersRequest(page_size=1000, page_token=token)
+            )
             found.update((user.email, user.user_id) for user in page.users)
             token = page.next_page_token
             if not token:
@@ -134,20 +153,28 @@ class Registry:
     def add_user(self, email: str, password: str, role: str, name: str = "") -> str:
         """Make a user and return the id."""
         request = pb.CreateUserRequest(
-            email=email, password=password, role=pb.Role.Value(f"ROLE_{role.upper()}"), display_name=name
+            email=email,
+            password=password,
+            role=pb.Role.Value(f"ROLE_{role.upper()}"),
+            display_name=name,
         )
         return self._call(self._stub.CreateUser, request).user.user_id
 
     def set_password(self, user_id: str, password: str) -> None:
         """Replace a password; all sessions of the user end."""
-        self._call(self._stub.SetPassword, pb.SetPasswordRequest(user_id=user_id, password=password))
+        self._call(
+            self._stub.SetPassword, pb.SetPasswordRequest(user_id=user_id, password=password)
+        )
 
     def _unless_exists(self, method: Callable[..., object], request: object) -> None:
         try:
             self._call(method, request)
         except SeedingFailed as failure:
             cause = failure.__cause__
-            if not isinstance(cause, grpc.RpcError) or cause.code() is not grpc.StatusCode.ALREADY_EXISTS:
+            if (
+                not isinstance(cause, grpc.RpcError)
+                or cause.code() is not grpc.StatusCode.ALREADY_EXISTS
+            ):
                 raise
 
     def _call(self, method: Callable[..., T], request: object) -> T:
@@ -161,9 +188,9 @@ class Registry:
 def seed(registry: Registry, school: School, users_file: Path) -> list[Person]:
     """Make everyone of `school` who is missing and return those who can log in.
 
-    Passwords come from `users_file` where it has them, else they are made up. The file (mode 600) is written before
-    anyone is made, so that a run cut short is completed by the next. Whoever exists under a password that the file does
-    not know gets a new one.
+    Passwords come from `users_file` where it has them, else they are made up. The file (mode 600)
+    is written before anyone is made, so that a run cut short is completed by the next. Whoever
+    exists under a password that the file does not know gets a new one.
     """
     known = {person.email: person for person in read_users(users_file)}
     existing = registry.users_by_email()
@@ -175,7 +202,9 @@ def seed(registry: Registry, school: School, users_file: Path) -> list[Person]:
     for pupil in school.pupils:
         registry.add_learner(pupil.learner_id, pupil.name)
         registry.relate("enrolled", pupil.learner_id, pupil.class_id)
-    names = {pupil.learner_id: pupil.name for pupil in school.pupils} | {a.email: a.name for a in school.adults}
+    names = {pupil.learner_id: pupil.name for pupil in school.pupils} | {
+        a.email: a.name for a in school.adults
+    }
     seeded = []
     for person in people:
         user_id = existing.get(person.email)
@@ -197,7 +226,9 @@ def _people(school: School) -> Iterable[Person]:
         if adult.role == "admin":
             learners = everyone
         else:
-            taught = tuple(pupil.learner_id for pupil in school.pupils if pupil.class_id in adult.classes)
+            taught = tuple(
+                pupil.learner_id for pupil in school.pupils if pupil.class_id in adult.classes
+            )
             learners = adult.children + taught
         yield Person(email=adult.email, password="", role=adult.role, user_id="", learners=learners)
     for pupil in school.pupils:
@@ -228,4 +259,6 @@ def _relate(registry: Registry, school: School, people: dict[str, Person]) -> No
         for class_id in adult.classes:
             registry.relate("teaches", people[adult.email].user_id, class_id)
     for pupil in school.pupils:
-        registry.relate("is_learner", people[learner_email(pupil.learner_id)].user_id, pupil.learner_id)
+        registry.relate(
+            "is_learner", people[learner_email(pupil.learner_id)].user_id, pupil.learner_id
+        )

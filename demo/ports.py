@@ -1,4 +1,6 @@
-"""Which port each listener of a stack has: eight in a row, given or found free. It starts nothing."""
+"""Which port each listener of a stack has: eight in a row, given or found free. It starts
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from typing import IO
 
 COUNT = 8
 _LOWEST, _HIGHEST = 10_000, 32_000
-"""Below the ports that Linux gives to outgoing connections, any of which could take one of ours between two starts."""
+"""Below the ports that Linux gives to outgoing connections, any of which could take one of ours
+between two starts.
+"""
 
 
 class PortsTaken(Exception):
@@ -35,10 +39,14 @@ class Ports:
 def block(first: int) -> Ports:
     """Return the block that begins with the edge's port."""
     if not 1 <= first <= 65_535 - COUNT + 1:
-        raise ValueError(f"PORT must be from 1 to {65_535 - COUNT + 1}, so that {COUNT} ports in a row exist")
+        raise ValueError(
+            f"PORT must be from 1 to {65_535 - COUNT + 1}, so that {COUNT} ports in a row exist"
+        )
     names = ("edge", "brain", "auth", "metrics")
     serving = {name: first + offset for offset, name in enumerate(names)}
-    return Ports(**serving, expositions={name: first + 4 + offset for offset, name in enumerate(names)})
+    return Ports(
+        **serving, expositions={name: first + 4 + offset for offset, name in enumerate(names)}
+    )
 
 
 def taken(first: int, host: str = "127.0.0.1") -> list[int]:
@@ -47,7 +55,9 @@ def taken(first: int, host: str = "127.0.0.1") -> list[int]:
 
 
 def reserve() -> tuple[Ports, IO[str]]:
-    """Find a free block; while the returned file is open no other call on this machine returns the same block."""
+    """Find a free block; while the returned file is open no other call on this machine returns the
+    same block.
+    """
     folder = Path(tempfile.gettempdir(), f"aivo-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
     # Not the shared generator: tests that seed it would all look at the same blocks first.

@@ -1,24 +1,27 @@
-"""Invented learners who answer, ask and tire: the generative twin of the learner model. It knows no socket, no clock.
+"""Invented learners who answer, ask and tire: the generative twin of the learner model. It knows no
+socket, no clock.
 
-Everything it makes is simulated: the learners are named `demo-…`, their answers come from the formulas below with
-coefficients chosen to look plausible, and nothing measured on them says anything about real people or about how good
-the model is (that is what `make evaluate` with real logs is for).
+Everything it makes is simulated: the learners are named `demo-…`, their answers come from the
+formulas below with coefficients chosen to look plausible, and nothing measured on them says
+anything about real people or about how good the model is (that is what `make evaluate` with real
+logs is for).
 
-What the model infers, the simulator has: an ability, a strength per skill, a fatigue tank, habits. With `b` the
-easiness of the task's difficulty, `T` the tank and `h` hints taken,
+What the model infers, the simulator has: an ability, a strength per skill, a fatigue tank, habits.
+With `b` the easiness of the task's difficulty, `T` the tank and `h` hints taken,
 
     P(correct) = sigmoid(ability + strength[skill] + b - 1.2 T + 0.35 h + 0.5 [second try or later])
-    ln(seconds) ~ Normal(ln(base seconds of the difficulty) + slowness - 0.15 (ability + strength[skill]) + 0.4 T, 0.35)
-    strength[skill] += rate (1 - P) after a right answer, a third of it after a wrong one
-    T += (1 - T)(1 - exp(-load seconds / 3600)),  load = 0.35 + 0.5 (1 - P);   at rest T halves every 20 minutes
+    ln(seconds) ~ Normal(ln(base seconds of the difficulty) + slowness - 0.15 (ability +
+    strength[skill]) + 0.4 T, 0.35) strength[skill] += rate (1 - P) after a right answer, a third of
+    it after a wrong one T += (1 - T)(1 - exp(-load seconds / 3600)),  load = 0.35 + 0.5 (1 - P);
+    at rest T halves every 20 minutes
 
-A hint is asked for with probability habit · (1 - P) · (1 - h/2); a learner gives up on a failed task with probability
-1 - persistence, rushes (a quick and worse answer) more often when tired, and now and then looks out of the window. The
-easiness per difficulty, the tank and its half-life are those of the learner model (`docs/model.md`); the rest is
-invented.
+A hint is asked for with probability habit · (1 - P) · (1 - h/2); a learner gives up on a failed
+task with probability 1 - persistence, rushes (a quick and worse answer) more often when tired, and
+now and then looks out of the window. The easiness per difficulty, the tank and its half-life are
+those of the learner model (`docs/model.md`); the rest is invented.
 
-The same learner and the same mind always act the same: chance comes from the seed and the step, not from a generator
-that is passed around.
+The same learner and the same mind always act the same: chance comes from the seed and the step, not
+from a generator that is passed around.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ EASINESS = (2.47, 1.41, 0.72, 0.16, -0.62)
 """Logit of an average learner's chance at difficulty 1 … 5."""
 BASE_SECONDS = (5.0, 8.0, 12.0, 18.0, 26.0)
 LEVEL_WEIGHTS = (2, 4, 5, 4, 2)
-"""How often a worksheet has each difficulty; everyone gets the same, so that abler learners do better."""
+"""How often a worksheet has each difficulty; everyone gets the same, so that abler learners do
+better.
+"""
 TANK_HALF_LIFE_S = 1200.0
 MAX_ATTEMPTS = 3
 MAX_HINTS = 2
@@ -85,7 +90,9 @@ class Mind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One interaction that a learner makes: `data` of a `virtual_brain_interact` frame, and when."""
+    """One interaction that a learner makes: `data` of a `virtual_brain_interact` frame, and
+    when.
+    """
 
     pause_s: float
     """Time that passes before the learner begins."""
@@ -161,7 +168,12 @@ def _read(pupil: Pupil, mind: Mind, draw: Random, pause_s: float) -> tuple[Mind,
     context: dict[str, object] = {"subject": SUBJECT, "skill": skill, "time_taken": takes_s}
     content = explanation(skill)
     return after, Action(
-        pause_s=pause_s, takes_s=takes_s, kind="content_view", content=content, response=None, context=context
+        pause_s=pause_s,
+        takes_s=takes_s,
+        kind="content_view",
+        content=content,
+        response=None,
+        context=context,
     )
 
 
@@ -170,11 +182,18 @@ def _ask(mind: Mind, current: Task, p: float, draw: Random, pause_s: float) -> t
     after = _work(replace(mind, hints=mind.hints + 1), _load(p), takes_s)
     context = _context(current, after, takes_s)
     return after, Action(
-        pause_s=pause_s, takes_s=takes_s, kind="hint_request", content=current.question, response=None, context=context
+        pause_s=pause_s,
+        takes_s=takes_s,
+        kind="hint_request",
+        content=current.question,
+        response=None,
+        context=context,
     )
 
 
-def _answer(pupil: Pupil, mind: Mind, current: Task, p: float, draw: Random, pause_s: float) -> tuple[Mind, Action]:
+def _answer(
+    pupil: Pupil, mind: Mind, current: Task, p: float, draw: Random, pause_s: float
+) -> tuple[Mind, Action]:
     index = SKILLS.index(current.skill)
     rushes = draw.random() < pupil.haste * (1 + 2 * mind.tank)
     mean = log(BASE_SECONDS[current.level - 1]) + pupil.slowness + 0.4 * mind.tank

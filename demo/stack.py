@@ -1,11 +1,13 @@
-"""The four services as real processes on this machine: their environment, their order, when they are ready.
+"""The four services as real processes on this machine: their environment, their order, when they
+are ready.
 
-It knows how each is configured from outside and nothing of what they do. `make run`, tests and benchmarks share it:
+It knows how each is configured from outside and nothing of what they do. `make run`, tests and
+benchmarks share it:
 
     with private_stack(env={"EDGE_PING_S": "1"}) as stack:
-        stack.kill("brain")      # SIGKILL
-        stack.start("brain")     # again, on the same port with the same data; returns when it is ready
-        stack.restart("edge")    # SIGTERM, as a deploy does, then start
+        stack.kill("brain")      # SIGKILL stack.start("brain")     # again, on the same port with
+        the same data; returns when it is ready stack.restart("edge")    # SIGTERM, as a deploy
+        does, then start
 
 All calls block, for at most the timeouts named; inside an event loop use
 `await asyncio.to_thread(stack.restart, "brain")`.
@@ -43,7 +45,12 @@ START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 35.0
 """An edge may take 30 s to send its sockets away."""
 
-_MODULES = {"metrics": "metrics_service", "auth": "auth_service", "brain": "brain_service", "edge": "edge"}
+_MODULES = {
+    "metrics": "metrics_service",
+    "auth": "auth_service",
+    "brain": "brain_service",
+    "edge": "edge",
+}
 _OURS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
 _EDGE_OWN = ("HOST", "PORT", "DEBUG")
 
@@ -61,8 +68,9 @@ class Stack:
     ) -> None:
         """Prepare processes; nothing runs before `start`.
 
-        `env` adds to or replaces what the processes find in their environment (an empty value removes a variable);
-        every process sees the variables of its own prefix only. `cores` pins processes by name to a processor core.
+        `env` adds to or replaces what the processes find in their environment (an empty value
+        removes a variable); every process sees the variables of its own prefix only. `cores` pins
+        processes by name to a processor core.
         """
         self.directory = directory.resolve()
         self.ports = ports
@@ -72,15 +80,20 @@ class Stack:
         self._spawner = Spawner()
         self.children = {
             name: self._process(
-                name, [sys.executable, "-m", _MODULES[name]], self.environment(name), core=(cores or {}).get(name)
+                name,
+                [sys.executable, "-m", _MODULES[name]],
+                self.environment(name),
+                core=(cores or {}).get(name),
             )
             for name in SERVICES
         }
 
     def start(self, *names: str, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start these processes (all, when none is named) and wait until each answers that it is ready.
+        """Start these processes (all, when none is named) and wait until each answers that it is
+        ready.
 
-        Raises ProcessDied or StartTimeout with the last log lines; what was started goes on running.
+        Raises ProcessDied or StartTimeout with the last log lines; what was started goes on
+        running.
         """
         self._make_directory()
         wanted = [name for name in SERVICES if not names or name in names]
@@ -92,7 +105,9 @@ class Stack:
         self._await_ready(wanted, timeout_s)
 
     def stop(self, *names: str, grace_s: float = STOP_GRACE_S) -> list[str]:
-        """Ask these processes (all) to end, the edge first; return the names of those that had to be killed."""
+        """Ask these processes (all) to end, the edge first; return the names of those that had to
+        be killed.
+        """
         chosen = [name for name in reversed(self.children) if not names or name in names]
         callers = [name for name in chosen if name not in SERVICES or name == "edge"]
         killed = [name for name in callers if not self.children[name].stop(grace_s=grace_s)]
@@ -122,7 +137,9 @@ class Stack:
                 child.check()
 
     def add(self, name: str, command: Sequence[str]) -> Child:
-        """Prepare a further process, of the same directory and fate; the caller starts it, `stop` stops it first."""
+        """Prepare a further process, of the same directory and fate; the caller starts it, `stop`
+        stops it first.
+        """
         self.children[name] = self._process(name, command, self._inherited())
         return self.children[name]
 
@@ -173,17 +190,27 @@ class Stack:
         return self.directory / f"{name}.sqlite3"
 
     def environment(self, name: str) -> dict[str, str]:
-        """Return the whole environment of a process; `python -m <module>` with it is the very same process."""
+        """Return the whole environment of a process; `python -m <module>` with it is the very same
+        process.
+        """
         others = tuple(prefix for prefix in _OURS if prefix != f"{name.upper()}_")
         given = {
             key: value
             for key, value in self._env.items()
             if not key.startswith(others) and (name == "edge" or key not in _EDGE_OWN)
         }
-        return {key: value for key, value in (self._inherited() | self._settings(name) | given).items() if value}
+        return {
+            key: value
+            for key, value in (self._inherited() | self._settings(name) | given).items()
+            if value
+        }
 
     def _inherited(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OURS) and key not in _EDGE_OWN}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(_OURS) and key not in _EDGE_OWN
+        }
         return kept | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))}
 
     def _settings(self, name: str) -> dict[str, str]:
@@ -209,7 +236,12 @@ class Stack:
         return settings
 
     def _process(
-        self, name: str, command: Sequence[str], environ: Mapping[str, str], *, core: int | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        core: int | None = None,
     ) -> Child:
         return Child(
             name,
@@ -251,9 +283,11 @@ def private_stack(
     services: Iterable[str] = SERVICES,
     directory: Path | None = None,
 ) -> Iterator[Stack]:
-    """Run a stack of one's own on free ports, with its data in a directory that is removed at the end.
+    """Run a stack of one's own on free ports, with its data in a directory that is removed at the
+    end.
 
-    Password hashing is made cheap. `services` are started; the rest can be, later. A given `directory` is kept.
+    Password hashing is made cheap. `services` are started; the rest can be, later. A given
+    `directory` is kept.
     """
     ports, claim = reserve()
     place = directory or Path(tempfile.mkdtemp(prefix="aivo-stack-"))

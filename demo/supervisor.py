@@ -1,4 +1,6 @@
-"""Child processes that are started, watched, stopped and killed, and never outlive their parent. Knows no service."""
+"""Child processes that are started, watched, stopped and killed, and never outlive their parent.
+Knows no service.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +29,34 @@ class StartTimeout(Exception):
 class Spawner:
     """Starts processes that the kernel kills when this program ends, however it ends (on Linux).
 
-    All are started by one thread that lives as long as this object: the kernel's notion of a parent is the thread that
-    started a process, so a child started by a passing thread would die with that thread.
+    All are started by one thread that lives as long as this object: the kernel's notion of a parent
+    is the thread that started a process, so a child started by a passing thread would die with that
+    thread.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
     def spawn(
-        self, command: Sequence[str], *, environ: Mapping[str, str], directory: Path, log: Path, core: int | None
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        directory: Path,
+        log: Path,
+        core: int | None,
     ) -> subprocess.Popen[bytes]:
-        """Start `command` in its own session, so that Ctrl-C in a terminal reaches its parent only."""
-        leashed = [sys.executable, "-S", "-E", str(_LEASH), str(os.getpid()), "-" if core is None else str(core)]
+        """Start `command` in its own session, so that Ctrl-C in a terminal reaches its
+        parent only.
+        """
+        leashed = [
+            sys.executable,
+            "-S",
+            "-E",
+            str(_LEASH),
+            str(os.getpid()),
+            "-" if core is None else str(core),
+        ]
 
         def start() -> subprocess.Popen[bytes]:
             with log.open("ab") as output:
@@ -60,7 +78,9 @@ class Spawner:
 
 
 class Child:
-    """One process that can be started again and again; its output goes to `log`, one file for all its lives."""
+    """One process that can be started again and again; its output goes to `log`, one file for all
+    its lives.
+    """
 
     def __init__(
         self,
@@ -95,14 +115,20 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How its last life ended: the exit code, or the negative number of the signal; None while it runs."""
+        """How its last life ended: the exit code, or the negative number of the signal; None while
+        it runs.
+        """
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
         """Start it; nothing happens when it runs already."""
         if not self.running:
             self._process = self._spawner.spawn(
-                self._command, environ=self._environ, directory=self._directory, log=self.log, core=self._core
+                self._command,
+                environ=self._environ,
+                directory=self._directory,
+                log=self.log,
+                core=self._core,
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -155,7 +181,9 @@ class Child:
             if ready():
                 return
             if time.monotonic() > deadline:
-                raise StartTimeout(f"{self.name} was not ready after {timeout_s:g} s{self._last_words()}")
+                raise StartTimeout(
+                    f"{self.name} was not ready after {timeout_s:g} s{self._last_words()}"
+                )
             time.sleep(_POLL_S)
 
     def check(self) -> None:
@@ -165,7 +193,11 @@ class Child:
         if self._process is None:
             raise ProcessDied(f"{self.name} was never started")
         code = self._process.returncode
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = (
+            f"was ended by {signal.Signals(-code).name}"
+            if code < 0
+            else f"ended with exit code {code}"
+        )
         raise ProcessDied(f"{self.name} {how}{self._last_words()}")
 
     def log_tail(self, lines: int = 20) -> list[str]:

@@ -28,14 +28,18 @@ class BadUsersFile(Exception):
 
 
 def read_users(path: Path) -> list[Person]:
-    """Return the people of a `demo-users.json`; none when there is no such file. Raises BadUsersFile for nonsense."""
+    """Return the people of a `demo-users.json`; none when there is no such file. Raises
+    BadUsersFile for nonsense.
+    """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         return [Person(**entry | {"learners": tuple(entry["learners"])}) for entry in entries]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, KeyError) as error:
-        raise BadUsersFile(f"{path} is not a list of users; delete it to have it made again") from error
+        raise BadUsersFile(
+            f"{path} is not a list of users; delete it to have it made again"
+        ) from error
 
 
 def write_users(path: Path, people: Iterable[Person]) -> None:

@@ -1,4 +1,6 @@
-"""Arithmetic tasks for simulated learners: twenty of each skill and difficulty, always the same. Knows no learner."""
+"""Arithmetic tasks for simulated learners: twenty of each skill and difficulty, always the same.
+Knows no learner.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,13 @@ SKILLS = ("addition", "multiplication", "fractions", "percentages", "equations")
 _EXPLANATIONS = {
     "addition": "Adding in columns: ones under ones, tens under tens; carry what is over nine.",
     "multiplication": "Multiplying in parts: 7 × 14 is 7 × 10 and 7 × 4 together.",
-    "fractions": "A fraction of a number: divide by the number below the line, multiply by the one above.",
+    "fractions": (
+        "A fraction of a number: divide by the number below the line, multiply by the one above."
+    ),
     "percentages": "Per cent means of a hundred: 30 % of 80 is 80 ÷ 100 × 30.",
-    "equations": "What is done to one side of an equation is done to the other, until x stands alone.",
+    "equations": (
+        "What is done to one side of an equation is done to the other, until x stands alone."
+    ),
 }
 
 
@@ -33,7 +39,9 @@ class Task:
 
 @cache
 def task(skill: str, level: int, number: int) -> Task:
-    """Return task `number` of a skill and difficulty; the numbers in it grow with the difficulty."""
+    """Return task `number` of a skill and difficulty; the numbers in it grow with the
+    difficulty.
+    """
     item_id = f"{skill}-{level}-{number:02}"
     draw = Random(item_id)
     question, answer = _WRITERS[skill](draw, level)

@@ -1,4 +1,5 @@
-"""Tells by its exit code whether a process of ours serves: the image's health check. It knows no process.
+"""Tells by its exit code whether a process of ours serves: the image's health check. It knows no
+process.
 
 probe.py http://127.0.0.1:8000/readyz     an HTTP address that answers 200
 probe.py 127.0.0.1:8001                   a gRPC server that answers SERVING
@@ -23,7 +24,9 @@ def problem(target: str) -> str:
             with urllib.request.urlopen(target, timeout=TIMEOUT_S):  # noqa: S310 - http:// as just seen
                 return ""
         with grpc.insecure_channel(target) as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S
+            )
     except urllib.error.HTTPError as error:
         return f"{error.code}: {error.read(500).decode(errors='replace')}"
     except OSError as error:

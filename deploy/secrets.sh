@@ -1,7 +1,8 @@
 #!/bin/sh
-# Makes the secrets that compose.yaml mounts, each in a file of deploy/secrets. A secret that is there is never touched.
-# The folder is its owner's alone. The files in it can be read by all, because compose mounts each one into containers whose
-# users are not the owner's; on this machine nobody else gets past the folder.
+# Makes the secrets that compose.yaml mounts, each in a file of deploy/secrets. A secret that is
+# there is never touched. The folder is its owner's alone. The files in it can be read by all,
+# because compose mounts each one into containers whose users are not the owner's; on this machine
+# nobody else gets past the folder.
 set -eu
 umask 077
 folder=${1:-$(dirname "$0")/secrets}

@@ -1,1 +1,3 @@
-"""The edge: turns JSON frames on WebSockets into calls to the brain, auth and metrics services, and back."""
+"""The edge: turns JSON frames on WebSockets into calls to the brain, auth and metrics services, and
+back.
+"""

@@ -1,4 +1,6 @@
-"""Runs an edge: `python -m edge`. The only place that reads the environment, opens channels and starts the server."""
+"""Runs an edge: `python -m edge`. The only place that reads the environment, opens channels and
+starts the server.
+"""
 
 from __future__ import annotations
 
@@ -60,24 +62,37 @@ class Edge:
         self.sweep = Sweep(clock)
         self.auth_channel = open_channel(settings.auth_address, settings, tracer)
         self.metrics_channel = open_channel(settings.metrics_address, settings, tracer)
-        self.brain_channels = [open_channel(address, settings, tracer) for address in settings.brain_addresses]
+        self.brain_channels = [
+            open_channel(address, settings, tracer) for address in settings.brain_addresses
+        ]
         self.counters = counters = Counters()
         self.auth = AuthLink(self.auth_channel, settings)
         self.recording = (
-            Recording(capacity=settings.record_queue, keeps_content=settings.record_content, clock=clock)
+            Recording(
+                capacity=settings.record_queue, keeps_content=settings.record_content, clock=clock
+            )
             if settings.recording
             else None
         )
         self.metrics = MetricsLink(self.metrics_channel, settings, counters, self.recording)
         self.access = Access(self.auth, clock)
         self.brains = Brains(settings.brain_addresses)
-        hub = Hub(brain=self.brains, prepare=prepare, sweep=self.sweep, clock=clock, counters=counters, traces=traces)
+        hub = Hub(
+            brain=self.brains,
+            prepare=prepare,
+            sweep=self.sweep,
+            clock=clock,
+            counters=counters,
+            traces=traces,
+        )
         hub.feed = self.brains
         rooms = Rooms(prepare=prepare, counters=counters)
         for index, channel in enumerate(self.brain_channels):
             self._add_brain(index, channel, hub, rooms)
         self.registry = Registry(
-            counters, max_per_user=settings.max_sockets_per_user, max_per_address=settings.max_sockets_per_address
+            counters,
+            max_per_user=settings.max_sockets_per_user,
+            max_per_address=settings.max_sockets_per_address,
         )
         self.streams = Listing(max_per_user=settings.max_streams_per_user)
         self.endpoint = Endpoint(
@@ -129,7 +144,9 @@ class Edge:
         )
 
     def missing(self) -> dict[str, str]:
-        """Return the services that this edge needs and does not reach, by their names: addresses, and gRPC statuses."""
+        """Return the services that this edge needs and does not reach, by their names: addresses,
+        and gRPC statuses.
+        """
         brains = zip(self.brains.addresses, self.brains.watches, strict=True)
         links: list[tuple[str, str, WatchLink | AuthLink]] = [("brain", *one) for one in brains]
         missing: dict[str, list[str]] = {}
@@ -150,13 +167,19 @@ class Edge:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.auth.run())
-                group.create_task(self.auth.follow_revocations(self.access, self.registry, self.streams))
+                group.create_task(
+                    self.auth.follow_revocations(self.access, self.registry, self.streams)
+                )
                 group.create_task(self.metrics.run())
                 group.create_task(reachability.tell(self.missing))
                 if self.recording is not None:
-                    link = RecordingLink(self.metrics_channel, self.settings, self.recording, self.metrics.edge_id)
+                    link = RecordingLink(
+                        self.metrics_channel, self.settings, self.recording, self.metrics.edge_id
+                    )
                     group.create_task(link.run())
-                for links in zip(self.brains.links, self.brains.watches, self.brains.room_links, strict=True):
+                for links in zip(
+                    self.brains.links, self.brains.watches, self.brains.room_links, strict=True
+                ):
                     for one in links:
                         group.create_task(one.run())
         finally:
@@ -198,7 +221,9 @@ def make_server(edge: Edge) -> Server:
 
 
 async def serve(settings: EdgeSettings, stop: process.Stop) -> None:
-    """Serve until `stop`, then drain: unready first, work under way acknowledged, sockets closed in batches."""
+    """Serve until `stop`, then drain: unready first, work under way acknowledged, sockets closed in
+    batches.
+    """
     async with telemetry.exporting("edge", os.environ) as tracer:
         await _serve(settings, stop, tracer)
 
@@ -210,7 +235,9 @@ async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | No
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     try:
-        async with exposed(settings.exposition_listen, edge.figures, variable="EDGE_EXPOSITION_LISTEN"):
+        async with exposed(
+            settings.exposition_listen, edge.figures, variable="EDGE_EXPOSITION_LISTEN"
+        ):
             await asyncio.wait({links, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():
                 await edge.drain()
@@ -228,7 +255,10 @@ def main() -> int:
         if sys.argv[1] in ("-h", "--help"):
             print(HELP + describe(EdgeSettings, prefix="EDGE"))
             return 0
-        print(f"edge: {sys.argv[1]!r} means nothing here: settings are variables, --help lists them", file=sys.stderr)
+        print(
+            f"edge: {sys.argv[1]!r} means nothing here: settings are variables, --help lists them",
+            file=sys.stderr,
+        )
         return 2
 
     async def run(stop: process.Stop) -> None:

@@ -19,12 +19,15 @@ LATENCY_BOUNDS_MS = tuple(0.05 * 2 ** (index / 4) for index in range(BUCKETS - 1
 
 _OWN_CODES = {value for name, value in vars(CloseCode).items() if name.isupper()}
 CLOSE_CODES = _OWN_CODES | {1001, 1002, 1003, 1005, 1007, 1008, 1009}
-"""Codes that are told apart; a client may send any other number, and that must not become a label."""
+"""Codes that are told apart; a client may send any other number, and that must not become a label.
+"""
 
 _SENT = tuple(
     value
     for value in vars(outgoing).values()
-    if isinstance(value, type) and hasattr(value, "__struct_config__") and value.__struct_config__.tag
+    if isinstance(value, type)
+    and hasattr(value, "__struct_config__")
+    and value.__struct_config__.tag
 )
 _ROOM_EVENTS = {"joined": "user_joined", "left": "user_left", "message": "room_message"}
 
@@ -39,15 +42,23 @@ def families(
     draining: bool,
     recording: Recording | None = None,
 ) -> Iterator[Family]:
-    """Name the figures of the moment; `streams` is how many answers of server-sent events are open."""
+    """Name the figures of the moment; `streams` is how many answers of server-sent events
+    are open.
+    """
     yield from _sockets(counters)
     yield from _frames(counters)
     yield from _subscriptions(counters)
     yield from _upstream(brains, auth, auth_address)
     if recording is not None:
         yield from _records(recording)
-    yield gauge("aivo_edge_event_streams", "Streams of server-sent events open now at this edge.", streams)
-    yield gauge("aivo_edge_draining", "1 while this edge sends its sockets elsewhere because it stops.", draining)
+    yield gauge(
+        "aivo_edge_event_streams", "Streams of server-sent events open now at this edge.", streams
+    )
+    yield gauge(
+        "aivo_edge_draining",
+        "1 while this edge sends its sockets elsewhere because it stops.",
+        draining,
+    )
 
 
 def _sockets(counters: Counters) -> Iterator[Family]:
@@ -56,17 +67,44 @@ def _sockets(counters: Counters) -> Iterator[Family]:
     for code, count in counters.closes.items():
         closes[(str(code) if code in CLOSE_CODES else "other",)] += count
     yield gauge(
-        "aivo_websocket_active_connections", "Authenticated sockets open now at this edge.", counters.connections_active
+        "aivo_websocket_active_connections",
+        "Authenticated sockets open now at this edge.",
+        counters.connections_active,
     )
-    yield gauge("aivo_websocket_connected_users", "Distinct users with a socket now at this edge.", len(counters.users))
-    yield counter("aivo_websocket_handshakes", "Sockets opened, authenticated or not.", counters.sockets_opened)
-    yield counter("aivo_websocket_connections", "Sockets that authenticated.", counters.connections_opened)
-    yield counter("aivo_websocket_disconnections", "Authenticated sockets that ended.", counters.connections_closed)
-    yield counter("aivo_websocket_closes", "Sockets that ended, by close code; 1006 is without one.", closes, "code")
     yield gauge(
-        "aivo_websocket_slow_readers", "Sockets that read more slowly than they are sent to.", counters.slow_readers
+        "aivo_websocket_connected_users",
+        "Distinct users with a socket now at this edge.",
+        len(counters.users),
     )
-    yield counter("aivo_websocket_slow_readings", "How often a socket became a slow reader.", counters.slow_readings)
+    yield counter(
+        "aivo_websocket_handshakes",
+        "Sockets opened, authenticated or not.",
+        counters.sockets_opened,
+    )
+    yield counter(
+        "aivo_websocket_connections", "Sockets that authenticated.", counters.connections_opened
+    )
+    yield counter(
+        "aivo_websocket_disconnections",
+        "Authenticated sockets that ended.",
+        counters.connections_closed,
+    )
+    yield counter(
+        "aivo_websocket_closes",
+        "Sockets that ended, by close code; 1006 is without one.",
+        closes,
+        "code",
+    )
+    yield gauge(
+        "aivo_websocket_slow_readers",
+        "Sockets that read more slowly than they are sent to.",
+        counters.slow_readers,
+    )
+    yield counter(
+        "aivo_websocket_slow_readings",
+        "How often a socket became a slow reader.",
+        counters.slow_readings,
+    )
 
 
 def _frames(counters: Counters) -> Iterator[Family]:
@@ -80,10 +118,20 @@ def _frames(counters: Counters) -> Iterator[Family]:
         frames["out", tag] += counters.room_events_sent[event]
     frames["out", "state_update"] += counters.updates_sent
     frames["out", "virtual_brain_response"] += sum(latency.counts)
-    yield counter("aivo_websocket_messages_sent", "Frames sent to browsers.", counters.messages_sent)
-    yield counter("aivo_websocket_messages_received", "Frames received from browsers.", counters.messages_received)
     yield counter(
-        "aivo_websocket_frames", "Frames understood (in) and made (out), by type.", frames, "direction", "type"
+        "aivo_websocket_messages_sent", "Frames sent to browsers.", counters.messages_sent
+    )
+    yield counter(
+        "aivo_websocket_messages_received",
+        "Frames received from browsers.",
+        counters.messages_received,
+    )
+    yield counter(
+        "aivo_websocket_frames",
+        "Frames understood (in) and made (out), by type.",
+        frames,
+        "direction",
+        "type",
     )
     errors: dict[Labels, int] = {(code,): count for code, count in counters.errors_by_code.items()}
     yield counter("aivo_websocket_errors", "Error frames sent, by their code.", errors, "code")
@@ -92,20 +140,37 @@ def _frames(counters: Counters) -> Iterator[Family]:
         name="aivo_websocket_latency_ms",
         meaning="Milliseconds from receiving an interaction to writing its answer.",
         labels=(),
-        values={(): Buckets(LATENCY_BOUNDS_MS, tuple(latency.counts), latency.sum_ms, latency.exemplars)},
+        values={
+            (): Buckets(LATENCY_BOUNDS_MS, tuple(latency.counts), latency.sum_ms, latency.exemplars)
+        },
     )
 
 
 def _subscriptions(counters: Counters) -> Iterator[Family]:
-    yield gauge("aivo_websocket_subscribed_learners", "Distinct learners watched at this edge.", len(counters.learners))
-    yield gauge("aivo_websocket_active_rooms", "Distinct rooms with a member at this edge.", len(counters.rooms))
-    resumes: dict[Labels, int] = {("recovered",): counters.resumes[True], ("lost",): counters.resumes[False]}
+    yield gauge(
+        "aivo_websocket_subscribed_learners",
+        "Distinct learners watched at this edge.",
+        len(counters.learners),
+    )
+    yield gauge(
+        "aivo_websocket_active_rooms",
+        "Distinct rooms with a member at this edge.",
+        len(counters.rooms),
+    )
+    resumes: dict[Labels, int] = {
+        ("recovered",): counters.resumes[True],
+        ("lost",): counters.resumes[False],
+    }
     yield counter(
-        "aivo_websocket_resumes", "Subscriptions that wanted to go on where they were, by outcome.", resumes, "outcome"
+        "aivo_websocket_resumes",
+        "Subscriptions that wanted to go on where they were, by outcome.",
+        resumes,
+        "outcome",
     )
     yield counter(
         "aivo_websocket_coalesced_updates",
-        "Revisions that subscribers of the latest state were not sent, because a later one was there.",
+        "Revisions that subscribers of the latest state were not sent, because a later one was"
+        " there.",
         counters.revisions_skipped,
     )
 
@@ -120,7 +185,13 @@ def _upstream(brains: Brains, auth: AuthLink, auth_address: str) -> Iterator[Fam
         for name, batcher in (link.batchers | watch.batchers).items():
             batchers["brain", name, address] = batcher
     labels = ("service", "method", "peer")
-    yield gauge("aivo_edge_upstream_up", "1 while the stream from this service is open.", reached, "service", "peer")
+    yield gauge(
+        "aivo_edge_upstream_up",
+        "1 while the stream from this service is open.",
+        reached,
+        "service",
+        "peer",
+    )
     yield gauge(
         "aivo_edge_pending",
         "Questions of sockets that wait for the next call.",
@@ -148,14 +219,22 @@ def _upstream(brains: Brains, auth: AuthLink, auth_address: str) -> Iterator[Fam
 
 
 def _records(recording: Recording) -> Iterator[Family]:
-    yield counter("aivo_edge_records_sent", "Message records sent to the metrics service.", recording.sent)
     yield counter(
-        "aivo_edge_records_dropped", "Message records dropped, because too many waited to be sent.", recording.dropped
+        "aivo_edge_records_sent", "Message records sent to the metrics service.", recording.sent
+    )
+    yield counter(
+        "aivo_edge_records_dropped",
+        "Message records dropped, because too many waited to be sent.",
+        recording.dropped,
     )
     yield gauge(
-        "aivo_edge_records_waiting", "Recorded frames that wait to be sent, with their answers.", len(recording)
+        "aivo_edge_records_waiting",
+        "Recorded frames that wait to be sent, with their answers.",
+        len(recording),
     )
-    yield gauge("aivo_edge_records_lag_seconds", "How long the oldest of them has waited.", recording.lag_s)
+    yield gauge(
+        "aivo_edge_records_lag_seconds", "How long the oldest of them has waited.", recording.lag_s
+    )
 
 
 def _tag(kind: Any) -> str:

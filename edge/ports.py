@@ -1,4 +1,6 @@
-"""What the edge's rooms need of each other and of the services behind them, as values and protocols."""
+"""What the edge's rooms need of each other and of the services behind them, as values and
+protocols.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class Advice(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Where a learner stands when a subscription begins; `advice` is None while the learner has no state."""
+    """Where a learner stands when a subscription begins; `advice` is None while the learner has no
+    state.
+    """
 
     epoch: str
     revision: int
@@ -110,7 +114,9 @@ class Adapted(NamedTuple):
 
 
 Done = Callable[[Any], None]
-"""Called once with the answer or an UpstreamError, on the event loop, possibly before the asking call returns."""
+"""Called once with the answer or an UpstreamError, on the event loop, possibly before the asking
+call returns.
+"""
 
 
 class Sink(Protocol):
@@ -128,7 +134,9 @@ class Sink(Protocol):
         """Send bytes that `prepare` made; for one payload that goes to many sockets."""
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close the socket; harmless when it is closing already. The session ends later, never within this call."""
+        """Close the socket; harmless when it is closing already. The session ends later, never
+        within this call.
+        """
 
     def deadline_changed(self) -> None:
         """The session's expiry has changed."""
@@ -163,7 +171,9 @@ class Brain(Protocol):
         """Adapt content; `done` gets Adapted."""
 
     def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
-        """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of Update."""
+        """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of
+        Update.
+        """
 
 
 class Feed(Protocol):
@@ -183,7 +193,9 @@ class Auth(Protocol):
         """Find out whose token it is; `done` gets an Identity."""
 
     def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
-        """Ask whether a user may "watch", "interact" or "join"; `done` gets (allowed, seconds to live)."""
+        """Ask whether a user may "watch", "interact" or "join"; `done` gets (allowed, seconds to
+        live).
+        """
 
 
 class RoomLink(Protocol):

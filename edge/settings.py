@@ -10,7 +10,13 @@ from service_runtime.grpc_client import ClientSettings
 from service_runtime.settings import SettingsError, setting
 
 _MAY_BE_ZERO = (
-    *("port", "frames_per_s", "max_sockets_per_user", "max_sockets_per_address", "max_streams_per_user"),
+    *(
+        "port",
+        "frames_per_s",
+        "max_sockets_per_user",
+        "max_sockets_per_address",
+        "max_streams_per_user",
+    ),
     *("max_subscriptions", "max_rooms", "slow_queue", "drain_s"),
 )
 
@@ -20,16 +26,26 @@ class EdgeSettings(ClientSettings):
     """Read from EDGE_* and, as the guide has them, HOST, PORT and DEBUG."""
 
     host: str = setting("127.0.0.1", "Address to listen on.", env="HOST")
-    port: int = setting(8000, "Port of the socket, the HTTP API and the page; 0 takes any free one.", env="PORT")
+    port: int = setting(
+        8000, "Port of the socket, the HTTP API and the page; 0 takes any free one.", env="PORT"
+    )
     debug: bool = setting(False, "Log every frame's type and every request's path.", env="DEBUG")
-    brain_addresses: tuple[str, ...] = setting(("127.0.0.1:8001",), "Brains, comma-separated host:port.")
+    brain_addresses: tuple[str, ...] = setting(
+        ("127.0.0.1:8001",), "Brains, comma-separated host:port."
+    )
     auth_address: str = setting("127.0.0.1:8002", "Auth service, host:port.")
     metrics_address: str = setting("127.0.0.1:8003", "Metrics service, host:port.")
-    server_certificate_file: Path | None = setting(None, "PEM certificate chain; serves HTTPS and wss with the key.")
+    server_certificate_file: Path | None = setting(
+        None, "PEM certificate chain; serves HTTPS and wss with the key."
+    )
     server_key_file: Path | None = setting(None, "PEM private key of the certificate.")
-    static_dir: Path | None = setting(Path("web/dist/page"), "Folder of the built page, served at /.")
+    static_dir: Path | None = setting(
+        Path("web/dist/page"), "Folder of the built page, served at /."
+    )
     allowed_origins: tuple[str, ...] = setting(
-        (), "Browser origins that may connect besides the same origin; * allows all (for development only)."
+        (),
+        "Browser origins that may connect besides the same origin; * allows all (for development"
+        " only).",
     )
     trusted_proxies: tuple[str, ...] = setting(
         (), "Addresses whose X-Forwarded-For and -Proto are believed; * for any."
@@ -37,33 +53,57 @@ class EdgeSettings(ClientSettings):
     max_frame_bytes: int = setting(65_536, "Largest frame accepted.")
     max_subscriptions: int = setting(128, "Learners that one socket may subscribe to.")
     max_rooms: int = setting(32, "Rooms that one socket may be in.")
-    frames_per_s: float = setting(50.0, "Frames a second that one socket may send on average; 0 for no limit.")
+    frames_per_s: float = setting(
+        50.0, "Frames a second that one socket may send on average; 0 for no limit."
+    )
     frames_burst: int = setting(100, "Frames that one socket may send at once.")
-    max_in_flight: int = setting(64, "Interactions of one socket under way; beyond, the edge stops reading from it.")
-    max_pending: int = setting(20_000, "Interactions waiting for one brain; beyond, clients hear `overloaded`.")
+    max_in_flight: int = setting(
+        64, "Interactions of one socket under way; beyond, the edge stops reading from it."
+    )
+    max_pending: int = setting(
+        20_000, "Interactions waiting for one brain; beyond, clients hear `overloaded`."
+    )
     max_batch: int = setting(256, "Interactions in one message to a brain.")
-    max_sockets_per_user: int = setting(2_000, "Sockets that one user may hold at this edge; 0 for no limit.")
-    max_sockets_per_address: int = setting(10_000, "Sockets that one address may hold at this edge; 0 for no limit.")
-    max_streams_per_user: int = setting(8, "Live HTTP answers that one user may hold at this edge; 0 for no limit.")
+    max_sockets_per_user: int = setting(
+        2_000, "Sockets that one user may hold at this edge; 0 for no limit."
+    )
+    max_sockets_per_address: int = setting(
+        10_000, "Sockets that one address may hold at this edge; 0 for no limit."
+    )
+    max_streams_per_user: int = setting(
+        8, "Live HTTP answers that one user may hold at this edge; 0 for no limit."
+    )
     authenticate_s: float = setting(10.0, "Seconds that a socket has to authenticate.")
     ping_s: float = setting(25.0, "Seconds without inbound traffic after which the edge pings.")
     ping_max_s: float = setting(50.0, "The same for sockets that have been idle for long.")
     pong_s: float = setting(10.0, "Seconds that a client has to answer a ping.")
-    slow_s: float = setting(20.0, "Seconds that a client may take too slowly before it is closed with 1013.")
-    slow_queue: int = setting(256, "Frames kept for a slow client besides the newest state per learner.")
-    upstream_s: float = setting(5.0, "Seconds that the edge tries to reach a service on behalf of a frame.")
+    slow_s: float = setting(
+        20.0, "Seconds that a client may take too slowly before it is closed with 1013."
+    )
+    slow_queue: int = setting(
+        256, "Frames kept for a slow client besides the newest state per learner."
+    )
+    upstream_s: float = setting(
+        5.0, "Seconds that the edge tries to reach a service on behalf of a frame."
+    )
     drain_s: float = setting(30.0, "Seconds over which sockets are closed when the edge stops.")
     report_s: float = setting(1.0, "Seconds between reports to the metrics service.")
-    recording: bool = setting(True, "Send records of frames and their answers to the metrics service.")
+    recording: bool = setting(
+        True, "Send records of frames and their answers to the metrics service."
+    )
     record_content: bool = setting(
-        False, "Record also what frames about learners say, answers included; never tokens. Think of consent first."
+        False,
+        "Record also what frames about learners say, answers included; never tokens. Think of"
+        " consent first.",
     )
     record_queue: int = setting(
         20_000,
-        "Recorded frames that may wait for the metrics service (contents count extra); further ones are dropped.",
+        "Recorded frames that may wait for the metrics service (contents count extra); further ones"
+        " are dropped.",
     )
     exposition_listen: str = setting(
-        "127.0.0.1:8004", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+        "127.0.0.1:8004",
+        "Address and port that Prometheus scrapes (figures without names); `off` for none.",
     )
 
     def __post_init__(self) -> None:

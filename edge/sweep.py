@@ -24,7 +24,9 @@ class Timed(Protocol):
 
 
 class Sweep:
-    """A timing wheel: scheduling, cancelling and firing cost the same for one and for a hundred thousand."""
+    """A timing wheel: scheduling, cancelling and firing cost the same for one and for a hundred
+    thousand.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` gives monotonic seconds."""

@@ -1,6 +1,8 @@
-"""Prints how well the learner model does on real people's data: `python -m evaluation`, or `make evaluate`.
+"""Prints how well the learner model does on real people's data: `python -m evaluation`, or `make
+evaluate`.
 
-Exit code 0: every target was met, or the data are not here (it says "skipped"); 1: a target was missed.
+Exit code 0: every target was met, or the data are not here (it says "skipped"); 1: a target was
+missed.
 """
 
 from __future__ import annotations
@@ -21,18 +23,29 @@ PRIVATE = ROOT / ".aivo" / "evaluation"
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run the evaluation and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation", description="Evaluate the learner model.")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the ASSISTments 2009 learners, not judged")
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation", description="Evaluate the learner model."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the ASSISTments 2009 learners, not judged"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="replace the generated part of this document")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="replace the generated part of this document"
+    )
     parser.add_argument(
         "--plots",
         type=Path,
         metavar="DIR",
-        help="draw calibration and a simulated session there; a real session, never to be shared, in .aivo/evaluation",
+        help=(
+            "draw calibration and a simulated session there; a real session, never to be shared, in"
+            " .aivo/evaluation"
+        ),
     )
     options = parser.parse_args(arguments)
-    command = shlex.join(["python", "-m", "evaluation", *(sys.argv[1:] if arguments is None else arguments)])
+    command = shlex.join(
+        ["python", "-m", "evaluation", *(sys.argv[1:] if arguments is None else arguments)]
+    )
     try:
         path = data.folder(environ)
     except data.MissingData as missing:

@@ -1,7 +1,8 @@
-"""The simpler models that ours is compared with, fitted on the same answers; they know nothing of ours.
+"""The simpler models that ours is compared with, fitted on the same answers; they know nothing of
+ours.
 
-Each predictor takes the training answers and the test answers, both in order, and returns for every test answer the
-probability of a right one, predicted before that answer is learned from.
+Each predictor takes the training answers and the test answers, both in order, and returns for every
+test answer the probability of a right one, predicted before that answer is learned from.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ Places = NDArray[np.intp]
 
 
 def item_mean(train: Answers, test: Answers) -> Floats:
-    """Share of right answers that the item had in training, shrunk to the overall share by two pseudo-answers."""
+    """Share of right answers that the item had in training, shrunk to the overall share by two
+    pseudo-answers.
+    """
     right: Counter[str] = Counter()
     given: Counter[str] = Counter()
     for answer in train:
@@ -34,7 +37,9 @@ def item_mean(train: Answers, test: Answers) -> Floats:
 
 
 def elo(train: Answers, test: Answers) -> Floats:
-    """Elo with one ability per learner and one easiness per item, both with the step 1/(1 + .05 n) (Pelánek 2016)."""
+    """Elo with one ability per learner and one easiness per item, both with the step 1/(1 + .05 n)
+    (Pelánek 2016).
+    """
     ability: defaultdict[str, float] = defaultdict(float)
     easiness: defaultdict[str, float] = defaultdict(float)
     learner_answers: Counter[str] = Counter()
@@ -59,11 +64,15 @@ def elo(train: Answers, test: Answers) -> Floats:
 def pfa(train: Answers, test: Answers) -> Floats:
     """Performance factors analysis (Pavlik, Cen & Koedinger 2009).
 
-    A logistic regression on Σ over the item's skills of β + γ · ln(1 + successes) + ρ · ln(1 + failures) so far; the
-    logarithms, as Gervet et al. (2020) take them, do better than plain counts (AUC .714 instead of .697). Fitted by
-    Newton's method with a ridge of 1 on everything but the intercept.
+    A logistic regression on Σ over the item's skills of β + γ · ln(1 + successes) + ρ · ln(1 +
+    failures) so far; the logarithms, as Gervet et al. (2020) take them, do better than plain counts
+    (AUC .714 instead of .697). Fitted by Newton's method with a ridge of 1 on everything but the
+    intercept.
     """
-    number = {skill: place for place, skill in enumerate(dict.fromkeys(s for a in train for s in a.skills))}
+    number = {
+        skill: place
+        for place, skill in enumerate(dict.fromkeys(s for a in train for s in a.skills))
+    }
     size = 1 + 3 * len(number)
 
     def features(answers: Answers) -> tuple[list[int], list[int], list[float]]:
@@ -94,7 +103,9 @@ def pfa(train: Answers, test: Answers) -> Floats:
     for _ in range(20):
         p = _sigmoid(np.bincount(rows, values * weights[columns]))
         gradient = np.bincount(columns, values * (labels - p)[rows], size) - ridge * weights
-        hessian = np.bincount(cell, product * (p * (1.0 - p))[rows[left]], size * size).reshape(size, size)
+        hessian = np.bincount(cell, product * (p * (1.0 - p))[rows[left]], size * size).reshape(
+            size, size
+        )
         step = np.linalg.solve(hessian + np.diag(ridge + 1e-9), gradient)
         weights += step
         if np.abs(step).max() < 1e-6:
@@ -106,10 +117,12 @@ def pfa(train: Answers, test: Answers) -> Floats:
 def bkt(train: Answers, test: Answers) -> Floats:
     """Bayesian knowledge tracing (Corbett & Anderson 1994), one set of four parameters per skill.
 
-    Fitted by trying a grid for the largest likelihood. An item with several skills is predicted by the mean of their
-    predictions; a skill without training answers takes the medians of the others.
+    Fitted by trying a grid for the largest likelihood. An item with several skills is predicted by
+    the mean of their predictions; a skill without training answers takes the medians of the others.
     """
-    sequences: defaultdict[str, defaultdict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    sequences: defaultdict[str, defaultdict[str, list[bool]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for answer in train:
         for skill in answer.skills:
             sequences[skill][answer.learner].append(answer.correct)
@@ -129,7 +142,9 @@ def bkt(train: Answers, test: Answers) -> Floats:
 
 
 def guide_accuracy(test: Answers) -> Floats:
-    """The guide's running accuracy (a third of the way to each new answer, from .5) as the probability of the next."""
+    """The guide's running accuracy (a third of the way to each new answer, from .5) as the
+    probability of the next.
+    """
     rules: defaultdict[str, GuideRule] = defaultdict(GuideRule)
     predictions = []
     for answer in test:
@@ -143,9 +158,10 @@ def guide_accuracy(test: Answers) -> Floats:
 class GuideRule:
     """What we take as the original guide's rule of thumb.
 
-    The guide names the six levels but gives no formula. This one follows the published code of the project that the
-    guide belongs to (artpromedia/aivo-v5, `backend/agents/virtual_brain/core.py` as of 2025-11-23), for the levels
-    compared here. It also counts distractions, which no log has, and starts accuracy at .5.
+    The guide names the six levels but gives no formula. This one follows the published code of the
+    project that the guide belongs to (artpromedia/aivo-v5, `backend/agents/virtual_brain/core.py`
+    as of 2025-11-23), for the levels compared here. It also counts distractions, which no log has,
+    and starts accuracy at .5.
     """
 
     accuracy: float = 0.5
@@ -157,7 +173,13 @@ class GuideRule:
     errors_in_a_row: int = 0
 
     def answer(
-        self, *, correct: bool, seconds: float = 0.0, minutes: float = 0.0, hints: int = 0, retries: int = 0
+        self,
+        *,
+        correct: bool,
+        seconds: float = 0.0,
+        minutes: float = 0.0,
+        hints: int = 0,
+        retries: int = 0,
     ) -> None:
         """Learn from an answer that took `seconds`, after so many `minutes` of the session."""
         right = float(correct)
@@ -165,7 +187,9 @@ class GuideRule:
         load = 0.3 * (1 - right) + 0.2 * seconds / 30 + 0.02 * self.activities + 0.2 * minutes / 60
         self.cognitive_load = min(1.0, load)
         self.engagement = max(0.0, 1.0 - 0.1 * hints - 0.1 * self.errors_in_a_row)
-        self.frustration = min(1.0, 0.25 * self.errors_in_a_row + 0.25 * (1 - right) + 0.15 * retries)
+        self.frustration = min(
+            1.0, 0.25 * self.errors_in_a_row + 0.25 * (1 - right) + 0.15 * retries
+        )
         self.confidence = 0.4 * right + 0.3 * (1 - self.frustration) + 0.3 * self.confidence
         self.accuracy += 0.3 * (right - self.accuracy)
         self.activities += 1

@@ -1,4 +1,6 @@
-"""The checks of the evaluation, one function each: what is compared with what, and which value is good enough."""
+"""The checks of the evaluation, one function each: what is compared with what, and which value is
+good enough.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def run(path: Path, *, quick: bool, progress: Progress) -> Findings:
     log = data.json_lines(path, "ednet_kt4_frames.jsonl.gz")
     told = frames(Replay(Bank(prior=EDNET_PRIOR)), log)
     checks.append(cold_items(log, told))
-    alerts = alert_shares(told, [outcome for row, _, outcome in replay.nback(path) if isinstance(row, data.Trial)])
+    alerts = alert_shares(
+        told, [outcome for row, _, outcome in replay.nback(path) if isinstance(row, data.Trial)]
+    )
     progress("speed")
     checks.append(speed())
     return Findings(checks=tuple(checks), calibration=tuple(curve), alerts=alerts)
@@ -116,12 +120,18 @@ def golden(path: Path) -> Check:
             worst = max(worst, _difference(row, outcome))
             lines += 1
     return Check(
-        name="golden files, largest difference", value=worst, at_most=NEARLY, note=f"{lines:,} lines", digits=10
+        name="golden files, largest difference",
+        value=worst,
+        at_most=NEARLY,
+        note=f"{lines:,} lines",
+        digits=10,
     )
 
 
 def prediction(path: Path, *, quick: bool, progress: Progress) -> tuple[list[Check], list[Bin]]:
-    """ASSISTments 2009: training fills the bank, then every test answer is predicted before it is learned from."""
+    """ASSISTments 2009: training fills the bank, then every test answer is predicted before it is
+    learned from.
+    """
     train, test = data.assist09(path, "train"), data.assist09(path, "test")
     if quick:
         train, test = _sample(train), _sample(test)
@@ -130,7 +140,10 @@ def prediction(path: Path, *, quick: bool, progress: Progress) -> tuple[list[Che
     trained = _predictions(Replay(bank), train)
     frozen = deepcopy(bank)
     progress(f"assist09: {len(test):,} test answers, each predicted before it is learned from")
-    online, still = _predictions(Replay(bank), test), _predictions(Replay(frozen, learning=False), test)
+    online, still = (
+        _predictions(Replay(bank), test),
+        _predictions(Replay(frozen, learning=False), test),
+    )
     others: dict[str, Floats] = {}
     for name, predictor in (
         ("item mean", baselines.item_mean),
@@ -154,7 +167,9 @@ def prediction(path: Path, *, quick: bool, progress: Progress) -> tuple[list[Che
             value=measures.auc(right, online),
             at_least=0.770,
             reference=".776",
-            baselines={name: measures.auc(right, probability) for name, probability in others.items()},
+            baselines={
+                name: measures.auc(right, probability) for name, probability in others.items()
+            },
             note=f"{len(test):,} test answers of {len({a.learner for a in test}):,} learners"
             + (f"; a sample, every {SAMPLE}th learner" if quick else ""),
             judged=not quick,
@@ -184,7 +199,9 @@ def prediction(path: Path, *, quick: bool, progress: Progress) -> tuple[list[Che
 
 
 def workload(path: Path) -> list[Check]:
-    """n-back: the levels after each block of trials against what the person then said of it on NASA-TLX scales."""
+    """n-back: the levels after each block of trials against what the person then said of it on
+    NASA-TLX scales.
+    """
     rule: defaultdict[str, baselines.GuideRule] = defaultdict(baselines.GuideRule)
     block: list[bool] = []
     ratings: list[Rating] = []
@@ -202,7 +219,9 @@ def workload(path: Path) -> list[Check]:
             block.append(row.correct)
 
     people = [rating.person for rating in ratings]
-    said = np.array([(rating.mental_demand, rating.frustration, rating.performance) for rating in ratings])
+    said = np.array(
+        [(rating.mental_demand, rating.frustration, rating.performance) for rating in ratings]
+    )
     levels, thumbs, plain = np.array(ours), np.array(guide), np.array(simple)
 
     def r(x: Floats, scale: int) -> float:
@@ -213,7 +232,12 @@ def workload(path: Path) -> list[Check]:
         (
             ("cognitive load × mental demand", 0.75, ".770", {"difficulty alone": plain[:, 0]}),
             ("frustration × frustration", 0.60, ".629", {"difficulty alone": plain[:, 0]}),
-            ("confidence × own performance", None, ".616", {"block accuracy": plain[:, 1], "accuracy": plain[:, 2]}),
+            (
+                "confidence × own performance",
+                None,
+                ".616",
+                {"block accuracy": plain[:, 1], "accuracy": plain[:, 2]},
+            ),
         )
     ):
         low, high = measures.within_person_interval(people, levels[:, scale], said[:, scale])
@@ -225,7 +249,10 @@ def workload(path: Path) -> list[Check]:
                 reference=reference,
                 baselines={"guide": r(thumbs[:, scale], scale)}
                 | {other: r(values, scale) for other, values in comparison.items()},
-                note=f"{len(set(people))} people, {len(ratings)} ratings; 95 % interval {low:.2f} to {high:.2f}",
+                note=(
+                    f"{len(set(people))} people, {len(ratings)} ratings; 95 % interval {low:.2f} to"
+                    f" {high:.2f}"
+                ),
             )
         )
     return lines
@@ -235,10 +262,12 @@ _RATED: Final = ("cognitive_load", "frustration_level", "confidence_level")
 
 
 def engagement(actions: list[Action]) -> list[Check]:
-    """ASSISTments 2017: engagement read from each action alone, against published detectors' view of that action.
+    """ASSISTments 2017: engagement read from each action alone, against published detectors' view
+    of that action.
 
-    Every action is the first of a blank learner. The subject's time norm is the mean over all actions. Engaged means
-    that the detector of concentration is above those of boredom, off-task behaviour and gaming.
+    Every action is the first of a blank learner. The subject's time norm is the mean over all
+    actions. Engaged means that the detector of concentration is above those of boredom, off-task
+    behaviour and gaming.
     """
     seconds = [max(action.seconds, 0.2) for action in actions]
     bank = Bank()
@@ -257,8 +286,14 @@ def engagement(actions: list[Action]) -> list[Check]:
             value=measures.auc(engaged, level),
             at_least=0.79,
             reference=".798",
-            baselines={"guide": measures.auc(engaged, thumbs), "right answer": measures.auc(engaged, right)},
-            note=f"{len(actions):,} actions, {engaged.mean():.0%} engaged: concentrating above bored, off-task, gaming",
+            baselines={
+                "guide": measures.auc(engaged, thumbs),
+                "right answer": measures.auc(engaged, right),
+            },
+            note=(
+                f"{len(actions):,} actions, {engaged.mean():.0%} engaged: concentrating above"
+                " bored, off-task, gaming"
+            ),
         ),
         Check(
             name="– answers only, without hint requests",
@@ -282,7 +317,9 @@ def engagement(actions: list[Action]) -> list[Check]:
 
 
 def determinism(path: Path) -> Check:
-    """Replay the EdNet log here and in another process with another hash seed; count differing state hashes."""
+    """Replay the EdNet log here and in another process with another hash seed; count differing
+    state hashes.
+    """
     other = subprocess.run(
         [sys.executable, "-m", "evaluation.replay"],
         env={**os.environ, data.VARIABLE: str(path), "PYTHONHASHSEED": "7"},
@@ -303,7 +340,9 @@ def determinism(path: Path) -> Check:
 
 
 def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Outcome]) -> Check:
-    """EdNet: items chosen adaptively, nearly all unknown to the bank; a known weakness, so it has no target."""
+    """EdNet: items chosen adaptively, nearly all unknown to the bank; a known weakness, so it has
+    no target.
+    """
     pairs = [
         (frame["context"]["correct"], outcome.predicted_correct)
         for frame, outcome in zip(log, told, strict=True)
@@ -314,7 +353,10 @@ def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Outcome]) -> Check:
         name="EdNet, AUC on cold items",
         value=measures.auc(right, probability),
         reference=".56",
-        note=f"{len(pairs):,} answers of {len({frame['learner_id'] for frame in log})} learners; no target",
+        note=(
+            f"{len(pairs):,} answers of {len({frame['learner_id'] for frame in log})} learners; no"
+            " target"
+        ),
     )
 
 
@@ -337,15 +379,25 @@ def alert_shares(ednet: Sequence[Outcome], nback: Sequence[Outcome]) -> tuple[Al
 
 
 def speed() -> Check:
-    """The mean processor time of `apply` for an ordinary learner, the least disturbed of five rounds."""
+    """The mean processor time of `apply` for an ordinary learner, the least disturbed of five
+    rounds.
+    """
     rounds: list[Any] = [speed_rows(4000)[0]["mean"] for _ in range(5)]
     return Check(
-        name="apply, mean µs", value=min(rounds), at_most=50.0, reference="37", note="best of five rounds", digits=1
+        name="apply, mean µs",
+        value=min(rounds),
+        at_most=50.0,
+        reference="37",
+        note="best of five rounds",
+        digits=1,
     )
 
 
 def _difference(row: dict[str, Any], outcome: Outcome) -> float:
-    told: dict[str, float | None] = {"predicted_correct": outcome.predicted_correct, **outcome.six()}
+    told: dict[str, float | None] = {
+        "predicted_correct": outcome.predicted_correct,
+        **outcome.six(),
+    }
     told["item_confidence"] = outcome.level("item_confidence")
     differences = [0.0]
     for name, value in told.items():
@@ -362,13 +414,17 @@ def _sample(answers: list[GradedAnswer]) -> list[GradedAnswer]:
 
 
 def _predictions(replay: Replay, answers: list[GradedAnswer]) -> Floats:
-    """The probability of a right answer for each, before it is learned from. The data have no times: all are 0."""
+    """The probability of a right answer for each, before it is learned from. The data have no
+    times: all are 0.
+    """
     return np.array([_predict(replay, answer) for answer in answers])
 
 
 def _predict(replay: Replay, answer: GradedAnswer) -> float:
     context = {"item_id": answer.item, "skill": answer.skills, "correct": answer.correct}
-    told = replay.step(answer.learner, interaction_from_context("question_response", "", context), 0.0)
+    told = replay.step(
+        answer.learner, interaction_from_context("question_response", "", context), 0.0
+    )
     if told.predicted_correct is None:
         raise ValueError("An answer must be predicted.")
     return told.predicted_correct

@@ -1,6 +1,8 @@
-"""Reads the private research data, where it is present; it knows their columns and nothing of the model.
+"""Reads the private research data, where it is present; it knows their columns and nothing of the
+model.
 
-The terms of these data forbid passing them on: nothing read here may be written into the project, only aggregates.
+The terms of these data forbid passing them on: nothing read here may be written into the project,
+only aggregates.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class Rating(NamedTuple):
 
 
 class Action(NamedTuple):
-    """One action in ASSISTments 2017, with what published detectors say of it (probabilities, rescaled)."""
+    """One action in ASSISTments 2017, with what published detectors say of it (probabilities,
+    rescaled).
+    """
 
     skill: str
     seconds: float
@@ -105,13 +109,19 @@ def assist09(path: Path, part: str) -> list[GradedAnswer]:
 
 
 def nback(path: Path) -> Iterator[Trial | Rating]:
-    """Read trials and, after each block, the rating of it, in the order in which they happened per person."""
+    """Read trials and, after each block, the rating of it, in the order in which they happened per
+    person.
+    """
     for row in _rows(path / "nback_tlx.csv.gz", ","):
         if row["trialcode"] == "ratingSummary":
             scales = ("mentaldemand", "frustration", "performance")
-            yield Rating(row["newID"], int(row["N"]), *((float(row[scale]) - 1.0) / 20.0 for scale in scales))
+            yield Rating(
+                row["newID"], int(row["N"]), *((float(row[scale]) - 1.0) / 20.0 for scale in scales)
+            )
         else:
-            yield Trial(row["newID"], int(row["N"]), row["correct"] == "1", float(row["latency"]) / 1000.0)
+            yield Trial(
+                row["newID"], int(row["N"]), row["correct"] == "1", float(row["latency"]) / 1000.0
+            )
 
 
 def affect_rows(path: Path) -> list[Action]:

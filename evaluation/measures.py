@@ -33,12 +33,19 @@ def auc(positive: ArrayLike, score: ArrayLike) -> float:
         raise ValueError("AUC needs positives and negatives.")
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
-    return float((ranks[labels].sum() - positives * (positives + 1) / 2.0) / (positives * negatives))
+    return float(
+        (ranks[labels].sum() - positives * (positives + 1) / 2.0) / (positives * negatives)
+    )
 
 
 def calibration(positive: ArrayLike, probability: ArrayLike, bins: int = 10) -> list[Bin]:
-    """Return predicted and observed shares in bins of equal width over [0, 1]; empty bins are left out."""
-    labels, predicted = np.asarray(positive, dtype=np.float64), np.asarray(probability, dtype=np.float64)
+    """Return predicted and observed shares in bins of equal width over [0, 1]; empty bins are left
+    out.
+    """
+    labels, predicted = (
+        np.asarray(positive, dtype=np.float64),
+        np.asarray(probability, dtype=np.float64),
+    )
     place = np.minimum((predicted * bins).astype(int), bins - 1)
     return [
         Bin(float(predicted[chosen].mean()), float(labels[chosen].mean()), int(chosen.sum()))
@@ -48,7 +55,9 @@ def calibration(positive: ArrayLike, probability: ArrayLike, bins: int = 10) -> 
 
 
 def calibration_error(curve: Sequence[Bin]) -> float:
-    """Return the expected calibration error: |observed − predicted|, averaged over the answers behind each bin."""
+    """Return the expected calibration error: |observed − predicted|, averaged over the answers
+    behind each bin.
+    """
     total = sum(found.answers for found in curve)
     return sum(abs(found.observed - found.predicted) * found.answers for found in curve) / total
 
@@ -56,7 +65,8 @@ def calibration_error(curve: Sequence[Bin]) -> float:
 def within_person(people: Sequence[Hashable], x: ArrayLike, y: ArrayLike) -> float:
     """Return Pearson's r between x and y after each person's own mean is taken from both.
 
-    It says how well x follows the ups and downs of a person, not who lies high and who low. NaN where nothing varies.
+    It says how well x follows the ups and downs of a person, not who lies high and who low. NaN
+    where nothing varies.
     """
     return float(_ratio(_products(people, x, y).sum(axis=0)))
 
@@ -64,7 +74,9 @@ def within_person(people: Sequence[Hashable], x: ArrayLike, y: ArrayLike) -> flo
 def within_person_interval(
     people: Sequence[Hashable], x: ArrayLike, y: ArrayLike, draws: int = 2000, seed: int = 1
 ) -> tuple[float, float]:
-    """Return the 95 % interval of `within_person` by drawing people, not ratings, with replacement."""
+    """Return the 95 % interval of `within_person` by drawing people, not ratings, with
+    replacement.
+    """
     products = _products(people, x, y)
     chosen = np.random.default_rng(seed).integers(0, len(products), (draws, len(products)))
     low, high = np.percentile(_ratio(products[chosen].sum(axis=1)), (2.5, 97.5))
@@ -84,7 +96,9 @@ def _products(people: Sequence[Hashable], x: ArrayLike, y: ArrayLike) -> Floats:
         return off
 
     off_x, off_y = centred(x), centred(y)
-    sums: Floats = np.stack([np.bincount(who, product) for product in (off_x * off_y, off_x**2, off_y**2)], axis=1)
+    sums: Floats = np.stack(
+        [np.bincount(who, product) for product in (off_x * off_y, off_x**2, off_y**2)], axis=1
+    )
     return sums
 
 

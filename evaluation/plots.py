@@ -1,4 +1,6 @@
-"""Draws what the evaluation found: calibration (an aggregate), and the levels of one learner over a session."""
+"""Draws what the evaluation found: calibration (an aggregate), and the levels of one learner over a
+session.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,25 @@ _COLOURS: Final = {
 
 
 def calibration(curve: Sequence[Bin], path: Path) -> None:
-    """Draw predicted against observed shares of right answers, with 95 % intervals and the number of answers."""
+    """Draw predicted against observed shares of right answers, with 95 % intervals and the number
+    of answers.
+    """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     predicted = [found.predicted for found in curve]
     observed = [found.observed for found in curve]
     doubt = [1.96 * sqrt(found.observed * (1 - found.observed) / found.answers) for found in curve]
     upper.plot((0, 1), (0, 1), color="#9aa3aa", linewidth=1, linestyle="--", label="perfect")
-    upper.errorbar(predicted, observed, doubt, color="#0b6e99", marker="o", markersize=4, capsize=2, label="vb-ssm/0.1")
+    upper.errorbar(
+        predicted,
+        observed,
+        doubt,
+        color="#0b6e99",
+        marker="o",
+        markersize=4,
+        capsize=2,
+        label="vb-ssm/0.1",
+    )
     upper.set(ylabel="share answered right", xlim=(0, 1), ylim=(0, 1))
     upper.set_title("Calibration on ASSISTments 2009, test learners", fontsize=11)
     upper.legend(frameon=False, loc="upper left")
@@ -50,7 +63,9 @@ def calibration(curve: Sequence[Bin], path: Path) -> None:
 
 
 def simulated_session(path: Path) -> None:
-    """Draw the levels of one simulated learner, labelled as simulated; the same picture every time."""
+    """Draw the levels of one simulated learner, labelled as simulated; the same picture
+    every time.
+    """
     pupil = simulator.make_pupil(SIMULATED_LEARNER, SIMULATED_SEED)
     mind, bank_replay = simulator.fresh_mind(pupil), replay.Replay(Bank())
     now, told = 0.0, []
@@ -63,7 +78,9 @@ def simulated_session(path: Path) -> None:
 
 
 def real_session(data_path: Path, path: Path) -> None:
-    """Draw the longest session in the EdNet log. The picture shows one person's data: it must not be published."""
+    """Draw the longest session in the EdNet log. The picture shows one person's data: it must not
+    be published.
+    """
     log = data.json_lines(data_path, "ednet_kt4_frames.jsonl.gz")
     everything = replay.frames(replay.Replay(Bank(prior=replay.EDNET_PRIOR)), log)
     sessions: list[list[Outcome]] = []
@@ -73,7 +90,9 @@ def real_session(data_path: Path, path: Path) -> None:
             sessions.append([])
         sessions[-1].append(outcome)
         last = frame["learner_id"], outcome.time
-    longest = max(sessions, key=lambda session: sum(told.predicted_correct is not None for told in session))
+    longest = max(
+        sessions, key=lambda session: sum(told.predicted_correct is not None for told in session)
+    )
     _session(longest, "One real learner over a session – do not publish", path)
 
 
@@ -83,7 +102,13 @@ def _session(told: Sequence[Outcome], title: str, path: Path) -> None:
     minutes = [(outcome.time - told[0].time) / 60.0 for outcome in told]
     for name, colour in _COLOURS.items():
         label = name.removesuffix("_level").replace("_", " ")
-        upper.plot(minutes, [outcome.level(name) for outcome in told], color=colour, linewidth=1.5, label=label)
+        upper.plot(
+            minutes,
+            [outcome.level(name) for outcome in told],
+            color=colour,
+            linewidth=1.5,
+            label=label,
+        )
     upper.set(ylim=(0, 1), ylabel="level")
     upper.set_title(title, fontsize=11)
     upper.legend(ncols=3, frameon=False, fontsize=9)
@@ -92,7 +117,9 @@ def _session(told: Sequence[Outcome], title: str, path: Path) -> None:
         for minute, outcome in zip(minutes, told, strict=True)
         if outcome.predicted_correct is not None
     ]
-    lower.plot(*zip(*chances, strict=True), color="#5b6770", marker=".", markersize=4, linewidth=0.8)
+    lower.plot(
+        *zip(*chances, strict=True), color="#5b6770", marker=".", markersize=4, linewidth=0.8
+    )
     lower.set(ylim=(0, 1), ylabel="P(correct)", xlabel="minutes")
     for axes in (upper, lower):
         _quiet(axes)

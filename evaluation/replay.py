@@ -1,4 +1,6 @@
-"""Feeds logs to the learner model by the doors that the engine uses: checked interactions, one bank, `apply`."""
+"""Feeds logs to the learner model by the doors that the engine uses: checked interactions, one
+bank, `apply`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ EDNET_PRIOR, NBACK_PRIOR = 0.65, 0.0
 
 
 class Replay:
-    """Learners who share one item bank. With `learning=False` the bank stays as it is; the learners still learn."""
+    """Learners who share one item bank. With `learning=False` the bank stays as it is; the learners
+    still learn.
+    """
 
     def __init__(self, bank: Bank, *, learning: bool = True) -> None:
         self.bank = bank
@@ -57,7 +61,8 @@ def frames(replay: Replay, log: Iterable[Mapping[str, Any]]) -> list[Outcome]:
 
 
 def nback(path: Path) -> Iterator[tuple[data.Trial | data.Rating, float, Outcome]]:
-    """Replay all n-back trials; yield each trial and rating with the person's time so far and what the model says then.
+    """Replay all n-back trials; yield each trial and rating with the person's time so far and what
+    the model says then.
 
     A trial takes 2.5 s from one letter to the next.
     """
@@ -67,7 +72,12 @@ def nback(path: Path) -> Iterator[tuple[data.Trial | data.Rating, float, Outcome
     for row in data.nback(path):
         if isinstance(row, data.Trial):
             trials[row.person] += 1
-            context = {"item_id": f"n{row.n}", "skill": "nback", "correct": row.correct, "difficulty": float(row.n)}
+            context = {
+                "item_id": f"n{row.n}",
+                "skill": "nback",
+                "correct": row.correct,
+                "difficulty": float(row.n),
+            }
             context["time_taken"] = row.seconds
             frame = nback_trial(row.person, context, TRIAL_S * trials[row.person])
             last[row.person] = frames(replay, [frame])[0]

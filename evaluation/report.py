@@ -19,7 +19,9 @@ _VERDICTS: Final = {True: "yes", False: "NO", None: "–"}
 
 
 def tables(findings: Findings) -> str:
-    """Return the tables in Markdown: ours against the targets, ours beside simpler models, how often alerts are on."""
+    """Return the tables in Markdown: ours against the targets, ours beside simpler models, how
+    often alerts are on.
+    """
     compared = [check for check in findings.checks if check.baselines]
     return f"{_targets(findings.checks)}\n\n{_comparison(compared)}\n\n{_alerts(findings.alerts)}"
 
@@ -38,7 +40,9 @@ def as_json(findings: Findings, command: str) -> str:
 
 
 def write_block(path: Path, findings: Findings, command: str) -> None:
-    """Replace the generated part of a document. Raises ValueError where the document has no place for it."""
+    """Replace the generated part of a document. Raises ValueError where the document has no place
+    for it.
+    """
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -49,7 +53,9 @@ def write_block(path: Path, findings: Findings, command: str) -> None:
         f"Made by `{command}` on {where['date']} with Python {where['python']}: "
         f"model `{where['model']}`, constants `{where['constants']}`."
     )
-    path.write_text(f"{before}{begin}\n{made}\n\n{tables(findings)}\n{end}{after}", encoding="utf-8")
+    path.write_text(
+        f"{before}{begin}\n{made}\n\n{tables(findings)}\n{end}{after}", encoding="utf-8"
+    )
 
 
 def _surroundings(command: str) -> dict[str, str]:
@@ -67,7 +73,14 @@ def _targets(checks: Sequence[Check]) -> str:
     return _table(
         head,
         [
-            [check.name, _value(check), _target(check), check.reference, _VERDICTS[check.passed], check.note]
+            [
+                check.name,
+                _value(check),
+                _target(check),
+                check.reference,
+                _VERDICTS[check.passed],
+                check.note,
+            ]
             for check in checks
         ],
     )
@@ -81,7 +94,10 @@ def _comparison(checks: Sequence[Check]) -> str:
             [
                 check.name,
                 _value(check),
-                *[_number(check.baselines[name], check.digits) if name in check.baselines else "" for name in names],
+                *[
+                    _number(check.baselines[name], check.digits) if name in check.baselines else ""
+                    for name in names
+                ],
             ]
             for check in checks
         ],
@@ -90,7 +106,9 @@ def _comparison(checks: Sequence[Check]) -> str:
 
 def _alerts(shares: Sequence[AlertShare]) -> str:
     head = ["alert", "threshold", "on in EdNet", "on in n-back"]
-    return _table(head, [[s.level, s.threshold, f"{s.ednet:.1%}", f"{s.nback:.1%}"] for s in shares])
+    return _table(
+        head, [[s.level, s.threshold, f"{s.ednet:.1%}", f"{s.nback:.1%}"] for s in shares]
+    )
 
 
 def _value(check: Check) -> str:
@@ -105,12 +123,19 @@ def _target(check: Check) -> str:
 
 def _number(value: float, digits: int) -> str:
     """A number with so many digits after the point; below one, without the zero before it."""
-    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1.0 and digits else f"{value:.{digits}f}"
+    return (
+        f"{value:.{digits}f}".replace("0.", ".", 1)
+        if abs(value) < 1.0 and digits
+        else f"{value:.{digits}f}"
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * max(3, width) for width in widths], *rows]
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
     )

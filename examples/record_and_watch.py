@@ -1,8 +1,11 @@
-"""An internal service's first steps: watch a learner, record an interaction, see the update arrive, read its trace id.
+"""An internal service's first steps: watch a learner, record an interaction, see the update arrive,
+read its trace id.
 
-    .venv/bin/python examples/record_and_watch.py --brain 127.0.0.1:8001 --credential-file .aivo/service-credential
+    .venv/bin/python examples/record_and_watch.py --brain 127.0.0.1:8001 --credential-file
+    .aivo/service-credential
 
-runs against a system that `make run` started. The learner it makes up is simulated like those of the demonstration.
+runs against a system that `make run` started. The learner it makes up is simulated like those of
+the demonstration.
 """
 
 from __future__ import annotations
@@ -29,11 +32,14 @@ async def main(address: str, credential: str, learner_id: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
         brain = brain_pb2_grpc.BrainServiceStub(channel)
 
-        # 1. Watch: one stream serves any number of learners; ModifyWatch adds and removes some while it is open.
+        # 1. Watch: one stream serves any number of learners; ModifyWatch adds and removes some
+        # while it is open.
         watch = brain.WatchState(
             brain_pb2.WatchStateRequest(
                 watch_id=str(uuid.uuid4()),
-                cursors=[brain_pb2.Cursor(learner_id=learner_id, mode=brain_pb2.DELIVERY_MODE_EVERY)],
+                cursors=[
+                    brain_pb2.Cursor(learner_id=learner_id, mode=brain_pb2.DELIVERY_MODE_EVERY)
+                ],
             ),
             metadata=metadata,
         )
@@ -43,8 +49,8 @@ async def main(address: str, credential: str, learner_id: str) -> None:
         (snapshot,) = first.snapshots
         print(f"watching {learner_id} from revision {snapshot.revision}")
 
-        # 2. Record. The id makes a retry harmless: sent again, it returns the first outcome and moves nothing.
-        # A traceparent continues the caller's trace; here a new one is started.
+        # 2. Record. The id makes a retry harmless: sent again, it returns the first outcome and
+        # moves nothing. A traceparent continues the caller's trace; here a new one is started.
         interaction = brain_pb2.Interaction(
             interaction_id=f"example-{time.time_ns()}",
             learner_id=learner_id,
@@ -52,16 +58,29 @@ async def main(address: str, credential: str, learner_id: str) -> None:
             content="What is 3/4 of 24?",
             response="18",
             context=brain_pb2.Context(
-                correct=True, difficulty=3, subject="math", skills=["fractions"], time_taken_s=14.5, attempts=1
+                correct=True,
+                difficulty=3,
+                subject="math",
+                skills=["fractions"],
+                time_taken_s=14.5,
+                attempts=1,
             ),
             traceparent=f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01",
         )
         recorded = await brain.RecordInteraction(
-            brain_pb2.RecordInteractionRequest(interaction=interaction), metadata=metadata, timeout=DEADLINE_S
+            brain_pb2.RecordInteractionRequest(interaction=interaction),
+            metadata=metadata,
+            timeout=DEADLINE_S,
         )
         reading = recorded.applied.reading
-        print(f"recorded as revision {recorded.applied.revision}, predicted {reading.predicted_correct:.2f}")
-        print(f"cognitive load {reading.levels.cognitive_load:.2f}, confidence {reading.levels.confidence:.2f}")
+        print(
+            f"recorded as revision {recorded.applied.revision}, predicted"
+            f" {reading.predicted_correct:.2f}"
+        )
+        print(
+            f"cognitive load {reading.levels.cognitive_load:.2f}, confidence"
+            f" {reading.levels.confidence:.2f}"
+        )
         for recommendation in reading.recommendations:
             print(f"recommended: {recommendation.sentence}")
 
@@ -76,7 +95,9 @@ async def main(address: str, credential: str, learner_id: str) -> None:
 async def update_of(
     responses: AsyncIterator[brain_pb2.WatchStateResponse], learner_id: str, revision: int
 ) -> brain_pb2.StateUpdate:
-    """Read the stream until a learner has reached a revision; responses may also be mere heartbeats."""
+    """Read the stream until a learner has reached a revision; responses may also be mere
+    heartbeats.
+    """
     async for response in responses:
         for update in response.updates:
             if update.learner_id == learner_id and update.revision >= revision:
@@ -87,7 +108,9 @@ async def update_of(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument("--brain", default="127.0.0.1:8001", metavar="HOST:PORT", help="where the brain is")
+    parser.add_argument(
+        "--brain", default="127.0.0.1:8001", metavar="HOST:PORT", help="where the brain is"
+    )
     parser.add_argument(
         "--credential-file",
         type=Path,

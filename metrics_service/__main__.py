@@ -1,4 +1,6 @@
-"""Starts the metrics service or runs one of its commands: the only place that reads the environment."""
+"""Starts the metrics service or runs one of its commands: the only place that reads the
+environment.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,18 @@ from service_runtime.telemetry import Tracer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, or 1 when it failed, 2 when it was asked or set up wrongly."""
+    """Run a command and return the exit code: 0, or 1 when it failed, 2 when it was asked or set up
+    wrongly.
+    """
     options = _parser().parse_args(arguments)
     if options.command in (None, "serve"):
         return run(_serve, name="metrics_service")
     try:
         settings = load(MetricsSettings, os.environ, prefix=PREFIX)
         require_existing(settings.database_url, variable=f"{PREFIX}_DATABASE_URL")
-        return _export(settings, options) if options.command == "export" else _erase(settings, options)
+        return (
+            _export(settings, options) if options.command == "export" else _erase(settings, options)
+        )
     except SettingsError as error:
         print(f"metrics_service cannot start:\n{error}", file=sys.stderr)
         return 2
@@ -48,25 +54,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m metrics_service",
-        description="Knows what the whole fleet of edges is doing, and keeps records of the messages they handled.",
+        description=(
+            "Knows what the whole fleet of edges is doing, and keeps records of the messages they"
+            " handled."
+        ),
         epilog=f"environment variables:\n{describe(MetricsSettings, prefix=PREFIX)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="command", help="without one, it serves")
-    commands.add_parser("serve", help="serve until interrupted")
-    export = commands.add_parser("export", help="write kept message records to a file; the service may run meanwhile")
-    export.add_argument("--format", choices=("csv", "parquet"), default="csv", help="default: csv")
-    export.add_argument("--output", type=Path, help="file to write, replaced when it exists; default: standard output")
-    export.add_argument(
-        "--from", dest="from_ms", type=_moment, default=0, help="first moment, RFC 3339 (UTC if unsaid)"
+    commands = parser.add_subparsers(
+        dest="command", metavar="command", help="without one, it serves"
     )
-    export.add_argument("--to", dest="to_ms", type=_moment, help="end, exclusive, RFC 3339 (UTC if unsaid)")
+    commands.add_parser("serve", help="serve until interrupted")
+    export = commands.add_parser(
+        "export", help="write kept message records to a file; the service may run meanwhile"
+    )
+    export.add_argument("--format", choices=("csv", "parquet"), default="csv", help="default: csv")
+    export.add_argument(
+        "--output",
+        type=Path,
+        help="file to write, replaced when it exists; default: standard output",
+    )
+    export.add_argument(
+        "--from",
+        dest="from_ms",
+        type=_moment,
+        default=0,
+        help="first moment, RFC 3339 (UTC if unsaid)",
+    )
+    export.add_argument(
+        "--to", dest="to_ms", type=_moment, help="end, exclusive, RFC 3339 (UTC if unsaid)"
+    )
     erase = commands.add_parser(
         "erase", help="delete message records; ask the running service (EraseRecords) if it runs"
     )
     whose = erase.add_mutually_exclusive_group(required=True)
     whose.add_argument("--user", default="", help="delete the records of this user id")
-    whose.add_argument("--learner", default="", help="delete the records whose content is about this learner id")
+    whose.add_argument(
+        "--learner", default="", help="delete the records whose content is about this learner id"
+    )
     return parser
 
 
@@ -113,7 +138,10 @@ def _erase(settings: MetricsSettings, options: argparse.Namespace) -> int:
         store.close()
     print(f"{erased} records erased", file=sys.stderr)
     if not is_complete:
-        print("a reader keeps old pages in the write-ahead file; run this again to remove them too", file=sys.stderr)
+        print(
+            "a reader keeps old pages in the write-ahead file; run this again to remove them too",
+            file=sys.stderr,
+        )
     return 0 if is_complete else 1
 
 
@@ -131,18 +159,26 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     except StoreUnavailable as error:
         raise SettingsError(f"{PREFIX}_DATABASE_URL: {error}") from error
     aggregate = Aggregate(monotonic=time.monotonic, wall_ms=_wall_ms, retained=retained)
-    recorder = Recorder(store, limits=_limits(settings), retain=aggregate.retain, wall_ms=_wall_ms, tally=tally)
-    servicer = MetricsServicer(aggregate, recorder, edge_silence_s=settings.edge_silence_s, wall_ms=_wall_ms)
+    recorder = Recorder(
+        store, limits=_limits(settings), retain=aggregate.retain, wall_ms=_wall_ms, tally=tally
+    )
+    servicer = MetricsServicer(
+        aggregate, recorder, edge_silence_s=settings.edge_silence_s, wall_ms=_wall_ms
+    )
     server = GrpcServer(settings, services=(SERVICE_NAME,), prefix=PREFIX, tracer=tracer)
     servicer.register(server.server)
 
     def figures() -> Iterable[Family]:
-        now = Figures(fleet=aggregate.snapshot(), records=recorder.tally, records_waiting=recorder.waiting)
+        now = Figures(
+            fleet=aggregate.snapshot(), records=recorder.tally, records_waiting=recorder.waiting
+        )
         return (*families(now), *server.calls.families())
 
     recorder.start()
     try:
-        async with exposed(settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"):
+        async with exposed(
+            settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"
+        ):
             await server.start()
             try:
                 await stop.wait()

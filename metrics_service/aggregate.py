@@ -1,8 +1,10 @@
-"""Merges the reports of any number of edges into the fleet's figures; it knows no transport and no database.
+"""Merges the reports of any number of edges into the fleet's figures; it knows no transport and no
+database.
 
-Per edge it keeps two things of different nature. *Counters* only grow: what an edge has counted since it started is
-remembered by its id, so that an edge that reports everything again (its stream broke, or this service restarted) adds
-only what is new. *Gauges* (who and what is there now) belong to an edge's stream and go with it.
+Per edge it keeps two things of different nature. *Counters* only grow: what an edge has counted
+since it started is remembered by its id, so that an edge that reports everything again (its stream
+broke, or this service restarted) adds only what is new. *Gauges* (who and what is there now) belong
+to an edge's stream and go with it.
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ from metrics_service.latency import BUCKET_COUNT, EMPTY, Histogram
 from metrics_service.window import LastMinute
 
 EDGE_MEMORY_MS = 7 * 24 * 3600 * 1000
-"""How long the counters of an edge that reports no more are remembered; one that returns later counts as a new one."""
+"""How long the counters of an edge that reports no more are remembered; one that returns later
+counts as a new one.
+"""
 
 LARGEST_COUNT = 2**48
-"""Highest count that one report may carry: sums of such counts cannot overflow what the figures are sent in."""
+"""Highest count that one report may carry: sums of such counts cannot overflow what the figures are
+sent in.
+"""
 
 _EDGE_ID = re.compile(r"[A-Za-z0-9_.:@\-]{1,128}")
 
@@ -63,8 +69,8 @@ class Counters:
     def since(self, earlier: Counters) -> Counters:
         """Return what came after `earlier`, a former state of this one.
 
-        When something is lower than it was, the counting has started anew (another process under the same id) and
-        everything is new.
+        When something is lower than it was, the counting has started anew (another process under
+        the same id) and everything is new.
         """
         if self._any_below(earlier):
             return self
@@ -98,7 +104,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What changed at one edge since its last report on the stream; the first one carries everything."""
+    """What changed at one edge since its last report on the stream; the first one carries
+    everything.
+    """
 
     connections_active: int = 0
     counters: Counters = Counters()
@@ -156,9 +164,15 @@ class Aggregate:
     """The fleet's figures. Not thread-safe: one event loop owns it."""
 
     def __init__(
-        self, *, monotonic: Callable[[], float], wall_ms: Callable[[], int], retained: Retained | None = None
+        self,
+        *,
+        monotonic: Callable[[], float],
+        wall_ms: Callable[[], int],
+        retained: Retained | None = None,
     ) -> None:
-        """Start from what an earlier process has `retained`. `monotonic` gives seconds, `wall_ms` Unix milliseconds."""
+        """Start from what an earlier process has `retained`. `monotonic` gives seconds, `wall_ms`
+        Unix milliseconds.
+        """
         retained = retained or Retained()
         self._monotonic = monotonic
         self._wall_ms = wall_ms
@@ -184,7 +198,9 @@ class Aggregate:
         return stream
 
     def close(self, stream: Stream) -> None:
-        """End a stream: what was there at its edge is gone, what it counted stays. Ending it again does nothing."""
+        """End a stream: what was there at its edge is gone, what it counted stays. Ending it again
+        does nothing.
+        """
         if self._streams.get(stream.edge_id) is not stream:
             return
         del self._streams[stream.edge_id]
@@ -198,8 +214,8 @@ class Aggregate:
     def report(self, stream: Stream, report: Report) -> None:
         """Take one report.
 
-        Raises Superseded when a newer stream of the edge has been opened, BadReport when the report contradicts itself;
-        neither changes anything.
+        Raises Superseded when a newer stream of the edge has been opened, BadReport when the report
+        contradicts itself; neither changes anything.
         """
         if not self.is_open(stream):
             raise Superseded(f"edge {stream.edge_id} has opened a newer stream of reports")
@@ -232,7 +248,9 @@ class Aggregate:
         )
 
     def retain(self) -> Retained:
-        """Return what the next process has to know, and forget edges unheard of for EDGE_MEMORY_MS."""
+        """Return what the next process has to know, and forget edges unheard of for
+        EDGE_MEMORY_MS.
+        """
         oldest = self._wall_ms() - EDGE_MEMORY_MS
         self._edges = {
             edge_id: edge
@@ -254,7 +272,11 @@ class Aggregate:
         self._totals = self._totals.plus(new)
 
     def _presence(self, stream: Stream) -> tuple[tuple[Counter[str], set[str]], ...]:
-        return (self._users, stream.users), (self._learners, stream.learners), (self._rooms, stream.rooms)
+        return (
+            (self._users, stream.users),
+            (self._learners, stream.learners),
+            (self._rooms, stream.rooms),
+        )
 
 
 def check_edge_id(edge_id: str) -> None:
@@ -270,9 +292,15 @@ def _remove(present: Counter[str], ids: Iterable[str]) -> None:
 
 
 def _check(report: Report) -> None:
-    for name, change in (("users", report.users), ("learners", report.learners), ("rooms", report.rooms)):
+    for name, change in (
+        ("users", report.users),
+        ("learners", report.learners),
+        ("rooms", report.rooms),
+    ):
         if both := change.came & change.went:
-            raise BadReport(f"{len(both)} {name} both came and went in one report; send the net change")
+            raise BadReport(
+                f"{len(both)} {name} both came and went in one report; send the net change"
+            )
         if any(not 1 <= len(one) <= 128 for one in itertools.chain(change.came, change.went)):
             raise BadReport(f"ids of {name} must have 1-128 characters")
     counters = report.counters
@@ -289,5 +317,7 @@ def _check(report: Report) -> None:
         raise BadReport(f"counts must be 0-{LARGEST_COUNT}")
     if len(latency.counts) != BUCKET_COUNT:
         raise BadReport(f"a latency histogram has at most {BUCKET_COUNT} buckets")
-    if not 0 <= latency.min_ms <= latency.max_ms < float("inf") or not 0 <= latency.sum_ms < float("inf"):
+    if not 0 <= latency.min_ms <= latency.max_ms < float("inf") or not 0 <= latency.sum_ms < float(
+        "inf"
+    ):
         raise BadReport("latencies must be finite and not negative, and min_ms at most max_ms")

@@ -1,7 +1,7 @@
 """What edges record: frames of browsers with their answers, in columns. It knows no database.
 
-A batch is taken in, checked, summed and stored column by column, which costs a fraction of what a value per message
-would. Only exports and erasures look at single messages.
+A batch is taken in, checked, summed and stored column by column, which costs a fraction of what a
+value per message would. Only exports and erasures look at single messages.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Exchanges:
-    """Frames and their answers, in the order in which they ended; each column has a value for every one."""
+    """Frames and their answers, in the order in which they ended; each column has a value for every
+    one.
+    """
 
     first_ms: int
     """When the earliest frame came, Unix milliseconds."""
@@ -80,21 +82,30 @@ class Exchanges:
     @functools.cached_property
     def messages(self) -> int:
         """Messages they consist of: frames and answers."""
-        return sum(count * (2 if self.kinds[kind].answer else 1) for kind, count in Counter(self.kind).items())
+        return sum(
+            count * (2 if self.kinds[kind].answer else 1)
+            for kind, count in Counter(self.kind).items()
+        )
 
     @functools.cached_property
     def places(self) -> int:
-        """Room they take in a queue: one place per message, and one more per 256 characters of content."""
+        """Room they take in a queue: one place per message, and one more per 256 characters of
+        content.
+        """
         size = sum(len(one.content) + len(one.answer_content) for one in self.contents)
         return self.messages + size // _CONTENT_PER_PLACE
 
     @functools.cached_property
     def last_ms(self) -> int:
         """A moment that no message of them is after, Unix milliseconds."""
-        return self.first_ms + max(self.after_ms, default=0) + max(self.latency_us, default=0) // 1000
+        return (
+            self.first_ms + max(self.after_ms, default=0) + max(self.latency_us, default=0) // 1000
+        )
 
     def without(self, *, user_id: str = "", learner_id: str = "") -> Exchanges:
-        """Return those that are not of a user, or whose content is not about a learner; no id of theirs remains."""
+        """Return those that are not of a user, or whose content is not about a learner; no id of
+        theirs remains.
+        """
         if user_id:
             gone = {place for place, user in enumerate(self.users) if user == user_id}
             return self._where([user not in gone for user in self.user]) if gone else self
@@ -169,8 +180,14 @@ class Exchanges:
             size=list(compress(self.size, keep)),
             answer_size=list(compress(self.answer_size, keep)),
             latency_us=list(compress(self.latency_us, keep)),
-            trace_ids=b"".join(self.trace_ids[place * TRACE_BYTES : (place + 1) * TRACE_BYTES] for place in places),
-            contents=[one._replace(exchange=moved[one.exchange]) for one in self.contents if keep[one.exchange]],
+            trace_ids=b"".join(
+                self.trace_ids[place * TRACE_BYTES : (place + 1) * TRACE_BYTES] for place in places
+            ),
+            contents=[
+                one._replace(exchange=moved[one.exchange])
+                for one in self.contents
+                if keep[one.exchange]
+            ],
         )
 
 
@@ -194,12 +211,15 @@ def check(batch: Exchanges) -> None:
         "kinds": len(batch.kinds) <= size and all(map(_is_kind, batch.kinds)),
         "kind": max(batch.kind, default=-1) < len(batch.kinds),
         "trace_ids": len(batch.trace_ids) in (0, size * TRACE_BYTES),
-        "contents": len({one.exchange for one in batch.contents if one.exchange < size}) == len(batch.contents)
+        "contents": len({one.exchange for one in batch.contents if one.exchange < size})
+        == len(batch.contents)
         and all(1 <= len(one.learner_id) <= _LONGEST_ID for one in batch.contents),
     }
     for name, is_good in problems.items():
         if not is_good:
-            raise BadRecord(f"{name} of the exchanges is out of range; nothing of the batch was kept")
+            raise BadRecord(
+                f"{name} of the exchanges is out of range; nothing of the batch was kept"
+            )
 
 
 @functools.lru_cache(maxsize=1024)

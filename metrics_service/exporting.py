@@ -16,7 +16,9 @@ from typing import Any, TextIO
 from metrics_service.records import Direction, MessageRecord
 
 COLUMNS = ("at", *(field.name for field in dataclasses.fields(MessageRecord)))
-"""Columns of an export: `at` is `at_ms` as RFC 3339 in UTC, `direction` a word, the rest as recorded."""
+"""Columns of an export: `at` is `at_ms` as RFC 3339 in UTC, `direction` a word, the rest as
+recorded.
+"""
 
 
 class ExportError(Exception):
@@ -24,7 +26,9 @@ class ExportError(Exception):
 
 
 def write_csv(pages: Iterable[list[MessageRecord]], out: TextIO) -> int:
-    """Write records as CSV (RFC 4180, with a header) and return how many; an absent latency is an empty field."""
+    """Write records as CSV (RFC 4180, with a header) and return how many; an absent latency is an
+    empty field.
+    """
     writer = csv.DictWriter(out, COLUMNS)
     writer.writeheader()
     written = 0
@@ -35,15 +39,18 @@ def write_csv(pages: Iterable[list[MessageRecord]], out: TextIO) -> int:
 
 
 def write_parquet(pages: Iterable[list[MessageRecord]], path: Path) -> int:
-    """Write records as a Parquet file and return how many; an absent latency is null. Raises ExportError."""
+    """Write records as a Parquet file and return how many; an absent latency is null. Raises
+    ExportError.
+    """
     try:
-        # Not a plain import: type checking must not depend on whether the optional package is there.
+        # Not a plain import: type checking must not depend on whether the optional package is
+        # there.
         pa = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise ExportError(
-            "Parquet needs the package pyarrow, which is not installed because it is large and the service runs "
-            "without it: pip install 'aivo-realtime[parquet]', or export as CSV"
+            "Parquet needs the package pyarrow, which is not installed because it is large and the"
+            " service runs without it: pip install 'aivo-realtime[parquet]', or export as CSV"
         ) from error
     schema = _parquet_schema(pa)
     written = 0
@@ -57,7 +64,9 @@ def write_parquet(pages: Iterable[list[MessageRecord]], path: Path) -> int:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a new file, readable by its owner only, that takes the place of `path` when the block ends well."""
+    """Give a new file, readable by its owner only, that takes the place of `path` when the block
+    ends well.
+    """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -80,7 +89,12 @@ def _row(record: MessageRecord) -> dict[str, Any]:
 
 
 def _parquet_schema(pa: Any) -> Any:
-    kinds = {"at": pa.timestamp("ms", tz="UTC"), "at_ms": pa.int64(), "bytes": pa.int64(), "latency_ms": pa.float64()}
+    kinds = {
+        "at": pa.timestamp("ms", tz="UTC"),
+        "at_ms": pa.int64(),
+        "bytes": pa.int64(),
+        "latency_ms": pa.float64(),
+    }
     repeated = pa.dictionary(pa.int32(), pa.string())
     kinds |= dict.fromkeys(("role", "type", "direction", "outcome"), repeated)
     return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])

@@ -1,4 +1,6 @@
-"""Counts durations in the contract's fixed buckets and reads percentiles back; it knows no clock and no edge."""
+"""Counts durations in the contract's fixed buckets and reads percentiles back; it knows no clock
+and no edge.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def bucket_of(duration_ms: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How long things took: `counts` per bucket, and the exact sum, least and greatest (0 when there were none)."""
+    """How long things took: `counts` per bucket, and the exact sum, least and greatest (0 when
+    there were none).
+    """
 
     counts: tuple[int, ...] = _NO_COUNTS
     sum_ms: float = 0.0
@@ -69,8 +73,8 @@ class Histogram:
     def since(self, earlier: Histogram) -> Histogram:
         """Return what came after `earlier`, a former state of this one.
 
-        The least and greatest of that part are not known; those of the whole stand in for them, which is exact again
-        once the part is added to anything that has `earlier`.
+        The least and greatest of that part are not known; those of the whole stand in for them,
+        which is exact again once the part is added to anything that has `earlier`.
         """
         counts = tuple(map(int.__sub__, self.counts, earlier.counts))
         if not any(counts):
@@ -79,10 +83,11 @@ class Histogram:
         return Histogram(counts=counts, sum_ms=sum_ms, min_ms=self.min_ms, max_ms=self.max_ms)
 
     def percentile(self, fraction: float) -> float:
-        """Return the duration that `fraction` (0–1) of all stay within, milliseconds; 0 when there were none.
+        """Return the duration that `fraction` (0–1) of all stay within, milliseconds; 0 when there
+        were none.
 
-        Within a bucket durations count as evenly spread, as Prometheus' histogram_quantile does it, so that this and
-        a dashboard agree; the true least and greatest bound the estimate.
+        Within a bucket durations count as evenly spread, as Prometheus' histogram_quantile does it,
+        so that this and a dashboard agree; the true least and greatest bound the estimate.
         """
         rank = fraction * self.count
         below = 0

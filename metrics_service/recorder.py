@@ -1,8 +1,9 @@
-"""Brings message records and totals to the store without ever making their senders wait; it knows no SQL.
+"""Brings message records and totals to the store without ever making their senders wait; it knows
+no SQL.
 
-Senders put batches in a bounded queue on the event loop; one task writes what waits in a thread, every half second. A
-batch that finds the queue full is dropped and counted. While the disk fails, what could not be written is kept and
-tried again.
+Senders put batches in a bounded queue on the event loop; one task writes what waits in a thread,
+every half second. A batch that finds the queue full is dropped and counted. While the disk fails,
+what could not be written is kept and tried again.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_MESSAGES = 20_000
-"""Messages of one transaction, unless its first batch has more: the writer is busy for some 50 ms at most."""
+"""Messages of one transaction, unless its first batch has more: the writer is busy for some 50 ms
+at most.
+"""
 WRITE_S = 0.5
-"""Pause after a write, in which the next batches gather: a transaction costs as much as a hundred messages."""
+"""Pause after a write, in which the next batches gather: a transaction costs as much as a hundred
+messages.
+"""
 PAGE = 20
 """Batches of one page of an export."""
 ERASE_SPAN = 200
@@ -54,7 +59,9 @@ class Limits:
 
     recording: bool
     queue: int
-    """Places; a message takes one and one more per 256 characters of content. An empty queue takes any batch."""
+    """Places; a message takes one and one more per 256 characters of content. An empty queue takes
+    any batch.
+    """
     record_retention_days: float
     sums_retention_days: float
     totals_interval_s: float
@@ -64,7 +71,13 @@ class Recorder:
     """Keeps the records, and the fleet's totals that `retain` returns, on the disk."""
 
     def __init__(
-        self, store: Store, *, limits: Limits, retain: Callable[[], Retained], wall_ms: Callable[[], int], tally: Tally
+        self,
+        store: Store,
+        *,
+        limits: Limits,
+        retain: Callable[[], Retained],
+        wall_ms: Callable[[], int],
+        tally: Tally,
     ) -> None:
         """Write to `store`, from which `tally` was loaded. `wall_ms` gives Unix milliseconds."""
         self._store = store
@@ -83,7 +96,8 @@ class Recorder:
         self._is_failing = False
         self._saved: tuple[Retained, Tally] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        # One thread writes, so that writes never wait for each other's locks; readers do not hold it up.
+        # One thread writes, so that writes never wait for each other's locks; readers do not hold
+        # it up.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="metrics-writer")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="metrics-reader")
 
@@ -103,7 +117,8 @@ class Recorder:
         self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
     async def stop(self, *, within_s: float) -> None:
-        """Write what waits and save the totals, for at most `within_s` seconds; what is left then is lost, and logged.
+        """Write what waits and save the totals, for at most `within_s` seconds; what is left then
+        is lost, and logged.
 
         Call it once, when nothing is submitted any more.
         """
@@ -125,17 +140,23 @@ class Recorder:
     def _count_lost(self) -> None:
         if lost := self.waiting:
             self._dropped += lost
-            logger.error("message records are lost: the disk did not take them in time", extra={"records": lost})
+            logger.error(
+                "message records are lost: the disk did not take them in time",
+                extra={"records": lost},
+            )
 
     def require_recording(self) -> None:
         """Raise RecordingOff when this service keeps no records."""
         if not self._limits.recording:
-            raise RecordingOff("this metrics service keeps no message records (METRICS_RECORDING is off)")
+            raise RecordingOff(
+                "this metrics service keeps no message records (METRICS_RECORDING is off)"
+            )
 
     def submit(self, batch: Exchanges, *, dropped: int = 0) -> int:
         """Queue a batch if it finds room and return how many messages that are; never waits.
 
-        `dropped` were dropped before they came here. Raises BadRecord, and RecordingOff; nothing is queued then.
+        `dropped` were dropped before they came here. Raises BadRecord, and RecordingOff; nothing is
+        queued then.
         """
         self.require_recording()
         check(batch)
@@ -156,14 +177,19 @@ class Recorder:
         """Sum the messages that reached the disk. Raises StoreUnavailable, BadQuery."""
         return await self._in(self._readers, self._store.analytics, query)
 
-    async def export(self, *, from_ms: int, to_ms: int | None) -> AsyncIterator[list[MessageRecord]]:
+    async def export(
+        self, *, from_ms: int, to_ms: int | None
+    ) -> AsyncIterator[list[MessageRecord]]:
         """Yield the records on the disk page by page. Raises StoreUnavailable."""
-        pages: Iterator[list[MessageRecord]] = self._store.pages(from_ms=from_ms, to_ms=to_ms, size=PAGE)
+        pages: Iterator[list[MessageRecord]] = self._store.pages(
+            from_ms=from_ms, to_ms=to_ms, size=PAGE
+        )
         while page := await self._in(self._readers, next, pages, None):
             yield page
 
     async def erase(self, *, user_id: str = "", learner_id: str = "") -> int:
-        """Delete the records of a user or about a learner, waiting ones too; return how many. Raises StoreUnavailable.
+        """Delete the records of a user or about a learner, waiting ones too; return how many.
+        Raises StoreUnavailable.
 
         When cancelled, some may be deleted and others not.
         """
@@ -180,15 +206,21 @@ class Recorder:
             )
             erased += count
         if not await self._in(self._writer, self._store.forget_erased):
-            logger.warning("erased records remain in the write-ahead file until its next checkpoint")
+            logger.warning(
+                "erased records remain in the write-ahead file until its next checkpoint"
+            )
         logger.info("erased message records", extra={"records": erased})
         return erased
 
     def _forget_waiting(self, user_id: str, learner_id: str) -> int:
-        # The batches being written now are erased from the disk afterwards, by the same thread; they are filtered here
-        # for the case that writing fails and is tried again.
+        # The batches being written now are erased from the disk afterwards, by the same thread;
+        # they are filtered here for the case that writing fails and is tried again.
         def rest(batches: Iterable[Exchanges]) -> list[Exchanges]:
-            return list(filter(None, (one.without(user_id=user_id, learner_id=learner_id) for one in batches)))
+            return list(
+                filter(
+                    None, (one.without(user_id=user_id, learner_id=learner_id) for one in batches)
+                )
+            )
 
         before = _messages(self._waiting)
         self._writing = rest(self._writing)
@@ -281,12 +313,17 @@ class Recorder:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _in(self, threads: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _in(
+        self, threads: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         return await asyncio.wrap_future(threads.submit(work, *args, **kwargs))
 
     def _note_failure(self, error: StoreUnavailable) -> None:
         if not self._is_failing:
-            logger.error("the database fails; records wait and are dropped when too many", extra={"reason": str(error)})
+            logger.error(
+                "the database fails; records wait and are dropped when too many",
+                extra={"reason": str(error)},
+            )
         self._is_failing = True
 
     def _note_success(self) -> None:

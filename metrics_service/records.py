@@ -33,7 +33,9 @@ class Direction(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRecord:
-    """That one message was handled; `content` and `learner_id` are empty unless the edge records contents."""
+    """That one message was handled; `content` and `learner_id` are empty unless the edge records
+    contents.
+    """
 
     at_ms: int
     user_id: str
@@ -50,7 +52,9 @@ class MessageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A range of whole minutes, cut into intervals of whole minutes; empty filters let everything through."""
+    """A range of whole minutes, cut into intervals of whole minutes; empty filters let everything
+    through.
+    """
 
     from_ms: int
     to_ms: int
@@ -74,9 +78,17 @@ class AnalyticsRow:
 
 
 def query(
-    *, from_ms: int, to_ms: int, interval_s: int, types: tuple[str, ...], roles: tuple[str, ...], now_ms: int
+    *,
+    from_ms: int,
+    to_ms: int,
+    interval_s: int,
+    types: tuple[str, ...],
+    roles: tuple[str, ...],
+    now_ms: int,
 ) -> Query:
-    """Make a query, where 0 stands for: until now, one hour before that, minutes. Raises BadQuery."""
+    """Make a query, where 0 stands for: until now, one hour before that, minutes. Raises
+    BadQuery.
+    """
     if not 0 <= from_ms <= MOST_MS or not 0 <= to_ms <= MOST_MS:
         raise BadQuery("from_ms and to_ms must be Unix milliseconds")
     if interval_s % 60:
@@ -88,5 +100,7 @@ def query(
     from_ms = (from_ms or max(0, to_ms - HOUR_MS)) // MINUTE_MS * MINUTE_MS
     interval_ms = (interval_s or 60) * 1000
     if (to_ms - from_ms) / interval_ms > MOST_INTERVALS:
-        raise BadQuery(f"more than {MOST_INTERVALS} intervals; ask for a shorter range or a longer interval")
+        raise BadQuery(
+            f"more than {MOST_INTERVALS} intervals; ask for a shorter range or a longer interval"
+        )
     return Query(from_ms=from_ms, to_ms=to_ms, interval_ms=interval_ms, types=types, roles=roles)

@@ -1,4 +1,6 @@
-"""Translates between the metrics contract and this service's own values, and decides nothing else."""
+"""Translates between the metrics contract and this service's own values, and decides
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,12 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     """The metrics contract over an `Aggregate` and a `Recorder`."""
 
     def __init__(
-        self, aggregate: Aggregate, recorder: Recorder, *, edge_silence_s: float, wall_ms: Callable[[], int]
+        self,
+        aggregate: Aggregate,
+        recorder: Recorder,
+        *,
+        edge_silence_s: float,
+        wall_ms: Callable[[], int],
     ) -> None:
         """Serve both; a stream of reports that is silent for `edge_silence_s` seconds is ended."""
         self._aggregate = aggregate
@@ -93,17 +100,25 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         metrics_pb2_grpc.add_MetricsServiceServicer_to_server(self, server)
 
     def drain(self) -> None:
-        """End all endless streams with UNAVAILABLE, so that stopping the server does not wait for them."""
+        """End all endless streams with UNAVAILABLE, so that stopping the server does not wait for
+        them.
+        """
         self._stopping.set()
         now = asyncio.get_running_loop().time()
         for read in self._reads:
             read.reschedule(now)
 
-    async def Report(self, request: AsyncIterator[pb.ReportRequest], context: Context) -> pb.ReportResponse:
-        """Take one edge's reports; what is there at the edge is dropped when the stream ends, however it ends."""
+    async def Report(
+        self, request: AsyncIterator[pb.ReportRequest], context: Context
+    ) -> pb.ReportResponse:
+        """Take one edge's reports; what is there at the edge is dropped when the stream ends,
+        however it ends.
+        """
         stream = None
         try:
-            async with contextlib.aclosing(self._received(request, silence_s=self._edge_silence_s)) as reports:
+            async with contextlib.aclosing(
+                self._received(request, silence_s=self._edge_silence_s)
+            ) as reports:
                 async for message in reports:
                     report = _report(message)
                     stream = stream or self._aggregate.open(message.edge_id)
@@ -115,11 +130,15 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
                 self._aggregate.close(stream)
         return pb.ReportResponse()
 
-    async def GetSnapshot(self, request: pb.GetSnapshotRequest, context: Context) -> pb.GetSnapshotResponse:
+    async def GetSnapshot(
+        self, request: pb.GetSnapshotRequest, context: Context
+    ) -> pb.GetSnapshotResponse:
         """Return the fleet's figures."""
         return pb.GetSnapshotResponse(snapshot=self._snapshot())
 
-    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: Context
+    ) -> pb.GetStatusResponse:
         """Return the few figures that any user may see."""
         snapshot = self._aggregate.snapshot()
         return pb.GetStatusResponse(
@@ -136,7 +155,9 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         interval_ms = request.interval_ms or DEFAULT_WATCH_INTERVAL_MS
         shortest, longest = WATCH_INTERVAL_RANGE_MS
         if not shortest <= interval_ms <= longest:
-            raise BadRequest(f"interval_ms must be {shortest}-{longest}, or 0 for {DEFAULT_WATCH_INTERVAL_MS}")
+            raise BadRequest(
+                f"interval_ms must be {shortest}-{longest}, or 0 for {DEFAULT_WATCH_INTERVAL_MS}"
+            )
         while not self._stopping.is_set():
             yield pb.WatchSnapshotsResponse(snapshot=self._snapshot())
             with contextlib.suppress(TimeoutError):
@@ -160,11 +181,14 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         finally:
             if dropped:
                 logger.warning(
-                    "message records were dropped: the disk is too slow for them", extra={"records": dropped}
+                    "message records were dropped: the disk is too slow for them",
+                    extra={"records": dropped},
                 )
         return pb.RecordMessagesResponse(accepted=accepted, dropped=dropped)
 
-    async def GetAnalytics(self, request: pb.GetAnalyticsRequest, context: Context) -> pb.GetAnalyticsResponse:
+    async def GetAnalytics(
+        self, request: pb.GetAnalyticsRequest, context: Context
+    ) -> pb.GetAnalyticsResponse:
         """Sum the recorded messages."""
         asked = query(
             from_ms=request.from_ms,
@@ -187,19 +211,27 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         """Stream the kept records; the disk is read no faster than the caller takes them."""
         if request.from_ms < 0 or request.to_ms < 0:
             raise BadRequest("from_ms and to_ms must not be negative")
-        async for page in self._recorder.export(from_ms=request.from_ms, to_ms=request.to_ms or None):
+        async for page in self._recorder.export(
+            from_ms=request.from_ms, to_ms=request.to_ms or None
+        ):
             for some in _parts(page):
                 yield pb.ExportRecordsResponse(records=map(_record_message, some))
 
-    async def EraseRecords(self, request: pb.EraseRecordsRequest, context: Context) -> pb.EraseRecordsResponse:
+    async def EraseRecords(
+        self, request: pb.EraseRecordsRequest, context: Context
+    ) -> pb.EraseRecordsResponse:
         """Delete the records of a user or about a learner."""
         if bool(request.user_id) == bool(request.learner_id):
             raise BadRequest("exactly one of user_id and learner_id must be given")
         erased = await self._recorder.erase(user_id=request.user_id, learner_id=request.learner_id)
         return pb.EraseRecordsResponse(erased=erased)
 
-    async def _received(self, requests: AsyncIterator[T], *, silence_s: float | None) -> AsyncGenerator[T, None]:
-        """Yield a stream's requests to its end; raises Silent, and Stopping as soon as the service stops."""
+    async def _received(
+        self, requests: AsyncIterator[T], *, silence_s: float | None
+    ) -> AsyncGenerator[T, None]:
+        """Yield a stream's requests to its end; raises Silent, and Stopping as soon as the service
+        stops.
+        """
         iterator = aiter(requests)
         while not self._stopping.is_set():
             read = asyncio.timeout(silence_s)
@@ -211,7 +243,9 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
                 return
             except TimeoutError:
                 if not self._stopping.is_set():
-                    raise Silent(f"nothing came for {silence_s:g} s; open the stream again") from None
+                    raise Silent(
+                        f"nothing came for {silence_s:g} s; open the stream again"
+                    ) from None
                 break
             finally:
                 self._reads.discard(read)
@@ -233,8 +267,13 @@ def _report(message: pb.ReportRequest) -> Report:
             errors=message.errors,
             latency=_histogram(message.latency),
         ),
-        users=Change(came=frozenset(message.users_connected), went=frozenset(message.users_disconnected)),
-        learners=Change(came=frozenset(message.learners_subscribed), went=frozenset(message.learners_unsubscribed)),
+        users=Change(
+            came=frozenset(message.users_connected), went=frozenset(message.users_disconnected)
+        ),
+        learners=Change(
+            came=frozenset(message.learners_subscribed),
+            went=frozenset(message.learners_unsubscribed),
+        ),
         rooms=Change(came=frozenset(message.rooms_entered), went=frozenset(message.rooms_left)),
     )
 
@@ -292,7 +331,10 @@ def _exchanges(message: pb.Exchanges) -> Exchanges:
         answer_size=message.answer_bytes[:],
         latency_us=message.latency_us[:],
         trace_ids=message.trace_ids,
-        contents=[Content(one.exchange, one.learner_id, one.content, one.answer_content) for one in message.contents],
+        contents=[
+            Content(one.exchange, one.learner_id, one.content, one.answer_content)
+            for one in message.contents
+        ],
     )
 
 

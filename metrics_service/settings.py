@@ -1,4 +1,6 @@
-"""What can be set about the metrics service, with its defaults; it does not read the environment itself."""
+"""What can be set about the metrics service, with its defaults; it does not read the environment
+itself.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +18,35 @@ PREFIX = "METRICS"
 class MetricsSettings(ListenerSettings):
     """Settings of the metrics service."""
 
-    listen: str = setting("127.0.0.1:8003", "Address and port of the gRPC server; port 0 takes any free one.")
+    listen: str = setting(
+        "127.0.0.1:8003", "Address and port of the gRPC server; port 0 takes any free one."
+    )
     exposition_listen: str = setting(
-        "127.0.0.1:8007", "Address and port that Prometheus scrapes (figures without names); `off` for none."
+        "127.0.0.1:8007",
+        "Address and port that Prometheus scrapes (figures without names); `off` for none.",
     )
     database_url: str = setting(
         "sqlite:///.aivo/metrics.sqlite3",
         "SQLAlchemy URL of the database for totals and message records.",
         secret=True,
     )
-    edge_silence_s: float = setting(30.0, "Seconds without a report after which an edge counts as dead.")
+    edge_silence_s: float = setting(
+        30.0, "Seconds without a report after which an edge counts as dead."
+    )
     totals_interval_s: float = setting(
-        2.0, "Seconds between savings of the totals; a crash forgets no more, and edges tell it again."
+        2.0,
+        "Seconds between savings of the totals; a crash forgets no more, and edges tell it again.",
     )
     recording: bool = setting(True, "Keep records of messages that edges send.")
     record_queue: int = setting(
-        50_000, "Message records that may wait for the disk (contents count extra); further ones are dropped."
+        50_000,
+        "Message records that may wait for the disk (contents count extra); further ones are"
+        " dropped.",
     )
     record_retention_days: float = setting(7.0, "Days after which a message record is deleted.")
-    analytics_retention_days: float = setting(90.0, "Days after which the sums per minute are deleted.")
+    analytics_retention_days: float = setting(
+        90.0, "Days after which the sums per minute are deleted."
+    )
 
     def __post_init__(self) -> None:
         """Raise SettingsError for values that cannot work."""

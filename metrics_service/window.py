@@ -1,4 +1,6 @@
-"""Sums what happened in the last minute, in a ring of one-second slots; it knows nothing of edges."""
+"""Sums what happened in the last minute, in a ring of one-second slots; it knows nothing of
+edges.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class _Slot:
 
 
 class LastMinute:
-    """Messages and latencies of the last 60 seconds, the running one included; memory does not grow with traffic."""
+    """Messages and latencies of the last 60 seconds, the running one included; memory does not grow
+    with traffic.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         """Use `monotonic` (seconds) as the clock."""
@@ -36,7 +40,9 @@ class LastMinute:
         slot.latency = slot.latency.plus(latency)
 
     def read(self) -> tuple[int, Histogram, float]:
-        """Return the messages and latencies, and the seconds that they span (59 to 60: the running one is not over)."""
+        """Return the messages and latencies, and the seconds that they span (59 to 60: the running
+        one is not over).
+        """
         now = self._monotonic()
         oldest = int(now) - SECONDS
         messages, latency = 0, EMPTY

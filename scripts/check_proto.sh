@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fails when proto/gen is not what proto/aivo generates: a changed contract, an edited file, or a file too many or too few.
+# Fails when proto/gen is not what proto/aivo generates: a changed contract, an edited file, or a
+# file too many or too few.
 set -eu
 cd "$(dirname "$0")/.."
 fresh=$(mktemp -d)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Regenerates proto/gen from proto/aivo, from nothing, so that a removed contract leaves no stale module behind.
+# Regenerates proto/gen from proto/aivo, from nothing, so that a removed contract leaves no stale
+# module behind.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}

@@ -17,7 +17,9 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def check_listen(listen: str, *, variable: str) -> list[str]:
-    """Return what is wrong with a setting that names where to listen, or `off`: nothing, or one sentence."""
+    """Return what is wrong with a setting that names where to listen, or `off`: nothing, or one
+    sentence.
+    """
     if listen == OFF:
         return []
     try:
@@ -28,7 +30,9 @@ def check_listen(listen: str, *, variable: str) -> list[str]:
 
 
 def is_loopback(listen: str) -> bool:
-    """Tell whether an address such as "127.0.0.1:8001" or "unix:/path" can only be reached from this machine."""
+    """Tell whether an address such as "127.0.0.1:8001" or "unix:/path" can only be reached from
+    this machine.
+    """
     if listen.startswith("unix:"):
         return True
     host = listen.rpartition(":")[0].strip("[]")

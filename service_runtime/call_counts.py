@@ -1,4 +1,6 @@
-"""Counts the unary calls that a gRPC server answers: how long they take and with which status. It knows no service."""
+"""Counts the unary calls that a gRPC server answers: how long they take and with which status. It
+knows no service.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,21 @@ from service_runtime.figures import DURATION_S, Family, Histogram, Labels, count
 
 
 class CallCounts(grpc.aio.ServerInterceptor):
-    """Counts around the handlers of some services. Endless streams have no duration and are left alone."""
+    """Counts around the handlers of some services. Endless streams have no duration and are left
+    alone.
+    """
 
     def __init__(self, services: Collection[str]) -> None:
-        """Count calls to `services`, by their full names; health checks and the like are nobody's load."""
+        """Count calls to `services`, by their full names; health checks and the like are nobody's
+        load.
+        """
         self._services = frozenset(services)
         self._durations_s: dict[Labels, Histogram] = {}
         self._codes: defaultdict[Labels, int] = defaultdict(int)
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
         """Leave a call as it is, or replace its handler by one that counts."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming or handler.response_streaming:
@@ -41,7 +49,12 @@ class CallCounts(grpc.aio.ServerInterceptor):
             "method",
         )
         yield counter(
-            "aivo_rpc_server_calls", "Unary calls answered, by status.", self._codes, "service", "method", "code"
+            "aivo_rpc_server_calls",
+            "Unary calls answered, by status.",
+            self._codes,
+            "service",
+            "method",
+            "code",
         )
 
     def _counted(self, handler: Any, service: str, method: str) -> Any:
@@ -62,4 +75,6 @@ class CallCounts(grpc.aio.ServerInterceptor):
                 durations.observe(time.perf_counter() - began)
                 self._codes[service, method, code] += 1
 
-        return grpc.unary_unary_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(
+            behaviour, handler.request_deserializer, handler.response_serializer
+        )

@@ -1,4 +1,6 @@
-"""Who may call a gRPC server of ours: a shared service credential, TLS, mutual TLS. It knows no service."""
+"""Who may call a gRPC server of ours: a shared service credential, TLS, mutual TLS. It knows no
+service.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class CredentialInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, credential: str) -> None:
         self._expected = f"Bearer {credential}".encode()
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
         """Let the call through, or replace its handler by one that answers UNAUTHENTICATED."""
         service = handler_call_details.method.rsplit("/", 2)[-2]
         handler = await continuation(handler_call_details)
@@ -38,7 +42,8 @@ def _refusal(handler: Any) -> Any:
     async def refuse(request: Any, context: Any) -> None:
         await context.abort(
             grpc.StatusCode.UNAUTHENTICATED,
-            "the service credential is missing or wrong; send it as metadata 'authorization: Bearer <credential>'",
+            "the service credential is missing or wrong; send it as metadata 'authorization: Bearer"
+            " <credential>'",
         )
 
     async def refuse_stream(request: Any, context: Any) -> Any:
@@ -59,10 +64,14 @@ def _refusal(handler: Any) -> Any:
 def server_credentials(
     certificate_file: Path | None, key_file: Path | None, client_ca_file: Path | None
 ) -> grpc.ServerCredentials | None:
-    """Return what the server shows and asks for, or None without TLS. Raises SettingsError for half a configuration."""
+    """Return what the server shows and asks for, or None without TLS. Raises SettingsError for half
+    a configuration.
+    """
     if certificate_file is None and key_file is None:
         if client_ca_file is not None:
-            raise SettingsError("TLS_CLIENT_CA_FILE needs TLS_CERTIFICATE_FILE and TLS_KEY_FILE too")
+            raise SettingsError(
+                "TLS_CLIENT_CA_FILE needs TLS_CERTIFICATE_FILE and TLS_KEY_FILE too"
+            )
         return None
     if certificate_file is None or key_file is None:
         raise SettingsError("TLS needs both TLS_CERTIFICATE_FILE and TLS_KEY_FILE")

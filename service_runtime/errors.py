@@ -1,4 +1,6 @@
-"""One table from a service's own exceptions to gRPC statuses, applied to every method of its servicer."""
+"""One table from a service's own exceptions to gRPC statuses, applied to every method of its
+servicer.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ INTERNAL_DETAILS = "internal error; the log of the service has the details"
 
 
 class ErrorTable:
-    """Says which status each exception of a service becomes; subclasses follow their nearest listed base."""
+    """Says which status each exception of a service becomes; subclasses follow their nearest listed
+    base.
+    """
 
     def __init__(self, table: Mapping[type[Exception], grpc.StatusCode]) -> None:
         self._table = dict(table)
@@ -36,10 +40,12 @@ class ErrorTable:
         return None
 
     def guard(self, servicer: type[T]) -> type[T]:
-        """Decorate a servicer class: its public methods end with the table's status and the exception's own sentence.
+        """Decorate a servicer class: its public methods end with the table's status and the
+        exception's own sentence.
 
-        Unlisted exceptions become INTERNAL with a fixed text and are logged. An exception's `trailing_metadata` is
-        sent along. Cancellation and statuses that a method set itself pass through.
+        Unlisted exceptions become INTERNAL with a fixed text and are logged. An exception's
+        `trailing_metadata` is sent along. Cancellation and statuses that a method set itself pass
+        through.
         """
         for name, method in list(vars(servicer).items()):
             if name.startswith("_"):
@@ -62,7 +68,9 @@ class ErrorTable:
 
         return guarded
 
-    def _guard_stream(self, method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    def _guard_stream(
+        self, method: Callable[..., AsyncIterator[Any]]
+    ) -> Callable[..., AsyncIterator[Any]]:
         @functools.wraps(method)
         async def guarded(servicer: Any, request: Any, context: Any) -> AsyncIterator[Any]:
             try:

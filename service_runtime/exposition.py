@@ -1,7 +1,8 @@
 """Shows a process's figures to Prometheus on a port of its own; it knows no figure's meaning.
 
-Figures are read on the event loop that owns them, at each scrape and only then, and written out in a thread, so that a
-scrape costs the loop no more than looking at its counters. No figure names a person: whoever reaches the port may read.
+Figures are read on the event loop that owns them, at each scrape and only then, and written out in
+a thread, so that a scrape costs the loop no more than looking at its counters. No figure names a
+person: whoever reaches the port may read.
 """
 
 from __future__ import annotations
@@ -16,8 +17,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    make_wsgi_app,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    Exemplar,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from service_runtime.addresses import OFF, is_loopback, parse_address
@@ -53,8 +66,12 @@ class Exposition:
             collector(registry=registry)
         registry.register(_Collector(self._read, asyncio.get_running_loop()))
         kind = _Server6 if ":" in host else _Server
-        self._server = make_server(host, port, _only_metrics(make_wsgi_app(registry)), kind, _Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="exposition")
+        self._server = make_server(
+            host, port, _only_metrics(make_wsgi_app(registry)), kind, _Handler
+        )
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="exposition"
+        )
         self._thread.daemon = True
         self._thread.start()
         self.port = self._server.server_port
@@ -116,10 +133,13 @@ class _Collector:
             waited_s = time.perf_counter() - asked
             return list(self._read()), waited_s
 
-        families, waited_s = asyncio.run_coroutine_threadsafe(read(), self._loop).result(READ_TIMEOUT_S)
+        families, waited_s = asyncio.run_coroutine_threadsafe(read(), self._loop).result(
+            READ_TIMEOUT_S
+        )
         yield GaugeMetricFamily(
             "aivo_event_loop_wait_seconds",
-            "Seconds that this scrape waited until the event loop had time for it, as everything does.",
+            "Seconds that this scrape waited until the event loop had time for it, as everything"
+            " does.",
             value=waited_s,
         )
         yield from map(_metric, families)
@@ -146,7 +166,11 @@ def _cumulative(buckets: Buckets) -> Iterator[tuple[str, float, Exemplar | None]
         below += count
         bound = _bound(buckets.bounds[place]) if place < len(buckets.bounds) else "+Inf"
         seen = buckets.exemplars.get(place)
-        yield bound, below, Exemplar({"trace_id": seen.trace_id}, seen.value, seen.at_s) if seen else None
+        yield (
+            bound,
+            below,
+            Exemplar({"trace_id": seen.trace_id}, seen.value, seen.at_s) if seen else None,
+        )
 
 
 def _bound(value: float) -> str:

@@ -1,4 +1,6 @@
-"""What a process counts, as plain arrays that hot paths add to and as named values; it knows no metrics system."""
+"""What a process counts, as plain arrays that hot paths add to and as named values; it knows no
+metrics system.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Histogram:
     __slots__ = ("bounds", "counts", "exemplars", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        """Start empty; `bounds` are the buckets' upper limits, inclusive, and one more bucket takes the rest."""
+        """Start empty; `bounds` are the buckets' upper limits, inclusive, and one more bucket takes
+        the rest.
+        """
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
@@ -38,7 +42,9 @@ class Histogram:
         """By bucket, the newest observation that has a trace."""
 
     def observe(self, value: float, trace_id: str = "") -> None:
-        """Count one value; give the `trace_id` of what caused it only when that trace is sampled."""
+        """Count one value; give the `trace_id` of what caused it only when that trace is
+        sampled.
+        """
         place = bisect_left(self.bounds, value)
         self.counts[place] += 1
         self.sum += value
@@ -62,7 +68,9 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One figure, or one per combination of labels. Labels come from small closed sets and never name a person."""
+    """One figure, or one per combination of labels. Labels come from small closed sets and never
+    name a person.
+    """
 
     kind: Literal["gauge", "counter", "histogram"]
     name: str
@@ -79,14 +87,19 @@ def gauge(name: str, meaning: str, value: float | Mapping[Labels, float], *label
 
 def counter(name: str, meaning: str, value: float | Mapping[Labels, float], *labels: str) -> Family:
     """Name something that only grows: a number, or numbers by the values of `labels`."""
-    return Family(kind="counter", name=name, meaning=meaning, labels=labels, values=_by_labels(value))
+    return Family(
+        kind="counter", name=name, meaning=meaning, labels=labels, values=_by_labels(value)
+    )
 
 
-def histogram(name: str, meaning: str, value: Histogram | Mapping[Labels, Histogram], *labels: str) -> Family:
+def histogram(
+    name: str, meaning: str, value: Histogram | Mapping[Labels, Histogram], *labels: str
+) -> Family:
     """Name a distribution, or several by the values of `labels`, as they are now."""
     values = value if isinstance(value, Mapping) else {(): value}
     now: dict[Labels, Value] = {
-        key: Buckets(one.bounds, tuple(one.counts), one.sum, dict(one.exemplars)) for key, one in values.items()
+        key: Buckets(one.bounds, tuple(one.counts), one.sum, dict(one.exemplars))
+        for key, one in values.items()
     }
     return Family(kind="histogram", name=name, meaning=meaning, labels=labels, values=now)
 

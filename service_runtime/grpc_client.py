@@ -1,4 +1,6 @@
-"""A gRPC channel as every caller of ours opens it: service credential, TLS, keepalive, message sizes."""
+"""A gRPC channel as every caller of ours opens it: service credential, TLS, keepalive, message
+sizes.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ _OPTIONS = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # A service that restarts is found again within a second, not after gRPC's default of up to two minutes.
+    # A service that restarts is found again within a second, not after gRPC's default of up to two
+    # minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -39,9 +42,15 @@ _OPTIONS = (
 class ClientSettings:
     """How to call other services."""
 
-    credential: str | None = setting(None, "Service credential to send to other services.", secret=True)
-    tls_ca_file: Path | None = setting(None, "PEM authorities to verify other services with; set it to use TLS.")
-    tls_certificate_file: Path | None = setting(None, "PEM certificate chain to show to other services (mutual TLS).")
+    credential: str | None = setting(
+        None, "Service credential to send to other services.", secret=True
+    )
+    tls_ca_file: Path | None = setting(
+        None, "PEM authorities to verify other services with; set it to use TLS."
+    )
+    tls_certificate_file: Path | None = setting(
+        None, "PEM certificate chain to show to other services (mutual TLS)."
+    )
     tls_key_file: Path | None = setting(None, "PEM private key of that certificate.")
 
 
@@ -59,7 +68,8 @@ class Channel:
     async def call(
         self, method: Callable[..., Awaitable[Response]], name: str, request: Any, timeout_s: float
     ) -> Response:
-        """Make a unary call named "package.Service/Method" in the present trace, for so many seconds.
+        """Make a unary call named "package.Service/Method" in the present trace, for so many
+        seconds.
 
         Raises grpc.aio.AioRpcError. Cancelled, it cancels the call.
         """
@@ -76,15 +86,23 @@ class Channel:
 
 
 def open_channel(address: str, settings: ClientSettings, tracer: Tracer | None = None) -> Channel:
-    """Open a channel to `address` ("host:port"); it connects when first used and reconnects by itself."""
+    """Open a channel to `address` ("host:port"); it connects when first used and reconnects by
+    itself.
+    """
     metadata = (("authorization", f"Bearer {settings.credential}"),) if settings.credential else ()
     if settings.tls_ca_file is None:
         if settings.tls_certificate_file or settings.tls_key_file:
             raise SettingsError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE need TLS_CA_FILE too")
-        return Channel(grpc.aio.insecure_channel(address, options=_OPTIONS), metadata, address, tracer)
+        return Channel(
+            grpc.aio.insecure_channel(address, options=_OPTIONS), metadata, address, tracer
+        )
     credentials = grpc.ssl_channel_credentials(
         root_certificates=read_file(settings.tls_ca_file),
         private_key=read_file(settings.tls_key_file) if settings.tls_key_file else None,
-        certificate_chain=read_file(settings.tls_certificate_file) if settings.tls_certificate_file else None,
+        certificate_chain=read_file(settings.tls_certificate_file)
+        if settings.tls_certificate_file
+        else None,
     )
-    return Channel(grpc.aio.secure_channel(address, credentials, options=_OPTIONS), metadata, address, tracer)
+    return Channel(
+        grpc.aio.secure_channel(address, credentials, options=_OPTIONS), metadata, address, tracer
+    )

@@ -1,4 +1,6 @@
-"""A gRPC server as every service of ours runs it: health, reflection, credential, keepalive, graceful stop."""
+"""A gRPC server as every service of ours runs it: health, reflection, credential, keepalive,
+graceful stop.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Clients ping idle streams every 20 s; without this the server answers them with GOAWAY (too_many_pings).
+    # Clients ping idle streams every 20 s; without this the server answers them with GOAWAY
+    # (too_many_pings).
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 30_000),
@@ -40,8 +43,12 @@ _OPTIONS = (
 class ListenerSettings:
     """Where a service listens and whom it lets in."""
 
-    listen: str = setting("127.0.0.1:0", "Address and port of the gRPC server; port 0 takes any free one.")
-    credential: str | None = setting(None, "Service credential that callers must send.", secret=True)
+    listen: str = setting(
+        "127.0.0.1:0", "Address and port of the gRPC server; port 0 takes any free one."
+    )
+    credential: str | None = setting(
+        None, "Service credential that callers must send.", secret=True
+    )
     tls_certificate_file: Path | None = setting(None, "PEM certificate chain to serve TLS with.")
     tls_key_file: Path | None = setting(None, "PEM private key of the certificate.")
     tls_client_ca_file: Path | None = setting(
@@ -51,16 +58,22 @@ class ListenerSettings:
 
 
 def check_listener(settings: ListenerSettings, *, prefix: str = "") -> None:
-    """Raise SettingsError when a server with these settings would be open to strangers, or lacks half of its TLS.
+    """Raise SettingsError when a server with these settings would be open to strangers, or lacks
+    half of its TLS.
 
-    The server itself asks before it listens; a process asks first of all, before it makes or migrates a database.
-    `prefix` is that of the process's environment variables, to name them in the error.
+    The server itself asks before it listens; a process asks first of all, before it makes or
+    migrates a database. `prefix` is that of the process's environment variables, to name them in
+    the error.
     """
-    server_credentials(settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file)
+    server_credentials(
+        settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
+    )
     if settings.credential or settings.tls_client_ca_file:
         return
     where = (
-        "even on loopback, any local program could call it" if is_loopback(settings.listen) else "anyone could call it"
+        "even on loopback, any local program could call it"
+        if is_loopback(settings.listen)
+        else "anyone could call it"
     )
     name = f"{prefix}_" if prefix else ""
     raise SettingsError(
@@ -74,12 +87,17 @@ class GrpcServer:
     """Owns a `grpc.aio.Server`: add servicers to `.server`, then start and stop it here."""
 
     def __init__(
-        self, settings: ListenerSettings, *, services: Sequence[str], prefix: str = "", tracer: Tracer | None = None
+        self,
+        settings: ListenerSettings,
+        *,
+        services: Sequence[str],
+        prefix: str = "",
+        tracer: Tracer | None = None,
     ) -> None:
         """Prepare a server for the services with these full names.
 
-        `prefix` is that of the process's environment variables, to name them in errors; `tracer` records unary calls of
-        sampled traces.
+        `prefix` is that of the process's environment variables, to name them in errors; `tracer`
+        records unary calls of sampled traces.
         """
         self.calls = CallCounts(services)
         # Outermost, so that refused calls count too.
@@ -116,7 +134,9 @@ class GrpcServer:
         return self.port
 
     async def stop(self) -> None:
-        """Report unhealthy, let calls under way finish for `drain_s` seconds, then cancel the rest."""
+        """Report unhealthy, let calls under way finish for `drain_s` seconds, then cancel
+        the rest.
+        """
         await self._report(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self.server.stop(self._settings.drain_s)
 
@@ -133,7 +153,11 @@ class GrpcServer:
             if credentials is not None:
                 return self.server.add_secure_port(settings.listen, credentials)
             if not is_loopback(settings.listen):
-                logger.warning("listening without TLS beyond loopback", extra={"address": settings.listen})
+                logger.warning(
+                    "listening without TLS beyond loopback", extra={"address": settings.listen}
+                )
             return self.server.add_insecure_port(settings.listen)
         except RuntimeError as error:
-            raise SettingsError(f"cannot listen on {settings.listen}: is the port taken by another process?") from error
+            raise SettingsError(
+                f"cannot listen on {settings.listen}: is the port taken by another process?"
+            ) from error

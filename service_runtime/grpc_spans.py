@@ -1,4 +1,6 @@
-"""Spans of unary gRPC calls on both sides; the context travels in metadata. Endless streams have none of their own."""
+"""Spans of unary gRPC calls on both sides; the context travels in metadata. Endless streams have
+none of their own.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,12 @@ from service_runtime.trace_context import TraceContext
 T = TypeVar("T")
 
 
-async def traced_call(tracer: Tracer | None, method: str, address: str, call: Callable[[], Awaitable[T]]) -> T:
-    """Make a unary call, in a client span when the present trace is sampled; `call` reads `outgoing` itself."""
+async def traced_call(
+    tracer: Tracer | None, method: str, address: str, call: Callable[[], Awaitable[T]]
+) -> T:
+    """Make a unary call, in a client span when the present trace is sampled; `call` reads
+    `outgoing` itself.
+    """
     parent = current()
     if tracer is None or parent is None:
         return await call()
@@ -30,16 +36,28 @@ async def traced_call(tracer: Tracer | None, method: str, address: str, call: Ca
     finally:
         attributes = rpc_attributes(method, address) | {"rpc.response.status_code": status}
         error_type = "" if status == "OK" else status
-        tracer.record(method, context, parent, start_ns, kind=Kind.CLIENT, attributes=attributes, error=error_type)
+        tracer.record(
+            method,
+            context,
+            parent,
+            start_ns,
+            kind=Kind.CLIENT,
+            attributes=attributes,
+            error=error_type,
+        )
 
 
 class ServerSpans(grpc.aio.ServerInterceptor):
-    """Records a server span for each unary call whose caller sent a sampled `traceparent` in its metadata."""
+    """Records a server span for each unary call whose caller sent a sampled `traceparent` in its
+    metadata.
+    """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
         """Leave a call as it is, or replace its handler by one that records."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming or handler.response_streaming:
@@ -48,7 +66,9 @@ class ServerSpans(grpc.aio.ServerInterceptor):
             if key == "traceparent":
                 parent = trace_context.parse(value)
                 if parent is not None and parent.sampled:
-                    return self._recorded(handler, handler_call_details.method.removeprefix("/"), parent)
+                    return self._recorded(
+                        handler, handler_call_details.method.removeprefix("/"), parent
+                    )
         return handler
 
     def _recorded(self, handler: Any, method: str, parent: TraceContext) -> Any:
@@ -64,6 +84,16 @@ class ServerSpans(grpc.aio.ServerInterceptor):
                 status = getattr(code, "name", None) or ("UNKNOWN" if failed else "OK")
                 attributes = rpc_attributes(method) | {"rpc.response.status_code": status}
                 error = "" if status == "OK" else status
-                self._tracer.record(method, own, parent, start_ns, kind=Kind.SERVER, attributes=attributes, error=error)
+                self._tracer.record(
+                    method,
+                    own,
+                    parent,
+                    start_ns,
+                    kind=Kind.SERVER,
+                    attributes=attributes,
+                    error=error,
+                )
 
-        return grpc.unary_unary_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(
+            behaviour, handler.request_deserializer, handler.response_serializer
+        )

@@ -1,4 +1,6 @@
-"""Structured logs: one JSON object per line on standard error. Callers never pass tokens, addresses or answers."""
+"""Structured logs: one JSON object per line on standard error. Callers never pass tokens, addresses
+or answers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ import logging
 import sys
 from typing import Any, TextIO
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -37,7 +44,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def setup(service: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send all log records of this process to `stream` (standard error) as JSON lines, replacing earlier handlers."""
+    """Send all log records of this process to `stream` (standard error) as JSON lines, replacing
+    earlier handlers.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()

@@ -1,7 +1,8 @@
-"""Sends finished spans to a collector, OTLP over gRPC, from a thread of its own; nobody else knows OpenTelemetry.
+"""Sends finished spans to a collector, OTLP over gRPC, from a thread of its own; nobody else knows
+OpenTelemetry.
 
-Endpoint, headers, TLS, queue and batches are the SDK's own OTEL_* variables. The queue is bounded: while the collector
-is down spans are dropped, the oldest first, and nothing else is.
+Endpoint, headers, TLS, queue and batches are the SDK's own OTEL_* variables. The queue is bounded:
+while the collector is down spans are dropped, the oldest first, and nothing else is.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Exporter:
         """Begin; `name` is the service's unless the environment has another."""
         # One line when spans could not be sent is enough: each of its attempts need not be told.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-        # What the environment says (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) comes before what we say.
+        # What the environment says (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) comes before what
+        # we say.
         told = Resource.create({})
         nameless = str(told.attributes["service.name"]).startswith("unknown_service")
         ours = {"service.name": name} if nameless else {}
@@ -52,7 +54,9 @@ class Exporter:
             ReadableSpan(
                 span.name,
                 _context(span.context),
-                None if parent is None else _context(parent, is_remote=span.kind in (Kind.SERVER, Kind.CONSUMER)),
+                None
+                if parent is None
+                else _context(parent, is_remote=span.kind in (Kind.SERVER, Kind.CONSUMER)),
                 self._resource,
                 {**span.attributes, "error.type": span.error} if span.error else span.attributes,
                 links=[Link(_context(link)) for link in span.links],
@@ -66,7 +70,8 @@ class Exporter:
 
     def close(self) -> None:
         """Send what waits, within `FLUSH_S`, and end the thread."""
-        # The processor would wait for the exporter's retries, which only the exporter itself can end.
+        # The processor would wait for the exporter's retries, which only the exporter itself can
+        # end.
         impatience = threading.Timer(FLUSH_S, self._exporter.shutdown)
         impatience.start()
         self._processor.shutdown()  # type: ignore[no-untyped-call]

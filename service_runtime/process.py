@@ -1,4 +1,6 @@
-"""The lifetime of a process: event loop, logs, signals, exit code. It does not know what the process does."""
+"""The lifetime of a process: event loop, logs, signals, exit code. It does not know what the
+process does.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,16 @@ Main = Callable[[Stop], Coroutine[None, None, None]]
 def run(main: Main, *, name: str) -> int:
     """Run `main` until it returns and return the exit code.
 
-    SIGINT and SIGTERM set the `Stop` it gets; a second one ends the process at once. A SettingsError is told on
-    standard error and exits with 2, any other exception is logged and exits with 1.
+    SIGINT and SIGTERM set the `Stop` it gets; a second one ends the process at once. A
+    SettingsError is told on standard error and exits with 2, any other exception is logged and
+    exits with 1.
     """
     level = (os.environ.get("LOG_LEVEL") or "INFO").upper()
     if level not in logs.LEVELS:
-        print(f"{name} cannot start:\nLOG_LEVEL must be one of {', '.join(logs.LEVELS)}", file=sys.stderr)
+        print(
+            f"{name} cannot start:\nLOG_LEVEL must be one of {', '.join(logs.LEVELS)}",
+            file=sys.stderr,
+        )
         return 2
     logs.setup(name, level=level)
     try:
@@ -48,9 +54,11 @@ def run(main: Main, *, name: str) -> int:
 
 
 def _collect_garbage_rarely() -> None:
-    """Leave what was imported out of garbage collection, and look for cycles after 50,000 objects instead of 700.
+    """Leave what was imported out of garbage collection, and look for cycles after 50,000 objects
+    instead of 700.
 
-    Hot paths make many small values and no cycles; looking through them at the default pace costs several per cent.
+    Hot paths make many small values and no cycles; looking through them at the default pace costs
+    several per cent.
     """
     gc.collect()
     gc.freeze()

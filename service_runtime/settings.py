@@ -1,4 +1,6 @@
-"""Reads a frozen dataclass of settings from environment variables; it knows no particular setting."""
+"""Reads a frozen dataclass of settings from environment variables; it knows no particular
+setting.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,16 @@ class SettingsError(Exception):
 def setting(default: Any, help: str, *, secret: bool = False, env: str | None = None) -> Any:
     """Declare a dataclass field read from the environment.
 
-    `help` is one sentence with the unit. A `secret` can also be given as a file, by the name with `_FILE`, and never
-    shows in descriptions. `env` replaces the whole name of the variable.
+    `help` is one sentence with the unit. A `secret` can also be given as a file, by the name with
+    `_FILE`, and never shows in descriptions. `env` replaces the whole name of the variable.
     """
     metadata = {"help": help, "secret": secret, "env": env}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 def load(cls: type[T], environ: Mapping[str, str], *, prefix: str) -> T:
-    """Make a `cls` from `environ`, where field `x` is read from `<prefix>_X`. An empty variable counts as absent.
+    """Make a `cls` from `environ`, where field `x` is read from `<prefix>_X`. An empty variable
+    counts as absent.
 
     Raises SettingsError that lists every bad, missing or unknown variable at once.
     """
@@ -59,7 +62,9 @@ def load(cls: type[T], environ: Mapping[str, str], *, prefix: str) -> T:
 
 
 def describe(cls: type[Any], *, prefix: str) -> str:
-    """Return a help text: each variable with its default and meaning, and those that every process has."""
+    """Return a help text: each variable with its default and meaning, and those that every process
+    has.
+    """
     lines = []
     for field in _fields(cls):
         name = _variable(field, prefix)
@@ -71,8 +76,14 @@ def describe(cls: type[Any], *, prefix: str) -> str:
             default = f"default: {_text(field.default)}"
         also = f" (or {name}_FILE)" if field.metadata.get("secret") else ""
         lines.append(f"  {name}{also}\n      {field.metadata['help']} [{default}]")
-    lines.append("  LOG_LEVEL\n      Least severe lines of the log: DEBUG, INFO, WARNING or ERROR. [default: INFO]")
-    lines.append("  OTEL_*\n      Where traces go, as OpenTelemetry has it; none without OTEL_EXPORTER_OTLP_ENDPOINT.")
+    lines.append(
+        "  LOG_LEVEL\n      Least severe lines of the log: DEBUG, INFO, WARNING or ERROR. [default:"
+        " INFO]"
+    )
+    lines.append(
+        "  OTEL_*\n      Where traces go, as OpenTelemetry has it; none without"
+        " OTEL_EXPORTER_OTLP_ENDPOINT."
+    )
     return "\n".join(lines)
 
 

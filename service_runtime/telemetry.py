@@ -1,8 +1,10 @@
-"""Decides which work is traced and records finished spans of it; knows neither what is traced nor how spans travel.
+"""Decides which work is traced and records finished spans of it; knows neither what is traced nor
+how spans travel.
 
-Nothing is made for work that is not sampled. Spans are recorded when they are over, with times and ids given: the ids
-are already in the `traceparent` that travelled with the work, so the hot path needs no context variables. Attributes
-never hold tokens, addresses of people, ids of learners, or anything that somebody wrote.
+Nothing is made for work that is not sampled. Spans are recorded when they are over, with times and
+ids given: the ids are already in the `traceparent` that travelled with the work, so the hot path
+needs no context variables. Attributes never hold tokens, addresses of people, ids of learners, or
+anything that somebody wrote.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ class Sampler(NamedTuple):
     """Decides once per trace whether it is recorded."""
 
     bound: int
-    """Traces whose id's low 64 bits are less are recorded, as OpenTelemetry's TraceIdRatioBased has it."""
+    """Traces whose id's low 64 bits are less are recorded, as OpenTelemetry's TraceIdRatioBased has
+    it.
+    """
     parent_based: bool
     """Whether a caller's own decision is kept."""
 
@@ -85,7 +89,9 @@ class Tracer:
         self._export = export
 
     def begin(self, parent: TraceContext | None = None) -> TraceContext:
-        """Return the context of new work, in the caller's trace or a new one, and whether it is sampled."""
+        """Return the context of new work, in the caller's trace or a new one, and whether it is
+        sampled.
+        """
         context = trace_context.new_root() if parent is None else trace_context.child(parent)
         sampled = self._sampler.decide(context.trace_id, parent)
         return context if sampled is context.sampled else context._replace(sampled=sampled)
@@ -103,19 +109,32 @@ class Tracer:
         links: Sequence[TraceContext] = (),
         error: str = "",
     ) -> None:
-        """Record work that is over, until now unless `end_ns` says otherwise. Only for sampled contexts."""
+        """Record work that is over, until now unless `end_ns` says otherwise. Only for sampled
+        contexts.
+        """
         end_ns = now_ns() if end_ns is None else end_ns
         self._export(
-            Span(name, context, parent, kind, start_ns, end_ns, attributes or {}, tuple(links[:MAX_LINKS]), error)
+            Span(
+                name,
+                context,
+                parent,
+                kind,
+                start_ns,
+                end_ns,
+                attributes or {},
+                tuple(links[:MAX_LINKS]),
+                error,
+            )
         )
 
 
 @asynccontextmanager
 async def exporting(name: str, environ: Mapping[str, str]) -> AsyncIterator[Tracer | None]:
-    """Yield a tracer that exports as the standard OTEL_* variables say, or None when no endpoint is set.
+    """Yield a tracer that exports as the standard OTEL_* variables say, or None when no endpoint is
+    set.
 
-    `name` is the service's unless OTEL_SERVICE_NAME says otherwise. At the end spans that still wait are sent, for a
-    few seconds at most. Raises SettingsError for what we cannot do.
+    `name` is the service's unless OTEL_SERVICE_NAME says otherwise. At the end spans that still
+    wait are sent, for a few seconds at most. Raises SettingsError for what we cannot do.
     """
     if not _wanted(environ):
         yield None
@@ -132,7 +151,9 @@ async def exporting(name: str, environ: Mapping[str, str]) -> AsyncIterator[Trac
 
 
 def _wanted(environ: Mapping[str, str]) -> bool:
-    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or not any(map(environ.get, _ENDPOINTS)):
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or not any(
+        map(environ.get, _ENDPOINTS)
+    ):
         return False
     chosen = environ.get("OTEL_TRACES_EXPORTER") or "otlp"
     if chosen == "none":
@@ -148,7 +169,8 @@ def _wanted(environ: Mapping[str, str]) -> bool:
 def read_sampler(environ: Mapping[str, str]) -> Sampler:
     """Return the sampler that OTEL_TRACES_SAMPLER and _ARG choose. Raises SettingsError.
 
-    Source: OpenTelemetry specification, "SDK Environment Variables"; the default is parentbased_always_on.
+    Source: OpenTelemetry specification, "SDK Environment Variables"; the default is
+    parentbased_always_on.
     """
     name = environ.get("OTEL_TRACES_SAMPLER") or "parentbased_always_on"
     kind = name.removeprefix("parentbased_")
@@ -172,7 +194,8 @@ def _ratio(text: str) -> float:
     return ratio
 
 
-# Calls that happen now and then carry their trace in the context of the task, and from process to process in metadata.
+# Calls that happen now and then carry their trace in the context of the task, and from process to
+# process in metadata.
 
 _current: ContextVar[TraceContext | None] = ContextVar("current_trace", default=None)
 
@@ -198,7 +221,9 @@ Metadata = tuple[tuple[str, str], ...]
 def outgoing(metadata: Metadata) -> Metadata:
     """Return `metadata` with the present trace, if there is one."""
     context = _current.get()
-    return metadata if context is None else (*metadata, ("traceparent", trace_context.render(context)))
+    return (
+        metadata if context is None else (*metadata, ("traceparent", trace_context.render(context)))
+    )
 
 
 def rpc_attributes(method: str, address: str = "") -> dict[str, str | int]:

@@ -27,7 +27,8 @@ class TraceContext(NamedTuple):
 
 
 def parse(traceparent: str) -> TraceContext | None:
-    """Return the context that a `traceparent` header carries, or None when it is absent or malformed.
+    """Return the context that a `traceparent` header carries, or None when it is absent or
+    malformed.
 
     Source: W3C Trace Context, section 3.2; unknown versions are read by the rules of version 00.
     """
@@ -58,14 +59,18 @@ def child(parent: TraceContext) -> TraceContext:
 
 
 def sampled(traceparent: str) -> TraceContext | None:
-    """Return the context in a `traceparent` whose trace is recorded; None, quickly, for any other text."""
+    """Return the context in a `traceparent` whose trace is recorded; None, quickly, for any other
+    text.
+    """
     if len(traceparent) < 55 or traceparent[54] not in _ODD:
         return None
     return parse(traceparent)
 
 
 def first_sampled(traceparents: Sequence[str]) -> TraceContext | None:
-    """Return the context of the first `traceparent` whose trace is recorded; None, quickly, when none is."""
+    """Return the context of the first `traceparent` whose trace is recorded; None, quickly, when
+    none is.
+    """
     for one in traceparents:
         if (context := sampled(one)) is not None:
             return context
@@ -73,7 +78,9 @@ def first_sampled(traceparents: Sequence[str]) -> TraceContext | None:
 
 
 def log_fields(traceparent: str) -> dict[str, str]:
-    """Return what a log line says of the interaction that it belongs to; nothing for a malformed `traceparent`."""
+    """Return what a log line says of the interaction that it belongs to; nothing for a malformed
+    `traceparent`.
+    """
     context = parse(traceparent)
     return {} if context is None else {"trace_id": context.trace_id, "span_id": context.span_id}
 

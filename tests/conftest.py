@@ -1,17 +1,23 @@
-"""What all tests share: properties may take their time on a busy machine, and a failing one prints how to repeat it."""
+"""What all tests share: properties may take their time on a busy machine, and a failing one prints
+how to repeat it.
+"""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("patient")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let parallel workers begin with what runs real processes: the long files first, so that all end together."""
+    """Let parallel workers begin with what runs real processes: the long files first, so that all
+    end together.
+    """
     if hasattr(config, "workerinput"):
         long = {item.path for item in items if item.get_closest_marker("system")}
         items.sort(key=lambda item: item.path not in long)

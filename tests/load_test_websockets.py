@@ -1,4 +1,6 @@
-"""The load test, as a command: `python tests/load_test_websockets.py --help`. Its rooms are in tests/load."""
+"""The load test, as a command: `python tests/load_test_websockets.py --help`. Its rooms are in
+tests/load.
+"""
 
 from __future__ import annotations
 

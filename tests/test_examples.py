@@ -16,7 +16,9 @@ from google.protobuf import descriptor_pool
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from demo.stack import ROOT, Stack, private_stack
@@ -75,9 +77,13 @@ def test_the_example_says_which_credential_is_missing(stack: Stack, tmp_path: Pa
 
 
 def commands() -> list[tuple[str, str, str | None]]:
-    """Return (address, method, JSON) of each grpcurl command of docs/grpc.md that calls something."""
+    """Return (address, method, JSON) of each grpcurl command of docs/grpc.md that calls
+    something.
+    """
     text = (ROOT / "docs/grpc.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    found = re.findall(r"^grpcurl\b(.*?)(127\.0\.0\.1:\d+)\s+([\w.]+/\w+)$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^grpcurl\b(.*?)(127\.0\.0\.1:\d+)\s+([\w.]+/\w+)$", text, re.MULTILINE | re.DOTALL
+    )
     parsed = []
     for options, address, method in found:
         data = re.search(r"-d\s+'(.*?)'", options, re.DOTALL)
@@ -89,8 +95,12 @@ SERVICES = {"8001": "brain", "8002": "auth", "8003": "metrics"}
 
 
 @pytest.mark.parametrize(("address", "method", "data"), commands())
-def test_each_call_of_the_documentation_is_accepted(stack: Stack, address: str, method: str, data: str | None):
-    """Does what grpcurl does: asks reflection for the method, makes the message of the JSON, calls."""
+def test_each_call_of_the_documentation_is_accepted(
+    stack: Stack, address: str, method: str, data: str | None
+):
+    """Does what grpcurl does: asks reflection for the method, makes the message of the
+    JSON, calls.
+    """
     name = SERVICES[address.rpartition(":")[2]]
     service, _, rpc = method.partition("/")
     with Authorized(stack, name) as channel:
@@ -99,7 +109,9 @@ def test_each_call_of_the_documentation_is_accepted(stack: Stack, address: str, 
         request = ParseDict(json.loads(data or "{}"), GetMessageClass(described.input_type)())
         path, answer = f"/{service}/{rpc}", GetMessageClass(described.output_type)
         if described.server_streaming:
-            stream = channel.unary_stream(path, lambda m: m.SerializeToString(), answer.FromString)(request, timeout=10)
+            stream = channel.unary_stream(path, lambda m: m.SerializeToString(), answer.FromString)(
+                request, timeout=10
+            )
             assert next(stream) is not None
             stream.cancel()
         else:
@@ -128,7 +140,9 @@ def test_the_trace_id_in_the_answer_is_the_one_of_the_callers_traceparent(stack:
 def test_health_needs_no_credential(stack: Stack):
     for name in SERVICES.values():
         with grpc.insecure_channel(stack.address(name)) as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=10
+            )
 
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
@@ -148,7 +162,9 @@ class Authorized:
 
 
 class _AddMetadata(
-    grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
 ):
     def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
         self._metadata = metadata

@@ -41,15 +41,22 @@ LEARNER = "ada"
 
 
 @given(
-    st.lists(st.floats(0, 1000), min_size=1, max_size=200), st.sampled_from([0.0, 50.0, 90.0, 95.0, 99.0, 99.9, 100.0])
+    st.lists(st.floats(0, 1000), min_size=1, max_size=200),
+    st.sampled_from([0.0, 50.0, 90.0, 95.0, 99.0, 99.9, 100.0]),
 )
-def test_a_percentile_is_the_nearest_rank_within_the_stated_error(times: list[float], percent: float):
+def test_a_percentile_is_the_nearest_rank_within_the_stated_error(
+    times: list[float], percent: float
+):
     histogram = Histogram()
     for time in times:
         histogram.record(time)
     exact = sorted(times)[max(1, math.ceil(percent / 100 * len(times))) - 1]
     assert histogram.percentile(percent) == pytest.approx(exact, rel=RELATIVE_ERROR, abs=1e-6)
-    assert (histogram.least, histogram.greatest, histogram.count) == (min(times), max(times), len(times))
+    assert (histogram.least, histogram.greatest, histogram.count) == (
+        min(times),
+        max(times),
+        len(times),
+    )
     assert histogram.mean == pytest.approx(sum(times) / len(times))
 
 
@@ -61,8 +68,12 @@ def test_an_empty_histogram_says_zero():
 # Verdict
 
 
-def judged(events: list[tuple[Any, ...]], *, every: bool = False, newest: int = 0) -> dict[str, int]:
-    """Return what is found, without zeros, when a view sees these events and `newest` is the last acknowledged."""
+def judged(
+    events: list[tuple[Any, ...]], *, every: bool = False, newest: int = 0
+) -> dict[str, int]:
+    """Return what is found, without zeros, when a view sees these events and `newest` is the last
+    acknowledged.
+    """
     verdict = Verdict()
     view = View(verdict, "client", LEARNER, every=every)
     for name, *arguments in events:
@@ -92,7 +103,12 @@ S = ("subscribed", "e", 5)
         ([S, ("acknowledged", 7), ("updated", 6, 0), ("updated", 7, 0)], False, 7, {"stale": 1}),
         ([S, ("updated", 6, 0), ("reconnected",), ("subscribed", "e", 9)], False, 9, {}),
         ([S, ("updated", 6, 0), ("reconnected",), ("subscribed", "e", 5)], False, 6, {"stale": 1}),
-        ([S, ("reconnected",), ("updated", 6, 0), ("updated", 7, 0), ("subscribed", "e", 7)], True, 7, {}),
+        (
+            [S, ("reconnected",), ("updated", 6, 0), ("updated", 7, 0), ("subscribed", "e", 7)],
+            True,
+            7,
+            {},
+        ),
         ([S, ("reconnected",), ("updated", 7, 0), ("subscribed", "e", 7)], True, 7, {"lost": 1}),
         ([S, ("reconnected",), ("subscribed", "e", 7)], True, 7, {"lost": 2}),
         ([S, ("reconnected",), ("subscribed", "f", 0)], False, 0, {"lost": 1}),
@@ -113,8 +129,12 @@ def test_only_the_right_order_of_updates_passes(order: list[int], every: bool):
 
 
 @given(st.lists(st.integers(6, 15), max_size=12))
-def test_whatever_comes_what_never_came_is_missed_by_someone_who_gets_everything(revisions: list[int]):
-    found = judged([S, *(("updated", revision, 0) for revision in revisions)], every=True, newest=15)
+def test_whatever_comes_what_never_came_is_missed_by_someone_who_gets_everything(
+    revisions: list[int],
+):
+    found = judged(
+        [S, *(("updated", revision, 0) for revision in revisions)], every=True, newest=15
+    )
     assert found.get("lost", 0) == 10 - len(set(revisions))
 
 
@@ -145,7 +165,11 @@ def test_a_delivery_counts_from_its_cause_also_when_it_comes_first():
     deliveries.arrived(LEARNER, 1, 10.5)
     deliveries.caused(LEARNER, 1, 10.0)
     deliveries.arrived(LEARNER, 1, 11.0)
-    assert (deliveries.times.count, deliveries.times.least, deliveries.times.greatest) == (2, 0.5, 1.0)
+    assert (deliveries.times.count, deliveries.times.least, deliveries.times.greatest) == (
+        2,
+        0.5,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize("attribute", ["lag", "late"])
@@ -167,9 +191,13 @@ def test_a_generator_that_needs_a_whole_core_says_so():
 
 
 class Liar:
-    """A server of the protocol with one learner, in a thread; `lie` says what it does wrong, every fifth time."""
+    """A server of the protocol with one learner, in a thread; `lie` says what it does wrong, every
+    fifth time.
+    """
 
-    def __init__(self, lie: str = "", *, limits: dict[str, float] | None = None, delay_s: float = 0.0) -> None:
+    def __init__(
+        self, lie: str = "", *, limits: dict[str, float] | None = None, delay_s: float = 0.0
+    ) -> None:
         self.lie = lie
         self.limits = limits or {"frames_per_second": 0, "in_flight": 64}
         self.delay_s = delay_s
@@ -210,16 +238,28 @@ class Liar:
                 await say(socket, "error", code="unauthenticated", error="no")
                 await socket.close(4401)
             case "authenticate":
-                greeting = {"user": {"id": "u", "role": "admin"}, "expires_at": "2999-01-01T00:00:00.000Z"}
+                greeting = {
+                    "user": {"id": "u", "role": "admin"},
+                    "expires_at": "2999-01-01T00:00:00.000Z",
+                }
                 await say(socket, "connection_established", limits=self.limits, **greeting)
             case "subscribe_learner":
                 self._watchers.add(socket)
-                await say(socket, "subscribed", learner_id=LEARNER, epoch="e", revision=self._revision, id=frame["id"])
+                await say(
+                    socket,
+                    "subscribed",
+                    learner_id=LEARNER,
+                    epoch="e",
+                    revision=self._revision,
+                    id=frame["id"],
+                )
             case "ping":
                 await self._answer(socket, "pong", frame)
             case "get_state":
                 stale = self._lies("stale state") and self._revision
-                await self._answer(socket, "state_response", frame, revision=0 if stale else self._revision)
+                await self._answer(
+                    socket, "state_response", frame, revision=0 if stale else self._revision
+                )
             case "virtual_brain_interact":
                 self._revision += 0 if self._lies("reuses a revision") and self._revision else 1
                 self._revision += self._lies("applies twice")
@@ -227,7 +267,9 @@ class Liar:
                 for watcher in list(self._watchers):
                     await self._update(watcher)
 
-    async def _answer(self, socket: ServerConnection, type: str, frame: dict[str, Any], **fields: Any) -> None:
+    async def _answer(
+        self, socket: ServerConnection, type: str, frame: dict[str, Any], **fields: Any
+    ) -> None:
         self._count += 1
         if self._count == 50:
             self.busy.set()
@@ -289,9 +331,20 @@ def serving(liar: Liar) -> Iterator[str]:
         loop.close()
 
 
-def load(url: str, *arguments: str, connections: int = 2, duration: float = 0.4, rate: float = 300) -> int:
+def load(
+    url: str, *arguments: str, connections: int = 2, duration: float = 0.4, rate: float = 300
+) -> int:
     """Run the load test against a server with one learner and return the exit code."""
-    numbers = ("--connections", str(connections), "--duration", str(duration), "--rate", str(rate), "--ramp", "0.01")
+    numbers = (
+        "--connections",
+        str(connections),
+        "--duration",
+        str(duration),
+        "--rate",
+        str(rate),
+        "--ramp",
+        "0.01",
+    )
     return command.main(["--url", url, "--token", "t", "--learner", LEARNER, *numbers, *arguments])
 
 
@@ -325,14 +378,17 @@ def test_each_lie_is_found_and_only_an_honest_server_passes(
         assert load(url, "--json", "--sole-writer", connections=1) == (1 if lie else 0)
     verdict = figures(capsys)["verdict"]
     found = {kind for kind in KINDS if verdict[kind]}
-    # What else a lie implies may be found too: a lost answer leaves a revision that nobody explains.
+    # What else a lie implies may be found too: a lost answer leaves a revision that nobody
+    # explains.
     assert kinds <= found
     assert bool(found) == bool(lie)
     assert all(verdict["examples"][kind] for kind in found)
 
 
 def test_a_server_that_stalls_pays_for_everyone_who_waited(capsys: pytest.CaptureFixture[str]):
-    """A closed loop would have one slow answer on each socket; here all that were due meanwhile are slow."""
+    """A closed loop would have one slow answer on each socket; here all that were due meanwhile are
+    slow.
+    """
     with serving(Liar("stalls")) as url:
         assert load(url, "--json", connections=1, duration=0.8) == 0
     assert figures(capsys)["latency_ms"]["p50"] > 50
@@ -375,7 +431,9 @@ def test_a_refused_token_is_told_and_nothing_is_loaded(capsys: pytest.CaptureFix
         (["--url", "ws://127.0.0.1:9/ws"], "nothing listens"),
     ],
 )
-def test_bounds_and_others_hosts_are_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+def test_bounds_and_others_hosts_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
     assert command.main(["--token", "t", *arguments]) == 2
     assert message in capsys.readouterr().err
 
@@ -388,7 +446,18 @@ def test_someone_must_connect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def test_ctrl_c_ends_with_a_report_of_what_was_measured():
     liar = Liar()
-    arguments = ["--token", "t", "--learner", LEARNER, "--connections", "2", "--rate", "200", "--duration", "60"]
+    arguments = [
+        "--token",
+        "t",
+        "--learner",
+        LEARNER,
+        "--connections",
+        "2",
+        "--rate",
+        "200",
+        "--duration",
+        "60",
+    ]
     with serving(liar) as url:
         process = subprocess.Popen(
             [sys.executable, str(SCRIPT), "--url", url, *arguments],
@@ -407,9 +476,20 @@ def test_ctrl_c_ends_with_a_report_of_what_was_measured():
 
 
 def test_the_script_explains_itself_with_examples():
-    shown = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, timeout=30)
+    shown = subprocess.run(
+        [sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, timeout=30
+    )
     assert shown.returncode == 0
-    for option in ("--token", "--connections", "--duration", "--url", "--rate", "--ramp", "--scenario", "--json"):
+    for option in (
+        "--token",
+        "--connections",
+        "--duration",
+        "--url",
+        "--rate",
+        "--ramp",
+        "--scenario",
+        "--json",
+    ):
         assert option in shown.stdout
     assert "examples:" in shown.stdout
 
@@ -471,7 +551,9 @@ Overall:
 
 def without_numbers(report: str) -> str:
     """Return a report in the form of GUIDE: numbers as 0, one line for all connections."""
-    report = re.sub(r"(?m)^(?:\[\d+\] Connected in \d+\.\d{3}s\n)+", "[0] Connected in 0s\n", report)
+    report = re.sub(
+        r"(?m)^(?:\[\d+\] Connected in \d+\.\d{3}s\n)+", "[0] Connected in 0s\n", report
+    )
     return re.sub(r"\b\d+(?:\.\d+)?", "0", report.replace("127.0.0.1", "localhost"))
 
 
@@ -510,15 +592,33 @@ def test_everybody_of_a_users_file_takes_part_as_they_may(
 ):
     stack, _ = admin
     persons = [
-        Person(email=f"{role}@load.example", password="good enough for 1", role=role, user_id="", learners=("load-7",))
+        Person(
+            email=f"{role}@load.example",
+            password="good enough for 1",
+            role=role,
+            user_id="",
+            learners=("load-7",),
+        )
         for role in ("guardian", "learner")
     ]
     with grpc.insecure_channel(stack.address("auth")) as channel:
         registry = Registry(channel, stack.metadata)
         for person, relation in zip(persons, ("guardian_of", "is_learner"), strict=True):
-            registry.relate(relation, registry.add_user(person.email, person.password, person.role), "load-7")
+            registry.relate(
+                relation, registry.add_user(person.email, person.password, person.role), "load-7"
+            )
     users = tmp_path / "users.json"
-    numbers = ("--connections", "10", "--duration", "1", "--rate", "20", "--scenario", "watchers", "--json")
+    numbers = (
+        "--connections",
+        "10",
+        "--duration",
+        "1",
+        "--rate",
+        "20",
+        "--scenario",
+        "watchers",
+        "--json",
+    )
 
     write_users(users, persons)
     assert command.main(["--url", stack.ws_url, "--users", str(users), *numbers]) == 0

@@ -1,4 +1,6 @@
-"""A replay sends a log in order, within the limits, and loses nothing whatever happens to the connection."""
+"""A replay sends a log in order, within the limits, and loses nothing whatever happens to the
+connection.
+"""
 
 from __future__ import annotations
 
@@ -156,18 +158,24 @@ async def test_a_server_that_is_not_there_is_given_up():
         pass
     told = set()
     with pytest.raises(GaveUp, match="no answer for"):
-        await play(server, log(1), patience_s=0.3, progress=lambda tally, total: told.add(tally.trouble))
+        await play(
+            server, log(1), patience_s=0.3, progress=lambda tally, total: told.add(tally.trouble)
+        )
 
     assert any("refused" in trouble.lower() or "connect" in trouble.lower() for trouble in told)
 
 
 async def test_a_token_is_replaced_before_it_expires():
     soon = Trouble(expires_at=rfc3339(0))
-    async with FakeServer(limits={"frames_per_second": 10, "burst": 2}, trouble=soon).running() as server:
+    async with FakeServer(
+        limits={"frames_per_second": 10, "burst": 2}, trouble=soon
+    ).running() as server:
         report = await play(server, log(14))
 
     assert report.complete
-    assert len(server.tokens) >= 3  # two connections (replay and final states) and at least one renewal
+    assert (
+        len(server.tokens) >= 3
+    )  # two connections (replay and final states) and at least one renewal
     assert server.applied == ids(log(14))
 
 
@@ -180,7 +188,9 @@ async def test_a_token_is_replaced_before_it_expires():
         (Pace(None), []),
     ],
 )
-def test_pace_follows_the_logs_times_and_does_not_wait_where_they_jump_back(pace: Pace, offsets: list[float]):
+def test_pace_follows_the_logs_times_and_does_not_wait_where_they_jump_back(
+    pace: Pace, offsets: list[float]
+):
     entries = [entry(0, at_s=1000), entry(1, at_s=1010), entry(2, at_s=500), entry(3, at_s=600)]
 
     assert offsets == pytest.approx(list(pace.offsets(entries).values()))
@@ -213,7 +223,14 @@ def test_a_report_reads_as_text_and_as_json():
         seconds=0.5,
         interrupted=False,
         tally=Tally(sent=2, acknowledged=1, errors={"forbidden": 1}, latencies_s=[0.001]),
-        states={"ann": {"revision": 1, "epoch": "e", "state": {"cognitive_load": 0.5}, "performance": None}},
+        states={
+            "ann": {
+                "revision": 1,
+                "epoch": "e",
+                "state": {"cognitive_load": 0.5},
+                "performance": None,
+            }
+        },
     )
 
     assert json.loads(json.dumps(report.as_json()))["learners"]["ann"]["revision"] == 1
@@ -222,11 +239,15 @@ def test_a_report_reads_as_text_and_as_json():
 
 
 def person(role: str, *learners: str) -> Person:
-    return Person(email=f"{role}@x.example", password="p", role=role, user_id="u", learners=learners)
+    return Person(
+        email=f"{role}@x.example", password="p", role=role, user_id="u", learners=learners
+    )
 
 
 def test_an_admin_sends_for_everyone():
-    tokens = senders("http://x", [person("learner", "learner-0"), person("admin")], log(4, learners=2))
+    tokens = senders(
+        "http://x", [person("learner", "learner-0"), person("admin")], log(4, learners=2)
+    )
 
     assert len(set(map(id, tokens.values()))) == 1
 
@@ -281,7 +302,8 @@ async def test_a_server_that_closes_for_good_ends_the_replay():
 
 
 @pytest.mark.parametrize(
-    ("url", "auth"), [("ws://127.0.0.1:8000/ws", "127.0.0.1:8002"), ("ws://localhost:9000/ws", "localhost:9002")]
+    ("url", "auth"),
+    [("ws://127.0.0.1:8000/ws", "127.0.0.1:8002"), ("ws://localhost:9000/ws", "localhost:9002")],
 )
 def test_learners_are_made_where_make_run_has_its_auth_service(url: str, auth: str) -> None:
     assert auth_beside(url) == auth

@@ -67,15 +67,29 @@ def test_ids_follow_from_content_line_and_run(tmp_path: Path):
     assert one.interaction_id != two.interaction_id
     assert one.interaction_id < two.interaction_id
     assert [one, two] == read_log(path)
-    assert read_log(path, run="again")[0].interaction_id not in (one.interaction_id, two.interaction_id)
+    assert read_log(path, run="again")[0].interaction_id not in (
+        one.interaction_id,
+        two.interaction_id,
+    )
 
 
 def test_a_limit_takes_the_first(tmp_path: Path):
-    assert [entry.line for entry in read_log(frames(tmp_path, FRAME, FRAME, FRAME), limit=2)] == [0, 1]
+    assert [entry.line for entry in read_log(frames(tmp_path, FRAME, FRAME, FRAME), limit=2)] == [
+        0,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense\n", '{"ts": "x"}\n', "[]\n", TABLE + "1\t2\t3\n", TABLE.replace("\t0\t70", "\t2\t70")]
+    "text",
+    [
+        "",
+        "nonsense\n",
+        '{"ts": "x"}\n',
+        "[]\n",
+        TABLE + "1\t2\t3\n",
+        TABLE.replace("\t0\t70", "\t2\t70"),
+    ],
 )
 def test_nonsense_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "log"
@@ -109,7 +123,9 @@ def test_speed_is_real_max_or_a_number():
             speed(text)
 
 
-def test_a_missing_file_ends_the_command_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_missing_file_ends_the_command_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     assert main([str(tmp_path / "missing")]) == 1
     assert capsys.readouterr().err.startswith("replay: cannot read")
 

@@ -1,6 +1,7 @@
 """A replay of real learners through the real system gives the states of the reference calculation.
 
-Skipped where the research data is absent: it lies outside the project, see AIVO_SHARED_DATA in CONTRIBUTING.md.
+Skipped where the research data is absent: it lies outside the project, see AIVO_SHARED_DATA in
+CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ TIMEOUT_S = 110
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(not LOG.exists(), reason=f"no research data: {LOG.name} is not in AIVO_SHARED_DATA"),
+    pytest.mark.skipif(
+        not LOG.exists(), reason=f"no research data: {LOG.name} is not in AIVO_SHARED_DATA"
+    ),
 ]
 
 
@@ -59,8 +62,12 @@ def test_the_first_interactions_of_real_learners_give_the_golden_states():
     assert summary["learners"].keys() == expected.keys()
     for learner_id, known in summary["learners"].items():
         for level, value in known["state"].items():
-            # Half a step of the protocol's rounding, and the 1e-6 to which the model agrees with the reference.
-            assert value == pytest.approx(expected[learner_id][level], abs=5e-5 + 1e-6), (learner_id, level)
+            # Half a step of the protocol's rounding, and the 1e-6 to which the model agrees with
+            # the reference.
+            assert value == pytest.approx(expected[learner_id][level], abs=5e-5 + 1e-6), (
+                learner_id,
+                level,
+            )
 
 
 def test_first_attempts_of_a_school_replay_side_by_side():

@@ -19,7 +19,8 @@ for name in sys.argv[1:]:
     importlib.import_module(name)
 sockets = [link for fd in os.listdir("/proc/self/fd") if (link := _link(fd)).startswith("socket:")]
 print(json.dumps({
-    "threads": [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()],
+    "threads": [thread.name for thread in threading.enumerate() if thread is not
+    threading.main_thread()],
     "sockets": sockets,
     "environ": dict(os.environ) == before,
 }))
@@ -79,4 +80,8 @@ def test_no_lock_file_names_a_registry():
 def test_every_requirement_has_a_hash():
     for name in ("requirements.txt", "requirements-dev.txt"):
         pinned = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
-        assert all("--hash=sha256:" in line for line in pinned if line and not line.lstrip().startswith("#"))
+        assert all(
+            "--hash=sha256:" in line
+            for line in pinned
+            if line and not line.lstrip().startswith("#")
+        )

@@ -1,6 +1,7 @@
 /**
- * Two builds of one tree: `--mode lib` the package into `dist/lib`, `--mode page` the monitor page (entry `src/page/index.html`)
- * into `dist/page` as static files without any inline script or style, as its Content-Security-Policy demands.
+ * Two builds of one tree: `--mode lib` the package into `dist/lib`, `--mode page` the monitor
+ * page (entry `src/page/index.html`) into `dist/page` as static files without any inline script
+ * or style, as its Content-Security-Policy demands.
  */
 
 import { copyFileSync } from "node:fs";
@@ -22,11 +23,15 @@ const lib: UserConfig = {
     target: "es2022",
     sourcemap: true,
     minify: false,
-    lib: { entry: { index: at("src/index.ts"), "react/index": at("src/react/index.ts") }, formats: ["es"] },
+    lib: {
+      entry: { index: at("src/index.ts"), "react/index": at("src/react/index.ts") },
+      formats: ["es"],
+    },
     rolldownOptions: {
       external: [/^react($|\/)/],
       output: {
-        // A file per module, as it is written: bundlers leave out whole files more surely than parts of one.
+        // A file per module, as it is written: bundlers leave out whole files more surely than
+        // parts of one.
         preserveModules: true,
         preserveModulesRoot: at("src"),
         entryFileNames: "[name].js",
@@ -36,7 +41,10 @@ const lib: UserConfig = {
     },
   },
   plugins: [
-    { name: "copy-styles", writeBundle: ({ dir }) => copyFileSync(at("src/react/styles.css"), `${dir}/styles.css`) },
+    {
+      name: "copy-styles",
+      writeBundle: ({ dir }) => copyFileSync(at("src/react/styles.css"), `${dir}/styles.css`),
+    },
   ],
 };
 
@@ -45,8 +53,16 @@ const page: UserConfig = {
   base: "./",
   resolve: { alias },
   plugins: [react()],
-  build: { outDir: at("dist/page"), emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, modulePreload: { polyfill: false } },
-  server: { proxy: { "/ws": { target: "ws://127.0.0.1:8000", ws: true }, "/api": "http://127.0.0.1:8000" } },
+  build: {
+    outDir: at("dist/page"),
+    emptyOutDir: true,
+    target: "es2022",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: {
+    proxy: { "/ws": { target: "ws://127.0.0.1:8000", ws: true }, "/api": "http://127.0.0.1:8000" },
+  },
 };
 
 export default defineConfig(({ mode }) => (mode === "lib" ? lib : page));

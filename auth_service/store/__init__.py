@@ -1,4 +1,6 @@
-"""The database of people, relations, sessions and changes. It knows no passwords, no tokens and no transport."""
+"""The database of people, relations, sessions and changes. It knows no passwords, no tokens and no
+transport.
+"""
 
 from __future__ import annotations
 

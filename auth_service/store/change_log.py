@@ -1,4 +1,6 @@
-"""The log of what decisions depend on, and the audit log; both are written in the transaction of the change itself."""
+"""The log of what decisions depend on, and the audit log; both are written in the transaction of
+the change itself.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from auth_service.store.schema import (
 )
 
 _MOST_CHANGES = 5_000
-"""More changes at once are dearer to follow one by one than a snapshot (and SQLite limits variables in a query)."""
+"""More changes at once are dearer to follow one by one than a snapshot (and SQLite limits variables
+in a query).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +50,16 @@ class Snapshot:
     people: tuple[Person, ...]
     learners: tuple[Learner, ...]
     revoked: dict[str, int]
-    """Session id → until when (Unix milliseconds) access tokens of that revoked session could still be used."""
+    """Session id → until when (Unix milliseconds) access tokens of that revoked session could still
+    be used.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeBatch:
-    """What changed up to `seq`, and how it stands now; people and learners that are gone are None."""
+    """What changed up to `seq`, and how it stands now; people and learners that are gone
+    are None.
+    """
 
     seq: int
     changes: tuple[Change, ...]
@@ -77,14 +85,20 @@ class ChangeLog:
             )
 
     def since(self, seq: int, now_ms: int) -> ChangeBatch | None:
-        """Return what changed after `seq`; None when the log does not go back so far and a snapshot is needed."""
+        """Return what changed after `seq`; None when the log does not go back so far and a snapshot
+        is needed.
+        """
         with self._database.read() as connection:
             newest = _newest(connection)
             if newest == seq:
                 return ChangeBatch(seq=seq, changes=(), people={}, learners={}, revoked={})
             if not 0 <= newest - seq <= _MOST_CHANGES:
                 return None
-            query = select(changes).where(changes.c.seq > seq, changes.c.seq <= newest).order_by(changes.c.seq)
+            query = (
+                select(changes)
+                .where(changes.c.seq > seq, changes.c.seq <= newest)
+                .order_by(changes.c.seq)
+            )
             rows = connection.execute(query).all()
             if len(rows) != newest - seq:
                 return None
@@ -105,12 +119,20 @@ class ChangeLog:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return [
-            AuditEntry(at_ms=row.at_ms, actor=row.actor, action=row.action, subject=row.subject, detail=row.detail)
+            AuditEntry(
+                at_ms=row.at_ms,
+                actor=row.actor,
+                action=row.action,
+                subject=row.subject,
+                detail=row.detail,
+            )
             for row in reversed(rows)
         ]
 
     def forget_before(self, at_ms: int) -> None:
-        """Drop changes older than this; a process that has not followed for so long takes a snapshot."""
+        """Drop changes older than this; a process that has not followed for so long takes a
+        snapshot.
+        """
         with self._database.write() as connection:
             connection.execute(delete(changes).where(changes.c.at_ms < at_ms))
 
@@ -118,7 +140,9 @@ class ChangeLog:
 def record_changes(connection: Connection, now_ms: int, records: Iterable[Change]) -> None:
     """Append changes to the log, inside the transaction that makes them."""
     for record in dict.fromkeys(records):
-        seq = connection.execute(update(change_clock).values(seq=change_clock.c.seq + 1).returning(change_clock.c.seq))
+        seq = connection.execute(
+            update(change_clock).values(seq=change_clock.c.seq + 1).returning(change_clock.c.seq)
+        )
         connection.execute(
             insert(changes).values(
                 seq=seq.scalar_one(),
@@ -136,7 +160,9 @@ def record_audit(
 ) -> None:
     """Append to the audit log, inside the transaction of the change itself."""
     connection.execute(
-        insert(audit).values(at_ms=now_ms, actor=actor[:64], action=action, subject=subject, detail=detail[:300])
+        insert(audit).values(
+            at_ms=now_ms, actor=actor[:64], action=action, subject=subject, detail=detail[:300]
+        )
     )
 
 
@@ -149,7 +175,9 @@ def _batch(connection: Connection, seq: int, found: tuple[Change, ...], now_ms: 
     user_ids = {change.user_id for change in found if change.user_id}
     learner_ids = {change.learner_id for change in found if change.learner_id}
     people: dict[str, Person | None] = dict.fromkeys(user_ids)
-    for person in _people(connection, users.c.user_id.in_(user_ids), user_learners.c.user_id.in_(user_ids)):
+    for person in _people(
+        connection, users.c.user_id.in_(user_ids), user_learners.c.user_id.in_(user_ids)
+    ):
         people[person.user_id] = person
     known: dict[str, Learner | None] = dict.fromkeys(learner_ids)
     for learner in _learners(
@@ -173,7 +201,9 @@ def _people(
     for row in connection.execute(select(user_learners).where(which_relations)):
         related[row.user_id, row.kind].add(row.learner_id)
     taught: defaultdict[str, set[str]] = defaultdict(set)
-    teaching = select(teachings).join(users, users.c.user_id == teachings.c.user_id).where(which_users)
+    teaching = (
+        select(teachings).join(users, users.c.user_id == teachings.c.user_id).where(which_users)
+    )
     for row in connection.execute(teaching):
         taught[row.user_id].add(row.class_id)
     for row in connection.execute(select(users).where(which_users)):
@@ -189,10 +219,14 @@ def _people(
 
 
 def _learners(
-    connection: Connection, which_learners: ColumnElement[bool], which_enrolments: ColumnElement[bool]
+    connection: Connection,
+    which_learners: ColumnElement[bool],
+    which_enrolments: ColumnElement[bool],
 ) -> Iterable[Learner]:
     names: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    enrolled = select(enrolments, classes.c.display_name).join(classes, classes.c.class_id == enrolments.c.class_id)
+    enrolled = select(enrolments, classes.c.display_name).join(
+        classes, classes.c.class_id == enrolments.c.class_id
+    )
     for row in connection.execute(enrolled.where(which_enrolments)):
         names[row.learner_id][row.class_id] = row.display_name
     for row in connection.execute(select(learners).where(which_learners)):
@@ -200,7 +234,9 @@ def _learners(
             learner_id=row.learner_id,
             display_name=row.display_name,
             class_ids=frozenset(names[row.learner_id]),
-            class_names={class_id: name for class_id, name in names[row.learner_id].items() if name},
+            class_names={
+                class_id: name for class_id, name in names[row.learner_id].items() if name
+            },
         )
 
 

@@ -42,15 +42,20 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give a transaction that is durable when the block ends, and undone when the block raises."""
+        """Give a transaction that is durable when the block ends, and undone when the block
+        raises.
+        """
         with _translated(), self._engine.connect() as connection:
-            # SQLite: taking the write lock first avoids failing half-way because another writer was faster.
+            # SQLite: taking the write lock first avoids failing half-way because another writer was
+            # faster.
             connection = connection.execution_options(immediate=True)
             with connection.begin():
                 yield connection
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what blocking `work` returns, run in a thread. Cancelling the caller does not stop the work."""
+        """Return what blocking `work` returns, run in a thread. Cancelling the caller does not stop
+        the work.
+        """
         return await asyncio.wrap_future(self._threads.submit(work, *args, **kwargs))
 
     def migrate(self) -> None:
@@ -70,19 +75,26 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Open the database at an SQLAlchemy URL; an SQLite file is made, with its folder, when there is none.
+    """Open the database at an SQLAlchemy URL; an SQLite file is made, with its folder, when there
+    is none.
 
     Raises StoreUnavailable, without the URL (it may contain a password), when that is not possible.
     """
     try:
         address = sqlalchemy.make_url(url)
         # Parameters would bring e-mail addresses and hashes into tracebacks.
-        engine = sqlalchemy.create_engine(address, hide_parameters=True, pool_size=_THREADS, pool_pre_ping=True)
+        engine = sqlalchemy.create_engine(
+            address, hide_parameters=True, pool_size=_THREADS, pool_pre_ping=True
+        )
     except (ArgumentError, NoSuchModuleError, ImportError, TypeError):
-        raise StoreUnavailable("the database URL is not usable; an example is sqlite:///.aivo/auth.sqlite3") from None
+        raise StoreUnavailable(
+            "the database URL is not usable; an example is sqlite:///.aivo/auth.sqlite3"
+        ) from None
     if address.get_backend_name() == "sqlite":
         if not address.database or address.database == ":memory:":
-            raise StoreUnavailable("the database must be a file: every connection would see its own empty memory")
+            raise StoreUnavailable(
+                "the database must be a file: every connection would see its own empty memory"
+            )
         _prepare_sqlite(engine, Path(address.database))
     return Database(engine)
 
@@ -96,7 +108,8 @@ def _prepare_sqlite(engine: Engine, path: Path) -> None:
 
     @event.listens_for(engine, "connect")
     def configure(dbapi_connection: Any, _record: Any) -> None:
-        # The driver's own transaction handling would commit around DDL; the "begin" hook below replaces it.
+        # The driver's own transaction handling would commit around DDL; the "begin" hook below
+        # replaces it.
         dbapi_connection.isolation_level = None
         for pragma in (
             f"busy_timeout = {_BUSY_S * 1000}",
@@ -117,9 +130,12 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        # Rules that a caller can break are checked by name; what is left is a row that vanished between check and use.
+        # Rules that a caller can break are checked by name; what is left is a row that vanished
+        # between check and use.
         raise StoreUnavailable("another change came in between; try again") from error
     except DBAPIError as error:
-        raise StoreUnavailable(f"the database is not available ({type(error.orig).__name__}); try again") from error
+        raise StoreUnavailable(
+            f"the database is not available ({type(error.orig).__name__}); try again"
+        ) from error
     except sqlalchemy.exc.TimeoutError as error:
         raise StoreUnavailable("the database is too busy; try again") from error

@@ -1,4 +1,6 @@
-"""Users, learners, classes and relations in the database; every change is logged and audited with it."""
+"""Users, learners, classes and relations in the database; every change is logged and audited with
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,15 @@ from auth_service.domain import (
 )
 from auth_service.store.change_log import record_audit, record_changes
 from auth_service.store.database import Database
-from auth_service.store.schema import classes, enrolments, learners, teachings, user_learners, user_of, users
+from auth_service.store.schema import (
+    classes,
+    enrolments,
+    learners,
+    teachings,
+    user_learners,
+    user_of,
+    users,
+)
 from auth_service.store.session_table import revoke_sessions
 
 _NO_USER = "there is no such user"
@@ -39,10 +49,11 @@ class Credentials:
 
 
 class People:
-    """Reads and changes people. Every method blocks: call it through `Database.run`. `clock_ms` is Unix milliseconds.
+    """Reads and changes people. Every method blocks: call it through `Database.run`. `clock_ms` is
+    Unix milliseconds.
 
-    Changes take the `actor` for the audit log, are idempotent where they say so, and otherwise change nothing when they
-    raise.
+    Changes take the `actor` for the audit log, are idempotent where they say so, and otherwise
+    change nothing when they raise.
     """
 
     def __init__(self, database: Database, clock_ms: Callable[[], int]) -> None:
@@ -54,14 +65,21 @@ class People:
         with self._database.write() as connection, _unique("the e-mail address is taken"):
             connection.execute(insert(users).values(password_hash=password_hash, **_columns(user)))
             self._record(
-                connection, actor, "create-user", user.user_id, f"role {user.role}", Change(user_id=user.user_id)
+                connection,
+                actor,
+                "create-user",
+                user.user_id,
+                f"role {user.role}",
+                Change(user_id=user.user_id),
             )
 
     def credentials(self, email: str) -> Credentials | None:
         """Return who signs in with this (normalised) address, disabled or not."""
         with self._database.read() as connection:
             row = connection.execute(select(users).where(users.c.email == email)).one_or_none()
-        return None if row is None else Credentials(user=user_of(row), password_hash=row.password_hash)
+        return (
+            None if row is None else Credentials(user=user_of(row), password_hash=row.password_hash)
+        )
 
     def user(self, user_id: str) -> User:
         """Return one user. Raises NotFound."""
@@ -77,13 +95,19 @@ class People:
     def has_admin(self) -> bool:
         """Tell whether any administrator exists, disabled ones included."""
         with self._database.read() as connection:
-            return bool(connection.execute(select(exists().where(users.c.role == Role.ADMIN.value))).scalar())
+            return bool(
+                connection.execute(
+                    select(exists().where(users.c.role == Role.ADMIN.value))
+                ).scalar()
+            )
 
     def set_disabled(self, user_id: str, disabled: bool, *, actor: str) -> User:
         """Disable or enable a user; disabling ends all sessions. Idempotent. Raises NotFound."""
         with self._database.write() as connection:
             if _get_user(connection, user_id).disabled != disabled:
-                connection.execute(update(users).where(users.c.user_id == user_id).values(disabled=disabled))
+                connection.execute(
+                    update(users).where(users.c.user_id == user_id).values(disabled=disabled)
+                )
                 if disabled:
                     revoke_sessions(connection, user_id, self._clock_ms())
                 self._record(
@@ -100,9 +124,18 @@ class People:
         """Replace a password hash and end all sessions. Raises NotFound."""
         with self._database.write() as connection:
             _get_user(connection, user_id)
-            connection.execute(update(users).where(users.c.user_id == user_id).values(password_hash=password_hash))
+            connection.execute(
+                update(users).where(users.c.user_id == user_id).values(password_hash=password_hash)
+            )
             revoke_sessions(connection, user_id, self._clock_ms())
-            self._record(connection, actor, "set-password", user_id, "", Change(user_id=user_id, all_sessions=True))
+            self._record(
+                connection,
+                actor,
+                "set-password",
+                user_id,
+                "",
+                Change(user_id=user_id, all_sessions=True),
+            )
 
     def rehash(self, user_id: str, old_hash: str, new_hash: str) -> None:
         """Replace the hash of an unchanged password, unless the password was changed meanwhile."""
@@ -118,35 +151,44 @@ class People:
                     learner_id=learner_id, display_name=display_name, created_at_ms=self._clock_ms()
                 )
             )
-            self._record(connection, actor, "create-learner", learner_id, "", Change(learner_id=learner_id))
+            self._record(
+                connection, actor, "create-learner", learner_id, "", Change(learner_id=learner_id)
+            )
         return Learner(learner_id=learner_id, display_name=display_name)
 
     def delete_learner(self, learner_id: str, *, actor: str) -> None:
         """Remove a learner with all relations. Idempotent."""
         with self._database.write() as connection:
             affected = _affected_by(connection, learner_id)
-            if connection.execute(delete(learners).where(learners.c.learner_id == learner_id)).rowcount:
+            if connection.execute(
+                delete(learners).where(learners.c.learner_id == learner_id)
+            ).rowcount:
                 self._record(connection, actor, "delete-learner", learner_id, "", *affected)
 
     def create_class(self, class_id: str, display_name: str, *, actor: str) -> None:
         """Add a class. Raises AlreadyExists."""
         with self._database.write() as connection, _unique("the class id is taken"):
             connection.execute(
-                insert(classes).values(class_id=class_id, display_name=display_name, created_at_ms=self._clock_ms())
+                insert(classes).values(
+                    class_id=class_id, display_name=display_name, created_at_ms=self._clock_ms()
+                )
             )
             self._record(connection, actor, "create-class", class_id, "")
 
     def add_relation(self, relation: Relation, *, actor: str) -> None:
         """Relate two parties. Idempotent.
 
-        Raises NotFound when one does not exist, InvalidInput when the user's role cannot have such a relation.
+        Raises NotFound when one does not exist, InvalidInput when the user's role cannot have such
+        a relation.
         """
         table, values = _relation_row(relation)
         with self._database.write() as connection:
             _check_ends(connection, relation)
             if not connection.execute(select(exists().where(*_matches(table, values)))).scalar():
                 connection.execute(insert(table).values(values))
-                self._record_relation(connection, actor, "relate", relation, _affected(connection, relation))
+                self._record_relation(
+                    connection, actor, "relate", relation, _affected(connection, relation)
+                )
 
     def remove_relation(self, relation: Relation, *, actor: str) -> None:
         """Take a relation back. Idempotent, also when an end does not exist."""
@@ -158,12 +200,30 @@ class People:
                 self._record_relation(connection, actor, "unrelate", relation, affected)
 
     def _record_relation(
-        self, connection: Connection, actor: str, action: str, relation: Relation, affected: list[Change]
+        self,
+        connection: Connection,
+        actor: str,
+        action: str,
+        relation: Relation,
+        affected: list[Change],
     ) -> None:
-        self._record(connection, actor, action, relation.subject, f"{relation.kind} {relation.object}", *affected)
+        self._record(
+            connection,
+            actor,
+            action,
+            relation.subject,
+            f"{relation.kind} {relation.object}",
+            *affected,
+        )
 
     def _record(
-        self, connection: Connection, actor: str, action: str, subject: str, detail: str, *records: Change
+        self,
+        connection: Connection,
+        actor: str,
+        action: str,
+        subject: str,
+        detail: str,
+        *records: Change,
     ) -> None:
         now_ms = self._clock_ms()
         record_audit(connection, now_ms, actor=actor, action=action, subject=subject, detail=detail)
@@ -195,7 +255,11 @@ def _relation_row(relation: Relation) -> tuple[Table, dict[str, str]]:
         case RelationKind.TEACHES:
             return teachings, {"user_id": relation.subject, "class_id": relation.object}
         case kind:
-            return user_learners, {"user_id": relation.subject, "learner_id": relation.object, "kind": kind.value}
+            return user_learners, {
+                "user_id": relation.subject,
+                "learner_id": relation.object,
+                "kind": kind.value,
+            }
 
 
 def _matches(table: Table, values: dict[str, str]) -> list[Any]:
@@ -208,9 +272,13 @@ def _check_ends(connection: Connection, relation: Relation) -> None:
     else:
         role = Role(_get_user(connection, relation.subject).role)
         if relation.kind not in RELATIONS_OF_ROLE[role]:
-            raise InvalidInput(f"a user with the role {role} cannot have the relation {relation.kind}")
+            raise InvalidInput(
+                f"a user with the role {role} cannot have the relation {relation.kind}"
+            )
     if relation.kind in (RelationKind.ENROLLED, RelationKind.TEACHES):
-        if not connection.execute(select(exists().where(classes.c.class_id == relation.object))).scalar():
+        if not connection.execute(
+            select(exists().where(classes.c.class_id == relation.object))
+        ).scalar():
             raise NotFound("there is no such class")
     else:
         _check_learner(connection, relation.object)
@@ -228,7 +296,9 @@ def _affected(connection: Connection, relation: Relation) -> list[Change]:
 
 
 def _affected_by(connection: Connection, learner_id: str) -> list[Change]:
-    """Return the learner and everyone whose rights may hang on it: rooms are decided by user, not by learner."""
+    """Return the learner and everyone whose rights may hang on it: rooms are decided by user, not
+    by learner.
+    """
     close = select(user_learners.c.user_id).where(user_learners.c.learner_id == learner_id)
     taught = (
         select(teachings.c.user_id)

@@ -1,4 +1,6 @@
-"""The tables, for SQLite and PostgreSQL alike; `migrations` makes exactly these. All times are Unix milliseconds."""
+"""The tables, for SQLite and PostgreSQL alike; `migrations` makes exactly these. All times are Unix
+milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ user_learners = Table(
     "user_learners",
     metadata,
     Column("user_id", _UUID, ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True),
-    Column("learner_id", _ID, ForeignKey("learners.learner_id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "learner_id", _ID, ForeignKey("learners.learner_id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("kind", String(16), primary_key=True),
     Index(None, "learner_id"),
 )
@@ -86,7 +90,9 @@ teachings = Table(
 enrolments = Table(
     "enrolments",
     metadata,
-    Column("learner_id", _ID, ForeignKey("learners.learner_id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "learner_id", _ID, ForeignKey("learners.learner_id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("class_id", _ID, ForeignKey("classes.class_id", ondelete="CASCADE"), primary_key=True),
     Index(None, "class_id"),
 )
@@ -108,9 +114,11 @@ sessions = Table(
     Index(None, "refresh_expires_at_ms"),
     Index(None, "revoked_at_ms"),
 )
-"""One row per sign-in. Of its refresh tokens only the digest of the newest is kept; older ones are told by their MAC.
+"""One row per sign-in. Of its refresh tokens only the digest of the newest is kept; older ones are
+told by their MAC.
 
-`access_until_ms` is when the last access token of the session expires: so long a revoked session must be remembered.
+`access_until_ms` is when the last access token of the session expires: so long a revoked session
+must be remembered.
 """
 
 changes = Table(
@@ -124,7 +132,9 @@ changes = Table(
     Column("learner_id", _ID, nullable=False),
     Index(None, "at_ms"),
 )
-"""What decisions depend on, as it changed; every service process follows this log. Empty strings mean "not this"."""
+"""What decisions depend on, as it changed; every service process follows this log. Empty strings
+mean "not this".
+"""
 
 change_clock = Table(
     "change_clock",
@@ -132,7 +142,9 @@ change_clock = Table(
     Column("clock_id", Integer, primary_key=True, autoincrement=False),
     Column("seq", _COUNTER, nullable=False),
 )
-"""One row, the newest `changes.seq`. Writers lock it until they commit, so that numbers become visible in order."""
+"""One row, the newest `changes.seq`. Writers lock it until they commit, so that numbers become
+visible in order.
+"""
 
 audit = Table(
     "audit",

@@ -40,14 +40,25 @@ class SessionTable:
         self._clock_ms = clock_ms
 
     def open(
-        self, user_id: str, password_hash: str | None, first: Rotation, *, expires_at_ms: int, minted_by: str = ""
+        self,
+        user_id: str,
+        password_hash: str | None,
+        first: Rotation,
+        *,
+        expires_at_ms: int,
+        minted_by: str = "",
     ) -> None:
         """Open a session.
 
-        Raises SessionEnded if the user is disabled or, unless `password_hash` is None, the password was changed since
-        it was checked. `minted_by` names who opened it without signing in, for the audit log.
+        Raises SessionEnded if the user is disabled or, unless `password_hash` is None, the password
+        was changed since it was checked. `minted_by` names who opened it without signing in, for
+        the audit log.
         """
-        may_sign_in = select(users.c.user_id).where(users.c.user_id == user_id, ~users.c.disabled).with_for_update()
+        may_sign_in = (
+            select(users.c.user_id)
+            .where(users.c.user_id == user_id, ~users.c.disabled)
+            .with_for_update()
+        )
         if password_hash is not None:
             may_sign_in = may_sign_in.where(users.c.password_hash == password_hash)
         with self._database.write() as connection:
@@ -66,13 +77,20 @@ class SessionTable:
                 )
             )
             if minted_by:
-                record_audit(connection, self._clock_ms(), actor=minted_by, action="mint-token", subject=user_id)
+                record_audit(
+                    connection,
+                    self._clock_ms(),
+                    actor=minted_by,
+                    action="mint-token",
+                    subject=user_id,
+                )
 
     def rotate(self, old_digest: bytes, to: Rotation, *, retry_ms: int = 0) -> tuple[User, int]:
         """Replace the refresh token with this digest; return the user and when the new one expires.
 
-        Doing the very same again within `retry_ms` changes nothing. Raises RefreshReused, after revoking the session,
-        when the token is not the newest one; SessionEnded otherwise when it cannot be used.
+        Doing the very same again within `retry_ms` changes nothing. Raises RefreshReused, after
+        revoking the session, when the token is not the newest one; SessionEnded otherwise when it
+        cannot be used.
         """
         now_ms = self._clock_ms()
         with self._database.write() as connection:
@@ -91,12 +109,23 @@ class SessionTable:
                 .with_for_update()
             )
             row = connection.execute(query).one_or_none()
-            if row is None or row.revoked_at_ms is not None or row.disabled or row.refresh_expires_at_ms <= now_ms:
+            if (
+                row is None
+                or row.revoked_at_ms is not None
+                or row.disabled
+                or row.refresh_expires_at_ms <= now_ms
+            ):
                 raise SessionEnded("the session is over")
-            repeated = bytes(row.refresh_digest) == to.digest and now_ms - (row.refreshed_at_ms or 0) < retry_ms
+            repeated = (
+                bytes(row.refresh_digest) == to.digest
+                and now_ms - (row.refreshed_at_ms or 0) < retry_ms
+            )
             reused = not repeated and bytes(row.refresh_digest) != old_digest
             refreshed_at_ms = row.refreshed_at_ms if repeated else now_ms
-            expires_at_ms = min(row.refresh_expires_at_ms if repeated else to.refresh_expires_at_ms, row.expires_at_ms)
+            expires_at_ms = min(
+                row.refresh_expires_at_ms if repeated else to.refresh_expires_at_ms,
+                row.expires_at_ms,
+            )
             if reused:
                 _revoke(connection, to.session_id, row.user_id, now_ms)
             else:
@@ -143,5 +172,7 @@ def revoke_sessions(connection: Connection, user_id: str, now_ms: int) -> None:
 
 
 def _revoke(connection: Connection, session_id: str, user_id: str, now_ms: int) -> None:
-    connection.execute(update(sessions).where(sessions.c.session_id == session_id).values(revoked_at_ms=now_ms))
+    connection.execute(
+        update(sessions).where(sessions.c.session_id == session_id).values(revoked_at_ms=now_ms)
+    )
     record_changes(connection, now_ms, [Change(user_id=user_id, session_id=session_id)])

@@ -1,1 +1,3 @@
-"""Applies interactions one at a time per learner, makes them durable in groups, and answers reads."""
+"""Applies interactions one at a time per learner, makes them durable in groups, and answers
+reads.
+"""

@@ -1,4 +1,5 @@
-"""Keeps this brain's item bank and the store's in step: reads what is missing, writes back what was learned.
+"""Keeps this brain's item bank and the store's in step: reads what is missing, writes back what was
+learned.
 
 Knows the bank, the store and intervals; not what an interaction does.
 """
@@ -23,8 +24,8 @@ _MAX_UNKNOWN: Final = 100_000
 class BankSync:
     """One brain's bank beside the store's. Times are those of the event loop's clock, in seconds.
 
-    Increments that are written twice (a commit that happened but was reported as failed) or lost (a crash) cost the
-    bank an observation, never a learner anything.
+    Increments that are written twice (a commit that happened but was reported as failed) or lost (a
+    crash) cost the bank an observation, never a learner anything.
     """
 
     def __init__(self, bank: Bank, store: Store, *, flush_s: float, refresh_s: float) -> None:
@@ -33,7 +34,8 @@ class BankSync:
         self._flush_s = flush_s
         self._refresh_s = refresh_s
         self._flush_at = self._refresh_at = 0.0
-        # What neither memory nor store knows, so that views of content do not read the store each time.
+        # What neither memory nor store knows, so that views of content do not read the store each
+        # time.
         self._unknown: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._written: dict[str, None] = {}
 
@@ -49,13 +51,19 @@ class BankSync:
         """Read what these interactions need and memory does not have, in one read or none."""
         items, subjects = self._bank.missing(interactions)
         wanted_items = [item for item in items if ("item", item) not in self._unknown]
-        wanted_subjects = [subject for subject in subjects if ("subject", subject) not in self._unknown]
+        wanted_subjects = [
+            subject for subject in subjects if ("subject", subject) not in self._unknown
+        ]
         if not wanted_items and not wanted_subjects:
             return
         totals = await self._store.bank(wanted_items, wanted_subjects)
         self._bank.load(*totals)
-        self._unknown.update((("item", item), None) for item in wanted_items if item not in totals.items)
-        self._unknown.update((("subject", name), None) for name in wanted_subjects if name not in totals.norms)
+        self._unknown.update(
+            (("item", item), None) for item in wanted_items if item not in totals.items
+        )
+        self._unknown.update(
+            (("subject", name), None) for name in wanted_subjects if name not in totals.norms
+        )
         while len(self._unknown) > _MAX_UNKNOWN:
             self._unknown.popitem(last=False)
 
@@ -64,7 +72,9 @@ class BankSync:
         return self._flush_at if self._bank.pending else None
 
     def take(self, now: float) -> BankIncrements:
-        """Take the increments to write with the next commit, if they are due; tell `written` or `not_written` later."""
+        """Take the increments to write with the next commit, if they are due; tell `written` or
+        `not_written` later.
+        """
         if not self._bank.pending or now < self._flush_at:
             return NOTHING
         return self._bank.drain()
@@ -88,7 +98,9 @@ class BankSync:
         self._bank.restore(increments)
 
     async def flush(self, now: float) -> None:
-        """Write all increments now, alone. When that fails it is logged and they wait for the next time."""
+        """Write all increments now, alone. When that fails it is logged and they wait for the next
+        time.
+        """
         increments = self._bank.drain()
         if increments == NOTHING:
             return
@@ -104,7 +116,9 @@ class BankSync:
             self.written(increments, now)
 
     async def upkeep(self, now: float) -> None:
-        """Do what is due: write increments; reread items written lately, which other brains may have learned."""
+        """Do what is due: write increments; reread items written lately, which other brains may
+        have learned.
+        """
         if self._bank.pending and now >= self._flush_at:
             await self.flush(now)
         if self._written and now >= self._refresh_at:

@@ -1,4 +1,6 @@
-"""Counts what a brain does and how well its predictions hold; hot paths add to plain numbers. It names no learner."""
+"""Counts what a brain does and how well its predictions hold; hot paths add to plain numbers. It
+names no learner.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +17,28 @@ from service_runtime.figures import DURATION_S, SIZES, Histogram
 BINS: Final = 10
 """Predictions are compared with what happened in so many groups of equal width."""
 SAMPLED: Final = 8
-"""The levels after one interaction in so many are counted: enough for their distribution, and nearly free."""
+"""The levels after one interaction in so many are counted: enough for their distribution, and
+nearly free.
+"""
 LEVEL_BOUNDS: Final = tuple(tenth / 10 for tenth in range(1, 10))
 
 
 class Calibration:
-    """Predicted and observed answers by predicted probability, for the Brier score and the calibration error.
+    """Predicted and observed answers by predicted probability, for the Brier score and the
+    calibration error.
 
-    Brier, "Verification of forecasts expressed in terms of probability", 1950; Naeini et al., "Obtaining well
-    calibrated probabilities using Bayesian binning", 2015. Sums instead of scores, so that a reader can take any span
-    of time: the error of a span is Σ|expected − correct| over the bins by the answers in it.
+    Brier, "Verification of forecasts expressed in terms of probability", 1950; Naeini et al.,
+    "Obtaining well calibrated probabilities using Bayesian binning", 2015. Sums instead of scores,
+    so that a reader can take any span of time: the error of a span is Σ|expected − correct| over
+    the bins by the answers in it.
     """
 
     __slots__ = ("answers", "correct", "expected", "squared_error")
 
     def __init__(self) -> None:
-        """Start with no answers. One place more than there are bins takes the predictions of exactly 1."""
+        """Start with no answers. One place more than there are bins takes the predictions of
+        exactly 1.
+        """
         self.answers = [0] * (BINS + 1)
         self.expected = [0.0] * (BINS + 1)
         """Sums of predicted probabilities: how many right answers were to be expected."""
@@ -38,7 +46,9 @@ class Calibration:
         self.squared_error = 0.0
 
     def add(self, applied: Iterable[tuple[Work, Applied]]) -> None:
-        """Count the graded answers among some interactions, each under what was predicted before it was seen."""
+        """Count the graded answers among some interactions, each under what was predicted before it
+        was seen.
+        """
         answers, expected, right = self.answers, self.expected, self.correct
         squared_error = 0.0
         for work, result in applied:
@@ -60,7 +70,9 @@ class Counters:
 
     def __init__(self) -> None:
         """Start at zero."""
-        self.outcomes = dict.fromkeys(("applied", "duplicate", *(code.value for code in FailureCode)), 0)
+        self.outcomes = dict.fromkeys(
+            ("applied", "duplicate", *(code.value for code in FailureCode)), 0
+        )
         """Interactions by what became of them."""
         self.batch_sizes = Histogram(SIZES)
         """Interactions per commit."""
@@ -72,12 +84,16 @@ class Counters:
         """Commits that the store refused."""
         self.cache_hits = 0
         self.cache_misses = 0
-        self.crossings = {(name, rising): 0 for name in (*THRESHOLDS, RECOMMENDATION) for rising in (False, True)}
+        self.crossings = {
+            (name, rising): 0 for name in (*THRESHOLDS, RECOMMENDATION) for rising in (False, True)
+        }
         self.levels = {NAMES[place]: Histogram(LEVEL_BOUNDS) for place in SIX}
         self.calibration = Calibration()
         self._sample_from = 0
 
-    def count_applied(self, applied: Sequence[tuple[Work, Applied]], publications: Iterable[Publication]) -> None:
+    def count_applied(
+        self, applied: Sequence[tuple[Work, Applied]], publications: Iterable[Publication]
+    ) -> None:
         """Count what a commit made durable."""
         self.outcomes["applied"] += len(applied)
         self.calibration.add(applied)

@@ -1,4 +1,5 @@
-"""Applies interactions, one at a time per learner, and acknowledges what the store has made durable.
+"""Applies interactions, one at a time per learner, and acknowledges what the store has made
+durable.
 
 Knows no transport, no database library and no protobuf.
 """
@@ -18,7 +19,14 @@ from brain_service.engine import privacy, reads
 from brain_service.engine.bank_sync import NOTHING, BankSync
 from brain_service.engine.counters import Counters
 from brain_service.engine.group import Call, Entry, Group, Work, read_entry
-from brain_service.engine.journal import ConflictError, Found, Head, Store, StoreError, StoreUnavailableError
+from brain_service.engine.journal import (
+    ConflictError,
+    Found,
+    Head,
+    Store,
+    StoreError,
+    StoreUnavailableError,
+)
 from brain_service.engine.memory import Memory, read_answer
 from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.submission import (
@@ -52,11 +60,17 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 10
-"""Tries of one group against other brains that write the same learners, before its callers are told to come again."""
+"""Tries of one group against other brains that write the same learners, before its callers are told
+to come again.
+"""
 _SLICE: Final = 32
 """Interactions computed before other tasks of the event loop get a turn."""
-_OVERLOADED: Final = Failed(code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later.")
-_NOT_RUNNING: Final = Failed(code=FailureCode.UNAVAILABLE, message="The brain is not running; try again.")
+_OVERLOADED: Final = Failed(
+    code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later."
+)
+_NOT_RUNNING: Final = Failed(
+    code=FailureCode.UNAVAILABLE, message="The brain is not running; try again."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +88,9 @@ class EngineOptions:
     max_age_s: float | None = 7 * 86_400.0
     """How far back `occurred_at_ms` may lie; None for any distance."""
     bank_flush_s: float = 1.0
-    """At most so often the shared bank's increments join a commit; a crash loses this much of what it learned."""
+    """At most so often the shared bank's increments join a commit; a crash loses this much of what
+    it learned.
+    """
     bank_refresh_s: float = 30.0
     """How often the items learned here are read again, for what other brains learned."""
     erasure_check_s: float = 1.0
@@ -92,9 +108,9 @@ class _Erasure(NamedTuple):
 class Engine:
     """Applies interactions in arrival order per learner and commits them in groups.
 
-    One task does everything that changes something: it takes what is queued, computes it on new values, writes it in
-    one transaction, and only then changes caches, answers callers and publishes. While a group commits the next one
-    gathers. All methods belong to one event loop.
+    One task does everything that changes something: it takes what is queued, computes it on new
+    values, writes it in one transaction, and only then changes caches, answers callers and
+    publishes. While a group commits the next one gathers. All methods belong to one event loop.
     """
 
     def __init__(
@@ -118,7 +134,9 @@ class Engine:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._memory = Memory(learners=self._options.cache_learners, answers=self._options.recent_ids)
+        self._memory = Memory(
+            learners=self._options.cache_learners, answers=self._options.recent_ids
+        )
         self._bank = BankSync(
             Bank() if bank is None else bank,
             store,
@@ -153,7 +171,9 @@ class Engine:
         self._task = asyncio.create_task(self._run(), name="engine")
 
     async def stop(self) -> None:
-        """Refuse new interactions, finish those queued, write back what the bank learned. The store stays open."""
+        """Refuse new interactions, finish those queued, write back what the bank learned. The store
+        stays open.
+        """
         task, self._task = self._task, None
         if task is None:
             return
@@ -162,10 +182,11 @@ class Engine:
         await task
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Applied | Failed]:
-        """Apply interactions and return what became of each, in their order, once all are durable or refused.
+        """Apply interactions and return what became of each, in their order, once all are durable
+        or refused.
 
-        Never raises for a single interaction. A cancelled call does not undo anything: what was queued is still
-        applied, and sending it again under the same ids tells its outcome.
+        Never raises for a single interaction. A cancelled call does not undo anything: what was
+        queued is still applied, and sending it again under the same ids tells its outcome.
         """
         if not submissions:
             return []
@@ -177,7 +198,9 @@ class Engine:
         for place, submission in enumerate(submissions):
             # Once one is refused for want of room, later ones are too, or they would overtake it.
             overloaded = overloaded or len(self._queue) >= self._options.max_pending
-            admitted = _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
+            admitted = (
+                _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
+            )
             if isinstance(admitted, Failed):
                 self.counters.count_failed(admitted.code)
                 call.settle(place, admitted)
@@ -190,25 +213,33 @@ class Engine:
         return cast("list[Applied | Failed]", call.results)
 
     async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
-        """Return the present state of each (learner id, least revision), in order; see `reads.snapshots`."""
+        """Return the present state of each (learner id, least revision), in order; see
+        `reads.snapshots`.
+        """
         return await reads.snapshots(self._store, self._memory, self.counters, queries)
 
     async def history(
         self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
     ) -> tuple[list[HistoryEntry], bool]:
-        """Return a page of a learner's log, oldest first, and whether later rows exist; see `reads.history`."""
-        return await reads.history(self._store, learner_id, after_revision=after_revision, limit=limit, newest=newest)
+        """Return a page of a learner's log, oldest first, and whether later rows exist; see
+        `reads.history`.
+        """
+        return await reads.history(
+            self._store, learner_id, after_revision=after_revision, limit=limit, newest=newest
+        )
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the store's newest revisions; unknown and erased learners are absent. One read."""
         return await self._store.revisions(learner_ids)
 
     async def erase(self, learner_id: str, requested_by: str) -> int:
-        """Delete everything about a learner, in store and memory, and return how many interactions went.
+        """Delete everything about a learner, in store and memory, and return how many interactions
+        went.
 
-        Done after what was submitted before; what is submitted afterwards starts a new learner at revision 1. Watchers
-        get a publication with `gone`. Raises `StoreUnavailableError` (nothing, or not everything, is erased: ask again)
-        and `privacy.BadRequestError`. A cancelled call still erases.
+        Done after what was submitted before; what is submitted afterwards starts a new learner at
+        revision 1. Watchers get a publication with `gone`. Raises `StoreUnavailableError` (nothing,
+        or not everything, is erased: ask again) and `privacy.BadRequestError`. A cancelled call
+        still erases.
         """
         privacy.check(learner_id, requested_by)
         if self._task is None or self._stopping:
@@ -219,9 +250,13 @@ class Engine:
         return await done
 
     async def export(self, learner_id: str, requested_by: str) -> AsyncIterator[bytes]:
-        """Yield everything stored about a learner as JSON lines, some lines at a time; see `privacy.export`."""
+        """Yield everything stored about a learner as JSON lines, some lines at a time; see
+        `privacy.export`.
+        """
         at_ms = int(self._clock() * 1000)
-        async for lines in privacy.export(self._store, learner_id, requested_by=requested_by, at_ms=at_ms):
+        async for lines in privacy.export(
+            self._store, learner_id, requested_by=requested_by, at_ms=at_ms
+        ):
             yield lines
 
     async def _run(self) -> None:
@@ -246,7 +281,11 @@ class Engine:
             await self._erase(first)
             return
         group: list[Work] = []
-        while self._queue and len(group) < self._options.max_batch and isinstance(self._queue[0], Work):
+        while (
+            self._queue
+            and len(group) < self._options.max_batch
+            and isinstance(self._queue[0], Work)
+        ):
             group.append(cast("Work", self._queue.popleft()))
         await self._apply(group)
 
@@ -259,7 +298,8 @@ class Engine:
             if len(leaders) == 1:
                 logger.exception("an interaction could not be applied", extra=_trace(leaders[0]))
             else:
-                # Whatever it was must not take the others along: find the one by going one at a time.
+                # Whatever it was must not take the others along: find the one by going one at a
+                # time.
                 for work in leaders:
                     if work.result is None:
                         await self._apply([work])
@@ -271,7 +311,9 @@ class Engine:
             self._repeat(work, leader.result or INTERNAL_FAULT)
 
     def _sort_out(self, group: list[Work]) -> tuple[list[Work], list[tuple[Work, Work]]]:
-        """Answer what was answered lately, and pair repetitions within the group with their first one."""
+        """Answer what was answered lately, and pair repetitions within the group with their first
+        one.
+        """
         leaders: dict[tuple[str, str], Work] = {}
         followers = []
         for work in group:
@@ -294,7 +336,9 @@ class Engine:
             work.settle(result)
 
     async def _commit(self, group: list[Work]) -> None:
-        """Compute, write, and only then answer; again while other brains are faster with the same learners."""
+        """Compute, write, and only then answer; again while other brains are faster with the same
+        learners.
+        """
         for attempt in range(_ATTEMPTS):
             if not group:
                 return
@@ -326,7 +370,9 @@ class Engine:
                 self._accept(plan, keys)
                 return
         self._fail(
-            group, FailureCode.UNAVAILABLE, "Not stored: other brains keep writing the same learners; try again."
+            group,
+            FailureCode.UNAVAILABLE,
+            "Not stored: other brains keep writing the same learners; try again.",
         )
 
     async def _write(self, plan: Group, increments: BankIncrements) -> dict[str, int]:
@@ -368,7 +414,9 @@ class Engine:
         return plan
 
     async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
-        """Return the learners of a group as they stand, one read for all not in memory, and who is unreadable."""
+        """Return the learners of a group as they stand, one read for all not in memory, and who is
+        unreadable.
+        """
         learners = {work.learner_id: self._memory.get(work.learner_id) for work in group}
         missing = [learner_id for learner_id, entry in learners.items() if entry is None]
         self.counters.cache_misses += len(missing)
@@ -389,7 +437,9 @@ class Engine:
         return learners, unreadable
 
     async def _reconcile(self, group: list[Work]) -> list[Work]:
-        """After a conflict: answer what is in the log already, forget what is stale, and return what is still to do."""
+        """After a conflict: answer what is in the log already, forget what is stale, and return
+        what is still to do.
+        """
         found = await self._store.find([work.name for work in group])
         left = []
         for work in group:
@@ -405,15 +455,21 @@ class Engine:
 
     def _announce_gone(self, learner_ids: Sequence[str]) -> None:
         self._memory.erase(learner_ids)
-        self._bus.publish([Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids])
+        self._bus.publish(
+            [Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids]
+        )
 
     def _accept(self, plan: Group, keys: dict[str, int]) -> None:
         """The group is durable: change memory, answer, publish."""
         plan.stage.commit()
         for learner_id, entry in plan.changed().items():
-            self._memory.put(learner_id, entry if entry.key else entry._replace(key=keys[learner_id]))
+            self._memory.put(
+                learner_id, entry if entry.key else entry._replace(key=keys[learner_id])
+            )
         for (work, applied), row in zip(plan.applied, plan.rows, strict=True):
-            self._memory.keep_answer(work.name, Found(row.revision, row.occurred_at_ms, row.outcome))
+            self._memory.keep_answer(
+                work.name, Found(row.revision, row.occurred_at_ms, row.outcome)
+            )
             work.settle(applied)
         for work, failed in plan.failed:
             self.counters.count_failed(failed.code)
@@ -428,7 +484,8 @@ class Engine:
                 learner_id, requested_by=erasure.requested_by, at_ms=int(self._clock() * 1000)
             )
         except Exception as error:
-            # It may be erased and only the files not be cleaned: what is in memory must not outlive that.
+            # It may be erased and only the files not be cleaned: what is in memory must not outlive
+            # that.
             self._erasure_check_at = 0.0
             if not erasure.done.done():
                 erasure.done.set_exception(error)
@@ -447,7 +504,9 @@ class Engine:
         return max(0.0, due - self._now())
 
     async def _chores(self) -> None:
-        """Do what is due now and then, between groups. A store that is down is tried again at the next time."""
+        """Do what is due now and then, between groups. A store that is down is tried again at the
+        next time.
+        """
         now = self._now()
         try:
             await self._bank.upkeep(now)
@@ -460,7 +519,9 @@ class Engine:
             logger.exception("upkeep failed")
 
     async def _notice_erasures(self) -> None:
-        """Drop learners that another process erased; conflicts would show it later, but readers must not see them."""
+        """Drop learners that another process erased; conflicts would show it later, but readers
+        must not see them.
+        """
         entries = await self._store.audit(after=self._audit_seen)
         if not entries:
             return
@@ -470,4 +531,6 @@ class Engine:
 
 
 def _trace(work: Work) -> dict[str, Any]:
-    return {"traceparent": work.submission.traceparent} | trace_context.log_fields(work.submission.traceparent)
+    return {"traceparent": work.submission.traceparent} | trace_context.log_fields(
+        work.submission.traceparent
+    )

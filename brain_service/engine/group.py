@@ -1,4 +1,5 @@
-"""A group of interactions on its way through the engine: who waits for it, and what it computes on new values.
+"""A group of interactions on its way through the engine: who waits for it, and what it computes on
+new values.
 
 Applies the model and encodes rows; changes nothing outside itself and knows no store.
 """
@@ -21,8 +22,8 @@ from brain_service.model.values import maker
 class Entry(NamedTuple):
     """A learner in memory: what the store has, as far as possible in the model's terms.
 
-    The last outcome stays as it was stored: it is rarely read again, and its hundred numbers as objects would take ten
-    times the memory, and push what is needed out of the processor's caches.
+    The last outcome stays as it was stored: it is rarely read again, and its hundred numbers as
+    objects would take ten times the memory, and push what is needed out of the processor's caches.
     """
 
     key: int
@@ -60,7 +61,9 @@ class Work:
 
     __slots__ = ("at_ms", "call", "learner_id", "name", "place", "received_at_ms", "submission")
 
-    def __init__(self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, place: int) -> None:
+    def __init__(
+        self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, place: int
+    ) -> None:
         self.submission = submission
         self.learner_id = submission.learner_id
         self.name = (submission.learner_id, submission.interaction_id)
@@ -96,10 +99,16 @@ class Group:
     def changed(self) -> dict[str, Entry]:
         """Return the learners that the group moved, as they are after it."""
         moved = [work.learner_id for work, _ in self.applied]
-        return {learner_id: entry for learner_id in moved if (entry := self.learners[learner_id]) is not None}
+        return {
+            learner_id: entry
+            for learner_id in moved
+            if (entry := self.learners[learner_id]) is not None
+        }
 
     def apply(self, work: Work) -> None:
-        """Apply the model to one interaction. Raises what the model raises, and then nothing here has changed."""
+        """Apply the model to one interaction. Raises what the model raises, and then nothing here
+        has changed.
+        """
         submission, learner_id = work.submission, work.learner_id
         _, interaction_id, interaction, response, context_json, _, _, traceparent = submission
         before = self.learners[learner_id]
@@ -108,7 +117,9 @@ class Group:
         else:
             key, state, signs, _, at_ms = before
             at_ms = max(at_ms, work.at_ms)
-        state, outcome, increments = model.apply(state, self.stage.lookup(interaction), interaction, at_ms / 1000)
+        state, outcome, increments = model.apply(
+            state, self.stage.lookup(interaction), interaction, at_ms / 1000
+        )
         encoded = codec.encode_outcome(outcome)
         row = _row((
             learner_id,
@@ -132,12 +143,16 @@ class Group:
         self.rows.append(row)
         self.applied.append((work, _applied((state.revision, False, outcome, at_ms))))
         self.publications.append(
-            _publication((learner_id, state.revision, outcome, crossings, traceparent, at_ms, False))
+            _publication(
+                (learner_id, state.revision, outcome, crossings, traceparent, at_ms, False)
+            )
         )
 
 
 def read_entry(head: Head) -> Entry:
-    """Read a stored learner. Raises `ValueError` when its bytes are damaged or another model version's."""
+    """Read a stored learner. Raises `ValueError` when its bytes are damaged or another model
+    version's.
+    """
     return Entry(
         head.learner_key,
         codec.decode_state(head.state),
@@ -148,7 +163,9 @@ def read_entry(head: Head) -> Entry:
 
 
 def _context_json(interaction: Interaction) -> bytes:
-    """Write what the model read as the context a client would have sent, so that the log alone can be replayed."""
+    """Write what the model read as the context a client would have sent, so that the log alone can
+    be replayed.
+    """
     skills = [skill for skill in interaction.skills if skill]
     fields = {
         "correct": interaction.correct,

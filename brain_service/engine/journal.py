@@ -1,6 +1,8 @@
-"""What the engine asks of a durable log, in the engine's terms: the values, the errors and the `Store` protocol.
+"""What the engine asks of a durable log, in the engine's terms: the values, the errors and the
+`Store` protocol.
 
-Knows no database and no transport. `store.SqlStore` implements the protocol; a test double is a subclass with a twist.
+Knows no database and no transport. `store.SqlStore` implements the protocol; a test double is a
+subclass with a twist.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from brain_service.model.bank import BankIncrements
 
 
 class StoreError(Exception):
-    """The base of what a store raises; its text is one sentence that may be shown to an operator."""
+    """The base of what a store raises; its text is one sentence that may be shown to an
+    operator.
+    """
 
 
 class StoreUnavailableError(StoreError):
-    """The store did not do it and nothing changed: locked, full, unreachable, damaged. A later try may succeed."""
+    """The store did not do it and nothing changed: locked, full, unreachable, damaged. A later try
+    may succeed.
+    """
 
 
 class SchemaError(StoreError):
@@ -25,19 +31,24 @@ class SchemaError(StoreError):
 
 
 class ConflictError(StoreError):
-    """Something written is there already (a repeated id, a revision that another brain took) or a learner was erased.
+    """Something written is there already (a repeated id, a revision that another brain took) or a
+    learner was erased.
 
     Nothing changed; `Store.load` and `Store.find` tell which.
     """
 
 
 class Row(NamedTuple):
-    """One applied interaction on its way into the log; a plain tuple, because the hot path makes one for each."""
+    """One applied interaction on its way into the log; a plain tuple, because the hot path makes
+    one for each.
+    """
 
     learner_id: str
     """Whose it is."""
     learner_key: int
-    """The store's number of the learner; 0 when the learner has none yet and this commit should make it."""
+    """The store's number of the learner; 0 when the learner has none yet and this commit should
+    make it.
+    """
     revision: int
     """The revision it makes, the learner's last one plus one."""
     interaction_id: str
@@ -63,7 +74,9 @@ class Row(NamedTuple):
 
 
 class LogRow(NamedTuple):
-    """One applied interaction as read from the log; the fields of `Row` that history and export need."""
+    """One applied interaction as read from the log; the fields of `Row` that history and export
+    need.
+    """
 
     revision: int
     interaction_id: str
@@ -96,7 +109,9 @@ class Found(NamedTuple):
 
 
 class BankTotals(NamedTuple):
-    """What the store knows of some items and subjects, each as (value, weight); what `Bank.load` takes."""
+    """What the store knows of some items and subjects, each as (value, weight); what `Bank.load`
+    takes.
+    """
 
     items: dict[str, tuple[float, float]]
     """Easiness and answers."""
@@ -106,7 +121,9 @@ class BankTotals(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One line of the audit log. It names the learner by key and by a keyed digest, never by the id."""
+    """One line of the audit log. It names the learner by key and by a keyed digest, never by the
+    id.
+    """
 
     audit_id: int
     at_ms: int
@@ -122,7 +139,8 @@ class AuditEntry:
 class Store(Protocol):
     """A durable log of applied interactions.
 
-    Every method may raise `StoreUnavailableError`. Cancelling one does not stop what runs: it may still take effect.
+    Every method may raise `StoreUnavailableError`. Cancelling one does not stop what runs: it may
+    still take effect.
     """
 
     @property
@@ -136,29 +154,36 @@ class Store(Protocol):
         """Return the rows of these (learner id, interaction id); unknown ones are absent."""
 
     async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
-        """Write rows and increments in one transaction, durable on return; returns the keys of learners that it made.
+        """Write rows and increments in one transaction, durable on return; returns the keys of
+        learners that it made.
 
-        Rows of one learner come in growing revision order. Raises `ConflictError` when anything is there already.
+        Rows of one learner come in growing revision order. Raises `ConflictError` when anything is
+        there already.
         """
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the newest revisions; unknown learners are absent."""
 
-    async def history(self, learner_id: str, *, after_revision: int, limit: int, newest: bool) -> list[LogRow]:
+    async def history(
+        self, learner_id: str, *, after_revision: int, limit: int, newest: bool
+    ) -> list[LogRow]:
         """Return rows after a revision, or the last ones, oldest first; at most `limit`."""
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the shared bank's totals for these items and subjects; unknown ones are absent."""
 
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-        """Delete everything about a learner, write who asked to the audit log, and return how many interactions went.
+        """Delete everything about a learner, write who asked to the audit log, and return how many
+        interactions went.
 
-        On return the bytes are gone from the database's files, unless another process kept reading them: then
-        `StoreUnavailableError` says so, and erasing again finishes the work.
+        On return the bytes are gone from the database's files, unless another process kept reading
+        them: then `StoreUnavailableError` says so, and erasing again finishes the work.
         """
 
     async def record_export(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-        """Write to the audit log that someone asked for a learner's data; returns the newest revision, or 0."""
+        """Write to the audit log that someone asked for a learner's data; returns the newest
+        revision, or 0.
+        """
 
     async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
         """Return the audit log's lines after one, oldest first; of one learner, or of all."""

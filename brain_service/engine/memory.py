@@ -1,7 +1,9 @@
-"""What the engine keeps in memory of learners and answers: bounded, and a copy of what the store has.
+"""What the engine keeps in memory of learners and answers: bounded, and a copy of what the store
+has.
 
-Answers are kept as they were written. Resends are rare, and thousands of outcomes as objects, dozens each, would make
-every new answer pay for taking an old one apart long after it has left the processor's caches.
+Answers are kept as they were written. Resends are rare, and thousands of outcomes as objects,
+dozens each, would make every new answer pay for taking an old one apart long after it has left the
+processor's caches.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ class Memory:
         return [learner_id for learner_id in learner_ids if learner_id in self._learners]
 
     def drop_stale(self, learner_ids: Collection[str], heads: Mapping[str, Head]) -> list[str]:
-        """Drop these learners, and return which of them the store no longer has: somebody erased them."""
+        """Drop these learners, and return which of them the store no longer has: somebody erased
+        them.
+        """
         gone = []
         for learner_id in learner_ids:
             entry, head = self._learners.pop(learner_id), heads.get(learner_id)

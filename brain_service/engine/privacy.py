@@ -1,9 +1,11 @@
-"""What a learner may ask of us: everything we store about them, readable, or that all of it goes away.
+"""What a learner may ask of us: everything we store about them, readable, or that all of it goes
+away.
 
-Knows the journal and the model's words, no database, no transport. Works on a store directly, so that the commands
-`export` and `erase` need no running brain. Beside one that runs they are safe too: the engine reads the audit log every
-second and at every conflict, drops what was erased from memory and tells watchers; it cannot write an erased learner
-back, because the store never gives a learner's key twice.
+Knows the journal and the model's words, no database, no transport. Works on a store directly, so
+that the commands `export` and `erase` need no running brain. Beside one that runs they are safe
+too: the engine reads the audit log every second and at every conflict, drops what was erased from
+memory and tells watchers; it cannot write an erased learner back, because the store never gives a
+learner's key twice.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _MAX_NAME: Final = 256
 
 
 class BadRequestError(ValueError):
-    """A request about someone's data that names no learner or nobody who asks; the text says which."""
+    """A request about someone's data that names no learner or nobody who asks; the text
+    says which.
+    """
 
 
 def check(learner_id: str, requested_by: str) -> None:
@@ -34,20 +38,32 @@ def check(learner_id: str, requested_by: str) -> None:
     if not _LEARNER_ID.fullmatch(learner_id):
         raise BadRequestError("learner_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
     if not requested_by.strip() or len(requested_by) > _MAX_NAME or not requested_by.isprintable():
-        raise BadRequestError(f"requested_by must name who asks, in 1 to {_MAX_NAME} printable characters")
+        raise BadRequestError(
+            f"requested_by must name who asks, in 1 to {_MAX_NAME} printable characters"
+        )
 
 
-async def export(store: Store, learner_id: str, *, requested_by: str, at_ms: int) -> AsyncIterator[bytes]:
-    """Yield everything stored about a learner as JSON lines, some at a time; the request is recorded first.
+async def export(
+    store: Store, learner_id: str, *, requested_by: str, at_ms: int
+) -> AsyncIterator[bytes]:
+    """Yield everything stored about a learner as JSON lines, some at a time; the request is
+    recorded first.
 
-    Line 1 is a `learner` (id, epoch, revision; revision 0 means nothing is stored), then each `interaction` with the
-    reading after it, oldest first, up to the revision of line 1; then the model's present `state`; last the `audit`
-    lines about this learner. Raises `StoreUnavailableError`, `BadRequestError`, and `ValueError` for damaged rows.
+    Line 1 is a `learner` (id, epoch, revision; revision 0 means nothing is stored), then each
+    `interaction` with the reading after it, oldest first, up to the revision of line 1; then the
+    model's present `state`; last the `audit` lines about this learner. Raises
+    `StoreUnavailableError`, `BadRequestError`, and `ValueError` for damaged rows.
     """
     check(learner_id, requested_by)
     newest = await store.record_export(learner_id, requested_by=requested_by, at_ms=at_ms)
     heads = await store.load([learner_id])
-    yield _line("learner", learner_id=learner_id, epoch=store.epoch, revision=newest, exported_at=_rfc3339(at_ms))
+    yield _line(
+        "learner",
+        learner_id=learner_id,
+        epoch=store.epoch,
+        revision=newest,
+        exported_at=_rfc3339(at_ms),
+    )
     revision = 0
     while revision < newest:
         rows = await store.history(
@@ -58,30 +74,43 @@ async def export(store: Store, learner_id: str, *, requested_by: str, at_ms: int
         revision = rows[-1].revision
         yield b"".join(map(_interaction, rows))
     if head := heads.get(learner_id):
-        yield _line("state", revision=head.revision, state=_plain(legible(codec.decode_state(head.state))))
+        yield _line(
+            "state", revision=head.revision, state=_plain(legible(codec.decode_state(head.state)))
+        )
     yield b"".join(map(_audit, await store.audit(learner_id=learner_id)))
 
 
 async def erase(store: Store, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-    """Delete everything stored about a learner and return how many interactions went; the audit log has the request.
+    """Delete everything stored about a learner and return how many interactions went; the audit log
+    has the request.
 
-    What stays is the audit log, which has the learner only as a keyed digest, and what all learners taught the item
-    bank, in which nobody can be told apart. Erasing an unknown learner is recorded too and returns 0.
+    What stays is the audit log, which has the learner only as a keyed digest, and what all learners
+    taught the item bank, in which nobody can be told apart. Erasing an unknown learner is recorded
+    too and returns 0.
     """
     check(learner_id, requested_by)
     return await store.erase(learner_id, requested_by=requested_by, at_ms=at_ms)
 
 
-async def export_command(store: Store, learner_id: str, requested_by: str, write: Callable[[bytes], object]) -> None:
+async def export_command(
+    store: Store, learner_id: str, requested_by: str, write: Callable[[bytes], object]
+) -> None:
     """Do what `python -m brain_service export LEARNER --requested-by WHO` does: write the lines."""
-    async for lines in export(store, learner_id, requested_by=requested_by, at_ms=int(time.time() * 1000)):
+    async for lines in export(
+        store, learner_id, requested_by=requested_by, at_ms=int(time.time() * 1000)
+    ):
         write(lines)
 
 
 async def erase_command(store: Store, learner_id: str, requested_by: str) -> str:
-    """Do what `python -m brain_service erase LEARNER --requested-by WHO` does: return the sentence to print."""
+    """Do what `python -m brain_service erase LEARNER --requested-by WHO` does: return the sentence
+    to print.
+    """
     count = await erase(store, learner_id, requested_by=requested_by, at_ms=int(time.time() * 1000))
-    return f"Erased {count} interactions of {learner_id}; the audit log says that {requested_by} asked."
+    return (
+        f"Erased {count} interactions of {learner_id}; the audit log says that {requested_by}"
+        " asked."
+    )
 
 
 def _interaction(row: LogRow) -> bytes:
@@ -106,14 +135,17 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     readout = outcome.readout
     drivers = {
         name: dict(zip(drivers, values, strict=True))
-        for name, drivers, values in zip(levels.NAMES, levels.DRIVER_NAMES, readout.contributions, strict=True)
+        for name, drivers, values in zip(
+            levels.NAMES, levels.DRIVER_NAMES, readout.contributions, strict=True
+        )
     }
     return {
         "predicted_correct": outcome.predicted_correct,
         "performance": _plain(outcome.performance),
         "mastery": _plain(outcome.mastery),
         "recommendations": [
-            {"code": each.code, "sentence": each.sentence, "skill": each.skill} for each in outcome.recommendations
+            {"code": each.code, "sentence": each.sentence, "skill": each.skill}
+            for each in outcome.recommendations
         ],
         "drivers": drivers,
         "evidence": dict(zip(levels.NAMES, readout.evidence, strict=True)),
@@ -157,4 +189,8 @@ def _plain(value: Any) -> Any:
 
 
 def _rfc3339(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(at_ms / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

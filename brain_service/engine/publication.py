@@ -1,7 +1,8 @@
 """What the engine asks of a bus, in the engine's terms: the values and the `Bus` protocol.
 
-The bus only wakes: the store is the truth. A publication that gets lost (a subscriber that failed, a broker that was
-down) costs a watcher the delay until its next heartbeat compares revisions, never an update.
+The bus only wakes: the store is the truth. A publication that gets lost (a subscriber that failed,
+a broker that was down) costs a watcher the delay until its next heartbeat compares revisions, never
+an update.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from brain_service.model import Crossing, Outcome
 
 
 class Publication(NamedTuple):
-    """Says that one learner reached one revision, which is committed; a plain tuple, for each interaction makes one."""
+    """Says that one learner reached one revision, which is committed; a plain tuple, for each
+    interaction makes one.
+    """
 
     learner_id: str
     """Whose state changed."""
@@ -28,17 +31,22 @@ class Publication(NamedTuple):
     occurred_at_ms: int
     """When the interaction happened, Unix milliseconds; 0 when `gone`."""
     gone: bool = False
-    """True when the learner was erased: nothing follows, unless the same id starts anew at revision 1."""
+    """True when the learner was erased: nothing follows, unless the same id starts anew at revision
+    1.
+    """
 
 
 class Bus(Protocol):
     """Carries publications from the engine to whoever subscribed."""
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Hand committed changes to every subscriber, oldest first; never raises and never blocks."""
+        """Hand committed changes to every subscriber, oldest first; never raises and never
+        blocks.
+        """
 
     def subscribe(self, callback: Callable[[Sequence[Publication]], None]) -> Callable[[], None]:
-        """Call `callback` with each later batch, on the event loop's thread; returns what ends the subscription.
+        """Call `callback` with each later batch, on the event loop's thread; returns what ends the
+        subscription.
 
         The callback must be quick. Ending twice is harmless.
         """

@@ -1,4 +1,6 @@
-"""Reads what is known of learners: from memory where it is new enough, else from the store. Changes nothing."""
+"""Reads what is known of learners: from memory where it is new enough, else from the store. Changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ async def snapshots(
 ) -> list[Snapshot]:
     """Return the present state of each (learner id, least revision), in order.
 
-    From memory where it is new enough, else all in one read of the store. Raises `StoreUnavailableError`, and
-    `ValueError` when a stored state cannot be read.
+    From memory where it is new enough, else all in one read of the store. Raises
+    `StoreUnavailableError`, and `ValueError` when a stored state cannot be read.
     """
     found: dict[str, Snapshot] = {}
     missing: dict[str, None] = {}
@@ -52,12 +54,17 @@ async def history(
     """
     limit = min(max(limit, 1), MAX_HISTORY)
     before = 0 if newest or after_revision <= 0 else 1
-    # One row more on the early side, because crossings are a matter of two neighbours; one more on the late side to
-    # know whether there is more.
+    # One row more on the early side, because crossings are a matter of two neighbours; one more on
+    # the late side to know whether there is more.
     rows = await store.history(
-        learner_id, after_revision=max(after_revision, 0) - before, limit=limit + 1 + before, newest=newest
+        learner_id,
+        after_revision=max(after_revision, 0) - before,
+        limit=limit + 1 + before,
+        newest=newest,
     )
-    has_previous = len(rows) > limit if newest else bool(rows) and rows[0].revision <= after_revision
+    has_previous = (
+        len(rows) > limit if newest else bool(rows) and rows[0].revision <= after_revision
+    )
     has_more = not newest and len(rows) > limit + has_previous
     if has_more:
         rows = rows[: limit + has_previous]
@@ -77,7 +84,9 @@ def _remembered(learner_id: str, entry: Entry) -> Snapshot:
 
 def _stored(learner_id: str, head: Head | None) -> Snapshot:
     if head is None:
-        return Snapshot(learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0)
+        return Snapshot(
+            learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0
+        )
     return Snapshot(
         learner_id=learner_id,
         revision=head.revision,
@@ -88,13 +97,18 @@ def _stored(learner_id: str, head: Head | None) -> Snapshot:
 
 
 def _entries(rows: Sequence[LogRow]) -> list[HistoryEntry]:
-    """Read consecutive rows; the first one's crossings are right only if it is the learner's first."""
+    """Read consecutive rows; the first one's crossings are right only if it is the
+    learner's first.
+    """
     entries = []
     before = model.QUIET
     for row in rows:
         outcome = codec.decode_outcome(row.outcome)
         now = model.signs(outcome)
-        fields = row._asdict() | {"outcome": outcome, "crossings": model.crossings(before, now, outcome)}
+        fields = row._asdict() | {
+            "outcome": outcome,
+            "crossings": model.crossings(before, now, outcome),
+        }
         entries.append(HistoryEntry(**fields))
         before = now
     return entries

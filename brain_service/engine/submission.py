@@ -1,6 +1,8 @@
-"""What callers bring to the engine and get back, and which of it is admitted; values only, it runs no model.
+"""What callers bring to the engine and get back, and which of it is admitted; values only, it runs
+no model.
 
-What is made for every interaction is a plain tuple: a frozen dataclass takes four times as long to make.
+What is made for every interaction is a plain tuple: a frozen dataclass takes four times as long to
+make.
 """
 
 from __future__ import annotations
@@ -118,9 +120,11 @@ def invalid(message: str) -> Failed:
 
 
 def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int | Failed:
-    """Return the time at which an interaction counts, Unix milliseconds, or why it can never be stored.
+    """Return the time at which an interaction counts, Unix milliseconds, or why it can never be
+    stored.
 
-    The last check before the store: what it lets pass must not be able to spoil the group it is written with.
+    The last check before the store: what it lets pass must not be able to spoil the group it is
+    written with.
     """
     if not _ID.fullmatch(submission.learner_id):
         return invalid("learner_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")

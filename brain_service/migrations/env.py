@@ -1,4 +1,6 @@
-"""Runs the steps on the connection that `store` hands over, inside its transaction; not for Alembic's own commands."""
+"""Runs the steps on the connection that `store` hands over, inside its transaction; not for
+Alembic's own commands.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Chooses what a learner's present state asks of some content: transparently, reversibly, without inventing anything.
+"""Chooses what a learner's present state asks of some content: transparently, reversibly, without
+inventing anything.
 
-There is no language model behind it. It regroups and frames the author's own words and says what it did;
-`ContentAdapter` is the interface that a generative adapter could implement. Thresholds are proposals, not findings.
+There is no language model behind it. It regroups and frames the author's own words and says what it
+did; `ContentAdapter` is the interface that a generative adapter could implement. Thresholds are
+proposals, not findings.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class Change(NamedTuple):
     """One thing that was done."""
 
     code: str
-    """One of `chunked`, `scaffolded`, `easier`, `harder`, `target_difficulty`, `focus`, `break_suggested`."""
+    """One of `chunked`, `scaffolded`, `easier`, `harder`, `target_difficulty`, `focus`,
+    `break_suggested`.
+    """
     description: str
     """What was done, for a person."""
     reason: str
@@ -53,7 +57,9 @@ class Change(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """The content as it should be shown, and what was done to it, in order; no changes means it is the original."""
+    """The content as it should be shown, and what was done to it, in order; no changes means it is
+    the original.
+    """
 
     content: str
     changes: tuple[Change, ...]
@@ -68,12 +74,16 @@ def original(adapted: Adapted) -> str:
         elif change.added:
             content = content.removeprefix(change.added + _BREAK)
     if any(change.code == CHUNKED for change in adapted.changes):
-        content = content.replace(_BREAK, " ")  # a text that had such breaks of its own is never chunked
+        content = content.replace(
+            _BREAK, " "
+        )  # a text that had such breaks of its own is never chunked
     return content
 
 
 class ContentAdapter(Protocol):
-    """Whoever can adapt content to a learner's outcome (None: nothing is known, change only what was asked for)."""
+    """Whoever can adapt content to a learner's outcome (None: nothing is known, change only what
+    was asked for).
+    """
 
     def adapt(self, request: Request, outcome: Outcome | None) -> Adapted:
         """Return the adapted content; it must list every change, and each must be reversible."""
@@ -84,13 +94,23 @@ class RuleAdapter:
     """Adapts by fixed rules, the same input always to the same output."""
 
     def adapt(self, request: Request, outcome: Outcome | None) -> Adapted:
-        """Chunk a long text, put lines above it (focus, difficulty, steps) and a break hint below, where they fit."""
-        chunks, body = (None, request.content) if outcome is None else _chunk(request.content, outcome)
-        above = [line for line in (_focus(request), _difficulty(request, outcome), _steps(request, outcome)) if line]
+        """Chunk a long text, put lines above it (focus, difficulty, steps) and a break hint below,
+        where they fit.
+        """
+        chunks, body = (
+            (None, request.content) if outcome is None else _chunk(request.content, outcome)
+        )
+        above = [
+            line
+            for line in (_focus(request), _difficulty(request, outcome), _steps(request, outcome))
+            if line
+        ]
         below = _suggest_break(outcome)
         parts = [*(line.added for line in above), body, *([below.added] if below else [])]
         changes = [chunks, *above, below]
-        return Adapted(_BREAK.join(parts), tuple(change for change in changes if change is not None))
+        return Adapted(
+            _BREAK.join(parts), tuple(change for change in changes if change is not None)
+        )
 
 
 def _chunk(text: str, outcome: Outcome) -> tuple[Change | None, str]:
@@ -110,37 +130,52 @@ def _chunk(text: str, outcome: Outcome) -> tuple[Change | None, str]:
     if load <= LOADED:
         reason = f"fatigue_level {fatigue:.2f} above {FATIGUED:.2f}"
     description = f"Split the text into {len(pieces)} paragraphs; no word was changed."
-    return Change(CHUNKED, description, reason, "Join the paragraphs of the text with one space."), _BREAK.join(pieces)
+    return Change(
+        CHUNKED, description, reason, "Join the paragraphs of the text with one space."
+    ), _BREAK.join(pieces)
 
 
 def _focus(request: Request) -> Change | None:
     if not request.focus_areas:
         return None
     added = "Focus: " + ", ".join(request.focus_areas) + "."
-    return _above("focus", added, "Named the focus areas above the content.", "the request names focus_areas")
+    return _above(
+        "focus", added, "Named the focus areas above the content.", "the request names focus_areas"
+    )
 
 
 def _difficulty(request: Request, outcome: Outcome | None) -> Change | None:
     if request.target_difficulty is not None:
         added = f"Target difficulty: {min(max(request.target_difficulty, 1.0), 5.0):g} of 5."
         return _above(
-            "target_difficulty", added, "Stated the difficulty asked for.", "the request names target_difficulty"
+            "target_difficulty",
+            added,
+            "Stated the difficulty asked for.",
+            "the request names target_difficulty",
         )
     for found in outcome.recommendations if outcome else ():
-        evidence = ", ".join(f"{name} {value:.2f}" for name, value in zip(found.reasons, found.values, strict=True))
+        evidence = ", ".join(
+            f"{name} {value:.2f}" for name, value in zip(found.reasons, found.values, strict=True)
+        )
         if found.advice.shift > 0:
             added = "Challenge: after this one, try a harder variation."
             return _above("harder", added, "Invited the learner to a harder variation.", evidence)
         if found.advice.shift < 0:
             added = "Warm-up: start with the part you already know."
-            return _above("easier", added, "Invited the learner to start with what is known.", evidence)
+            return _above(
+                "easier", added, "Invited the learner to start with what is known.", evidence
+            )
     return None
 
 
 def _steps(request: Request, outcome: Outcome | None) -> Change | None:
     if outcome is None or request.content_type not in _TASKS:
         return None
-    advised = [found.code for found in outcome.recommendations if found.code in ("scaffold", "worked_example")]
+    advised = [
+        found.code
+        for found in outcome.recommendations
+        if found.code in ("scaffold", "worked_example")
+    ]
     frustration, confidence = outcome.level("frustration_level"), outcome.level("confidence_level")
     if advised:
         reason = f"recommended: {advised[0]}"
@@ -149,7 +184,10 @@ def _steps(request: Request, outcome: Outcome | None) -> Change | None:
         reason += f" and confidence_level {confidence:.2f} below {AT_EASE:.2f}"
     else:
         return None
-    added = "Step by step: 1) What is given? 2) What is asked? 3) Which rule connects them? 4) Try only the first step."
+    added = (
+        "Step by step: 1) What is given? 2) What is asked? 3) Which rule connects them? 4) Try only"
+        " the first step."
+    )
     return _above("scaffolded", added, "Put four guiding steps above the task.", reason)
 
 
@@ -165,4 +203,6 @@ def _suggest_break(outcome: Outcome | None) -> Change | None:
 
 
 def _above(code: str, added: str, description: str, reason: str) -> Change:
-    return Change(code, description, reason, f"Remove the paragraph that starts with “{added[:20]}”.", added)
+    return Change(
+        code, description, reason, f"Remove the paragraph that starts with “{added[:20]}”.", added
+    )

@@ -1,4 +1,6 @@
-"""Says what a watcher must not miss between two outcomes: levels that crossed an alert threshold, changed urgency."""
+"""Says what a watcher must not miss between two outcomes: levels that crossed an alert threshold,
+changed urgency.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,18 @@ _WATCHED: Final = tuple((NAMES.index(name), threshold) for name, threshold in TH
 _NAMED: Final = tuple((place, name, NAMES.index(name)) for place, name in enumerate(THRESHOLDS))
 
 Signs = tuple[bool | Urgency, ...]
-"""Whether each watched level lies above its threshold, then the urgency of the first recommendation."""
+"""Whether each watched level lies above its threshold, then the urgency of the first
+recommendation.
+"""
 
 QUIET: Final[Signs] = (*(name in FALLING for name in THRESHOLDS), Urgency.NONE)
 """The signs before the first outcome: every level counts as not alerting."""
 
 
 class Crossing(NamedTuple):
-    """One change that must not be missed: a level over its threshold, or the urgency of the first recommendation."""
+    """One change that must not be missed: a level over its threshold, or the urgency of the first
+    recommendation.
+    """
 
     name: str
     """The level, or "recommendation"."""

@@ -1,13 +1,15 @@
 """What all learners share: how easy each item is, and how long things take in each subject.
 
-Values in memory only, bounded by least recent use; it knows no database. Several brains keep one bank each and exchange
-increments through the store.
+Values in memory only, bounded by least recent use; it knows no database. Several brains keep one
+bank each and exchange increments through the store.
 
-Items merge by addition: easiness += Σ delta, answers += Σ answers, so the order of increments changes nothing but
-rounding (tolerance 1e-9), except where brains met an unknown item at once and started from different declared
-difficulties: then the first start stays, and orders differ by at most the difference of the starts. A subject's time
-norm is a mean with weight k/min(n, 200): below 200 observations order changes nothing but rounding; above, swapping two
-increments of means x, y and counts k, l moves it by at most |x − y|·(k/200)·(l/200).
+Items merge by addition: easiness += Σ delta, answers += Σ answers, so the order of increments
+changes nothing but rounding (tolerance 1e-9), except where brains met an unknown item at once and
+started from different declared
+difficulties: then the first start stays, and orders differ by at most the difference of the starts.
+A subject's time norm is a mean with weight k/min(n, 200): below 200 observations order changes
+nothing but rounding; above, swapping two increments of means x, y and counts k, l moves it by at
+most |x − y|·(k/200)·(l/200).
 """
 
 from __future__ import annotations
@@ -28,14 +30,18 @@ SUBJECTS: Final = 10_000
 
 
 class Value(NamedTuple):
-    """One statistic: an item's easiness or a subject's mean log time, and the number of observations behind it."""
+    """One statistic: an item's easiness or a subject's mean log time, and the number of
+    observations behind it.
+    """
 
     value: float
     weight: float
 
 
 class ItemIncrement(NamedTuple):
-    """What was learned of an item: `start + delta` where it is new, else `+ delta`; and the answers to add."""
+    """What was learned of an item: `start + delta` where it is new, else `+ delta`; and the answers
+    to add.
+    """
 
     item: str
     start: float
@@ -63,7 +69,9 @@ class BankIncrements(NamedTuple):
 
 
 def merge_item(old: Value | None, new: ItemIncrement) -> Value:
-    """Add an increment to an item. In SQL: insert (start + delta, answers), else value += delta, weight += answers."""
+    """Add an increment to an item. In SQL: insert (start + delta, answers), else value += delta,
+    weight += answers.
+    """
     if old is None:
         return _value((new.start + new.delta, new.answers))
     return _value((old.value + new.delta, old.weight + new.answers))
@@ -72,9 +80,9 @@ def merge_item(old: Value | None, new: ItemIncrement) -> Value:
 def merge_norm(old: Value | None, new: NormIncrement) -> Value:
     """Add new observations to a subject's norm, a mean whose newest value weighs at least 1/200.
 
-    In SQL: insert (mean, observations), else
-    value += (new.mean − value) · least(1.0, 1.0·new.observations / least(weight + new.observations, 200)),
-    weight += new.observations. A plain `value += delta` would count the mean twice where two brains start a subject.
+    In SQL: insert (mean, observations), else value += (new.mean − value) · least(1.0,
+    1.0·new.observations / least(weight + new.observations, 200)), weight += new.observations. A
+    plain `value += delta` would count the mean twice where two brains start a subject.
     """
     if old is None:
         return _value((new.mean, new.observations))
@@ -84,7 +92,9 @@ def merge_norm(old: Value | None, new: NormIncrement) -> Value:
 
 
 class _Learned:
-    """What was learned of one item or subject, added up: in place, because each interaction adds to two of them."""
+    """What was learned of one item or subject, added up: in place, because each interaction adds to
+    two of them.
+    """
 
     __slots__ = ("count", "mean", "start", "sum")
 
@@ -103,7 +113,9 @@ class _Learned:
 
     def add_time(self, mean: float, count: int = 1) -> None:
         self.count += count
-        self.mean = mean if self.count == count else self.mean + (mean - self.mean) * count / self.count
+        self.mean = (
+            mean if self.count == count else self.mean + (mean - self.mean) * count / self.count
+        )
 
     def of_item(self, item: str) -> ItemIncrement:
         return _item_increment((item, self.start, self.sum, self.count))
@@ -155,11 +167,14 @@ class _Pending:
 class Bank:
     """The cache of one brain. Not safe for use from several threads at once.
 
-    `prior` is the easiness of an unknown item without a declared difficulty. Increments that are not yet drained are
-    never forgotten, whatever the capacity: drain them now and then (see `pending`).
+    `prior` is the easiness of an unknown item without a declared difficulty. Increments that are
+    not yet drained are never forgotten, whatever the capacity: drain them now and then (see
+    `pending`).
     """
 
-    def __init__(self, *, prior: float = BANK_PRIOR, capacity: int = CAPACITY, subjects: int = SUBJECTS) -> None:
+    def __init__(
+        self, *, prior: float = BANK_PRIOR, capacity: int = CAPACITY, subjects: int = SUBJECTS
+    ) -> None:
         self._prior = prior
         self._capacity = capacity
         self._subjects = subjects
@@ -182,7 +197,9 @@ class Bank:
         return self.stage().lookup(interaction)
 
     def missing(self, interactions: Iterable[Interaction]) -> tuple[frozenset[str], frozenset[str]]:
-        """Items and subjects of these interactions that are not in memory and may be in the store."""
+        """Items and subjects of these interactions that are not in memory and may be in the
+        store.
+        """
         items, subjects = set(), set()
         for interaction in interactions:
             if interaction.item not in self._items:
@@ -192,15 +209,21 @@ class Bank:
         return frozenset(items), frozenset(subjects)
 
     def stage(self) -> Stage:
-        """A view of the bank in which a batch can learn; nothing changes here before its `commit`."""
+        """A view of the bank in which a batch can learn; nothing changes here before its
+        `commit`.
+        """
         return Stage(self)
 
     def load(
-        self, items: Mapping[str, tuple[float, float]], norms: Mapping[str, tuple[float, float]] | None = None
+        self,
+        items: Mapping[str, tuple[float, float]],
+        norms: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
-        """Replace what is known by totals from the store, each (value, weight), with what was not yet drained on top.
+        """Replace what is known by totals from the store, each (value, weight), with what was not
+        yet drained on top.
 
-        Totals that are not finite or have no weight are skipped: a damaged row must not harm predictions.
+        Totals that are not finite or have no weight are skipped: a damaged row must not harm
+        predictions.
         """
         for name, (value, weight) in items.items():
             if weight > 0 and isfinite(value) and isfinite(weight):
@@ -214,12 +237,21 @@ class Bank:
     def merge(self, increments: BankIncrements) -> None:
         """Add what another brain learned; it is not drained again here."""
         for item in increments.items:
-            _put(self._items, item.item, merge_item(self._items.get(item.item), item), self._capacity)
+            _put(
+                self._items, item.item, merge_item(self._items.get(item.item), item), self._capacity
+            )
         for norm in increments.norms:
-            _put(self._norms, norm.subject, merge_norm(self._norms.get(norm.subject), norm), self._subjects)
+            _put(
+                self._norms,
+                norm.subject,
+                merge_norm(self._norms.get(norm.subject), norm),
+                self._subjects,
+            )
 
     def drain(self) -> BankIncrements:
-        """Take what was learned since the last call, to add it to the store; give it to `restore` if that fails."""
+        """Take what was learned since the last call, to add it to the store; give it to `restore`
+        if that fails.
+        """
         rows = self._pending.rows()
         self._pending = _Pending()
         return rows
@@ -246,7 +278,9 @@ class Bank:
 
 
 class _Staged(_Learned):
-    """The same of one batch, with what the bank had before it (`base`), and what that is with the batch."""
+    """The same of one batch, with what the bank had before it (`base`), and what that is with the
+    batch.
+    """
 
     __slots__ = ("base", "value", "weight")
 
@@ -257,9 +291,11 @@ class _Staged(_Learned):
 
 
 class Stage:
-    """One batch's view of a bank: it sees what the batch has learned; the bank learns it only with `commit`.
+    """One batch's view of a bank: it sees what the batch has learned; the bank learns it only with
+    `commit`.
 
-    Dropping a stage forgets its batch. The bank may learn other things meanwhile: a commit adds, it does not replace.
+    Dropping a stage forgets its batch. The bank may learn other things meanwhile: a commit adds, it
+    does not replace.
     """
 
     def __init__(self, bank: Bank) -> None:
@@ -272,8 +308,12 @@ class Stage:
         bank, name, subject = self._bank, interaction.item, interaction.subject
         learned = self._items.get(name)
         observed = None if subject is None else self._norms.get(subject)
-        easiness, answers = (learned.value, learned.weight) if learned else bank._item(name) or (bank._prior, 0)
-        log_time, observations = (observed.value, observed.weight) if observed else bank._norm(subject) or (0.0, 0)
+        easiness, answers = (
+            (learned.value, learned.weight) if learned else bank._item(name) or (bank._prior, 0)
+        )
+        log_time, observations = (
+            (observed.value, observed.weight) if observed else bank._norm(subject) or (0.0, 0)
+        )
         return _statistics((easiness, answers, log_time, observations))
 
     def add(self, increments: Increments) -> None:
@@ -293,10 +333,13 @@ class Stage:
             observed.add_time(log_time)
             observed.weight = weight = observed.weight + 1
             # As `merge_norm` does it, rounding included.
-            observed.value += (log_time - observed.value) * (1 / (weight if weight < NORM_WINDOW else NORM_WINDOW))
+            observed.value += (log_time - observed.value) * (
+                1 / (weight if weight < NORM_WINDOW else NORM_WINDOW)
+            )
 
     def commit(self, *, written: bool = False) -> None:
-        """Let the bank learn what the batch learned; `written` says that the store has it, so it is not drained.
+        """Let the bank learn what the batch learned; `written` says that the store has it, so it is
+        not drained.
 
         Committing twice learns nothing more.
         """

@@ -1,9 +1,9 @@
 """Learner states and outcomes as compact bytes; it knows their shape and nothing of what they mean.
 
-Both start with a format byte and end with a CRC-32 over everything before, so that truncated or damaged bytes are
-refused, never misread. A state also carries the hash of the model's constants, because its numbers mean nothing under
-others; an outcome is self-contained and carries the version that made it. Older states have no migration yet: 0.1 is
-the first version.
+Both start with a format byte and end with a CRC-32 over everything before, so that truncated or
+damaged bytes are refused, never misread. A state also carries the hash of the model's constants,
+because its numbers mean nothing under others; an outcome is self-contained and carries the version
+that made it. Older states have no migration yet: 0.1 is the first version.
 """
 
 from __future__ import annotations
@@ -59,12 +59,14 @@ def encode_state(state: LearnerState) -> bytes:
     (
         revision, time, session_start, active_s, presence, tank, signals, weights,
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts, advice,
+        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts,
+        advice,
     ) = state  # fmt: skip
     if response_time is None:
         response_time = nan
     body = b"".join((
-        _HEAD.pack(STATE_FORMAT, PARAMS_HASH, revision, time, session_start, active_s, presence, tank),
+        _HEAD.pack(STATE_FORMAT, PARAMS_HASH, revision, time, session_start, active_s, presence,
+        tank),
         _SIGNALS.pack(*signals),
         _SIGNALS.pack(*weights),
         _REST.pack(
@@ -86,12 +88,16 @@ def decode_state(data: bytes) -> LearnerState:
         raise StateVersionError(_foreign("state", data))
     body = _checked(data)
     if body[1:9] != PARAMS_HASH:
-        raise StateVersionError("The stored state belongs to a model with other constants; replay the learner's log.")
+        raise StateVersionError(
+            "The stored state belongs to a model with other constants; replay the learner's log."
+        )
     try:
         _, _, *general = _HEAD.unpack_from(body)
         signals = _SIGNALS.unpack_from(body, _SIGNALS_AT)
         weights = _SIGNALS.unpack_from(body, _WEIGHTS_AT)
-        *special, known_item, item, attempts, hints, advice, skill_count, item_count = _REST.unpack_from(body, _REST_AT)
+        *special, known_item, item, attempts, hints, advice, skill_count, item_count = (
+            _REST.unpack_from(body, _REST_AT)
+        )
         memories = _skills(skill_count).unpack_from(body, _SKILLS_AT)
         items_at = _SKILLS_AT + _skills(skill_count).size
         counts_at = items_at + item_count * KEY_SIZE
@@ -106,7 +112,8 @@ def decode_state(data: bytes) -> LearnerState:
         special[8] = None
     return _make_state(
         (
-            *general, signals, weights, *special, item if known_item else None, attempts, hints, skills,
+            *general, signals, weights, *special, item if known_item else None, attempts, hints,
+            skills,
             body[items_at:counts_at], body[counts_at:names_at], advice,
         )
     )  # fmt: skip
@@ -114,15 +121,23 @@ def decode_state(data: bytes) -> LearnerState:
 
 def encode_outcome(outcome: Outcome) -> bytes:
     """Write an outcome: about 430 bytes and 24 for each skill touched."""
-    revision, time, readout, performance, mastery, predicted, recommendations, model_version = outcome
-    levels, (load, frustration, confidence, item_confidence, engagement, fatigue, motivation), evidence = readout
+    revision, time, readout, performance, mastery, predicted, recommendations, model_version = (
+        outcome
+    )
+    (
+        levels,
+        (load, frustration, confidence, item_confidence, engagement, fatigue, motivation),
+        evidence,
+    ) = readout
     accuracy, response_time, consistency, improvement_rate = performance
     version = model_version.encode()
     parts = [
         _OUTCOME.pack(
             OUTCOME_FORMAT, revision, time,
-            *levels, *load, *frustration, *confidence, *item_confidence, *engagement, *fatigue, *motivation, *evidence,
-            accuracy, nan if response_time is None else response_time, consistency, improvement_rate,
+            *levels, *load, *frustration, *confidence, *item_confidence, *engagement, *fatigue,
+            *motivation, *evidence,
+            accuracy, nan if response_time is None else response_time, consistency,
+            improvement_rate,
             nan if predicted is None else predicted,
             len(version), len(mastery), len(recommendations),
         ),
@@ -131,7 +146,11 @@ def encode_outcome(outcome: Outcome) -> bytes:
     for skill, probability, answers, standard_error in mastery:
         parts += _MASTERY.pack(probability, standard_error, answers), _text(skill)
     for advice, values, skill in recommendations:
-        parts += _ADVICE.pack(advice.number, len(values)), _doubles(len(values)).pack(*values), _text(skill)
+        parts += (
+            _ADVICE.pack(advice.number, len(values)),
+            _doubles(len(values)).pack(*values),
+            _text(skill),
+        )
     body = b"".join(parts)
     return body + _CRC.pack(crc32(body))
 
@@ -170,8 +189,19 @@ def _outcome(body: bytes) -> Outcome:
         (
             fields[1],
             fields[2],
-            _make_readout((fields[_LEVELS], tuple([fields[drivers] for drivers in _CONTRIBUTIONS]), fields[_EVIDENCE])),
-            Performance(accuracy, None if isnan(response_time) else response_time, consistency, improvement_rate),
+            _make_readout(
+                (
+                    fields[_LEVELS],
+                    tuple([fields[drivers] for drivers in _CONTRIBUTIONS]),
+                    fields[_EVIDENCE],
+                )
+            ),
+            Performance(
+                accuracy,
+                None if isnan(response_time) else response_time,
+                consistency,
+                improvement_rate,
+            ),
             tuple(mastery),
             None if isnan(predicted) else predicted,
             tuple(recommendations),

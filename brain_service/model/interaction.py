@@ -1,4 +1,5 @@
-"""What a learner did, checked: the only door through which loose fields from outside reach the model.
+"""What a learner did, checked: the only door through which loose fields from outside reach the
+model.
 
 It knows the rules of the fields and nothing about learners, transport or storage.
 """
@@ -32,12 +33,13 @@ class BadInteraction(ValueError):
 
 
 class Interaction(NamedTuple):
-    """One thing a learner did. Build it with `interaction_from_context` or `checked`; None is not told.
+    """One thing a learner did. Build it with `interaction_from_context` or `checked`; None is not
+    told.
 
-    `item` names what it was about: `context.item_id`, else a stable hash of the content. `skills` are those it
-    exercises, at least one (the anonymous one); a skill named twice counts twice, as in the data that the weights were
-    fitted on. `difficulty` is 1 (easy) to 5 (hard), `time_taken` seconds, `hints` and `attempts` counts on this item so
-    far, the present attempt included.
+    `item` names what it was about: `context.item_id`, else a stable hash of the content. `skills`
+    are those it exercises, at least one (the anonymous one); a skill named twice counts twice, as
+    in the data that the weights were fitted on. `difficulty` is 1 (easy) to 5 (hard), `time_taken`
+    seconds, `hints` and `attempts` counts on this item so far, the present attempt included.
     """
 
     kind: str
@@ -53,10 +55,12 @@ class Interaction(NamedTuple):
 
 
 def interaction_from_context(kind: str, content: str, context: Mapping[str, object]) -> Interaction:
-    """Check the loose fields of a request and return them as an `Interaction`; unknown fields are ignored.
+    """Check the loose fields of a request and return them as an `Interaction`; unknown fields are
+    ignored.
 
-    Refused with `BadInteraction`: any field of the wrong type (a boolean is not a number, a number is not a boolean),
-    and what `checked` refuses. A field that is absent or None is missing, and stays missing.
+    Refused with `BadInteraction`: any field of the wrong type (a boolean is not a number, a number
+    is not a boolean), and what `checked` refuses. A field that is absent or None is missing, and
+    stays missing.
     """
     if not isinstance(content, str):
         raise BadInteraction("content must be a string.")
@@ -91,24 +95,31 @@ def checked(
     hints: float | None,
     attempts: float | None,
 ) -> Interaction:
-    """Check fields that have the right types already and return them as an `Interaction`; None is missing.
+    """Check fields that have the right types already and return them as an `Interaction`; None is
+    missing.
 
-    Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused with
-    `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384 characters, more than 8
-    skills, names that are empty, over 128 characters or contain control characters, numbers that are not finite,
-    negative times and counts, a time_taken over a day, and counts that are not whole. `correct` is kept only for
-    answers.
+    Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused
+    with
+    `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384
+    characters, more than 8 skills, names that are empty, over 128 characters or contain control
+    characters, numbers that are not finite, negative times and counts, a time_taken over a day, and
+    counts that are not whole. `correct` is kept only for answers.
     """
     if kind not in KINDS:
         raise BadInteraction(f"type must be one of {', '.join(sorted(KINDS))}.")
     if len(content) > MAX_CONTENT:
-        raise BadInteraction(f"content must have at most {MAX_CONTENT} characters; send a shorter one or only item_id.")
+        raise BadInteraction(
+            f"content must have at most {MAX_CONTENT} characters; send a shorter one or only"
+            " item_id."
+        )
     if item_id is not None:
         _check_name("item_id", item_id)
     elif not content:
         raise BadInteraction("content is empty; send the content or context.item_id.")
     if len(skills) > MAX_SKILLS_PER_ITEM:
-        raise BadInteraction(f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the main ones.")
+        raise BadInteraction(
+            f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the main ones."
+        )
     for skill in skills:
         _check_name("skill", skill)
     if subject is not None:
@@ -120,11 +131,13 @@ def checked(
         _check_finite("time_taken", time_taken)
         if time_taken < 0:
             raise BadInteraction(
-                "context.time_taken must be seconds, zero or more; leave it out where it is not known."
+                "context.time_taken must be seconds, zero or more; leave it out where it is not"
+                " known."
             )
         if time_taken > ABSURD_TIME_S:
             raise BadInteraction(
-                "context.time_taken must be seconds, at most a day; leave it out where it is not known."
+                "context.time_taken must be seconds, at most a day; leave it out where it is not"
+                " known."
             )
         time_taken = MAX_TIME_S if time_taken > MAX_TIME_S else time_taken
     return Interaction(
@@ -142,7 +155,9 @@ def checked(
 
 
 def content_key(content: str) -> str:
-    """Name an item that has no id by its content: the same text always gets the same name, on every machine."""
+    """Name an item that has no id by its content: the same text always gets the same name, on every
+    machine.
+    """
     digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12)
     return "~" + digest.hexdigest()
 
@@ -150,7 +165,8 @@ def content_key(content: str) -> str:
 def _check_name(field: str, value: str) -> None:
     if not 0 < len(value) <= MAX_NAME:
         raise BadInteraction(
-            f"context.{field} must have 1 to {MAX_NAME} characters; leave it out where it is not known."
+            f"context.{field} must have 1 to {MAX_NAME} characters; leave it out where it is not"
+            " known."
         )
     if not value.isprintable():
         raise BadInteraction(f"context.{field} must not contain control characters.")

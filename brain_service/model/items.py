@@ -1,7 +1,7 @@
 """The items that a learner answered lately, packed into bytes, the one answered longest ago first.
 
-A dictionary of 64 keys would be copied for each answer and written key by key. Bytes are searched and cut, and stored
-as they are.
+A dictionary of 64 keys would be copied for each answer and written key by key. Bytes are searched
+and cut, and stored as they are.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ _COUNTS: Final = MAX_ITEMS * COUNT_SIZE
 
 
 def take(keys: bytes, counts: bytes, key: bytes) -> tuple[int, bytes, bytes]:
-    """Return the count of an item, 0 for one that is not remembered, and all others' keys and counts."""
+    """Return the count of an item, 0 for one that is not remembered, and all others' keys and
+    counts.
+    """
     at = keys.find(key)
-    while at % KEY_SIZE and at >= 0:  # the end of one key and the beginning of the next can look like this one
+    while (
+        at % KEY_SIZE and at >= 0
+    ):  # the end of one key and the beginning of the next can look like this one
         at = keys.find(key, at + 1)
     if at < 0:
         return 0, keys, counts
@@ -31,7 +35,9 @@ def take(keys: bytes, counts: bytes, key: bytes) -> tuple[int, bytes, bytes]:
 
 
 def put(keys: bytes, counts: bytes, key: bytes, count: int) -> tuple[bytes, bytes]:
-    """Return keys and counts with an item at their end that was not among them; at most 64 remain, the latest ones."""
+    """Return keys and counts with an item at their end that was not among them; at most 64 remain,
+    the latest ones.
+    """
     return (keys + key)[-_KEYS:], (counts + _COUNT.pack(count))[-_COUNTS:]
 
 

@@ -1,4 +1,6 @@
-"""Reads the levels out of the signals, with their explanation and uncertainty; it knows nothing of interactions."""
+"""Reads the levels out of the signals, with their explanation and uncertainty; it knows nothing of
+interactions.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ GRADES: Final = tuple(level.grade for level in LEVELS)
 DRIVER_NAMES: Final = tuple(tuple(level.coefficients) for level in LEVELS)
 """Per level, the names of its drivers, in the order of `Readout.contributions`."""
 CLIPPED: Final = "clipped"
-"""Name of the driver that a level has besides where it lies at an end of its range; see `drivers`."""
+"""Name of the driver that a level has besides where it lies at an end of its range; see `drivers`.
+"""
 SIX: Final = tuple(i for i, name in enumerate(NAMES) if name != "item_confidence")
 """Positions of the six levels that are shown; item_confidence is an extra."""
 
@@ -37,7 +40,9 @@ class Readout(NamedTuple):
     levels: tuple[float, ...]
     contributions: tuple[tuple[float, ...], ...]
     evidence: tuple[float, ...]
-    """Per level the smallest evidence weight (0 to 1) among the signals it rests on, directly or through others."""
+    """Per level the smallest evidence weight (0 to 1) among the signals it rests on, directly or
+    through others.
+    """
 
 
 def _reference(name: str) -> float:
@@ -47,25 +52,40 @@ def _reference(name: str) -> float:
 
 
 BASES: Final = tuple(
-    level.base + reduce(add, (coefficient * _reference(name) for name, coefficient in level.coefficients.items()))
+    level.base
+    + reduce(
+        add, (coefficient * _reference(name) for name, coefficient in level.coefficients.items())
+    )
     for level in LEVELS
 )
-"""Per level, its value while nothing is known: base + Σ coefficient · prior (rtvar enters as a deviation already).
+"""Per level, its value while nothing is known: base + Σ coefficient · prior (rtvar enters as a
+deviation already).
 
-Added from left to right, here and below: `sum` rounds differently from Python 3.12 on, and brains must agree.
+Added from left to right, here and below: `sum` rounds differently from Python 3.12 on, and brains
+must agree.
 """
 
 _LOAD, _FRUSTRATION, _CONFIDENCE, _ITEM_CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTIVATION = (
     tuple(level.coefficients.values()) for level in LEVELS
 )
-_LOAD_BASE, _FRUSTRATION_BASE, _CONFIDENCE_BASE, _ITEM_BASE, _ENGAGEMENT_BASE, _FATIGUE_BASE, _MOTIVATION_BASE = BASES
+(
+    _LOAD_BASE,
+    _FRUSTRATION_BASE,
+    _CONFIDENCE_BASE,
+    _ITEM_BASE,
+    _ENGAGEMENT_BASE,
+    _FATIGUE_BASE,
+    _MOTIVATION_BASE,
+) = BASES
 _DECLARED, _DEMAND, _, _ERR, _NEGSUR, _IMPASSE, _, _FAST, _IDLE, _, _FLOW, _EXPECT = PRIORS[:12]
 _, _DEM1, _, _RTVAR, _ENGAGE, _PERSIST = PRIORS[12:]
 _USUAL_LOAD, _USUAL_COST = REFERENCE["load"], REFERENCE["cost"]
 
 
 class Direct(NamedTuple):
-    """The five levels that rest on signals alone, and their contributions, in the order of `NAMES`."""
+    """The five levels that rest on signals alone, and their contributions, in the order of
+    `NAMES`.
+    """
 
     load: float
     frustration: float
@@ -77,16 +97,37 @@ class Direct(NamedTuple):
 
 _direct, _readout = maker(Direct), maker(Readout)
 
-# What follows could be loops over SIGNALS and LEVELS, which a test compares it with; it is written out because it runs
-# for every interaction. Weights that always move together are taken once: `judged` is that of declared, demand, err,
-# negsur and impasse; fast and idle share one, as do flow and expect, and sur1 and dem1.
+# What follows could be loops over SIGNALS and LEVELS, which a test compares it with; it is written
+# out because it runs for every interaction. Weights that always move together are taken once:
+# `judged` is that of declared, demand, err, negsur and impasse; fast and idle share one, as do flow
+# and expect, and sur1 and dem1.
 
 
 def read_direct(signals: Sequence[float], weights: Sequence[float]) -> Direct:
     """Read the levels that rest on signals alone."""
-    declared, demand, slow, err, negsur, impasse, help_, fast, idle, _, flow, _, sur1, dem1, sur, _, _, _ = signals
+    (
+        declared,
+        demand,
+        slow,
+        err,
+        negsur,
+        impasse,
+        help_,
+        fast,
+        idle,
+        _,
+        flow,
+        _,
+        sur1,
+        dem1,
+        sur,
+        _,
+        _,
+        _,
+    ) = signals
     judged, _, _, _, _, _, _, w_fast, _, _, w_flow, _, w_sur1, _, _, _, _, _ = weights
-    # How far the value of each, S + (1 − w)·prior, lies from its prior; the priors of slow, help, sur1 and sur are 0.
+    # How far the value of each, S + (1 − w)·prior, lies from its prior; the priors of slow, help,
+    # sur1 and sur are 0.
     declared -= judged * _DECLARED
     demand -= judged * _DEMAND
     err -= judged * _ERR
@@ -116,8 +157,12 @@ def read_direct(signals: Sequence[float], weights: Sequence[float]) -> Direct:
     return _direct((load, frustration, confidence, item_confidence, engagement, parts))
 
 
-def read(direct: Direct, signals: Sequence[float], weights: Sequence[float], tank: float, presence: float) -> Readout:
-    """Add the levels that build on others: fatigue, and motivation, which needs the engagement just pushed."""
+def read(
+    direct: Direct, signals: Sequence[float], weights: Sequence[float], tank: float, presence: float
+) -> Readout:
+    """Add the levels that build on others: fatigue, and motivation, which needs the engagement just
+    pushed.
+    """
     load, frustration, confidence, item_confidence, engagement, contributions = direct
     _, _, _, _, _, _, _, _, _, _, _, expect, _, _, _, rtvar, engage, persist = signals
     (
@@ -138,7 +183,8 @@ def read(direct: Direct, signals: Sequence[float], weights: Sequence[float], tan
     )
     motivation = clip(_MOTIVATION_BASE + (p + q + r + s + t))
 
-    # The smallest weight among the signals that each level rests on, directly or through other levels.
+    # The smallest weight among the signals that each level rests on, directly or through other
+    # levels.
     w_load = judged if judged < w_slow else w_slow
     w_frustration = judged if judged < w_help else w_help
     w_fatigue = w_load if w_load < w_rtvar else w_rtvar
@@ -163,7 +209,8 @@ def clip(value: float) -> float:
 def drivers(readout: Readout, position: int) -> tuple[Driver, ...]:
     """The drivers of one level: its base plus their contributions is the level.
 
-    Where the sum lies outside [0, 1], the last driver is `clipped`, the remainder that brings it back.
+    Where the sum lies outside [0, 1], the last driver is `clipped`, the remainder that brings it
+    back.
     """
     parts = readout.contributions[position]
     named = tuple(map(Driver, DRIVER_NAMES[position], parts))
@@ -176,10 +223,13 @@ def drivers(readout: Readout, position: int) -> tuple[Driver, ...]:
 def uncertainty(readout: Readout) -> tuple[float, ...]:
     """Per level, the standard error √(RMSE² + ((1 − w)·.25)²), w being the level's evidence."""
     return tuple(
-        sqrt(level.rmse**2 + ((1.0 - w) * PRIOR_SD) ** 2) for level, w in zip(LEVELS, readout.evidence, strict=True)
+        sqrt(level.rmse**2 + ((1.0 - w) * PRIOR_SD) ** 2)
+        for level, w in zip(LEVELS, readout.evidence, strict=True)
     )
 
 
 def confidence(readout: Readout) -> float:
-    """How much evidence stands behind the six levels: the mean of their evidence weights, 0 to 1."""
+    """How much evidence stands behind the six levels: the mean of their evidence weights, 0
+    to 1.
+    """
     return sum(readout.evidence[i] for i in SIX) / len(SIX)

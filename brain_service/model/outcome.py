@@ -14,7 +14,9 @@ from brain_service.model.recommend import REVIEW_AFTER_S, Recommendation, Situat
 from brain_service.model.state import LearnerState, unpack_skill
 from brain_service.model.values import maker
 
-_EXPECT, _HASTE, _IDLE, _RTVAR = (PRIORS[INDEX[name]] for name in ("expect", "haste", "idle", "rtvar"))
+_EXPECT, _HASTE, _IDLE, _RTVAR = (
+    PRIORS[INDEX[name]] for name in ("expect", "haste", "idle", "rtvar")
+)
 _REVIEW_SCAN: Final = 8
 
 
@@ -22,17 +24,23 @@ class Performance(NamedTuple):
     """How the learner has been doing."""
 
     accuracy: float
-    """Share of right answers, 0…1: an average with half-life 8 answers whose missing weight .5^(n/8) counts as .658."""
+    """Share of right answers, 0…1: an average with half-life 8 answers whose missing weight
+    .5^(n/8) counts as .658.
+    """
     response_time: float | None
-    """Seconds per timed answer: an average with half-life 8 that starts at the first value; None before it."""
+    """Seconds per timed answer: an average with half-life 8 that starts at the first value; None
+    before it.
+    """
     consistency: float
     """1 − ½(ρ + τ), 0…1; 1 is even results at an even pace.
 
-    ρ is the root of the mean squared surprise c − P (half-life 16 answers, prior .22), τ a third of the mean |z| of log
-    time, which is half the signal rtvar; both are clipped to [0, 1].
+    ρ is the root of the mean squared surprise c − P (half-life 16 answers, prior .22), τ a third of
+    the mean |z| of log time, which is half the signal rtvar; both are clipped to [0, 1].
     """
     improvement_rate: float
-    """Fast minus slow average of residuals (half-lives 2 and 32 answers), −1…1; above 0 is better than before."""
+    """Fast minus slow average of residuals (half-lives 2 and 32 answers), −1…1; above 0 is better
+    than before.
+    """
 
 
 class Outcome(NamedTuple):
@@ -42,7 +50,9 @@ class Outcome(NamedTuple):
     time: float
     """Time of that interaction, epoch seconds."""
     readout: Readout
-    """The levels with drivers and evidence; see `levels.drivers`, `levels.uncertainty`, `levels.confidence`."""
+    """The levels with drivers and evidence; see `levels.drivers`, `levels.uncertainty`,
+    `levels.confidence`.
+    """
     performance: Performance
     mastery: tuple[SkillMastery, ...]
     """Of the skills touched; at rest, of all."""
@@ -65,9 +75,11 @@ _performance, _outcome, _situation = maker(Performance), maker(Outcome), maker(S
 
 
 def reading(state: LearnerState) -> Outcome:
-    """What the model says of a learner at rest, as of the last interaction; idle time since then does not change it.
+    """What the model says of a learner at rest, as of the last interaction; idle time since then
+    does not change it.
 
-    Equal to the last outcome, except that mastery covers every remembered skill and nothing was predicted.
+    Equal to the last outcome, except that mastery covers every remembered skill and nothing was
+    predicted.
     """
     signals, weights = state.signals, state.weights
     readout = read(read_direct(signals, weights), signals, weights, state.tank, state.presence)
@@ -80,9 +92,14 @@ def mastery_of_all(state: LearnerState) -> tuple[SkillMastery, ...]:
 
 
 def tell(
-    state: LearnerState, readout: Readout, mastery: tuple[SkillMastery, ...], predicted: float | None
+    state: LearnerState,
+    readout: Readout,
+    mastery: tuple[SkillMastery, ...],
+    predicted: float | None,
 ) -> tuple[Outcome, int]:
-    """What to say of a state whose levels were read, and which recommendations are on now, as bits for its `advice`."""
+    """What to say of a state whose levels were read, and which recommendations are on now, as bits
+    for its `advice`.
+    """
     (
         revision, time, _, active_s, _, tank, signals, weights,
         answers, streak, fast, _, slow, _, accuracy, spread, response_time,
@@ -94,16 +111,22 @@ def tell(
     surprise = sqrt(spread + 0.5 ** (answers / params.SPREAD_HALF_LIFE) * params.SPREAD_PRIOR)
     pace = (rtvar + (1.0 - w_rtvar) * _RTVAR) / 2.0
     consistency = 1.0 - 0.5 * (clip(surprise) + clip(pace))
-    performance = _performance((clip(accuracy), response_time, consistency, min(max(fast - slow, -1.0), 1.0)))
+    performance = _performance(
+        (clip(accuracy), response_time, consistency, min(max(fast - slow, -1.0), 1.0))
+    )
 
     load, frustration, *_ = readout.levels
     failures = max(-streak, attempts - 1) if streak < 0 else 0
     expect += (1.0 - w_expect) * _EXPECT
     haste += (1.0 - w_haste) * _HASTE
     idle += (1.0 - w_idle) * _IDLE
-    situation = _situation((tank, active_s, frustration, load, failures, expect, haste, idle, _due(state)))
+    situation = _situation(
+        (tank, active_s, frustration, load, failures, expect, haste, idle, _due(state))
+    )
     recommendations, advice = recommend(situation, advice)
-    return _outcome((revision, time, readout, performance, mastery, predicted, recommendations, VERSION)), advice
+    return _outcome(
+        (revision, time, readout, performance, mastery, predicted, recommendations, VERSION)
+    ), advice
 
 
 def _due(state: LearnerState) -> tuple[str, float, float] | None:
@@ -121,4 +144,8 @@ def _due(state: LearnerState) -> tuple[str, float, float] | None:
     if not due:
         return None
     weakest = min(masteries(state, due), key=lambda found: found.probability, default=None)
-    return weakest and (weakest.skill, weakest.probability, (state.time - due[weakest.skill]) / 86400.0)
+    return weakest and (
+        weakest.skill,
+        weakest.probability,
+        (state.time - due[weakest.skill]) / 86400.0,
+    )

@@ -1,7 +1,8 @@
-"""Every fitted or chosen constant of the learner model `vb-ssm/0.1`, as data; it knows nothing of how they are used.
+"""Every fitted or chosen constant of the learner model `vb-ssm/0.1`, as data; it knows nothing of
+how they are used.
 
-A change of any constant here changes `PARAMS_HASH`, so a state computed with other constants is refused by the codec,
-and it must bump `VERSION`.
+A change of any constant here changes `PARAMS_HASH`, so a state computed with other constants is
+refused by the codec, and it must bump `VERSION`.
 """
 
 from __future__ import annotations
@@ -43,11 +44,17 @@ LEVEL_B: Final = (
     0.15965040321209206,
     -0.6178617090280313,
 )
-"""Easiness (logit of being answered right) expected of an unknown item whose declared difficulty is 1, 2, 3, 4, 5."""
+"""Easiness (logit of being answered right) expected of an unknown item whose declared difficulty is
+1, 2, 3, 4, 5.
+"""
 BANK_PRIOR: Final = 0.65
-"""Easiness (logit) expected of an unknown item of undeclared difficulty; σ(.65) is the share of right answers."""
+"""Easiness (logit) expected of an unknown item of undeclared difficulty; σ(.65) is the share of
+right answers.
+"""
 P_GLOBAL: Final = 0.6581860317171809
-"""Share of right answers over all learners: what accuracy shrinks to where there is little evidence."""
+"""Share of right answers over all learners: what accuracy shrinks to where there is little
+evidence.
+"""
 
 G_HALF_LIVES: Final = (2.0, 8.0, 32.0)
 """Half-lives, in answers, of the learner's averages of residuals (fast, mid, slow)."""
@@ -64,7 +71,8 @@ NORM_WINDOW: Final = 200
 
 MAX_SKILLS: Final = 256
 MAX_ITEMS: Final = 64
-"""How many skills and items of one learner are remembered; the least recently used are forgotten."""
+"""How many skills and items of one learner are remembered; the least recently used are forgotten.
+"""
 
 # Time.
 
@@ -88,7 +96,9 @@ PERFORMANCE_HALF_LIFE: Final = 8.0
 """Half-life, in answers, of accuracy and response time."""
 SPREAD_HALF_LIFE: Final = 16.0
 SPREAD_PRIOR: Final = 0.22
-"""Half-life (answers) and prior of the mean squared surprise; .22 ≈ p(1 − p) at the global share of right answers."""
+"""Half-life (answers) and prior of the mean squared surprise; .22 ≈ p(1 − p) at the global share of
+right answers.
+"""
 
 
 class Signal(NamedTuple):
@@ -122,7 +132,9 @@ SIGNALS: Final = (
 )
 """The signals in the order in which a state stores them: those that fade with idle time first."""
 FADING: Final = 14
-"""The first so many signals fade in real time (half-life 15 min); the rest stay until new evidence comes."""
+"""The first so many signals fade in real time (half-life 15 min); the rest stay until new evidence
+comes.
+"""
 
 
 class Level(NamedTuple):
@@ -134,11 +146,19 @@ class Level(NamedTuple):
     rmse: float
     """Typical error against what it was checked with; where nothing was, a cautious .25."""
     grade: str
-    """What it was checked against: `human` ratings, `convergent` (published detectors), or only `theory`."""
+    """What it was checked against: `human` ratings, `convergent` (published detectors), or only
+    `theory`.
+    """
 
 
 LEVELS: Final = (
-    Level("cognitive_load", 0.39, {"declared": 0.59, "demand": 0.08, "slow": 0.04, "err": 0.26}, 0.23, "human"),
+    Level(
+        "cognitive_load",
+        0.39,
+        {"declared": 0.59, "demand": 0.08, "slow": 0.04, "err": 0.26},
+        0.23,
+        "human",
+    ),
     Level(
         "frustration_level",
         0.28,
@@ -146,8 +166,20 @@ LEVELS: Final = (
         0.28,
         "human",
     ),
-    Level("confidence_level", 0.72, {"sur": 1.10, "demand": -0.42, "err": -0.15, "slow": -0.06}, 0.27, "human"),
-    Level("item_confidence", 0.78, {"sur": 0.90, "sur1": 0.35, "dem1": -0.60, "slow": -0.08}, 0.25, "human"),
+    Level(
+        "confidence_level",
+        0.72,
+        {"sur": 1.10, "demand": -0.42, "err": -0.15, "slow": -0.06},
+        0.27,
+        "human",
+    ),
+    Level(
+        "item_confidence",
+        0.78,
+        {"sur": 0.90, "sur1": 0.35, "dem1": -0.60, "slow": -0.08},
+        0.25,
+        "human",
+    ),
     Level(
         "engagement_level",
         0.78,
@@ -176,11 +208,16 @@ PRIOR_SD: Final = 0.25
 PARAMS_HASH: Final = hashlib.blake2b(
     repr(
         (
-            VERSION, FEATURES, BIAS, LEVEL_B, BANK_PRIOR, P_GLOBAL, G_HALF_LIVES, K_HALF_LIVES, G_SHRINK, K_SHRINK,
-            BANK_GAIN, BANK_COOLING, NORM_WINDOW, MAX_SKILLS, MAX_ITEMS, SIGNAL_HALF_LIFE_S, TANK_HALF_LIFE_S,
-            TANK_GRACE_S, TANK_FILL_S, PRESENCE_HALF_LIFE_S, SESSION_GAP_S, MAX_ACTIVE_S, MIN_TIME_S, HASTY_S, HASTY_Z,
-            LONG_S, LONG_Z, MAX_Z, TIME_VAR_START, TIME_VAR_FLOOR, TIME_WINDOW, PERFORMANCE_HALF_LIFE,
-            SPREAD_HALF_LIFE, SPREAD_PRIOR, SIGNALS, FADING, LEVELS, REFERENCE, PRESENCE_FULL, PRIOR_SD,
+            VERSION, FEATURES, BIAS, LEVEL_B, BANK_PRIOR, P_GLOBAL, G_HALF_LIVES, K_HALF_LIVES,
+            G_SHRINK, K_SHRINK,
+            BANK_GAIN, BANK_COOLING, NORM_WINDOW, MAX_SKILLS, MAX_ITEMS, SIGNAL_HALF_LIFE_S,
+            TANK_HALF_LIFE_S,
+            TANK_GRACE_S, TANK_FILL_S, PRESENCE_HALF_LIFE_S, SESSION_GAP_S, MAX_ACTIVE_S,
+            MIN_TIME_S, HASTY_S, HASTY_Z,
+            LONG_S, LONG_Z, MAX_Z, TIME_VAR_START, TIME_VAR_FLOOR, TIME_WINDOW,
+            PERFORMANCE_HALF_LIFE,
+            SPREAD_HALF_LIFE, SPREAD_PRIOR, SIGNALS, FADING, LEVELS, REFERENCE, PRESENCE_FULL,
+            PRIOR_SD,
         )
     ).encode(),
     digest_size=8,

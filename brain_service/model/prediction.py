@@ -1,7 +1,9 @@
-"""Predicts an answer and learns from it: residual averages of the learner, memory of skills and items, and mastery.
+"""Predicts an answer and learns from it: residual averages of the learner, memory of skills and
+items, and mastery.
 
-A logistic regression over item easiness and the learner's history (weights in `params`), in which an item's easiness
-follows Elo. It knows nothing of signals, levels or time other than what it is told.
+A logistic regression over item easiness and the learner's history (weights in `params`), in which
+an item's easiness follows Elo. It knows nothing of signals, levels or time other than what it is
+told.
 """
 
 from __future__ import annotations
@@ -23,9 +25,13 @@ class Statistics(NamedTuple):
     """What the item bank knows for one interaction."""
 
     easiness: float = params.BANK_PRIOR
-    """Logit of the item being answered right, other things equal; the bank's prior where `answers` is 0."""
+    """Logit of the item being answered right, other things equal; the bank's prior where `answers`
+    is 0.
+    """
     answers: float = 0
-    """Answers behind it; 0 means the item is unknown, and a declared difficulty then takes precedence."""
+    """Answers behind it; 0 means the item is unknown, and a declared difficulty then takes
+    precedence.
+    """
     log_time: float = 0.0
     """Mean log-seconds in the subject."""
     observations: float = 0
@@ -33,7 +39,9 @@ class Statistics(NamedTuple):
 
 
 class SkillMastery(NamedTuple):
-    """Probability of solving a middling item (declared difficulty 3) of one skill, and what it rests on."""
+    """Probability of solving a middling item (declared difficulty 3) of one skill, and what it
+    rests on.
+    """
 
     skill: str
     probability: float
@@ -70,8 +78,12 @@ def keep(half_life: float) -> float:
     return float(0.5 ** (1.0 / half_life))
 
 
-_W_B, _W_FAST, _W_MID, _W_SLOW, _W_MEAN, _W_LOGN, _W_LAST, _W_RIGHTS, _W_WRONGS = list(FEATURES.values())[:9]
-_K_FAST, _K_MID, _K_MEAN, _K_LOGN, _K_LAST, _K_GAP, _W_NEW, _W_ITEM, _W_ATTEMPTS = list(FEATURES.values())[9:]
+_W_B, _W_FAST, _W_MID, _W_SLOW, _W_MEAN, _W_LOGN, _W_LAST, _W_RIGHTS, _W_WRONGS = list(
+    FEATURES.values()
+)[:9]
+_K_FAST, _K_MID, _K_MEAN, _K_LOGN, _K_LAST, _K_GAP, _W_NEW, _W_ITEM, _W_ATTEMPTS = list(
+    FEATURES.values()
+)[9:]
 _FAST, _MID, _SLOW = map(keep, params.G_HALF_LIVES)
 _SKILL_FAST, _SKILL_MID = map(keep, params.K_HALF_LIVES)
 _RECENT, _SPREAD = keep(params.PERFORMANCE_HALF_LIFE), keep(params.SPREAD_HALF_LIFE)
@@ -87,13 +99,16 @@ _Memory = tuple[float, float, float, float, float, int, int, int]
 """The fields of a `SkillMemory`."""
 
 
-def answer(before: LearnerState, statistics: Statistics, interaction: Interaction, item: bytes, time: float) -> Answer:
+def answer(
+    before: LearnerState, statistics: Statistics, interaction: Interaction, item: bytes, time: float
+) -> Answer:
     """Predict a graded answer from what was known before it, then learn from it."""
     easiness = statistics.easiness
     if statistics.answers == 0 and interaction.difficulty is not None:
         easiness = params.LEVEL_B[min(max(round(interaction.difficulty), 1), 5) - 1]
     (
-        _, _, _, _, _, _, _, _, answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
+        _, _, _, _, _, _, _, _, answers, streak, fast, mid, slow, total, accuracy, spread,
+        response_time,
         _, _, _, _, _, _, skills, item_keys, item_counts, _,
     ) = before  # fmt: skip
     skills = skills.copy()
@@ -126,11 +141,17 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
     spread = _SPREAD * spread + (1.0 - _SPREAD) * (correct - predicted) * (correct - predicted)
     time_taken = interaction.time_taken
     if time_taken is not None:
-        response_time = time_taken if response_time is None else _RECENT * response_time + (1.0 - _RECENT) * time_taken
+        response_time = (
+            time_taken
+            if response_time is None
+            else _RECENT * response_time + (1.0 - _RECENT) * time_taken
+        )
 
     mastered: dict[str, SkillMastery] = {}
     for skill in interaction.skills:
-        learned, shown = _practise(memories.get(skill), answers, time, residual, last, general, general_after)
+        learned, shown = _practise(
+            memories.get(skill), answers, time, residual, last, general, general_after
+        )
         memories[skill] = learned
         skills.pop(skill, None)  # it comes back as the one practised last
         skills[skill] = pack_skill(*learned)
@@ -139,7 +160,9 @@ def answer(before: LearnerState, statistics: Statistics, interaction: Interactio
     while len(skills) > params.MAX_SKILLS:
         del skills[next(iter(skills))]
     item_keys, item_counts = items.put(item_keys, item_counts, item, (abs(seen) + 1) * last)
-    step = params.BANK_GAIN / (1.0 + params.BANK_COOLING * statistics.answers) * (correct - predicted)
+    step = (
+        params.BANK_GAIN / (1.0 + params.BANK_COOLING * statistics.answers) * (correct - predicted)
+    )
     progress = answers + 1, streak, fast, mid, slow, total, accuracy, spread, response_time
     return _answer((
         correct, predicted, easiness, expected, step, progress, skills, item_keys, item_counts,
@@ -154,14 +177,18 @@ def mastery(state: LearnerState, skill: str) -> SkillMastery | None:
 
 
 def masteries(state: LearnerState, skills: Iterable[str]) -> list[SkillMastery]:
-    """Mastery of those of these skills that are remembered, in their order; the anonymous one is never shown."""
+    """Mastery of those of these skills that are remembered, in their order; the anonymous one is
+    never shown.
+    """
     answers, remembered = state.answers, state.skills
     general = _general(state.fast, state.mid, state.slow, state.total, answers, state.streak)
     found = []
     for skill in skills:
         if skill in remembered and skill != ANONYMOUS_SKILL:
             memory = unpack_skill(remembered[skill])
-            found.append(_mastery(skill, general + _special(memory, answers) + memory[4], memory[5]))
+            found.append(
+                _mastery(skill, general + _special(memory, answers) + memory[4], memory[5])
+            )
     return found
 
 
@@ -176,7 +203,9 @@ def sigmoid(x: float) -> float:
     return 1.0 / (1.0 + exp(-x if -30.0 <= x <= 30.0 else 30.0 if x < 0.0 else -30.0))
 
 
-def _general(fast: float, mid: float, slow: float, total: float, answers: int, streak: int) -> float:
+def _general(
+    fast: float, mid: float, slow: float, total: float, answers: int, streak: int
+) -> float:
     """The learner's part of the logit of a right answer."""
     logit = (
         _BIAS
@@ -207,13 +236,20 @@ def _special(memory: _Memory, answers: int) -> float:
 
 
 def _practise(
-    memory: _Memory | None, answers: int, time: float, residual: float, last: int, general: float, after: float
+    memory: _Memory | None,
+    answers: int,
+    time: float,
+    residual: float,
+    last: int,
+    general: float,
+    after: float,
 ) -> tuple[_Memory, float]:
-    """One skill after an answer on it, and the logit its mastery is shown with (without the item's part).
+    """One skill after an answer on it, and the logit its mastery is shown with (without the item's
+    part).
 
-    `general` and `after` are the learner's part of the logit before and after. A right answer on an easy item can lower
-    the formula (it was expected, so averages shrink). Nobody should see their mastery fall for being right, so the
-    difference is kept as `lift` until the next wrong answer.
+    `general` and `after` are the learner's part of the logit before and after. A right answer on an
+    easy item can lower the formula (it was expected, so averages shrink). Nobody should see their
+    mastery fall for being right, so the difference is kept as `lift` until the next wrong answer.
     """
     fast, mid, total, _, lift, count, _, _ = memory or _UNPRACTISED
     fast = _SKILL_FAST * fast + (1.0 - _SKILL_FAST) * residual

@@ -1,7 +1,9 @@
-"""Chooses what a person could do now from a learner's readings; the thresholds are proposals, not findings.
+"""Chooses what a person could do now from a learner's readings; the thresholds are proposals, not
+findings.
 
-It knows no learner's history: what was recommended before comes in as bits, so that advice does not flicker. Advice
-starts when its value passes the threshold and stops only when the value lies 0.05 (for minutes: 5 %) on the other side.
+It knows no learner's history: what was recommended before comes in as bits, so that advice does not
+flicker. Advice starts when its value passes the threshold and stops only when the value lies 0.05
+(for minutes: 5 %) on the other side.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ LOADED: Final = 0.8
 SURE: Final = 0.9
 UNLOADED: Final = 0.55
 HASTY: Final = 0.1
-"""Share of recent timed answers that were hasty and wrong; a single one brings a learner just above it."""
+"""Share of recent timed answers that were hasty and wrong; a single one brings a learner just above
+it.
+"""
 IDLE: Final = 0.5
 REVIEW_AFTER_S: Final = 7 * 86400.0
 REVIEW_BELOW: Final = 0.8
@@ -41,7 +45,8 @@ class Urgency(IntEnum):
 class Advice(NamedTuple):
     """What can be recommended.
 
-    `number` is its place in `ADVICE`, in stored bytes and in the bits of hysteresis: never use one again for another.
+    `number` is its place in `ADVICE`, in stored bytes and in the bits of hysteresis: never use one
+    again for another.
     """
 
     number: int
@@ -55,18 +60,54 @@ class Advice(NamedTuple):
 
 ADVICE: Final = (
     Advice(0, "take_break", Urgency.HIGH, "Time for a short break.", ("tank", "active_s")),
-    Advice(1, "scaffold", Urgency.HIGH, "Break the task into small, guided steps.", ("frustration_level", "failures")),
-    Advice(2, "worked_example", Urgency.MEDIUM, "Show a worked example first.", ("failures", "cognitive_load")),
+    Advice(
+        1,
+        "scaffold",
+        Urgency.HIGH,
+        "Break the task into small, guided steps.",
+        ("frustration_level", "failures"),
+    ),
+    Advice(
+        2,
+        "worked_example",
+        Urgency.MEDIUM,
+        "Show a worked example first.",
+        ("failures", "cognitive_load"),
+    ),
     Advice(3, "harder", Urgency.MEDIUM, "Offer something harder.", ("expect", "cognitive_load"), 1),
-    Advice(4, "slow_down", Urgency.MEDIUM, "Encourage reading the question again before answering.", ("haste",)),
-    Advice(5, "re_engage", Urgency.MEDIUM, "Check in: the learner seems to have drifted off.", ("idle",)),
-    Advice(6, "spaced_review", Urgency.LOW, "Review {skill}: not practised for over a week.", ("mastery", "days")),
-    Advice(7, "target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)),
+    Advice(
+        4,
+        "slow_down",
+        Urgency.MEDIUM,
+        "Encourage reading the question again before answering.",
+        ("haste",),
+    ),
+    Advice(
+        5,
+        "re_engage",
+        Urgency.MEDIUM,
+        "Check in: the learner seems to have drifted off.",
+        ("idle",),
+    ),
+    Advice(
+        6,
+        "spaced_review",
+        Urgency.LOW,
+        "Review {skill}: not practised for over a week.",
+        ("mastery", "days"),
+    ),
+    Advice(
+        7, "target_zone", Urgency.NONE, "Keep going: the difficulty is about right.", ("expect",)
+    ),
     Advice(8, "target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",), -1),
     Advice(9, "target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",), 1),
 )
-"""In the order of precedence, which is also that of urgency; the last three, of which one is given, share a code."""
-_BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = range(len(ADVICE))
+"""In the order of precedence, which is also that of urgency; the last three, of which one is given,
+share a code.
+"""
+_BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = (
+    range(len(ADVICE))
+)
 
 
 class Recommendation(NamedTuple):
@@ -116,11 +157,13 @@ class Situation(NamedTuple):
     haste: float
     idle: float
     review: tuple[str, float, float] | None = None
-    """A skill not practised for a week: its name, mastery and days since; None when there is none."""
+    """A skill not practised for a week: its name, mastery and days since; None when there is none.
+    """
 
 
 def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], int]:
-    """Return at most three recommendations, most urgent first, and the bits to pass as `before` next time.
+    """Return at most three recommendations, most urgent first, and the bits to pass as `before`
+    next time.
 
     Asking again with the returned bits and the same situation gives the same answer.
     """

@@ -1,8 +1,10 @@
-"""Moves a learner's signals by what one interaction is evidence of; it knows not what is read out of them.
+"""Moves a learner's signals by what one interaction is evidence of; it knows not what is read out
+of them.
 
-For a signal with evidence x: S ← aS + (1 − a)x and w ← aw + (1 − a), where a = .5^(1/half-life); before that, signals
-that fade lose a part of S and w to idle time. A signal without evidence only fades. This is written out signal by
-signal, because it is the hottest code of the brain; a test compares it with a loop over `params.SIGNALS`.
+For a signal with evidence x: S ← aS + (1 − a)x and w ← aw + (1 − a), where a = .5^(1/half-life);
+before that, signals that fade lose a part of S and w to idle time. A signal without evidence only
+fades. This is written out signal by signal, because it is the hottest code of the brain; a test
+compares it with a loop over `params.SIGNALS`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from brain_service.model.prediction import Answer, keep
 from brain_service.model.state import LearnerState
 
 _KEEP_1, _KEEP_4, _KEEP_6, _KEEP_8, _KEEP_16 = map(keep, (1.0, 4.0, 6.0, 8.0, 16.0))
-_GAIN_1, _GAIN_4, _GAIN_6, _GAIN_8, _GAIN_16 = (1.0 - kept for kept in (_KEEP_1, _KEEP_4, _KEEP_6, _KEEP_8, _KEEP_16))
+_GAIN_1, _GAIN_4, _GAIN_6, _GAIN_8, _GAIN_16 = (
+    1.0 - kept for kept in (_KEEP_1, _KEEP_4, _KEEP_6, _KEEP_8, _KEEP_16)
+)
 _IMPASSE_SCALE: Final = log(6.0)
 _ENGAGE: Final = [signal.name for signal in params.SIGNALS].index("engage")
 
@@ -30,10 +34,12 @@ def move(
     attempts: int,
     hints: int,
 ) -> tuple[list[float], list[float]]:
-    """Return S and w of all signals after an interaction; engage only moves when `push_engagement` tells it.
+    """Return S and w of all signals after an interaction; engage only moves when `push_engagement`
+    tells it.
 
-    `fade` is what idle time left of the fading ones. `z` says how unusual the time taken is, None where it is not
-    known. `given` is the graded answer, if it was one. `attempts` and `hints` count those on the item.
+    `fade` is what idle time left of the fading ones. `z` says how unusual the time taken is, None
+    where it is not known. `given` is the graded answer, if it was one. `attempts` and `hints` count
+    those on the item.
     """
     (
         declared, demand, slow, err, negsur, impasse, help_, fast, idle, haste,
@@ -57,7 +63,9 @@ def move(
         slow = keep_4 * slow + _GAIN_4 * (z / 2.0)
         w_slow = keep_4 * w_slow + _GAIN_4
         fast = keep_6 * fast + _GAIN_6 * (-z / 3.0 if z < 0.0 else 0.0)
-        idle = keep_6 * idle + _GAIN_6 * (1.0 if z > params.LONG_Z or time_taken > params.LONG_S else 0.0)
+        idle = keep_6 * idle + _GAIN_6 * (
+            1.0 if z > params.LONG_Z or time_taken > params.LONG_S else 0.0
+        )
         w_fast = keep_6 * w_fast + _GAIN_6
         rtvar = _KEEP_16 * rtvar + _GAIN_16 * (abs(z) / 1.5)
         w_rtvar = _KEEP_16 * w_rtvar + _GAIN_16
@@ -91,9 +99,15 @@ def move(
         if not interaction.correct:
             wrong, doubt = 1.0, p
             stuck = min(1.0, log1p(max(-streak, attempts - 1)) / _IMPASSE_SCALE)
-            if z is not None and time_taken is not None and (time_taken < params.HASTY_S or z < params.HASTY_Z):
+            if (
+                z is not None
+                and time_taken is not None
+                and (time_taken < params.HASTY_S or z < params.HASTY_Z)
+            ):
                 hasty = 1.0
-        declared = keep_4 * declared + _GAIN_4 * (1.0 - expected if difficulty is None else (difficulty - 1.0) / 4.0)
+        declared = keep_4 * declared + _GAIN_4 * (
+            1.0 - expected if difficulty is None else (difficulty - 1.0) / 4.0
+        )
         demand = keep_4 * demand + _GAIN_4 * expected_failure
         err = keep_4 * err + _GAIN_4 * wrong
         negsur = keep_4 * negsur + _GAIN_4 * doubt

@@ -10,7 +10,9 @@ from brain_service.model.items import listed
 
 
 class SkillMemory(NamedTuple):
-    """What is remembered of one skill. Residuals are right (1) or wrong (0) minus what the item alone let expect."""
+    """What is remembered of one skill. Residuals are right (1) or wrong (0) minus what the item
+    alone let expect.
+    """
 
     fast: float
     """Average of residuals on this skill, half-life 2 answers."""
@@ -21,7 +23,9 @@ class SkillMemory(NamedTuple):
     practised_at: float
     """Time of the last answer on it, epoch seconds."""
     lift: float
-    """Logits by which the reported mastery stands above the formula, so that a right answer never lowers it; ≥ 0."""
+    """Logits by which the reported mastery stands above the formula, so that a right answer never
+    lowers it; ≥ 0.
+    """
     answers: int
     answered_at: int
     """The learner's answer count just before the last answer on this skill."""
@@ -46,7 +50,9 @@ class LearnerState(NamedTuple):
 
     revision: int
     time: float
-    """Time of the last interaction, epoch seconds; reading a state later does not make it fade further."""
+    """Time of the last interaction, epoch seconds; reading a state later does not make it fade
+    further.
+    """
     session_start: float
     active_s: float
     """Seconds of activity in this session; a gap of more than 30 min ends a session."""
@@ -87,10 +93,14 @@ class LearnerState(NamedTuple):
     """Answers and hint requests on that item since it became the present one."""
 
     skills: dict[str, bytes]
-    """Each a packed `SkillMemory`: one is touched per interaction, and all are copied, stored and read every time."""
+    """Each a packed `SkillMemory`: one is touched per interaction, and all are copied, stored and
+    read every time.
+    """
     item_keys: bytes
     item_counts: bytes
-    """How often each of these items was answered, negative when the last answer on it was wrong; see `items`."""
+    """How often each of these items was answered, negative when the last answer on it was wrong;
+    see `items`.
+    """
     advice: int
     """Which recommendations are on, as bits, for hysteresis."""
 
@@ -98,11 +108,13 @@ class LearnerState(NamedTuple):
 BLANK = LearnerState(
     revision=0, time=0.0, session_start=0.0, active_s=0.0, presence=0.0, tank=0.0,
     signals=(0.0,) * len(params.SIGNALS), weights=(0.0,) * len(params.SIGNALS),
-    answers=0, streak=0, fast=0.0, mid=0.0, slow=0.0, total=0.0, accuracy=0.0, spread=0.0, response_time=None,
+    answers=0, streak=0, fast=0.0, mid=0.0, slow=0.0, total=0.0, accuracy=0.0, spread=0.0,
+    response_time=None,
     time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0,
     item=None, attempts=0, hints=0, skills={}, item_keys=b"", item_counts=b"", advice=0,
 )  # fmt: skip
-"""Where a learner starts. It is never shown: before the first interaction a learner has no state."""
+"""Where a learner starts. It is never shown: before the first interaction a learner has no state.
+"""
 
 
 def legible(state: LearnerState) -> dict[str, object]:
@@ -111,6 +123,8 @@ def legible(state: LearnerState) -> dict[str, object]:
     items = listed(fields.pop("item_keys"), fields.pop("item_counts"))
     return fields | {
         "item": None if state.item is None else int.from_bytes(state.item, "little"),
-        "skills": {skill: SkillMemory._make(unpack_skill(packed)) for skill, packed in state.skills.items()},
+        "skills": {
+            skill: SkillMemory._make(unpack_skill(packed)) for skill, packed in state.skills.items()
+        },
         "items": {int.from_bytes(key, "little"): count for key, count in items.items()},
     }

@@ -1,13 +1,14 @@
 """What one interaction changes in a learner's state.
 
-A pure function of values with constant cost; it knows neither clock, storage nor transport. Formulas and their sources
-are explained in `docs/model.md`, constants live in `params`.
+A pure function of values with constant cost; it knows neither clock, storage nor transport.
+Formulas and their sources are explained in `docs/model.md`, constants live in `params`.
 
 Where the description of the model leaves a choice, this is what the reference calculation does:
-presence fades with the same idle time as the signals; time evidence (slow, fast, idle, rtvar) counts for every timed
-interaction, views included; a subject's time norm counts from its first observation on, for answers and views alike;
-a skill named twice in one interaction counts and is learned twice; evidence of outcome counts only where `correct` is
-told; an answer after a failure counts as persistence also where its time is unknown.
+presence fades with the same idle time as the signals; time evidence (slow, fast, idle, rtvar)
+counts for every timed interaction, views included; a subject's time norm counts from its first
+observation on, for answers and views alike; a skill named twice in one interaction counts and is
+learned twice; evidence of outcome counts only where `correct` is told; an answer after a failure
+counts as persistence also where its time is unknown.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Increments(NamedTuple):
 
     item: str | None
     base: float
-    """Easiness that the item started from, where it was unknown; otherwise what it was before this answer."""
+    """Easiness that the item started from, where it was unknown; otherwise what it was before this
+    answer.
+    """
     delta: float
     """Easiness to add."""
     subject: str | None
@@ -49,12 +52,15 @@ class Applied(NamedTuple):
 _applied, _increments, _state = maker(Applied), maker(Increments), maker(LearnerState)
 
 
-def apply(state: LearnerState | None, statistics: Statistics, interaction: Interaction, now: float) -> Applied:
-    """Return the state after one interaction, what to say about it, and what the bank learns from it.
+def apply(
+    state: LearnerState | None, statistics: Statistics, interaction: Interaction, now: float
+) -> Applied:
+    """Return the state after one interaction, what to say about it, and what the bank learns from
+    it.
 
-    `state` is None before the learner's first interaction. `now` is when it happened, epoch seconds; a time before the
-    last one counts as the last one. The same input always gives the same output. Raises `BadInteraction` if `now` is
-    not finite.
+    `state` is None before the learner's first interaction. `now` is when it happened, epoch
+    seconds; a time before the last one counts as the last one. The same input always gives the same
+    output. Raises `BadInteraction` if `now` is not finite.
     """
     if not isfinite(now):
         raise BadInteraction("The time of the interaction must be a finite number of seconds.")
@@ -63,7 +69,8 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     (
         revision, time, session_start, active_s, presence, tank, _, _,
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts, advised,
+        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts,
+        advised,
     ) = before  # fmt: skip
     kind, item_name, _, _, subject, correct, _, time_taken, hints_told, attempts_told = interaction
 
@@ -105,7 +112,9 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
             attempts = max(attempts + 1, attempts_told or 0)
             hints = max(hints, hints_told or 0)
             given = answer(before, statistics, interaction, key, time)
-            answers, streak, fast, mid, slow, total, accuracy, spread, response_time = given.progress
+            answers, streak, fast, mid, slow, total, accuracy, spread, response_time = (
+                given.progress
+            )
             skills, item_keys, item_counts = given.skills, given.item_keys, given.item_counts
 
     moved, weighed = move(before, fade, interaction, z, given, attempts, hints)
@@ -115,9 +124,11 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
     readout = read(direct, moved, weighed, tank, presence)
 
     after = _state((
-        revision + 1, time, session_start, active_s + active, presence, tank, tuple(moved), tuple(weighed),
+        revision + 1, time, session_start, active_s + active, presence, tank, tuple(moved),
+        tuple(weighed),
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts, advised,
+        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts,
+        advised,
     ))  # fmt: skip
     if given is None:
         outcome, advice = tell(after, readout, (), None)
@@ -131,7 +142,9 @@ def apply(state: LearnerState | None, statistics: Statistics, interaction: Inter
 
 
 def _pace(residual: float, mean: float, var: float, count: int) -> tuple[float, float, float]:
-    """How unusual a log time is for this learner (z), and the mean and variance of their log times with it."""
+    """How unusual a log time is for this learner (z), and the mean and variance of their log times
+    with it.
+    """
     off = residual - mean
     z = off / sqrt(var)
     gain = 1.0 / (count + 2 if count + 2 < params.TIME_WINDOW else params.TIME_WINDOW)

@@ -1,1 +1,3 @@
-"""The brain's gRPC face: checks what callers send, calls the rooms behind it, and answers in protobuf."""
+"""The brain's gRPC face: checks what callers send, calls the rooms behind it, and answers in
+protobuf.
+"""

@@ -1,6 +1,7 @@
 """Writes the answers of a batch in protobuf's wire format: the hot path.
 
-The readings in them are serialised already. Messages would parse each, only to be serialised again with the whole.
+The readings in them are serialised already. Messages would parse each, only to be serialised again
+with the whole.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _READING: Final = SHORT[tag(brain_pb2.Applied.DESCRIPTOR, "reading", BYTES)]
 _DUPLICATE: Final = brain_pb2.Applied(duplicate=True).SerializeToString()
 
 
-def response(epoch: str, answers: Iterable[tuple[int, Applied | Failed]], readings: Readings) -> bytes:
+def response(
+    epoch: str, answers: Iterable[tuple[int, Applied | Failed]], readings: Readings
+) -> bytes:
     """Return an InteractResponse: what became of each interaction, told with its request id."""
     written = [brain_pb2.InteractResponse(epoch=epoch).SerializeToString()]
     for request_id, result in answers:
@@ -36,7 +39,12 @@ def response(epoch: str, answers: Iterable[tuple[int, Applied | Failed]], readin
             written += _failure(request_id, result)
             continue
         reading = readings.answer(result.outcome)
-        head = _REVISION + varint(result.revision) + (_DUPLICATE if result.duplicate else b"") + _READING
+        head = (
+            _REVISION
+            + varint(result.revision)
+            + (_DUPLICATE if result.duplicate else b"")
+            + _READING
+        )
         head += varint(len(reading))
         place = _REQUEST_ID + varint(request_id) + _APPLIED + varint(len(head) + len(reading))
         written += (_OUTCOMES, varint(len(place) + len(head) + len(reading)), place, head, reading)

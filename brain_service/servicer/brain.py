@@ -1,4 +1,6 @@
-"""BrainService over the engine and the watches: its methods check, call, convert and answer; they decide nothing."""
+"""BrainService over the engine and the watches: its methods check, call, convert and answer; they
+decide nothing.
+"""
 
 from __future__ import annotations
 
@@ -69,9 +71,15 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     """The brain's contract."""
 
     def __init__(
-        self, engine: Engine, watches: Watches, adapter: ContentAdapter, traces: BrainTraces | None = None
+        self,
+        engine: Engine,
+        watches: Watches,
+        adapter: ContentAdapter,
+        traces: BrainTraces | None = None,
     ) -> None:
-        """Serve `engine` and `watches`; `adapter` decides on the form of content, `traces` records sampled work."""
+        """Serve `engine` and `watches`; `adapter` decides on the form of content, `traces` records
+        sampled work.
+        """
         self._engine = engine
         self._watches = watches
         self._adapter = adapter
@@ -101,20 +109,26 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def Interact(  # type: ignore[override]  # serialised
         self, request_iterator: AsyncIterable[brain_pb2.InteractRequest], context: Context
     ) -> AsyncIterator[bytes]:
-        """Apply batches, one at a time per stream; concurrent streams share the engine's commits."""
+        """Apply batches, one at a time per stream; concurrent streams share the engine's
+        commits.
+        """
         async for request in self._inbound.messages(request_iterator):
             checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
             results = await self._submit(request.interactions)
             request_ids = [interaction.request_id for interaction in request.interactions]
             self._readings.next_batch()
-            yield answers.response(self._engine.epoch, zip(request_ids, results, strict=True), self._readings)
+            yield answers.response(
+                self._engine.epoch, zip(request_ids, results, strict=True), self._readings
+            )
 
     async def RecordInteraction(
         self, request: brain_pb2.RecordInteractionRequest, context: Context
     ) -> brain_pb2.RecordInteractionResponse:
         """Apply one interaction under the trace that its caller began, or a new one."""
         trace = _trace(request.interaction.traceparent, context)
-        submission = convert.submission(request.interaction)._replace(traceparent=trace_context.render(trace))
+        submission = convert.submission(request.interaction)._replace(
+            traceparent=trace_context.render(trace)
+        )
         served = None
         if self._traces is not None:
             submission, served = self._traces.serve(submission)
@@ -131,7 +145,9 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def WatchState(
         self, request: brain_pb2.WatchStateRequest, context: Context
     ) -> AsyncIterator[brain_pb2.WatchStateResponse]:
-        """Stream what changes; everything that changed while the last message was on its way is one message."""
+        """Stream what changes; everything that changed while the last message was on its way is one
+        message.
+        """
         watch_id = checks.identifier("watch_id", request.watch_id)
         checks.at_most("cursors", request.cursors, checks.MAX_CURSORS)
         watch, standings = await self._watches.open(watch_id, convert.cursors(request.cursors))
@@ -159,30 +175,45 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
         )
 
-    async def GetState(self, request: brain_pb2.GetStateRequest, context: Context) -> brain_pb2.GetStateResponse:
+    async def GetState(
+        self, request: brain_pb2.GetStateRequest, context: Context
+    ) -> brain_pb2.GetStateResponse:
         """Return present readings with the mastery of all skills."""
         checks.at_most("queries", request.queries, checks.MAX_BATCH)
-        queries = [(checks.identifier("learner_id", query.learner_id), query.min_revision) for query in request.queries]
+        queries = [
+            (checks.identifier("learner_id", query.learner_id), query.min_revision)
+            for query in request.queries
+        ]
         snapshots = await self._engine.snapshots(queries)
-        return brain_pb2.GetStateResponse(epoch=self._engine.epoch, snapshots=[_at_rest(value) for value in snapshots])
+        return brain_pb2.GetStateResponse(
+            epoch=self._engine.epoch, snapshots=[_at_rest(value) for value in snapshots]
+        )
 
-    async def GetHistory(self, request: brain_pb2.GetHistoryRequest, context: Context) -> brain_pb2.GetHistoryResponse:
+    async def GetHistory(
+        self, request: brain_pb2.GetHistoryRequest, context: Context
+    ) -> brain_pb2.GetHistoryResponse:
         """Return a page of one learner's log."""
         learner_id = checks.identifier("learner_id", request.learner_id)
         if request.limit > checks.MAX_HISTORY:
-            raise InvalidFieldError(f"limit must be 1 to {checks.MAX_HISTORY:,}, or 0 for {checks.DEFAULT_HISTORY}.")
+            raise InvalidFieldError(
+                f"limit must be 1 to {checks.MAX_HISTORY:,}, or 0 for {checks.DEFAULT_HISTORY}."
+            )
         entries, has_more = await self._engine.history(
             learner_id,
             after_revision=request.after_revision,
             limit=request.limit or checks.DEFAULT_HISTORY,
             newest=request.newest,
         )
-        return convert.history(self._engine.epoch, entries, has_more=has_more, newest=request.newest)
+        return convert.history(
+            self._engine.epoch, entries, has_more=has_more, newest=request.newest
+        )
 
     async def AdaptContent(
         self, request: brain_pb2.AdaptContentRequest, context: Context
     ) -> brain_pb2.AdaptContentResponse:
-        """Propose a form of some content; it stays as it is while nothing is known of the learner."""
+        """Propose a form of some content; it stays as it is while nothing is known of the
+        learner.
+        """
         wish = convert.adapt_request(request)
         learner_id = checks.identifier("learner_id", request.learner_id)
         (snapshot,) = await self._engine.snapshots([(learner_id, 0)])
@@ -204,7 +235,9 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         interactions = await self._engine.erase(request.learner_id, request.requested_by)
         return brain_pb2.EraseLearnerResponse(interactions=interactions)
 
-    async def _submit(self, interactions: Sequence[brain_pb2.Interaction]) -> list[Applied | Failed]:
+    async def _submit(
+        self, interactions: Sequence[brain_pb2.Interaction]
+    ) -> list[Applied | Failed]:
         """Apply those that are well-formed; a bad one fails alone."""
         good: list[Submission] = []
         served: list[tuple[int, Served]] = []
@@ -220,7 +253,10 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             except (InvalidFieldError, BadInteraction) as error:
                 failed[place] = Failed(code=FailureCode.INVALID, message=str(error))
         results = iter(await self._engine.submit(good) if good else ())
-        outcomes = [failed[place] if place in failed else next(results) for place in range(len(interactions))]
+        outcomes = [
+            failed[place] if place in failed else next(results)
+            for place in range(len(interactions))
+        ]
         for place, one in served:
             one.answered(outcomes[place])
         return outcomes
@@ -237,13 +273,17 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
 def _trace(traceparent: str, context: Context) -> trace_context.TraceContext:
     """Return the caller's trace, from the message or else from the metadata, or a new one."""
     offered = [traceparent]
-    offered += [str(value) for key, value in context.invocation_metadata() or () if key == "traceparent"]
+    offered += [
+        str(value) for key, value in context.invocation_metadata() or () if key == "traceparent"
+    ]
     found = (parsed for text in offered if (parsed := trace_context.parse(text)) is not None)
     return next(found, None) or trace_context.new_root()
 
 
 def _require(result: Applied | Failed) -> Applied:
-    """Return what was applied; raises what the failure means to a caller of a single interaction."""
+    """Return what was applied; raises what the failure means to a caller of a single
+    interaction.
+    """
     if isinstance(result, Applied):
         return result
     if result.code is FailureCode.INVALID:

@@ -1,4 +1,6 @@
-"""Checks the fields of requests; its sentences name the field and what it must be, and never repeat its content."""
+"""Checks the fields of requests; its sentences name the field and what it must be, and never repeat
+its content.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def text(field: str, value: str, most: int) -> str:
 def at_most(field: str, values: Sized, most: int) -> None:
     """Refuse more than `most` values."""
     if len(values) > most:
-        raise InvalidFieldError(f"{field} must be at most {most:,}; send the rest in further requests.")
+        raise InvalidFieldError(
+            f"{field} must be at most {most:,}; send the rest in further requests."
+        )
 
 
 def data_json(value: bytes) -> bytes:
@@ -59,7 +63,9 @@ def data_json(value: bytes) -> bytes:
 
 
 def context_json(value: bytes) -> bytes:
-    """Return `value` when it can be stored; what it says was checked by the caller, and nobody here reads it."""
+    """Return `value` when it can be stored; what it says was checked by the caller, and nobody here
+    reads it.
+    """
     if len(value) > MAX_CONTEXT_BYTES:
         raise InvalidFieldError(f"context_json must have at most {MAX_CONTEXT_BYTES:,} bytes.")
     if value and not (value.lstrip()[:1] == b"{" and value.rstrip()[-1:] == b"}"):

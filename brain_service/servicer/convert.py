@@ -52,7 +52,8 @@ def submission(message: brain_pb2.Interaction) -> Submission:
         message.learner_id,
         message.interaction_id,
         _interaction(kind, message.content, message.context),
-        checks.text("response", message.response, checks.MAX_TEXT) if message.HasField("response") else None,
+        checks.text("response", message.response, checks.MAX_TEXT) if message.HasField("response")
+            else None,
         checks.context_json(message.context_json),
         message.occurred_at_ms,
         message.received_at_ms,
@@ -97,7 +98,9 @@ def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:
     ]
 
 
-def snapshot(value: Snapshot, reading: bytes | None, *, recovered: bool = False) -> brain_pb2.Snapshot:
+def snapshot(
+    value: Snapshot, reading: bytes | None, *, recovered: bool = False
+) -> brain_pb2.Snapshot:
     """Answer with a learner's present state and its serialised reading."""
     message = brain_pb2.Snapshot(
         learner_id=value.learner_id,
@@ -140,7 +143,9 @@ def add_update(response: brain_pb2.WatchStateResponse, update: Update, readings:
 
 def _crossings(values: Iterable[Crossed]) -> list[brain_pb2.Crossing]:
     return [
-        brain_pb2.Crossing(name=crossing.name, rising=crossing.rising, value=crossing.value, revision=revision)
+        brain_pb2.Crossing(
+            name=crossing.name, rising=crossing.rising, value=crossing.value, revision=revision
+        )
         for revision, crossing in values
     ]
 
@@ -217,7 +222,9 @@ def adapted(value: adapt.Adapted, revision: int) -> brain_pb2.AdaptContentRespon
         )
         for change in value.changes
     ]
-    return brain_pb2.AdaptContentResponse(adapted_content=value.content, changes=changes, revision=revision)
+    return brain_pb2.AdaptContentResponse(
+        adapted_content=value.content, changes=changes, revision=revision
+    )
 
 
 def member(message: room_pb2.Member) -> rooms.Member:
@@ -231,7 +238,9 @@ def member(message: room_pb2.Member) -> rooms.Member:
 
 def member_message(value: rooms.Member) -> room_pb2.Member:
     """Answer with a member."""
-    return room_pb2.Member(connection_id=value.connection_id, user_id=value.user_id, role=value.role)
+    return room_pb2.Member(
+        connection_id=value.connection_id, user_id=value.user_id, role=value.role
+    )
 
 
 def event(value: rooms.Event) -> room_pb2.Event:

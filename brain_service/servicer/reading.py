@@ -1,7 +1,9 @@
-"""Writes readings of outcomes in protobuf's wire format, once per outcome: the hot path of every answer and update.
+"""Writes readings of outcomes in protobuf's wire format, once per outcome: the hot path of every
+answer and update.
 
-Knows nothing of streams or stores. Setting some thirty fields one by one costs three times what it costs to pack all
-doubles at once between tags prepared from the contract's descriptors, and to let protobuf parse the result.
+Knows nothing of streams or stores. Setting some thirty fields one by one costs three times what it
+costs to pack all doubles at once between tags prepared from the contract's descriptors, and to let
+protobuf parse the result.
 """
 
 from __future__ import annotations
@@ -42,11 +44,12 @@ _SQUARES: Final = tuple(level.rmse**2 + _VARIANCE for level in _in_order(LEVELS)
 
 
 class Readings:
-    """Makes readings, and remembers those of the last two batches for the updates that are on their way to watchers.
+    """Makes readings, and remembers those of the last two batches for the updates that are on their
+    way to watchers.
 
-    No longer, because outcomes are large, and slow to make and to free once they have left the processor's caches.
-    They are recognised by identity (comparing them would cost more than converting them); a remembered outcome is held,
-    so its identity cannot pass to another.
+    No longer, because outcomes are large, and slow to make and to free once they have left the
+    processor's caches. They are recognised by identity (comparing them would cost more than
+    converting them); a remembered outcome is held, so its identity cannot pass to another.
     """
 
     def __init__(self) -> None:
@@ -96,7 +99,10 @@ def serialised(outcome: Outcome) -> bytes:
         performance.improvement_rate,
     )
     fields[_CONFIDENCE] = sum(_six(readout.evidence)) / len(SIX)  # the same as `levels.confidence`
-    parts = [_STRUCT.pack(*fields, *chain.from_iterable(readout.contributions)), _version(outcome.model_version)]
+    parts = [
+        _STRUCT.pack(*fields, *chain.from_iterable(readout.contributions)),
+        _version(outcome.model_version),
+    ]
     if 0.0 in readout.levels or 1.0 in readout.levels:
         parts.append(_clipped(readout))
     for mastery in outcome.mastery:
@@ -123,12 +129,16 @@ def _version(version: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _recommended(number: int, skill: str) -> bytes:
-    """Return a reading that has nothing but one recommendation, serialised: there are few, and they come again."""
+    """Return a reading that has nothing but one recommendation, serialised: there are few, and they
+    come again.
+    """
     recommendation = Recommendation(ADVICE[number], (), skill)
     reading = brain_pb2.Reading()
     reading.recommendations.add(
         code=recommendation.code,
-        urgency=brain_pb2.Urgency.ValueType(recommendation.urgency),  # the model's numbers are the contract's
+        urgency=brain_pb2.Urgency.ValueType(
+            recommendation.urgency
+        ),  # the model's numbers are the contract's
         sentence=recommendation.sentence,
         reasons=recommendation.reasons,
     )
@@ -136,7 +146,9 @@ def _recommended(number: int, skill: str) -> bytes:
 
 
 def _clipped(readout: levels.Readout) -> bytes:
-    """The rows that follow where levels were clipped; a second table in the bytes goes on where the first one ends."""
+    """The rows that follow where levels were clipped; a second table in the bytes goes on where the
+    first one ends.
+    """
     return b"".join([
         _CLIPPED[position] + _CONTRIBUTION.pack(driver.contribution)
         for position, level in enumerate(readout.levels)
@@ -148,23 +160,37 @@ def _clipped(readout: levels.Readout) -> bytes:
 def _clipped_row(name: str) -> bytes:
     """A reading that has nothing but the clipped row of one level, up to its contribution."""
     row = brain_pb2.DriverTable(levels=[_NUMBERS[name]], names=[CLIPPED], contributions=[0.0])
-    return brain_pb2.Reading(drivers=row).SerializeToString(deterministic=True)[: -_CONTRIBUTION.size]
+    return brain_pb2.Reading(drivers=row).SerializeToString(deterministic=True)[
+        : -_CONTRIBUTION.size
+    ]
 
 
 def _prepared() -> tuple[bytes, bytes]:
-    """What never changes within a model version: the grades, and the table of drivers up to its contributions."""
+    """What never changes within a model version: the grades, and the table of drivers up to its
+    contributions.
+    """
     grades = {level.name: _GRADES[level.grade] for level in LEVELS}
-    rows = [(name, driver) for name, drivers in zip(NAMES, DRIVER_NAMES, strict=True) for driver in drivers]
-    table = brain_pb2.DriverTable(levels=[_NUMBERS[name] for name, _ in rows], names=[driver for _, driver in rows])
+    rows = [
+        (name, driver)
+        for name, drivers in zip(NAMES, DRIVER_NAMES, strict=True)
+        for driver in drivers
+    ]
+    table = brain_pb2.DriverTable(
+        levels=[_NUMBERS[name] for name, _ in rows], names=[driver for _, driver in rows]
+    )
     size = 8 * len(rows)
     contributions = SHORT[tag(table.DESCRIPTOR, "contributions", BYTES)] + varint(size)
     head = table.SerializeToString(deterministic=True) + contributions
     drivers = SHORT[tag(_READING, "drivers", BYTES)] + varint(len(head) + size) + head
-    return brain_pb2.Reading(grades=[grades[name] for name, _ in _ORDER]).SerializeToString(), drivers
+    return brain_pb2.Reading(
+        grades=[grades[name] for name, _ in _ORDER]
+    ).SerializeToString(), drivers
 
 
 def _doubles(field: str) -> tuple[bytes, list[float]]:
-    """The head of a submessage that has nothing but doubles, and its tags with a place after each for the value."""
+    """The head of a submessage that has nothing but doubles, and its tags with a place after each
+    for the value.
+    """
     message = _READING.fields_by_name[field].message_type
     names = [each.name for each in message.fields] if message else []
     head = bytes((tag(_READING, field, BYTES), 9 * len(names)))
@@ -185,7 +211,9 @@ _MASTERY: Final = Struct("<BdBdB")
 
 
 def _layout() -> tuple[Struct, list[bytes | float]]:
-    """How the fixed part is packed, and its fields with all tags in place; only `_LEVELS` … `_CONFIDENCE` change."""
+    """How the fixed part is packed, and its fields with all tags in place; only `_LEVELS` …
+    `_CONFIDENCE` change.
+    """
     grades, drivers = _prepared()
     fields: list[bytes | float] = []
     form = "<"

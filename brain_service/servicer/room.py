@@ -79,7 +79,9 @@ class RoomServicer(room_pb2_grpc.RoomServiceServicer):
         members = self._rooms.announce(room_id, SERVICE, checks.data_json(request.data_json))
         return room_pb2.PublishRoomMessageResponse(members=members)
 
-    async def ListMembers(self, request: room_pb2.ListMembersRequest, context: Context) -> room_pb2.ListMembersResponse:
+    async def ListMembers(
+        self, request: room_pb2.ListMembersRequest, context: Context
+    ) -> room_pb2.ListMembersResponse:
         """Return who is in a room."""
         members = self._rooms.members(checks.identifier("room_id", request.room_id))
         return room_pb2.ListMembersResponse(members=map(convert.member_message, members))
@@ -99,7 +101,9 @@ class _Attending:
         return not self._results
 
     async def carry_out(self, requests: AsyncIterable[room_pb2.AttendRequest]) -> None:
-        """Carry out commands in order; an edge that does not take its results is not listened to further."""
+        """Carry out commands in order; an edge that does not take its results is not listened to
+        further.
+        """
         try:
             async for request in requests:
                 for command in request.commands:
@@ -115,7 +119,9 @@ class _Attending:
             self._attendance.wake()
 
     async def next_response(self) -> room_pb2.AttendResponse | None:
-        """Wait for results or events and return all of them; None when only the commands came to their end."""
+        """Wait for results or events and return all of them; None when only the commands came to
+        their end.
+        """
         events = await self._attendance.take()
         results, self._results = self._results, []
         self._taken.set()
@@ -136,7 +142,9 @@ def _command(command: room_pb2.Command, attendance: Attendance) -> room_pb2.Comm
         match command.WhichOneof("action"):
             case "join":
                 join = command.join
-                members = attendance.join(checks.identifier("room_id", join.room_id), convert.member(join.member))
+                members = attendance.join(
+                    checks.identifier("room_id", join.room_id), convert.member(join.member)
+                )
                 return room_pb2.CommandResult(ok=True, members=map(convert.member_message, members))
             case "leave":
                 leave = command.leave
@@ -145,9 +153,13 @@ def _command(command: room_pb2.Command, attendance: Attendance) -> room_pb2.Comm
             case "publish":
                 publish = command.publish
                 room_id = checks.identifier("room_id", publish.room_id)
-                attendance.publish(room_id, publish.connection_id, checks.data_json(publish.data_json))
+                attendance.publish(
+                    room_id, publish.connection_id, checks.data_json(publish.data_json)
+                )
             case _:
-                raise InvalidFieldError("action is required and must be one that this version knows.")
+                raise InvalidFieldError(
+                    "action is required and must be one that this version knows."
+                )
     except (InvalidFieldError, NotAMemberError) as error:
         return room_pb2.CommandResult(ok=False, error=str(error))
     return room_pb2.CommandResult(ok=True)

@@ -1,4 +1,6 @@
-"""Lets streams that would never end be ended when the service stops; knows nothing of what they carry."""
+"""Lets streams that would never end be ended when the service stops; knows nothing of what they
+carry.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,18 @@ class Inbound:
         self._reads: set[asyncio.Timeout] = set()
 
     def stop(self) -> None:
-        """End every reading with StoppingError, at once where it waits, after the present message where it does not."""
+        """End every reading with StoppingError, at once where it waits, after the present message
+        where it does not.
+        """
         self._stopped = True
         now = asyncio.get_running_loop().time()
         for read in tuple(self._reads):
             read.reschedule(now)
 
     async def messages(self, requests: AsyncIterable[T]) -> AsyncGenerator[T, None]:
-        """Yield messages until the caller ends the stream; raises StoppingError when the service stops."""
+        """Yield messages until the caller ends the stream; raises StoppingError when the service
+        stops.
+        """
         iterator = aiter(requests)
         while not self._stopped:
             try:
@@ -44,4 +50,6 @@ class Inbound:
             except TimeoutError:
                 break
             yield message
-        raise StoppingError("the service stops; send what is not acknowledged again under the same ids.")
+        raise StoppingError(
+            "the service stops; send what is not acknowledged again under the same ids."
+        )

@@ -1,4 +1,6 @@
-"""Protobuf's wire format, as far as the hot path writes it without messages in between; it knows no contract."""
+"""Protobuf's wire format, as far as the hot path writes it without messages in between; it knows no
+contract.
+"""
 
 from __future__ import annotations
 

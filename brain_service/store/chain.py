@@ -1,10 +1,12 @@
-"""How a learner's rows in the log hang together: each names the one before, and only every 64th is in an index.
+"""How a learner's rows in the log hang together: each names the one before, and only every 64th is
+in an index.
 
-An index of all rows by learner would be written to in another place for each learner of a group: a page of 16 KB each,
-most of what a commit writes, and more of it the longer the log. Here a commit appends rows and moves each learner's
-`revision` and `newest` in one small table. That these still stand where the engine believed them to stand is also how
-two brains that write the same learner are told apart. A page of history is read by walking back from the nearest row
-that is in the index, past 63 rows too many at most.
+An index of all rows by learner would be written to in another place for each learner of a group: a
+page of 16 KB each, most of what a commit writes, and more of it the longer the log. Here a commit
+appends rows and moves each learner's `revision` and `newest` in one small table. That these still
+stand where the engine believed them to stand is also how two brains that write the same learner are
+told apart. A page of history is read by walking back from the nearest row that is in the index,
+past 63 rows too many at most.
 """
 
 from __future__ import annotations
@@ -23,10 +25,13 @@ _LAST_PLACE: Final = "SELECT coalesce(max(seq), 0) FROM log"
 _APPEND: Final = sa.insert(log).values(
     {column.name: sa.bindparam(column.name) for column in log.columns}
     | {
-        # Within a group the row before is known; before the group's first one only the learner's entry knows it.
+        # Within a group the row before is known; before the group's first one only the learner's
+        # entry knows it.
         "previous": sa.func.coalesce(
             sa.bindparam("before", type_=sa.BigInteger),
-            sa.select(learners.c.newest).where(learners.c.learner_key == sa.bindparam("owner")).scalar_subquery(),
+            sa.select(learners.c.newest)
+            .where(learners.c.learner_key == sa.bindparam("owner"))
+            .scalar_subquery(),
             sa.literal_column("0"),
         )
     }
@@ -34,7 +39,10 @@ _APPEND: Final = sa.insert(log).values(
 _ADVANCE: Final = (
     sa.update(learners)
     .values(revision=sa.bindparam("reached"), newest=sa.bindparam("place"))
-    .where(learners.c.learner_key == sa.bindparam("owner"), learners.c.revision == sa.bindparam("believed"))
+    .where(
+        learners.c.learner_key == sa.bindparam("owner"),
+        learners.c.revision == sa.bindparam("believed"),
+    )
 )
 
 
@@ -42,19 +50,28 @@ class Chain:
     """Appends to the log, on one kind of database."""
 
     def __init__(self, dialect: sa.Dialect, interaction_key: Callable[[str], bytes]) -> None:
-        """Prepare statements; `interaction_key` returns the key under which an interaction's id is found."""
+        """Prepare statements; `interaction_key` returns the key under which an interaction's id is
+        found.
+        """
         rest = [column.name for column in log.columns][4:]
-        self._append = _compiled(_APPEND, dialect, ["seq", "learner_key", "revision", "before", "owner", *rest])
+        self._append = _compiled(
+            _APPEND, dialect, ["seq", "learner_key", "revision", "before", "owner", *rest]
+        )
         self._advance = _compiled(_ADVANCE, dialect, ["reached", "place", "owner", "believed"])
         self._interaction_key = interaction_key
 
-    def append(self, connection: sa.Connection, rows: Sequence[Row], keys: Mapping[str, int]) -> None:
-        """Append inside the caller's transaction; `keys` are those of learners that were made in it.
+    def append(
+        self, connection: sa.Connection, rows: Sequence[Row], keys: Mapping[str, int]
+    ) -> None:
+        """Append inside the caller's transaction; `keys` are those of learners that were made in
+        it.
 
         Raises `ConflictError` when a learner stands elsewhere than the engine believed.
         """
         if connection.dialect.name == "sqlite":
-            places: Iterable[int] = _after(connection.exec_driver_sql(_LAST_PLACE).scalar_one(), rows)
+            places: Iterable[int] = _after(
+                connection.exec_driver_sql(_LAST_PLACE).scalar_one(), rows
+            )
         else:
             places = [connection.scalar(_PLACES) for _ in rows]
         linked, moves = self._link(rows, keys, places)
@@ -62,7 +79,9 @@ class Chain:
         _all_moved(connection.exec_driver_sql(self._advance, moves).rowcount, moves)
 
     def append_directly(self, driver: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        """Do it for learners that exist, without SQLAlchemy, whose share of a lone commit is more than SQLite's."""
+        """Do it for learners that exist, without SQLAlchemy, whose share of a lone commit is more
+        than SQLite's.
+        """
         (last,) = driver.execute(_LAST_PLACE).fetchone()
         linked, moves = self._link(rows, {}, _after(last, rows))
         driver.executemany(self._append, linked)
@@ -71,7 +90,8 @@ class Chain:
     def _link(
         self, rows: Iterable[Row], keys: Mapping[str, int], places: Iterable[int]
     ) -> tuple[list[tuple[Any, ...]], list[tuple[int, int, int, int]]]:
-        """Return rows as the log takes them, and how far each learner moves from where the engine believed it to stand.
+        """Return rows as the log takes them, and how far each learner moves from where the engine
+        believed it to stand.
 
         Raises `ConflictError` when revisions of a learner do not follow one another.
         """
@@ -79,7 +99,9 @@ class Chain:
         linked: list[tuple[Any, ...]] = []
         moves: dict[int, tuple[int, int, int, int]] = {}
         for place, row in zip(places, rows, strict=True):
-            learner_id, learner_key, revision, interaction_id = row[:4]  # by place, as below: it is hot
+            learner_id, learner_key, revision, interaction_id = row[
+                :4
+            ]  # by place, as below: it is hot
             key = learner_key or keys[learner_id]
             last, before, _, believed = moves.get(key) or (revision - 1, None, key, revision - 1)
             if revision != last + 1:
@@ -89,9 +111,13 @@ class Chain:
         return linked, list(moves.values())
 
 
-def _compiled(statement: sa.Insert | sa.Update, dialect: sa.Dialect, parameters: Sequence[str]) -> str:
+def _compiled(
+    statement: sa.Insert | sa.Update, dialect: sa.Dialect, parameters: Sequence[str]
+) -> str:
     """Return a statement's text, which takes these parameters as tuples."""
-    if not dialect.positional:  # PostgreSQL's drivers take them by name, if they are not told otherwise
+    if (
+        not dialect.positional
+    ):  # PostgreSQL's drivers take them by name, if they are not told otherwise
         dialect = type(dialect)(paramstyle="format")  # type: ignore[call-arg]  # every real one does
     compiled = statement.compile(dialect=dialect)
     assert compiled.positiontup == parameters  # noqa: S101 - the order of the columns, which no input changes
@@ -99,7 +125,9 @@ def _compiled(statement: sa.Insert | sa.Update, dialect: sa.Dialect, parameters:
 
 
 def _after(last: int, rows: Sequence[Row]) -> range:
-    """Return the next places in the log. They are ours to give, because rows of one commit point to one another."""
+    """Return the next places in the log. They are ours to give, because rows of one commit point to
+    one another.
+    """
     return range(last + 1, last + 1 + len(rows))
 
 
@@ -123,7 +151,9 @@ def standing(connection: sa.Connection, learner_digest: bytes) -> Standing:
     return Standing(*found) if found else Standing(0, None, 0)
 
 
-def page(connection: sa.Connection, learner_digest: bytes, *, after: int, limit: int, newest: bool) -> list[LogRow]:
+def page(
+    connection: sa.Connection, learner_digest: bytes, *, after: int, limit: int, newest: bool
+) -> list[LogRow]:
     """Return the first rows after a revision, or the last ones, oldest first; at most `limit`."""
     key, start, revision = standing(connection, learner_digest)
     if newest:
@@ -145,15 +175,23 @@ _STANDING: Final = sa.select(learners.c.learner_key, learners.c.newest, learners
     learners.c.learner_digest == sa.bindparam("digest")
 )
 _MILESTONE: Final = sa.select(log.c.seq).where(
-    log.c.learner_key == sa.bindparam("key"), log.c.revision == sa.bindparam("milestone"), MILESTONES
+    log.c.learner_key == sa.bindparam("key"),
+    log.c.revision == sa.bindparam("milestone"),
+    MILESTONES,
 )
 
 
 def _steps() -> sa.CTE:
     """Walk from the row at `start` back to the one after revision `after`."""
     columns = log.c.seq, log.c.previous, log.c.revision
-    steps = sa.select(*columns).where(log.c.seq == sa.bindparam("start")).cte("steps", recursive=True)
-    back = sa.select(*columns).join(steps, log.c.seq == steps.c.previous).where(log.c.revision > sa.bindparam("after"))
+    steps = (
+        sa.select(*columns).where(log.c.seq == sa.bindparam("start")).cte("steps", recursive=True)
+    )
+    back = (
+        sa.select(*columns)
+        .join(steps, log.c.seq == steps.c.previous)
+        .where(log.c.revision > sa.bindparam("after"))
+    )
     return steps.union_all(back)
 
 
@@ -161,7 +199,12 @@ def _page() -> sa.Select[Any]:
     steps = _steps()
     wanted = steps.c.revision.between(sa.bindparam("after") + 1, sa.bindparam("until"))
     columns = [log.c[name] for name in LogRow._fields]
-    return sa.select(*columns).join_from(steps, log, log.c.seq == steps.c.seq).where(wanted).order_by(steps.c.revision)
+    return (
+        sa.select(*columns)
+        .join_from(steps, log, log.c.seq == steps.c.seq)
+        .where(wanted)
+        .order_by(steps.c.revision)
+    )
 
 
 _PAGE: Final = _page()

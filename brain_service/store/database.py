@@ -1,4 +1,6 @@
-"""How a database is opened: connections, transactions, errors told in sentences, and the schema brought up to date."""
+"""How a database is opened: connections, transactions, errors told in sentences, and the schema
+brought up to date.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,18 @@ _SQLITE_REASONS: Final = {
     "SQLITE_FULL": "the disk is full; make room, nothing was written",
     "SQLITE_IOERR": "the disk failed to read or write the database",
     "SQLITE_CORRUPT": "the database file is damaged; stop the brain and restore a backup",
-    "SQLITE_NOTADB": "the database file is damaged or is no SQLite database; stop the brain and restore a backup",
+    "SQLITE_NOTADB": (
+        "the database file is damaged or is no SQLite database; stop the brain and restore a backup"
+    ),
     "SQLITE_READONLY": "the database file may not be written; check its owner and mode",
     "SQLITE_CANTOPEN": "the database file cannot be opened; check the path, its owner and mode",
 }
 
 
 def create_engine(database: str | Path) -> sa.Engine:
-    """Make the pool of connections for a path of a SQLite file or a URL, set up for durable commits."""
+    """Make the pool of connections for a path of a SQLite file or a URL, set up for durable
+    commits.
+    """
     url = sa.make_url(database) if isinstance(database, str) and "://" in database else None
     if url is None:
         url = sa.URL.create("sqlite", database=str(database))
@@ -46,10 +52,13 @@ def create_engine(database: str | Path) -> sa.Engine:
     path = Path(url.database or "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Made here, because SQLite would let everyone read it; its companion files take over the mode.
+        # Made here, because SQLite would let everyone read it; its companion files take over the
+        # mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise StoreUnavailableError(f"the database {path} cannot be opened: {error.strerror}") from error
+        raise StoreUnavailableError(
+            f"the database {path} cannot be opened: {error.strerror}"
+        ) from error
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
@@ -61,16 +70,17 @@ def create_engine(database: str | Path) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def begin_of_kind(connection: sa.Connection) -> None:
-        # A writer takes the lock at once: taking it later, after reading, fails when another process wrote in between.
+        # A writer takes the lock at once: taking it later, after reading, fails when another
+        # process wrote in between.
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
-# A row is some 2.5 KB: pages of 16 KB took a fifth less time a row than SQLite's 4 KB, into which only one row fits.
-# SQLite's own cache of 2 MB is enough while ids are in the order of time, and not for others, which land all over their
-# index.
+# A row is some 2.5 KB: pages of 16 KB took a fifth less time a row than SQLite's 4 KB, into which
+# only one row fits. SQLite's own cache of 2 MB is enough while ids are in the order of time, and
+# not for others, which land all over their index.
 _SQLITE_PRAGMAS: Final = (
     "page_size=16384",
     "cache_size=-32768",
@@ -90,13 +100,17 @@ def begin(engine: sa.Engine, *, write: bool) -> Iterator[sa.Connection]:
 
 
 def sqlite_connection(connection: sa.Connection) -> sqlite3.Connection:
-    """Return the driver's own connection to a SQLite file, for what must be cheap or outside any transaction."""
+    """Return the driver's own connection to a SQLite file, for what must be cheap or outside any
+    transaction.
+    """
     return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 @contextmanager
 def directly(connection: sa.Connection) -> Iterator[sqlite3.Connection]:
-    """Open a transaction that writes, on the driver's own connection; it commits at the end, or rolls back."""
+    """Open a transaction that writes, on the driver's own connection; it commits at the end, or
+    rolls back.
+    """
     driver = sqlite_connection(connection)
     driver.execute("BEGIN IMMEDIATE")
     try:
@@ -111,7 +125,9 @@ def directly(connection: sa.Connection) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn the driver's errors, as they are or as SQLAlchemy wraps them, into the store's, which say what to do."""
+    """Turn the driver's errors, as they are or as SQLAlchemy wraps them, into the store's, which
+    say what to do.
+    """
     try:
         yield
     except (sa.exc.IntegrityError, sqlite3.IntegrityError) as error:
@@ -121,7 +137,9 @@ def clear_errors() -> Iterator[None]:
     except sqlite3.Error as error:
         raise _unavailable(error) from error
     except sa.exc.SQLAlchemyError as error:
-        raise StoreUnavailableError(f"the database cannot be used: {type(error).__name__}") from error
+        raise StoreUnavailableError(
+            f"the database cannot be used: {type(error).__name__}"
+        ) from error
 
 
 def _unavailable(error: BaseException | None) -> StoreUnavailableError:
@@ -143,12 +161,14 @@ def migrate(connection: sa.Connection) -> None:
     if present is None:
         if tables := sa.inspect(connection).get_table_names():
             raise SchemaError(
-                f"this is not a database of the brain: it has a table {tables[0]!r} but no schema version"
+                f"this is not a database of the brain: it has a table {tables[0]!r} but no schema"
+                " version"
             )
     elif present not in {script.revision for script in scripts.walk_revisions()}:
         raise SchemaError(
-            f"the database has schema {present}, made by a newer version of this program than this one, which knows "
-            f"only up to {scripts.get_current_head()}; run that version or a later one"
+            f"the database has schema {present}, made by a newer version of this program than this"
+            f" one, which knows only up to {scripts.get_current_head()}; run that version or a"
+            " later one"
         )
     alembic_command.upgrade(config, "head")
 
@@ -158,5 +178,7 @@ def identity(connection: sa.Connection) -> dict[str, str]:
     known = {name: value for name, value in connection.execute(sa.select(meta))}
     if not known:
         known = {"epoch": str(uuid.uuid4()), "salt": secrets.token_hex(32)}
-        connection.execute(sa.insert(meta), [{"name": name, "value": value} for name, value in known.items()])
+        connection.execute(
+            sa.insert(meta), [{"name": name, "value": value} for name, value in known.items()]
+        )
     return known

@@ -11,7 +11,15 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from brain_service.engine.journal import AuditEntry, BankTotals, Found, Head, LogRow, Row, StoreUnavailableError
+from brain_service.engine.journal import (
+    AuditEntry,
+    BankTotals,
+    Found,
+    Head,
+    LogRow,
+    Row,
+    StoreUnavailableError,
+)
 from brain_service.model.bank import BankIncrements
 from brain_service.store.chain import Chain, page, places_of, standing
 from brain_service.store.database import (
@@ -42,11 +50,12 @@ T = TypeVar("T")
 
 
 class SqlStore:
-    """Implements `journal.Store` on a database. Make one with `open`; blocking work runs in threads of its own.
+    """Implements `journal.Store` on a database. Make one with `open`; blocking work runs in threads
+    of its own.
 
-    Writes go through one thread and one connection, one at a time; reads through a few other threads, so that they
-    never wait for a commit.
-    Two processes may open the same SQLite file: what one would overwrite of the other's is a `ConflictError`.
+    Writes go through one thread and one connection, one at a time; reads through a few other
+    threads, so that they never wait for a commit. Two processes may open the same SQLite file: what
+    one would overwrite of the other's is a `ConflictError`.
     """
 
     def __init__(self, engine: sa.Engine, *, epoch: str, salt: bytes) -> None:
@@ -56,17 +65,19 @@ class SqlStore:
         self._sqlite = engine.dialect.name == "sqlite"
         self._chain = Chain(engine.dialect, self._interaction_key)
         self._merge_item, self._merge_norm = bank_merges(engine.dialect)
-        # Kept for the life of the store: fetching a connection from the pool costs as much as writing a row.
+        # Kept for the life of the store: fetching a connection from the pool costs as much as
+        # writing a row.
         self._written = engine.connect().execution_options(writes=True)
         self._writer = Worker("store-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
 
     @classmethod
     async def open(cls, database: str | Path) -> SqlStore:
-        """Open a database, given as a path of a SQLite file or as a SQLAlchemy URL, and bring its schema up to date.
+        """Open a database, given as a path of a SQLite file or as a SQLAlchemy URL, and bring its
+        schema up to date.
 
-        A new SQLite file is readable by its owner only. Raises `SchemaError` for a database of a newer version or of
-        something else, `StoreUnavailableError` when it cannot be opened.
+        A new SQLite file is readable by its owner only. Raises `SchemaError` for a database of a
+        newer version or of something else, `StoreUnavailableError` when it cannot be opened.
         """
         return await asyncio.to_thread(cls._open, database)
 
@@ -84,7 +95,9 @@ class SqlStore:
             raise
 
     async def close(self) -> None:
-        """Finish what runs and close every connection; on SQLite this empties the write-ahead file. Harmless twice."""
+        """Finish what runs and close every connection; on SQLite this empties the write-ahead file.
+        Harmless twice.
+        """
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -100,7 +113,9 @@ class SqlStore:
         def work(connection: sa.Connection) -> dict[str, Head]:
             return {
                 by_digest[digest]: Head(key, revision, occurred_at_ms, outcome, state)
-                for digest, key, revision, occurred_at_ms, outcome, state in rows_in(connection, HEADS, by_digest)
+                for digest, key, revision, occurred_at_ms, outcome, state in rows_in(
+                    connection, HEADS, by_digest
+                )
             }
 
         return await self._read(work)
@@ -110,7 +125,10 @@ class SqlStore:
         by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
 
         def work(connection: sa.Connection) -> dict[str, int]:
-            return {by_digest[digest]: revision for digest, revision in rows_in(connection, REVISIONS, by_digest)}
+            return {
+                by_digest[digest]: revision
+                for digest, revision in rows_in(connection, REVISIONS, by_digest)
+            }
 
         return await self._read(work)
 
@@ -120,7 +138,11 @@ class SqlStore:
 
         def work(connection: sa.Connection) -> dict[tuple[str, str], Found]:
             keys = {digests[digest]: key for digest, key in rows_in(connection, KEYS, digests)}
-            wanted = {(self._interaction_key(pair[1]), keys[pair[0]]): pair for pair in pairs if pair[0] in keys}
+            wanted = {
+                (self._interaction_key(pair[1]), keys[pair[0]]): pair
+                for pair in pairs
+                if pair[0] in keys
+            }
             found = {}
             for *place, revision, occurred_at_ms, outcome in rows_of(connection, list(wanted)):
                 if pair := wanted.get((place[0], place[1])):
@@ -129,18 +151,24 @@ class SqlStore:
 
         return await self._read(work)
 
-    async def history(self, learner_id: str, *, after_revision: int, limit: int, newest: bool) -> list[LogRow]:
+    async def history(
+        self, learner_id: str, *, after_revision: int, limit: int, newest: bool
+    ) -> list[LogRow]:
         """Return a page of one learner's log, oldest first."""
         digest = self._digest(learner_id)
         return await self._read(
-            lambda connection: page(connection, digest, after=after_revision, limit=limit, newest=newest)
+            lambda connection: page(
+                connection, digest, after=after_revision, limit=limit, newest=newest
+            )
         )
 
     async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
         """Write rows and increments in one transaction; durable (fsync) on return."""
 
         def work(connection: sa.Connection) -> dict[str, int]:
-            keys = self._insert_learners(connection, {row.learner_id for row in rows if not row.learner_key})
+            keys = self._insert_learners(
+                connection, {row.learner_id for row in rows if not row.learner_key}
+            )
             if rows:
                 self._chain.append(connection, rows, keys)
             if increments.items:
@@ -154,15 +182,23 @@ class SqlStore:
                 self._chain.append_directly(driver, rows)
             return {}
 
-        if self._sqlite and all([row.learner_key for row in rows]) and not (increments.items or increments.norms):
+        if (
+            self._sqlite
+            and all([row.learner_key for row in rows])
+            and not (increments.items or increments.norms)
+        ):
             return await self._run_write(append)
         return await self._write(work)
 
-    def _insert_learners(self, connection: sa.Connection, learner_ids: Iterable[str]) -> dict[str, int]:
+    def _insert_learners(
+        self, connection: sa.Connection, learner_ids: Iterable[str]
+    ) -> dict[str, int]:
         by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
         if not by_digest:
             return {}
-        connection.execute(sa.insert(learners), [{"learner_digest": digest} for digest in by_digest])
+        connection.execute(
+            sa.insert(learners), [{"learner_digest": digest} for digest in by_digest]
+        )
         return {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
@@ -170,17 +206,25 @@ class SqlStore:
 
         def work(connection: sa.Connection) -> BankTotals:
             return BankTotals(
-                {item: (easiness, answers) for item, easiness, answers in rows_in(connection, ITEMS, items)},
-                {subject: (mean, count) for subject, mean, count in rows_in(connection, NORMS, subjects)},
+                {
+                    item: (easiness, answers)
+                    for item, easiness, answers in rows_in(connection, ITEMS, items)
+                },
+                {
+                    subject: (mean, count)
+                    for subject, mean, count in rows_in(connection, NORMS, subjects)
+                },
             )
 
         return await self._read(work)
 
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-        """Delete everything about a learner and return how many interactions went; the bytes leave the files too.
+        """Delete everything about a learner and return how many interactions went; the bytes leave
+        the files too.
 
-        On SQLite each row of the log shrinks to an empty shell in its place: deleting rows would make SQLite move their
-        neighbours, which leaves copies of those in the slack of pages, out of reach of a later erasure.
+        On SQLite each row of the log shrinks to an empty shell in its place: deleting rows would
+        make SQLite move their neighbours, which leaves copies of those in the slack of pages, out
+        of reach of a later erasure.
         """
         digest = self._digest(learner_id)
 
@@ -200,15 +244,21 @@ class SqlStore:
         return count
 
     def _truncate_wal(self) -> None:
-        busy = sqlite_connection(self._written).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        busy = (
+            sqlite_connection(self._written)
+            .execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetchone()[0]
+        )
         if busy:
             raise StoreUnavailableError(
-                "the learner is erased, but another process keeps reading the database, so that old pages remain in "
-                "its write-ahead file; erase the learner again to finish"
+                "the learner is erased, but another process keeps reading the database, so that old"
+                " pages remain in its write-ahead file; erase the learner again to finish"
             )
 
     async def record_export(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-        """Write to the audit log that someone asked for everything about a learner; returns the newest revision."""
+        """Write to the audit log that someone asked for everything about a learner; returns the
+        newest revision.
+        """
         digest = self._digest(learner_id)
 
         def work(connection: sa.Connection) -> int:
@@ -231,16 +281,29 @@ class SqlStore:
         return await self._read(work)
 
     def _insert_audit(
-        self, connection: sa.Connection, action: str, digest: bytes, key: int, requested_by: str, at_ms: int, count: int
+        self,
+        connection: sa.Connection,
+        action: str,
+        digest: bytes,
+        key: int,
+        requested_by: str,
+        at_ms: int,
+        count: int,
     ) -> None:
-        row = {"action": action, "learner_digest": digest, "learner_key": key, "requested_by": requested_by}
+        row = {
+            "action": action,
+            "learner_digest": digest,
+            "learner_key": key,
+            "requested_by": requested_by,
+        }
         connection.execute(sa.insert(audit), row | {"at_ms": at_ms, "interactions": count})
 
     def _digest(self, learner_id: str) -> bytes:
         return hashlib.blake2b(learner_id.encode(), key=self._salt, digest_size=16).digest()
 
     def _interaction_key(self, interaction_id: str) -> bytes:
-        """Return 16 bytes for an id: a UUID's own, which keep its order in time, else a keyed digest.
+        """Return 16 bytes for an id: a UUID's own, which keep its order in time, else a keyed
+        digest.
 
         Only the canonical spelling counts as a UUID, or two different ids would be taken for one.
         """
@@ -250,7 +313,8 @@ class SqlStore:
                 key = bytes.fromhex(digits)
             except ValueError:
                 return self._digest(interaction_id)
-            # `fromhex` also takes capitals, and spaces in place of digits; a key of 32 other characters shows neither.
+            # `fromhex` also takes capitals, and spaces in place of digits; a key of 32 other
+            # characters shows neither.
             if len(digits) == 32 and key.hex() == digits:
                 return key
         return self._digest(interaction_id)

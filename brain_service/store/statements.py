@@ -1,4 +1,6 @@
-"""The statements that the store runs, built once: reads by lists of keys, the merges of the bank."""
+"""The statements that the store runs, built once: reads by lists of keys, the merges of the
+bank.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +34,20 @@ HEADS: Final = (
 )
 REVISIONS: Final = sa.select(learners.c.learner_digest, learners.c.revision).where(_BY_DIGEST)
 KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where(_BY_DIGEST)
-# Both columns of the index, because an id alone may be common to very many learners. As two lists: SQLite would read
-# the whole log for a list of pairs.
+# Both columns of the index, because an id alone may be common to very many learners. As two lists:
+# SQLite would read the whole log for a list of pairs.
 _FIND: Final = sa.select(
     log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.occurred_at_ms, log.c.outcome
 ).where(
     log.c.interaction_key.in_(sa.bindparam("interaction_keys", expanding=True)),
     log.c.learner_key.in_(sa.bindparam("learner_keys", expanding=True)),
 )
-ITEMS: Final = sa.select(bank_items).where(bank_items.c.item.in_(sa.bindparam("wanted", expanding=True)))
-NORMS: Final = sa.select(bank_norms).where(bank_norms.c.subject.in_(sa.bindparam("wanted", expanding=True)))
+ITEMS: Final = sa.select(bank_items).where(
+    bank_items.c.item.in_(sa.bindparam("wanted", expanding=True))
+)
+NORMS: Final = sa.select(bank_norms).where(
+    bank_norms.c.subject.in_(sa.bindparam("wanted", expanding=True))
+)
 
 SHELL: Final[dict[str, Any]] = {
     "learner_key": None,
@@ -60,7 +66,9 @@ SHELL: Final[dict[str, Any]] = {
 }
 
 
-def rows_in(connection: sa.Connection, query: sa.Select[Any], wanted: Iterable[Any]) -> Iterator[Any]:
+def rows_in(
+    connection: sa.Connection, query: sa.Select[Any], wanted: Iterable[Any]
+) -> Iterator[Any]:
     """Run a query with a bound list `wanted`, in pieces that a statement can take."""
     for some in in_pieces(list(wanted)):
         yield from connection.execute(query, {"wanted": some})
@@ -72,7 +80,8 @@ def in_pieces(values: Sequence[T], size: int = _IN_CHUNK) -> Iterator[Sequence[T
 
 
 def rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> Iterator[Any]:
-    """Run `_FIND` for (interaction key, learner key)s, in small pieces: it looks up every id for every learner of one.
+    """Run `_FIND` for (interaction key, learner key)s, in small pieces: it looks up every id for
+    every learner of one.
 
     So it may yield rows that nobody asked for.
     """
@@ -83,7 +92,9 @@ def rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> I
 
 
 def bank_merges(dialect: sa.Dialect) -> tuple[Any, Any]:
-    """Build the statements that add increments to the shared bank, as `bank.merge_item` and `bank.merge_norm` do."""
+    """Build the statements that add increments to the shared bank, as `bank.merge_item` and
+    `bank.merge_norm` do.
+    """
     insert: Any = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
     delta: sa.BindParameter[float] = sa.bindparam("delta")
     answers: sa.BindParameter[float] = sa.bindparam("answers")
@@ -92,7 +103,10 @@ def bank_merges(dialect: sa.Dialect) -> tuple[Any, Any]:
         .values(item=sa.bindparam("item"), easiness=sa.bindparam("start") + delta, answers=answers)
         .on_conflict_do_update(
             index_elements=["item"],
-            set_={"easiness": bank_items.c.easiness + delta, "answers": bank_items.c.answers + answers},
+            set_={
+                "easiness": bank_items.c.easiness + delta,
+                "answers": bank_items.c.answers + answers,
+            },
         )
     )
     norm = insert(bank_norms)

@@ -19,31 +19,34 @@ meta = sa.Table(
 MILESTONE = 64
 """One row in so many of a learner, a power of two, is in the index by revision; see `chain`."""
 
-# A learner's id is kept as a keyed digest only: erasing then leaves no name behind in pages that an index once split,
-# and the audit log can prove an erasure without naming the person.
+# A learner's id is kept as a keyed digest only: erasing then leaves no name behind in pages that an
+# index once split, and the audit log can prove an erasure without naming the person.
 learners = sa.Table(
     "learners",
     metadata,
     sa.Column("learner_key", _serial, primary_key=True, autoincrement=True),
     sa.Column("learner_digest", sa.LargeBinary, nullable=False),
-    # Where the learner stands: the newest row's revision and place in the log; 0 and NULL while there is none.
+    # Where the learner stands: the newest row's revision and place in the log; 0 and NULL while
+    # there is none.
     sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("newest", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("learner_digest", name="learners_digest"),
-    # Keys are never used twice: a brain with a stale cache must not write into another learner's log.
+    # Keys are never used twice: a brain with a stale cache must not write into another learner's
+    # log.
     sqlite_autoincrement=True,
 )
 
-# No row is written whose learner is not there, see `chain`; a foreign key would look for it once more.
-# `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on SQLite.
+# No row is written whose learner is not there, see `chain`; a foreign key would look for it once
+# more. `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on
+# SQLite.
 log = sa.Table(
     "log",
     metadata,
     sa.Column("seq", _serial, primary_key=True, autoincrement=True),
     sa.Column("learner_key", sa.BigInteger, nullable=True),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    # Place of the learner's row before this one; 0 in the first. Never NULL, so that a brain of the time before chains,
-    # which does not tell it, cannot write.
+    # Place of the learner's row before this one; 0 in the first. Never NULL, so that a brain of the
+    # time before chains, which does not tell it, cannot write.
     sa.Column("previous", sa.BigInteger, nullable=False),
     sa.Column("interaction_key", sa.LargeBinary, nullable=True),
     sa.Column("interaction_id", sa.Text, nullable=False),

@@ -1,6 +1,7 @@
 """One thread that does blocking work in the order asked for; it knows nothing of databases.
 
-A `ThreadPoolExecutor` of one does the same at twice the CPU: about 100 µs a call against 50, paid by every commit.
+A `ThreadPoolExecutor` of one does the same at twice the CPU: about 100 µs a call against 50, paid
+by every commit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ class WorkerClosedError(RuntimeError):
 
 
 class Worker:
-    """Does one piece of work after the other. An interpreter that ends without `close` ends it as a crash would."""
+    """Does one piece of work after the other. An interpreter that ends without `close` ends it as a
+    crash would.
+    """
 
     def __init__(self, name: str) -> None:
         self._jobs: Final[SimpleQueue[_Job | None]] = SimpleQueue()
@@ -31,14 +34,16 @@ class Worker:
         self._thread.start()
 
     def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have `work` done after all that was asked before; its result or exception becomes the future's.
+        """Have `work` done after all that was asked before; its result or exception becomes the
+        future's.
 
-        Called on an event loop, whose future it is. Cancelling the future does not stop the work. Raises
-        `WorkerClosedError`.
+        Called on an event loop, whose future it is. Cancelling the future does not stop the work.
+        Raises `WorkerClosedError`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        # Or a job could land behind the one that ends the thread, and its caller would wait for ever.
+        # Or a job could land behind the one that ends the thread, and its caller would wait for
+        # ever.
         with self._closing:
             if self._closed:
                 raise WorkerClosedError("the worker is closed")
@@ -59,7 +64,9 @@ class Worker:
             del job  # or what it holds of a learner would stay until the next one comes
 
 
-def _do(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], work: Callable[[], Any]) -> None:
+def _do(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], work: Callable[[], Any]
+) -> None:
     result, failure = None, None
     try:
         result = work()

@@ -1,8 +1,9 @@
-"""Wakes whoever watches learners inside this process; knows neither the store, nor watchers, nor a transport.
+"""Wakes whoever watches learners inside this process; knows neither the store, nor watchers, nor a
+transport.
 
-A bus between several brains implements the same `Bus`: `publish` sends to the broker besides calling its own
-subscribers, and what arrives from the broker goes to the subscribers with `outcome` None, for them to read from the
-store.
+A bus between several brains implements the same `Bus`: `publish` sends to the broker besides
+calling its own subscribers, and what arrives from the broker goes to the subscribers with `outcome`
+None, for them to read from the store.
 """
 
 from __future__ import annotations
@@ -19,18 +20,23 @@ class LocalBus:
     """A bus within one process: plain calls, in the order of subscription."""
 
     def __init__(self) -> None:
-        # Keyed by an object of its own, so that one callable may subscribe twice and each ends by itself.
+        # Keyed by an object of its own, so that one callable may subscribe twice and each ends by
+        # itself.
         self._subscribers: dict[object, Callable[[Sequence[Publication]], None]] = {}
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Call each subscriber; one that fails is logged and hurts neither the others nor the caller."""
+        """Call each subscriber; one that fails is logged and hurts neither the others nor the
+        caller.
+        """
         if not publications:
             return
         for callback in tuple(self._subscribers.values()):
             try:
                 callback(publications)
             except Exception:
-                logger.exception("a subscriber of the bus failed on a batch of %d", len(publications))
+                logger.exception(
+                    "a subscriber of the bus failed on a batch of %d", len(publications)
+                )
 
     def subscribe(self, callback: Callable[[Sequence[Publication]], None]) -> Callable[[], None]:
         """Call `callback` with each later batch; returns what ends the subscription."""

@@ -1,4 +1,5 @@
-"""One watcher's place in one learner's history: what it was told, what waits for it, what it must fetch from the log.
+"""One watcher's place in one learner's history: what it was told, what waits for it, what it must
+fetch from the log.
 
 Pure bookkeeping on publications; knows neither streams nor stores. `watch` drives it.
 """
@@ -43,12 +44,14 @@ class Update(NamedTuple):
 class Follow:
     """Follows one learner for one watcher: told revisions strictly grow and none comes twice.
 
-    Three revisions say where it stands: `sent` (told last) ≤ `position` (the last one in hand) ≤ `known` (the newest
-    that exists). While `position` is less than `known`, the watcher is behind and the missing ones come from the log.
-    Until `start` it only collects, so that nothing published while its starting point is being read gets lost.
+    Three revisions say where it stands: `sent` (told last) ≤ `position` (the last one in hand) ≤
+    `known` (the newest that exists). While `position` is less than `known`, the watcher is behind
+    and the missing ones come from the log. Until `start` it only collects, so that nothing
+    published while its starting point is being read gets lost.
     """
 
-    __slots__ = ("_crossings", "_early", "_limit", "_newest", "_pending", "_seen", "_traceparents", "every", "gone",
+    __slots__ = ("_crossings", "_early", "_limit", "_newest", "_pending", "_seen", "_traceparents",
+        "every", "gone",
                  "known", "learner_id", "sent")  # fmt: skip
 
     def __init__(self, learner_id: str, *, every: bool, limit: int) -> None:
@@ -87,7 +90,8 @@ class Follow:
     def start(self, told: int, known: int, *, lookback: int | None = None) -> None:
         """Tell what comes after `told`, where `known` is the newest revision that the store showed.
 
-        Of what was missed, only the last `lookback` revisions are fetched from the log; None fetches all.
+        Of what was missed, only the last `lookback` revisions are fetched from the log; None
+        fetches all.
         """
         early, self._early = self._early or (), None
         self.sent = self._seen = told
@@ -95,12 +99,15 @@ class Follow:
         if lookback is not None:
             self._seen = max(told, self.known - lookback)
         for publication in early:
-            # An erasure before the first look at the store is part of that look, which then found nothing.
+            # An erasure before the first look at the store is part of that look, which then found
+            # nothing.
             if not publication.gone or self.known:
                 self.offer(publication)
 
     def offer(self, publication: Publication) -> bool:
-        """Take note of a publication, in any order and however often; returns whether something is due."""
+        """Take note of a publication, in any order and however often; returns whether something is
+        due.
+        """
         if self._early is not None:
             self._early.append(publication)
             return False
@@ -108,12 +115,17 @@ class Follow:
             self._vanish()
         elif publication.revision > self.known:
             self.known = publication.revision
-        if publication.revision == self._seen + 1 and publication.outcome is not None and not self.gone:
+        if (
+            publication.revision == self._seen + 1
+            and publication.outcome is not None
+            and not self.gone
+        ):
             self._hold(publication)
         return self.due
 
     def observe(self, revision: int, known_before: int) -> bool:
-        """Compare with the store's `revision`, read when `known` was `known_before`; returns whether something is due.
+        """Compare with the store's `revision`, read when `known` was `known_before`; returns
+        whether something is due.
 
         A learner that had a state and has none was erased, and the message about it was lost.
         """
@@ -125,7 +137,9 @@ class Follow:
         return self.due
 
     def catch_up(self, publications: Iterable[Publication]) -> None:
-        """Take a page of the log that starts after `position`; an empty one means the log has no more for now."""
+        """Take a page of the log that starts after `position`; an empty one means the log has no
+        more for now.
+        """
         before = self._seen
         for publication in publications:
             if publication.revision > self._seen and not self.gone:
@@ -134,7 +148,9 @@ class Follow:
             self.known = before
 
     def take(self, limit: int) -> list[Update]:
-        """Return at most `limit` updates and count them as told. A latest follower stays silent while it is behind."""
+        """Return at most `limit` updates and count them as told. A latest follower stays silent
+        while it is behind.
+        """
         if self.gone:
             return [Update(Publication(self.learner_id, 0, None, (), "", 0, gone=True), 0, (), ())]
         if not self.every:
@@ -151,7 +167,12 @@ class Follow:
         newest = self._newest
         if newest is None or self.behind:
             return []
-        update = Update(newest, newest.revision - self.sent - 1, tuple(self._crossings), tuple(self._traceparents))
+        update = Update(
+            newest,
+            newest.revision - self.sent - 1,
+            tuple(self._crossings),
+            tuple(self._traceparents),
+        )
         self.sent = newest.revision
         self._clear()
         return [update]
@@ -165,7 +186,10 @@ class Follow:
             self._newest = publication
             self._crossings += _crossed(publication)
             if len(self._crossings) > MAX_CROSSINGS:
-                newest = {(crossed.crossing.name, crossed.crossing.rising): crossed for crossed in self._crossings}
+                newest = {
+                    (crossed.crossing.name, crossed.crossing.rising): crossed
+                    for crossed in self._crossings
+                }
                 self._crossings = sorted(newest.values(), key=lambda crossed: crossed.revision)
             if publication.traceparent:
                 self._traceparents.appendleft(publication.traceparent)

@@ -1,11 +1,14 @@
-"""Who watches which learner, and what each watcher is told next; knows no transport, no protobuf and no database.
+"""Who watches which learner, and what each watcher is told next; knows no transport, no protobuf
+and no database.
 
-A watch is one stream of one edge over many learners. Publications come from the bus and only mark learners as due; the
-stream's own loop takes everything due at once, so while one message is on its way more coalesces, and a slow reader
-costs nobody else anything: per learner it holds one slot (latest) or a bounded queue that continues in the log (every).
+A watch is one stream of one edge over many learners. Publications come from the bus and only mark
+learners as due; the stream's own loop takes everything due at once, so while one message is on its
+way more coalesces, and a slow reader costs nobody else anything: per learner it holds one slot
+(latest) or a bounded queue that continues in the log (every).
 
-The bus may lose publications, the store does not: every heartbeat compares revisions with it, some learners at a time,
-going round. A new watcher is entered first and looks at the store second, so that nothing falls between the two.
+The bus may lose publications, the store does not: every heartbeat compares revisions with it, some
+learners at a time, going round. A new watcher is entered first and looks at the store second, so
+that nothing falls between the two.
 """
 
 from __future__ import annotations
@@ -27,12 +30,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_UPDATES: Final = 512
-"""Updates per batch: enough to make messages cheap, few enough to stay far below the largest message."""
+"""Updates per batch: enough to make messages cheap, few enough to stay far below the largest
+message.
+"""
 MAX_READS: Final = 16
-"""Pages of the log per batch, so that one watcher's past does not delay another learner's present for long."""
+"""Pages of the log per batch, so that one watcher's past does not delay another learner's present
+for long.
+"""
 
 MAX_SNAPSHOTS: Final = 256
-"""Learners looked up at a time: an edge that comes back with thousands must not stop the rest meanwhile."""
+"""Learners looked up at a time: an edge that comes back with thousands must not stop the rest
+meanwhile.
+"""
 
 
 class WatchEndedError(Exception):
@@ -72,8 +81,9 @@ class Standing:
     recovered: bool
     """True when the watcher is brought from its cursor to the present without a gap.
 
-    False when updates start after the snapshot, when a latest watcher missed so much that crossings long ago are not
-    looked up, and when the cursor lies ahead: then the learner was erased, and is told as gone.
+    False when updates start after the snapshot, when a latest watcher missed so much that crossings
+    long ago are not looked up, and when the cursor lies ahead: then the learner was erased, and is
+    told as gone.
     """
 
 
@@ -115,7 +125,9 @@ class Source(Protocol):
 
 
 class Watch:
-    """One open stream. Get it from `Watches.open`, call `take` again and again, and `Watches.close` it at the end."""
+    """One open stream. Get it from `Watches.open`, call `take` again and again, and `Watches.close`
+    it at the end.
+    """
 
     def __init__(self, watch_id: str, watches: Watches) -> None:
         self.watch_id = watch_id
@@ -129,9 +141,11 @@ class Watch:
         self._wake = asyncio.Event()
 
     async def take(self) -> Batch:
-        """Wait until something is due, take all of it (up to the limits of a batch) and count it as told.
+        """Wait until something is due, take all of it (up to the limits of a batch) and count it as
+        told.
 
-        Raises WatchEndedError when the stream is over. A cancelled take may have counted updates as told that nobody
+        Raises WatchEndedError when the stream is over. A cancelled take may have counted updates as
+        told that nobody
         saw: the stream is over then, and its owner resumes by its own cursors.
         """
         while True:
@@ -205,9 +219,10 @@ class Watches:
     ) -> None:
         """Watch `source`.
 
-        A watcher of every revision holds at most `pending` of them per learner, the rest waits in the log. A latest
-        watcher that missed more than `resume_limit` revisions is told the newest too, but only what crossed in the last
-        so many. One heartbeat compares at most `beat_learners`. `clock` gives Unix seconds.
+        A watcher of every revision holds at most `pending` of them per learner, the rest waits in
+        the log. A latest watcher that missed more than `resume_limit` revisions is told the newest
+        too, but only what crossed in the last so many. One heartbeat compares at most
+        `beat_learners`. `clock` gives Unix seconds.
         """
         self.lag_s = Histogram(DURATION_S)
         """How long the first update of each batch was due before its stream took it, seconds."""
@@ -236,7 +251,9 @@ class Watches:
         return len(self._followers)
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Note what happened; subscribe this to the bus. An unwatched learner costs one look into a dict."""
+        """Note what happened; subscribe this to the bus. An unwatched learner costs one look into a
+        dict.
+        """
         followers = self._followers
         for publication in publications:
             seats = followers.get(publication.learner_id)
@@ -262,14 +279,19 @@ class Watches:
             self.close(watch)
             raise
 
-    async def modify(self, watch_id: str, add: Sequence[Cursor], remove: Sequence[str]) -> list[Standing]:
-        """Remove learners from an open watch, add others or move their cursors, and tell where the added ones stand.
+    async def modify(
+        self, watch_id: str, add: Sequence[Cursor], remove: Sequence[str]
+    ) -> list[Standing]:
+        """Remove learners from an open watch, add others or move their cursors, and tell where the
+        added ones stand.
 
         Raises UnknownWatchError. Failing or cancelled, it adds and moves nothing.
         """
         watch = self._watches.get(watch_id)
         if watch is None:
-            raise UnknownWatchError("no stream with this watch_id is open here; open WatchState again.")
+            raise UnknownWatchError(
+                "no stream with this watch_id is open here; open WatchState again."
+            )
         for learner_id in remove:
             self.drop(watch, learner_id)
         return await self._add(watch, add)
@@ -305,7 +327,9 @@ class Watches:
                 logger.exception("a heartbeat failed")
 
     async def beat(self) -> None:
-        """Compare the next watched learners with the store, and tell idle watchers that they are current."""
+        """Compare the next watched learners with the store, and tell idle watchers that they are
+        current.
+        """
         seats = [
             (watch, follow, follow.known)
             for learner in self._next_learners()
@@ -333,7 +357,9 @@ class Watches:
         if limit <= 0:
             return True
         try:
-            entries, _ = await self._source.history(follow.learner_id, after_revision=follow.position, limit=limit)
+            entries, _ = await self._source.history(
+                follow.learner_id, after_revision=follow.position, limit=limit
+            )
         except Exception:
             logger.exception("a watcher could not read the log; it tries again at a heartbeat")
             return False
@@ -343,8 +369,11 @@ class Watches:
     async def _add(self, watch: Watch, cursors: Sequence[Cursor]) -> list[Standing]:
         if not cursors:
             return []
-        # Entered before the store is looked at; an earlier follower of a learner goes on until this one can start.
-        follows = [Follow(cursor.learner_id, every=cursor.every, limit=self._pending) for cursor in cursors]
+        # Entered before the store is looked at; an earlier follower of a learner goes on until this
+        # one can start.
+        follows = [
+            Follow(cursor.learner_id, every=cursor.every, limit=self._pending) for cursor in cursors
+        ]
         for follow in follows:
             self._followers.setdefault(follow.learner_id, []).append((watch, follow))
         epoch = self._source.epoch
@@ -352,7 +381,10 @@ class Watches:
             snapshots: list[Snapshot] = []
             for start in range(0, len(cursors), MAX_SNAPSHOTS):
                 part = cursors[start : start + MAX_SNAPSHOTS]
-                queries = [(cursor.learner_id, cursor.revision if cursor.epoch == epoch else 0) for cursor in part]
+                queries = [
+                    (cursor.learner_id, cursor.revision if cursor.epoch == epoch else 0)
+                    for cursor in part
+                ]
                 snapshots += await self._source.snapshots(queries)
                 if watch.ended:
                     raise watch.ended
@@ -371,7 +403,11 @@ class Watches:
         self.drop(watch, follow.learner_id)
         watch.follows[follow.learner_id] = follow
         if same_history and missed >= 0:
-            follow.start(cursor.revision, snapshot.revision, lookback=None if cursor.every else self._resume_limit)
+            follow.start(
+                cursor.revision,
+                snapshot.revision,
+                lookback=None if cursor.every else self._resume_limit,
+            )
         else:
             follow.start(snapshot.revision, snapshot.revision)
         if same_history and missed < 0:
@@ -383,7 +419,9 @@ class Watches:
         return Standing(snapshot=snapshot, recovered=recovered)
 
     def _unseat(self, watch: Watch, follow: Follow) -> None:
-        left = [seat for seat in self._followers.get(follow.learner_id, ()) if seat[1] is not follow]
+        left = [
+            seat for seat in self._followers.get(follow.learner_id, ()) if seat[1] is not follow
+        ]
         if left:
             self._followers[follow.learner_id] = left
         else:
@@ -402,7 +440,9 @@ class Watches:
         try:
             return await self._source.revisions(list(dict.fromkeys(learner_ids)))
         except Exception as error:
-            logger.warning("the store did not tell revisions", extra={"error": type(error).__name__})
+            logger.warning(
+                "the store did not tell revisions", extra={"error": type(error).__name__}
+            )
             return None
 
 
@@ -411,5 +451,10 @@ _STOPPING: Final = "the service stops; open the watch again with the cursors rea
 
 def _publication(learner_id: str, entry: HistoryEntry) -> Publication:
     return Publication(
-        learner_id, entry.revision, entry.outcome, entry.crossings, entry.traceparent, entry.occurred_at_ms
+        learner_id,
+        entry.revision,
+        entry.outcome,
+        entry.crossings,
+        entry.traceparent,
+        entry.occurred_at_ms,
     )

@@ -26,7 +26,9 @@ class Access:
 
     @property
     def generation(self) -> int:
-        """Grows whenever something is revoked; what was asked under an earlier one may be outdated."""
+        """Grows whenever something is revoked; what was asked under an earlier one may be
+        outdated.
+        """
         return self._generation
 
     def known(self, user_id: str, action: str, resource: str) -> bool | None:
@@ -42,7 +44,8 @@ class Access:
     def ask(self, user_id: str, action: str, resource: str, done: Done) -> None:
         """Call `done` with True, False or an UpstreamError; at once when the decision is cached.
 
-        Whoever asks the same later is never answered earlier, so that a socket's interactions stay in order.
+        Whoever asks the same later is never answered earlier, so that a socket's interactions stay
+        in order.
         """
         known = self.known(user_id, action, resource)
         if known is not None:
@@ -66,14 +69,17 @@ class Access:
             self._remember(user_id, "interact", learner_id, True, ttl_s)
 
     def _find_out(self, question: tuple[str, str, str]) -> None:
-        """Ask once for all who wait for the same decision; they are told in the order in which they asked."""
+        """Ask once for all who wait for the same decision; they are told in the order in which they
+        asked.
+        """
         generation = self._generation
 
         def decided(answer: tuple[bool, float] | UpstreamError) -> None:
             if isinstance(answer, UpstreamError):
                 self._tell(question, answer)
             elif generation != self._generation:
-                # Something was revoked while the question was under way: the answer may be older than that.
+                # Something was revoked while the question was under way: the answer may be older
+                # than that.
                 self._find_out(question)
             else:
                 self._remember(*question, *answer)
@@ -89,7 +95,9 @@ class Access:
                 logger.exception("a decision could not be handled")
 
     def release(self, user_id: str) -> None:
-        """Free what is known of a user who has left; nothing was revoked, so answers under way stand."""
+        """Free what is known of a user who has left; nothing was revoked, so answers under way
+        stand.
+        """
         self._decisions.pop(user_id, None)
 
     def forget_user(self, user_id: str) -> None:
@@ -98,7 +106,9 @@ class Access:
         self._decisions.pop(user_id, None)
 
     def forget_learner(self, learner_id: str) -> None:
-        """Drop what is known of anyone and this learner, also of rooms, whose rule may depend on it."""
+        """Drop what is known of anyone and this learner, also of rooms, whose rule may depend on
+        it.
+        """
         self._generation += 1
         for decisions in self._decisions.values():
             for key in [key for key in decisions if key[1] == learner_id or key[0] == "join"]:
@@ -109,7 +119,9 @@ class Access:
         self._generation += 1
         self._decisions.clear()
 
-    def _remember(self, user_id: str, action: str, resource: str, allowed: bool, ttl_s: float) -> None:
+    def _remember(
+        self, user_id: str, action: str, resource: str, allowed: bool, ttl_s: float
+    ) -> None:
         decisions = self._decisions.setdefault(user_id, {})
         if len(decisions) >= MAX_PER_USER:
             decisions.clear()

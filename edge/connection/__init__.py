@@ -1,1 +1,3 @@
-"""Sockets as bytes: the listener, the WebSocket protocol over one transport, and what joins it to a session."""
+"""Sockets as bytes: the listener, the WebSocket protocol over one transport, and what joins it to a
+session.
+"""

@@ -1,8 +1,10 @@
-"""One WebSocket on the wire: handshake, frames, closing, keepalive, slow readers. It knows no frame's meaning.
+"""One WebSocket on the wire: handshake, frames, closing, keepalive, slow readers. It knows no
+frame's meaning.
 
-The protocol itself is `websockets`' Sans-I/O core. Two things are done here instead, because they are most of the work:
-a whole unfragmented text frame is unmasked, and outgoing text is framed. Everything else – handshake, control frames,
-fragments, every violation – goes through the core, always at the boundary of a frame.
+The protocol itself is `websockets`' Sans-I/O core. Two things are done here instead, because they
+are most of the work: a whole unfragmented text frame is unmasked, and outgoing text is framed.
+Everything else – handshake, control frames, fragments, every violation – goes through the core,
+always at the boundary of a frame.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ _core_logger.addHandler(logging.NullHandler())
 
 
 def prepare(payload: bytes) -> bytes:
-    """Return the bytes of an unmasked text frame (RFC 6455, section 5.2), the same for every client."""
+    """Return the bytes of an unmasked text frame (RFC 6455, section 5.2), the same for every
+    client.
+    """
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload
@@ -208,7 +212,11 @@ class Connection(asyncio.Protocol):
     def _open(self, request: Request) -> None:
         url = urlsplit(request.path)
         if url.path != PATH:
-            hint = f" The socket is at {PATH}, without a slash at the end." if url.path == PATH + "/" else ""
+            hint = (
+                f" The socket is at {PATH}, without a slash at the end."
+                if url.path == PATH + "/"
+                else ""
+            )
             self._core.send_response(self._core.reject(404, f"No WebSocket here.{hint}\n"))
             return
         response = self._core.accept(request)
@@ -224,9 +232,15 @@ class Connection(asyncio.Protocol):
         if self._endpoint.draining:
             self.close(CloseCode.RESTART, "server restarts")
         elif not self._admitted:
-            self._refuse("rate_limited", "Too many sockets from this address.", CloseCode.RATE_LIMITED)
+            self._refuse(
+                "rate_limited", "Too many sockets from this address.", CloseCode.RATE_LIMITED
+            )
         elif not self._origin_allowed(headers.get("Origin"), headers.get("Host")):
-            self._refuse("forbidden", "This origin may not connect; ask for it to be allowed.", CloseCode.FORBIDDEN)
+            self._refuse(
+                "forbidden",
+                "This origin may not connect; ask for it to be allowed.",
+                CloseCode.FORBIDDEN,
+            )
         else:
             self.deadline_changed()
             token = _token(url.query, headers.get("Authorization"))
@@ -275,7 +289,9 @@ class Connection(asyncio.Protocol):
                 break
             if data[position] == 0x81 and self._fragments is None:
                 self._idle_pings = 0
-                self.session.on_text(apply_mask(data[start : start + size], data[start - 4 : start]))
+                self.session.on_text(
+                    apply_mask(data[start : start + size], data[start - 4 : start])
+                )
             else:
                 self._feed(data[position : start + size])
             position = start + size
@@ -284,7 +300,9 @@ class Connection(asyncio.Protocol):
             self._finish(b"")
 
     def _finish(self, data: bytes) -> None:
-        """Take what comes after our close frame: nothing counts any more but the client's own close frame."""
+        """Take what comes after our close frame: nothing counts any more but the client's own close
+        frame.
+        """
         rest, self._buffer = self._buffer + data, b""
         self._feed(rest)
 
@@ -330,7 +348,9 @@ class Connection(asyncio.Protocol):
     def _count_end(self) -> None:
         counters, core = self._endpoint.edge.counters, self._core
         if self.address:
-            close = core.close_rcvd if core.close_rcvd_then_sent else core.close_sent or core.close_rcvd
+            close = (
+                core.close_rcvd if core.close_rcvd_then_sent else core.close_sent or core.close_rcvd
+            )
             counters.closes[close.code if close else CloseCode.NONE] += 1
         if self.paused:
             counters.slow_readers -= 1
@@ -376,7 +396,9 @@ class Connection(asyncio.Protocol):
         return min(due, max(now, self._heard + self._ping_after()))
 
     def _ping_after(self) -> float:
-        """Return the silence to wait for: longer for a socket that has long been idle, to spare its radio."""
+        """Return the silence to wait for: longer for a socket that has long been idle, to spare its
+        radio.
+        """
         settings = self._endpoint.edge.settings
         return min(settings.ping_max_s, settings.ping_s * (1 + 0.25 * self._idle_pings))
 

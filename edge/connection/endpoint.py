@@ -31,7 +31,9 @@ class Endpoint:
         self._empty.set()
 
     def __call__(self, **_: Any) -> Connection:
-        """Make the protocol of a new socket; called by the HTTP server when a request asks to upgrade."""
+        """Make the protocol of a new socket; called by the HTTP server when a request asks to
+        upgrade.
+        """
         return Connection(self)
 
     def add(self, connection: Connection) -> None:
@@ -46,9 +48,11 @@ class Endpoint:
             self._empty.set()
 
     async def drain(self) -> None:
-        """Tell every client to go elsewhere, then close the sockets in batches, those with work under way last.
+        """Tell every client to go elsewhere, then close the sockets in batches, those with work
+        under way last.
 
-        Takes a moment for a few sockets and up to the setting `drain_s` for many: they must not all come back at once.
+        Takes a moment for a few sockets and up to the setting `drain_s` for many: they must not all
+        come back at once.
         """
         self.draining = True
         waiting = list(self._connections)

@@ -1,6 +1,8 @@
-"""HTTP as it arrives: uvicorn's protocol, for clients that send a request's head too slowly or without end.
+"""HTTP as it arrives: uvicorn's protocol, for clients that send a request's head too slowly or
+without end.
 
-Whoever connects could otherwise hold a connection and fill our memory without ever saying who they are.
+Whoever connects could otherwise hold a connection and fill our memory without ever saying who they
+are.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ HEAD_S = 10.0
 
 
 class Listener(HttpToolsProtocol):
-    """One HTTP connection; sockets have another protocol from the end of their handshake's head on."""
+    """One HTTP connection; sockets have another protocol from the end of their handshake's
+    head on.
+    """
 
     _late: asyncio.TimerHandle | None = None
     _head_bytes = 0

@@ -20,7 +20,9 @@ Content = Annotated[str, Meta(max_length=MAX_CONTENT)]
 class BadFrame(Exception):
     """A frame that cannot be understood: what to tell the client."""
 
-    def __init__(self, code: str, message: str, *, id: RequestId = None, message_type: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, id: RequestId = None, message_type: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.id = id
@@ -117,7 +119,9 @@ class AdaptData(Struct):
     content: Annotated[str, Meta(min_length=1, max_length=MAX_CONTENT)]
     content_type: Annotated[str, Meta(max_length=64)]
     target_difficulty: Annotated[float, Meta(ge=1, le=5)] | None = None
-    focus_areas: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=8)] | None = None
+    focus_areas: (
+        Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=8)] | None
+    ) = None
 
 
 class AdaptContent(ClientFrame, tag="adapt_content"):
@@ -187,7 +191,9 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(payload: bytes) -> AnyClientFrame:
-    """Return the frame in `payload`. Raises BadFrame, which tells the client what to mend and never repeats content."""
+    """Return the frame in `payload`. Raises BadFrame, which tells the client what to mend and never
+    repeats content.
+    """
     try:
         str(payload, "utf-8")  # what is passed on unread must be text too
         return _decode(payload)
@@ -238,7 +244,9 @@ def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrame:
 
 
 def _sentence(error: msgspec.ValidationError, root: str = "") -> str:
-    """Turn the decoder's message into one that names the field and repeats nothing that was sent."""
+    """Turn the decoder's message into one that names the field and repeats nothing that was
+    sent.
+    """
     text, _, path = str(error).partition(" - at `$")
     field = (root + path.rstrip("`")).lstrip(".") or "the frame"
     if text.startswith("Invalid enum value"):

@@ -298,7 +298,9 @@ encode = msgspec.json.Encoder().encode
 
 
 def record(names: Sequence[str]) -> Callable[..., Struct]:
-    """Return what makes a JSON object of numbers with these names; made once, it costs a third of a dict each time."""
+    """Return what makes a JSON object of numbers with these names; made once, it costs a third of a
+    dict each time.
+    """
     return msgspec.defstruct("Record", [(name, float) for name in names], gc=False)
 
 

@@ -1,4 +1,6 @@
-"""The protocol as a JSON Schema: `python -m edge.frames.schema` prints it, docs/protocol.schema.json keeps it."""
+"""The protocol as a JSON Schema: `python -m edge.frames.schema` prints it,
+docs/protocol.schema.json keeps it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SERVER_TYPES: tuple[type[msgspec.Struct], ...] = (
 )
 
 SERVER_FRAMES = {str(one.__struct_config__.tag): msgspec.json.Decoder(one) for one in SERVER_TYPES}
-"""How to read each frame that the edge sends, by its type; for tests and tools, the edge itself only writes them."""
+"""How to read each frame that the edge sends, by its type; for tests and tools, the edge itself
+only writes them.
+"""
 
 
 def schema() -> dict[str, Any]:
@@ -43,7 +47,10 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "AIVO realtime: WebSocket frames",
-        "description": "One JSON object per text frame; unknown fields are ignored. Meanings are in docs/protocol.md.",
+        "description": (
+            "One JSON object per text frame; unknown fields are ignored. Meanings are in"
+            " docs/protocol.md."
+        ),
         "anyOf": [{"$ref": "#/$defs/ClientFrame"}, {"$ref": "#/$defs/ServerFrame"}],
         "$defs": {
             "ClientFrame": {"oneOf": list(names[: len(client_types)])},

@@ -1,8 +1,9 @@
-"""The HTTP API and the page. The only room that knows fastapi; errors are problem details (RFC 9457).
+"""The HTTP API and the page. The only room that knows fastapi; errors are problem details (RFC
+9457).
 
-`services` says what the routes work with, `callers` who asks, `requests` what every request goes through, `problems`
-how errors are told; `auth`, `learners`, `fleet` (with `analytics`), `health` and `page` are the routes; `app` puts them
-together.
+`services` says what the routes work with, `callers` who asks, `requests` what every request goes
+through, `problems` how errors are told; `auth`, `learners`, `fleet` (with `analytics`), `health`
+and `page` are the routes; `app` puts them together.
 """
 
 from edge.http.app import make_app

@@ -16,15 +16,20 @@ from edge.telemetry.tracing import HttpSpans
 
 def make_app(services: Services) -> FastAPI:
     """Return the application that serves /api, health checks and the page."""
-    app = FastAPIOffline(  # whose /docs brings its own scripts: many schools' networks reach no other site
+    # Whose /docs brings its own scripts: many schools' networks reach no other site.
+    app = FastAPIOffline(
         title="AIVO realtime",
         version="0.1.0",
-        summary="Follows each learner's state while they learn and shows it live to those who may watch.",
+        summary=(
+            "Follows each learner's state while they learn and shows it live to those who may"
+            " watch."
+        ),
         redoc_url=None,
         static_url="/docs/static",
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # addresses are exact, as the socket's is
-        # Its own spans and logs would hold paths with ids, query strings with tokens, and refused values.
+        # Its own spans and logs would hold paths with ids, query strings with tokens, and refused
+        # values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.services = services

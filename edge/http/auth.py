@@ -1,4 +1,6 @@
-"""Routes of logging in and out. The refresh token of a page lives in a cookie that no script can read."""
+"""Routes of logging in and out. The refresh token of a page lives in a cookie that no script can
+read.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ class Credentials(BaseModel):
     email: str = Field(max_length=320, examples=["teacher@school.example"])
     password: str = Field(max_length=1024)
     cookie: bool = Field(
-        default=False, description="Keep the refresh token in an HttpOnly cookie instead of the answer (for pages)."
+        default=False,
+        description=(
+            "Keep the refresh token in an HttpOnly cookie instead of the answer (for pages)."
+        ),
     )
 
 
@@ -47,7 +52,9 @@ class Tokens(BaseModel):
     """What somebody gets who logged in."""
 
     access_token: str = Field(description="For `Authorization: Bearer …` and for the socket.")
-    refresh_token: str = Field(default="", description="For new tokens, once; absent when a cookie has it.")
+    refresh_token: str = Field(
+        default="", description="For new tokens, once; absent when a cookie has it."
+    )
     token_type: Literal["bearer"]
     expires_in: int = Field(description="Seconds that the access token is good for.")
     refresh_expires_in: int = Field(description="Seconds that the refresh token is good for.")
@@ -55,7 +62,9 @@ class Tokens(BaseModel):
 
 
 @router.post("/api/auth/login", response_model=None, responses={200: {"model": Tokens}})
-async def login(credentials: Credentials, request: Request, response: Response, services: Using) -> dict[str, Any]:
+async def login(
+    credentials: Credentials, request: Request, response: Response, services: Using
+) -> dict[str, Any]:
     """Exchange an e-mail address and password for tokens."""
     address = request.client.host if request.client else ""
     session = await services.auth.login(credentials.email, credentials.password, address)
@@ -70,13 +79,18 @@ async def refresh(
     body: RefreshToken | None = None,
     aivo_refresh: Annotated[str | None, Cookie()] = None,
     idempotency_key: Annotated[
-        str, Header(pattern=r"^$|^[!-~]{16,128}$", description="Unguessable; allows to ask again after a lost answer.")
+        str,
+        Header(
+            pattern=r"^$|^[!-~]{16,128}$",
+            description="Unguessable; allows to ask again after a lost answer.",
+        ),
     ] = "",
 ) -> dict[str, Any] | Response:
     """Exchange a refresh token (of the body, else of the cookie) for new tokens; each works once.
 
-    Showing one again ends the session, for it may have been stolen; asking the same again with the same
-    `Idempotency-Key` within a minute, because the answer was lost, gets the same refresh token.
+    Showing one again ends the session, for it may have been stolen; asking the same again with the
+    same `Idempotency-Key` within a minute, because the answer was lost, gets the same refresh
+    token.
     """
     given = body.refresh_token if body else None
     token = given or aivo_refresh
@@ -101,7 +115,9 @@ async def logout(
     body: RefreshToken | None = None,
     aivo_refresh: Annotated[str | None, Cookie()] = None,
 ) -> None:
-    """End the session of the refresh token, the cookie or the access token; its sockets close within a second."""
+    """End the session of the refresh token, the cookie or the access token; its sockets close
+    within a second.
+    """
     refresh_token = (body.refresh_token if body else None) or aivo_refresh or ""
     await services.auth.logout(refresh_token=refresh_token, access_token=access_token)
     response.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
@@ -117,10 +133,14 @@ async def me(who: Caller, services: Using) -> dict[str, Any]:
 async def jwks(services: Using) -> Response:
     """Return the public keys that verify access tokens (RFC 7517)."""
     headers = {"Cache-Control": "public, max-age=300"}
-    return Response(await services.auth.jwks(), media_type="application/jwk-set+json", headers=headers)
+    return Response(
+        await services.auth.jwks(), media_type="application/jwk-set+json", headers=headers
+    )
 
 
-def _hand_out(session: dict[str, Any], response: Response, request: Request, *, in_cookie: bool) -> dict[str, Any]:
+def _hand_out(
+    session: dict[str, Any], response: Response, request: Request, *, in_cookie: bool
+) -> dict[str, Any]:
     response.headers["Cache-Control"] = "no-store"
     if in_cookie:
         response.set_cookie(

@@ -36,7 +36,9 @@ _bearer = HTTPBearer(
 )
 
 
-async def bearer_token(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+async def bearer_token(
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> str:
     """Return the request's bearer token; empty when it has none."""
     return given.credentials.strip() if given else ""
 
@@ -47,7 +49,11 @@ BearerToken = Annotated[str, Depends(bearer_token)]
 async def caller(services: Using, token: BearerToken) -> Identity:
     """Return who sent the request's bearer token."""
     if not token:
-        raise Problem(401, "unauthenticated", "Send `Authorization: Bearer <access token>`; log in to get one.")
+        raise Problem(
+            401,
+            "unauthenticated",
+            "Send `Authorization: Bearer <access token>`; log in to get one.",
+        )
     identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
     return identity
 

@@ -14,7 +14,9 @@ def log_requests(app: FastAPI) -> None:
     """Tell of each request after it was answered."""
 
     @app.middleware("http")
-    async def tell(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def tell(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         response = await call_next(request)
         extra = {"method": request.method, "path": request.url.path, "status": response.status_code}
         logger.info("request", extra=extra)

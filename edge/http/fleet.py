@@ -32,11 +32,15 @@ async def metrics(who: Administrator, services: Using) -> dict[str, Any]:
 
 
 @router.get("/api/websocket/metrics/stream", response_class=EventStream, responses=_STREAM)
-async def metrics_stream(figures: Annotated[AsyncIterator[dict[str, Any]], Depends(snapshots)]) -> EventStream:
-    """Stream the fleet's figures (administrators): `data` of each event is what `/api/websocket/metrics` answers.
+async def metrics_stream(
+    figures: Annotated[AsyncIterator[dict[str, Any]], Depends(snapshots)],
+) -> EventStream:
+    """Stream the fleet's figures (administrators): `data` of each event is what
+    `/api/websocket/metrics` answers.
 
-    The first comes at once. The stream ends with the access token or the login behind it, and when the edge or the
-    metrics service stops: ask again, with a fresh token, after a short random wait that grows.
+    The first comes at once. The stream ends with the access token or the login behind it, and when
+    the edge or the metrics service stops: ask again, with a fresh token, after a short random wait
+    that grows.
     """
     first = await anext(figures, None)  # a failure is a problem only while the answer has not begun
     return EventStream(events(first, figures))
@@ -53,24 +57,37 @@ async def analytics(
     who: Administrator,
     services: Using,
     since: Annotated[
-        AwareDatetime | None, Query(alias="from", description="First moment, RFC 3339; else an hour before `to`.")
+        AwareDatetime | None,
+        Query(alias="from", description="First moment, RFC 3339; else an hour before `to`."),
     ] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="to", description="End, exclusive, RFC 3339; else now.")] = None,
+    until: Annotated[
+        AwareDatetime | None, Query(alias="to", description="End, exclusive, RFC 3339; else now.")
+    ] = None,
     interval: Annotated[
-        int, Query(ge=60, le=31_622_400, multiple_of=60, description="Seconds of each row; whole minutes.")
+        int,
+        Query(
+            ge=60, le=31_622_400, multiple_of=60, description="Seconds of each row; whole minutes."
+        ),
     ] = 60,
-    types: Annotated[list[Code], Query(alias="type", max_length=64, description="Types of frames; else all.")] = [],  # noqa: B006
-    roles: Annotated[list[Code], Query(alias="role", max_length=64, description="Roles of users; else all.")] = [],  # noqa: B006
+    types: Annotated[
+        list[Code], Query(alias="type", max_length=64, description="Types of frames; else all.")
+    ] = [],  # noqa: B006
+    roles: Annotated[
+        list[Code], Query(alias="role", max_length=64, description="Roles of users; else all.")
+    ] = [],  # noqa: B006
 ) -> dict[str, Any]:
     """Return sums of the recorded messages per interval, type, role and direction (administrators).
 
-    At most 1,500 intervals. Messages count after a second or two, for as long as the service keeps sums.
+    At most 1,500 intervals. Messages count after a second or two, for as long as the service keeps
+    sums.
     """
     to_ms = _unix_ms(until, "to") if until else 0
     from_ms = _unix_ms(since, "from") if since else 0
     if to_ms and from_ms >= to_ms:
         raise Problem(422, "bad_request", "query.from: must be before `to`")
-    return await services.metrics.analytics(from_ms=from_ms, to_ms=to_ms, interval_s=interval, types=types, roles=roles)
+    return await services.metrics.analytics(
+        from_ms=from_ms, to_ms=to_ms, interval_s=interval, types=types, roles=roles
+    )
 
 
 def _unix_ms(moment: datetime, name: str) -> int:

@@ -23,13 +23,19 @@ async def readyz(response: Response, services: Using) -> dict[str, Any]:
     """Say whether this edge can serve, and which service is missing when it cannot."""
     missing = [
         name
-        for name, reached in (("brain", services.brain.ready), ("auth", services.auth.is_open.is_set()))
+        for name, reached in (
+            ("brain", services.brain.ready),
+            ("auth", services.auth.is_open.is_set()),
+        )
         if not reached
     ]
     draining = services.is_draining()
     if missing or draining:
         response.status_code = 503
-    return {"status": "draining" if draining else "unready" if missing else "ready", "missing": missing}
+    return {
+        "status": "draining" if draining else "unready" if missing else "ready",
+        "missing": missing,
+    }
 
 
 @router.get("/ws", include_in_schema=False)

@@ -1,4 +1,6 @@
-"""Routes about learners: whom I may watch, how they are doing, and what administrators may take out or erase."""
+"""Routes about learners: whom I may watch, how they are doing, and what administrators may take out
+or erase.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Learners(BaseModel):
     learners: list[Learner]
 
 
-@router.get("/api/learners", tags=["learners"], response_model=None, responses={200: {"model": Learners}})
+@router.get(
+    "/api/learners", tags=["learners"], response_model=None, responses={200: {"model": Learners}}
+)
 async def learners(who: Caller, services: Using) -> dict[str, Any]:
     """Return the learners that I may watch."""
     return {"learners": await services.auth.learners(who.user_id)}
@@ -85,9 +89,11 @@ async def export(learner_id: LearnerId, who: Administrator, services: Using) -> 
 
 @router.delete("/api/learners/{learner_id}/data", tags=["administration"])
 async def erase(learner_id: LearnerId, who: Administrator, services: Using) -> dict[str, Any]:
-    """Erase everything stored about a learner, relations and recorded contents included; this cannot be undone.
+    """Erase everything stored about a learner, relations and recorded contents included; this
+    cannot be undone.
 
-    It is recorded in the audit log. After an error, ask again until it succeeds: what is gone already does no harm.
+    It is recorded in the audit log. After an error, ask again until it succeeds: what is gone
+    already does no harm.
     """
     erased = await services.brain.erase(learner_id, requested_by=who.user_id)
     try:

@@ -1,4 +1,6 @@
-"""Answers that go on as server-sent events, until their client, the login behind them or the edge ends."""
+"""Answers that go on as server-sent events, until their client, the login behind them or the edge
+ends.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Live:
     """What an administrator follows, as those see it who may end it."""
 
     def __init__(self, who: Identity, access: Access) -> None:
-        """It ends with the caller's token, or as soon as `revoke` is called. Needs a running event loop."""
+        """It ends with the caller's token, or as soon as `revoke` is called. Needs a running event
+        loop.
+        """
         self.user_id, self.session_id = who.user_id, who.session_id
         self._access = access
         self._clock = asyncio.get_running_loop().time
@@ -79,7 +83,9 @@ async def snapshots(
         raise Problem(503, "unavailable", "This edge is about to stop; come again.")
     live = Live(who, services.access)
     if not services.streams.add(live):
-        raise Problem(429, "rate_limited", "You follow too many streams here already; close one first.")
+        raise Problem(
+            429, "rate_limited", "You follow too many streams here already; close one first."
+        )
     try:
         # What was revoked before this was listed shows now, what is revoked later ends it.
         await administrator(services, await caller(services, token))
@@ -90,7 +96,9 @@ async def snapshots(
 
 
 async def events(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """Yield `first`, None meaning that there is none, and the rest as events; a failure ends them."""
+    """Yield `first`, None meaning that there is none, and the rest as events; a failure
+    ends them.
+    """
     value = first
     with contextlib.suppress(UpstreamError):
         while value is not None:

@@ -12,8 +12,8 @@ from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 _POLICY = (
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none';"
+    " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _DOCS_POLICY = _POLICY + "; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
 """Swagger UI is started by a script in its page."""
@@ -28,11 +28,15 @@ def add_page(app: FastAPI, folder: Path | None) -> None:
     @app.get("/", include_in_schema=False)
     async def no_page() -> PlainTextResponse:
         """Say how to get the page."""
-        return PlainTextResponse("The page is not built: run `make web`. The HTTP API is described at /docs.\n")
+        return PlainTextResponse(
+            "The page is not built: run `make web`. The HTTP API is described at /docs.\n"
+        )
 
 
 class _Page(Mount):
-    """The page, which leaves the API alone: its router knows better why a path of its own is refused."""
+    """The page, which leaves the API alone: its router knows better why a path of its own is
+    refused.
+    """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Tell whether the page answers a request."""
@@ -43,9 +47,13 @@ def add_headers(app: FastAPI) -> None:
     """Add to every answer what browsers should be strict about."""
 
     @app.middleware("http")
-    async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def harden(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         response = await call_next(request)
-        response.headers["Content-Security-Policy"] = _DOCS_POLICY if request.url.path == "/docs" else _POLICY
+        response.headers["Content-Security-Policy"] = (
+            _DOCS_POLICY if request.url.path == "/docs" else _POLICY
+        )
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         if request.url.path.startswith("/api/"):

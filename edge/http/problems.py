@@ -58,7 +58,9 @@ class ProblemDetails(BaseModel):
     title: str = Field(description="What the status means.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What happened, in a sentence for a person.")
-    code: str = Field(description="The same for programs; the protocol's frames use the same codes.")
+    code: str = Field(
+        description="The same for programs; the protocol's frames use the same codes."
+    )
 
 
 ANY_PROBLEM: dict[int | str, dict[str, Any]] = {
@@ -88,8 +90,12 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an error's answer."""
-    body = ProblemDetails(title=_TITLES.get(status, "Error"), status=status, detail=detail, code=code)
-    response = JSONResponse(body.model_dump(), status, media_type="application/problem+json", headers=headers)
+    body = ProblemDetails(
+        title=_TITLES.get(status, "Error"), status=status, detail=detail, code=code
+    )
+    response = JSONResponse(
+        body.model_dump(), status, media_type="application/problem+json", headers=headers
+    )
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if retry_after_ms is not None:
@@ -99,7 +105,9 @@ def problem_response(
 
 def upstream_problem(error: UpstreamError) -> Response:
     """Return the answer to a question that a service refused or could not hear."""
-    return problem_response(STATUSES.get(error.code, 500), error.code, str(error), retry_after_ms=error.retry_after_ms)
+    return problem_response(
+        STATUSES.get(error.code, 500), error.code, str(error), retry_after_ms=error.retry_after_ms
+    )
 
 
 def add_problems(app: FastAPI) -> None:
@@ -115,9 +123,13 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        if any(one["loc"] == ("body",) and isinstance(one["input"], bytes) for one in error.errors()):
+        if any(
+            one["loc"] == ("body",) and isinstance(one["input"], bytes) for one in error.errors()
+        ):
             # It was not even parsed, whatever it holds.
-            return problem_response(415, "bad_request", "Send JSON, with the header `Content-Type: application/json`.")
+            return problem_response(
+                415, "bad_request", "Send JSON, with the header `Content-Type: application/json`."
+            )
         places = [".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors()]
         return problem_response(422, "bad_request", "; ".join(places))
 
@@ -129,4 +141,6 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_fault(request: Request, error: Exception) -> Response:
-        return problem_response(500, "internal", "Something went wrong here; the log of the edge has the details.")
+        return problem_response(
+            500, "internal", "Something went wrong here; the log of the edge has the details."
+        )

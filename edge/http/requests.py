@@ -1,4 +1,6 @@
-"""What every request goes through before its route: HEAD is a GET without a body; bodies are small and come soon."""
+"""What every request goes through before its route: HEAD is a GET without a body; bodies are small
+and come soon.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,18 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 64 * 1024
-"""Far more than the credentials and tokens that are all anybody sends; without it anyone could fill our memory."""
+"""Far more than the credentials and tokens that are all anybody sends; without it anyone could fill
+our memory.
+"""
 
 BODY_S = 10.0
 """Seconds between two pieces of a body."""
 
 
 class HeadLikeGet:
-    """ASGI middleware: answers HEAD as GET, without the body (RFC 9110 §9.3.2); uptime checks ask so."""
+    """ASGI middleware: answers HEAD as GET, without the body (RFC 9110 §9.3.2); uptime checks ask
+    so.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Ask `app`."""
@@ -37,7 +43,9 @@ class HeadLikeGet:
 
 
 class SmallBodies:
-    """ASGI middleware: refuses a request's body when more than `MAX_BODY_BYTES` of it came, or none for `BODY_S`."""
+    """ASGI middleware: refuses a request's body when more than `MAX_BODY_BYTES` of it came, or none
+    for `BODY_S`.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Ask `app`."""

@@ -23,7 +23,9 @@ class BrainApi(Brain, Protocol):
     def ready(self) -> bool:
         """Whether every brain is reached."""
 
-    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+    async def history(
+        self, learner_id: str, *, after: int, limit: int, newest: bool
+    ) -> dict[str, Any]:
         """Return a page of a learner's log."""
 
     async def erase(self, learner_id: str, *, requested_by: str) -> int:
@@ -42,7 +44,9 @@ class AuthApi(Auth, Protocol):
         """Exchange credentials for tokens."""
 
     async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
-        """Exchange a refresh token for new tokens; for the same `request_id`, soon after, the same again."""
+        """Exchange a refresh token for new tokens; for the same `request_id`, soon after, the same
+        again.
+        """
 
     async def logout(self, *, refresh_token: str, access_token: str) -> None:
         """End a session."""
@@ -73,7 +77,13 @@ class MetricsApi(Protocol):
         """Return the few figures that anyone may see."""
 
     async def analytics(
-        self, *, from_ms: int, to_ms: int, interval_s: int, types: Sequence[str], roles: Sequence[str]
+        self,
+        *,
+        from_ms: int,
+        to_ms: int,
+        interval_s: int,
+        types: Sequence[str],
+        roles: Sequence[str],
     ) -> dict[str, Any]:
         """Return sums of the recorded messages."""
 

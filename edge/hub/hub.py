@@ -1,7 +1,9 @@
-"""Who watches whom at this edge, and how an update reaches them: encoded once, the newest for whoever is slow.
+"""Who watches whom at this edge, and how an update reaches them: encoded once, the newest for
+whoever is slow.
 
-Promises kept here (docs/protocol.md): growing revisions per socket and learner, nothing twice; `latest` may skip, says
-so, and never skips a crossing silently; `every` skips nothing; a slow reader costs nobody else time.
+Promises kept here (docs/protocol.md): growing revisions per socket and learner, nothing twice;
+`latest` may skip, says so, and never skips a crossing silently; `every` skips nothing; a slow
+reader costs nobody else time.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ from edge.telemetry.tracing import MAX_CAUSES, EdgeTraces
 from service_runtime.telemetry import now_ns
 
 MAX_RECALLED = 1_000
-"""Missed revisions whose crossings a resuming `latest` subscription still hears of; beyond, it is not recovered."""
+"""Missed revisions whose crossings a resuming `latest` subscription still hears of; beyond, it is
+not recovered.
+"""
 
 MAX_QUEUED = 1_024
-"""Updates kept for one slow subscriber of every revision; beyond, its socket closes and it resumes from the log."""
+"""Updates kept for one slow subscriber of every revision; beyond, its socket closes and it resumes
+from the log.
+"""
 
 REPLAY_PAGE = 100
 """Updates read from the log at a time for one subscriber; the next are read once these are out."""
@@ -37,7 +43,9 @@ class Subscriber(Protocol):
 
     sink: Sink
 
-    def on_subscribed(self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int) -> None:
+    def on_subscribed(
+        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+    ) -> None:
         """The subscription stands after `missed` replayed updates, or could not be made."""
 
     def on_delivered(self, subscription: Subscription) -> None:
@@ -99,7 +107,9 @@ class Subscription:
         self.delivered = 0
         """Revision sent last."""
         self.gate = 0
-        """Only newer revisions pass: the one sent last, or the one before a write that this socket saw acknowledged."""
+        """Only newer revisions pass: the one sent last, or the one before a write that this socket
+        saw acknowledged.
+        """
         self.settled = False
         """False while a snapshot or a replay is under way; updates wait."""
         self.blocked: _Replay | None = None
@@ -113,7 +123,9 @@ class Subscription:
         self.recalled: list[Crossing] = []
         """Crossings before the snapshot that the client has not heard of."""
         self.causes: tuple[tuple[int, tuple[str, ...]], ...] = ()
-        """Trace contexts behind the update that waits, with their revisions, newest first; only while traced."""
+        """Trace contexts behind the update that waits, with their revisions, newest first; only
+        while traced.
+        """
         self.queue: deque[Update] = deque() if every else _NEVER
         self.next_at = 0.0
         self.tick = 0
@@ -128,11 +140,15 @@ _NEVER: deque[Update] = deque(maxlen=0)
 
 
 class _Replay:
-    """Brings a subscription from the revision it got last to a later one, from the log, as fast as its client reads."""
+    """Brings a subscription from the revision it got last to a later one, from the log, as fast as
+    its client reads.
+    """
 
     __slots__ = ("_epoch", "_hub", "_page", "_sent", "_subscription", "_then", "_until")
 
-    def __init__(self, hub: Hub, subscription: Subscription, until: int, then: Callable[[int], None]) -> None:
+    def __init__(
+        self, hub: Hub, subscription: Subscription, until: int, then: Callable[[int], None]
+    ) -> None:
         """`then` hears how many updates were sent."""
         self._hub = hub
         self._epoch = hub.epoch
@@ -155,7 +171,9 @@ class _Replay:
         if sink.paused:
             subscription.blocked = self
         elif subscription.delivered < self._until:
-            self._hub.read_log(subscription, min(self._until, subscription.delivered + REPLAY_PAGE), self._read)
+            self._hub.read_log(
+                subscription, min(self._until, subscription.delivered + REPLAY_PAGE), self._read
+            )
         else:
             self._then(self._sent)
 
@@ -191,7 +209,8 @@ class Hub:
         counters: Counters,
         traces: EdgeTraces | None = None,
     ) -> None:
-        """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives monotonic seconds.
+        """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives
+        monotonic seconds.
 
         `traces` records deliveries that sampled interactions caused.
         """
@@ -212,7 +231,9 @@ class Hub:
         return list(self._topics)
 
     def cursor(self, learner_id: str) -> tuple[str, int, bool] | None:
-        """Return (epoch, revision, every) to watch a learner from, or None when nobody here wants it."""
+        """Return (epoch, revision, every) to watch a learner from, or None when nobody here wants
+        it.
+        """
         topic = self._topics.get(learner_id)
         if topic is None:
             return None
@@ -220,7 +241,9 @@ class Hub:
         return (self.epoch, topic.revision, every) if topic.revision >= 0 else ("", 0, every)
 
     def begin_epoch(self, epoch: str) -> bool:
-        """Note the store's epoch; True when it changed: revisions begin again, snapshots must be delivered."""
+        """Note the store's epoch; True when it changed: revisions begin again, snapshots must be
+        delivered.
+        """
         if epoch == self.epoch:
             return False
         had_one, self.epoch = bool(self.epoch), epoch
@@ -256,7 +279,8 @@ class Hub:
                 self._park(subscription, update)
                 continue
             if delivered not in frames:
-                # A coalesced update may tell of crossings that this socket knows from a newer snapshot.
+                # A coalesced update may tell of crossings that this socket knows from a newer
+                # snapshot.
                 crossings = [one for one in update.crossings if one.revision > delivered]
                 frames[delivered] = self._prepare(_encode(update, delivered, crossings))
             sink.send_prepared(frames[delivered])
@@ -272,7 +296,9 @@ class Hub:
     # What sessions ask.
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add a subscription, or renew one; its session hears `on_subscribed` when the snapshot is there."""
+        """Add a subscription, or renew one; its session hears `on_subscribed` when the snapshot is
+        there.
+        """
         learner_id, subscriber = subscription.learner_id, subscription.subscriber
         topic = self._topics.get(learner_id)
         if topic is None:
@@ -312,7 +338,10 @@ class Hub:
             self._flush_slot(subscription, subscription.slot)
         if subscription.settled:
             subscription.direct = not (
-                subscription.every or subscription.interval_s or subscription.slot or subscription.crossings
+                subscription.every
+                or subscription.interval_s
+                or subscription.slot
+                or subscription.crossings
             )
 
     # Inside.
@@ -326,22 +355,42 @@ class Hub:
             return
         self.begin_epoch(snapshot.epoch)
         topic = self._topics[subscription.learner_id]
-        if topic.revision < 0:  # else the stream tells, or others would miss what this snapshot already has
+        if (
+            topic.revision < 0
+        ):  # else the stream tells, or others would miss what this snapshot already has
             topic.revision = snapshot.revision
         resume = subscription.resume
-        if subscription.every and resume and resume[0] == snapshot.epoch and resume[1] < snapshot.revision:
+        if (
+            subscription.every
+            and resume
+            and resume[0] == snapshot.epoch
+            and resume[1] < snapshot.revision
+        ):
             subscription.delivered = resume[1]
             _Replay(
-                self, subscription, snapshot.revision, lambda missed: self._caught_up(subscription, snapshot, missed)
+                self,
+                subscription,
+                snapshot.revision,
+                lambda missed: self._caught_up(subscription, snapshot, missed),
             ).go_on()
-        elif resume and resume[0] == snapshot.epoch and 0 < snapshot.revision - resume[1] <= MAX_RECALLED:
+        elif (
+            resume
+            and resume[0] == snapshot.epoch
+            and 0 < snapshot.revision - resume[1] <= MAX_RECALLED
+        ):
             subscription.delivered = resume[1]
-            self.read_log(subscription, snapshot.revision, lambda missed: self._recall(subscription, snapshot, missed))
+            self.read_log(
+                subscription,
+                snapshot.revision,
+                lambda missed: self._recall(subscription, snapshot, missed),
+            )
         else:
             self._settle(subscription, snapshot, 0)
 
     def _recall(self, subscription: Subscription, snapshot: Snapshot, missed: list[Update]) -> None:
-        """Have the update that follows list the crossings of those that a resuming `latest` subscription missed."""
+        """Have the update that follows list the crossings of those that a resuming `latest`
+        subscription missed.
+        """
         subscription.recalled = [crossing for update in missed for crossing in update.crossings]
         self._caught_up(subscription, snapshot, 0)
 
@@ -350,46 +399,65 @@ class Hub:
             self._settle(subscription, snapshot, missed)
         else:  # the history began again meanwhile
             subscription.recalled = []
-            self.feed.watch(subscription.learner_id, lambda newer: self._joined(subscription, newer))
+            self.feed.watch(
+                subscription.learner_id, lambda newer: self._joined(subscription, newer)
+            )
 
     def _settle(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
         subscription.delivered = snapshot.revision
         subscription.gate = max(subscription.gate, snapshot.revision)
         newer = [one for one in subscription.crossings if one.revision > snapshot.revision]
         subscription.crossings = subscription.recalled + newer
-        subscription.causes = tuple(one for one in subscription.causes if one[0] > snapshot.revision)
+        subscription.causes = tuple(
+            one for one in subscription.causes if one[0] > snapshot.revision
+        )
         subscription.recalled = []
         subscription.settled = True
         subscription.subscriber.on_subscribed(subscription, snapshot, missed)
         self.flush(subscription)
 
-    def read_log(self, subscription: Subscription, until: int, then: Callable[[list[Update]], None]) -> None:
-        """Read the revisions after the one delivered last, up to `until`, if the subscription still stands then."""
+    def read_log(
+        self, subscription: Subscription, until: int, then: Callable[[list[Update]], None]
+    ) -> None:
+        """Read the revisions after the one delivered last, up to `until`, if the subscription still
+        stands then.
+        """
 
         def answered(updates: list[Update] | UpstreamError) -> None:
             if not self._is_current(subscription):
                 return
             if isinstance(updates, UpstreamError):
-                subscription.sink.close(CloseCode.TRY_LATER, "missed updates cannot be read now; resume later")
+                subscription.sink.close(
+                    CloseCode.TRY_LATER, "missed updates cannot be read now; resume later"
+                )
                 return
             then(updates)
 
-        self._brain.replay(subscription.learner_id, after=subscription.delivered, until=until, done=answered)
+        self._brain.replay(
+            subscription.learner_id, after=subscription.delivered, until=until, done=answered
+        )
 
     def _park(self, subscription: Subscription, update: Update) -> None:
         """Keep an update for later, or drop one that the socket must not see any more."""
         if subscription.every:
             subscription.queue.append(update)
             if len(subscription.queue) > MAX_QUEUED:
-                subscription.sink.close(CloseCode.TRY_LATER, "reading too slowly; resume to get the rest")
+                subscription.sink.close(
+                    CloseCode.TRY_LATER, "reading too slowly; resume to get the rest"
+                )
             self.flush(subscription)
             return
-        subscription.crossings += [one for one in update.crossings if one.revision > subscription.delivered]
+        subscription.crossings += [
+            one for one in update.crossings if one.revision > subscription.delivered
+        ]
         subscription.direct = False
         if update.revision > subscription.gate:
             subscription.slot = update
             if self._traces is not None:
-                subscription.causes = ((update.revision, update.traceparents), *subscription.causes)[:MAX_CAUSES]
+                subscription.causes = (
+                    (update.revision, update.traceparents),
+                    *subscription.causes,
+                )[:MAX_CAUSES]
             self.flush(subscription)
 
     def _flush_slot(self, subscription: Subscription, update: Update) -> None:
@@ -421,7 +489,9 @@ class Hub:
             self._send_first(subscription)
 
     def _gap_read(self, subscription: Subscription, filled: Update, _: int) -> None:
-        """Go on after the gap before `filled` was read; a hole in the log itself must not be read again and again."""
+        """Go on after the gap before `filled` was read; a hole in the log itself must not be read
+        again and again.
+        """
         subscription.settled = True
         queue = subscription.queue
         if queue and queue[0] is filled and not subscription.sink.paused:
@@ -434,10 +504,14 @@ class Hub:
             self.send(subscription, update)
             subscription.subscriber.on_delivered(subscription)
 
-    def send(self, subscription: Subscription, update: Update, crossings: list[Crossing] | None = None) -> None:
+    def send(
+        self, subscription: Subscription, update: Update, crossings: list[Crossing] | None = None
+    ) -> None:
         """Send an update to one socket, whatever waits."""
         began_ns = 0 if self._traces is None else now_ns()
-        payload = _encode(update, subscription.delivered, update.crossings if crossings is None else crossings)
+        payload = _encode(
+            update, subscription.delivered, update.crossings if crossings is None else crossings
+        )
         self._counters.updates_sent += 1
         self._counters.revisions_skipped += max(0, update.revision - subscription.delivered - 1)
         subscription.delivered = update.revision
@@ -445,7 +519,11 @@ class Hub:
         subscription.sink.send(payload)
         if self._traces is not None:
             merged, subscription.causes = subscription.causes, ()
-            causes = [one for _, traceparents in merged for one in traceparents] if merged else update.traceparents
+            causes = (
+                [one for _, traceparents in merged for one in traceparents]
+                if merged
+                else update.traceparents
+            )
             self._traces.fanned_out(causes, began_ns, sent=1)
 
     def _end_topic(self, learner_id: str, topic: _Topic) -> None:
@@ -458,7 +536,9 @@ class Hub:
 
     def _is_current(self, subscription: Subscription) -> bool:
         topic = self._topics.get(subscription.learner_id)
-        return topic is not None and topic.subscriptions.get(subscription.subscriber) is subscription
+        return (
+            topic is not None and topic.subscriptions.get(subscription.subscriber) is subscription
+        )
 
 
 def _encode(update: Update, delivered: int, crossings: list[Crossing]) -> bytes:

@@ -1,4 +1,6 @@
-"""Which sockets of this edge are in which rooms, and how an event reaches them. The brain owns the rooms."""
+"""Which sockets of this edge are in which rooms, and how an event reaches them. The brain owns the
+rooms.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class _Room:
     def __init__(self) -> None:
         self.places: dict[str, tuple[Occupant, Member]] = {}
         self.known: dict[str, Member] | None = None
-        """Who is there, at whatever edge, as every socket here has heard; None before the first member list."""
+        """Who is there, at whatever edge, as every socket here has heard; None before the first
+        member list.
+        """
 
     def is_news(self, event: RoomEvent) -> bool:
         """Take an event into account; False when the sockets have heard of it already."""
@@ -69,7 +73,11 @@ class Rooms:
 
     def memberships(self) -> list[tuple[str, Member]]:
         """Return who of this edge is where, for a brain that has forgotten."""
-        return [(room_id, member) for room_id, room in self._rooms.items() for _, member in room.places.values()]
+        return [
+            (room_id, member)
+            for room_id, room in self._rooms.items()
+            for _, member in room.places.values()
+        ]
 
     def somebody(self, room_id: str) -> Member | None:
         """Return any member of this edge in a room, or None when there is none."""
@@ -77,9 +85,11 @@ class Rooms:
         return None if room is None else next(iter(room.places.values()))[1]
 
     def learn(self, room_id: str, members: Sequence[Member]) -> None:
-        """Tell everyone in the room how a member list of the brain differs from what they have heard.
+        """Tell everyone in the room how a member list of the brain differs from what they have
+        heard.
 
-        A list that answers a socket shows the others who came; one after a break, also who left meanwhile.
+        A list that answers a socket shows the others who came; one after a break, also who left
+        meanwhile.
         """
         room = self._rooms.get(room_id)
         if room is None:

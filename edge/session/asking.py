@@ -30,12 +30,16 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
             edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
 
     def is_outdated(answer: outgoing.StateResponse) -> bool:
-        return bool(session.user_id) and answer.revision < session.watching.written(frame.learner_id)
+        return bool(session.user_id) and answer.revision < session.watching.written(
+            frame.learner_id
+        )
 
     def answered(answer: outgoing.StateResponse | UpstreamError) -> None:
         nonlocal asked_again
         if isinstance(answer, outgoing.StateResponse) and not asked_again and is_outdated(answer):
-            asked_again = True  # a write of this socket was acknowledged while the question was under way
+            asked_again = (
+                True  # a write of this socket was acknowledged while the question was under way
+            )
             ask()
             return
         _end(received, answer)
@@ -95,7 +99,9 @@ def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
 
 
 def _receive(edge: Surroundings, frame_type: str) -> Received | None:
-    """Return what is recorded of a question when it is answered; None when its trace is not sampled."""
+    """Return what is recorded of a question when it is answered; None when its trace is not
+    sampled.
+    """
     return None if edge.traces is None else edge.traces.receive(None, frame_type)[1]
 
 

@@ -1,4 +1,6 @@
-"""What one socket does for learners: each interaction goes to the brain once and is answered once. The hot path."""
+"""What one socket does for learners: each interaction goes to the brain once and is answered once.
+The hot path.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,14 @@ class Interacting:
         if session.edge.access.known(session.user_id, "interact", data.learner_id):
             interaction.decided(True)
         elif interaction.received is None:
-            session.edge.access.ask(session.user_id, "interact", data.learner_id, interaction.decided)
+            session.edge.access.ask(
+                session.user_id, "interact", data.learner_id, interaction.decided
+            )
         else:
             with telemetry.within(interaction.trace):
-                session.edge.access.ask(session.user_id, "interact", data.learner_id, interaction.decided)
+                session.edge.access.ask(
+                    session.user_id, "interact", data.learner_id, interaction.decided
+                )
 
     def acknowledge(self, interaction: _Interaction, answer: Acknowledged | UpstreamError) -> None:
         """Answer an interaction that is committed, or say why it is not."""
@@ -72,10 +78,14 @@ class Interacting:
             if answer.code == "internal":
                 extra = {"trace_id": trace_id, "span_id": interaction.trace.span_id}
                 logger.error("an interaction failed: %s", answer, extra=extra)
-            session.replies.refuse(answer, "virtual_brain_interact", interaction.id, receipt, trace_id=trace_id)
+            session.replies.refuse(
+                answer, "virtual_brain_interact", interaction.id, receipt, trace_id=trace_id
+            )
             return
         elapsed = edge.clock() - interaction.started
-        edge.counters.latency.observe(elapsed, interaction.trace.trace_id if interaction.trace.sampled else "")
+        edge.counters.latency.observe(
+            elapsed, interaction.trace.trace_id if interaction.trace.sampled else ""
+        )
         revision, duplicate, result = answer
         result.processing_time = int(elapsed * 1e6) / 1e6  # `round` takes three times as long
         frame = outgoing.VirtualBrainResponse(
@@ -97,7 +107,17 @@ class Interacting:
 class _Interaction:
     """One interaction under way, and what its answer needs."""
 
-    __slots__ = ("_context", "_interacting", "data", "id", "interaction_id", "receipt", "received", "started", "trace")
+    __slots__ = (
+        "_context",
+        "_interacting",
+        "data",
+        "id",
+        "interaction_id",
+        "receipt",
+        "received",
+        "started",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -146,5 +166,11 @@ class _Interaction:
 def _uuid7() -> str:
     """Make a time-ordered id (RFC 9562, version 7), which keeps the store's index of ids local."""
     random = int.from_bytes(os.urandom(10))
-    value = int(time.time() * 1000) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    value = (
+        int(time.time() * 1000) << 80
+        | 0x7 << 76
+        | (random >> 68) << 64
+        | 0b10 << 62
+        | random & (1 << 62) - 1
+    )
     return str(uuid.UUID(int=value))

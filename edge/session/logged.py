@@ -17,6 +17,10 @@ class LoggedSession(Session):
 
     def on_text(self, payload: bytes) -> None:
         """Log one frame and answer it."""
-        extra = {"type": incoming.type_of(payload), "bytes": len(payload), "connection_id": self.connection_id}
+        extra = {
+            "type": incoming.type_of(payload),
+            "bytes": len(payload),
+            "connection_id": self.connection_id,
+        }
         logger.info("frame", extra=extra)
         super().on_text(payload)

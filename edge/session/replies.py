@@ -23,7 +23,13 @@ class Replies:
         self.sink = sink
         self._counters = counters
 
-    def send(self, frame: Any, receipt: Receipt | None = None, outcome: str = OK, trace_id: str | None = None) -> None:
+    def send(
+        self,
+        frame: Any,
+        receipt: Receipt | None = None,
+        outcome: str = OK,
+        trace_id: str | None = None,
+    ) -> None:
         """Send a frame; with a `receipt` it is the answer to that."""
         kind = type(frame)
         self._counters.sent[kind] += 1
@@ -47,7 +53,12 @@ class Replies:
         self._counters.count_error(code)
         self.send(
             outgoing.error(
-                code, message, id=id, message_type=message_type, retry_after_ms=retry_after_ms, trace_id=trace_id
+                code,
+                message,
+                id=id,
+                message_type=message_type,
+                retry_after_ms=retry_after_ms,
+                trace_id=trace_id,
             ),
             receipt,
             code,

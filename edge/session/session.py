@@ -28,7 +28,9 @@ MAX_REFUSALS = 200
 
 
 class Session:
-    """What is known of one socket. Most sockets are idle, so what an activity needs is made when it begins."""
+    """What is known of one socket. Most sockets are idle, so what an activity needs is made when it
+    begins.
+    """
 
     __slots__ = (
         "_bucket",
@@ -50,7 +52,9 @@ class Session:
     )
 
     def __init__(self, edge: Surroundings, sink: Sink) -> None:
-        """Begin with nobody known; a first frame, or a call of `authenticate`, must say who is connected."""
+        """Begin with nobody known; a first frame, or a call of `authenticate`, must say who is
+        connected.
+        """
         self.edge = edge
         self.sink = sink
         self.replies = Replies(sink, edge.counters)
@@ -61,9 +65,13 @@ class Session:
         self.session_id = ""
         self.expires_at_ms = 0
         self.receipt: Receipt | None = None
-        """Of the frame that is being taken now; whoever answers it later keeps it. None while nothing is recorded."""
+        """Of the frame that is being taken now; whoever answers it later keeps it. None while
+        nothing is recorded.
+        """
         settings = edge.settings
-        self._bucket = TokenBucket(rate=settings.frames_per_s, burst=settings.frames_burst, now=edge.clock())
+        self._bucket = TokenBucket(
+            rate=settings.frames_per_s, burst=settings.frames_burst, now=edge.clock()
+        )
         self._refusals = 0
         self._identifying = False
         self._ended = False
@@ -105,7 +113,10 @@ class Session:
             self.receipt = Receipt(edge.recording, self.user_id, self.role, now, payload)
         wait = self._bucket.take(now)
         if wait:
-            self._refuse(BadFrame("rate_limited", "Too many frames; slow down."), retry_after_ms=int(wait * 1000) + 1)
+            self._refuse(
+                BadFrame("rate_limited", "Too many frames; slow down."),
+                retry_after_ms=int(wait * 1000) + 1,
+            )
             return
         try:
             frame = incoming.decode(payload)
@@ -144,10 +155,20 @@ class Session:
             receipt.type = error.message_type
         if self._refusals <= MAX_REFUSALS:
             self.replies.error(
-                error.code, str(error), error.id, error.message_type, receipt=receipt, retry_after_ms=retry_after_ms
+                error.code,
+                str(error),
+                error.id,
+                error.message_type,
+                receipt=receipt,
+                retry_after_ms=retry_after_ms,
             )
         elif error.code == "rate_limited":
-            self.replies.error("rate_limited", "Too many frames for too long.", receipt=receipt, retry_after_ms=10_000)
+            self.replies.error(
+                "rate_limited",
+                "Too many frames for too long.",
+                receipt=receipt,
+                retry_after_ms=10_000,
+            )
             self.sink.close(CloseCode.RATE_LIMITED, "too many frames")
         else:
             if receipt is not None:
@@ -157,9 +178,13 @@ class Session:
     # Who is connected
 
     def authenticate(self, token: str, id: RequestId = None) -> None:
-        """Find out whose token it is; a first one opens the session, a later one of the same user prolongs it."""
+        """Find out whose token it is; a first one opens the session, a later one of the same user
+        prolongs it.
+        """
         if self._identifying:
-            raise BadFrame("conflict", "A token is being checked already.", id=id, message_type="authenticate")
+            raise BadFrame(
+                "conflict", "A token is being checked already.", id=id, message_type="authenticate"
+            )
         self._identifying = True
         self._identify(token, id, self.receipt)
 
@@ -169,12 +194,15 @@ class Session:
         def answered(answer: Identity | UpstreamError) -> None:
             if generation == self.edge.access.generation or isinstance(answer, UpstreamError):
                 self._identified(answer, id, receipt)
-            else:  # something was revoked while the question was under way, perhaps this very session
+            # Something was revoked while the question was under way, perhaps this very session.
+            else:
                 self._identify(token, id, receipt)
 
         self.edge.auth.authenticate(token, answered)
 
-    def _identified(self, answer: Identity | UpstreamError, id: RequestId, receipt: Receipt | None) -> None:
+    def _identified(
+        self, answer: Identity | UpstreamError, id: RequestId, receipt: Receipt | None
+    ) -> None:
         self._identifying = False
         if self._ended:
             return  # the socket closed while its token was checked
@@ -199,7 +227,9 @@ class Session:
         if not edge.registry.add(self):
             self.user_id = ""
             message = "This user has too many sockets open."
-            self.replies.error("rate_limited", message, id, "authenticate", receipt=receipt, retry_after_ms=30_000)
+            self.replies.error(
+                "rate_limited", message, id, "authenticate", receipt=receipt, retry_after_ms=30_000
+            )
             self.sink.close(CloseCode.RATE_LIMITED, message)
             return
         edge.access.tell_own(self.user_id, identity.own_learners, identity.decision_ttl_s)
@@ -234,7 +264,9 @@ class Session:
         self._know(identity)
         self.edge.access.tell_own(self.user_id, identity.own_learners, identity.decision_ttl_s)
         self.sink.deadline_changed()
-        frame = outgoing.Authenticated(expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id)
+        frame = outgoing.Authenticated(
+            expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id
+        )
         self.replies.send(frame, receipt)
 
     def _know(self, identity: Identity) -> None:
@@ -254,7 +286,9 @@ class Session:
             self._watching.flush()
 
     def recheck(self) -> None:
-        """Ask again about every subscription and room, because relations or decisions may have changed."""
+        """Ask again about every subscription and room, because relations or decisions may have
+        changed.
+        """
         if self._watching is not None:
             self._watching.recheck()
         if self._talking is not None:
@@ -267,7 +301,9 @@ class Session:
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Tell the client that the edge is about to stop."""
-        self.replies.send(outgoing.ServerDraining(reconnect_after_ms=reconnect_after_ms, timestamp=timestamp()))
+        self.replies.send(
+            outgoing.ServerDraining(reconnect_after_ms=reconnect_after_ms, timestamp=timestamp())
+        )
 
     def end(self) -> None:
         """The socket is closed: take everything of it out of the edge."""
@@ -284,7 +320,9 @@ class Session:
 
 
 def _pong(session: Session, frame: incoming.Ping) -> None:
-    session.replies.send(outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id), session.receipt)
+    session.replies.send(
+        outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id), session.receipt
+    )
 
 
 _HANDLERS: dict[type, Callable[[Session, Any], None]] = {

@@ -38,17 +38,26 @@ class Talking:
         allowed = partial(self._allowed, frame, self._session.receipt)
         self._edge.access.ask(self._session.user_id, "join", room_id, allowed)
 
-    def _allowed(self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: bool | UpstreamError) -> None:
+    def _allowed(
+        self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: bool | UpstreamError
+    ) -> None:
         if frame.room_id not in self._rooms:
             return
         if answer is True:
             self._edge.rooms.enter(frame.room_id, self, self._member)
-            self._edge.room_link.join(frame.room_id, self._member, partial(self._joined, frame, receipt))
+            self._edge.room_link.join(
+                frame.room_id, self._member, partial(self._joined, frame, receipt)
+            )
         else:
             self._quit(frame.room_id)  # it may have been in the room before it asked again
             self._session.replies.refuse(answer, "join_room", frame.id, receipt)
 
-    def _joined(self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: list[Member] | UpstreamError) -> None:
+    def _joined(
+        self,
+        frame: incoming.JoinRoom,
+        receipt: Receipt | None,
+        answer: list[Member] | UpstreamError,
+    ) -> None:
         if isinstance(answer, UpstreamError):
             self._quit(frame.room_id)
             self._session.replies.refuse(answer, "join_room", frame.id, receipt)
@@ -78,7 +87,9 @@ class Talking:
             error.id, error.message_type = frame.id, "room_message"
             raise
         if frame.room_id not in self._rooms:
-            raise BadFrame("forbidden", "Join the room first.", id=frame.id, message_type="room_message")
+            raise BadFrame(
+                "forbidden", "Join the room first.", id=frame.id, message_type="room_message"
+            )
         self._edge.room_link.publish(
             frame.room_id,
             self._member.connection_id,
@@ -95,7 +106,9 @@ class Talking:
     def recheck(self) -> None:
         """Ask again about every room."""
         for room_id in list(self._rooms):
-            self._edge.access.ask(self._session.user_id, "join", room_id, partial(self._rechecked, room_id))
+            self._edge.access.ask(
+                self._session.user_id, "join", room_id, partial(self._rechecked, room_id)
+            )
 
     def _rechecked(self, room_id: str, answer: bool | UpstreamError) -> None:
         if answer is False and room_id in self._rooms:
@@ -130,4 +143,7 @@ class Talking:
 
 
 def _describe(member: Member) -> dict[str, Any]:
-    return {"connection_id": member.connection_id, "user": {"id": member.user_id, "role": member.role}}
+    return {
+        "connection_id": member.connection_id,
+        "user": {"id": member.user_id, "role": member.role},
+    }

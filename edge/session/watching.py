@@ -1,4 +1,6 @@
-"""What one socket sees of learners: its subscriptions, and that it never sees less than it wrote itself."""
+"""What one socket sees of learners: its subscriptions, and that it never sees less than it wrote
+itself.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Watching:
         limit = self._edge.settings.max_subscriptions
         if len(self._subscriptions) >= limit and learner_id not in self._subscriptions:
             message = f"A socket can watch {limit} learners."
-            raise BadFrame("too_many_subscriptions", message, id=frame.id, message_type="subscribe_learner")
+            raise BadFrame(
+                "too_many_subscriptions", message, id=frame.id, message_type="subscribe_learner"
+            )
         subscription = self._subscriptions[learner_id] = Subscription(
             self._edge.hub,
             self,
@@ -53,7 +57,9 @@ class Watching:
         )
         subscription.gate = max(0, self.written(learner_id) - 1)
         subscription.receipt = self._session.receipt
-        self._edge.access.ask(self._session.user_id, "watch", learner_id, partial(self._allowed, subscription))
+        self._edge.access.ask(
+            self._session.user_id, "watch", learner_id, partial(self._allowed, subscription)
+        )
 
     def _allowed(self, subscription: Subscription, answer: bool | UpstreamError) -> None:
         if not self._is_current(subscription):
@@ -62,7 +68,9 @@ class Watching:
             self._edge.hub.subscribe(subscription)
         else:
             self._drop(subscription.learner_id)
-            self._session.replies.refuse(answer, "subscribe_learner", subscription.request_id, subscription.receipt)
+            self._session.replies.refuse(
+                answer, "subscribe_learner", subscription.request_id, subscription.receipt
+            )
 
     def unsubscribe(self, frame: incoming.UnsubscribeLearner) -> None:
         """End a subscription; harmless when there is none."""
@@ -76,12 +84,16 @@ class Watching:
 
     # What the hub tells (edge.hub.Subscriber)
 
-    def on_subscribed(self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int) -> None:
+    def on_subscribed(
+        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+    ) -> None:
         """Tell the client that it is subscribed, or why not."""
         receipt, subscription.receipt = subscription.receipt, None
         if isinstance(snapshot, UpstreamError):
             self._drop(subscription.learner_id)
-            self._session.replies.refuse(snapshot, "subscribe_learner", subscription.request_id, receipt)
+            self._session.replies.refuse(
+                snapshot, "subscribe_learner", subscription.request_id, receipt
+            )
             return
         resume, advice = subscription.resume, snapshot.advice
         missing = snapshot.revision - resume[1] if resume and resume[0] == snapshot.epoch else -1
@@ -109,7 +121,9 @@ class Watching:
         self.on_delivered(subscription)
 
     def on_delivered(self, subscription: Subscription) -> None:
-        """Let go the answers that waited until earlier updates of an `every` subscription were out."""
+        """Let go the answers that waited until earlier updates of an `every` subscription
+        were out.
+        """
         held = self._held.get(subscription.learner_id)
         while held and held[0][0] <= subscription.delivered + 1:
             self.sink.send(held.pop(0)[1])
@@ -122,7 +136,9 @@ class Watching:
 
     def written(self, learner_id: str) -> int:
         """Return the revision of this socket's newest acknowledged write, or 0."""
-        if self._epoch != self._edge.hub.epoch:  # revisions began again: those of before mean nothing now
+        if (
+            self._epoch != self._edge.hub.epoch
+        ):  # revisions began again: those of before mean nothing now
             self._epoch = self._edge.hub.epoch
             self._written.clear()
         return self._written.get(learner_id, 0)
@@ -148,7 +164,9 @@ class Watching:
     def recheck(self) -> None:
         """Ask again about every subscription."""
         for learner_id, subscription in list(self._subscriptions.items()):
-            self._edge.access.ask(self._session.user_id, "watch", learner_id, partial(self._rechecked, subscription))
+            self._edge.access.ask(
+                self._session.user_id, "watch", learner_id, partial(self._rechecked, subscription)
+            )
 
     def _rechecked(self, subscription: Subscription, answer: bool | UpstreamError) -> None:
         if answer is False and self._is_current(subscription):
@@ -174,5 +192,7 @@ class Watching:
     def _end(self, learner_id: str, code: str) -> None:
         if self._drop(learner_id) is not None:
             self._session.replies.send(
-                outgoing.Unsubscribed(learner_id=learner_id, timestamp=timestamp(), code=code, retryable=False)
+                outgoing.Unsubscribed(
+                    learner_id=learner_id, timestamp=timestamp(), code=code, retryable=False
+                )
             )

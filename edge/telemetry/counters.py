@@ -1,4 +1,6 @@
-"""Counts what an edge does, cheaply, and tells what changed since the last report. It knows no metrics system."""
+"""Counts what an edge does, cheaply, and tells what changed since the last report. It knows no
+metrics system.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from edge.frames.codes import RETRYABLE
 from service_runtime.figures import Exemplar
 
 BUCKETS = 64
-"""Bucket i of the latency histogram holds durations up to 0.05 · 2^(i/4) ms, the last one everything longer."""
+"""Bucket i of the latency histogram holds durations up to 0.05 · 2^(i/4) ms, the last one
+everything longer.
+"""
 
 
 class Latency:
@@ -28,7 +32,9 @@ class Latency:
         """By bucket, the newest duration that has a trace."""
 
     def observe(self, seconds: float, trace_id: str = "") -> None:
-        """Count one duration; give the `trace_id` of what took it only when that trace is sampled."""
+        """Count one duration; give the `trace_id` of what took it only when that trace is
+        sampled.
+        """
         ms = seconds * 1000.0
         index = 0 if ms <= 0.05 else min(BUCKETS - 1, math.ceil(4.0 * math.log2(ms * 20.0)))
         self.counts[index] += 1
@@ -42,7 +48,9 @@ class Latency:
 
     def absorb(self, other: Latency) -> None:
         """Add what another histogram counted."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.counts = [
+            mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)
+        ]
         self.sum_ms += other.sum_ms
         self.min_ms = min(self.min_ms, other.min_ms)
         self.max_ms = max(self.max_ms, other.max_ms)
@@ -135,11 +143,15 @@ class Counters:
         self.received: defaultdict[type, int] = defaultdict(int)
         """Frames understood, by their class."""
         self.sent: defaultdict[type, int] = defaultdict(int)
-        """Frames sent to one socket, by their class, except answers to interactions, which `latency` counts."""
+        """Frames sent to one socket, by their class, except answers to interactions, which
+        `latency` counts.
+        """
         self.updates_sent = 0
         """State updates, once per socket that one went to."""
         self.revisions_skipped = 0
-        """Revisions that subscribers of the latest state were not sent, because a later one was there."""
+        """Revisions that subscribers of the latest state were not sent, because a later one was
+        there.
+        """
         self.room_events_sent: Counter[str] = Counter()
         """By kind of event, once per socket."""
         self.resumes = {True: 0, False: 0}

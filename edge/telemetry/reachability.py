@@ -12,13 +12,15 @@ PATIENCE_S = 2.0
 """How long a service may be away, as one that restarts is, before it is told."""
 
 _WARNING = (
-    "services are not reached: UNAVAILABLE means that nobody answers there (do they run, and with TLS on both sides or "
-    "neither?), UNAUTHENTICATED that EDGE_CREDENTIAL is not theirs"
+    "services are not reached: UNAVAILABLE means that nobody answers there (do they run, and with"
+    " TLS on both sides or neither?), UNAUTHENTICATED that EDGE_CREDENTIAL is not theirs"
 )
 
 
 async def tell(missing: Callable[[], Mapping[str, str]], *, patience_s: float = PATIENCE_S) -> None:
-    """Log changes of what `missing` returns, the addresses and statuses of services by their names, until cancelled."""
+    """Log changes of what `missing` returns, the addresses and statuses of services by their names,
+    until cancelled.
+    """
     told: Mapping[str, str] = {}
     while True:
         before = missing()

@@ -1,7 +1,8 @@
-"""Keeps what is recorded of frames until it is sent: a bounded queue that drops rather than wait. It knows no service.
+"""Keeps what is recorded of frames until it is sent: a bounded queue that drops rather than wait.
+It knows no service.
 
-One entry is made for each frame of a client together with its answer. Updates and room events that go out to many
-sockets are none of that; they are only counted (edge.counters).
+One entry is made for each frame of a client together with its answer. Updates and room events that
+go out to many sockets are none of that; they are only counted (edge.counters).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ UNKNOWN = "unknown"
 """Type of a frame that is not understood, so that strangers cannot invent types."""
 
 MANY: Final = 500
-"""Places that are worth a message: what waits longer has left the processor's caches when it is sent."""
+"""Places that are worth a message: what waits longer has left the processor's caches when it is
+sent.
+"""
 
 _CONTENT_PER_PLACE = 256
 """Bytes of content that take one place of the queue, so that contents cannot fill the memory."""
@@ -62,9 +65,20 @@ _LEARNER: Final = 12
 class Receipt:
     """A frame that waits for its answer. Each frame makes one, so little is done here."""
 
-    __slots__ = ("_recording", "_size", "_started", "content", "learner_id", "role", "type", "user_id")
+    __slots__ = (
+        "_recording",
+        "_size",
+        "_started",
+        "content",
+        "learner_id",
+        "role",
+        "type",
+        "user_id",
+    )
 
-    def __init__(self, recording: Recording, user_id: str, role: str, started: float, payload: bytes) -> None:
+    def __init__(
+        self, recording: Recording, user_id: str, role: str, started: float, payload: bytes
+    ) -> None:
         """Note a frame that was received at `started` by the edge's clock."""
         self._recording = recording
         self._started = started
@@ -77,13 +91,17 @@ class Receipt:
         """Name of the frame's type, once it is understood."""
 
     def attribute(self, frame: Any) -> None:
-        """Note whom the content is about; it is kept only if that is one learner, with whom it can be erased."""
+        """Note whom the content is about; it is kept only if that is one learner, with whom it can
+        be erased.
+        """
         self.learner_id = getattr(getattr(frame, "data", frame), "learner_id", "")
         if not self.learner_id:
             self.content = b""
 
     def answered(self, answer: str, payload: bytes, outcome: str = OK, trace_id: str = "") -> None:
-        """Record the frame with its answer, a frame of type `answer`; or without one, when that is empty."""
+        """Record the frame with its answer, a frame of type `answer`; or without one, when that is
+        empty.
+        """
         recording, learner_id = self._recording, self.learner_id
         entry = (
             self._started,
@@ -122,7 +140,9 @@ class Recording:
         self._capacity = capacity
         self._many = min(MANY, capacity // 2)
         self.on_many: Callable[[], None] | None = None
-        """Called whenever an entry finds many places taken, so that they can be sent before their time."""
+        """Called whenever an entry finds many places taken, so that they can be sent before their
+        time.
+        """
         self._places = 0
         self._waiting: deque[Entry] = deque()
         self._in_hand: list[Entry] = []
@@ -152,7 +172,9 @@ class Recording:
     # Who sends
 
     def batch(self, most: int) -> list[Entry]:
-        """Take the oldest entries in hand, or return those that still are, because sending them failed."""
+        """Take the oldest entries in hand, or return those that still are, because sending them
+        failed.
+        """
         if not self._in_hand:
             waiting, places = self._waiting, 0
             if not self.keeps_content:
@@ -168,7 +190,9 @@ class Recording:
             self.dropped += messages(self._in_hand)
         else:
             self.sent += messages(self._in_hand)
-        self._places -= sum(map(_places, self._in_hand)) if self.keeps_content else len(self._in_hand)
+        self._places -= (
+            sum(map(_places, self._in_hand)) if self.keeps_content else len(self._in_hand)
+        )
         self._in_hand = []
 
     def switch(self, is_on: bool) -> None:
@@ -180,7 +204,9 @@ class Recording:
             self._places = 0
 
     def forget(self, learner_id: str) -> None:
-        """Drop every entry that has content about a learner; that is an erasure and not counted as dropped."""
+        """Drop every entry that has content about a learner; that is an erasure and not counted as
+        dropped.
+        """
         self._waiting = deque(entry for entry in self._waiting if entry[_LEARNER] != learner_id)
         self._in_hand = [entry for entry in self._in_hand if entry[_LEARNER] != learner_id]
         self._places = sum(map(_places, self._waiting)) + sum(map(_places, self._in_hand))

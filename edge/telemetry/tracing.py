@@ -1,6 +1,8 @@
-"""What the edge records of sampled interactions, and under which names; asked only while traces are exported.
+"""What the edge records of sampled interactions, and under which names; asked only while traces are
+exported.
 
-Spans carry counts, kinds and codes. They never carry who it was, which learner, or anything that somebody wrote.
+Spans carry counts, kinds and codes. They never carry who it was, which learner, or anything that
+somebody wrote.
 """
 
 from __future__ import annotations
@@ -34,7 +36,13 @@ class Received(NamedTuple):
             "aivo.frame.type": self.frame_type,
         }
         self.traces.tracer.record(
-            "ws.receive", self.context, self.parent, self.start_ns, kind=Kind.SERVER, attributes=attributes, error=error
+            "ws.receive",
+            self.context,
+            self.parent,
+            self.start_ns,
+            kind=Kind.SERVER,
+            attributes=attributes,
+            error=error,
         )
 
 
@@ -50,10 +58,14 @@ class Queued(NamedTuple):
 class CallTraces:
     """Client spans of one kind of call that is sent in batches: one for each sampled item."""
 
-    def __init__(self, tracer: Tracer, method: str, address: str, *, name: str = "", alone: bool = False) -> None:
-        """`name` is the span's, the method's unless given. `alone` says that items carry their own contexts.
+    def __init__(
+        self, tracer: Tracer, method: str, address: str, *, name: str = "", alone: bool = False
+    ) -> None:
+        """`name` is the span's, the method's unless given. `alone` says that items carry their own
+        contexts.
 
-        Otherwise the whole call has the first item's context in its metadata, and the other items link to that.
+        Otherwise the whole call has the first item's context in its metadata, and the other items
+        link to that.
         """
         self._tracer = tracer
         self._name = name or method
@@ -61,7 +73,9 @@ class CallTraces:
         self._attributes = telemetry.rpc_attributes(method, address)
 
     def queue(self, context: TraceContext | None = None) -> Queued | None:
-        """Return what must be remembered of a new item, from its own trace or the present one; None when unsampled."""
+        """Return what must be remembered of a new item, from its own trace or the present one; None
+        when unsampled.
+        """
         parent = context or telemetry.current()
         if parent is None or not parent.sampled:
             return None
@@ -74,7 +88,11 @@ class CallTraces:
         for queued, error in items:
             if self._alone:
                 self._tracer.record(
-                    "queued", trace_context.child(queued.parent), queued.parent, queued.since_ns, end_ns=sent_ns
+                    "queued",
+                    trace_context.child(queued.parent),
+                    queued.parent,
+                    queued.since_ns,
+                    end_ns=sent_ns,
                 )
             links = () if self._alone or queued.context is first else (first,)
             self._tracer.record(
@@ -97,22 +115,34 @@ class EdgeTraces:
         """Record with `tracer`."""
         self.tracer = tracer
 
-    def receive(self, parent: TraceContext | None, frame_type: str) -> tuple[TraceContext, Received | None]:
-        """Return the context of a frame that came in, and what is recorded when it is answered, if it is sampled."""
+    def receive(
+        self, parent: TraceContext | None, frame_type: str
+    ) -> tuple[TraceContext, Received | None]:
+        """Return the context of a frame that came in, and what is recorded when it is answered, if
+        it is sampled.
+        """
         context = self.tracer.begin(parent)
         if not context.sampled:
             return context, None
         return context, Received(self, frame_type, context, parent, now_ns())
 
-    def fanned_out(self, causes: Sequence[str], start_ns: int, *, sent: int, waiting: int = 0) -> None:
-        """Record that an update went to `sent` sockets, with the `traceparent`s of the interactions behind it.
+    def fanned_out(
+        self, causes: Sequence[str], start_ns: int, *, sent: int, waiting: int = 0
+    ) -> None:
+        """Record that an update went to `sent` sockets, with the `traceparent`s of the interactions
+        behind it.
 
-        It belongs to the trace of the newest sampled one and is linked to all. `waiting` sockets get it later.
+        It belongs to the trace of the newest sampled one and is linked to all. `waiting` sockets
+        get it later.
         """
         parent = trace_context.first_sampled(causes)
         if parent is None:
             return
-        links = [context for context in map(trace_context.parse, causes[:MAX_CAUSES]) if context is not None]
+        links = [
+            context
+            for context in map(trace_context.parse, causes[:MAX_CAUSES])
+            if context is not None
+        ]
         attributes: dict[str, str | int] = {
             "network.protocol.name": "websocket",
             "messaging.operation.type": "process",
@@ -132,9 +162,11 @@ class EdgeTraces:
 
 
 class HttpSpans:
-    """ASGI middleware: one span for each request to the API, in the caller's trace when it sent a `traceparent`.
+    """ASGI middleware: one span for each request to the API, in the caller's trace when it sent a
+    `traceparent`.
 
-    The path is told by its route, because real paths have ids in them, and query strings may have tokens.
+    The path is told by its route, because real paths have ids in them, and query strings may have
+    tokens.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], tracer: Tracer) -> None:
@@ -174,4 +206,12 @@ class HttpSpans:
             }
             name = f"{scope['method']} {route}".rstrip()
             error = str(status) if status >= 500 else ""
-            self._tracer.record(name, context, parent, start_ns, kind=Kind.SERVER, attributes=attributes, error=error)
+            self._tracer.record(
+                name,
+                context,
+                parent,
+                start_ns,
+                kind=Kind.SERVER,
+                attributes=attributes,
+                error=error,
+            )

@@ -1,4 +1,6 @@
-"""The auth service, as an edge calls it: questions in batches, revocations as they happen, logins for the HTTP API."""
+"""The auth service, as an edge calls it: questions in batches, revocations as they happen, logins
+for the HTTP API.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class AuthLink:
         )
         self.is_open = asyncio.Event()
         self.status = ""
-        """The gRPC status that the stream of revocations ended with last; empty before that, and while it is open."""
+        """The gRPC status that the stream of revocations ended with last; empty before that, and
+        while it is open.
+        """
 
     async def run(self) -> None:
         """Answer until cancelled."""
@@ -96,9 +100,14 @@ class AuthLink:
 
     def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
         """Ask whether a user may do something; `done` gets (allowed, seconds to live)."""
-        self._queries.submit(auth_pb2.AuthorizeQuery(user_id=user_id, action=_ACTIONS[action], resource=resource), done)
+        self._queries.submit(
+            auth_pb2.AuthorizeQuery(user_id=user_id, action=_ACTIONS[action], resource=resource),
+            done,
+        )
 
-    async def _authorize(self, queries: list[auth_pb2.AuthorizeQuery]) -> Sequence[tuple[bool, float]]:
+    async def _authorize(
+        self, queries: list[auth_pb2.AuthorizeQuery]
+    ) -> Sequence[tuple[bool, float]]:
         response = await self._stub.Authorize(
             auth_pb2.AuthorizeRequest(queries=queries),
             metadata=telemetry.outgoing(self._metadata),
@@ -111,12 +120,14 @@ class AuthLink:
     async def follow_revocations(self, access: Access, *listings: Listing) -> None:
         """Drop cached decisions and end listed sessions as the auth service says, until cancelled.
 
-        While the stream is broken cached decisions live on until they expire; when it is back, everything is asked
-        again, decisions and sessions, because revocations may have been missed.
+        While the stream is broken cached decisions live on until they expire; when it is back,
+        everything is asked again, decisions and sessions, because revocations may have been missed.
         """
         backoff_s = 0.05
         while True:
-            stream = self._stub.WatchRevocations(auth_pb2.WatchRevocationsRequest(), metadata=self._metadata)
+            stream = self._stub.WatchRevocations(
+                auth_pb2.WatchRevocationsRequest(), metadata=self._metadata
+            )
             try:
                 while (response := await stream.read()) is not grpc.aio.EOF:
                     assert isinstance(response, auth_pb2.WatchRevocationsResponse)  # noqa: S101 - not EOF
@@ -144,9 +155,14 @@ class AuthLink:
         sessions = list(_all(listings))
         for start in range(0, len(sessions), _SESSIONS_PER_CALL):
             part = sessions[start : start + _SESSIONS_PER_CALL]
-            queries = [auth_pb2.SessionQuery(user_id=one.user_id, session_id=one.session_id) for one in part]
+            queries = [
+                auth_pb2.SessionQuery(user_id=one.user_id, session_id=one.session_id)
+                for one in part
+            ]
             response = await self._stub.CheckSessions(
-                auth_pb2.CheckSessionsRequest(queries=queries), metadata=self._metadata, timeout=self._patience_s
+                auth_pb2.CheckSessionsRequest(queries=queries),
+                metadata=self._metadata,
+                timeout=self._patience_s,
             )
             for session, standing in zip(part, response.standing, strict=True):
                 if not standing:
@@ -156,8 +172,12 @@ class AuthLink:
 
     async def login(self, email: str, password: str, client_address: str) -> dict[str, Any]:
         """Exchange credentials for tokens."""
-        request = auth_pb2.LoginRequest(email=email, password=password, client_address=client_address)
-        response = await self._call(self._stub.Login, "Login", request, "The address or password is wrong.")
+        request = auth_pb2.LoginRequest(
+            email=email, password=password, client_address=client_address
+        )
+        response = await self._call(
+            self._stub.Login, "Login", request, "The address or password is wrong."
+        )
         return _session(response.tokens, response.user)
 
     async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
@@ -173,7 +193,9 @@ class AuthLink:
 
     async def user(self, user_id: str) -> dict[str, Any]:
         """Return a user."""
-        response = await self._call(self._stub.GetUser, "GetUser", auth_pb2.GetUserRequest(user_id=user_id))
+        response = await self._call(
+            self._stub.GetUser, "GetUser", auth_pb2.GetUserRequest(user_id=user_id)
+        )
         return _user(response.user)
 
     async def learners(self, user_id: str) -> list[dict[str, Any]]:
@@ -217,12 +239,18 @@ class AuthLink:
 
 
 def _traces(channel: Channel, method: str) -> CallTraces | None:
-    return None if channel.tracer is None else CallTraces(channel.tracer, f"{_SERVICE}/{method}", channel.address)
+    return (
+        None
+        if channel.tracer is None
+        else CallTraces(channel.tracer, f"{_SERVICE}/{method}", channel.address)
+    )
 
 
 def _identity(message: auth_pb2.Authentication) -> Identity | UpstreamError:
     if not message.HasField("identity"):
-        return UpstreamError("unauthenticated", sentence(message.error or "The token is not valid."))
+        return UpstreamError(
+            "unauthenticated", sentence(message.error or "The token is not valid.")
+        )
     one = message.identity
     return Identity(
         one.user_id,
@@ -270,7 +298,9 @@ def _revoke(revocation: auth_pb2.Revocation, access: Access, listings: Sequence[
         return
     access.forget_user(revocation.user_id)
     for session in [one for listing in listings for one in listing.of_user(revocation.user_id)]:
-        if revocation.all_sessions or (revocation.session_id and session.session_id == revocation.session_id):
+        if revocation.all_sessions or (
+            revocation.session_id and session.session_id == revocation.session_id
+        ):
             session.revoke()
         else:
             session.recheck()

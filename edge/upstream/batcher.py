@@ -1,6 +1,8 @@
-"""Sends many small questions as few calls: what arrives while a call is under way goes into the next one.
+"""Sends many small questions as few calls: what arrives while a call is under way goes into the
+next one.
 
-Light load means batches of one with no added wait, heavy load means large ones. It knows no call and no contract.
+Light load means batches of one with no added wait, heavy load means large ones. It knows no call
+and no contract.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class Calls:
 
 
 class Batcher(Generic[Item]):
-    """One call at a time; every item is answered exactly once, by its own answer or by an UpstreamError."""
+    """One call at a time; every item is answered exactly once, by its own answer or by an
+    UpstreamError.
+    """
 
     def __init__(
         self,
@@ -50,7 +54,8 @@ class Batcher(Generic[Item]):
         max_pending: int,
         traces: CallTraces | None = None,
     ) -> None:
-        """`call` answers a batch in its order, or raises; `service` names who answers, for error messages.
+        """`call` answers a batch in its order, or raises; `service` names who answers, for error
+        messages.
 
         `traces` records the calls of sampled items.
         """
@@ -67,12 +72,19 @@ class Batcher(Generic[Item]):
         return len(self._waiting)
 
     def submit(self, item: Item, done: Done, queued: Queued | None = None) -> None:
-        """Put an item into the next call; `done` gets its answer. When too many wait, it hears `overloaded` at once.
+        """Put an item into the next call; `done` gets its answer. When too many wait, it hears
+        `overloaded` at once.
 
         `queued` tells which trace it belongs to, if not to the present one.
         """
         if len(self._waiting) >= self._max_pending:
-            done(UpstreamError("overloaded", "Too much is going on; try again in a moment.", retry_after_ms=1000))
+            done(
+                UpstreamError(
+                    "overloaded",
+                    "Too much is going on; try again in a moment.",
+                    retry_after_ms=1000,
+                )
+            )
             return
         if self.traces is not None and queued is None:
             queued = self.traces.queue()
@@ -87,20 +99,26 @@ class Batcher(Generic[Item]):
                 self._arrived.clear()
                 while self._waiting:
                     await self._answer_batch()
-                    # What the answers provoked has arrived meanwhile, unread. Going on at once would send the few that
-                    # were read before in a batch of their own, and make all the others wait for it.
+                    # What the answers provoked has arrived meanwhile, unread. Going on at once
+                    # would send the few that were read before in a batch of their own, and make all
+                    # the others wait for it.
                     await asyncio.sleep(0)
         finally:
             for _, done, _ in self._waiting:
                 self._finish(
-                    done, UpstreamError("unavailable", "The edge is stopping; try again.", retry_after_ms=1000)
+                    done,
+                    UpstreamError(
+                        "unavailable", "The edge is stopping; try again.", retry_after_ms=1000
+                    ),
                 )
             self._waiting.clear()
 
     async def _answer_batch(self) -> None:
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
-        traced = [] if self.traces is None else [queued for _, _, queued in batch if queued is not None]
+        traced = (
+            [] if self.traces is None else [queued for _, _, queued in batch if queued is not None]
+        )
         sent_ns = telemetry.now_ns() if traced else 0
         began = time.perf_counter()
         try:
@@ -116,15 +134,23 @@ class Batcher(Generic[Item]):
             failure = translate(error, self._service)
             if failure.code == "internal":
                 extra = {"upstream": self._service} | (
-                    {"trace_id": traced[0].context.trace_id, "span_id": traced[0].context.span_id} if traced else {}
+                    {"trace_id": traced[0].context.trace_id, "span_id": traced[0].context.span_id}
+                    if traced
+                    else {}
                 )
                 logger.error("a call failed", extra=extra, exc_info=error)
             answers = [failure] * len(batch)
         self.calls.sizes.observe(len(batch))
         self.calls.durations_s.observe(time.perf_counter() - began)
         if self.traces is not None and traced:
-            errors = [answer.code if isinstance(answer, UpstreamError) else "" for answer in answers]
-            items = [(one[2], error) for one, error in zip(batch, errors, strict=True) if one[2] is not None]
+            errors = [
+                answer.code if isinstance(answer, UpstreamError) else "" for answer in answers
+            ]
+            items = [
+                (one[2], error)
+                for one, error in zip(batch, errors, strict=True)
+                if one[2] is not None
+            ]
             self.traces.answered(items, size=len(batch), sent_ns=sent_ns)
         for (_, done, _), answer in zip(batch, answers, strict=True):
             self._finish(done, answer)

@@ -1,4 +1,6 @@
-"""One brain, as an edge calls it: interactions in batches on one stream, other questions in batches of calls."""
+"""One brain, as an edge calls it: interactions in batches on one stream, other questions in batches
+of calls.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,11 @@ class BrainLink:
         interact_traces = states_traces = None
         if channel.tracer is not None:
             interact_traces = CallTraces(
-                channel.tracer, f"{_SERVICE}/Interact", channel.address, name="brain.interact", alone=True
+                channel.tracer,
+                f"{_SERVICE}/Interact",
+                channel.address,
+                name="brain.interact",
+                alone=True,
             )
             states_traces = CallTraces(channel.tracer, f"{_SERVICE}/GetState", channel.address)
         self._interactions = Batcher(
@@ -56,7 +62,11 @@ class BrainLink:
             traces=interact_traces,
         )
         self._states = Batcher(
-            self._get_states, service="brain", max_batch=256, max_pending=settings.max_pending, traces=states_traces
+            self._get_states,
+            service="brain",
+            max_batch=256,
+            max_pending=settings.max_pending,
+            traces=states_traces,
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -119,7 +129,12 @@ class BrainLink:
                 if response is grpc.aio.EOF:
                     raise ConnectionError
                 return [interactions.acknowledged(outcome) for outcome in response.outcomes]
-            except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, ConnectionError) as error:
+            except (
+                grpc.aio.AioRpcError,
+                grpc.aio.UsageError,
+                asyncio.InvalidStateError,
+                ConnectionError,
+            ) as error:
                 status = await self._ended_with(error)
                 self._drop_stream()
                 if not is_transient(status) or loop.time() + backoff_s > deadline:
@@ -131,11 +146,19 @@ class BrainLink:
             backoff_s = min(0.5, backoff_s * 2)
 
     async def _ended_with(self, error: BaseException) -> BaseException:
-        """Return the status behind a stream that ended; reading and writing do not always tell it."""
-        if isinstance(error, grpc.aio.AioRpcError) or self._stream is None or not self._stream.done():
+        """Return the status behind a stream that ended; reading and writing do not always
+        tell it.
+        """
+        if (
+            isinstance(error, grpc.aio.AioRpcError)
+            or self._stream is None
+            or not self._stream.done()
+        ):
             return error
         code = await self._stream.code()
-        return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), await self._stream.details())
+        return grpc.aio.AioRpcError(
+            code, grpc.aio.Metadata(), grpc.aio.Metadata(), await self._stream.details()
+        )
 
     def _drop_stream(self) -> None:
         if self._stream is not None:
@@ -146,7 +169,9 @@ class BrainLink:
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""
-        self._states.submit(brain_pb2.StateQuery(learner_id=learner_id, min_revision=min_revision), done)
+        self._states.submit(
+            brain_pb2.StateQuery(learner_id=learner_id, min_revision=min_revision), done
+        )
 
     async def _get_states(self, queries: list[brain_pb2.StateQuery]) -> Sequence[Any]:
         response = await self._stub.GetState(
@@ -154,10 +179,14 @@ class BrainLink:
             metadata=telemetry.outgoing(self._metadata),
             timeout=self._patience_s,
         )
-        return [readings.state_response(snapshot, response.epoch) for snapshot in response.snapshots]
+        return [
+            readings.state_response(snapshot, response.epoch) for snapshot in response.snapshots
+        ]
 
     def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
-        """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of Update."""
+        """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of
+        Update.
+        """
         self._start(self._replay(learner_id, after, until), done)
 
     async def _replay(self, learner_id: str, after: int, until: int) -> list[Update]:
@@ -167,11 +196,16 @@ class BrainLink:
             page = await self._history(learner_id, after=after, limit=limit, newest=False)
             if not page.entries:
                 break
-            updates += [readings.update_from_history(learner_id, entry, page.epoch) for entry in page.entries]
+            updates += [
+                readings.update_from_history(learner_id, entry, page.epoch)
+                for entry in page.entries
+            ]
             after = updates[-1].revision
         return updates
 
-    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+    async def history(
+        self, learner_id: str, *, after: int, limit: int, newest: bool
+    ) -> dict[str, Any]:
         """Return a page of a learner's log as JSON-ready values. Raises UpstreamError."""
         try:
             page = await self._history(learner_id, after=after, limit=limit, newest=newest)
@@ -192,14 +226,24 @@ class BrainLink:
         ]
         return {"epoch": page.epoch, "entries": entries, "has_more": page.has_more}
 
-    async def _history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> brain_pb2.GetHistoryResponse:
-        request = brain_pb2.GetHistoryRequest(learner_id=learner_id, after_revision=after, limit=limit, newest=newest)
+    async def _history(
+        self, learner_id: str, *, after: int, limit: int, newest: bool
+    ) -> brain_pb2.GetHistoryResponse:
+        request = brain_pb2.GetHistoryRequest(
+            learner_id=learner_id, after_revision=after, limit=limit, newest=newest
+        )
         return await self._call(self._stub.GetHistory, "GetHistory", request)
 
     async def _call(
-        self, method: Callable[..., Awaitable[Response]], name: str, request: Any, timeout_s: float | None = None
+        self,
+        method: Callable[..., Awaitable[Response]],
+        name: str,
+        request: Any,
+        timeout_s: float | None = None,
     ) -> Response:
-        return await self._channel.call(method, f"{_SERVICE}/{name}", request, timeout_s or self._patience_s)
+        return await self._channel.call(
+            method, f"{_SERVICE}/{name}", request, timeout_s or self._patience_s
+        )
 
     # Rare questions
 
@@ -217,13 +261,20 @@ class BrainLink:
         )
         response = await self._call(self._stub.AdaptContent, "AdaptContent", request)
         changes = [
-            {"code": one.code, "description": one.description, "reason": one.reason, "undo": one.undo}
+            {
+                "code": one.code,
+                "description": one.description,
+                "reason": one.reason,
+                "undo": one.undo,
+            }
             for one in response.changes
         ]
         return Adapted(response.adapted_content, changes)
 
     async def erase(self, learner_id: str, *, requested_by: str) -> int:
-        """Delete everything stored about a learner and return how many interactions that was. Raises UpstreamError."""
+        """Delete everything stored about a learner and return how many interactions that was.
+        Raises UpstreamError.
+        """
         request = brain_pb2.EraseLearnerRequest(learner_id=learner_id, requested_by=requested_by)
         try:
             response = await self._call(self._stub.EraseLearner, "EraseLearner", request, 60)
@@ -235,7 +286,9 @@ class BrainLink:
         """Yield everything stored about a learner as JSON lines. Raises UpstreamError."""
         request = brain_pb2.ExportLearnerRequest(learner_id=learner_id, requested_by=requested_by)
         try:
-            async for part in self._stub.ExportLearner(request, metadata=self._metadata, timeout=600):
+            async for part in self._stub.ExportLearner(
+                request, metadata=self._metadata, timeout=600
+            ):
                 yield part.json_lines
         except grpc.aio.AioRpcError as error:
             raise translate(error, "brain") from error

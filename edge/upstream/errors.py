@@ -19,15 +19,18 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "unavailable",
     grpc.StatusCode.CANCELLED: "unavailable",
 }
-"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: on our own calls it means that the
-edge's service credential is wrong, which is no fault of the client."""
+"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: on our own
+calls it means that the edge's service credential is wrong, which is no fault of the client.
+"""
 
 _SPOKEN = frozenset({"bad_request", "not_found", "conflict", "rate_limited"})
 """Codes whose details were written for the person who asked; the others get a sentence of ours."""
 
 
 _BROKEN_WRITE = "Internal error from Core"
-"""Details of the status that grpc.aio makes up itself when the connection broke under a message on its way out."""
+"""Details of the status that grpc.aio makes up itself when the connection broke under a message on
+its way out.
+"""
 
 
 def _code(error: grpc.aio.AioRpcError) -> grpc.StatusCode:
@@ -43,7 +46,9 @@ def translate(error: BaseException, service: str) -> UpstreamError:
     if isinstance(error, grpc.aio.AioRpcError):
         code = CODES.get(_code(error), "internal")
         if code in _SPOKEN:
-            return UpstreamError(code, sentence(error.details() or "Refused."), retry_after_ms=_retry_after_ms(error))
+            return UpstreamError(
+                code, sentence(error.details() or "Refused."), retry_after_ms=_retry_after_ms(error)
+            )
         if code == "forbidden":
             return UpstreamError(code, "You may not do this.")
         if code == "unavailable":
@@ -54,7 +59,9 @@ def translate(error: BaseException, service: str) -> UpstreamError:
 
 
 def sentence(words: str) -> str:
-    """Return what a service said as a person reads it, with a capital and a full stop; names of fields stay as is."""
+    """Return what a service said as a person reads it, with a capital and a full stop; names of
+    fields stay as is.
+    """
     first = words.partition(" ")[0]
     begun = words[:1].upper() + words[1:] if first.isalpha() else words
     return begun if begun.endswith((".", "!", "?")) else begun + "."
@@ -62,13 +69,21 @@ def sentence(words: str) -> str:
 
 def unavailable(service: str) -> UpstreamError:
     """Return what a client hears while a service cannot be reached."""
-    return UpstreamError("unavailable", f"The {service} service cannot be reached now; try again.", retry_after_ms=1000)
+    return UpstreamError(
+        "unavailable",
+        f"The {service} service cannot be reached now; try again.",
+        retry_after_ms=1000,
+    )
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same call may succeed in a moment."""
     if isinstance(error, grpc.aio.AioRpcError):
-        return _code(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+        return _code(error) in (
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.CANCELLED,
+            grpc.StatusCode.UNKNOWN,
+        )
     return isinstance(error, grpc.aio.UsageError | ConnectionError)
 
 

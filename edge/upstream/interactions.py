@@ -1,7 +1,8 @@
-"""Writes interactions into the brain's messages and reads what became of them: the hot path, both ways.
+"""Writes interactions into the brain's messages and reads what became of them: the hot path, both
+ways.
 
-Messages are filled in place, inside the batch that carries them: made one by one and put together later, each is
-written and copied for more than twice the cost.
+Messages are filled in place, inside the batch that carries them: made one by one and put together
+later, each is written and copied for more than twice the cost.
 """
 
 from __future__ import annotations
@@ -95,7 +96,11 @@ def acknowledged(outcome: brain_pb2.Outcome) -> Acknowledged | UpstreamError:
         return Acknowledged(applied.revision, applied.duplicate, readings.result(applied.reading))
     code = _FAILURES.get(outcome.failure.code, "internal")
     if code == "internal":
-        return UpstreamError("internal", "The brain failed; its log has the details under this trace id.")
+        return UpstreamError(
+            "internal", "The brain failed; its log has the details under this trace id."
+        )
     if code == "unavailable":
         return unavailable("brain")
-    return UpstreamError(code, outcome.failure.message, retry_after_ms=1000 if code == "overloaded" else None)
+    return UpstreamError(
+        code, outcome.failure.message, retry_after_ms=1000 if code == "overloaded" else None
+    )

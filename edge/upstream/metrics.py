@@ -1,4 +1,6 @@
-"""The metrics service, as an edge calls it: reports of what changed, and the fleet's figures for the HTTP API."""
+"""The metrics service, as an edge calls it: reports of what changed, and the fleet's figures for
+the HTTP API.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,15 @@ class MetricsLink:
     """Calls the metrics service. Nothing that a learner does ever waits for it."""
 
     def __init__(
-        self, channel: Channel, settings: EdgeSettings, counters: Counters, recording: Recording | None = None
+        self,
+        channel: Channel,
+        settings: EdgeSettings,
+        counters: Counters,
+        recording: Recording | None = None,
     ) -> None:
-        """Prepare; `run` makes it report. `recording` is what an erased learner is erased from, too."""
+        """Prepare; `run` makes it report. `recording` is what an erased learner is erased from,
+        too.
+        """
         self._stub = metrics_pb2_grpc.MetricsServiceStub(channel.channel)
         self._channel = channel
         self._metadata = channel.metadata
@@ -46,7 +54,9 @@ class MetricsLink:
         self._is_refused = False
 
     async def run(self) -> None:
-        """Report until cancelled; after a break, tell everything again: the service knows what it has counted."""
+        """Report until cancelled; after a break, tell everything again: the service knows what it
+        has counted.
+        """
         while True:
             stream = self._stub.Report(metadata=self._metadata)
             try:
@@ -67,7 +77,9 @@ class MetricsLink:
         """Log once that this edge is refused; a service that is away comes back."""
         code = await stream.code() if stream.done() else None
         if code is grpc.StatusCode.UNAUTHENTICATED and not self._is_refused:
-            logger.warning("the metrics service refuses EDGE_CREDENTIAL", extra={"status": code.name})
+            logger.warning(
+                "the metrics service refuses EDGE_CREDENTIAL", extra={"status": code.name}
+            )
         self._is_refused = code is grpc.StatusCode.UNAUTHENTICATED
 
     async def _report(self, stream: Any, *, is_first: bool) -> None:
@@ -117,7 +129,9 @@ class MetricsLink:
         return _snapshot(response.snapshot)
 
     async def snapshots(self, interval_ms: int) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fleet's figures, at once and then per interval, until closed; raises when none come in time."""
+        """Yield the fleet's figures, at once and then per interval, until closed; raises when none
+        come in time.
+        """
         request = metrics_pb2.WatchSnapshotsRequest(interval_ms=interval_ms)
         stream = self._stub.WatchSnapshots(request, metadata=telemetry.outgoing(self._metadata))
         try:
@@ -137,7 +151,10 @@ class MetricsLink:
         """Return the few figures that anyone may see."""
         try:
             response = await self._channel.call(
-                self._stub.GetStatus, f"{_SERVICE}/GetStatus", metrics_pb2.GetStatusRequest(), self._patience_s
+                self._stub.GetStatus,
+                f"{_SERVICE}/GetStatus",
+                metrics_pb2.GetStatusRequest(),
+                self._patience_s,
             )
         except grpc.aio.AioRpcError as error:
             raise translate(error, "metrics") from error
@@ -149,9 +166,17 @@ class MetricsLink:
         }
 
     async def analytics(
-        self, *, from_ms: int, to_ms: int, interval_s: int, types: Sequence[str], roles: Sequence[str]
+        self,
+        *,
+        from_ms: int,
+        to_ms: int,
+        interval_s: int,
+        types: Sequence[str],
+        roles: Sequence[str],
     ) -> dict[str, Any]:
-        """Return sums of the recorded messages; 0 means the service's defaults, no types or roles mean all."""
+        """Return sums of the recorded messages; 0 means the service's defaults, no types or roles
+        mean all.
+        """
         request = metrics_pb2.GetAnalyticsRequest(
             from_ms=from_ms, to_ms=to_ms, interval_s=interval_s, types=types, roles=roles
         )
@@ -169,18 +194,28 @@ class MetricsLink:
         }
 
     async def erase_records(self, learner_id: str) -> int:
-        """Delete the recorded messages whose content is about a learner and return how many the service had."""
+        """Delete the recorded messages whose content is about a learner and return how many the
+        service had.
+        """
         if self._recording is not None:
             self._recording.forget(learner_id)
         request = metrics_pb2.EraseRecordsRequest(learner_id=learner_id)
         try:
-            response = await self._channel.call(self._stub.EraseRecords, f"{_SERVICE}/EraseRecords", request, 60)
+            response = await self._channel.call(
+                self._stub.EraseRecords, f"{_SERVICE}/EraseRecords", request, 60
+            )
         except grpc.aio.AioRpcError as error:
             raise translate(error, "metrics") from error
         return response.erased
 
 
-_COUNTERS = ("connections_opened", "connections_closed", "messages_sent", "messages_received", "errors")
+_COUNTERS = (
+    "connections_opened",
+    "connections_closed",
+    "messages_sent",
+    "messages_received",
+    "errors",
+)
 
 
 _DIRECTIONS = {metrics_pb2.DIRECTION_INBOUND: "inbound", metrics_pb2.DIRECTION_OUTBOUND: "outbound"}
@@ -229,6 +264,9 @@ def _snapshot(message: metrics_pb2.Snapshot) -> dict[str, Any]:
             "p99_latency_ms": round(latency.p99_ms, 3),
         },
         "errors": {"total": message.errors},
-        "uptime": {"seconds": round(message.uptime_s, 2), "started_at": rfc3339(message.started_at_ms)},
+        "uptime": {
+            "seconds": round(message.uptime_s, 2),
+            "started_at": rfc3339(message.started_at_ms),
+        },
         "edges": {"reporting": message.edges},
     }

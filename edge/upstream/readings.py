@@ -26,7 +26,9 @@ _LEVEL_NAMES = {
 
 
 def rounded(value: float) -> float:
-    """Return `value` to 4 decimals; half the cost of `round`, which finds the shortest decimal text first."""
+    """Return `value` to 4 decimals; half the cost of `round`, which finds the shortest decimal text
+    first.
+    """
     return floor(value * 10_000.0 + 0.5) / 10_000.0
 
 
@@ -57,17 +59,23 @@ def recommendations(message: brain_pb2.Reading) -> tuple[list[str], list[outgoin
     sentences, actions = [], []
     for one in message.recommendations:
         sentences.append(one.sentence)
-        actions.append(outgoing.Action(one.code, list(one.reasons), _URGENCIES.get(one.urgency, "none")))
+        actions.append(
+            outgoing.Action(one.code, list(one.reasons), _URGENCIES.get(one.urgency, "none"))
+        )
     return sentences, actions
 
 
 class _Layout(NamedTuple):
-    """What is the same in all readings of one model version: the table's first rows, and the grades."""
+    """What is the same in all readings of one model version: the table's first rows, and the
+    grades.
+    """
 
     size: int
     """Of the table without rows of clipped levels, which come last."""
     levels: tuple[tuple[str, Callable[..., Any], int, int], ...]
-    """Per level its name, what makes an object of its drivers, and where their contributions begin and end."""
+    """Per level its name, what makes an object of its drivers, and where their contributions begin
+    and end.
+    """
     grades: outgoing.Grades
 
 
@@ -106,14 +114,18 @@ def drivers(message: brain_pb2.Reading) -> dict[str, Any]:
 
 def _clipped_drivers(table: brain_pb2.DriverTable) -> dict[str, Any]:
     moved: dict[str, dict[str, float]] = {}
-    for level, name, contribution in zip(table.levels, table.names, table.contributions, strict=True):
+    for level, name, contribution in zip(
+        table.levels, table.names, table.contributions, strict=True
+    ):
         moved.setdefault(_LEVEL_NAMES.get(level, "unknown"), {})[name] = contribution
     return moved
 
 
 def advice(message: brain_pb2.Reading) -> Advice:
     """Return the part that watchers see live."""
-    return Advice(levels(message.levels), performance(message.performance), *recommendations(message))
+    return Advice(
+        levels(message.levels), performance(message.performance), *recommendations(message)
+    )
 
 
 def result(message: brain_pb2.Reading) -> outgoing.Result:
@@ -165,14 +177,19 @@ def state_response(snapshot: brain_pb2.Snapshot, epoch: str) -> outgoing.StateRe
 def masteries(messages: Iterable[brain_pb2.SkillMastery]) -> dict[str, outgoing.Mastery]:
     """Return mastery per skill with the evidence behind it."""
     return {
-        one.skill: outgoing.Mastery(rounded(one.probability), one.answers, rounded(one.standard_error))
+        one.skill: outgoing.Mastery(
+            rounded(one.probability), one.answers, rounded(one.standard_error)
+        )
         for one in messages
     }
 
 
 def crossings(messages: Iterable[brain_pb2.Crossing]) -> list[outgoing.Crossing]:
     """Return what watchers must not miss."""
-    return [outgoing.Crossing(one.name, one.rising, rounded(one.value), one.revision) for one in messages]
+    return [
+        outgoing.Crossing(one.name, one.rising, rounded(one.value), one.revision)
+        for one in messages
+    ]
 
 
 def update(message: brain_pb2.StateUpdate, epoch: str) -> Update:

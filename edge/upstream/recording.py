@@ -1,4 +1,6 @@
-"""Sends what the edge recorded of frames to the metrics service, in batches. Nothing a learner does waits for it."""
+"""Sends what the edge recorded of frames to the metrics service, in batches. Nothing a learner does
+waits for it.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ from service_runtime.grpc_client import Channel
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 800
-"""Entries of one message: those that are worth one and what comes before their turn. Making it keeps the event loop for
-about a millisecond."""
+"""Entries of one message: those that are worth one and what comes before their turn. Making it
+keeps the event loop for about a millisecond.
+"""
 FLUSH_S = 1.0
 """How long a stopping edge tries to send what waits."""
 LOOK_AGAIN_S = 60.0
@@ -40,7 +43,9 @@ _BROKEN = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
 class RecordingLink:
     """One stream of records for as long as the edge lives, opened again whenever it breaks."""
 
-    def __init__(self, channel: Channel, settings: EdgeSettings, recording: Recording, edge_id: str) -> None:
+    def __init__(
+        self, channel: Channel, settings: EdgeSettings, recording: Recording, edge_id: str
+    ) -> None:
         """Prepare; `run` makes it send."""
         self._stub = metrics_pb2_grpc.MetricsServiceStub(channel.channel)
         self._metadata = channel.metadata
@@ -57,7 +62,8 @@ class RecordingLink:
     async def run(self) -> None:
         """Send until cancelled, then what still waits, for a moment.
 
-        Entries whose sending failed are sent again. Those on the way when the service dies are lost.
+        Entries whose sending failed are sent again. Those on the way when the service dies are
+        lost.
         """
         while True:
             stream = self._stub.RecordMessages(metadata=self._metadata)
@@ -66,7 +72,8 @@ class RecordingLink:
                     await self._wait_until_taken(stream)
                 while True:
                     await self._send_waiting(stream)
-                    # Not before: what is being sent counts as waiting too, and would hurry the few that come meanwhile.
+                    # Not before: what is being sent counts as waiting too, and would hurry the few
+                    # that come meanwhile.
                     self._hurry.clear()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._hurry.wait(), self._interval_s)
@@ -83,7 +90,9 @@ class RecordingLink:
 
     async def _send_waiting(self, stream: Any) -> None:
         recording = self._recording
-        left = len(recording)  # what comes meanwhile waits for its turn: chasing it would send it by ones and twos
+        left = len(
+            recording
+        )  # what comes meanwhile waits for its turn: chasing it would send it by ones and twos
         while left > 0 or recording.dropped > self._told_dropped:
             entries = recording.batch(MAX_BATCH)
             left = left - len(entries) if entries else 0  # some may have been erased meanwhile
@@ -114,7 +123,9 @@ class RecordingLink:
             self._is_refused = True
             self._recording.switch(False)
         elif code is grpc.StatusCode.INVALID_ARGUMENT:
-            logger.error("the metrics service refused message records", extra={"records": self._written})
+            logger.error(
+                "the metrics service refused message records", extra={"records": self._written}
+            )
             self._recording.sent -= self._written
             self._recording.dropped += self._written
         self._written = 0
@@ -130,7 +141,19 @@ class RecordingLink:
 def exchanges(entries: Sequence[Entry], offset_s: float) -> metrics_pb2.Exchanges:
     """Return entries as columns. `offset_s` turns the edge's clock into Unix seconds."""
     columns = tuple(zip(*entries, strict=True))
-    started, answered, users, roles, types, sizes, answers, answer_sizes, outcomes, traces, *contents = columns
+    (
+        started,
+        answered,
+        users,
+        roles,
+        types,
+        sizes,
+        answers,
+        answer_sizes,
+        outcomes,
+        traces,
+        *contents,
+    ) = columns
     first = min(started)
     kinds = tuple(zip(roles, types, answers, outcomes, strict=True))
     user_places, kind_places = _places(users), _places(kinds)
@@ -150,7 +173,9 @@ def exchanges(entries: Sequence[Entry], offset_s: float) -> metrics_pb2.Exchange
             min(int((end - start) * 1e6), _MOST) if answer else 0
             for start, end, answer in zip(started, answered, answers, strict=True)
         ],
-        trace_ids=bytes.fromhex("".join([trace or _UNTRACED for trace in traces])) if any(traces) else b"",
+        trace_ids=bytes.fromhex("".join([trace or _UNTRACED for trace in traces]))
+        if any(traces)
+        else b"",
         contents=_contents(*contents),
     )
 
@@ -163,8 +188,13 @@ def _places(values: Iterable[T]) -> dict[T, int]:
 def _contents(
     contents: Sequence[bytes], answers: Sequence[bytes], learners: Sequence[str]
 ) -> Iterator[metrics_pb2.ExchangeContent]:
-    for place, (content, answer, learner_id) in enumerate(zip(contents, answers, learners, strict=True)):
+    for place, (content, answer, learner_id) in enumerate(
+        zip(contents, answers, learners, strict=True)
+    ):
         if learner_id:
             yield metrics_pb2.ExchangeContent(
-                exchange=place, learner_id=learner_id, content=content.decode(), answer_content=answer.decode()
+                exchange=place,
+                learner_id=learner_id,
+                content=content.decode(),
+                answer_content=answer.decode(),
             )

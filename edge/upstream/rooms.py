@@ -1,7 +1,8 @@
-"""One brain's rooms: a single long stream on which this edge's members live; reopened, they join again.
+"""One brain's rooms: a single long stream on which this edge's members live; reopened, they join
+again.
 
-What its sockets have missed by then they hear as departures and arrivals, not as new member lists: for a thousand
-sockets in one room those would be a thousand lists of a thousand members.
+What its sockets have missed by then they hear as departures and arrivals, not as new member lists:
+for a thousand sockets in one room those would be a thousand lists of a thousand members.
 """
 
 from __future__ import annotations
@@ -30,15 +31,22 @@ _EVENTS = {
 
 MAX_PENDING = 20_000
 SETTLE_S = 3.0
-"""How long after a break every other edge is back too: they try once a second, over connections that do the same.
-Who is in the rooms is asked then and not before, or their members would leave and come back on everybody's screen."""
+"""How long after a break every other edge is back too: they try once a second, over connections
+that do the same. Who is in the rooms is asked then and not before, or their members would leave and
+come back on everybody's screen.
+"""
 
 
 class RoomsLink:
     """Keeps an Attend stream open: commands go out in batches, events come to the edge's rooms."""
 
     def __init__(
-        self, channel: Channel, rooms: Rooms, *, is_mine: Callable[[str], bool], settle_s: float = SETTLE_S
+        self,
+        channel: Channel,
+        rooms: Rooms,
+        *,
+        is_mine: Callable[[str], bool],
+        settle_s: float = SETTLE_S,
     ) -> None:
         """`is_mine` tells which rooms this brain serves."""
         self._stub = room_pb2_grpc.RoomServiceStub(channel.channel)
@@ -60,12 +68,16 @@ class RoomsLink:
                 self._rooms.learn(room_id, answer)
             done(answer)
 
-        self._submit(joined, "join", join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
+        self._submit(
+            joined, "join", join=room_pb2.Join(room_id=room_id, member=_to_message(member))
+        )
 
     def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
         """Take a member out; without the stream it is out already."""
         if self._open:
-            self._submit(done, "leave", leave=room_pb2.Leave(room_id=room_id, connection_id=connection_id))
+            self._submit(
+                done, "leave", leave=room_pb2.Leave(room_id=room_id, connection_id=connection_id)
+            )
 
     def publish(self, room_id: str, connection_id: str, data: bytes, done: Done) -> None:
         """Send a message to the others; `done` gets True."""
@@ -92,7 +104,9 @@ class RoomsLink:
                 self._open = True
                 async with asyncio.TaskGroup() as group:
                     others = group.create_task(self._write(stream)), group.create_task(self._look())
-                    group.create_task(self._read(stream)).add_done_callback(partial(_cancel, others))
+                    group.create_task(self._read(stream)).add_done_callback(
+                        partial(_cancel, others)
+                    )
                 backoff_s = 0.05
             except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
                 pass
@@ -117,7 +131,9 @@ class RoomsLink:
         """
         await asyncio.sleep(self._settle_s)
         for room_id in dict.fromkeys(room_id for room_id, _ in self._memberships()):
-            member = self._rooms.somebody(room_id)  # now, because one who has left meanwhile must not come back
+            member = self._rooms.somebody(
+                room_id
+            )  # now, because one who has left meanwhile must not come back
             if member is not None:
                 await self._join_again(room_id, member)
 
@@ -127,7 +143,11 @@ class RoomsLink:
         await answered.wait()
 
     def _memberships(self) -> list[tuple[str, Member]]:
-        return [(room_id, member) for room_id, member in self._rooms.memberships() if self._is_mine(room_id)]
+        return [
+            (room_id, member)
+            for room_id, member in self._rooms.memberships()
+            if self._is_mine(room_id)
+        ]
 
     async def _write(self, stream: Any) -> None:
         while True:
@@ -139,13 +159,16 @@ class RoomsLink:
 
     async def _read(self, stream: Any) -> None:
         while (response := await stream.read()) is not grpc.aio.EOF:
-            # Results first: a member list is older than any arrival in the same message, and would wipe it out.
+            # Results first: a member list is older than any arrival in the same message, and would
+            # wipe it out.
             for result in response.results:
                 self._answer(result)
             for event in response.events:
                 kind = _EVENTS.get(event.kind)
                 if kind is not None:
-                    self._rooms.deliver(RoomEvent(kind, event.room_id, _to_value(event.member), event.data_json))
+                    self._rooms.deliver(
+                        RoomEvent(kind, event.room_id, _to_value(event.member), event.data_json)
+                    )
 
     def _answer(self, result: room_pb2.CommandResult) -> None:
         kind, done = self._waiting.pop(result.request_id, ("", None))
@@ -170,7 +193,9 @@ def _cancel(tasks: Iterable[asyncio.Task[None]], _: object) -> None:
 
 
 def _to_message(member: Member) -> room_pb2.Member:
-    return room_pb2.Member(connection_id=member.connection_id, user_id=member.user_id, role=member.role)
+    return room_pb2.Member(
+        connection_id=member.connection_id, user_id=member.user_id, role=member.role
+    )
 
 
 def _to_value(member: room_pb2.Member) -> Member:

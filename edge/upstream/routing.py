@@ -1,4 +1,5 @@
-"""Which brain serves which learner: rendezvous hashing, so that a brain more or less moves only its own share.
+"""Which brain serves which learner: rendezvous hashing, so that a brain more or less moves only its
+own share.
 
 Correctness never depends on it: brains agree through their store.
 """
@@ -18,10 +19,15 @@ from service_runtime.trace_context import TraceContext
 
 
 def owner(key: str, addresses: Sequence[str]) -> int:
-    """Return the index of the address that serves `key` (highest random weight; Thaler and Ravishankar 1998)."""
+    """Return the index of the address that serves `key` (highest random weight; Thaler and
+    Ravishankar 1998).
+    """
     if len(addresses) == 1:
         return 0
-    weights = [hashlib.blake2b(f"{address}|{key}".encode(), digest_size=8).digest() for address in addresses]
+    weights = [
+        hashlib.blake2b(f"{address}|{key}".encode(), digest_size=8).digest()
+        for address in addresses
+    ]
     return weights.index(max(weights))
 
 
@@ -85,9 +91,13 @@ class Brains:
         """Read missed updates from its learner's brain."""
         self.of(learner_id).replay(learner_id, after=after, until=until, done=done)
 
-    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+    async def history(
+        self, learner_id: str, *, after: int, limit: int, newest: bool
+    ) -> dict[str, Any]:
         """Return a page of a learner's log. Raises UpstreamError."""
-        return await self.of(learner_id).history(learner_id, after=after, limit=limit, newest=newest)
+        return await self.of(learner_id).history(
+            learner_id, after=after, limit=limit, newest=newest
+        )
 
     async def erase(self, learner_id: str, *, requested_by: str) -> int:
         """Delete everything stored about a learner. Raises UpstreamError."""

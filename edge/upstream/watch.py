@@ -1,4 +1,6 @@
-"""One brain's updates: a single long stream for all learners watched here, reopened where it broke off."""
+"""One brain's updates: a single long stream for all learners watched here, reopened where it broke
+off.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,17 @@ RETRY_MAX_S = 1.0
 _SERVICE = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
 
 MAX_CURSORS = 1_000
-"""Learners added by one call: the brain accepts more, but their snapshots must fit into one message too."""
+"""Learners added by one call: the brain accepts more, but their snapshots must fit into one message
+too.
+"""
 
 
 class WatchLink:
     """Keeps a WatchState stream open and brings what it says to the hub."""
 
-    def __init__(self, channel: Channel, settings: EdgeSettings, hub: Hub, *, is_mine: Callable[[str], bool]) -> None:
+    def __init__(
+        self, channel: Channel, settings: EdgeSettings, hub: Hub, *, is_mine: Callable[[str], bool]
+    ) -> None:
         """`is_mine` tells which learners this brain serves."""
         self._stub = brain_pb2_grpc.BrainServiceStub(channel.channel)
         self._metadata = channel.metadata
@@ -45,16 +51,26 @@ class WatchLink:
         self._patience_s = settings.upstream_s
         self._watch_id = ""
         self._epoch = ""
-        """The epoch that this stream told last; the hub's may come from another brain's stream already."""
-        self._stream: grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse] | None = None
+        """The epoch that this stream told last; the hub's may come from another brain's stream
+        already.
+        """
+        self._stream: (
+            grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse]
+            | None
+        ) = None
         self.is_open = asyncio.Event()
         self.status = ""
-        """The gRPC status that the stream ended with last; empty before that, and while it is open."""
+        """The gRPC status that the stream ended with last; empty before that, and while it is open.
+        """
         traces = None
         if channel.tracer is not None:
             traces = CallTraces(channel.tracer, f"{_SERVICE}/ModifyWatch", channel.address)
         self._changes = Batcher(
-            self._modify, service="brain", max_batch=256, max_pending=settings.max_pending, traces=traces
+            self._modify,
+            service="brain",
+            max_batch=256,
+            max_pending=settings.max_pending,
+            traces=traces,
         )
 
     @property
@@ -89,7 +105,8 @@ class WatchLink:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                # else only the stream was cancelled, by `_close`, because the brain has forgotten it
+                # else only the stream was cancelled, by `_close`, because the brain has forgotten
+                # it
             finally:
                 if self.is_open.is_set():
                     backoff_s = 0.05
@@ -99,8 +116,12 @@ class WatchLink:
 
     async def _follow(self) -> None:
         self._watch_id = str(uuid.uuid4())
-        learner_ids = [learner_id for learner_id in self._hub.learners() if self._is_mine(learner_id)]
-        request = brain_pb2.WatchStateRequest(watch_id=self._watch_id, cursors=self._cursors(learner_ids[:MAX_CURSORS]))
+        learner_ids = [
+            learner_id for learner_id in self._hub.learners() if self._is_mine(learner_id)
+        ]
+        request = brain_pb2.WatchStateRequest(
+            watch_id=self._watch_id, cursors=self._cursors(learner_ids[:MAX_CURSORS])
+        )
         stream = self._stream = self._stub.WatchState(request, metadata=self._metadata)
         while (response := await stream.read()) is not grpc.aio.EOF:
             assert isinstance(response, brain_pb2.WatchStateResponse)  # noqa: S101 - not EOF
@@ -122,7 +143,9 @@ class WatchLink:
         self.status = code.name
 
     async def _begin(self, first: brain_pb2.WatchStateResponse, remaining: list[str]) -> None:
-        """Add the learners that one request cannot hold; in a new epoch bring everyone to its snapshots."""
+        """Add the learners that one request cannot hold; in a new epoch bring everyone to its
+        snapshots.
+        """
         is_new = self._epoch not in ("", first.epoch)
         self._epoch = first.epoch
         self._hub.begin_epoch(first.epoch)
@@ -130,7 +153,9 @@ class WatchLink:
         for start in range(0, len(remaining), MAX_CURSORS):
             cursors = self._cursors(remaining[start : start + MAX_CURSORS])
             request = brain_pb2.ModifyWatchRequest(watch_id=self._watch_id, add=cursors)
-            response = await self._stub.ModifyWatch(request, metadata=self._metadata, timeout=self._patience_s)
+            response = await self._stub.ModifyWatch(
+                request, metadata=self._metadata, timeout=self._patience_s
+            )
             snapshots += response.snapshots
         if is_new:
             for snapshot in snapshots:
@@ -141,7 +166,10 @@ class WatchLink:
         """Make the stream deliver what the hub wants of these learners now."""
         async with asyncio.timeout(self._patience_s):
             response = await self._modify_open_stream(list(dict.fromkeys(learner_ids)))
-        snapshots = {snapshot.learner_id: _snapshot(snapshot, response.epoch) for snapshot in response.snapshots}
+        snapshots = {
+            snapshot.learner_id: _snapshot(snapshot, response.epoch)
+            for snapshot in response.snapshots
+        }
         return [snapshots.get(learner_id) for learner_id in learner_ids]
 
     async def _modify_open_stream(self, learner_ids: list[str]) -> brain_pb2.ModifyWatchResponse:
@@ -155,7 +183,9 @@ class WatchLink:
                 remove=[learner_id for learner_id, cursor in cursors.items() if cursor is None],
             )
             try:
-                response = await self._stub.ModifyWatch(request, metadata=telemetry.outgoing(self._metadata))
+                response = await self._stub.ModifyWatch(
+                    request, metadata=telemetry.outgoing(self._metadata)
+                )
             except grpc.aio.AioRpcError as error:
                 if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE):
                     raise
@@ -164,8 +194,8 @@ class WatchLink:
             else:
                 if watch_id == self._watch_id:
                     return response
-                # Another stream is open by now, which may have started after these snapshots: ask again, or the updates
-                # in between would be missed.
+                # Another stream is open by now, which may have started after these snapshots: ask
+                # again, or the updates in between would be missed.
 
     def _cursors(self, learner_ids: list[str]) -> list[brain_pb2.Cursor]:
         cursors = map(self._cursor, learner_ids)
@@ -188,7 +218,12 @@ class WatchLink:
 
 def _snapshot(message: brain_pb2.Snapshot, epoch: str) -> Snapshot:
     advice = readings.advice(message.reading) if message.HasField("reading") else None
-    return Snapshot(epoch, message.revision, advice, rfc3339(message.occurred_at_ms) if message.occurred_at_ms else "")
+    return Snapshot(
+        epoch,
+        message.revision,
+        advice,
+        rfc3339(message.occurred_at_ms) if message.occurred_at_ms else "",
+    )
 
 
 def _ignore(answer: object) -> None:

@@ -1,4 +1,6 @@
-"""Keeps counters, message records and their sums per minute; it blocks, knows no event loop and no transport."""
+"""Keeps counters, message records and their sums per minute; it blocks, knows no event loop and no
+transport.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Give a transaction that is kept when the block ends, and undone when the block raises."""
     with translated(), engine.connect() as connection:
-        # SQLite: taking the write lock first avoids failing half-way because another writer was faster.
+        # SQLite: taking the write lock first avoids failing half-way because another writer was
+        # faster.
         connection = connection.execution_options(immediate=True)
         with connection.begin():
             yield connection
@@ -47,7 +48,9 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
 
 
 def create_engine(url: str) -> sa.Engine:
-    """Make an engine for an SQLAlchemy URL; an SQLite file is made when missing. Raises StoreUnavailable."""
+    """Make an engine for an SQLAlchemy URL; an SQLite file is made when missing. Raises
+    StoreUnavailable.
+    """
     try:
         address = sa.make_url(url)
         # Parameters would bring user ids and contents into tracebacks.
@@ -58,7 +61,9 @@ def create_engine(url: str) -> sa.Engine:
         ) from None
     if address.get_backend_name() == "sqlite":
         if not address.database or address.database == ":memory:":
-            raise StoreUnavailable("the database must be a file: every connection would see its own empty memory")
+            raise StoreUnavailable(
+                "the database must be a file: every connection would see its own empty memory"
+            )
         _prepare_sqlite(engine, Path(address.database))
     return engine
 
@@ -72,10 +77,16 @@ def _prepare_sqlite(engine: sa.Engine, path: Path) -> None:
 
     @sa.event.listens_for(engine, "connect")
     def configure(dbapi_connection: Any, _record: Any) -> None:
-        # The driver's own transaction handling would commit around DDL; the "begin" hook below replaces it.
+        # The driver's own transaction handling would commit around DDL; the "begin" hook below
+        # replaces it.
         dbapi_connection.isolation_level = None
-        # A power cut may take the last records, never the file: they are dropped rather than waited for anyway.
-        for pragma in (f"busy_timeout = {_BUSY_S * 1000}", "journal_mode = WAL", "synchronous = NORMAL"):
+        # A power cut may take the last records, never the file: they are dropped rather than waited
+        # for anyway.
+        for pragma in (
+            f"busy_timeout = {_BUSY_S * 1000}",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+        ):
             dbapi_connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
@@ -90,6 +101,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise StoreUnavailable(f"the database is not available ({type(error.orig).__name__}); try again") from error
+        raise StoreUnavailable(
+            f"the database is not available ({type(error.orig).__name__}); try again"
+        ) from error
     except sa.exc.TimeoutError as error:
         raise StoreUnavailable("the database is too busy; try again") from error

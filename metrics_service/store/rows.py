@@ -97,7 +97,9 @@ def stored_exchanges(row: Any) -> Exchanges:
 
 
 def mention(one_id: str) -> str:
-    """Return how an id stands in a row's `users` or `learners`; another id may contain that, too."""
+    """Return how an id stands in a row's `users` or `learners`; another id may contain
+    that, too.
+    """
     return _json(one_id)
 
 
@@ -111,7 +113,8 @@ def _json(value: Any) -> str:
 
 
 def sum_rows(parts: Iterable[Exchanges]) -> list[dict[str, Any]]:
-    """Return what exchanges, each part of one minute, add to the sums: per minute, kind of message and latency bucket.
+    """Return what exchanges, each part of one minute, add to the sums: per minute, kind of message
+    and latency bucket.
 
     An answer counts in the minute of its frame.
     """
@@ -121,16 +124,30 @@ def sum_rows(parts: Iterable[Exchanges]) -> list[dict[str, Any]]:
         cells = _cells(part)
         for (kind, bucket), (count, size, answer_size, total_us, longest_us) in cells.items():
             role, type_, answer, outcome = part.kinds[kind]
-            frame = (minute_ms, type_, role, Direction.INBOUND, outcome, bucket if answer else _UNANSWERED)
+            frame = (
+                minute_ms,
+                type_,
+                role,
+                Direction.INBOUND,
+                outcome,
+                bucket if answer else _UNANSWERED,
+            )
             _add(sums, frame, count, size, total_us, longest_us)
             if answer:
-                _add(sums, (minute_ms, answer, role, Direction.OUTBOUND, outcome, _UNANSWERED), count, answer_size)
+                _add(
+                    sums,
+                    (minute_ms, answer, role, Direction.OUTBOUND, outcome, _UNANSWERED),
+                    count,
+                    answer_size,
+                )
     names = [column.name for column in sums_table.columns]
     return [dict(zip(names, (*key, *values), strict=True)) for key, values in sums.items()]
 
 
 def _cells(part: Exchanges) -> dict[tuple[int, int], list[int]]:
-    """Sum a part per kind and latency bucket: how many, bytes, bytes of answers, latency and longest latency."""
+    """Sum a part per kind and latency bucket: how many, bytes, bytes of answers, latency and
+    longest latency.
+    """
     cells: dict[tuple[int, int], list[int]] = {}
     buckets = [bisect_left(_BOUNDS_US, latency_us) for latency_us in part.latency_us]
     columns = zip(part.kind, buckets, part.size, part.answer_size, part.latency_us, strict=True)
@@ -155,12 +172,17 @@ def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], *values: 
 
 
 def analytics_rows(result: Any) -> list[AnalyticsRow]:
-    """Merge sums per latency bucket, ordered by their other keys, into rows. Raises BadQuery when they are too many."""
+    """Merge sums per latency bucket, ordered by their other keys, into rows. Raises BadQuery when
+    they are too many.
+    """
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in result:
         groups.setdefault((row.start_ms, row.type, row.role, row.direction), []).append(row)
         if len(groups) > MOST_ROWS:
-            raise BadQuery(f"more than {MOST_ROWS} rows; ask for a shorter range, a longer interval or fewer types")
+            raise BadQuery(
+                f"more than {MOST_ROWS} rows; ask for a shorter range, a longer interval or fewer"
+                " types"
+            )
     return [_analytics_row(key, buckets) for key, buckets in groups.items()]
 
 

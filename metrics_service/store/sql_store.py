@@ -13,7 +13,14 @@ import sqlalchemy as sa
 from metrics_service.aggregate import Counters, Remembered, Retained
 from metrics_service.exchanges import Exchanges
 from metrics_service.records import OUTCOME_OK, AnalyticsRow, MessageRecord, Query
-from metrics_service.store.database import StoreUnavailable, create_engine, migrate, reading, translated, writing
+from metrics_service.store.database import (
+    StoreUnavailable,
+    create_engine,
+    migrate,
+    reading,
+    translated,
+    writing,
+)
 from metrics_service.store.rows import (
     analytics_rows,
     counter_row,
@@ -23,7 +30,13 @@ from metrics_service.store.rows import (
     stored_exchanges,
     sum_rows,
 )
-from metrics_service.store.tables import Upserts, counters_table, exchanges_table, sums_table, tallies_table
+from metrics_service.store.tables import (
+    Upserts,
+    counters_table,
+    exchanges_table,
+    sums_table,
+    tallies_table,
+)
 
 WHOLE_FLEET = ""
 """Edge id of the row that holds the fleet's totals; no edge can have it."""
@@ -38,7 +51,9 @@ class Tally:
 
 
 class Store:
-    """The database. Reading and writing may happen in different threads; writing in one at a time."""
+    """The database. Reading and writing may happen in different threads; writing in one at
+    a time.
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -47,9 +62,11 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """Open the database at an SQLAlchemy URL and bring its schema up to date; an SQLite file is made when missing.
+        """Open the database at an SQLAlchemy URL and bring its schema up to date; an SQLite file is
+        made when missing.
 
-        Raises StoreUnavailable, without the URL (it may contain a password), when that is not possible.
+        Raises StoreUnavailable, without the URL (it may contain a password), when that is not
+        possible.
         """
         engine = create_engine(url)
         migrate(engine)
@@ -62,11 +79,16 @@ class Store:
     def load(self) -> tuple[Retained, Tally]:
         """Return what was saved last; nothing but zeros in a new database."""
         with reading(self._engine) as connection:
-            rows = {row.edge_id: remembered(row) for row in connection.execute(sa.select(counters_table))}
+            rows = {
+                row.edge_id: remembered(row)
+                for row in connection.execute(sa.select(counters_table))
+            }
             tallies = {row.name: row.value for row in connection.execute(sa.select(tallies_table))}
         fleet = rows.pop(WHOLE_FLEET, None)
         self._saved = Retained(totals=fleet.counters if fleet else Counters(), edges=rows)
-        return self._saved, Tally(recorded=tallies.get("recorded", 0), dropped=tallies.get("dropped", 0))
+        return self._saved, Tally(
+            recorded=tallies.get("recorded", 0), dropped=tallies.get("dropped", 0)
+        )
 
     def save(self, retained: Retained, tally: Tally) -> None:
         """Make the fleet's counters and what they hold of each edge durable, all or nothing."""
@@ -76,13 +98,17 @@ class Store:
             if self._saved.edges.get(edge_id) != edge
         ]
         if retained.totals != self._saved.totals:
-            changed.append(counter_row(WHOLE_FLEET, Remembered(counters=retained.totals, seen_at_ms=0)))
+            changed.append(
+                counter_row(WHOLE_FLEET, Remembered(counters=retained.totals, seen_at_ms=0))
+            )
         gone = [edge_id for edge_id in self._saved.edges if edge_id not in retained.edges]
         with writing(self._engine) as connection:
             if changed:
                 connection.execute(self._upserts.counters, changed)
             if gone:
-                connection.execute(sa.delete(counters_table).where(counters_table.c.edge_id.in_(gone)))
+                connection.execute(
+                    sa.delete(counters_table).where(counters_table.c.edge_id.in_(gone))
+                )
             self._save_tally(connection, tally)
         self._saved = retained
 
@@ -96,39 +122,70 @@ class Store:
             self._save_tally(connection, tally)
 
     def prune(self, *, records_before_ms: int, sums_before_ms: int, most: int) -> bool:
-        """Delete at most `most` batches and ten minutes' sums that are older; return whether there may be more."""
-        old = sa.select(exchanges_table.c.batch_id).where(exchanges_table.c.last_ms < records_before_ms).limit(most)
-        stale = sa.select(sums_table.c.minute_ms).where(sums_table.c.minute_ms < sums_before_ms).distinct().limit(10)
+        """Delete at most `most` batches and ten minutes' sums that are older; return whether there
+        may be more.
+        """
+        old = (
+            sa.select(exchanges_table.c.batch_id)
+            .where(exchanges_table.c.last_ms < records_before_ms)
+            .limit(most)
+        )
+        stale = (
+            sa.select(sums_table.c.minute_ms)
+            .where(sums_table.c.minute_ms < sums_before_ms)
+            .distinct()
+            .limit(10)
+        )
         with writing(self._engine) as connection:
-            batches = connection.execute(sa.delete(exchanges_table).where(exchanges_table.c.batch_id.in_(old))).rowcount
-            sums = connection.execute(sa.delete(sums_table).where(sums_table.c.minute_ms.in_(stale))).rowcount
+            batches = connection.execute(
+                sa.delete(exchanges_table).where(exchanges_table.c.batch_id.in_(old))
+            ).rowcount
+            sums = connection.execute(
+                sa.delete(sums_table).where(sums_table.c.minute_ms.in_(stale))
+            ).rowcount
         return batches >= most or sums > 0
 
-    def erase(self, *, user_id: str, learner_id: str, after: int, span: int) -> tuple[int, int | None]:
-        """Delete the messages of a user or about a learner among the batches of the next `span` ids after id `after`.
+    def erase(
+        self, *, user_id: str, learner_id: str, after: int, span: int
+    ) -> tuple[int, int | None]:
+        """Delete the messages of a user or about a learner among the batches of the next `span` ids
+        after id `after`.
 
-        Return how many, and the id to go on after, or None at the end. Deleted bytes are overwritten.
+        Return how many, and the id to go on after, or None at the end. Deleted bytes are
+        overwritten.
         """
         batch_id = exchanges_table.c.batch_id
-        names, name = (exchanges_table.c.users, user_id) if user_id else (exchanges_table.c.learners, learner_id)
+        names, name = (
+            (exchanges_table.c.users, user_id)
+            if user_id
+            else (exchanges_table.c.learners, learner_id)
+        )
         upto = after + span
         erased = 0
         with writing(self._engine) as connection:
             if self._engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             within = batch_id.between(after + 1, upto)
-            statement = sa.select(exchanges_table).where(within, names.contains(mention(name), autoescape=True))
+            statement = sa.select(exchanges_table).where(
+                within, names.contains(mention(name), autoescape=True)
+            )
             for row in connection.execute(statement).all():
                 batch = stored_exchanges(row)
                 rest = batch.without(user_id=user_id, learner_id=learner_id)
                 erased += batch.messages - rest.messages
-                change = sa.update(exchanges_table).values(exchanges_row(rest)) if rest else sa.delete(exchanges_table)
+                change = (
+                    sa.update(exchanges_table).values(exchanges_row(rest))
+                    if rest
+                    else sa.delete(exchanges_table)
+                )
                 connection.execute(change.where(batch_id == row.batch_id))
             following = connection.scalar(sa.select(sa.func.min(batch_id)).where(batch_id > upto))
         return erased, None if following is None else following - 1
 
     def forget_erased(self) -> bool:
-        """Remove what was erased from SQLite's write-ahead file too; return False while a reader still needs it."""
+        """Remove what was erased from SQLite's write-ahead file too; return False while a reader
+        still needs it.
+        """
         if self._engine.dialect.name != "sqlite":
             return True
         with translated(), contextlib.closing(self._engine.raw_connection()) as connection:
@@ -137,13 +194,20 @@ class Store:
             try:
                 busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             except sqlite3.Error as error:
-                raise StoreUnavailable("the write-ahead file cannot be emptied now; try again") from error
+                raise StoreUnavailable(
+                    "the write-ahead file cannot be emptied now; try again"
+                ) from error
         return not busy
 
     def analytics(self, query: Query) -> list[AnalyticsRow]:
-        """Sum the messages per interval, type, role and direction. Raises BadQuery when that is too much to answer."""
-        # A literal, because PostgreSQL takes two parameters of the same value for different groupings.
-        interval_ms: sa.ColumnElement[int] = sa.literal_column(str(int(query.interval_ms)), sa.BigInteger)
+        """Sum the messages per interval, type, role and direction. Raises BadQuery when that is too
+        much to answer.
+        """
+        # A literal, because PostgreSQL takes two parameters of the same value for different
+        # groupings.
+        interval_ms: sa.ColumnElement[int] = sa.literal_column(
+            str(int(query.interval_ms)), sa.BigInteger
+        )
         start = (sums_table.c.minute_ms - sums_table.c.minute_ms % interval_ms).label("start_ms")
         keys = (start, sums_table.c.type, sums_table.c.role, sums_table.c.direction)
         errors = sa.case((sums_table.c.outcome != OUTCOME_OK, sums_table.c.count), else_=0)
@@ -169,20 +233,30 @@ class Store:
             return analytics_rows(connection.execute(statement))
 
     def pages(self, *, from_ms: int, to_ms: int | None, size: int) -> Iterator[list[MessageRecord]]:
-        """Yield the kept records of a range of time, in the order of their arrival, those of `size` batches at a time.
+        """Yield the kept records of a range of time, in the order of their arrival, those of `size`
+        batches at a time.
 
         Each page is a transaction of its own, so that a long export keeps nobody from tidying up.
         """
         last = 0
         while True:
             within = (exchanges_table.c.batch_id > last, exchanges_table.c.last_ms >= from_ms)
-            statement = sa.select(exchanges_table).where(*within).order_by(exchanges_table.c.batch_id).limit(size)
+            statement = (
+                sa.select(exchanges_table)
+                .where(*within)
+                .order_by(exchanges_table.c.batch_id)
+                .limit(size)
+            )
             if to_ms is not None:
                 statement = statement.where(exchanges_table.c.first_ms < to_ms)
             with reading(self._engine) as connection:
                 rows = connection.execute(statement).all()
             records = itertools.chain.from_iterable(stored_exchanges(row).records() for row in rows)
-            page = [one for one in records if from_ms <= one.at_ms and (to_ms is None or one.at_ms < to_ms)]
+            page = [
+                one
+                for one in records
+                if from_ms <= one.at_ms and (to_ms is None or one.at_ms < to_ms)
+            ]
             if page:
                 yield page
             if len(rows) < size:
@@ -190,5 +264,8 @@ class Store:
             last = rows[-1].batch_id
 
     def _save_tally(self, connection: sa.Connection, tally: Tally) -> None:
-        rows = [{"name": "recorded", "value": tally.recorded}, {"name": "dropped", "value": tally.dropped}]
+        rows = [
+            {"name": "recorded", "value": tally.recorded},
+            {"name": "dropped", "value": tally.dropped},
+        ]
         connection.execute(self._upserts.tallies, rows)

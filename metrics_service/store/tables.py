@@ -31,8 +31,9 @@ tallies_table = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
-# One row per batch and minute: its columns packed into one value (store.rows), its ids as JSON for erasing to find.
-# No index but the time's: rows arrive in about its order, so it costs little, and erasing may be slow.
+# One row per batch and minute: its columns packed into one value (store.rows), its ids as JSON for
+# erasing to find. No index but the time's: rows arrive in about its order, so it costs little, and
+# erasing may be slow.
 exchanges_table = sa.Table(
     "exchanges",
     metadata,
@@ -69,9 +70,12 @@ class Upserts:
     """Statements that insert a row or change the one that is there, in the database's own words."""
 
     def __init__(self, dialect: str) -> None:
-        insert: Callable[[sa.Table], Any] = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        insert: Callable[[sa.Table], Any] = (
+            postgresql.insert if dialect == "postgresql" else sqlite.insert
+        )
         self.counters = _replacing(insert(counters_table), counters_table)
-        # Tallies only grow, so the greater one is the newer one, in whatever order they are written.
+        # Tallies only grow, so the greater one is the newer one, in whatever order they are
+        # written.
         tallies = insert(tallies_table)
         self.tallies = tallies.on_conflict_do_update(
             index_elements=list(tallies_table.primary_key),
@@ -94,5 +98,9 @@ def _greater(one: Any, other: Any) -> Any:
 
 
 def _replacing(insert: Any, table: sa.Table) -> Any:
-    values = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+    values = {
+        column.name: insert.excluded[column.name]
+        for column in table.columns
+        if not column.primary_key
+    }
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)

@@ -1,4 +1,6 @@
-"""An auth service of its own for each test: a real SQLite file, a real key file, cheap password hashes."""
+"""An auth service of its own for each test: a real SQLite file, a real key file, cheap password
+hashes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ def stored(tmp_path: Path) -> Iterator[Stored]:
     database = open_database(url)
     database.migrate()
     yield Stored(
-        database, People(database, clock.ms), SessionTable(database, clock.ms), ChangeLog(database), clock, url
+        database,
+        People(database, clock.ms),
+        SessionTable(database, clock.ms),
+        ChangeLog(database),
+        clock,
+        url,
     )
     database.close()
 

@@ -48,23 +48,33 @@ class Stored:
 class Client:
     """Calls a running service by method name, with the service credential."""
 
-    def __init__(self, stub: auth_pb2_grpc.AuthServiceAsyncStub, metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(
+        self, stub: auth_pb2_grpc.AuthServiceAsyncStub, metadata: tuple[tuple[str, str], ...]
+    ) -> None:
         self.stub = stub
         self.metadata = metadata
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[object]]:
-        return lambda request: getattr(self.stub, method)(request, metadata=self.metadata, timeout=PATIENCE_S)
+        return lambda request: getattr(self.stub, method)(
+            request, metadata=self.metadata, timeout=PATIENCE_S
+        )
 
     async def user(self, email: str, role: pb.Role, password: str = PASSWORD) -> str:
-        response = await self.CreateUser(pb.CreateUserRequest(email=email, password=password, role=role))
+        response = await self.CreateUser(
+            pb.CreateUserRequest(email=email, password=password, role=role)
+        )
         return response.user.user_id
 
     async def relate(self, kind: pb.RelationKind, subject: str, object: str) -> None:
-        await self.AddRelation(pb.AddRelationRequest(relation=pb.Relation(kind=kind, subject=subject, object=object)))
+        await self.AddRelation(
+            pb.AddRelationRequest(relation=pb.Relation(kind=kind, subject=subject, object=object))
+        )
 
     async def unrelate(self, kind: pb.RelationKind, subject: str, object: str) -> None:
         await self.RemoveRelation(
-            pb.RemoveRelationRequest(relation=pb.Relation(kind=kind, subject=subject, object=object))
+            pb.RemoveRelationRequest(
+                relation=pb.Relation(kind=kind, subject=subject, object=object)
+            )
         )
 
     async def login(self, email: str, password: str = PASSWORD) -> pb.LoginResponse:

@@ -68,14 +68,21 @@ def test_a_school_is_made_by_commands_and_every_change_is_audited(command: Run) 
 
     assert listed == f"{teacher}\tteacher\tdisabled\tteacher@school.example\t\n"
     assert json.loads(as_json)["user_id"] == teacher
-    assert [json.loads(line)["action"] for line in audit.splitlines()] == ["unrelate", "delete-learner", "disable-user"]
+    assert [json.loads(line)["action"] for line in audit.splitlines()] == [
+        "unrelate",
+        "delete-learner",
+        "disable-user",
+    ]
     assert json.loads(audit.splitlines()[0])["actor"].startswith("command:")
 
 
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("create-user", "--email", "no address", "--role", "admin", "--password-stdin"), "not well-formed"),
+        (
+            ("create-user", "--email", "no address", "--role", "admin", "--password-stdin"),
+            "not well-formed",
+        ),
         (("create-user", "--email", "a@b.c", "--role", "admin"), "--password-stdin"),
         (("set-password", "nobody@school.example", "--password-stdin"), "there is no such user"),
         (("disable", "nobody"), "there is no such user"),
@@ -86,7 +93,9 @@ def test_a_school_is_made_by_commands_and_every_change_is_audited(command: Run) 
         (("rotate-keys", "--lead-s", "-1"), "--lead-s"),
     ],
 )
-def test_a_refused_command_says_why_and_changes_nothing(command: Run, argv: tuple[str, ...], sentence: str) -> None:
+def test_a_refused_command_says_why_and_changes_nothing(
+    command: Run, argv: tuple[str, ...], sentence: str
+) -> None:
     code, output, error = command(*argv, stdin=f"{PASSWORD}\n")
 
     assert (code, output) == (1, "")
@@ -102,7 +111,9 @@ def test_a_weak_password_is_refused(command: Run) -> None:
     assert "at least 12 characters" in command(*argv, stdin="admin\n")[2]
 
 
-def test_unknown_settings_are_told(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_settings_are_told(
+    environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["list-users"], environ | {"AUTH_TYPO": "1", "AUTH_POLL_S": "0"}) == 2
     assert "AUTH_TYPO" in capsys.readouterr().err
     assert main(["list-users"], environ | {"AUTH_POLL_S": "0"}) == 2
@@ -127,7 +138,9 @@ def test_help_needs_no_settings(argv: list[str], capsys: pytest.CaptureFixture[s
     assert "usage: python -m auth_service" in capsys.readouterr().out
 
 
-async def test_people_made_by_commands_can_sign_in_at_the_running_service(client: Client, command: Run) -> None:
+async def test_people_made_by_commands_can_sign_in_at_the_running_service(
+    client: Client, command: Run
+) -> None:
     user_id = await asyncio.to_thread(create, command, "ann@school.example", "teacher")
 
     response = await client.login("ann@school.example")
@@ -183,23 +196,31 @@ async def test_dropped_keys_end_everything(client: Client, command: Run) -> None
         while output.strip() not in (await client.GetJwks(pb.GetJwksRequest())).jwks_json:
             pass
 
-    assert [answer.error for answer in await client.authenticate(old.access_token)] == ["the access token is not valid"]
+    assert [answer.error for answer in await client.authenticate(old.access_token)] == [
+        "the access token is not valid"
+    ]
     with pytest.raises(grpc.aio.AioRpcError):
         await client.Refresh(pb.RefreshRequest(refresh_token=old.refresh_token))
 
 
 def test_the_real_process_serves_commands_and_stops_at_a_signal(environ: dict[str, str]) -> None:
-    environ |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}", "PATH": os.environ["PATH"]}
+    environ |= {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}",
+        "PATH": os.environ["PATH"],
+    }
     program = [sys.executable, "-m", "auth_service"]
     made = subprocess.run(
         [*program, "create-user", "--email", "a@b.c", "--role", "admin", "--password-stdin"],
         env=environ, input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    refused = subprocess.run([*program, "serve"], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(
+        [*program, "serve"], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
     serving = subprocess.Popen(
         program,
         env=environ
-        | {"AUTH_LISTEN": "127.0.0.1:0", "AUTH_EXPOSITION_LISTEN": "off", "AUTH_CREDENTIAL": CREDENTIAL},
+        | {"AUTH_LISTEN": "127.0.0.1:0", "AUTH_EXPOSITION_LISTEN": "off", "AUTH_CREDENTIAL":
+        CREDENTIAL},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert serving.stderr is not None

@@ -15,7 +15,12 @@ LEARNERS = (
 )
 PEOPLE = (
     Person(user_id="admin", role=Role.ADMIN),
-    Person(user_id="teacher", role=Role.TEACHER, classes_taught=frozenset({"c1", "c9"}), wards=frozenset({"l3"})),
+    Person(
+        user_id="teacher",
+        role=Role.TEACHER,
+        classes_taught=frozenset({"c1", "c9"}),
+        wards=frozenset({"l3"}),
+    ),
     Person(user_id="parent", role=Role.GUARDIAN, wards=frozenset({"l1", "gone"})),
 )
 
@@ -42,7 +47,11 @@ def test_watchable_learners_come_by_name_then_id() -> None:
 def test_changes_replace_and_remove() -> None:
     directory = filled()
 
-    directory.apply({"parent": None}, {"l1": None, "l2": Learner(learner_id="l2", display_name="Ann")}, {"s3": 300})
+    directory.apply(
+        {"parent": None},
+        {"l1": None, "l2": Learner(learner_id="l2", display_name="Ann")},
+        {"s3": 300},
+    )
 
     assert watchable(directory, "parent") == []
     assert watchable(directory, "teacher") == ["l3"]
@@ -71,7 +80,9 @@ PERSONS = st.builds(
     classes_taught=SETS,
 )
 STATES = st.tuples(
-    st.lists(PERSONS, max_size=3), st.dictionaries(IDS, st.none() | SETS), st.dictionaries(IDS, st.none() | SETS)
+    st.lists(PERSONS, max_size=3),
+    st.dictionaries(IDS, st.none() | SETS),
+    st.dictionaries(IDS, st.none() | SETS),
 )
 
 
@@ -90,4 +101,8 @@ def test_the_list_of_watchable_learners_agrees_with_may(
 
 
 def learner(learner_id: str, classes: frozenset[str] | None) -> Learner | None:
-    return None if classes is None else Learner(learner_id=learner_id, display_name="", class_ids=classes)
+    return (
+        None
+        if classes is None
+        else Learner(learner_id=learner_id, display_name="", class_ids=classes)
+    )

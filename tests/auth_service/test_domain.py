@@ -42,11 +42,18 @@ PEOPLE = {
     "stranger": Person(user_id="7", role=Role.GUARDIAN),
     "teacher of nobody": Person(user_id="8", role=Role.TEACHER),
     "disabled admin": Person(user_id="9", role=Role.ADMIN, disabled=True),
-    "disabled ann": Person(user_id="10", role=Role.LEARNER, own_learners=frozenset({"ann"}), disabled=True),
-    "learner said to teach": Person(
-        user_id="11", role=Role.LEARNER, classes_taught=frozenset({"maths"}), wards=frozenset({"cyd"})
+    "disabled ann": Person(
+        user_id="10", role=Role.LEARNER, own_learners=frozenset({"ann"}), disabled=True
     ),
-    "guardian said to teach": Person(user_id="12", role=Role.GUARDIAN, classes_taught=frozenset({"maths"})),
+    "learner said to teach": Person(
+        user_id="11",
+        role=Role.LEARNER,
+        classes_taught=frozenset({"maths"}),
+        wards=frozenset({"cyd"}),
+    ),
+    "guardian said to teach": Person(
+        user_id="12", role=Role.GUARDIAN, classes_taught=frozenset({"maths"})
+    ),
     "parent of one gone": Person(user_id="13", role=Role.GUARDIAN, wards=frozenset({"gone"})),
     "nobody": None,
 }
@@ -108,7 +115,8 @@ def test_an_address_is_kept_in_lower_case(typed: str, kept: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "@", "a@", "@b", "a b@c.de", "a@b@c", "a..b@c.de", "a@-b.de", "a@b..de", "a" * 65 + "@b.de", "ä@b.de",
+    ["", "@", "a@", "@b", "a b@c.de", "a@b@c", "a..b@c.de", "a@-b.de", "a@b..de", "a" * 65 +
+    "@b.de", "ä@b.de",
      "a@" + "b." * 130 + "de", "a@b.de\n<script>", 'a"@b.de'],
 )  # fmt: skip
 def test_a_malformed_address_is_refused_without_repeating_it(typed: str) -> None:
@@ -129,7 +137,9 @@ def test_an_address_is_well_formed_or_refused_whatever_is_typed(typed: str) -> N
     assert email.count("@") == 1
 
 
-@pytest.mark.parametrize("password", ["", "eleven char", "aaaaaaaaaaaaaaaa", "abcdabcdabcdabcd", "x1y2z3" * 171])
+@pytest.mark.parametrize(
+    "password", ["", "eleven char", "aaaaaaaaaaaaaaaa", "abcdabcdabcdabcd", "x1y2z3" * 171]
+)
 def test_a_weak_or_oversized_password_is_refused_without_repeating_it(password: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         checked_password(password)

@@ -1,4 +1,6 @@
-"""What the auth service tells Prometheus of sign-ins, tokens, decisions and revocations; names of nobody."""
+"""What the auth service tells Prometheus of sign-ins, tokens, decisions and revocations; names of
+nobody.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,11 @@ async def test_what_happens_is_counted_by_outcome(settings: Settings, unused_tcp
 
     def outcomes(name: str) -> dict[str, float]:
         pattern = re.compile(rf'{name}_total\{{outcome="(\w+)"\}}')
-        return {found[1]: value for key, value in figures.items() if (found := pattern.fullmatch(key)) and value}
+        return {
+            found[1]: value
+            for key, value in figures.items()
+            if (found := pattern.fullmatch(key)) and value
+        }
 
     assert outcomes("aivo_auth_logins") == {"granted": 1, "refused": 2, "slowed": 1, "failed": 1}
     assert figures["aivo_auth_login_duration_seconds_count"] == 3

@@ -18,7 +18,9 @@ from tests.auth_service.harness import PATIENCE_S, Stored
 
 
 class Shaky(ChangeLog):
-    """A change log that fails the next `failures` times it is asked, and says when it has answered again."""
+    """A change log that fails the next `failures` times it is asked, and says when it has answered
+    again.
+    """
 
     failures = 0
 
@@ -30,7 +32,14 @@ class Shaky(ChangeLog):
 
 
 def add_user(stored: Stored, email: str) -> str:
-    user = User(user_id=new_id(), email=email, role=Role.ADMIN, display_name="", disabled=False, created_at_ms=1)
+    user = User(
+        user_id=new_id(),
+        email=email,
+        role=Role.ADMIN,
+        display_name="",
+        disabled=False,
+        created_at_ms=1,
+    )
     stored.people.create_user(user, "hash", actor="test")
     return user.user_id
 

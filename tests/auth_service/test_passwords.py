@@ -34,7 +34,9 @@ async def test_two_hashes_of_a_password_differ(passwords: Passwords) -> None:
 
 
 async def test_a_password_verifies_however_its_letters_are_composed(passwords: Passwords) -> None:
-    assert await passwords.verify("zoe\u0308 und die anderen", await passwords.hash("zo\u00eb und die anderen"))
+    assert await passwords.verify(
+        "zoe\u0308 und die anderen", await passwords.hash("zo\u00eb und die anderen")
+    )
 
 
 async def test_nobody_has_no_password_but_costs_the_same_work(
@@ -43,7 +45,9 @@ async def test_nobody_has_no_password_but_costs_the_same_work(
     verified = []
     real = passwords._hasher.verify
     monkeypatch.setattr(
-        type(passwords._hasher), "verify", lambda self, *arguments: (verified.append(arguments[0]), real(*arguments))[1]
+        type(passwords._hasher),
+        "verify",
+        lambda self, *arguments: (verified.append(arguments[0]), real(*arguments))[1],
     )
 
     assert not await passwords.verify("anything at all", None)
@@ -64,7 +68,9 @@ async def test_a_hash_of_other_parameters_is_outdated(passwords: Passwords) -> N
     assert dearer.outdated(encoded)
 
 
-async def test_more_than_the_bound_are_refused_and_room_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_the_bound_are_refused_and_room_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     passwords = Passwords(CHEAP, threads=1, max_waiting=1)
     gate = threading.Event()
     monkeypatch.setattr(passwords, "_hash", lambda password: gate.wait(20) and password)

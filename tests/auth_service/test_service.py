@@ -30,10 +30,14 @@ async def status(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
     return caught.value.code(), caught.value.details() or ""
 
 
-async def test_the_first_start_makes_the_administrator_and_later_ones_do_not(settings: Settings) -> None:
+async def test_the_first_start_makes_the_administrator_and_later_ones_do_not(
+    settings: Settings,
+) -> None:
     async with running(settings) as client:
         first = (await client.login(*ADMIN)).user
-        await client.SetPassword(pb.SetPasswordRequest(user_id=first.user_id, password="another password"))
+        await client.SetPassword(
+            pb.SetPasswordRequest(user_id=first.user_id, password="another password")
+        )
     async with running(settings) as client:
         again = (await client.login(ADMIN[0], "another password")).user
         users = (await client.ListUsers(pb.ListUsersRequest())).users
@@ -46,7 +50,9 @@ async def test_the_first_start_makes_the_administrator_and_later_ones_do_not(set
 async def test_without_bootstrap_settings_nobody_can_sign_in_and_the_log_says_what_to_do(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(settings, bootstrap_admin_email=None, bootstrap_admin_password=None) as client:
+    async with running(
+        settings, bootstrap_admin_email=None, bootstrap_admin_password=None
+    ) as client:
         assert list((await client.ListUsers(pb.ListUsersRequest())).users) == []
 
     assert "there is no administrator: set AUTH_BOOTSTRAP_ADMIN_EMAIL" in caplog.text
@@ -58,7 +64,9 @@ async def test_a_weak_bootstrap_password_stops_the_start(settings: Settings) -> 
             pass
 
 
-async def test_without_a_credential_it_makes_neither_database_nor_keys(settings: Settings, tmp_path: Path) -> None:
+async def test_without_a_credential_it_makes_neither_database_nor_keys(
+    settings: Settings, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match="AUTH_CREDENTIAL"):
         async with running(settings, credential=None):
             pass
@@ -66,13 +74,17 @@ async def test_without_a_credential_it_makes_neither_database_nor_keys(settings:
     assert os.listdir(tmp_path) == []
 
 
-async def test_tokens_of_a_login_tell_who_it_is_and_verify_with_the_published_keys(client: Client) -> None:
+async def test_tokens_of_a_login_tell_who_it_is_and_verify_with_the_published_keys(
+    client: Client,
+) -> None:
     user_id = await client.user("Ann@School.Example", pb.ROLE_TEACHER)
 
     response = await client.login("ann@SCHOOL.example")
     jwks = jwt.PyJWKSet.from_json((await client.GetJwks(pb.GetJwksRequest())).jwks_json)
     token = response.tokens.access_token
-    claims = jwt.decode(token, jwks[jwt.get_unverified_header(token)["kid"]], algorithms=["EdDSA"], issuer="aivo")
+    claims = jwt.decode(
+        token, jwks[jwt.get_unverified_header(token)["kid"]], algorithms=["EdDSA"], issuer="aivo"
+    )
     (answer,) = await client.authenticate(token)
 
     assert response.user.user_id == user_id == claims["sub"] == answer.identity.user_id
@@ -100,10 +112,14 @@ async def test_every_way_to_fail_a_login_sounds_the_same(client: Client) -> None
         )
     ]
 
-    assert set(failures) == {(grpc.StatusCode.UNAUTHENTICATED, "the e-mail address or the password is wrong")}
+    assert set(failures) == {
+        (grpc.StatusCode.UNAUTHENTICATED, "the e-mail address or the password is wrong")
+    }
 
 
-async def test_every_way_to_fail_a_login_costs_the_same_work(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_way_to_fail_a_login_costs_the_same_work(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user_id = await client.user("ann@school.example", pb.ROLE_TEACHER)
     await client.user("bob@school.example", pb.ROLE_TEACHER)
     await client.SetUserDisabled(pb.SetUserDisabledRequest(user_id=user_id, disabled=True))
@@ -130,7 +146,9 @@ async def test_guessing_is_slowed_per_account_and_says_for_how_long(settings: Se
     async with running(settings, login_free_attempts=2, login_max_wait_s=1000.0) as client:
         await client.user("ann@school.example", pb.ROLE_TEACHER)
         for _ in range(2):
-            assert (await status(client.login("ann@school.example", "wrong")))[0] is grpc.StatusCode.UNAUTHENTICATED
+            assert (await status(client.login("ann@school.example", "wrong")))[
+                0
+            ] is grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.login("Ann@School.example", PASSWORD)
         await client.login(*ADMIN)
@@ -144,13 +162,17 @@ async def test_whoever_knows_the_password_may_have_mistyped_it_before(settings: 
         await client.user("ann@school.example", pb.ROLE_TEACHER)
         for _ in range(2):
             for _ in range(2):
-                assert (await status(client.login("ann@school.example", "wrong")))[0] is grpc.StatusCode.UNAUTHENTICATED
+                assert (await status(client.login("ann@school.example", "wrong")))[
+                    0
+                ] is grpc.StatusCode.UNAUTHENTICATED
             await client.login("ann@school.example")
 
 
 async def test_guessing_is_slowed_per_address_whatever_the_account(settings: Settings) -> None:
     async def guess(client: Client, number: int, address: str) -> grpc.StatusCode:
-        request = pb.LoginRequest(email=f"u{number}@school.example", password="x", client_address=address)
+        request = pb.LoginRequest(
+            email=f"u{number}@school.example", password="x", client_address=address
+        )
         return (await status(client.Login(request)))[0]
 
     async with running(settings, login_free_attempts_per_address=3) as client:
@@ -161,7 +183,9 @@ async def test_guessing_is_slowed_per_address_whatever_the_account(settings: Set
     assert elsewhere is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_refresh_tokens_rotate_and_reuse_ends_the_session_and_its_sockets(client: Client) -> None:
+async def test_refresh_tokens_rotate_and_reuse_ends_the_session_and_its_sockets(
+    client: Client,
+) -> None:
     first = (await client.login(*ADMIN)).tokens
     second = (await client.Refresh(pb.RefreshRequest(refresh_token=first.refresh_token))).tokens
     identity = (await client.authenticate(second.access_token))[0].identity
@@ -174,7 +198,9 @@ async def test_refresh_tokens_rotate_and_reuse_ends_the_session_and_its_sockets(
     assert failure == (grpc.StatusCode.UNAUTHENTICATED, "the session is over; sign in again")
     assert told == [pb.Revocation(user_id=identity.user_id, session_id=identity.session_id)]
     assert [answer.error for answer in after] == [OVER, OVER]
-    assert (await status(client.Refresh(pb.RefreshRequest(refresh_token=second.refresh_token)))) == failure
+    assert (
+        await status(client.Refresh(pb.RefreshRequest(refresh_token=second.refresh_token)))
+    ) == failure
 
 
 REQUEST_ID = "0198f3a2-7c1d-7000-8000-000000000001"
@@ -206,7 +232,9 @@ async def test_a_used_token_without_the_same_request_id_is_reuse(
     assert [answer.error for answer in await client.authenticate(second.access_token)] == [OVER]
 
 
-async def test_a_lost_answer_is_not_given_again_where_that_is_switched_off(settings: Settings) -> None:
+async def test_a_lost_answer_is_not_given_again_where_that_is_switched_off(
+    settings: Settings,
+) -> None:
     async with running(settings, refresh_retry_s=0.0) as client:
         first = (await client.login(*ADMIN)).tokens
         asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=REQUEST_ID)
@@ -216,7 +244,9 @@ async def test_a_lost_answer_is_not_given_again_where_that_is_switched_off(setti
 
 
 @pytest.mark.parametrize("request_id", ["short", "x" * 129])
-async def test_a_request_id_easily_guessed_is_refused_and_uses_nothing_up(client: Client, request_id: str) -> None:
+async def test_a_request_id_easily_guessed_is_refused_and_uses_nothing_up(
+    client: Client, request_id: str
+) -> None:
     first = (await client.login(*ADMIN)).tokens
     asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=request_id)
 
@@ -225,7 +255,9 @@ async def test_a_request_id_easily_guessed_is_refused_and_uses_nothing_up(client
 
 
 @pytest.mark.parametrize("garbage", ["", "x", "A" * 70, "\x00", "é" * 99, "x" * 100_000])
-async def test_garbage_tokens_are_refused_without_being_repeated(client: Client, garbage: str) -> None:
+async def test_garbage_tokens_are_refused_without_being_repeated(
+    client: Client, garbage: str
+) -> None:
     good = (await client.login(*ADMIN)).tokens.access_token
 
     refresh = await status(client.Refresh(pb.RefreshRequest(refresh_token=garbage)))
@@ -282,7 +314,9 @@ async def test_sessions_stay_ended_over_a_restart(settings: Settings) -> None:
         await client.Refresh(pb.RefreshRequest(refresh_token=open_.refresh_token))
 
 
-async def test_rights_follow_relations_at_once_and_the_stream_tells_all_concerned(client: Client) -> None:
+async def test_rights_follow_relations_at_once_and_the_stream_tells_all_concerned(
+    client: Client,
+) -> None:
     teacher = await client.user("teacher@school.example", pb.ROLE_TEACHER)
     parent = await client.user("parent@school.example", pb.ROLE_GUARDIAN)
     await client.CreateLearner(pb.CreateLearnerRequest(learner_id="lea", display_name="Lea"))
@@ -370,7 +404,9 @@ async def test_a_stream_that_lags_too_far_is_cut_and_others_live(settings: Setti
             await following()
             await client.relate(pb.RELATION_KIND_GUARDIAN_OF, parent, "lea")
             await following()
-        await client.DeleteLearner(pb.DeleteLearnerRequest(learner_id="lea"))  # four changes at once
+        await client.DeleteLearner(
+            pb.DeleteLearnerRequest(learner_id="lea")
+        )  # four changes at once
 
         async def read_on() -> None:
             while await call.read() is not grpc.aio.EOF:
@@ -402,7 +438,9 @@ async def test_nobody_is_served_without_the_service_credential(client: Client) -
     assert code is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_no_secret_and_no_address_reaches_the_log(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_and_no_address_reaches_the_log(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     async with running(settings) as client:
         tokens = (await client.login(*ADMIN)).tokens
@@ -415,7 +453,8 @@ async def test_no_secret_and_no_address_reaches_the_log(settings: Settings, capl
 
     logged = caplog.text + json.dumps([record.__dict__ for record in caplog.records], default=str)
     secrets = (
-        ADMIN[0], ADMIN[1], PASSWORD, "ann@", "a wrong secret", tokens.access_token, tokens.refresh_token, "garbage",
+        ADMIN[0], ADMIN[1], PASSWORD, "ann@", "a wrong secret", tokens.access_token,
+        tokens.refresh_token, "garbage",
     )  # fmt: skip
     assert [secret for secret in secrets if secret in logged] == []
     assert "used refresh token" in logged

@@ -35,12 +35,32 @@ from service_runtime.errors import INTERNAL_DETAILS
 from tests.support.grpc_unit import UnitServer
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AuthService"]
-ANN = User(user_id="u1", email="ann@x.y", role=Role.GUARDIAN, display_name="Ann", disabled=True, created_at_ms=7)
-ANN_MESSAGE = pb.User(
-    user_id="u1", email="ann@x.y", role=pb.ROLE_GUARDIAN, display_name="Ann", disabled=True, created_at_ms=7
+ANN = User(
+    user_id="u1",
+    email="ann@x.y",
+    role=Role.GUARDIAN,
+    display_name="Ann",
+    disabled=True,
+    created_at_ms=7,
 )
-GRANT = Grant(access_token="access", expires_in_s=900, refresh_token="refresh", refresh_expires_in_s=9999, user=ANN)
-TOKENS_MESSAGE = pb.Tokens(access_token="access", expires_in_s=900, refresh_token="refresh", refresh_expires_in_s=9999)
+ANN_MESSAGE = pb.User(
+    user_id="u1",
+    email="ann@x.y",
+    role=pb.ROLE_GUARDIAN,
+    display_name="Ann",
+    disabled=True,
+    created_at_ms=7,
+)
+GRANT = Grant(
+    access_token="access",
+    expires_in_s=900,
+    refresh_token="refresh",
+    refresh_expires_in_s=9999,
+    user=ANN,
+)
+TOKENS_MESSAGE = pb.Tokens(
+    access_token="access", expires_in_s=900, refresh_token="refresh", refresh_expires_in_s=9999
+)
 
 
 class Recorder:
@@ -52,7 +72,10 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Any:
         async def method(*arguments: Any) -> Any:
-            self.asked = (name, tuple(list(each) if name == "authenticate" else each for each in arguments))
+            self.asked = (
+                name,
+                tuple(list(each) if name == "authenticate" else each for each in arguments),
+            )
             if isinstance(self.answer, Exception):
                 raise self.answer
             return self.answer
@@ -61,7 +84,10 @@ class Recorder:
 
 
 def unit(
-    *, sessions: Recorder | None = None, administration: Recorder | None = None, broadcaster: Broadcaster | None = None
+    *,
+    sessions: Recorder | None = None,
+    administration: Recorder | None = None,
+    broadcaster: Broadcaster | None = None,
 ) -> UnitServer:
     directory = Directory()
     directory.load(
@@ -136,7 +162,12 @@ CALLS = [
     (
         "Authenticate",
         pb.AuthenticateRequest(tokens=["t", "u"]),
-        [Identity(user_id="u1", role=Role.TEACHER, session_id="s", expires_at_ms=5, display_name="Ann"), "why not"],
+        [
+            Identity(
+                user_id="u1", role=Role.TEACHER, session_id="s", expires_at_ms=5, display_name="Ann"
+            ),
+            "why not",
+        ],
         ("authenticate", (["t", "u"],)),
         pb.AuthenticateResponse(
             authentications=[
@@ -161,7 +192,13 @@ CALLS = [
         ("create_user", ("e", "p", Role.ADMIN, "n")),
         pb.CreateUserResponse(user=ANN_MESSAGE),
     ),
-    ("GetUser", pb.GetUserRequest(user_id="u1"), ANN, ("get_user", ("u1",)), pb.GetUserResponse(user=ANN_MESSAGE)),
+    (
+        "GetUser",
+        pb.GetUserRequest(user_id="u1"),
+        ANN,
+        ("get_user", ("u1",)),
+        pb.GetUserResponse(user=ANN_MESSAGE),
+    ),
     (
         "ListUsers",
         pb.ListUsersRequest(page_size=3, page_token="t"),
@@ -188,7 +225,9 @@ CALLS = [
         pb.CreateLearnerRequest(learner_id="l", display_name="n"),
         Learner(learner_id="l", display_name="n", class_ids=frozenset({"b", "a"})),
         ("create_learner", ("l", "n")),
-        pb.CreateLearnerResponse(learner=pb.Learner(learner_id="l", display_name="n", class_ids=["a", "b"])),
+        pb.CreateLearnerResponse(
+            learner=pb.Learner(learner_id="l", display_name="n", class_ids=["a", "b"])
+        ),
     ),
     (
         "DeleteLearner",
@@ -206,14 +245,18 @@ CALLS = [
     ),
     (
         "AddRelation",
-        pb.AddRelationRequest(relation=pb.Relation(kind=pb.RELATION_KIND_TEACHES, subject="u", object="c")),
+        pb.AddRelationRequest(
+            relation=pb.Relation(kind=pb.RELATION_KIND_TEACHES, subject="u", object="c")
+        ),
         None,
         ("add_relation", (Relation(kind=RelationKind.TEACHES, subject="u", object="c"),)),
         pb.AddRelationResponse(),
     ),
     (
         "RemoveRelation",
-        pb.RemoveRelationRequest(relation=pb.Relation(kind=pb.RELATION_KIND_ENROLLED, subject="l", object="c")),
+        pb.RemoveRelationRequest(
+            relation=pb.Relation(kind=pb.RELATION_KIND_ENROLLED, subject="l", object="c")
+        ),
         None,
         ("remove_relation", (Relation(kind=RelationKind.ENROLLED, subject="l", object="c"),)),
         pb.RemoveRelationResponse(),
@@ -221,7 +264,9 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "request_", "answer", "asked", "response"), CALLS, ids=lambda each: str(each)[:20])
+@pytest.mark.parametrize(
+    ("method", "request_", "answer", "asked", "response"), CALLS, ids=lambda each: str(each)[:20]
+)
 def test_each_call_is_passed_on_and_answered(
     method: str, request_: Any, answer: Any, asked: tuple[str, Any], response: Any
 ) -> None:
@@ -244,7 +289,9 @@ def test_each_call_is_passed_on_and_answered(
         ("Authorize", pb.AuthorizeRequest(queries=[pb.AuthorizeQuery()] * 1025)),
     ],
 )
-def test_what_the_contract_refuses_is_refused_before_anything_is_asked(method: str, request_: Any) -> None:
+def test_what_the_contract_refuses_is_refused_before_anything_is_asked(
+    method: str, request_: Any
+) -> None:
     sessions, administration = Recorder(), Recorder()
 
     reply = unit(sessions=sessions, administration=administration).unary(method, request_)
@@ -255,9 +302,13 @@ def test_what_the_contract_refuses_is_refused_before_anything_is_asked(method: s
 
 
 def test_a_learner_is_told_ahead_for_whom_they_may_act() -> None:
-    lea = Identity(user_id="lea", role=Role.LEARNER, session_id="s", expires_at_ms=5, display_name="Lea")
+    lea = Identity(
+        user_id="lea", role=Role.LEARNER, session_id="s", expires_at_ms=5, display_name="Lea"
+    )
 
-    reply = unit(sessions=Recorder([lea])).unary("Authenticate", pb.AuthenticateRequest(tokens=["t"]))
+    reply = unit(sessions=Recorder([lea])).unary(
+        "Authenticate", pb.AuthenticateRequest(tokens=["t"])
+    )
 
     identity = reply.response.authentications[0].identity
     assert (list(identity.own_learners), identity.decision_ttl_ms) == (["l"], 1500)
@@ -275,7 +326,14 @@ def test_decisions_come_in_order_with_their_time_to_live() -> None:
 
     reply = unit().unary("Authorize", pb.AuthorizeRequest(queries=queries))
 
-    assert [each.allowed for each in reply.response.decisions] == [True, False, True, False, False, False]
+    assert [each.allowed for each in reply.response.decisions] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert {each.ttl_ms for each in reply.response.decisions} == {1500}
 
 
@@ -292,7 +350,9 @@ def test_learners_and_keys_are_listed() -> None:
     learners = unit().unary("ListLearners", pb.ListLearnersRequest(user_id="parent")).response
     keys = unit().unary("GetJwks", pb.GetJwksRequest()).response
 
-    assert learners.learners == [pb.Learner(learner_id="l", display_name="Lea", class_ids=["c1", "c2"])]
+    assert learners.learners == [
+        pb.Learner(learner_id="l", display_name="Lea", class_ids=["c1", "c2"])
+    ]
     assert '"kty": "OKP"' in keys.jwks_json
 
 
@@ -325,7 +385,9 @@ class _Given:
 
 def test_a_revocation_stream_starts_at_once_and_tells_changes() -> None:
     broadcaster = Filled(
-        Change(user_id="u", session_id="s"), Change(user_id="v", all_sessions=True), Change(learner_id="l")
+        Change(user_id="u", session_id="s"),
+        Change(user_id="v", all_sessions=True),
+        Change(learner_id="l"),
     )
 
     reply = unit(broadcaster=broadcaster).stream("WatchRevocations", pb.WatchRevocationsRequest())

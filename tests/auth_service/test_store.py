@@ -40,7 +40,9 @@ HOUR_MS = 3_600_000
 
 
 def add_user(stored: Stored, email: str = "ann@school.example", role: Role = Role.TEACHER) -> str:
-    user = User(user_id=new_id(), email=email, role=role, display_name="", disabled=False, created_at_ms=1)
+    user = User(
+        user_id=new_id(), email=email, role=role, display_name="", disabled=False, created_at_ms=1
+    )
     stored.people.create_user(user, "hash", actor="test")
     return user.user_id
 
@@ -94,7 +96,9 @@ def test_migrations_go_down_to_nothing_and_up_again(stored: Stored) -> None:
     assert newest(stored) == 0
 
 
-def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_migration_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = open_database(f"sqlite:///{tmp_path}/new.sqlite3")
     real = command.upgrade
 
@@ -121,7 +125,8 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
         except BaseException as error:
             failures.append(error)
 
-    # Alembic's context is one per process, so the file is contended by a lock held in another connection instead.
+    # Alembic's context is one per process, so the file is contended by a lock held in another
+    # connection instead.
     with databases[0].write():
         thread = threading.Thread(target=migrate, args=(1,))
         thread.start()
@@ -137,7 +142,10 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
 
 def test_the_file_is_private_durable_and_lets_readers_in(stored: Stored, tmp_path: Path) -> None:
     with stored.database.read() as connection:
-        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous")
+        ]
         enforced = connection.exec_driver_sql("PRAGMA foreign_keys").scalar()
 
     assert pragmas == ["wal", 2]
@@ -209,7 +217,9 @@ def test_a_relation_needs_both_ends_and_a_fitting_role(stored: Stored) -> None:
         relate(stored, RelationKind.TEACHES, learner_user, "c")
 
 
-def test_a_snapshot_has_all_relations_and_deleting_a_learner_takes_them_along(stored: Stored) -> None:
+def test_a_snapshot_has_all_relations_and_deleting_a_learner_takes_them_along(
+    stored: Stored,
+) -> None:
     teacher, parent = add_user(stored), add_user(stored, "p@school.example", Role.GUARDIAN)
     stored.people.create_learner("l", "Lea", actor="test")
     stored.people.create_class("c", "Class 5a", actor="test")
@@ -229,7 +239,11 @@ def test_a_snapshot_has_all_relations_and_deleting_a_learner_takes_them_along(st
     assert full.learners[0].class_ids == {"c", "nameless"}
     assert full.learners[0].class_names == {"c": "Class 5a"}
     assert changed is not None
-    assert set(changed.changes) == {Change(learner_id="l"), Change(user_id=parent), Change(user_id=teacher)}
+    assert set(changed.changes) == {
+        Change(learner_id="l"),
+        Change(user_id=parent),
+        Change(user_id=teacher),
+    }
     assert changed.learners == {"l": None}
     assert changed.people[parent] is not None
     assert changed.people[parent].wards == frozenset()
@@ -245,7 +259,9 @@ def test_what_changes_nothing_is_not_logged(stored: Stored) -> None:
 
     relate(stored, RelationKind.TEACHES, user_id, "c")
     stored.people.set_disabled(user_id, False, actor="test")
-    stored.people.remove_relation(Relation(kind=RelationKind.TEACHES, subject="x", object="y"), actor="test")
+    stored.people.remove_relation(
+        Relation(kind=RelationKind.TEACHES, subject="x", object="y"), actor="test"
+    )
     stored.people.delete_learner("nobody", actor="test")
     stored.sessions.revoke("no session")
 
@@ -259,7 +275,10 @@ def test_the_audit_log_tells_who_did_what_to_whom(stored: Stored) -> None:
     relate(stored, RelationKind.TEACHES, user_id, "c")
     stored.people.set_disabled(user_id, True, actor="test")
 
-    told = [(entry.actor, entry.action, entry.subject, entry.detail) for entry in stored.log.audit_entries(3)]
+    told = [
+        (entry.actor, entry.action, entry.subject, entry.detail)
+        for entry in stored.log.audit_entries(3)
+    ]
 
     assert told == [
         ("test", "create-class", "c", ""),
@@ -289,7 +308,9 @@ def test_the_same_rotation_again_changes_nothing_for_a_while(stored: Stored) -> 
     first = stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000)
     for _ in range(2):
         stored.clock.now_s += 29
-        assert stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000) == first
+        assert (
+            stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000) == first
+        )
 
     stored.clock.now_s += 2
     with pytest.raises(RefreshReused):
@@ -299,7 +320,9 @@ def test_the_same_rotation_again_changes_nothing_for_a_while(stored: Stored) -> 
 def test_the_same_rotation_again_is_reuse_once_its_token_was_used(stored: Stored) -> None:
     open_session(stored, add_user(stored))
     for generation in (1, 2):
-        stored.sessions.rotate(f"digest {generation - 1}".encode(), rotation(stored, "s", generation), retry_ms=60_000)
+        stored.sessions.rotate(
+            f"digest {generation - 1}".encode(), rotation(stored, "s", generation), retry_ms=60_000
+        )
 
     with pytest.raises(RefreshReused):
         stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000)
@@ -331,9 +354,9 @@ def test_a_session_never_outlives_its_end_however_often_refreshed(stored: Stored
     end_ms = stored.clock.ms() + 48 * HOUR_MS
     for generation in (1, 2):
         stored.clock.now_s += 20 * 3600
-        expires_at_ms = stored.sessions.rotate(f"digest {generation - 1}".encode(), rotation(stored, "s", generation))[
-            1
-        ]
+        expires_at_ms = stored.sessions.rotate(
+            f"digest {generation - 1}".encode(), rotation(stored, "s", generation)
+        )[1]
 
     assert expires_at_ms == end_ms
     stored.clock.now_s += 8 * 3600
@@ -341,7 +364,9 @@ def test_a_session_never_outlives_its_end_however_often_refreshed(stored: Stored
         stored.sessions.rotate(b"digest 2", rotation(stored, "s", 3))
 
 
-def test_a_session_is_not_opened_for_the_disabled_or_after_a_password_change(stored: Stored) -> None:
+def test_a_session_is_not_opened_for_the_disabled_or_after_a_password_change(
+    stored: Stored,
+) -> None:
     user_id = add_user(stored)
     stored.people.set_password(user_id, "another hash", actor="test")
     with pytest.raises(SessionEnded):
@@ -409,7 +434,11 @@ def test_a_busy_database_is_unavailable_and_changes_nothing(stored: Stored) -> N
     impatient = open_database(stored.url)
     with impatient.read() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout = 1")
-    with stored.database.write(), pytest.raises(StoreUnavailable, match="try again"), impatient.write():
+    with (
+        stored.database.write(),
+        pytest.raises(StoreUnavailable, match="try again"),
+        impatient.write(),
+    ):
         pass
     impatient.close()
 
@@ -419,7 +448,9 @@ def test_no_value_of_a_row_shows_in_an_error(stored: Stored) -> None:
         pytest.raises(StoreUnavailable) as caught,
         stored.database.read() as connection,
     ):
-        connection.execute(sqlalchemy.text("SELECT :email FROM nowhere"), {"email": "ann@school.example"})
+        connection.execute(
+            sqlalchemy.text("SELECT :email FROM nowhere"), {"email": "ann@school.example"}
+        )
 
     assert "ann@" not in str(caught.value)
     assert "ann@" not in str(caught.value.__cause__)

@@ -19,8 +19,12 @@ def fail(throttle: Throttle, key: str, times: int, now_s: float = 0.0) -> float:
     return now_s
 
 
-@pytest.mark.parametrize(("failures", "wait_s"), [(0, 0), (2, 0), (3, 1), (4, 2), (5, 4), (6, 8), (7, 8), (200, 8)])
-def test_waits_double_after_the_free_failures_up_to_the_longest(failures: int, wait_s: float) -> None:
+@pytest.mark.parametrize(
+    ("failures", "wait_s"), [(0, 0), (2, 0), (3, 1), (4, 2), (5, 4), (6, 8), (7, 8), (200, 8)]
+)
+def test_waits_double_after_the_free_failures_up_to_the_longest(
+    failures: int, wait_s: float
+) -> None:
     throttle = Throttle(POLICY)
 
     now_s = fail(throttle, "ann", failures)
@@ -44,7 +48,9 @@ def test_success_between_guesses_does_not_unblock_an_address() -> None:
     now_s = fail(throttle, "address", 5)
     now_s += throttle.wait_s("address", now_s)
 
-    throttle.refund("address", throttle.attempt("address", now_s))  # an own account, used to get the block lifted
+    throttle.refund(
+        "address", throttle.attempt("address", now_s)
+    )  # an own account, used to get the block lifted
     assert throttle.wait_s("address", now_s) == 0
     throttle.attempt("address", now_s)
 
@@ -88,12 +94,17 @@ def test_the_key_quiet_for_longest_is_forgotten_when_memory_is_full() -> None:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from(["attempt", "refund", "forgive"]), st.floats(0, 200)), max_size=60
+    st.tuples(
+        st.sampled_from("abc"), st.sampled_from(["attempt", "refund", "forgive"]), st.floats(0, 200)
+    ),
+    max_size=60,
 )
 
 
 @given(STEPS)
-def test_waits_are_bounded_and_memory_too_whatever_happens(steps: list[tuple[str, str, float]]) -> None:
+def test_waits_are_bounded_and_memory_too_whatever_happens(
+    steps: list[tuple[str, str, float]],
+) -> None:
     policy = Policy(free=2, max_s=5.0, forget_s=50.0, max_keys=2)
     throttle = Throttle(policy)
     now_s = 0.0

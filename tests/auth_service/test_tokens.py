@@ -33,7 +33,11 @@ def test_a_token_says_whom_it_was_signed_for() -> None:
     claims = another_process.read(token)
 
     assert claims == signer.read(token)
-    assert (claims.user_id, claims.session_id, claims.expires_at) == ("ann", SESSION, int(clock.now_s) + 900)
+    assert (claims.user_id, claims.session_id, claims.expires_at) == (
+        "ann",
+        SESSION,
+        int(clock.now_s) + 900,
+    )
 
 
 def test_a_token_expires_also_once_it_was_found_genuine() -> None:
@@ -56,7 +60,8 @@ def test_anyone_can_verify_a_token_with_the_published_keys() -> None:
     header = jwt.get_unverified_header(token)
 
     published = jwt.PyJWKSet.from_json(tokens.jwks())
-    claims = jwt.decode(token, published[header["kid"]], algorithms=["EdDSA"], options={"verify_signature": True,
+    claims = jwt.decode(token, published[header["kid"]], algorithms=["EdDSA"],
+        options={"verify_signature": True,
         "verify_iat": False, "verify_exp": False})  # fmt: skip
 
     assert header["alg"] == "EdDSA"
@@ -97,7 +102,10 @@ def test_a_token_of_another_issuer_key_or_kind_is_refused() -> None:
 
 @given(
     st.one_of(
-        st.text(), st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,90}", fullmatch=True)
+        st.text(),
+        st.from_regex(
+            r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,90}", fullmatch=True
+        ),
     )
 )
 @example("")
@@ -128,7 +136,9 @@ JSON = st.recursive(
 @given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary())
 def test_signed_nonsense_is_no_token_or_has_all_claims(payload: bytes) -> None:
     key = KEYS.keys[0]
-    token = jwt.PyJWS().encode(payload, key.private, algorithm="EdDSA", headers={"kid": key.kid, "typ": "at+jwt"})
+    token = jwt.PyJWS().encode(
+        payload, key.private, algorithm="EdDSA", headers={"kid": key.kid, "typ": "at+jwt"}
+    )
 
     with contextlib.suppress(BadToken):
         claims = TOKENS.read(token, allow_expired=True)
@@ -141,7 +151,9 @@ def test_a_token_changed_anywhere_is_refused(position: int, bit: int) -> None:
     good = TOKENS.make_refresh(SESSION, 3)[0]
     position %= len(good)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    changed = good[:position] + alphabet[alphabet.index(good[position]) ^ 1 << bit] + good[position + 1 :]
+    changed = (
+        good[:position] + alphabet[alphabet.index(good[position]) ^ 1 << bit] + good[position + 1 :]
+    )
 
     with pytest.raises(BadToken):
         TOKENS.read_refresh(changed)
@@ -177,7 +189,11 @@ def test_a_key_is_dropped_when_all_its_tokens_have_expired() -> None:
     first = KeySet.make(0)
     second = first.rotated(1000, lead_s=0, keep_s=900)
 
-    assert [len(second.rotated(now, lead_s=0, keep_s=900).keys) for now in (1000, 1899, 1901)] == [3, 3, 2]
+    assert [len(second.rotated(now, lead_s=0, keep_s=900).keys) for now in (1000, 1899, 1901)] == [
+        3,
+        3,
+        2,
+    ]
 
 
 def test_tokens_of_a_dropped_key_are_refused_also_when_found_genuine_before() -> None:
@@ -233,7 +249,15 @@ def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"keys": [], "refresh_secret": ""}', '{"keys": [{"d": "!", "sign_from": 0}]}', "\xff"]
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"keys": [], "refresh_secret": ""}',
+        '{"keys": [{"d": "!", "sign_from": 0}]}',
+        "\xff",
+    ],
 )
 def test_a_damaged_key_file_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "keys.json"

@@ -28,9 +28,21 @@ def monolith() -> Iterator[Target]:
         yield target
 
 
-def test_half_a_second_of_load_gives_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_a_second_of_load_gives_a_table_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     figures = tmp_path / "figures.json"
-    arguments = ["--quick", "--seconds", "0.5", "--server", "monolith", "--only", "ping", "--json", str(figures)]
+    arguments = [
+        "--quick",
+        "--seconds",
+        "0.5",
+        "--server",
+        "monolith",
+        "--only",
+        "ping",
+        "--json",
+        str(figures),
+    ]
     assert main(arguments) == 0
     assert "| Ping → pong" in capsys.readouterr().out
     (ping,) = json.loads(figures.read_text())["scenarios"]["ping"]["runs"]["monolith"]
@@ -80,7 +92,9 @@ def test_a_refused_token_is_told(monolith: Target) -> None:
 async def test_frames_arrive_whole_however_they_are_cut(size: int, step: int) -> None:
     got: list[bytes] = []
     socket = Socket("localhost", "/ws", got.append)
-    stream = b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + 2 * _unmasked(b"x" * size) + _unmasked(b"end")
+    stream = (
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + 2 * _unmasked(b"x" * size) + _unmasked(b"end")
+    )
     for at in range(0, len(stream), step):
         socket.data_received(stream[at : at + step])
     assert got == [b"x" * size, b"x" * size, b"end"]
@@ -136,9 +150,14 @@ def _unmasked(payload: bytes) -> bytes:
 
 
 def test_the_cost_of_tracing_is_certain_only_where_its_whole_interval_is() -> None:
-    close, wide = bench_traces.interval([0.01, 0.02, 0.03] * 20), bench_traces.interval([-0.2, 0.02, 0.3])
+    close, wide = (
+        bench_traces.interval([0.01, 0.02, 0.03] * 20),
+        bench_traces.interval([-0.2, 0.02, 0.3]),
+    )
 
     assert close.low <= close.median == 0.02 <= close.high < 0.03
     assert (wide.low, wide.high) == (-0.2, 0.3)
-    judged = [bench_traces._judged(one, 0.03) for one in (close, wide, bench_traces.interval([0.05] * 9))]
+    judged = [
+        bench_traces._judged(one, 0.03) for one in (close, wide, bench_traces.interval([0.05] * 9))
+    ]
     assert judged == ["yes", "not certain", "NO"]

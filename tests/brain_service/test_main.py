@@ -94,7 +94,8 @@ class Brain:
 @asynccontextmanager
 async def brain(database: Path, **extra: str) -> AsyncIterator[Brain]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "brain_service", env=environment(database, **extra), cwd=database.parent,
+        sys.executable, "-m", "brain_service", env=environment(database, **extra),
+        cwd=database.parent,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
@@ -148,20 +149,25 @@ def empty(database: Path) -> Path:
     return database
 
 
-async def test_a_killed_brain_forgets_nothing_acknowledged_and_watchers_resume(database: Path) -> None:
+async def test_a_killed_brain_forgets_nothing_acknowledged_and_watchers_resume(
+    database: Path,
+) -> None:
     acknowledged = 0
     async with brain(database) as first:
-        watch = first.call("WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]))
+        watch = first.call(
+            "WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")])
+        )
         epoch = (await read(watch)).epoch
         seen = 0
         call = first.stub.Interact(metadata=first.channel.metadata)
         for _ in range(10):
-            (*_, acknowledged) = await first.interact(call, *(interaction() for _ in range(5)))
+            *_, acknowledged = await first.interact(call, *(interaction() for _ in range(5)))
         while seen < 20:
             for update in (await read(watch)).updates:
                 assert update.revision > seen
                 seen = update.revision
-        # One more batch is on its way while the process dies; whether it counts is told by sending it again.
+        # One more batch is on its way while the process dies; whether it counts is told by sending
+        # it again.
         last = [interaction() for _ in range(5)]
         await call.write(pb.InteractRequest(interactions=last))
         assert await first.end(signal.SIGKILL) == -signal.SIGKILL
@@ -171,7 +177,9 @@ async def test_a_killed_brain_forgets_nothing_acknowledged_and_watchers_resume(d
         call = second.stub.Interact(metadata=second.channel.metadata)
         resent = await second.interact(call, *last)
         assert resent == list(range(acknowledged + 1, acknowledged + 6))
-        cursor = pb.Cursor(learner_id="mia", epoch=epoch, revision=seen, mode=pb.DELIVERY_MODE_EVERY)
+        cursor = pb.Cursor(
+            learner_id="mia", epoch=epoch, revision=seen, mode=pb.DELIVERY_MODE_EVERY
+        )
         watch = second.call("WatchState", pb.WatchStateRequest(watch_id="w", cursors=[cursor]))
         got: list[int] = []
         first_message = await read(watch)
@@ -184,7 +192,9 @@ async def test_a_killed_brain_forgets_nothing_acknowledged_and_watchers_resume(d
 
 async def test_an_idle_watch_gets_heartbeats_by_itself(database: Path) -> None:
     async with brain(database) as running:
-        watch = running.call("WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]))
+        watch = running.call(
+            "WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")])
+        )
         await read(watch)
         while not (message := await read(watch)).HasField("heartbeat"):
             pass
@@ -192,11 +202,15 @@ async def test_an_idle_watch_gets_heartbeats_by_itself(database: Path) -> None:
         assert message.heartbeat.sent_at_ms > 0
 
 
-async def test_a_stopped_brain_tells_its_streams_and_ends_at_once_and_cleanly(database: Path) -> None:
+async def test_a_stopped_brain_tells_its_streams_and_ends_at_once_and_cleanly(
+    database: Path,
+) -> None:
     async with brain(database, BRAIN_DRAIN_S="60") as running:
         health = running.health.Watch(health_pb2.HealthCheckRequest())
         assert (await read(health)).status == health_pb2.HealthCheckResponse.SERVING
-        watch = running.call("WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]))
+        watch = running.call(
+            "WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")])
+        )
         await read(watch)
         call = running.stub.Interact(metadata=running.channel.metadata)
         assert await running.interact(call, interaction()) == [1]
@@ -214,11 +228,15 @@ async def test_a_stopped_brain_tells_its_streams_and_ends_at_once_and_cleanly(da
     assert CREDENTIAL.encode() not in running.log
 
 
-async def test_a_learner_is_exported_and_erased_by_command_beside_a_running_brain(database: Path) -> None:
+async def test_a_learner_is_exported_and_erased_by_command_beside_a_running_brain(
+    database: Path,
+) -> None:
     async with brain(database, BRAIN_ERASURE_CHECK_S="0.1") as running:
         call = running.stub.Interact(metadata=running.channel.metadata)
         await running.interact(call, interaction(), interaction())
-        watch = running.call("WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]))
+        watch = running.call(
+            "WatchState", pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")])
+        )
         await read(watch)
         code, out, _ = await command(database, "export", "mia", "--requested-by", "admin")
         assert code == 0
@@ -232,7 +250,9 @@ async def test_a_learner_is_exported_and_erased_by_command_beside_a_running_brai
 
 
 @pytest.mark.parametrize("name", ["export", "erase"])
-async def test_a_command_beside_no_database_does_not_say_that_nothing_is_stored(database: Path, name: str) -> None:
+async def test_a_command_beside_no_database_does_not_say_that_nothing_is_stored(
+    database: Path, name: str
+) -> None:
     elsewhere = database.with_name("elsewhere.sqlite3")
     code, out, error = await command(elsewhere, name, "mia", "--requested-by", "office")
 

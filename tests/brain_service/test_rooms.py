@@ -35,7 +35,9 @@ def rooms() -> Rooms:
 
 async def heard(attendance: Attendance) -> list[tuple[EventKind, str, bytes]]:
     attendance.wake()
-    return [(event.kind, event.member.connection_id, event.data) for event in await attendance.take()]
+    return [
+        (event.kind, event.member.connection_id, event.data) for event in await attendance.take()
+    ]
 
 
 async def test_only_edges_with_a_member_in_the_room_hear_it_and_in_order(rooms: Rooms) -> None:
@@ -54,7 +56,10 @@ async def test_only_edges_with_a_member_in_the_room_hear_it_and_in_order(rooms: 
         (EventKind.MESSAGE, "c-mia", b'{"n":1}'),
         (EventKind.LEFT, "c-ben", b""),
     ]
-    assert await heard(two) == [(EventKind.JOINED, "c-ben", b""), (EventKind.MESSAGE, "c-mia", b'{"n":1}')]
+    assert await heard(two) == [
+        (EventKind.JOINED, "c-ben", b""),
+        (EventKind.MESSAGE, "c-mia", b'{"n":1}'),
+    ]
     assert await heard(three) == []
 
 
@@ -160,7 +165,9 @@ async def test_an_edge_that_does_not_read_is_ended_and_costs_the_others_nothing(
     assert slow._events == []
 
 
-async def test_a_batch_is_bounded_and_nothing_is_dropped(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_is_bounded_and_nothing_is_dropped(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rooms_module, "MAX_EVENTS", 3)
     one = rooms.attend()
     one.join("r", MIA)
@@ -169,7 +176,10 @@ async def test_a_batch_is_bounded_and_nothing_is_dropped(rooms: Rooms, monkeypat
     batches = [await one.take() for _ in range(3)]
 
     assert [len(batch) for batch in batches] == [3, 3, 2]
-    assert [event.data for batch in batches for event in batch] == [b"", *(str(n).encode() for n in range(7))]
+    assert [event.data for batch in batches for event in batch] == [
+        b"",
+        *(str(n).encode() for n in range(7)),
+    ]
     assert one._waiting_bytes == 0
 
 
@@ -223,7 +233,9 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whoever_replays_the_events_knows_who_is_there(steps: list[tuple[str, int, str, str]]) -> None:
+def test_whoever_replays_the_events_knows_who_is_there(
+    steps: list[tuple[str, int, str, str]],
+) -> None:
     asyncio.run(_replay(steps))
 
 

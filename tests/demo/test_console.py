@@ -10,9 +10,18 @@ import pytest
 
 from demo.console import Follower, render
 
-INFO = json.dumps({"ts": "t", "level": "info", "service": "s", "logger": "l", "message": "listening", "port": 1})
+INFO = json.dumps(
+    {"ts": "t", "level": "info", "service": "s", "logger": "l", "message": "listening", "port": 1}
+)
 BAD = json.dumps(
-    {"ts": "t", "level": "error", "service": "s", "logger": "l", "message": "broken", "exception": "Traceback\nX"}
+    {
+        "ts": "t",
+        "level": "error",
+        "service": "s",
+        "logger": "l",
+        "message": "broken",
+        "exception": "Traceback\nX",
+    }
 )
 
 

@@ -1,4 +1,6 @@
-"""The demonstration's people are made once, with secrets that only their owner can read, whatever was lost before."""
+"""The demonstration's people are made once, with secrets that only their owner can read, whatever
+was lost before.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def logs_in(stack: Stack, channel: grpc.Channel, person: Person) -> bool:
 
 def may_watch(stack: Stack, channel: grpc.Channel, person: Person) -> set[str]:
     request = auth_pb2.ListLearnersRequest(user_id=person.user_id)
-    answer = auth_pb2_grpc.AuthServiceStub(channel).ListLearners(request, metadata=stack.metadata, timeout=10)
+    answer = auth_pb2_grpc.AuthServiceStub(channel).ListLearners(
+        request, metadata=stack.metadata, timeout=10
+    )
     return {learner.learner_id for learner in answer.learners}
 
 
@@ -87,9 +91,17 @@ def test_only_the_owner_can_read_the_file(registry, tmp_path: Path):
     assert stat.S_IMODE((tmp_path / "users.json").stat().st_mode) == 0o600
 
 
-def test_who_is_missing_in_the_service_is_made_with_the_files_password(stack, channel, registry, tmp_path: Path):
+def test_who_is_missing_in_the_service_is_made_with_the_files_password(
+    stack, channel, registry, tmp_path: Path
+):
     file = tmp_path / "users.json"
-    lost = Person(email="admin@x.example", password="remembered-password", role="admin", user_id="gone", learners=())
+    lost = Person(
+        email="admin@x.example",
+        password="remembered-password",
+        role="admin",
+        user_id="gone",
+        learners=(),
+    )
     write_users(file, [lost])
     people = {person.email: person for person in seed(registry, SCHOOL, file)}
 
@@ -128,4 +140,8 @@ def test_the_demonstrations_school_hangs_together():
     assert all(learner.startswith("demo-") for learner in learners)
     assert {pupil.class_id for pupil in school.pupils} == set(school.classes)
     assert {child for adult in school.adults for child in adult.children} == learners
-    assert {role for adult in school.adults for role in [adult.role]} == {"guardian", "teacher", "admin"}
+    assert {role for adult in school.adults for role in [adult.role]} == {
+        "guardian",
+        "teacher",
+        "admin",
+    }

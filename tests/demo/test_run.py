@@ -1,4 +1,6 @@
-"""`make run` starts, tells how to log in, finds its data again, and ends cleanly: on Ctrl-C, or when a process dies."""
+"""`make run` starts, tells how to log in, finds its data again, and ends cleanly: on Ctrl-C, or
+when a process dies.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,19 @@ def ctrl_c_is_heard() -> Iterator[None]:
 
 
 @contextmanager
-def running(directory: Path, ports: Ports, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(
+    directory: Path, ports: Ports, **environ: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the demonstration; yields the process and its greeting once everything is ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", "demo"],
         cwd=ROOT,
         env=dict(os.environ)
-        | {"PORT": str(ports.edge), "AIVO_DIR": str(directory), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto/gen'}"}
+        | {
+            "PORT": str(ports.edge),
+            "AIVO_DIR": str(directory),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto/gen'}",
+        }
         | {"AUTH_ARGON2_MEMORY_KIB": "64", "AUTH_ARGON2_TIME_COST": "1"}
         | environ,
         stdout=subprocess.PIPE,
@@ -90,7 +98,10 @@ def test_it_starts_twice_on_the_same_data_and_stops_on_ctrl_c(tmp_path: Path, po
 
     assert people[0] == people[1]
     assert {person["role"] for person in people[0]} == {"learner", "guardian", "teacher", "admin"}
-    assert all(person.keys() == {"email", "password", "role", "user_id", "learners"} for person in people[0])
+    assert all(
+        person.keys() == {"email", "password", "role", "user_id", "learners"}
+        for person in people[0]
+    )
     assert stat.S_IMODE(users.stat().st_mode) == 0o600
 
 
@@ -147,7 +158,9 @@ def test_data_in_use_are_told_whatever_the_ports(tmp_path: Path, ports: Ports):
         (["nonsense"], "", 2, "'nonsense' means nothing here"),
     ],
 )
-def test_what_cannot_be_run_is_explained(tmp_path: Path, arguments: list[str], port: str, code: int, told: str):
+def test_what_cannot_be_run_is_explained(
+    tmp_path: Path, arguments: list[str], port: str, code: int, told: str
+):
     result = subprocess.run(
         [sys.executable, "-m", "demo", *arguments],
         cwd=ROOT,

@@ -1,4 +1,6 @@
-"""The real four processes start, survive kill -9 and restarts on the same ports, and see only their own settings."""
+"""The real four processes start, survive kill -9 and restarts on the same ports, and see only their
+own settings.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def learner(stack: Stack) -> Person:
         registry.add_learner(learner_id)
         user_id = registry.add_user(email, password, "learner")
         registry.relate("is_learner", user_id, learner_id)
-    return Person(email=email, password=password, role="learner", user_id=user_id, learners=(learner_id,))
+    return Person(
+        email=email, password=password, role="learner", user_id=user_id, learners=(learner_id,)
+    )
 
 
 @pytest.mark.system
@@ -69,17 +73,25 @@ def test_a_process_restarts_gracefully(stack: Stack, name: str):
 
 
 @pytest.mark.system
-async def test_a_wrong_password_is_refused_and_a_right_one_opens_a_socket(stack: Stack, learner: Person):
+async def test_a_wrong_password_is_refused_and_a_right_one_opens_a_socket(
+    stack: Stack, learner: Person
+):
     with pytest.raises(Refused, match="401"):
         await Account(stack.http_url, learner.email, "wrong-password").token()
-    async with await open_socket(stack.ws_url, Account(stack.http_url, learner.email, learner.password)) as socket:
+    async with await open_socket(
+        stack.ws_url, Account(stack.http_url, learner.email, learner.password)
+    ) as socket:
         assert socket.established["user"] == {"id": learner.user_id, "role": "learner"}
 
 
 @pytest.mark.system
-async def test_a_simulated_learner_goes_on_through_a_restart_of_edge_and_brain(stack: Stack, learner: Person):
+async def test_a_simulated_learner_goes_on_through_a_restart_of_edge_and_brain(
+    stack: Stack, learner: Person
+):
     pupil = make_pupil(learner.learners[0], 1)
-    seat = Seat(stack.ws_url, Account(stack.http_url, learner.email, learner.password), pupil, pace=2000)
+    seat = Seat(
+        stack.ws_url, Account(stack.http_url, learner.email, learner.password), pupil, pace=2000
+    )
     work = asyncio.create_task(seat.learn())
     try:
         async with asyncio.timeout(WAIT_S * 3):
@@ -90,7 +102,9 @@ async def test_a_simulated_learner_goes_on_through_a_restart_of_edge_and_brain(s
     finally:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-    token = post(f"{stack.http_url}/api/auth/login", {"email": learner.email, "password": learner.password})
+    token = post(
+        f"{stack.http_url}/api/auth/login", {"email": learner.email, "password": learner.password}
+    )
     assert token["access_token"]
 
 
@@ -108,15 +122,21 @@ async def test_a_system_that_is_not_there_is_a_passing_trouble():
         await Account(f"http://127.0.0.1:{ports.edge}", "a@x.example", "password").token()
 
 
-def test_a_process_sees_the_settings_of_its_own_prefix_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_process_sees_the_settings_of_its_own_prefix_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("BRAIN_FOREIGN", "from the shell")
     ports, claim = reserve()
     with claim:
-        made = Stack(tmp_path, ports=ports, env={"BRAIN_MAX_BATCH": "7", "EDGE_PING_S": "", "DEBUG": "1"})
+        made = Stack(
+            tmp_path, ports=ports, env={"BRAIN_MAX_BATCH": "7", "EDGE_PING_S": "", "DEBUG": "1"}
+        )
 
         assert made.environment("brain")["BRAIN_MAX_BATCH"] == "7"
         assert "BRAIN_FOREIGN" not in made.environment("brain")
-        assert not any(key.startswith(("EDGE_", "AUTH_", "METRICS_")) for key in made.environment("brain"))
+        assert not any(
+            key.startswith(("EDGE_", "AUTH_", "METRICS_")) for key in made.environment("brain")
+        )
         assert "DEBUG" not in made.environment("brain")
         assert made.environment("edge")["DEBUG"] == "1"
         assert "EDGE_PING_S" not in made.environment("edge")
@@ -125,7 +145,9 @@ def test_a_process_sees_the_settings_of_its_own_prefix_only(tmp_path: Path, monk
 
 def test_a_setting_that_is_wrong_ends_the_start_with_its_sentence():
     with (
-        pytest.raises((ProcessDied, StartTimeout), match="METRICS_RECORDING: must be true or false"),
+        pytest.raises(
+            (ProcessDied, StartTimeout), match="METRICS_RECORDING: must be true or false"
+        ),
         private_stack(env={"METRICS_RECORDING": "perhaps"}, services=["metrics"]),
     ):
         pass

@@ -1,4 +1,6 @@
-"""Children start, end, are killed, never outlive their parent, and what they wrote is told when they fail."""
+"""Children start, end, are killed, never outlive their parent, and what they wrote is told when
+they fail.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from demo.supervisor import Child, ProcessDied, Spawner, StartTimeout
 
 WAIT_S = 20.0
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True);"
+    " time.sleep(60)"
+)
 POLITE = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit('bye'));"
     " print('up', flush=True); time.sleep(60)"

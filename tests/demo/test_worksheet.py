@@ -9,7 +9,9 @@ import pytest
 
 from demo.worksheet import SKILLS, explanation, task
 
-ALL = [task(skill, level, number) for skill in SKILLS for level in range(1, 6) for number in range(20)]
+ALL = [
+    task(skill, level, number) for skill in SKILLS for level in range(1, 6) for number in range(20)
+]
 
 
 @pytest.mark.parametrize("skill", SKILLS)

@@ -1,4 +1,6 @@
-"""The load balancer of compose.yaml as a process: names are looked up here, and edges may be simple stand-ins."""
+"""The load balancer of compose.yaml as a process: names are looked up here, and edges may be simple
+stand-ins.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from tests.deploy.composed import ROOT, Containers
 
 
 class Names:
-    """Answers what addresses `edge` has, as Docker's name server does: over UDP, one record for each container."""
+    """Answers what addresses `edge` has, as Docker's name server does: over UDP, one record for
+    each container.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -43,19 +47,30 @@ class Names:
                 names._transport.sendto(names.answer(data), addr)
 
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(Protocol, local_addr=(self.address, 0))
+        self._transport, _ = await loop.create_datagram_endpoint(
+            Protocol, local_addr=(self.address, 0)
+        )
         self.port = self._transport.get_extra_info("sockname")[1]
 
     def answer(self, query: bytes) -> bytes:
-        """Return the answer (RFC 1035) to a query of one question; only the name `edge` is known."""
+        """Return the answer (RFC 1035) to a query of one question; only the name `edge` is
+        known.
+        """
         end = query.index(0, 12) + 5  # of the question: name, type, class
         known, kind = query[12:end].lower().startswith(b"\x04edge\x00"), query[end - 4 : end - 2]
         edges = self.edges if known and kind == b"\x00\x01" else []
         records = [
-            b"\xc0\x0c\x00\x01\x00\x01" + struct.pack("!IH", 600, 4) + socket.inet_aton(address) for address in edges
+            b"\xc0\x0c\x00\x01\x00\x01" + struct.pack("!IH", 600, 4) + socket.inet_aton(address)
+            for address in edges
         ]
         flags = b"\x81\x80" if known else b"\x81\x83"
-        return query[:2] + flags + struct.pack("!HHHH", 1, len(records), 0, 0) + query[12:end] + b"".join(records)
+        return (
+            query[:2]
+            + flags
+            + struct.pack("!HHHH", 1, len(records), 0, 0)
+            + query[12:end]
+            + b"".join(records)
+        )
 
     def stop(self) -> None:
         """Stop listening."""
@@ -64,7 +79,9 @@ class Names:
 
 
 class StandIn:
-    """Answers in an edge's place: how ready it is, the headers it got, and bytes back once a request is upgraded."""
+    """Answers in an edge's place: how ready it is, the headers it got, and bytes back once a
+    request is upgraded.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -88,18 +105,25 @@ class StandIn:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
+        with (
+            contextlib.suppress(asyncio.IncompleteReadError, ConnectionError),
+            contextlib.closing(writer),
+        ):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 request, *lines = head.strip().split("\r\n")
-                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+                headers = {
+                    name.lower(): value.strip()
+                    for name, _, value in (line.partition(":") for line in lines)
+                }
                 if request.split()[1] == "/readyz":
                     writer.write(_answer("200 OK" if self.ready else "503 Service Unavailable", {}))
                     continue
                 self.asked += 1
                 if headers.get("upgrade") == "websocket":
                     writer.write(
-                        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+                        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection:"
+                        b" Upgrade\r\n\r\n"
                     )
                     writer.write(f"{self.address}\n".encode())
                     while data := await reader.read(1000):
@@ -114,7 +138,9 @@ def _answer(status: str, body: object) -> bytes:
 
 
 def make_certificate(folder: Path, address: str) -> ssl.SSLContext:
-    """Write the proxy's certificate, signed by itself, and its key; return a context that trusts it."""
+    """Write the proxy's certificate, signed by itself, and its key; return a context that trusts
+    it.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aivo")])
     now = datetime.datetime.now(datetime.UTC)
@@ -126,7 +152,10 @@ def make_certificate(folder: Path, address: str) -> ssl.SSLContext:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -138,18 +167,29 @@ def make_certificate(folder: Path, address: str) -> ssl.SSLContext:
 
 
 def prepare_proxy(made: Containers, names: Names) -> Child:
-    """Write the configuration as mounted, with addresses of this machine, and return the process."""
+    """Write the configuration as mounted, with addresses of this machine, and return the
+    process.
+    """
     service = made.compose["services"]["proxy"]
     place = made.folder / "envoy"
     place.mkdir()
     for entry in service["volumes"]:
         source, target, *_ = entry.split(":")
-        text = made.here((ROOT / source).read_text(encoding="utf-8"), "proxy").replace("/etc/envoy", str(place))
+        text = made.here((ROOT / source).read_text(encoding="utf-8"), "proxy").replace(
+            "/etc/envoy", str(place)
+        )
         if target == "/etc/envoy/envoy.yaml":
             text = _adapted(text, names, made.address("proxy"))
         (place / Path(target).name).write_text(text, encoding="utf-8")
-    command = [*service["entrypoint"], *(part.replace("/etc/envoy", str(place)) for part in service["command"])]
-    return made.add("proxy", command, {"PATH": made.environment("edge")["PATH"], "HOME": os.environ.get("HOME", "/")})
+    command = [
+        *service["entrypoint"],
+        *(part.replace("/etc/envoy", str(place)) for part in service["command"]),
+    ]
+    return made.add(
+        "proxy",
+        command,
+        {"PATH": made.environment("edge")["PATH"], "HOME": os.environ.get("HOME", "/")},
+    )
 
 
 def _adapted(text: str, names: Names, address: str) -> str:
@@ -160,7 +200,9 @@ def _adapted(text: str, names: Names, address: str) -> str:
     cluster["cluster_type"]["typed_config"]["typed_dns_resolver_config"] = {
         "name": "envoy.network.dns_resolver.cares",
         "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+            "@type": (
+                "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+            ),
             "resolvers": [{"socket_address": {"address": names.address, "port_value": names.port}}],
             "dns_resolver_options": {"no_default_search_domain": True},
         },

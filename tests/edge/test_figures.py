@@ -1,4 +1,6 @@
-"""What an edge tells Prometheus: every frame, error and resume once, under names and labels that are closed sets."""
+"""What an edge tells Prometheus: every frame, error and resume once, under names and labels that
+are closed sets.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,10 @@ def test_errors_are_counted_by_code_and_in_all() -> None:
     say(session, "no_such_type")
     errors = told(edge.counters)["aivo_websocket_errors"].values
 
-    assert {labels: value for labels, value in errors.items() if value} == {("bad_request",): 1, ("unknown_type",): 2}
+    assert {labels: value for labels, value in errors.items() if value} == {
+        ("bad_request",): 1,
+        ("unknown_type",): 2,
+    }
     assert edge.counters.errors == 3
 
 
@@ -118,7 +123,12 @@ def test_a_resume_is_recovered_or_lost(epoch: str, revision: int, outcome: str) 
     edge = FakeEdge()
     edge.feed.revisions["ada"] = 2
     session, _ = edge.session("ada")
-    say(session, "subscribe_learner", learner_id="ada", resume={"epoch": epoch, "revision": revision})
+    say(
+        session,
+        "subscribe_learner",
+        learner_id="ada",
+        resume={"epoch": epoch, "revision": revision},
+    )
     resumes = told(edge.counters)["aivo_websocket_resumes"].values
 
     assert resumes == {("recovered",): outcome == "recovered", ("lost",): outcome == "lost"}
@@ -209,7 +219,9 @@ async def test_calls_are_counted_with_their_sizes_durations_and_failures() -> No
     await asyncio.gather(running, return_exceptions=True)
     figures = told(Counters(), auth=Reached(Authorize=batcher))
     key = ("auth", "Authorize", "auth:8002")
-    sizes, durations = (figures[f"aivo_edge_call_{name}"].values[key] for name in ("batch_size", "duration_seconds"))
+    sizes, durations = (
+        figures[f"aivo_edge_call_{name}"].values[key] for name in ("batch_size", "duration_seconds")
+    )
 
     assert waiting == {key: 6}
     assert [isinstance(answer, UpstreamError) for answer in answers] == [True] * 4 + [False] * 2
@@ -260,4 +272,6 @@ def test_labels_are_there_from_the_start_so_that_rates_are_right_from_the_first_
     assert {labels[0] for labels in figures["aivo_websocket_errors"].values} == set(RETRYABLE)
     types = {labels for labels in figures["aivo_websocket_frames"].values}
     assert {("in", kind) for kind in CLIENT_TYPES} <= types
-    assert {("out", kind) for kind in ("state_update", "error", "room_message", "server_draining")} <= types
+    assert {
+        ("out", kind) for kind in ("state_update", "error", "room_message", "server_draining")
+    } <= types

@@ -1,4 +1,6 @@
-"""Client frames: every field's limits; bad input is explained by naming the field and never repeats what was sent."""
+"""Client frames: every field's limits; bad input is explained by naming the field and never repeats
+what was sent.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def test_there_is_a_good_frame_of_every_type() -> None:
 
 
 @pytest.mark.parametrize("type", GOOD)
-def test_the_least_frame_of_each_type_is_understood_and_unknown_fields_are_ignored(type: str) -> None:
+def test_the_least_frame_of_each_type_is_understood_and_unknown_fields_are_ignored(
+    type: str,
+) -> None:
     decoded = incoming.decode(frame(type, "unheard_of", {"x": [1]}))
 
     assert decoded.__struct_config__.tag == type
@@ -73,7 +77,9 @@ def test_good_ids_are_taken(type: str, path: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(("type", "path"), ID_FIELDS)
-@pytest.mark.parametrize("value", ["", "x" * 129, "a b", "a\n", "é", "a/b", "a\x00", 5, [], {}, True])
+@pytest.mark.parametrize(
+    "value", ["", "x" * 129, "a b", "a\n", "é", "a/b", "a\x00", 5, [], {}, True]
+)
 def test_bad_ids_are_refused_by_name(type: str, path: str, value: Any) -> None:
     with pytest.raises(BadFrame) as refused:
         incoming.decode(frame(type, path, value))
@@ -88,7 +94,12 @@ LIMITS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("subscribe_learner", "mode", ["latest", "every"], ["", SECRET, None, 1]),
     ("subscribe_learner", "min_interval_ms", [0, 600_000], [-1, 600_001, 1.5, "1", None]),
     ("subscribe_learner", "resume.epoch", [], ["x" * 65, 1, None]),
-    ("subscribe_learner", "resume", [{"epoch": "e", "revision": 0}, {"epoch": "", "revision": 2**53}, None], [1, []]),
+    (
+        "subscribe_learner",
+        "resume",
+        [{"epoch": "e", "revision": 0}, {"epoch": "", "revision": 2**53}, None],
+        [1, []],
+    ),
     ("subscribe_learner", "resume.revision", [], [-1, 2**53 + 1, "1", None]),
     (
         "virtual_brain_interact",
@@ -96,7 +107,12 @@ LIMITS: list[tuple[str, str, list[Any], list[Any]]] = [
         ["question_response", "content_view", "hint_request", "assessment", "practice"],
         [SECRET, "", None, 3],
     ),
-    ("virtual_brain_interact", "data.content", ["", "x" * 16_384, "é" * 16_384], ["x" * 16_385, None, 1]),
+    (
+        "virtual_brain_interact",
+        "data.content",
+        ["", "x" * 16_384, "é" * 16_384],
+        ["x" * 16_385, None, 1],
+    ),
     ("virtual_brain_interact", "data.response", [None, "", "x" * 16_384], ["x" * 16_385, 1]),
     (
         "virtual_brain_interact",
@@ -108,21 +124,28 @@ LIMITS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("adapt_content", "data.content", ["x", "x" * 16_384], ["", "x" * 16_385, None]),
     ("adapt_content", "data.content_type", ["", "x" * 64], ["x" * 65, None]),
     ("adapt_content", "data.target_difficulty", [1, 2.5, 5, None], [0.99, 5.01, "3"]),
-    ("adapt_content", "data.focus_areas", [[], ["x" * 128] * 8, None], [["x"] * 9, ["x" * 129], SECRET, [1]]),
+    (
+        "adapt_content",
+        "data.focus_areas",
+        [[], ["x" * 128] * 8, None],
+        [["x"] * 9, ["x" * 129], SECRET, [1]],
+    ),
     ("ping", "sent_at", [None, 1, 1.5, -3, "x" * 64], ["x" * 65, [], {}, True]),
     ("ping", "id", [None, 0, -1, 2**63, "x" * 128, ""], ["x" * 129, 1.5, [], {}, True]),
 ]
 
 
 @pytest.mark.parametrize(
-    ("type", "path", "value"), [(type, path, value) for type, path, good, _ in LIMITS for value in good]
+    ("type", "path", "value"),
+    [(type, path, value) for type, path, good, _ in LIMITS for value in good],
 )
 def test_values_at_the_limits_are_taken(type: str, path: str, value: Any) -> None:
     incoming.decode(frame(type, path, value))
 
 
 @pytest.mark.parametrize(
-    ("type", "path", "value"), [(type, path, value) for type, path, _, bad in LIMITS for value in bad]
+    ("type", "path", "value"),
+    [(type, path, value) for type, path, _, bad in LIMITS for value in bad],
 )
 def test_values_beyond_the_limits_are_refused_by_name(type: str, path: str, value: Any) -> None:
     with pytest.raises(BadFrame) as refused:
@@ -142,7 +165,11 @@ CONTEXT: list[tuple[str, list[Any], list[Any]]] = [
     ("correct", [True, False, None], ["yes", 1, SECRET]),
     ("difficulty", [1, 5.0, None], ["3", [], True]),
     ("subject", ["", "x" * 128, None], ["x" * 129, 1]),
-    ("skill", ["", "x" * 128, [], ["x"] * 8, ["x" * 128], None], ["x" * 129, ["x"] * 9, [""], ["x" * 129], 1, [1]]),
+    (
+        "skill",
+        ["", "x" * 128, [], ["x"] * 8, ["x" * 128], None],
+        ["x" * 129, ["x"] * 9, [""], ["x" * 129], 1, [1]],
+    ),
     ("time_taken", [0, 8.5, None], ["8", []]),
     ("hints", [0, 1_000_000, None], [-1, 1_000_001, 0.5, "1"]),
     ("attempts", [0, 1_000_000, None], [-1, 1_000_001, 0.5, "1"]),
@@ -157,12 +184,16 @@ def _context(name: str, value: Any) -> Any:
     return incoming.decode_context(decoded.data.context)
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, good, _ in CONTEXT for value in good])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, good, _ in CONTEXT for value in good]
+)
 def test_good_contexts_are_taken(name: str, value: Any) -> None:
     _context(name, value)
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, _, bad in CONTEXT for value in bad])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, _, bad in CONTEXT for value in bad]
+)
 def test_bad_contexts_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(BadFrame) as refused:
         _context(name, value)
@@ -219,7 +250,9 @@ def test_a_rooms_message_must_be_an_object(data: Any) -> None:
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "bad_request", None),
     ],
 )
-def test_what_is_no_frame_is_refused_with_the_id_where_it_can_be_read(payload: bytes, code: str, id: Any) -> None:
+def test_what_is_no_frame_is_refused_with_the_id_where_it_can_be_read(
+    payload: bytes, code: str, id: Any
+) -> None:
     with pytest.raises(BadFrame) as refused:
         incoming.decode(payload)
 
@@ -242,7 +275,9 @@ def test_a_frame_as_deep_as_a_frame_can_be_is_refused_without_a_crash() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 
@@ -256,15 +291,23 @@ def test_any_bytes_become_a_frame_or_an_error_that_can_be_sent(payload: bytes) -
         outcome = error
     if isinstance(outcome, BadFrame):
         assert outcome.code in RETRYABLE
-        outgoing.encode(outgoing.error(outcome.code, str(outcome), id=outcome.id, message_type=outcome.message_type))
+        outgoing.encode(
+            outgoing.error(
+                outcome.code, str(outcome), id=outcome.id, message_type=outcome.message_type
+            )
+        )
     else:
         assert outcome.__struct_config__.tag in incoming.CLIENT_TYPES
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(GOOD)), st.data())
-def test_a_wrong_field_never_finds_its_way_into_the_explanation(type: str, data: st.DataObject) -> None:
-    paths = [path for which, path in ID_FIELDS if which == type] + [path for which, path, *_ in LIMITS if which == type]
+def test_a_wrong_field_never_finds_its_way_into_the_explanation(
+    type: str, data: st.DataObject
+) -> None:
+    paths = [path for which, path in ID_FIELDS if which == type] + [
+        path for which, path, *_ in LIMITS if which == type
+    ]
     path = data.draw(st.sampled_from([*paths, "id"]))
     value = data.draw(st.sampled_from([{SECRET: SECRET}, SECRET * 1500, [[SECRET]]]))
     with pytest.raises(BadFrame) as refused:

@@ -1,5 +1,6 @@
-"""Golden frames: one file per frame of the protocol, read, and server frames written again byte for byte; the
-browser's tests read the same folder. Adding a frame means adding a file here."""
+"""Golden frames: one file per frame of the protocol, read, and server frames written again byte for
+byte; the browser's tests read the same folder. Adding a frame means adding a file here.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,12 @@ from edge.frames.schema import SERVER_FRAMES
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests/golden/frames"
 FILES = sorted(path.name for path in FOLDER.glob("*.json"))
-DEFAULTS: dict[str, Any] = {"mode": "latest", "min_interval_ms": 0, "context": {}, "traceparent": ""}
+DEFAULTS: dict[str, Any] = {
+    "mode": "latest",
+    "min_interval_ms": 0,
+    "context": {},
+    "traceparent": "",
+}
 
 
 def _types(direction: str) -> set[str]:
@@ -70,7 +76,9 @@ def test_a_server_frame_is_read_and_written_again_byte_for_byte(name: str) -> No
 def test_the_published_schema_is_what_the_frames_say() -> None:
     published = (ROOT / "docs/protocol.schema.json").read_text()
 
-    assert published == schema.render(), "run: python -m edge.frames.schema > docs/protocol.schema.json"
+    assert published == schema.render(), (
+        "run: python -m edge.frames.schema > docs/protocol.schema.json"
+    )
 
 
 def test_every_golden_frame_has_only_fields_of_the_schema() -> None:
@@ -78,7 +86,9 @@ def test_every_golden_frame_has_only_fields_of_the_schema() -> None:
     by_direction = {
         direction: {
             one["properties"]["type"]["enum"][0]: one
-            for one in (definitions[ref["$ref"].rpartition("/")[2]] for ref in definitions[union]["oneOf"])
+            for one in (
+                definitions[ref["$ref"].rpartition("/")[2]] for ref in definitions[union]["oneOf"]
+            )
         }
         for direction, union in (("client", "ClientFrame"), ("server", "ServerFrame"))
     }

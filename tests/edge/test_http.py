@@ -1,4 +1,6 @@
-"""The HTTP API: nobody without a token, errors as problem details, cookies and headers as a browser needs them."""
+"""The HTTP API: nobody without a token, errors as problem details, cookies and headers as a browser
+needs them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class BrainApi(FakeBrain):
     ready = True
     fault: Exception | None = None
 
-    async def history(self, learner_id: str, *, after: int, limit: int, newest: bool) -> dict[str, Any]:
+    async def history(
+        self, learner_id: str, *, after: int, limit: int, newest: bool
+    ) -> dict[str, Any]:
         entry = {"revision": 1, "type": "practice", "update": update(learner_id, 1, "load")}
         return {"epoch": "e1", "entries": [entry], "has_more": False}
 
@@ -110,7 +114,12 @@ class Metrics:
         row = dict.fromkeys(("count", "errors", "bytes", "answered"), 1) | dict.fromkeys(
             ("average_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms"), 0.5
         )
-        kind = {"start": "2026-01-01T00:00:00.000Z", "type": "ping", "role": "admin", "direction": "inbound"}
+        kind = {
+            "start": "2026-01-01T00:00:00.000Z",
+            "type": "ping",
+            "role": "admin",
+            "direction": "inbound",
+        }
         moments = {"from": "2026-01-01T00:00:00.000Z", "to": "2026-01-01T01:00:00.000Z"}
         return {**moments, "interval_s": asked["interval_s"], "rows": [row | kind]}
 
@@ -141,11 +150,15 @@ class Api:
         )
         self.transport = httpx.ASGITransport(make_app(services), raise_app_exceptions=False)
 
-    async def __call__(self, method: str, path: str, *, token: str = "", scheme: str = "http", **options: Any) -> Any:
+    async def __call__(
+        self, method: str, path: str, *, token: str = "", scheme: str = "http", **options: Any
+    ) -> Any:
         headers = options.pop("headers", {})
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        async with httpx.AsyncClient(transport=self.transport, base_url=f"{scheme}://edge.example") as client:
+        async with httpx.AsyncClient(
+            transport=self.transport, base_url=f"{scheme}://edge.example"
+        ) as client:
             return await client.request(method, path, headers=headers, **options)
 
 
@@ -196,8 +209,12 @@ def test_every_path_of_the_api_is_guarded_or_known_to_be_open(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer nobody", "nobody"])
-async def test_nobody_gets_in_without_a_good_token(api: Api, method: str, path: str, header: str) -> None:
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer nobody", "nobody"]
+)
+async def test_nobody_gets_in_without_a_good_token(
+    api: Api, method: str, path: str, header: str
+) -> None:
     response = await api(method, path, headers={"Authorization": header} if header else {})
 
     problem(response, 401, "unauthenticated")
@@ -222,7 +239,9 @@ async def test_who_may_is_answered(api: Api, method: str, path: str) -> None:
 async def test_answers_say_what_the_frames_say(api: Api) -> None:
     api.brain.revisions["ada"] = 3
     state = (await api("GET", "/api/learners/ada/state", token="ada")).json()
-    history = (await api("GET", "/api/learners/ada/history?newest=true&limit=5", token="ada")).json()
+    history = (
+        await api("GET", "/api/learners/ada/history?newest=true&limit=5", token="ada")
+    ).json()
     export = await api("GET", "/api/learners/ada/export", token="admin")
     erased = (await api("DELETE", "/api/learners/ada/data", token="admin")).json()
 
@@ -257,7 +276,10 @@ async def test_an_erasure_says_when_auth_fails(api: Api) -> None:
 
 
 async def test_analytics_are_asked_for_as_the_query_says(api: Api) -> None:
-    query = "from=2026-01-01T00:00:00Z&to=2026-01-01T02:00:00%2B01:00&interval=300&type=ping&type=error&role=learner"
+    query = (
+        "from=2026-01-01T00:00:00Z&to=2026-01-01T02:00:00%2B01:00&interval=300"
+        "&type=ping&type=error&role=learner"
+    )
     response = await api("GET", f"/api/websocket/analytics?{query}", token="admin")
 
     assert api.metrics.asked == [
@@ -270,14 +292,20 @@ async def test_analytics_are_asked_for_as_the_query_says(api: Api) -> None:
         }
     ]
     body = response.json()
-    assert (body["interval_s"], body["rows"][0]["type"], body["rows"][0]["direction"]) == (300, "ping", "inbound")
+    assert (body["interval_s"], body["rows"][0]["type"], body["rows"][0]["direction"]) == (
+        300,
+        "ping",
+        "inbound",
+    )
     assert body["from"].startswith("2026-01-01T00:00:00")
 
 
 async def test_analytics_without_a_query_are_the_last_hour_by_minutes(api: Api) -> None:
     await api("GET", "/api/websocket/analytics", token="admin")
 
-    assert api.metrics.asked == [{"from_ms": 0, "to_ms": 0, "interval_s": 60, "types": [], "roles": []}]
+    assert api.metrics.asked == [
+        {"from_ms": 0, "to_ms": 0, "interval_s": 60, "types": [], "roles": []}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -299,12 +327,16 @@ async def test_analytics_without_a_query_are_the_last_hour_by_minutes(api: Api) 
     ],
 )
 async def test_a_bad_question_about_analytics_is_a_problem(api: Api, query: str) -> None:
-    problem(await api("GET", f"/api/websocket/analytics?{query}", token="admin"), 422, "bad_request")
+    problem(
+        await api("GET", f"/api/websocket/analytics?{query}", token="admin"), 422, "bad_request"
+    )
     assert api.metrics.asked == []
 
 
 async def test_what_the_metrics_service_refuses_is_a_problem(api: Api) -> None:
-    api.metrics.fault = UpstreamError("bad_request", "more than 1500 intervals; ask for a shorter range")
+    api.metrics.fault = UpstreamError(
+        "bad_request", "more than 1500 intervals; ask for a shorter range"
+    )
 
     problem(await api("GET", "/api/websocket/analytics", token="admin"), 400, "bad_request")
 
@@ -317,8 +349,15 @@ def test_analytics_are_described(api: Api) -> None:
         "from", "to", "interval", "type", "role",
     }  # fmt: skip
     assert all(one["description"] for one in described["parameters"] if one["in"] == "query")
-    assert described["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Analytics")
-    assert set(found["components"]["schemas"]["Analytics"]["properties"]) == {"from", "to", "interval_s", "rows"}
+    assert described["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith(
+        "/Analytics"
+    )
+    assert set(found["components"]["schemas"]["Analytics"]["properties"]) == {
+        "from",
+        "to",
+        "interval_s",
+        "rows",
+    }
 
 
 # The stream of figures; what ends it is in test_live.py
@@ -326,7 +365,12 @@ def test_analytics_are_described(api: Api) -> None:
 
 async def test_a_stream_of_figures_is_asked_for_at_an_interval_within_bounds(api: Api) -> None:
     path = "/api/websocket/metrics/stream"
-    for query, status in (("", 200), ("?interval_ms=250", 200), ("?interval_ms=249", 422), ("?interval_ms=10001", 422)):
+    for query, status in (
+        ("", 200),
+        ("?interval_ms=250", 200),
+        ("?interval_ms=249", 422),
+        ("?interval_ms=10001", 422),
+    ):
         assert (await api("GET", path + query, token="admin")).status_code == status
 
     assert api.metrics.asked == [{"interval_ms": 2_000}, {"interval_ms": 250}]
@@ -335,7 +379,9 @@ async def test_a_stream_of_figures_is_asked_for_at_an_interval_within_bounds(api
 async def test_a_stream_that_cannot_begin_is_a_problem(api: Api) -> None:
     api.metrics.fault = UpstreamError("unavailable", "One sentence.", retry_after_ms=1000)
     for _ in range(3):  # more than a user may hold: none is held
-        problem(await api("GET", "/api/websocket/metrics/stream", token="admin"), 503, "unavailable")
+        problem(
+            await api("GET", "/api/websocket/metrics/stream", token="admin"), 503, "unavailable"
+        )
     api.metrics.fault, api.draining = None, True
     problem(await api("GET", "/api/websocket/metrics/stream", token="admin"), 503, "unavailable")
 
@@ -343,7 +389,9 @@ async def test_a_stream_that_cannot_begin_is_a_problem(api: Api) -> None:
 def test_the_stream_is_described(api: Api) -> None:
     described = api.transport.app.openapi()["paths"]["/api/websocket/metrics/stream"]["get"]  # type: ignore[attr-defined]
 
-    assert [one["name"] for one in described["parameters"] if one["in"] == "query"] == ["interval_ms"]
+    assert [one["name"] for one in described["parameters"] if one["in"] == "query"] == [
+        "interval_ms"
+    ]
     assert list(described["responses"]["200"]["content"]) == ["text/event-stream"]
     assert described["responses"].keys() >= {"200", "429", "503"}
 
@@ -379,20 +427,27 @@ async def test_a_fault_says_nothing_of_itself(api: Api) -> None:
         ("GET", "/api/learners/ada/history?after=-1", 422, "bad_request"),
     ],
 )
-async def test_bad_requests_are_problems_too(api: Api, method: str, path: str, status: int, code: str) -> None:
+async def test_bad_requests_are_problems_too(
+    api: Api, method: str, path: str, status: int, code: str
+) -> None:
     problem(await api(method, path, token="ada"), status, code)
 
 
-@pytest.mark.parametrize("body", ["{", "[]", '{"email":"hunter2"}', '{"email":["hunter2"],"password":"hunter2"}'])
+@pytest.mark.parametrize(
+    "body", ["{", "[]", '{"email":"hunter2"}', '{"email":["hunter2"],"password":"hunter2"}']
+)
 async def test_a_bad_login_is_explained_without_repeating_it(api: Api, body: str) -> None:
-    response = await api("POST", "/api/auth/login", content=body, headers={"Content-Type": "application/json"})
+    response = await api(
+        "POST", "/api/auth/login", content=body, headers={"Content-Type": "application/json"}
+    )
 
     problem(response, 422, "bad_request")
     assert "hunter2" not in response.text
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"), [("GET", "/api/auth/login", "POST"), ("POST", "/healthz", "GET, HEAD")]
+    ("method", "path", "allowed"),
+    [("GET", "/api/auth/login", "POST"), ("POST", "/healthz", "GET, HEAD")],
 )
 async def test_a_wrong_method_is_told_as_such_with_the_page_there_too(
     page: Path, method: str, path: str, allowed: str
@@ -422,13 +477,17 @@ async def test_a_body_is_read_as_far_as_it_may_be_large(api: Api, path: str) -> 
             read += 4096
             yield b" " * 4096
 
-    response = await api("POST", path, content=endless(), headers={"Content-Type": "application/json"})
+    response = await api(
+        "POST", path, content=endless(), headers={"Content-Type": "application/json"}
+    )
 
     problem(response, 413, "bad_request")
     assert MAX_BODY_BYTES < read <= MAX_BODY_BYTES + 8192
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(requests, "BODY_S", 0.05)
 
     async def stuck() -> AsyncIterator[bytes]:
@@ -436,7 +495,9 @@ async def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch
         await asyncio.sleep(60)
 
     async with asyncio.timeout(20):
-        response = await api("POST", "/api/auth/login", content=stuck(), headers={"Content-Type": "application/json"})
+        response = await api(
+            "POST", "/api/auth/login", content=stuck(), headers={"Content-Type": "application/json"}
+        )
 
     problem(response, 408, "bad_request")
 
@@ -452,7 +513,9 @@ async def test_a_page_gets_its_refresh_token_in_a_strict_cookie_only(api: Api, s
 
     assert "refresh_token" not in response.json()
     assert cookie.startswith("aivo_refresh=refresh-2;")
-    assert {"httponly", "path=/api/auth", "samesite=strict", "max-age=3600"} <= set(cookie.split("; "))
+    assert {"httponly", "path=/api/auth", "samesite=strict", "max-age=3600"} <= set(
+        cookie.split("; ")
+    )
     assert ("secure" in cookie.split("; ")) is (scheme == "https")
     assert response.headers["cache-control"] == "no-store"
 
@@ -482,16 +545,28 @@ async def test_for_debugging_every_request_is_logged_without_its_query(
     caplog.set_level(logging.INFO)
     await Api(debug=debug)("GET", "/healthz?token=secret")
 
-    told = [(line.method, line.path, line.status) for line in caplog.records if line.name == "edge.http.debug"]
+    told = [
+        (line.method, line.path, line.status)
+        for line in caplog.records
+        if line.name == "edge.http.debug"
+    ]
     assert told == ([("GET", "/healthz", 200)] if debug else [])
-    assert "secret" not in str([line.__dict__ for line in caplog.records if line.name.startswith("edge")])
+    assert "secret" not in str(
+        [line.__dict__ for line in caplog.records if line.name.startswith("edge")]
+    )
 
 
 async def test_a_refresh_is_known_again_by_a_key_that_cannot_be_guessed(api: Api) -> None:
     key = "0198f3a2-7c1d-7000-8000-000000000001"
     cookie = {"Cookie": "aivo_refresh=one"}
-    assert (await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": key})).status_code == 200
-    problem(await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": "1"}), 422, "bad_request")
+    assert (
+        await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": key})
+    ).status_code == 200
+    problem(
+        await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": "1"}),
+        422,
+        "bad_request",
+    )
 
     assert api.auth.calls == [("refresh", "one", key)]
 
@@ -509,7 +584,9 @@ async def test_a_refresh_token_that_does_not_work_is_taken_from_the_browser(api:
 
 
 async def test_logging_out_ends_the_session_and_the_cookie(api: Api) -> None:
-    response = await api("POST", "/api/auth/logout", token="t", headers={"Cookie": "aivo_refresh=r"})
+    response = await api(
+        "POST", "/api/auth/logout", token="t", headers={"Cookie": "aivo_refresh=r"}
+    )
 
     assert (response.status_code, api.auth.calls) == (204, [("logout", "r", "t")])
     assert "max-age=0" in response.headers["set-cookie"].lower()
@@ -519,13 +596,17 @@ async def test_logging_out_ends_the_session_and_the_cookie(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
-def test_the_description_says_where_the_token_goes_and_how_errors_look(api: Api, method: str, path: str) -> None:
+def test_the_description_says_where_the_token_goes_and_how_errors_look(
+    api: Api, method: str, path: str
+) -> None:
     described = api.transport.app.openapi()  # type: ignore[attr-defined]
     route = described["paths"][path.replace("/ada/", "/{learner_id}/")][method.lower()]
 
     assert route["security"] == [{"access_token": []}]
     assert described["components"]["securitySchemes"]["access_token"]["scheme"] == "bearer"
-    assert "authorization" not in [one["name"] for one in route.get("parameters", [])]  # tools leave that name out
+    assert "authorization" not in [
+        one["name"] for one in route.get("parameters", [])
+    ]  # tools leave that name out
     errors = route["responses"]["default"]["content"]["application/problem+json"]["schema"]
     assert set(errors["properties"]) == {"type", "title", "status", "detail", "code"}
     assert "422" not in route["responses"]
@@ -553,12 +634,17 @@ def test_the_description_says_what_comes_back(api: Api, method: str, path: str, 
 @pytest.mark.parametrize("path", ["/", "/api/me", "/healthz", "/nothing"])
 async def test_every_answer_is_hardened(api: Api, path: str) -> None:
     headers = (await api("GET", path)).headers
-    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
+    )
 
     assert policy["default-src"] == "'self'"
     assert policy["object-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert "unsafe" not in headers["content-security-policy"]
-    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == (
+        "nosniff",
+        "no-referrer",
+    )
 
 
 async def test_readiness_says_what_is_missing(api: Api) -> None:
@@ -575,12 +661,18 @@ async def test_readiness_says_what_is_missing(api: Api) -> None:
     assert (await api("GET", "/healthz")).json() == {"status": "ok"}
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/.well-known/jwks.json", "/", "/docs", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/.well-known/jwks.json", "/", "/docs", "/nothing"]
+)
 async def test_head_is_get_without_the_body(page: Path, path: str) -> None:
     api = Api(page)
     got, headed = await api("GET", path), await api("HEAD", path)
 
-    assert (headed.status_code, headed.headers, headed.content) == (got.status_code, got.headers, b"")
+    assert (headed.status_code, headed.headers, headed.content) == (
+        got.status_code,
+        got.headers,
+        b"",
+    )
 
 
 async def test_the_description_of_the_api_needs_no_other_site(page: Path) -> None:

@@ -1,4 +1,6 @@
-"""The hub keeps its promises: growing revisions, nothing twice, no crossing lost, and a slow reader gets nothing."""
+"""The hub keeps its promises: growing revisions, nothing twice, no crossing lost, and a slow reader
+gets nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Watcher:
         self.subscribed: list[tuple[Snapshot | UpstreamError, int]] = []
         self.gone: list[str] = []
 
-    def on_subscribed(self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int) -> None:
+    def on_subscribed(
+        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+    ) -> None:
         self.subscribed.append((snapshot, missed))
 
     def on_delivered(self, subscription: Subscription) -> None: ...
@@ -46,7 +50,13 @@ def subscribe(
     resume: Any = None,
 ) -> Subscription:
     subscription = Subscription(
-        edge.hub, watcher, learner, every=every, interval_s=interval_s, resume=resume, request_id=None
+        edge.hub,
+        watcher,
+        learner,
+        every=every,
+        interval_s=interval_s,
+        resume=resume,
+        request_id=None,
     )
     edge.hub.subscribe(subscription)
     return subscription
@@ -71,11 +81,18 @@ def test_an_update_reaches_all_who_watch_its_learner_and_no_one_else(edge: FakeE
 
     assert [watcher.revisions() for watcher in watchers] == [[1], [1], []]
     frame = watchers[0].sink.frames[0]
-    assert (frame["type"], frame["learner_id"], frame["epoch"], frame["coalesced"]) == ("state_update", "ada", "e1", 0)
+    assert (frame["type"], frame["learner_id"], frame["epoch"], frame["coalesced"]) == (
+        "state_update",
+        "ada",
+        "e1",
+        0,
+    )
     assert frame["crossings"] == [{"name": "load", "rising": True, "value": 0.9, "revision": 1}]
 
 
-def test_what_is_under_way_before_the_snapshot_comes_after_it(edge: FakeEdge, watcher: Watcher) -> None:
+def test_what_is_under_way_before_the_snapshot_comes_after_it(
+    edge: FakeEdge, watcher: Watcher
+) -> None:
     edge.feed.hold = True
     subscribe(edge, watcher)  # its snapshot is read here, at revision 0
     edge.move("ada")
@@ -122,7 +139,9 @@ def test_a_paused_reader_gets_the_newest_with_all_crossings_when_it_reads_again(
     assert watcher.crossings() == ["a", "b", "c"]
 
 
-def test_an_interval_is_kept_and_its_end_brings_the_newest(edge: FakeEdge, watcher: Watcher) -> None:
+def test_an_interval_is_kept_and_its_end_brings_the_newest(
+    edge: FakeEdge, watcher: Watcher
+) -> None:
     subscribe(edge, watcher, interval_s=1.0)
     edge.move("ada")
     edge.move("ada")
@@ -136,7 +155,9 @@ def test_an_interval_is_kept_and_its_end_brings_the_newest(edge: FakeEdge, watch
     assert watcher.revisions() == [1, 3]
 
 
-def test_updates_older_than_the_gate_are_dropped_but_their_crossings_are_told(edge: FakeEdge, watcher: Watcher) -> None:
+def test_updates_older_than_the_gate_are_dropped_but_their_crossings_are_told(
+    edge: FakeEdge, watcher: Watcher
+) -> None:
     subscription = subscribe(edge, watcher)
     subscription.gate = 2  # this socket saw its write of revision 3 acknowledged
     edge.move("ada", "a")
@@ -147,7 +168,9 @@ def test_updates_older_than_the_gate_are_dropped_but_their_crossings_are_told(ed
     assert watcher.crossings() == ["a", "b"]
 
 
-def test_every_revision_is_delivered_in_order_and_gaps_are_read_from_the_log(edge: FakeEdge, watcher: Watcher) -> None:
+def test_every_revision_is_delivered_in_order_and_gaps_are_read_from_the_log(
+    edge: FakeEdge, watcher: Watcher
+) -> None:
     subscribe(edge, watcher, every=True)
     log = [update("ada", revision) for revision in range(1, 7)]
     edge.brain.log["ada"] = log
@@ -211,7 +234,9 @@ def test_another_epoch_is_no_resume(edge: FakeEdge, watcher: Watcher) -> None:
     assert watcher.subscribed == [(edge.feed.snapshot("ada"), 0)]
 
 
-def test_a_log_with_a_hole_is_told_and_does_not_stop_the_stream(edge: FakeEdge, watcher: Watcher) -> None:
+def test_a_log_with_a_hole_is_told_and_does_not_stop_the_stream(
+    edge: FakeEdge, watcher: Watcher
+) -> None:
     subscribe(edge, watcher, every=True)
     edge.hub.deliver(update("ada", 1))
     edge.hub.deliver(update("ada", 4))
@@ -222,7 +247,9 @@ def test_a_log_with_a_hole_is_told_and_does_not_stop_the_stream(edge: FakeEdge, 
     assert len(edge.brain.replays) == 1
 
 
-def test_a_log_that_cannot_be_read_closes_the_socket_so_that_it_resumes(edge: FakeEdge, watcher: Watcher) -> None:
+def test_a_log_that_cannot_be_read_closes_the_socket_so_that_it_resumes(
+    edge: FakeEdge, watcher: Watcher
+) -> None:
     edge.feed.revisions["ada"] = 5
     edge.brain.failure = UpstreamError("unavailable", "x")
     subscribe(edge, watcher, every=True, resume=("e1", 3))
@@ -261,8 +288,15 @@ def test_a_new_epoch_starts_revisions_again_for_everyone(edge: FakeEdge) -> None
     edge.brain.log["ada"] = [update("ada", revision, epoch="e2") for revision in (1, 2)]
     edge.hub.deliver(edge.brain.log["ada"][1])
 
-    assert [(frame["epoch"], frame["revision"]) for frame in latest.sink.frames] == [("e1", 1), ("e2", 2)]
-    assert [(f["epoch"], f["revision"]) for f in every.sink.frames] == [("e1", 1), ("e2", 1), ("e2", 2)]
+    assert [(frame["epoch"], frame["revision"]) for frame in latest.sink.frames] == [
+        ("e1", 1),
+        ("e2", 2),
+    ]
+    assert [(f["epoch"], f["revision"]) for f in every.sink.frames] == [
+        ("e1", 1),
+        ("e2", 1),
+        ("e2", 2),
+    ]
 
 
 def test_cursors_say_what_is_known_and_how_it_is_wanted(edge: FakeEdge, watcher: Watcher) -> None:
@@ -287,12 +321,18 @@ def test_cursors_say_what_is_known_and_how_it_is_wanted(edge: FakeEdge, watcher:
     assert len(edge.counters.learners) == 0
 
 
-def test_a_subscription_that_cannot_be_made_leaves_nothing(edge: FakeEdge, watcher: Watcher) -> None:
+def test_a_subscription_that_cannot_be_made_leaves_nothing(
+    edge: FakeEdge, watcher: Watcher
+) -> None:
     edge.feed.failure = UpstreamError("unavailable", "x")
     subscribe(edge, watcher)
 
     assert isinstance(watcher.subscribed[0][0], UpstreamError)
-    assert (edge.hub.learners(), len(edge.counters.learners), edge.feed.unwatched) == ([], 0, ["ada"])
+    assert (edge.hub.learners(), len(edge.counters.learners), edge.feed.unwatched) == (
+        [],
+        0,
+        ["ada"],
+    )
 
 
 def test_a_snapshot_that_comes_after_the_end_is_not_told(edge: FakeEdge, watcher: Watcher) -> None:

@@ -1,4 +1,6 @@
-"""Whatever happens in whatever order, every socket sees of every learner what the protocol promises."""
+"""Whatever happens in whatever order, every socket sees of every learner what the protocol
+promises.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,19 @@ LEARNERS = ("ada", "ben")
 
 
 class Store:
-    """What the brain has: a log per learner and one epoch; it plays the feed and the brain for the hub.
+    """What the brain has: a log per learner and one epoch; it plays the feed and the brain for the
+    hub.
 
-    Snapshots and pages of the log are read when they are asked for and arrive later; updates arrive on a stream in
-    order, coalesced at will; a reopened stream starts at the hub's cursors.
+    Snapshots and pages of the log are read when they are asked for and arrive later; updates arrive
+    on a stream in order, coalesced at will; a reopened stream starts at the hub's cursors.
     """
 
     def __init__(self) -> None:
         self.epoch = "e1"
         self.log: dict[str, list[Update]] = {learner: [] for learner in LEARNERS}
         self.stream_number = 0
-        """Grows when the stream is opened again; snapshots asked of an earlier one are asked again."""
+        """Grows when the stream is opened again; snapshots asked of an earlier one are asked again.
+        """
         self.streamed: dict[str, int] = {}
         """How far the stream has told each learner it watches."""
         self.under_way: list[Callable[[], None]] = []
@@ -46,10 +50,14 @@ class Store:
                 return
             epoch, revision, _ = cursor
             newest = self.newest(learner_id)
-            self.streamed[learner_id] = revision if epoch == self.epoch and revision <= newest else newest
+            self.streamed[learner_id] = (
+                revision if epoch == self.epoch and revision <= newest else newest
+            )
             snapshot = Snapshot(self.epoch, newest, advice() if newest else None)
             stream_number = self.stream_number
-            self.under_way.append(lambda: done(snapshot) if stream_number == self.stream_number else modify())
+            self.under_way.append(
+                lambda: done(snapshot) if stream_number == self.stream_number else modify()
+            )
 
         self.under_way.append(modify)
 
@@ -111,7 +119,9 @@ class Socket:
         self.sink: FakeSink = _CheckingSink(self)
         self.seen: dict[str, Seen] = {}
 
-    def on_subscribed(self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int) -> None:
+    def on_subscribed(
+        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+    ) -> None:
         assert isinstance(snapshot, Snapshot)
         seen = self.seen[subscription.learner_id]
         assert seen.subscription is subscription
@@ -139,7 +149,9 @@ class Socket:
         assert frame["epoch"] == self.machine.store.epoch == seen.epoch or seen.started == -1
         assert seen.started >= 0 or seen.first >= 0
         assert revision > seen.at, "revisions grow and nothing comes twice"
-        assert frame["coalesced"] == revision - seen.at - 1, "the count of what was skipped is exact"
+        assert frame["coalesced"] == revision - seen.at - 1, (
+            "the count of what was skipped is exact"
+        )
         if seen.subscription.every:
             assert revision == seen.at + 1, "every revision comes"
         else:
@@ -190,7 +202,13 @@ class HubPromises(RuleBasedStateMachine):
         at_once=st.booleans(),
     )
     def subscribe(
-        self, which: int, learner: str, every: bool, interval_s: float, back: int | None, at_once: bool
+        self,
+        which: int,
+        learner: str,
+        every: bool,
+        interval_s: float,
+        back: int | None,
+        at_once: bool,
     ) -> None:
         socket = self.sockets[which]
         resume = None
@@ -224,7 +242,11 @@ class HubPromises(RuleBasedStateMachine):
     def move(self, learner: str, crosses: bool, times: int, at_once: bool) -> None:
         for _ in range(times):
             log = self.store.log[learner]
-            log.append(update(learner, len(log) + 1, *(["load"] if crosses else []), epoch=self.store.epoch))
+            log.append(
+                update(
+                    learner, len(log) + 1, *(["load"] if crosses else []), epoch=self.store.epoch
+                )
+            )
             if at_once:
                 self.store.stream(learner, coalesce=False)
 
@@ -271,7 +293,9 @@ class HubPromises(RuleBasedStateMachine):
 
     @rule()
     def reopen_the_stream(self) -> None:
-        """The stream breaks: what was on its way is lost, the next one starts at the hub's cursors."""
+        """The stream breaks: what was on its way is lost, the next one starts at the hub's
+        cursors.
+        """
         self._reopen()
 
     def _reopen(self) -> None:
@@ -282,11 +306,15 @@ class HubPromises(RuleBasedStateMachine):
             assert cursor is not None
             epoch, revision, _ = cursor
             newest = self.store.newest(learner)
-            self.store.streamed[learner] = revision if epoch == self.store.epoch and revision <= newest else newest
+            self.store.streamed[learner] = (
+                revision if epoch == self.store.epoch and revision <= newest else newest
+            )
 
     @rule(learner=learners, chance=rarely)
     def erase(self, learner: str, chance: int) -> None:
-        """The stream tells the end after everything before it; whoever subscribes later starts anew."""
+        """The stream tells the end after everything before it; whoever subscribes later starts
+        anew.
+        """
         if chance:
             return
         self.all_arrives()
@@ -305,7 +333,8 @@ class HubPromises(RuleBasedStateMachine):
         self.store.epoch = f"e{int(self.store.epoch[1:]) + 1}"
         for learner in LEARNERS:
             self.store.log[learner] = [
-                update(learner, revision, epoch=self.store.epoch) for revision in range(1, self.store.newest(learner))
+                update(learner, revision, epoch=self.store.epoch)
+                for revision in range(1, self.store.newest(learner))
             ]
         for socket in self.sockets:
             for seen in socket.seen.values():

@@ -1,4 +1,6 @@
-"""Interactions are written into one message a batch, where a field that cannot be written would fail its neighbours."""
+"""Interactions are written into one message a batch, where a field that cannot be written would
+fail its neighbours.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,13 @@ def accepted(data: dict[str, Any]) -> Sent | None:
 def test_whatever_decoding_accepts_can_be_written(
     content: str, response: str | None, context: dict[str, Any], at: str | None
 ) -> None:
-    data = {"learner_id": "ada", "type": "practice", "content": content, "response": response, "context": context}
+    data = {
+        "learner_id": "ada",
+        "type": "practice",
+        "content": content,
+        "response": response,
+        "context": context,
+    }
     sent = accepted(data | ({"occurred_at": at} if at else {}))
     if sent is None:
         return

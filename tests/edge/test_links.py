@@ -1,4 +1,6 @@
-"""The links to the services, against real gRPC servers on port 0 that break off, forget and come back."""
+"""The links to the services, against real gRPC servers on port 0 that break off, forget and come
+back.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ SETTINGS = EdgeSettings(upstream_s=10.0)
 
 def reading() -> brain_pb2.Reading:
     return brain_pb2.Reading(
-        levels=brain_pb2.Levels(), performance=brain_pb2.Performance(), uncertainty=brain_pb2.Levels()
+        levels=brain_pb2.Levels(),
+        performance=brain_pb2.Performance(),
+        uncertainty=brain_pb2.Levels(),
     )
 
 
@@ -57,7 +61,10 @@ class Brain(brain_pb2_grpc.BrainServiceServicer):
     def snapshot(self, learner_id: str) -> brain_pb2.Snapshot:
         revision = self.revisions.get(learner_id, 0)
         return brain_pb2.Snapshot(
-            learner_id=learner_id, revision=revision, reading=reading() if revision else None, occurred_at_ms=1
+            learner_id=learner_id,
+            revision=revision,
+            reading=reading() if revision else None,
+            occurred_at_ms=1,
         )
 
     async def Interact(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
@@ -68,7 +75,9 @@ class Brain(brain_pb2_grpc.BrainServiceServicer):
                 duplicate = one.interaction_id in self.applied
                 self.applied.setdefault(one.interaction_id, len(self.applied) + 1)
                 applied = brain_pb2.Applied(
-                    revision=self.applied[one.interaction_id], duplicate=duplicate, reading=reading()
+                    revision=self.applied[one.interaction_id],
+                    duplicate=duplicate,
+                    reading=reading(),
                 )
                 outcomes.append(brain_pb2.Outcome(applied=applied))
             if self.break_next:
@@ -126,7 +135,9 @@ class Auth(auth_pb2_grpc.AuthServiceServicer):
         )
         return auth_pb2.AuthenticateResponse(
             authentications=[
-                auth_pb2.Authentication(identity=identity) if token == "good" else auth_pb2.Authentication(error="bad")
+                auth_pb2.Authentication(identity=identity)
+                if token == "good"
+                else auth_pb2.Authentication(error="bad")
                 for token in request.tokens
             ]
         )
@@ -163,13 +174,19 @@ class Room(room_pb2_grpc.RoomServiceServicer):
                 if kind == "join":
                     self.joined[-1].append(one.join.room_id)
                     results.append(
-                        room_pb2.CommandResult(request_id=one.request_id, ok=True, members=[one.join.member])
+                        room_pb2.CommandResult(
+                            request_id=one.request_id, ok=True, members=[one.join.member]
+                        )
                     )
                 elif kind == "publish":
                     if one.publish.data_json == b'{"break":1}':
                         await context.abort(grpc.StatusCode.UNAVAILABLE, "bye")
                     ok = one.publish.data_json != b'{"bad":1}'
-                    results.append(room_pb2.CommandResult(request_id=one.request_id, ok=ok, error="" if ok else "No."))
+                    results.append(
+                        room_pb2.CommandResult(
+                            request_id=one.request_id, ok=ok, error="" if ok else "No."
+                        )
+                    )
                     member = room_pb2.Member(connection_id="other", user_id="u", role="learner")
                     events.append(
                         room_pb2.Event(
@@ -216,7 +233,9 @@ async def asked(start: Callable[[Callable[[Any], None]], None]) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until something holds; only what has no event of its own is waited for like this."""
+    """Let the loop turn until something holds; only what has no event of its own is waited for like
+    this.
+    """
     async with asyncio.timeout(WAIT_S):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -302,7 +321,10 @@ class Watcher:
         say(self.session, "subscribe_learner", learner_id=learner_id)
 
     def revisions(self) -> list[tuple[str, str, int]]:
-        return [(one["type"], one["learner_id"], one["revision"]) for one in self.sink.of("subscribed", "state_update")]
+        return [
+            (one["type"], one["learner_id"], one["revision"])
+            for one in self.sink.of("subscribed", "state_update")
+        ]
 
 
 @contextlib.asynccontextmanager
@@ -319,7 +341,9 @@ async def watching(brain: Brain) -> AsyncIterator[tuple[FakeEdge, WatchLink]]:
 
 def moved(brain: Brain, learner_id: str) -> Any:
     revision = brain.revisions[learner_id] = brain.revisions.get(learner_id, 0) + 1
-    one = brain_pb2.StateUpdate(learner_id=learner_id, revision=revision, reading=reading(), occurred_at_ms=1)
+    one = brain_pb2.StateUpdate(
+        learner_id=learner_id, revision=revision, reading=reading(), occurred_at_ms=1
+    )
     return brain_pb2.WatchStateResponse(epoch=brain.epoch, updates=[one])
 
 
@@ -337,7 +361,11 @@ async def test_a_stream_that_breaks_is_opened_again_at_its_cursors() -> None:
         brain.streams[-1].put_nowait(moved(brain, "ada"))
         await until(lambda: len(watcher.sink.frames) == 3)
 
-    assert watcher.revisions() == [("subscribed", "ada", 0), ("state_update", "ada", 1), ("state_update", "ada", 2)]
+    assert watcher.revisions() == [
+        ("subscribed", "ada", 0),
+        ("state_update", "ada", 1),
+        ("state_update", "ada", 2),
+    ]
 
 
 async def test_a_forgotten_watch_is_opened_again_and_its_subscribers_are_answered() -> None:
@@ -370,7 +398,9 @@ async def test_a_snapshot_under_way_when_the_stream_breaks_still_comes() -> None
     assert watcher.revisions() == [("subscribed", "ada", 0), ("state_update", "ada", 1)]
 
 
-async def test_more_learners_than_one_call_holds_are_all_watched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_learners_than_one_call_holds_are_all_watched_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(watch_room, "MAX_CURSORS", 10)
     brain = Brain()
     async with watching(brain) as (edge, link):
@@ -390,7 +420,9 @@ async def test_more_learners_than_one_call_holds_are_all_watched_again(monkeypat
     again = [brain.opened[-1][1], *brain.added]
     assert [len(part) for part in again] == [10, 10, 10, 4]
     assert sorted(name for part in again for name in part) == sorted(names)
-    assert {(one["type"], one["epoch"], one["revision"]) for one in watcher.sink.frames} == {("state_update", "e2", 7)}
+    assert {(one["type"], one["epoch"], one["revision"]) for one in watcher.sink.frames} == {
+        ("state_update", "e2", 7)
+    }
 
 
 async def test_a_new_epoch_that_another_brain_told_first_still_brings_the_snapshots() -> None:
@@ -443,7 +475,9 @@ async def test_a_lost_stream_of_revocations_is_opened_again_and_everything_asked
                 auth_pb2.Revocation(learner_id="ada"),
             ):
                 await asked(lambda done: edge.access.ask("u", "watch", "ada", done))
-                auth.streams[-1].put_nowait(auth_pb2.WatchRevocationsResponse(revocations=[revocation]))
+                auth.streams[-1].put_nowait(
+                    auth_pb2.WatchRevocationsResponse(revocations=[revocation])
+                )
                 await until(lambda: edge.access.known("u", "watch", "ada") is None)
         await channel.close()
 
@@ -536,7 +570,9 @@ async def test_rooms_are_joined_again_when_the_stream_comes_back() -> None:
 
 
 class Busy(Room):
-    """A room in which somebody comes in right behind everyone who joins: both are told in one response."""
+    """A room in which somebody comes in right behind everyone who joins: both are told in one
+    response.
+    """
 
     async def Attend(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         newcomer = room_pb2.Member(connection_id="c2", user_id="u-ben", role="learner")
@@ -546,7 +582,9 @@ class Busy(Room):
 
 
 async def test_a_member_list_is_told_before_who_came_after_it() -> None:
-    """A client replaces what it knows by the list; told the other way round, the newcomer would vanish."""
+    """A client replaces what it knows by the list; told the other way round, the newcomer would
+    vanish.
+    """
     edge = FakeEdge()
     async with serving(adder(Busy())) as port:
         channel = open_channel(f"127.0.0.1:{port}", SETTINGS)

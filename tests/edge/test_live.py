@@ -1,4 +1,6 @@
-"""The stream of figures under the real HTTP server: what it says, what ends it, and that nothing of it stays behind."""
+"""The stream of figures under the real HTTP server: what it says, what ends it, and that nothing of
+it stays behind.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class Running:
 
     def __init__(self) -> None:
         self.auth, self.figures, self.draining = FakeAuth(), Figures(), False
-        self.auth.tokens["other"] = Identity("u-other", "admin", "s-other", self.auth.tokens["admin"].expires_at_ms)
+        self.auth.tokens["other"] = Identity(
+            "u-other", "admin", "s-other", self.auth.tokens["admin"].expires_at_ms
+        )
         self.access, self.streams = Access(self.auth, FakeClock()), Listing(max_per_user=2)
         self.app = make_app(
             Services(
@@ -84,7 +88,9 @@ class Running:
 
     async def refused(self, token: str = "admin") -> tuple[int, str]:
         """Ask for a stream in vain and return the status and the code."""
-        response = await self.client.get(PATH, headers={"Authorization": f"Bearer {token}"}, timeout=WAIT_S)
+        response = await self.client.get(
+            PATH, headers={"Authorization": f"Bearer {token}"}, timeout=WAIT_S
+        )
         return response.status_code, response.json()["code"]
 
     def revoke(self, **revocation: Any) -> None:
@@ -155,7 +161,11 @@ async def test_a_revoked_login_ends_its_streams_at_once_and_no_others(
 
 
 async def test_open_streams_are_counted_while_they_are_open(running: Running) -> None:
-    async with running.stream() as mine, running.stream() as again, running.stream("other") as others:
+    async with (
+        running.stream() as mine,
+        running.stream() as again,
+        running.stream("other") as others,
+    ):
         for events in (mine, again, others):
             await anext(events)
         assert len(running.streams) == 3
@@ -208,13 +218,17 @@ async def test_a_user_has_at_most_so_many_streams(running: Running) -> None:
 
 
 async def test_who_asks_for_the_head_only_holds_no_stream(running: Running) -> None:
-    response = await running.client.head(PATH, headers={"Authorization": "Bearer admin"}, timeout=WAIT_S)
+    response = await running.client.head(
+        PATH, headers={"Authorization": "Bearer admin"}, timeout=WAIT_S
+    )
 
     assert response.status_code == 200
     await until(lambda: running.figures.closed == 1 and not list(running.streams.sessions()))
 
 
-async def test_a_failure_upstream_ends_the_stream_so_that_the_client_comes_again(running: Running) -> None:
+async def test_a_failure_upstream_ends_the_stream_so_that_the_client_comes_again(
+    running: Running,
+) -> None:
     async with running.stream() as events:
         await anext(events)
         running.figures.streams[0].put_nowait(UpstreamError("unavailable", "One sentence."))
@@ -235,7 +249,9 @@ class Service(metrics_pb2_grpc.MetricsServiceServicer):
 
     async def WatchSnapshots(self, request: Any, context: Any) -> Any:
         self.intervals.append(request.interval_ms)
-        yield metrics_pb2.WatchSnapshotsResponse(snapshot=metrics_pb2.Snapshot(connections_active=3))
+        yield metrics_pb2.WatchSnapshotsResponse(
+            snapshot=metrics_pb2.Snapshot(connections_active=3)
+        )
         try:
             if self.end is None:
                 await asyncio.Event().wait()
@@ -272,7 +288,9 @@ async def test_a_closed_link_cancels_its_call() -> None:
 
 
 @pytest.mark.parametrize("end", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK, None])
-async def test_a_call_that_fails_ends_or_falls_silent_is_told_as_unavailable(end: grpc.StatusCode | None) -> None:
+async def test_a_call_that_fails_ends_or_falls_silent_is_told_as_unavailable(
+    end: grpc.StatusCode | None,
+) -> None:
     service = Service()
     service.end = end
     async with linked(service, upstream_s=0.1 if end is None else 5.0) as link:

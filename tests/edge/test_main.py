@@ -16,7 +16,11 @@ from edge.settings import EdgeSettings
     [("--help", 0, "EDGE_BRAIN_ADDRESSES"), ("--port=9000", 2, "'--port=9000' means nothing here")],
 )
 def test_settings_are_variables(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str, code: int, told: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argument: str,
+    code: int,
+    told: str,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["edge", argument])
 

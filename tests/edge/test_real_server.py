@@ -1,4 +1,6 @@
-"""The endpoint under the real HTTP server on port 0, with a real client: handshake, frames, slow reader, drain."""
+"""The endpoint under the real HTTP server on port 0, with a real client: handshake, frames, slow
+reader, drain.
+"""
 
 from __future__ import annotations
 
@@ -79,16 +81,20 @@ async def test_a_real_client_connects_asks_and_watches(running: Running) -> None
         running.edge.move("ada")
         assert (await socket.until_revision("ada", 1))[0]["coalesced"] == 0
         big = await socket.ask(
-            "adapt_content", data={"learner_id": "ada", "content": "y" * 16_000, "content_type": "t"}
+            "adapt_content",
+            data={"learner_id": "ada", "content": "y" * 16_000, "content_type": "t"},
         )
         assert big["adapted_content"] == "Y" * 16_000
     assert running.edge.counters.connections_active == 0
 
 
 @pytest.mark.parametrize(
-    ("send", "code"), [(b"\x00", 4400), ("x" * 70_000, 1009), ('{"type":"authenticate","token":"nobody"}', 4401)]
+    ("send", "code"),
+    [(b"\x00", 4400), ("x" * 70_000, 1009), ('{"type":"authenticate","token":"nobody"}', 4401)],
 )
-async def test_a_close_reaches_a_real_client_with_its_code(running: Running, send: Any, code: int) -> None:
+async def test_a_close_reaches_a_real_client_with_its_code(
+    running: Running, send: Any, code: int
+) -> None:
     async with open_socket(running.url) as socket:
         await socket.send(send)
         assert await socket.until_closed() == code
@@ -105,7 +111,9 @@ async def test_a_reader_that_stops_gets_the_newest_and_nobody_else_waits(running
         async with asyncio.timeout(WAIT_S):
             while json.loads(await slow.recv())["type"] != "subscribed":
                 pass
-        connection = next(one for one in running.endpoint._connections if one.session.user_id == "u-ben")
+        connection = next(
+            one for one in running.endpoint._connections if one.session.user_id == "u-ben"
+        )
         revision = 0
         async with asyncio.timeout(WAIT_S):
             while not connection.paused:  # until the kernel takes no more
@@ -182,7 +190,9 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
     assert answer.count(b"HTTP/1.1 ") == sent.count(b"\r\n\r\n")
 
 
-async def test_a_socket_lives_on_after_the_time_of_its_head(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_lives_on_after_the_time_of_its_head(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "HEAD_S", 0.05)
     async with open_socket(running.url, "ada") as socket:
         await asyncio.sleep(0.2)

@@ -1,4 +1,6 @@
-"""What an edge records: each frame with its answer once, bounded, without content unless asked, never waiting."""
+"""What an edge records: each frame with its answer once, bounded, without content unless asked,
+never waiting.
+"""
 
 from __future__ import annotations
 
@@ -124,13 +126,17 @@ def test_sizes_latency_and_trace_are_those_of_the_frames() -> None:
         (b'{"type":"authenticate","token":"nobody"}', "authenticate", "unauthenticated"),
     ],
 )
-def test_a_refused_frame_is_recorded_with_the_code_that_answered_it(payload: bytes, type: str, outcome: str) -> None:
+def test_a_refused_frame_is_recorded_with_the_code_that_answered_it(
+    payload: bytes, type: str, outcome: str
+) -> None:
     records = recording()
     session, _ = edge_with(records).session("ada")
     take(records)
     session.on_text(payload)
 
-    assert [(one.type, one.answer, one.outcome) for one in take(records)] == [(type, "error", outcome)]
+    assert [(one.type, one.answer, one.outcome) for one in take(records)] == [
+        (type, "error", outcome)
+    ]
 
 
 def test_frames_above_the_rate_are_recorded_as_such() -> None:
@@ -140,7 +146,10 @@ def test_frames_above_the_rate_are_recorded_as_such() -> None:
     say(session, "ping")
     say(session, "ping")
 
-    assert [(one.type, one.outcome) for one in take(records)] == [("ping", "ok"), ("unknown", "rate_limited")]
+    assert [(one.type, one.outcome) for one in take(records)] == [
+        ("ping", "ok"),
+        ("unknown", "rate_limited"),
+    ]
 
 
 @pytest.mark.parametrize("room", ["brain", "feed", "room_link"])
@@ -172,7 +181,9 @@ def test_an_interaction_whose_socket_closed_is_recorded_without_an_answer() -> N
     session.end()
     edge.brain.release()
 
-    assert [(one.user_id, one.answer, one.outcome) for one in take(records)] == [("u-ada", "", "ok")]
+    assert [(one.user_id, one.answer, one.outcome) for one in take(records)] == [
+        ("u-ada", "", "ok")
+    ]
 
 
 def test_updates_to_watchers_are_not_recorded() -> None:
@@ -238,7 +249,11 @@ def test_contents_take_places_so_that_they_cannot_fill_the_memory() -> None:
     session, _ = edge_with(records).session("ada")
     take(records)
     before = records.dropped
-    say(session, "adapt_content", data={"learner_id": "ada", "content": "x" * 3000, "content_type": "text"})
+    say(
+        session,
+        "adapt_content",
+        data={"learner_id": "ada", "content": "x" * 3000, "content_type": "text"},
+    )
 
     assert take(records) == []
     assert records.dropped == before + 2
@@ -247,7 +262,9 @@ def test_contents_take_places_so_that_they_cannot_fill_the_memory() -> None:
 # The queue
 
 
-@given(st.lists(st.sampled_from(["note", "batch", "done", "refused"]), max_size=60), st.integers(1, 6))
+@given(
+    st.lists(st.sampled_from(["note", "batch", "done", "refused"]), max_size=60), st.integers(1, 6)
+)
 def test_every_record_is_sent_or_dropped_or_waits(steps: list[str], capacity: int) -> None:
     records = recording(capacity=capacity)
     noted = 0
@@ -327,8 +344,12 @@ class Metrics(metrics_pb2_grpc.MetricsServiceServicer):
         return metrics_pb2.RecordMessagesResponse()
 
     async def GetAnalytics(self, request: Any, context: Any) -> Any:
-        row = metrics_pb2.AnalyticsRow(type="ping", direction=metrics_pb2.DIRECTION_OUTBOUND, count=3, p99_ms=1.23456)
-        return metrics_pb2.GetAnalyticsResponse(rows=[row], from_ms=0, to_ms=60_000, interval_s=request.interval_s)
+        row = metrics_pb2.AnalyticsRow(
+            type="ping", direction=metrics_pb2.DIRECTION_OUTBOUND, count=3, p99_ms=1.23456
+        )
+        return metrics_pb2.GetAnalyticsResponse(
+            rows=[row], from_ms=0, to_ms=60_000, interval_s=request.interval_s
+        )
 
     async def EraseRecords(self, request: Any, context: Any) -> Any:
         self.erased.append(request.learner_id)
@@ -348,7 +369,9 @@ async def serving(servicer: Metrics, port: int = 0) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def sending(records: Recording, port: int, settings: EdgeSettings = SETTINGS) -> AsyncIterator[None]:
+async def sending(
+    records: Recording, port: int, settings: EdgeSettings = SETTINGS
+) -> AsyncIterator[None]:
     """Send records until the end, then let the link end as a stopping edge does."""
     channel = open_channel(f"127.0.0.1:{port}", settings)
     task = asyncio.create_task(RecordingLink(channel, settings, records, "edge-1").run())
@@ -375,20 +398,47 @@ async def test_records_reach_the_service_as_the_contract_has_them() -> None:
     sent = request.exchanges
 
     assert (request.edge_id, request.dropped, records.sent) == ("edge-1", 0, 2)
-    assert [(one.role, one.type, one.answer, one.outcome) for one in sent.kinds] == [("learner", "ping", "pong", "ok")]
-    assert (sent.users, sent.user, sent.kind, sent.bytes, sent.answer_bytes) == (["u0"], [0], [0], [2], [2])
+    assert [(one.role, one.type, one.answer, one.outcome) for one in sent.kinds] == [
+        ("learner", "ping", "pong", "ok")
+    ]
+    assert (sent.users, sent.user, sent.kind, sent.bytes, sent.answer_bytes) == (
+        ["u0"],
+        [0],
+        [0],
+        [2],
+        [2],
+    )
     assert (sent.after_ms, sent.latency_us, sent.trace_ids, sent.contents) == ([0], [0], b"", [])
     assert abs(sent.first_ms - time.time() * 1000) < 3_600_000
 
 
 def test_columns_say_of_each_exchange_what_its_entry_says() -> None:
     trace_id = "0af7651916cd43dd8448eb211c80319c"
-    ping = Exchange(100.0, 100.0005, "u1", "learner", "ping", 20, "pong", 30, "ok", "", b"", b"", "")
-    asked = Exchange(99.9, 100.2, "u2", "teacher", "get_state", 40, "error", 50, "forbidden", trace_id, b"q", b"a", "l")
+    ping = Exchange(
+        100.0, 100.0005, "u1", "learner", "ping", 20, "pong", 30, "ok", "", b"", b"", ""
+    )
+    asked = Exchange(
+        99.9,
+        100.2,
+        "u2",
+        "teacher",
+        "get_state",
+        40,
+        "error",
+        50,
+        "forbidden",
+        trace_id,
+        b"q",
+        b"a",
+        "l",
+    )
     closed = ping._replace(started=100.1, answered=105.0, answer="", answer_size=0)
     sent = recording_room.exchanges([ping, asked, closed], offset_s=1.7e9)
 
-    assert (sent.first_ms, sent.after_ms) == (1_700_000_099_900, [99, 0, 199])  # cut to whole milliseconds
+    assert (sent.first_ms, sent.after_ms) == (
+        1_700_000_099_900,
+        [99, 0, 199],
+    )  # cut to whole milliseconds
     assert [sent.users[place] for place in sent.user] == ["u1", "u2", "u1"]
     kinds = [sent.kinds[place] for place in sent.kind]
     assert [(one.role, one.type, one.answer, one.outcome) for one in kinds] == [
@@ -400,7 +450,12 @@ def test_columns_say_of_each_exchange_what_its_entry_says() -> None:
     assert sent.latency_us == pytest.approx([500, 300_000, 0], abs=1)
     assert sent.trace_ids == bytes(16) + bytes.fromhex(trace_id) + bytes(16)
     (content,) = sent.contents
-    assert (content.exchange, content.learner_id, content.content, content.answer_content) == (1, "l", "q", "a")
+    assert (content.exchange, content.learner_id, content.content, content.answer_content) == (
+        1,
+        "l",
+        "q",
+        "a",
+    )
 
 
 def test_what_waited_for_months_still_fits_its_column() -> None:
@@ -440,7 +495,9 @@ async def test_a_stopping_edge_sends_what_waits() -> None:
         assert metrics.ended == 1
 
 
-async def test_more_than_one_message_holds_is_sent_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_one_message_holds_is_sent_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(recording_room, "MAX_BATCH", 7)
     metrics, records = Metrics(), recording()
     for number in range(50):
@@ -556,7 +613,9 @@ async def test_an_edge_stops_recording_for_a_service_that_keeps_none_until_it_do
     assert metrics.users == ["u2"]
 
 
-async def test_a_refused_batch_is_counted_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refused_batch_is_counted_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(recording_room, "MAX_BATCH", 1)
     metrics, records = Metrics(), recording()
     metrics.bad_users = {"u0"}

@@ -1,4 +1,6 @@
-"""Rooms whose brain was away: two edges and a real brain's rooms, until every socket knows again who is there."""
+"""Rooms whose brain was away: two edges and a real brain's rooms, until every socket knows again
+who is there.
+"""
 
 from __future__ import annotations
 
@@ -80,12 +82,16 @@ async def join(edge: Edge, name: str, *rooms: str) -> tuple[Any, FakeSink]:
     for room_id in rooms:
         await until(lambda: edge.surroundings.room_link._open)  # type: ignore[attr-defined]
         say(session, "join_room", room_id=room_id)
-        await until(lambda room_id=room_id: room_id in [one["room_id"] for one in sink.of("room_joined")])  # type: ignore[misc]
+        await until(
+            lambda room_id=room_id: room_id in [one["room_id"] for one in sink.of("room_joined")]
+        )  # type: ignore[misc]
     return session, sink
 
 
 def seen(sink: FakeSink) -> set[str]:
-    """Return whom a client believes to be there, as the browser package reads the frames of one room."""
+    """Return whom a client believes to be there, as the browser package reads the frames of one
+    room.
+    """
     there: set[str] = set()
     for frame in sink.frames:
         if frame["type"] == "room_joined":
@@ -127,7 +133,7 @@ async def test_sockets_hear_who_left_and_who_came_while_the_brain_was_away() -> 
     assert {teacher.connection_id, admin.connection_id} < there
 
 
-async def test_a_room_in_which_nothing_changed_costs_its_sockets_no_frame_and_the_brain_one_list() -> None:
+async def test_a_room_without_changes_costs_its_sockets_no_frame_and_the_brain_one_list() -> None:
     edge = Edge(settings=EdgeSettings(max_sockets_per_user=0))
     async with brain() as (_, port):
         link = edge.attach(port)
@@ -156,7 +162,9 @@ async def test_one_who_leaves_while_the_rooms_are_put_together_again_does_not_co
     async with brain(port) as (rooms, _), running(link.run()):
         await until(lambda: rooms.joins == ["r", "q"])
         say(ada, "leave_room", room_id="r")
-        await until(lambda: rooms.joins.count("q") == 2)  # the look has gone past the room before it
+        await until(
+            lambda: rooms.joins.count("q") == 2
+        )  # the look has gone past the room before it
         left = present(rooms)
     await edge.channel.close()
 

@@ -31,7 +31,11 @@ def test_the_first_frame_opens_the_session(edge: FakeEdge) -> None:
 
     assert hello["type"] == "connection_established"
     assert hello["user"] == {"id": "u-ada", "role": "learner"}
-    assert (hello["id"], hello["expires_at"], hello["heartbeat_ms"]) == ("q1", "2100-01-01T00:00:00.000Z", 25_000)
+    assert (hello["id"], hello["expires_at"], hello["heartbeat_ms"]) == (
+        "q1",
+        "2100-01-01T00:00:00.000Z",
+        25_000,
+    )
     assert hello["limits"] == {
         "frame_bytes": 65_536,
         "subscriptions": 128,
@@ -87,7 +91,9 @@ def test_a_login_that_ends_while_its_token_is_checked_opens_nothing(edge: FakeEd
     session, sink = edge.session()
     say(session, "authenticate", token="ada")
     del edge.auth.tokens["ada"]
-    edge.access.forget_user("u-ada")  # as a revocation does, which found no session of this login to end
+    edge.access.forget_user(
+        "u-ada"
+    )  # as a revocation does, which found no session of this login to end
     edge.auth.release()
     assert sink.frames == []
     edge.auth.release()
@@ -117,14 +123,25 @@ def test_a_token_is_replaced_in_place_for_the_same_user_only(edge: FakeEdge) -> 
     say(session, "authenticate", token="nobody", id=3)
     replaced, other, bad = sink.take()
 
-    assert (replaced["type"], replaced["expires_at"]) == ("authenticated", "2100-01-01T00:00:01.000Z")
+    assert (replaced["type"], replaced["expires_at"]) == (
+        "authenticated",
+        "2100-01-01T00:00:01.000Z",
+    )
     assert (other["code"], bad["code"]) == ("forbidden", "unauthenticated")
     assert sink.closed is None
-    assert (session.session_id, session.expires_at_ms, session.user_id) == ("s2", FAR_AHEAD_MS + 1000, "u-ada")
+    assert (session.session_id, session.expires_at_ms, session.user_id) == (
+        "s2",
+        FAR_AHEAD_MS + 1000,
+        "u-ada",
+    )
 
 
-def test_what_the_token_tells_of_own_learners_is_not_asked_until_something_is_revoked(edge: FakeEdge) -> None:
-    edge.auth.tokens["ada"] = Identity("u-ada", "learner", "s-ada", FAR_AHEAD_MS, ("ada",), edge.auth.ttl_s)
+def test_what_the_token_tells_of_own_learners_is_not_asked_until_something_is_revoked(
+    edge: FakeEdge,
+) -> None:
+    edge.auth.tokens["ada"] = Identity(
+        "u-ada", "learner", "s-ada", FAR_AHEAD_MS, ("ada",), edge.auth.ttl_s
+    )
     session, sink = edge.session("ada")
     say(session, "virtual_brain_interact", data=interaction())
     say(session, "subscribe_learner", learner_id="ada")
@@ -136,7 +153,11 @@ def test_what_the_token_tells_of_own_learners_is_not_asked_until_something_is_re
 
     assert told == []
     assert edge.auth.asked == [("u-ada", "interact", "ada")]
-    assert [frame["type"] for frame in sink.take()] == ["virtual_brain_response", "subscribed", "error"]
+    assert [frame["type"] for frame in sink.take()] == [
+        "virtual_brain_response",
+        "subscribed",
+        "error",
+    ]
 
 
 def test_one_socket_too_many_of_a_user_is_refused_with_4429() -> None:
@@ -170,7 +191,12 @@ def test_the_end_takes_everything_of_a_socket_out_of_the_edge(edge: FakeEdge) ->
     assert edge.room_link.members == {"r": []}
     assert edge.access.known("u-ada", "watch", "ada") is None
     counters = edge.counters
-    assert (counters.connections_active, len(counters.users), len(counters.learners), len(counters.rooms)) == (0,) * 4
+    assert (
+        counters.connections_active,
+        len(counters.users),
+        len(counters.learners),
+        len(counters.rooms),
+    ) == (0,) * 4
 
 
 # Frames
@@ -184,7 +210,11 @@ def test_a_bad_frame_is_told_and_the_socket_lives(edge: FakeEdge) -> None:
     say(session, "ping", id=3, sent_at=1.5)
     bad, unknown, missing, pong = sink.take()
 
-    assert [one["code"] for one in (bad, unknown, missing)] == ["bad_request", "unknown_type", "bad_request"]
+    assert [one["code"] for one in (bad, unknown, missing)] == [
+        "bad_request",
+        "unknown_type",
+        "bad_request",
+    ]
     assert missing["message_type"] == "get_state"
     assert (pong["type"], pong["id"], pong["sent_at"]) == ("pong", 3, 1.5)
     assert edge.counters.errors == 3
@@ -204,7 +234,9 @@ def test_a_fault_of_ours_is_told_without_details(
     assert len(caplog.records) == 1
 
 
-def test_too_many_frames_are_told_when_to_come_back_and_then_closed_with_4429(edge: FakeEdge) -> None:
+def test_too_many_frames_are_told_when_to_come_back_and_then_closed_with_4429(
+    edge: FakeEdge,
+) -> None:
     session, sink = edge.session("ada")
     for _ in range(edge.settings.frames_burst):
         say(session, "ping")
@@ -259,8 +291,16 @@ def test_a_subscription_is_answered_with_the_state_and_then_lives(edge: FakeEdge
     edge.move("ada")
     subscribed, moved = sink.take()
 
-    assert (subscribed["type"], subscribed["id"], subscribed["success"]) == ("subscribed", "s", True)
-    assert (subscribed["epoch"], subscribed["revision"], subscribed["recovered"]) == ("e1", 4, False)
+    assert (subscribed["type"], subscribed["id"], subscribed["success"]) == (
+        "subscribed",
+        "s",
+        True,
+    )
+    assert (subscribed["epoch"], subscribed["revision"], subscribed["recovered"]) == (
+        "e1",
+        4,
+        False,
+    )
     assert subscribed["state"]["fatigue_level"] == 0.4
     assert (moved["type"], moved["revision"], "id" in moved) == ("state_update", 5, False)
 
@@ -274,7 +314,12 @@ def test_a_resumed_subscription_says_whether_nothing_was_lost(
 ) -> None:
     edge.feed.revisions["ada"] = 4
     session, sink = edge.session("teacher")
-    say(session, "subscribe_learner", learner_id="ada", resume={"epoch": resume[0], "revision": resume[1]})
+    say(
+        session,
+        "subscribe_learner",
+        learner_id="ada",
+        resume={"epoch": resume[0], "revision": resume[1]},
+    )
 
     assert sink.one()["recovered"] is recovered
 
@@ -296,7 +341,11 @@ def test_one_subscription_too_many_is_refused_and_renewing_one_is_not() -> None:
     first, second, refused, renewed = sink.take()
 
     assert [one["type"] for one in (first, second, renewed)] == ["subscribed"] * 3
-    assert (refused["code"], refused["id"], refused["retryable"]) == ("too_many_subscriptions", "c", False)
+    assert (refused["code"], refused["id"], refused["retryable"]) == (
+        "too_many_subscriptions",
+        "c",
+        False,
+    )
     say(session, "unsubscribe_learner", learner_id="a")
     say(session, "subscribe_learner", learner_id="c")
     assert [one["type"] for one in sink.take()] == ["unsubscribed", "subscribed"]
@@ -311,7 +360,11 @@ def test_a_subscription_that_is_not_allowed_reaches_nobody_and_frees_its_place()
     say(session, "subscribe_learner", learner_id="ada", id=2)
     refused, subscribed = sink.take()
 
-    assert (refused["code"], refused["id"], refused["message_type"]) == ("forbidden", 1, "subscribe_learner")
+    assert (refused["code"], refused["id"], refused["message_type"]) == (
+        "forbidden",
+        1,
+        "subscribe_learner",
+    )
     assert subscribed["type"] == "subscribed"
     assert edge.feed.watched == ["ada"]
 
@@ -416,14 +469,20 @@ def test_the_clients_interval_is_kept(edge: FakeEdge) -> None:
 def test_an_interaction_reaches_the_brain_and_its_answer_the_client(edge: FakeEdge) -> None:
     session, sink = edge.session("ada")
     context = {"correct": True, "skill": ["a", "b"], "note": "kept"}
-    data = interaction(context=context, interaction_id="i1", response="4", occurred_at="2026-01-01T00:00:00Z")
+    data = interaction(
+        context=context, interaction_id="i1", response="4", occurred_at="2026-01-01T00:00:00Z"
+    )
     say(session, "virtual_brain_interact", data=data, id="q")
     (sent,) = edge.brain.sent
     response = sink.one()
 
     assert (sent.data.learner_id, sent.interaction_id, sent.context.correct) == ("ada", "i1", True)
     assert b"kept" in bytes(sent.data.context)
-    assert (response["type"], response["id"], response["interaction_id"]) == ("virtual_brain_response", "q", "i1")
+    assert (response["type"], response["id"], response["interaction_id"]) == (
+        "virtual_brain_response",
+        "q",
+        "i1",
+    )
     assert (response["revision"], response["duplicate"]) == (1, False)
     assert response["trace_id"] == sent.traceparent[3:35]
     assert response["result"]["processing_time"] >= 0
@@ -436,14 +495,21 @@ def test_without_an_id_the_edge_makes_one_that_is_ordered_in_time(edge: FakeEdge
     ids = [sent.interaction_id for sent in edge.brain.sent]
 
     assert len(set(ids)) == 20
-    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", id) for id in ids)
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", id)
+        for id in ids
+    )
     assert [id[:13] for id in ids] == sorted(id[:13] for id in ids)
     assert [frame["interaction_id"] for frame in sink.take()] == ids
 
 
 @pytest.mark.parametrize(
     ("traceparent", "continued"),
-    [("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", True), ("nonsense", False), ("", False)],
+    [
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", True),
+        ("nonsense", False),
+        ("", False),
+    ],
 )
 def test_a_clients_trace_is_continued(edge: FakeEdge, traceparent: str, continued: bool) -> None:
     session, _ = edge.session("ada")
@@ -473,8 +539,16 @@ def test_a_failed_interaction_says_when_to_try_again_and_under_which_trace(edge:
     say(session, "virtual_brain_interact", data=interaction(), id="q")
     error = sink.one()
 
-    assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("unavailable", True, 1000)
-    assert (error["message_type"], error["id"], len(error["trace_id"])) == ("virtual_brain_interact", "q", 32)
+    assert (error["code"], error["retryable"], error["retry_after_ms"]) == (
+        "unavailable",
+        True,
+        1000,
+    )
+    assert (error["message_type"], error["id"], len(error["trace_id"])) == (
+        "virtual_brain_interact",
+        "q",
+        32,
+    )
 
 
 @pytest.mark.parametrize(("code", "lines"), [("internal", 1), ("unavailable", 0)])
@@ -496,7 +570,11 @@ def test_a_bad_context_is_refused_before_anything_happens(edge: FakeEdge, contex
     say(session, "virtual_brain_interact", data=interaction(context=context), id="q")
     error = sink.one()
 
-    assert (error["code"], error["id"], error["message_type"]) == ("bad_request", "q", "virtual_brain_interact")
+    assert (error["code"], error["id"], error["message_type"]) == (
+        "bad_request",
+        "q",
+        "virtual_brain_interact",
+    )
     assert error["error"].startswith("data.context")
     assert edge.brain.sent == []
     assert session.busy is False
@@ -575,7 +653,10 @@ def test_what_waits_for_a_slow_reader_is_not_older_than_its_own_write(edge: Fake
     say(session, "virtual_brain_interact", data=interaction())
     edge.clock.advance(2)
     edge.sweep.turn()
-    assert [frame["revision"] for frame in sink.of("state_update", "virtual_brain_response")] == [1, 3]
+    assert [frame["revision"] for frame in sink.of("state_update", "virtual_brain_response")] == [
+        1,
+        3,
+    ]
     edge.move("ada")
     assert sink.of("state_update")[-1]["revision"] == 3
 
@@ -605,7 +686,10 @@ def test_no_answer_is_lost_with_an_every_subscription(edge: FakeEdge) -> None:
     assert sink.of("virtual_brain_response") == []
     say(session, "unsubscribe_learner", learner_id="ada")
 
-    assert [frame["type"] for frame in sink.take()][1:] == ["virtual_brain_response", "unsubscribed"]
+    assert [frame["type"] for frame in sink.take()][1:] == [
+        "virtual_brain_response",
+        "unsubscribed",
+    ]
 
 
 def test_writes_of_a_lost_history_hide_nothing_of_the_new_one(edge: FakeEdge) -> None:
@@ -637,8 +721,17 @@ def test_a_state_is_answered_or_refused(edge: FakeEdge) -> None:
     say(session, "get_state", learner_id="ada", id=3)
     found, refused, failed = sink.take()
 
-    assert (found["type"], found["revision"], found["id"], len(found["timestamp"])) == ("state_response", 2, 1, 24)
-    assert (refused["code"], refused["id"], refused["message_type"]) == ("forbidden", 2, "get_state")
+    assert (found["type"], found["revision"], found["id"], len(found["timestamp"])) == (
+        "state_response",
+        2,
+        1,
+        24,
+    )
+    assert (refused["code"], refused["id"], refused["message_type"]) == (
+        "forbidden",
+        2,
+        "get_state",
+    )
     assert (failed["code"], failed["id"]) == ("unavailable", 3)
 
 
@@ -656,7 +749,11 @@ def test_content_is_adapted_or_refused(edge: FakeEdge) -> None:
     ask("ada", 3)
     adapted, refused, failed = sink.take()
 
-    assert (adapted["original_content"], adapted["adapted_content"], adapted["id"]) == ("read", "READ", 1)
+    assert (adapted["original_content"], adapted["adapted_content"], adapted["id"]) == (
+        "read",
+        "READ",
+        1,
+    )
     assert adapted["changes"] == [{"code": "capitals"}]
     assert (refused["code"], refused["message_type"]) == ("forbidden", "adapt_content")
     assert failed["code"] == "unavailable"
@@ -675,7 +772,9 @@ def test_rooms_are_joined_talked_in_and_left(edge: FakeEdge) -> None:
     assert {member["user"]["id"] for member in joined["members"]} == {"u-ada", "u-ben"}
     say(ada, "room_message", room_id="r", data={"text": "hi"})
     assert edge.room_link.said == [("r", ada.connection_id, b'{"text": "hi"}')]
-    edge.rooms.deliver(message("r", Member(ada.connection_id, "u-ada", "learner"), b'{"text":"hi"}'))
+    edge.rooms.deliver(
+        message("r", Member(ada.connection_id, "u-ada", "learner"), b'{"text":"hi"}')
+    )
     assert ben_sink.one()["data"] == {"text": "hi"}
     say(ben, "leave_room", room_id="r", id=3)
 
@@ -698,7 +797,9 @@ def test_one_room_too_many_is_refused_and_joining_again_is_not() -> None:
 
 @pytest.mark.parametrize("already_in", [False, True])
 @pytest.mark.parametrize("why", ["forbidden", "unavailable"])
-def test_a_room_that_cannot_be_joined_is_not_heard(edge: FakeEdge, already_in: bool, why: str) -> None:
+def test_a_room_that_cannot_be_joined_is_not_heard(
+    edge: FakeEdge, already_in: bool, why: str
+) -> None:
     session, sink = edge.session("ada")
     if already_in:
         say(session, "join_room", room_id="r")

@@ -17,7 +17,10 @@ from service_runtime.settings import SettingsError, load
         ({"EDGE_FRAMES_PER_S": "-1"}, "EDGE_FRAMES_PER_S must be zero or more"),
         ({"PORT": "70000"}, "PORT must be at most 65535"),
         ({"PORT": "-1"}, "PORT must be zero or more"),
-        ({"EDGE_PING_S": "30", "EDGE_PING_MAX_S": "20"}, "EDGE_PING_MAX_S must be at least EDGE_PING_S"),
+        (
+            {"EDGE_PING_S": "30", "EDGE_PING_MAX_S": "20"},
+            "EDGE_PING_MAX_S must be at least EDGE_PING_S",
+        ),
         (
             {"EDGE_SERVER_CERTIFICATE_FILE": "/etc/tls.pem"},
             "EDGE_SERVER_CERTIFICATE_FILE and EDGE_SERVER_KEY_FILE need each other",
@@ -36,6 +39,8 @@ def test_all_problems_are_told_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["EDGE_FRAMES_PER_S", "EDGE_MAX_SOCKETS_PER_USER", "EDGE_MAX_ROOMS", "PORT"])
+@pytest.mark.parametrize(
+    "name", ["EDGE_FRAMES_PER_S", "EDGE_MAX_SOCKETS_PER_USER", "EDGE_MAX_ROOMS", "PORT"]
+)
 def test_zero_is_taken_where_it_means_something(name: str) -> None:
     load(EdgeSettings, {name: "0"}, prefix="EDGE")

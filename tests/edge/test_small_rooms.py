@@ -65,7 +65,9 @@ def test_timestamps_never_go_back() -> None:
     burst=st.integers(1, 200),
     gaps=st.lists(st.floats(0, 2), min_size=1, max_size=300),
 )
-def test_a_bucket_never_gives_more_than_its_burst_and_rate(rate: float, burst: int, gaps: list[float]) -> None:
+def test_a_bucket_never_gives_more_than_its_burst_and_rate(
+    rate: float, burst: int, gaps: list[float]
+) -> None:
     now = start = 50.0
     bucket = TokenBucket(rate=rate, burst=burst, now=now)
     taken = 0
@@ -78,7 +80,9 @@ def test_a_bucket_never_gives_more_than_its_burst_and_rate(rate: float, burst: i
 
 @quick
 @given(rate=st.floats(0.5, 200), burst=st.integers(1, 50))
-def test_a_bucket_gives_its_whole_burst_at_once_and_then_says_when_to_come_back(rate: float, burst: int) -> None:
+def test_a_bucket_gives_its_whole_burst_at_once_and_then_says_when_to_come_back(
+    rate: float, burst: int
+) -> None:
     bucket = TokenBucket(rate=rate, burst=burst, now=0.0)
 
     assert [bucket.take(0.0) for _ in range(burst)] == [0.0] * burst
@@ -133,8 +137,15 @@ def test_absorbing_is_counting_both(first: list[float], second: list[float]) -> 
 
 
 @quick
-@given(st.lists(st.tuples(st.sampled_from(["add", "remove", "take", "restart"]), st.sampled_from("abc")), max_size=80))
-def test_changes_of_presence_always_bring_a_listener_up_to_date(steps: list[tuple[str, str]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "remove", "take", "restart"]), st.sampled_from("abc")),
+        max_size=80,
+    )
+)
+def test_changes_of_presence_always_bring_a_listener_up_to_date(
+    steps: list[tuple[str, str]],
+) -> None:
     presence, model = Presence(), Counter[str]()
     heard: set[str] = set()
 
@@ -189,7 +200,11 @@ def test_a_user_has_at_most_so_many_sockets() -> None:
     assert registry.remove(second) is False
     assert registry.remove(third) is True
     assert registry.of_user("u") == []
-    assert (counters.connections_opened, counters.connections_closed, counters.connections_active) == (4, 3, 1)
+    assert (
+        counters.connections_opened,
+        counters.connections_closed,
+        counters.connections_active,
+    ) == (4, 3, 1)
 
 
 def test_an_address_has_at_most_so_many_sockets() -> None:
@@ -232,10 +247,15 @@ class _Timed:
 @quick
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["schedule", "cancel", "turn"]), st.integers(0, 4), st.floats(0, 3)), max_size=60
+        st.tuples(
+            st.sampled_from(["schedule", "cancel", "turn"]), st.integers(0, 4), st.floats(0, 3)
+        ),
+        max_size=60,
     )
 )
-def test_the_sweep_is_never_early_and_at_most_two_ticks_late(steps: list[tuple[str, int, float]]) -> None:
+def test_the_sweep_is_never_early_and_at_most_two_ticks_late(
+    steps: list[tuple[str, int, float]],
+) -> None:
     clock = FakeClock()
     sweep = Sweep(clock)
     timers = [_Timed() for _ in range(5)]
@@ -396,7 +416,9 @@ def test_those_who_ask_the_same_are_answered_in_their_order_by_one_question() ->
     assert len(auth.asked) == 1
 
 
-def test_one_who_fails_to_take_an_answer_takes_it_from_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_who_fails_to_take_an_answer_takes_it_from_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     access, auth, _ = _access()
     auth.hold = True
     heard: list[object] = []
@@ -424,7 +446,9 @@ def test_a_user_who_asks_for_everything_does_not_fill_the_memory() -> None:
     access, _auth, _ = _access()
     for number in range(MAX_PER_USER * 2 + 5):
         access.ask("u", "watch", f"l{number}", lambda _: None)
-    remembered = sum(access.known("u", "watch", f"l{number}") is True for number in range(MAX_PER_USER * 2 + 5))
+    remembered = sum(
+        access.known("u", "watch", f"l{number}") is True for number in range(MAX_PER_USER * 2 + 5)
+    )
 
     assert 0 < remembered <= MAX_PER_USER
 
@@ -454,11 +478,19 @@ def test_a_room_tells_everyone_but_the_one_behind_the_event() -> None:
     rooms.deliver(message("nowhere", members[0]))
 
     assert [frame["type"] for frame in places[0].sink.frames] == ["user_left", "user_joined"]
-    assert [frame["type"] for frame in places[1].sink.frames] == ["room_message", "user_left", "user_joined"]
+    assert [frame["type"] for frame in places[1].sink.frames] == [
+        "room_message",
+        "user_left",
+        "user_joined",
+    ]
     assert [frame["type"] for frame in places[2].sink.frames] == ["room_message"]
     assert places[1].sink.frames[0]["data"] == {"text": "hi"}
     assert places[1].sink.frames[0]["user"] == {"id": "u0", "role": "learner"}
-    assert sorted(rooms.memberships()) == [("elsewhere", members[0]), ("r", members[0]), ("r", members[1])]
+    assert sorted(rooms.memberships()) == [
+        ("elsewhere", members[0]),
+        ("r", members[0]),
+        ("r", members[1]),
+    ]
     assert len(counters.rooms) == 2
     for member in members:
         rooms.leave("r", member.connection_id)
@@ -468,7 +500,9 @@ def test_a_room_tells_everyone_but_the_one_behind_the_event() -> None:
 
 def test_a_member_list_tells_the_sockets_what_they_missed_and_nothing_else() -> None:
     rooms = Rooms(prepare=prepare, counters=Counters())
-    ada, ben, cem, dan = (Member(name, f"u-{name}", "learner") for name in ("ada", "ben", "cem", "dan"))
+    ada, ben, cem, dan = (
+        Member(name, f"u-{name}", "learner") for name in ("ada", "ben", "cem", "dan")
+    )
     place = _Occupant()
     rooms.enter("r", place, ada)
     rooms.learn("r", [ada, ben, cem])
@@ -477,14 +511,18 @@ def test_a_member_list_tells_the_sockets_what_they_missed_and_nothing_else() -> 
     rooms.learn("nowhere", [ben])
 
     assert first == [], "whoever joins gets the list itself"
-    assert [(frame["type"], frame["connection_id"], frame["user"]["id"]) for frame in place.sink.take()] == [
+    assert [
+        (frame["type"], frame["connection_id"], frame["user"]["id"]) for frame in place.sink.take()
+    ] == [
         ("user_left", "ben", "u-ben"),
         ("user_joined", "dan", "u-dan"),
     ]
 
 
 def test_nobody_is_told_twice_who_came_or_went() -> None:
-    """Members who are joined again after a break come as events, of which nobody's screen has to hear."""
+    """Members who are joined again after a break come as events, of which nobody's screen has to
+    hear.
+    """
     rooms = Rooms(prepare=prepare, counters=Counters())
     ada, ben = (Member(name, f"u-{name}", "learner") for name in ("ada", "ben"))
     place = _Occupant()

@@ -1,4 +1,6 @@
-"""Spans of the edge: ids that travel are ids of spans, and every delivery names the interactions behind it."""
+"""Spans of the edge: ids that travel are ids of spans, and every delivery names the interactions
+behind it.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,16 @@ def move(edge: FakeEdge, *revisions: int, sampled: bool = True) -> None:
         edge.hub.deliver(replace(update("ada", revision), traceparents=causes))
 
 
-def watch(edge: FakeEdge, *, every: bool = False, interval_s: float = 0) -> tuple[Watcher, Subscription]:
+def watch(
+    edge: FakeEdge, *, every: bool = False, interval_s: float = 0
+) -> tuple[Watcher, Subscription]:
     watcher = Watcher()
     return watcher, subscribe(edge, watcher, every=every, interval_s=interval_s)
 
 
-def test_one_span_tells_of_all_sockets_that_an_update_went_to(edge: FakeEdge, spans: list[Span]) -> None:
+def test_one_span_tells_of_all_sockets_that_an_update_went_to(
+    edge: FakeEdge, spans: list[Span]
+) -> None:
     for _ in range(3):
         watch(edge)
     paused, _ = watch(edge)
@@ -59,7 +65,9 @@ def test_one_span_tells_of_all_sockets_that_an_update_went_to(edge: FakeEdge, sp
     assert span.context.trace_id == cause(1).trace_id
 
 
-def test_a_slow_socket_gets_one_update_linked_to_all_that_it_stands_for(edge: FakeEdge, spans: list[Span]) -> None:
+def test_a_slow_socket_gets_one_update_linked_to_all_that_it_stands_for(
+    edge: FakeEdge, spans: list[Span]
+) -> None:
     watcher, subscription = watch(edge)
     move(edge, 1)
     watcher.sink.paused = True
@@ -75,7 +83,9 @@ def test_a_slow_socket_gets_one_update_linked_to_all_that_it_stands_for(edge: Fa
     assert next.links == (cause(22),)
 
 
-def test_what_a_snapshot_already_told_is_no_cause_of_a_later_update(edge: FakeEdge, spans: list[Span]) -> None:
+def test_what_a_snapshot_already_told_is_no_cause_of_a_later_update(
+    edge: FakeEdge, spans: list[Span]
+) -> None:
     edge.feed.hold = True
     edge.feed.revisions["ada"] = 2
     watch(edge)
@@ -86,7 +96,9 @@ def test_what_a_snapshot_already_told_is_no_cause_of_a_later_update(edge: FakeEd
     assert span.links == (cause(3),)
 
 
-def test_each_revision_of_a_queue_is_linked_to_its_own_cause(edge: FakeEdge, spans: list[Span]) -> None:
+def test_each_revision_of_a_queue_is_linked_to_its_own_cause(
+    edge: FakeEdge, spans: list[Span]
+) -> None:
     watcher, subscription = watch(edge, every=True)
     watcher.sink.paused = True
     move(edge, 1, 2, 3)
@@ -104,10 +116,14 @@ def test_updates_of_unsampled_interactions_leave_no_span(edge: FakeEdge, spans: 
     assert spans == []
 
 
-def test_a_frame_is_one_span_and_its_id_is_what_the_answer_tells(edge: FakeEdge, spans: list[Span]) -> None:
+def test_a_frame_is_one_span_and_its_id_is_what_the_answer_tells(
+    edge: FakeEdge, spans: list[Span]
+) -> None:
     session, sink = edge.session("ada")
     say(session, "virtual_brain_interact", data=interaction())
-    say(session, "adapt_content", data={"learner_id": "ada", "content": "x", "content_type": "text"})
+    say(
+        session, "adapt_content", data={"learner_id": "ada", "content": "x", "content_type": "text"}
+    )
     say(session, "get_state", learner_id="ada")
 
     assert [span.attributes["aivo.frame.type"] for span in spans] == [
@@ -121,7 +137,9 @@ def test_a_frame_is_one_span_and_its_id_is_what_the_answer_tells(edge: FakeEdge,
 
 
 @pytest.mark.parametrize("failure", [None, UpstreamError("unavailable", "Try again.")])
-def test_a_refusal_is_told_by_its_code(edge: FakeEdge, spans: list[Span], failure: UpstreamError | None) -> None:
+def test_a_refusal_is_told_by_its_code(
+    edge: FakeEdge, spans: list[Span], failure: UpstreamError | None
+) -> None:
     edge.brain.failure = failure
     edge.auth.default = failure is not None
     session, _ = edge.session("ada")

@@ -46,5 +46,7 @@ def test_a_failure_is_told_without_details_and_tried_again_when_the_connection_b
         ("", "Refused."),
     ],
 )
-def test_what_was_written_for_the_caller_is_passed_on_as_a_sentence(details: str, told: str) -> None:
+def test_what_was_written_for_the_caller_is_passed_on_as_a_sentence(
+    details: str, told: str
+) -> None:
     assert str(translate(failure(Code.INVALID_ARGUMENT, details), "brain")) == told

@@ -1,4 +1,6 @@
-"""The models that ours is compared with do what their papers say, on data small enough to follow."""
+"""The models that ours is compared with do what their papers say, on data small enough to
+follow.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from evaluation.data import GradedAnswer
 Predictor = Callable[[list[GradedAnswer], list[GradedAnswer]], np.ndarray]
 
 
-def answers(learner: str, outcomes: str, item: str = "i", skills: tuple[str, ...] = ("s",)) -> list[GradedAnswer]:
+def answers(
+    learner: str, outcomes: str, item: str = "i", skills: tuple[str, ...] = ("s",)
+) -> list[GradedAnswer]:
     return [GradedAnswer(learner, item, skills, outcome == "1") for outcome in outcomes]
 
 
@@ -34,7 +38,11 @@ def test_elo_moves_learner_and_item_after_each_answer() -> None:
 
 
 def test_pfa_learns_that_success_predicts_success() -> None:
-    train = [answer for n in range(20) for answer in (*answers(f"up{n}", "1111"), *answers(f"down{n}", "0000"))]
+    train = [
+        answer
+        for n in range(20)
+        for answer in (*answers(f"up{n}", "1111"), *answers(f"down{n}", "0000"))
+    ]
     predicted = baselines.pfa(train, [*answers("x", "111"), *answers("y", "000")])
 
     assert predicted[0] == predicted[3] == pytest.approx(0.5, abs=0.1)
@@ -45,13 +53,21 @@ def test_pfa_learns_that_success_predicts_success() -> None:
 def test_pfa_at_its_optimum_predicts_the_share_of_right_answers_in_training() -> None:
     dice = Random(1)
     train = [
-        GradedAnswer(f"l{n}", "i", tuple(dice.sample(("s", "t", "u"), dice.choice((1, 2)))), dice.random() < 0.7)
+        GradedAnswer(
+            f"l{n}",
+            "i",
+            tuple(dice.sample(("s", "t", "u"), dice.choice((1, 2)))),
+            dice.random() < 0.7,
+        )
         for n in range(40)
         for _ in range(10)
     ]
 
-    # The intercept has no ridge, so its gradient vanishes only where prediction and outcome agree in sum.
-    assert baselines.pfa(train, train).mean() == pytest.approx(np.mean([answer.correct for answer in train]), abs=1e-6)
+    # The intercept has no ridge, so its gradient vanishes only where prediction and outcome agree
+    # in sum.
+    assert baselines.pfa(train, train).mean() == pytest.approx(
+        np.mean([answer.correct for answer in train]), abs=1e-6
+    )
 
 
 def test_bkt_finds_the_parameters_that_made_the_answers() -> None:
@@ -60,7 +76,9 @@ def test_bkt_finds_the_parameters_that_made_the_answers() -> None:
     for n in range(300):
         mastered = dice.random() < 0.25
         for _ in range(8):
-            train.append(GradedAnswer(f"l{n}", "i", ("s",), dice.random() < (0.95 if mastered else 0.2)))
+            train.append(
+                GradedAnswer(f"l{n}", "i", ("s",), dice.random() < (0.95 if mastered else 0.2))
+            )
             mastered = mastered or dice.random() < 0.2
 
     assert baselines._fit_bkt(
@@ -70,10 +88,13 @@ def test_bkt_finds_the_parameters_that_made_the_answers() -> None:
 
 def test_bkt_averages_the_skills_of_an_item_and_knows_a_median_skill() -> None:
     train = [
-        answer for n in range(10) for answer in (*answers(f"a{n}", "1111"), *answers(f"b{n}", "0000", skills=("t",)))
+        answer
+        for n in range(10)
+        for answer in (*answers(f"a{n}", "1111"), *answers(f"b{n}", "0000", skills=("t",)))
     ]
     easy, hard, both, unknown = (
-        baselines.bkt(train, answers("x", "1", skills=skills))[0] for skills in (("s",), ("t",), ("s", "t"), ("new",))
+        baselines.bkt(train, answers("x", "1", skills=skills))[0]
+        for skills in (("s",), ("t",), ("s", "t"), ("new",))
     )
 
     assert easy > 0.7 > 0.3 > hard
@@ -81,10 +102,15 @@ def test_bkt_averages_the_skills_of_an_item_and_knows_a_median_skill() -> None:
     assert hard < unknown < easy
 
 
-@pytest.mark.parametrize("predictor", [baselines.item_mean, baselines.elo, baselines.pfa, baselines.bkt])
+@pytest.mark.parametrize(
+    "predictor", [baselines.item_mean, baselines.elo, baselines.pfa, baselines.bkt]
+)
 def test_no_baseline_sees_the_answer_that_it_predicts(predictor: Predictor) -> None:
     train = [answer for n in range(5) for answer in answers(f"l{n}", "1101", f"i{n % 2}")]
-    right, wrong = predictor(train, answers("x", "01", "i0")), predictor(train, answers("x", "00", "i0"))
+    right, wrong = (
+        predictor(train, answers("x", "01", "i0")),
+        predictor(train, answers("x", "00", "i0")),
+    )
 
     assert right[0] == wrong[0]
     assert right[1] == wrong[1]
@@ -93,11 +119,15 @@ def test_no_baseline_sees_the_answer_that_it_predicts(predictor: Predictor) -> N
 def test_the_guide_rule_follows_its_formula() -> None:
     rule = GuideRule()
     rule.answer(correct=True, seconds=15.0)
-    assert (rule.cognitive_load, rule.frustration, rule.engagement) == pytest.approx((0.1, 0.0, 1.0))
+    assert (rule.cognitive_load, rule.frustration, rule.engagement) == pytest.approx(
+        (0.1, 0.0, 1.0)
+    )
     assert (rule.confidence, rule.accuracy) == pytest.approx((0.91, 0.65))
 
     rule.answer(correct=False, seconds=30.0, minutes=30.0, hints=2, retries=1)
-    assert (rule.cognitive_load, rule.frustration, rule.engagement) == pytest.approx((0.62, 0.65, 0.7))
+    assert (rule.cognitive_load, rule.frustration, rule.engagement) == pytest.approx(
+        (0.62, 0.65, 0.7)
+    )
     assert (rule.confidence, rule.accuracy) == pytest.approx((0.378, 0.455))
 
 

@@ -1,4 +1,6 @@
-"""The evaluation judges, prints and skips as it says; one quick check runs on the research data where they are."""
+"""The evaluation judges, prints and skips as it says; one quick check runs on the research data
+where they are.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,16 @@ def test_a_target_is_met_at_its_border_and_never_by_nan(check: Check, passed: bo
     assert check.passed is passed
 
 
-def test_without_data_the_command_says_skipped_and_succeeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_data_the_command_says_skipped_and_succeeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = command.main([], {data.VARIABLE: str(tmp_path)})
 
     assert code == 0
-    assert capsys.readouterr().out == (
-        f"evaluation skipped: the research data cannot be found in {tmp_path}; name the folder in AIVO_SHARED_DATA\n"
+    assert (
+        capsys.readouterr().out
+        == f"evaluation skipped: the research data cannot be found in {tmp_path}; name the folder"
+        " in AIVO_SHARED_DATA\n"
     )
 
 
@@ -71,7 +77,11 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "code"), [(0.8, 0), (0.7, 1)])
 def test_the_exit_code_says_whether_a_target_was_missed(
-    value: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    value: float,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name in data.FILES:
         (tmp_path / name).touch()
@@ -88,13 +98,20 @@ def test_the_exit_code_says_whether_a_target_was_missed(
 def test_the_tables_show_ours_target_verdict_and_baselines() -> None:
     shown = report.tables(
         found(
-            Check(name="AUC", value=0.776, at_least=0.77, baselines={"Elo": 0.755, "upside down": -0.3}),
+            Check(
+                name="AUC",
+                value=0.776,
+                at_least=0.77,
+                baselines={"Elo": 0.755, "upside down": -0.3},
+            ),
             Check(name="golden", value=5e-10, at_most=1e-6),
             Check(name="error", value=0.03, at_most=0.02, note="why"),
         )
     )
 
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines() if line]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines() if line
+    ]
     assert ["AUC", ".776", "≥ .770", "–", "yes", ""] in rows
     assert ["golden", "5e-10", "≤ 1e-06", "–", "yes", ""] in rows
     assert ["error", ".030", "≤ 0.02", "–", "NO", "why"] in rows
@@ -131,12 +148,18 @@ def test_quiet_work_reads_as_more_engaged_than_gaming() -> None:
 
 
 def test_a_block_is_rated_against_the_levels_at_its_end(tmp_path: Path) -> None:
-    """Two people for whom harder blocks go wrong and are rated as harder: the correlation is high, not perfect."""
-    rows = ["newID,trialcode,N,correct,latency,mentaldemand,temporaldemand,performance,effort,frustration"]
+    """Two people for whom harder blocks go wrong and are rated as harder: the correlation is high,
+    not perfect.
+    """
+    rows = [
+        "newID,trialcode,N,correct,latency,mentaldemand,temporaldemand,performance,effort,frustration"
+    ]
     for person in "ab":
         for n, right in ((1, 1), (2, 1), (3, 0), (4, 0)):
             rows += [f"{person},target,{n},{right},900,,,,,"] * 8
-            rows.append(f"{person},ratingSummary,{n},0,0,{5 * n}.0,1.0,{21 - 5 * n}.0,1.0,{4 * n}.0")
+            rows.append(
+                f"{person},ratingSummary,{n},0,0,{5 * n}.0,1.0,{21 - 5 * n}.0,1.0,{4 * n}.0"
+            )
     with gzip.open(tmp_path / "nback_tlx.csv.gz", "wt") as file:
         file.write("\n".join(rows))
 
@@ -148,7 +171,10 @@ def test_a_block_is_rated_against_the_levels_at_its_end(tmp_path: Path) -> None:
 
 def test_an_alert_is_on_as_often_as_its_level_lies_beyond_the_threshold() -> None:
     answer = {"type": "practice", "content": "c", "learner_id": "l"}
-    log = [answer | {"ts": 30.0 * n, "context": {"correct": n % 3 == 0, "difficulty": 4}} for n in range(30)]
+    log = [
+        answer | {"ts": 30.0 * n, "context": {"correct": n % 3 == 0, "difficulty": 4}}
+        for n in range(30)
+    ]
     told = replay.frames(Replay(Bank()), log)
 
     shares = {share.level: share for share in checks.alert_shares(told, told[:1])}
@@ -156,7 +182,10 @@ def test_an_alert_is_on_as_often_as_its_level_lies_beyond_the_threshold() -> Non
     beyond = sum(outcome.level("frustration_level") > 0.7 for outcome in told)
     assert 0 < beyond < 30
     assert shares["frustration_level"].ednet == beyond / 30
-    assert shares["engagement_level"].ednet == sum(outcome.level("engagement_level") < 0.4 for outcome in told) / 30
+    assert (
+        shares["engagement_level"].ednet
+        == sum(outcome.level("engagement_level") < 0.4 for outcome in told) / 30
+    )
     assert shares["frustration_level"].nback in {0.0, 1.0}
 
 

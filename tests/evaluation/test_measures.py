@@ -27,7 +27,9 @@ SCORES = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_s
         ([0, 1, 0, 1], [3, 3, 3, 3], 0.5),
     ],
 )
-def test_auc_counts_ties_as_one_half(labels: list[int], scores: list[float], expected: float) -> None:
+def test_auc_counts_ties_as_one_half(
+    labels: list[int], scores: list[float], expected: float
+) -> None:
     assert measures.auc(labels, scores) == pytest.approx(expected)
 
 
@@ -67,7 +69,9 @@ def test_a_calibration_curve_has_one_point_per_filled_bin() -> None:
 def test_calibration_error_weighs_bins_by_their_answers(
     labels: list[int], probabilities: list[float], expected: float
 ) -> None:
-    assert measures.calibration_error(measures.calibration(labels, probabilities)) == pytest.approx(expected)
+    assert measures.calibration_error(measures.calibration(labels, probabilities)) == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize(

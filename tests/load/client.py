@@ -1,6 +1,8 @@
-"""One client of the load test: sends numbered requests within the told limits, matches answers, comes back when cut.
+"""One client of the load test: sends numbered requests within the told limits, matches answers,
+comes back when cut.
 
-What it sees goes to the tally (times and counts) and to the verdict (promises). It decides nothing about load.
+What it sees goes to the tally (times and counts) and to the verdict (promises). It decides nothing
+about load.
 """
 
 from __future__ import annotations
@@ -99,10 +101,19 @@ class Request:
 
 
 class Client:
-    """One client. It acts for `drives`, if any, and watches the learners of `watches` (True: every revision)."""
+    """One client. It acts for `drives`, if any, and watches the learners of `watches` (True: every
+    revision).
+    """
 
     def __init__(
-        self, run: Run, number: int, *, token: str, drives: str | None, watches: dict[str, bool], slow: bool = False
+        self,
+        run: Run,
+        number: int,
+        *,
+        token: str,
+        drives: str | None,
+        watches: dict[str, bool],
+        slow: bool = False,
     ) -> None:
         self.number = number
         self.drives = drives
@@ -116,7 +127,9 @@ class Client:
         self._watches = watches
         name = f"client {number}"
         seen = watches if drives is None else {drives: False} | watches
-        self._views = {one: View(run.verdict, name, one, every=every) for one, every in seen.items()}
+        self._views = {
+            one: View(run.verdict, name, one, every=every) for one, every in seen.items()
+        }
         self._frames = traffic.Interactions(drives) if drives is not None else None
         self._socket: Socket | None = None
         self._greeted: asyncio.Future[Frame] | None = None
@@ -139,11 +152,18 @@ class Client:
         try:
             async with asyncio.timeout(GREETING_TIMEOUT_S):
                 opened = await connect(
-                    target.host, target.port, target.path, self._on_text, name=target.name, tls=target.tls
+                    target.host,
+                    target.port,
+                    target.path,
+                    self._on_text,
+                    name=target.name,
+                    tls=target.tls,
                 )
                 self._socket = opened
                 opened.on_lost = self._on_lost
-                opened.transport.write(traffic.json_frame({"type": "authenticate", "token": self._token}))
+                opened.transport.write(
+                    traffic.json_frame({"type": "authenticate", "token": self._token})
+                )
                 greeting = await self._greeted
         except (OSError, HandshakeFailed, TimeoutError) as error:
             self._drop()
@@ -197,7 +217,9 @@ class Client:
 
     def _on_lost(self, lost: Socket) -> None:
         if self._greeted is not None and not self._greeted.done():
-            self._greeted.set_exception(HandshakeFailed(f"closed with {lost.close_code} before it was greeted"))
+            self._greeted.set_exception(
+                HandshakeFailed(f"closed with {lost.close_code} before it was greeted")
+            )
             return
         if self.greeting is None:
             return
@@ -241,7 +263,9 @@ class Client:
             self._run.self_check.late.record(time.perf_counter() - due)
 
     def ask_revision(self) -> asyncio.Future[int | None]:
-        """Read where the own learner stands, outside of the load; None when the server gives an error."""
+        """Read where the own learner stands, outside of the load; None when the server gives an
+        error.
+        """
         answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._backlog.append(Request(READ, time.perf_counter(), revision=answer))
         self.pump()
@@ -275,7 +299,9 @@ class Client:
         if request.kind == PING:
             return traffic.ping(request.number)
         if request.kind == READ:
-            return traffic.json_frame({"type": READ, "learner_id": self.drives, "id": str(request.number)})
+            return traffic.json_frame(
+                {"type": READ, "learner_id": self.drives, "id": str(request.number)}
+            )
         assert self._frames is not None
         return self._frames.frame(request.number)
 
@@ -316,11 +342,17 @@ class Client:
     def _on_answer(self, frame: Frame, now: float) -> None:
         request = self._answered(frame)
         if request is None:
-            example = f"client {self.number}: {frame.type} with id {frame.id!r}, which is not (or no more) asked"
+            example = (
+                f"client {self.number}: {frame.type} with id {frame.id!r}, which is not (or no"
+                " more) asked"
+            )
             self._run.verdict.found(DUPLICATED, example)
             return
         if _ANSWERS[frame.type] != request.kind:
-            example = f"client {self.number}: {request.kind} {request.number} was answered by {frame.type}"
+            example = (
+                f"client {self.number}: {request.kind} {request.number} was answered by"
+                f" {frame.type}"
+            )
             self._run.verdict.found(LOST, example)
             return
         if request.revision is None:
@@ -361,7 +393,9 @@ class Client:
         view = self._views.get(frame.learner_id)
         if view is not None:
             view.subscribed(frame.epoch, frame.revision)
-        self._subscribing = {number: one for number, one in self._subscribing.items() if one != frame.learner_id}
+        self._subscribing = {
+            number: one for number, one in self._subscribing.items() if one != frame.learner_id
+        }
 
     def _on_error(self, frame: Frame) -> None:
         if self._greeted is not None and not self._greeted.done():
@@ -388,7 +422,9 @@ class Client:
         (transport.resume_reading if yes else transport.pause_reading)()
 
     def settled(self, newest: dict[str, int]) -> bool:
-        """Tell whether everything is answered and every watched learner is shown as it was acknowledged last."""
+        """Tell whether everything is answered and every watched learner is shown as it was
+        acknowledged last.
+        """
         if self.stayed_away:
             return True
         if self._backlog or self._pending or self._subscribing or self.greeting is None:
@@ -400,7 +436,10 @@ class Client:
         tally, verdict = self._run.tally, self._run.verdict
         for request in [*self._pending.values(), *self._backlog]:
             if request.frame:
-                verdict.found(LOST, f"client {self.number}: {request.kind} {request.number} was never answered")
+                verdict.found(
+                    LOST,
+                    f"client {self.number}: {request.kind} {request.number} was never answered",
+                )
             else:
                 tally.never_sent += 1
         for learner_id in self._watches if not self.stayed_away else ():

@@ -45,11 +45,15 @@ EXAMPLES = """examples:
       all sockets cut again and again; nothing may be lost, or applied twice
   %(prog)s --token "$TOKEN" --learner ada --rate 20 --connections 10 --ramp 5
 
-The token can also come from the environment variable AIVO_TOKEN, which keeps it out of the list of processes.
-Latencies count from the moment a message was due, whatever the server did (open loop). A socket never sends more than
-the server says that it may (frames a second, interactions in flight): a plan that would need more is refused.
+The token can also come from the environment variable AIVO_TOKEN, which keeps it out of the list of
+processes.
+Latencies count from the moment a message was due, whatever the server did (open loop). A socket
+never sends more than
+the server says that it may (frames a second, interactions in flight): a plan that would need more
+is refused.
 
-exit code: 0 kept its promises; 1 something was lost, duplicated, out of order or stale, or nothing was answered;
+exit code: 0 kept its promises; 1 something was lost, duplicated, out of order or stale, or nothing
+was answered;
 2 could not start; 130 interrupted, promises kept until then
 """
 
@@ -64,7 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.private_stack:
                 print("starting a stack of our own …", file=sys.stderr, flush=True)
                 # All connections are one admin's, which is more than one person should have.
-                lifted = {"EDGE_MAX_SOCKETS_PER_USER": "100000", "EDGE_MAX_SOCKETS_PER_ADDRESS": "100000"}
+                lifted = {
+                    "EDGE_MAX_SOCKETS_PER_USER": "100000",
+                    "EDGE_MAX_SOCKETS_PER_ADDRESS": "100000",
+                }
                 own, options.token = stack.enter_context(people.private_admin(**lifted))
                 options.url = own.ws_url
                 options.sole_writer = True
@@ -76,42 +83,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Loads a running edge over WebSockets and checks that nothing is lost, doubled, mixed up or stale.",
+        description=(
+            "Loads a running edge over WebSockets and checks that nothing is lost, doubled, mixed"
+            " up or stale."
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLES,
     )
     add = parser.add_argument
     who = parser.add_mutually_exclusive_group()
-    who.add_argument("--token", default=os.environ.get("AIVO_TOKEN"), help="access token of a learner or an admin")
-    who.add_argument("--users", type=Path, metavar="FILE", help="log in everybody of a demo-users.json")
     who.add_argument(
-        "--private-stack", action="store_true", help="start a stack for it and load that (implies --sole-writer)"
+        "--token",
+        default=os.environ.get("AIVO_TOKEN"),
+        help="access token of a learner or an admin",
     )
-    add("--url", default="ws://localhost:8000/ws", help="where the socket is (default: %(default)s)")
+    who.add_argument(
+        "--users", type=Path, metavar="FILE", help="log in everybody of a demo-users.json"
+    )
+    who.add_argument(
+        "--private-stack",
+        action="store_true",
+        help="start a stack for it and load that (implies --sole-writer)",
+    )
+    add(
+        "--url", default="ws://localhost:8000/ws", help="where the socket is (default: %(default)s)"
+    )
     add("--connections", type=_count, default=100, help="how many (default: %(default)s)")
-    add("--duration", type=_seconds, default=60.0, metavar="S", help="seconds of load (default: 60)")
+    add(
+        "--duration", type=_seconds, default=60.0, metavar="S", help="seconds of load (default: 60)"
+    )
     add(
         "--rate",
         type=_seconds,
         metavar="N",
         help="messages a second, of all connections together (default: 2 for each)",
     )
-    add("--ramp", type=_seconds, metavar="S", help="seconds over which connections open (default: 200 a second)")
+    add(
+        "--ramp",
+        type=_seconds,
+        metavar="S",
+        help="seconds over which connections open (default: 200 a second)",
+    )
     add("--scenario", choices=SCENARIOS, default="steady", help=_scenarios())
-    add("--learner", action="append", default=[], metavar="ID", help="learner to act for; repeatable (default: all)")
-    add("--sole-writer", action="store_true", help="nobody else acts for these learners: revisions must add up exactly")
-    add("--json", nargs="?", const="-", metavar="FILE", help="the report as JSON, instead of the text or into a file")
+    add(
+        "--learner",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="learner to act for; repeatable (default: all)",
+    )
+    add(
+        "--sole-writer",
+        action="store_true",
+        help="nobody else acts for these learners: revisions must add up exactly",
+    )
+    add(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="the report as JSON, instead of the text or into a file",
+    )
     add(
         "--raise-bounds",
         action="store_true",
-        help=f"allow more than {MAX_CONNECTIONS} connections, {MAX_DURATION_S:g} s, {MAX_RATE:g} messages a second",
+        help=(
+            f"allow more than {MAX_CONNECTIONS} connections, {MAX_DURATION_S:g} s, {MAX_RATE:g}"
+            " messages a second"
+        ),
     )
     add("--i-own-this-host", action="store_true", help="allow a target that is not this machine")
     return parser
 
 
 def _scenarios() -> str:
-    return "; ".join(f"{name}: {scenario.meaning}" for name, scenario in SCENARIOS.items()) + " (default: steady)"
+    return (
+        "; ".join(f"{name}: {scenario.meaning}" for name, scenario in SCENARIOS.items())
+        + " (default: steady)"
+    )
 
 
 def _count(given: str) -> int:
@@ -130,7 +179,11 @@ def _check_bounds(options: argparse.Namespace) -> None:
     if not (options.token or options.users or options.private_stack):
         raise CannotStart("say who connects: --token, --users or --private-stack")
     if not options.raise_bounds:
-        for name, most in (("connections", MAX_CONNECTIONS), ("duration", MAX_DURATION_S), ("rate", MAX_RATE)):
+        for name, most in (
+            ("connections", MAX_CONNECTIONS),
+            ("duration", MAX_DURATION_S),
+            ("rate", MAX_RATE),
+        ):
             if (getattr(options, name) or 0) > most:
                 raise CannotStart(f"--{name} is more than {most:g}; --raise-bounds allows it")
     if (allowed := allow_sockets(options.connections)) < options.connections:
@@ -138,24 +191,35 @@ def _check_bounds(options: argparse.Namespace) -> None:
 
 
 def find_target(url: str, *, anywhere: bool) -> Target:
-    """Return an address that accepts connections. Raises CannotStart, for a host that is not this machine too."""
+    """Return an address that accepts connections. Raises CannotStart, for a host that is not this
+    machine too.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise CannotStart(f"{url} is no ws:// or wss:// URL")
     port = parts.port or (443 if parts.scheme == "wss" else 80)
     try:
-        addresses = list(dict.fromkeys(str(one[4][0]) for one in socket.getaddrinfo(parts.hostname, port)))
+        addresses = list(
+            dict.fromkeys(str(one[4][0]) for one in socket.getaddrinfo(parts.hostname, port))
+        )
     except OSError as error:
         raise CannotStart(f"{parts.hostname}: {error}") from None
-    if not anywhere and not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses):
+    if not anywhere and not all(
+        ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses
+    ):
         raise CannotStart(
             f"{parts.hostname} is not this machine; a load test against others' hosts is an attack "
             "(--i-own-this-host says that it is yours)"
         )
     for address in addresses:
-        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=_PROBE_S):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((address, port), timeout=_PROBE_S),
+        ):
             tls = ssl.create_default_context() if parts.scheme == "wss" else None
-            return Target(host=address, port=port, name=parts.hostname, path=parts.path or "/ws", tls=tls)
+            return Target(
+                host=address, port=port, name=parts.hostname, path=parts.path or "/ws", tls=tls
+            )
     raise CannotStart(f"nothing listens on {parts.hostname}:{port}")
 
 
@@ -192,7 +256,11 @@ async def _run(options: argparse.Namespace) -> int:
         progress = asyncio.create_task(_show_progress(run, plan))
         try:
             outcome = await execute(
-                run, clients, plan, stop=stop, progress=lambda line: print(line, file=to_stdout, flush=True)
+                run,
+                clients,
+                plan,
+                stop=stop,
+                progress=lambda line: print(line, file=to_stdout, flush=True),
             )
         finally:
             progress.cancel()
@@ -208,10 +276,14 @@ async def _everybody(options: argparse.Namespace, run: Run) -> tuple[list[Person
     parts = urlsplit(options.url)
     http_url = f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}"
     if options.users:
-        everybody = await asyncio.to_thread(people.people_of, options.users, http_url, options.learner)
+        everybody = await asyncio.to_thread(
+            people.people_of, options.users, http_url, options.learner
+        )
         return everybody, await people.ask_greeting(run, everybody[0].token)
     greeting = await people.ask_greeting(run, options.token)
-    person = await asyncio.to_thread(people.person_of, options.token, greeting.role, http_url, options.learner)
+    person = await asyncio.to_thread(
+        people.person_of, options.token, greeting.role, http_url, options.learner
+    )
     return [person], greeting
 
 
@@ -219,13 +291,15 @@ def _check_plan(plan: Plan, greeting: Greeting, acting: int) -> None:
     most = most_per_s(greeting.limits, acting)
     if most is not None and plan.rate > most:
         raise CannotStart(
-            f"{plan.rate:g} messages a second on {acting} acting connections would measure the server's rate limit "
-            f"({greeting.limits['frames_per_second']:g} a second for each socket): "
-            f"at most --rate {most:g}, or more connections"
+            f"{plan.rate:g} messages a second on {acting} acting connections would measure the"
+            f" server's rate limit ({greeting.limits['frames_per_second']:g} a second for each"
+            f" socket): at most --rate {most:g}, or more connections"
         )
     left_s = (greeting.expires_at - datetime.now(UTC)).total_seconds()
     if (needed_s := plan.ramp_s + plan.duration_s + SETTLE_S) > left_s:
-        raise CannotStart(f"the token is good for {left_s:.0f} s more, the run needs {needed_s:.0f} s")
+        raise CannotStart(
+            f"the token is good for {left_s:.0f} s more, the run needs {needed_s:.0f} s"
+        )
 
 
 @contextlib.contextmanager
@@ -250,7 +324,9 @@ def _stopped_by_ctrl_c(stop: asyncio.Event) -> Iterator[None]:
 
 
 async def _show_progress(run: Run, plan: Plan) -> None:
-    """Tell on stderr how it goes: every second over the same line, or a line now and then where it is no terminal."""
+    """Tell on stderr how it goes: every second over the same line, or a line now and then where it
+    is no terminal.
+    """
     live = sys.stderr.isatty()
     begin = before = time.perf_counter()
     answered = 0
@@ -258,15 +334,23 @@ async def _show_progress(run: Run, plan: Plan) -> None:
         await asyncio.sleep(1.0 if live else _QUIET_PROGRESS_S)
         tally, now = run.tally, time.perf_counter()
         line = (
-            f"{now - begin:5.0f} s  {tally.connected} connected  {(tally.answered - answered) / (now - before):.0f} of "
-            f"{plan.rate:.0f} msg/s  P99 {tally.latency.percentile(99) * 1000:.1f} ms  {tally.updates} updates  "
-            f"{tally.errors.total()} errors  {sum(run.verdict.counts.values())} broken promises"
+            f"{now - begin:5.0f} s  {tally.connected} connected "
+            f" {(tally.answered - answered) / (now - before):.0f} of {plan.rate:.0f} msg/s  P99"
+            f" {tally.latency.percentile(99) * 1000:.1f} ms  {tally.updates} updates "
+            f" {tally.errors.total()} errors  {sum(run.verdict.counts.values())} broken promises"
         )
-        print(f"\r\x1b[K{line}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r\x1b[K{line}" if live else line,
+            end="" if live else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
         before, answered = now, tally.answered
 
 
-def _tell(options: argparse.Namespace, conditions: report.Conditions, run: Run, outcome: Outcome) -> None:
+def _tell(
+    options: argparse.Namespace, conditions: report.Conditions, run: Run, outcome: Outcome
+) -> None:
     if options.json is not None:
         whole = json.dumps(report.as_json(conditions, run, outcome), indent=2) + "\n"
         if options.json == "-":

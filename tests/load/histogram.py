@@ -1,6 +1,8 @@
-"""Counts of times in buckets of equal relative width, so that a run of any length fits in a few kilobytes.
+"""Counts of times in buckets of equal relative width, so that a run of any length fits in a few
+kilobytes.
 
-The layout is that of HdrHistogram (Tene): every power of two is cut into the same number of equal buckets.
+The layout is that of HdrHistogram (Tene): every power of two is cut into the same number of equal
+buckets.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ _BITS: Final = 7
 _HALF: Final = 1 << _BITS
 
 RELATIVE_ERROR: Final = 1 / _HALF
-"""How far a percentile may lie from the exact one, as a part of it; below 256 µs it is within 1 µs."""
+"""How far a percentile may lie from the exact one, as a part of it; below 256 µs it is within 1 µs.
+"""
 
 
 class Histogram:
@@ -58,7 +61,9 @@ class Histogram:
         return self._max
 
     def percentile(self, percent: float) -> float:
-        """Return the time in seconds that so many percent (0–100) of all do not exceed, by nearest rank."""
+        """Return the time in seconds that so many percent (0–100) of all do not exceed, by nearest
+        rank.
+        """
         rank = max(1, math.ceil(percent / 100 * self.count))
         for index in sorted(self._buckets):
             rank -= self._buckets[index]

@@ -1,4 +1,6 @@
-"""Who the load test connects as and for which learners they may act: as the server says, or in a stack of its own."""
+"""Who the load test connects as and for which learners they may act: as the server says, or in a
+stack of its own.
+"""
 
 from __future__ import annotations
 
@@ -63,14 +65,18 @@ async def ask_greeting(run: Run, token: str) -> Greeting:
     found = probe.greeting
     probe.end()
     return Greeting(
-        role=str(found.user.get("role", "")), limits=found.limits, expires_at=datetime.fromisoformat(found.expires_at)
+        role=str(found.user.get("role", "")),
+        limits=found.limits,
+        expires_at=datetime.fromisoformat(found.expires_at),
     )
 
 
 def person_of(token: str, role: str, http_url: str, chosen: Sequence[str]) -> Person:
     """Return what the owner of a token may do; blocks. Raises CannotStart."""
     learners = tuple(chosen) or _learners(http_url, token)
-    return Person(token=token, drives=learners if role in ("learner", "admin") else (), watches=learners)
+    return Person(
+        token=token, drives=learners if role in ("learner", "admin") else (), watches=learners
+    )
 
 
 def people_of(users_file: Path, http_url: str, chosen: Sequence[str]) -> list[Person]:
@@ -80,11 +86,17 @@ def people_of(users_file: Path, http_url: str, chosen: Sequence[str]) -> list[Pe
     except BadUsersFile as error:
         raise CannotStart(str(error)) from None
     if not users:
-        raise CannotStart(f"{users_file} does not exist or names nobody; `make run` writes .aivo/demo-users.json")
+        raise CannotStart(
+            f"{users_file} does not exist or names nobody; `make run` writes .aivo/demo-users.json"
+        )
 
     def log_in(email: str, password: str) -> str:
         try:
-            return str(post(f"{http_url}/api/auth/login", {"email": email, "password": password})["access_token"])
+            return str(
+                post(f"{http_url}/api/auth/login", {"email": email, "password": password})[
+                    "access_token"
+                ]
+            )
         except (LoginRefused, Disconnected) as error:
             raise CannotStart(f"{email} cannot log in: {error}") from None
 
@@ -99,12 +111,16 @@ def people_of(users_file: Path, http_url: str, chosen: Sequence[str]) -> list[Pe
 
 
 def _learners(http_url: str, token: str) -> tuple[str, ...]:
-    request = urllib.request.Request(f"{http_url}/api/learners", headers={"Authorization": f"Bearer {token}"})
+    request = urllib.request.Request(
+        f"{http_url}/api/learners", headers={"Authorization": f"Bearer {token}"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
             found: list[dict[str, Any]] = json.load(answer)["learners"]
     except (OSError, ValueError, KeyError) as error:
-        raise CannotStart(f"{http_url}/api/learners: {error}; name learners with --learner") from None
+        raise CannotStart(
+            f"{http_url}/api/learners: {error}; name learners with --learner"
+        ) from None
     return tuple(one["learner_id"] for one in found)
 
 

@@ -1,4 +1,6 @@
-"""What a run is told as: the guide's report line for line, then what the guide's did not know; or the same as JSON."""
+"""What a run is told as: the guide's report line for line, then what the guide's did not know; or
+the same as JSON.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from tests.load.run import Outcome
 from tests.load.verdict import KINDS
 
 RULE: Final = "=" * 60
-_KIND_NAMES: Final = {"lost": "Lost", "duplicated": "Duplicated", "out_of_order": "Out of order", "stale": "Stale"}
+_KIND_NAMES: Final = {
+    "lost": "Lost",
+    "duplicated": "Duplicated",
+    "out_of_order": "Out of order",
+    "stale": "Stale",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +109,10 @@ def _beyond_the_guide(conditions: Conditions, run: Run, outcome: Outcome) -> str
     lines = [
         "Load:",
         f"  Scenario: {conditions.scenario}",
-        f"  Rate: {conditions.rate:.2f} msg/s due (open loop), {_per_s(tally.sent, outcome.loaded_s):.2f} msg/s sent",
+        (
+            f"  Rate: {conditions.rate:.2f} msg/s due (open loop),"
+            f" {_per_s(tally.sent, outcome.loaded_s):.2f} msg/s sent"
+        ),
         f"  Held Back by Told Limits: {tally.held_back}",
         f"  Never Sent: {tally.never_sent}",
         "",
@@ -134,7 +144,8 @@ def _beyond_the_guide(conditions: Conditions, run: Run, outcome: Outcome) -> str
     ]
     if check.reasons:
         lines.append(
-            "  It could not keep its times (its own load, or a busy machine): believe the verdict, not the latencies."
+            "  It could not keep its times (its own load, or a busy machine): believe the verdict,"
+            " not the latencies."
         )
     lines += ["", "Verdict:"]
     for kind in KINDS:
@@ -172,7 +183,9 @@ def as_json(conditions: Conditions, run: Run, outcome: Outcome) -> dict[str, Any
         "never_sent": tally.never_sent,
         "throughput": _per_s(outcome.answered, outcome.loaded_s),
         "latency_ms": _figures(tally.latency),
-        "latency_by_message_ms": {kind: _figures(times) for kind, times in tally.latency_of.items()},
+        "latency_by_message_ms": {
+            kind: _figures(times) for kind, times in tally.latency_of.items()
+        },
         "updates": tally.updates,
         "coalesced": tally.coalesced,
         "update_latency_ms": _figures(tally.deliveries.times),
@@ -186,7 +199,9 @@ def as_json(conditions: Conditions, run: Run, outcome: Outcome) -> dict[str, Any
             "sent_late_ms": _figures(check.late),
             "saturated": check.reasons,
         },
-        "verdict": run.verdict.counts | {"examples": run.verdict.examples, "passed": passed(run, outcome)},
+        "verdict": (
+            run.verdict.counts | {"examples": run.verdict.examples, "passed": passed(run, outcome)}
+        ),
         "revisions_of_others": outcome.unexplained,
     }
 
@@ -194,14 +209,18 @@ def as_json(conditions: Conditions, run: Run, outcome: Outcome) -> dict[str, Any
 def _result(run: Run, outcome: Outcome) -> str:
     if passed(run, outcome):
         return "PASSED"
-    return "FAILED, promises were broken" if not run.verdict.kept else "FAILED, nothing was answered"
+    return (
+        "FAILED, promises were broken" if not run.verdict.kept else "FAILED, nothing was answered"
+    )
 
 
 def _times(times: Histogram) -> str:
     if not times.count:
         return "none"
     shown = {"P50": times.percentile(50), "P95": times.percentile(95), "P99": times.percentile(99)}
-    return ", ".join(f"{name} {value * 1000:.2f}" for name, value in (shown | {"max": times.greatest}).items())
+    return ", ".join(
+        f"{name} {value * 1000:.2f}" for name, value in (shown | {"max": times.greatest}).items()
+    )
 
 
 def _figures(times: Histogram) -> dict[str, float]:
@@ -211,7 +230,9 @@ def _figures(times: Histogram) -> dict[str, float]:
         **{f"p{percent:g}": times.percentile(percent) for percent in (50, 90, 95, 99, 99.9)},
         "max": times.greatest,
     }
-    return {"count": times.count} | {name: round(value * 1000, 3) for name, value in seconds.items()}
+    return {"count": times.count} | {
+        name: round(value * 1000, 3) for name, value in seconds.items()
+    }
 
 
 def _listed(counts: Counter[str]) -> list[str]:
@@ -219,7 +240,11 @@ def _listed(counts: Counter[str]) -> list[str]:
 
 
 def _detail(counts: Counter[str]) -> str:
-    return f" ({', '.join(f'{code}: {count}' for code, count in counts.most_common())})" if counts else ""
+    return (
+        f" ({', '.join(f'{code}: {count}' for code, count in counts.most_common())})"
+        if counts
+        else ""
+    )
 
 
 def _percent(part: int, whole: int) -> str:

@@ -1,4 +1,6 @@
-"""One load test: opens the clients, sends at moments that were set before, waits for the rest, and judges."""
+"""One load test: opens the clients, sends at moments that were set before, waits for the rest, and
+judges.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from tests.load.client import Client, Refused, Run
 from tests.load.scenarios import Scenario
 
 PATIENCE_S: Final = 10.0
-"""When nothing is sent any more and nothing has come for so long, nothing will: what is missing is lost."""
+"""When nothing is sent any more and nothing has come for so long, nothing will: what is missing is
+lost.
+"""
 PATIENCE_INTERRUPTED_S: Final = 3.0
 SETTLE_S: Final = 60.0
 """How long an overloaded server may take in all to catch up."""
@@ -53,13 +57,20 @@ class Outcome:
 
 
 def most_per_s(limits: dict[str, float], sockets: int) -> float | None:
-    """Return the rate up to which so many sockets stay clear of the server's limit; None when there is no limit."""
+    """Return the rate up to which so many sockets stay clear of the server's limit; None when there
+    is no limit.
+    """
     allowed = limits.get("frames_per_second", 0)
     return allowed * _LIMIT_PART * sockets if allowed else None
 
 
 async def execute(
-    run: Run, clients: Sequence[Client], plan: Plan, *, stop: asyncio.Event, progress: Callable[[str], None]
+    run: Run,
+    clients: Sequence[Client],
+    plan: Plan,
+    *,
+    stop: asyncio.Event,
+    progress: Callable[[str], None],
 ) -> Outcome:
     """Do it; `stop` ends it early with what was measured so far."""
     outcome = Outcome()
@@ -67,7 +78,11 @@ async def execute(
     helpers = [asyncio.create_task(run.self_check.watch()), asyncio.create_task(_pump(clients))]
     try:
         await _open_all(run, clients, plan.ramp_s, stop=stop, progress=progress)
-        acting = [client for client in clients if client.drives is not None and client.greeting is not None]
+        acting = [
+            client
+            for client in clients
+            if client.drives is not None and client.greeting is not None
+        ]
         if acting and not stop.is_set():
             before = await _revisions(acting)
             helpers.append(asyncio.create_task(plan.scenario.disturb(clients, plan.duration_s)))
@@ -77,7 +92,9 @@ async def execute(
             outcome.answered = run.tally.answered
             await _stop(helpers.pop())
             if await _settle(run, clients, PATIENCE_INTERRUPTED_S if stop.is_set() else PATIENCE_S):
-                outcome.unexplained = _account(run, before, await _revisions(acting), sole_writer=plan.sole_writer)
+                outcome.unexplained = _account(
+                    run, before, await _revisions(acting), sole_writer=plan.sole_writer
+                )
         outcome.interrupted = stop.is_set()
     finally:
         run.over = True
@@ -91,7 +108,12 @@ async def execute(
 
 
 async def _open_all(
-    run: Run, clients: Sequence[Client], ramp_s: float, *, stop: asyncio.Event, progress: Callable[[str], None]
+    run: Run,
+    clients: Sequence[Client],
+    ramp_s: float,
+    *,
+    stop: asyncio.Event,
+    progress: Callable[[str], None],
 ) -> None:
     turn = asyncio.Semaphore(_OPENING_AT_ONCE)
     begin = time.perf_counter()
@@ -126,7 +148,8 @@ async def _send(acting: Sequence[Client], plan: Plan, *, stop: asyncio.Event) ->
     turns = itertools.cycle(acting)
     due = begin = time.perf_counter()
     end = begin + plan.duration_s
-    # A round of all clients does not always begin with the same kind, or some would never do anything but ping.
+    # A round of all clients does not always begin with the same kind, or some would never do
+    # anything but ping.
     skipped = len(acting) % len(plan.scenario.requests) == 0
     for number in itertools.count(1):
         due += chance.expovariate(plan.rate)
@@ -167,7 +190,9 @@ async def _settle(run: Run, clients: Sequence[Client], patience_s: float) -> boo
 
 def _account(run: Run, before: dict[str, int], after: dict[str, int], *, sole_writer: bool) -> int:
     """Compare revisions with what was acknowledged; return those that nobody explains."""
-    sole = sole_writer and not run.tally.errors.total()  # what an error frame refused may have been done all the same
+    sole = (
+        sole_writer and not run.tally.errors.total()
+    )  # what an error frame refused may have been done all the same
     return sum(
         run.writes.account(learner_id, before[learner_id], after[learner_id], sole_writer=sole)
         for learner_id in before.keys() & after.keys()
@@ -175,9 +200,15 @@ def _account(run: Run, before: dict[str, int], after: dict[str, int], *, sole_wr
 
 
 async def _revisions(acting: Sequence[Client]) -> dict[str, int]:
-    """Read where each learner that is acted for stands, by a socket that nothing else is expected of."""
+    """Read where each learner that is acted for stands, by a socket that nothing else is expected
+    of.
+    """
     first = {client.drives: client for client in reversed(acting) if client.greeting is not None}
-    asked = {learner_id: client.ask_revision() for learner_id, client in first.items() if learner_id is not None}
+    asked = {
+        learner_id: client.ask_revision()
+        for learner_id, client in first.items()
+        if learner_id is not None
+    }
     found: dict[str, int] = {}
     for learner_id, answer in asked.items():
         with contextlib.suppress(TimeoutError):
@@ -189,7 +220,9 @@ async def _revisions(acting: Sequence[Client]) -> dict[str, int]:
 
 
 async def _until(when: float, stop: asyncio.Event) -> None:
-    """Sleep until a moment (perf_counter), or shortly after `stop`; a task for each wait would cost more."""
+    """Sleep until a moment (perf_counter), or shortly after `stop`; a task for each wait would cost
+    more.
+    """
     while (wait := when - time.perf_counter()) > 0 and not stop.is_set():  # noqa: ASYNC110
         await asyncio.sleep(min(wait, 0.25))
 

@@ -13,7 +13,9 @@ from tests.load.people import CannotStart, Person
 from tests.load.tally import INTERACT, PING, READ
 
 WATCHERS_PER_LEARNER: Final = 4
-"""Sockets that watch the same learner where fan-out is not what is tested: devices, a teacher, a parent."""
+"""Sockets that watch the same learner where fan-out is not what is tested: devices, a teacher, a
+parent.
+"""
 _DELIVERIES_PER_S: Final = 2_000
 _SLOW_PART: Final = 10
 _DRIVER_PART: Final = 20
@@ -48,12 +50,15 @@ def drivers_of(people: Sequence[Person]) -> list[tuple[Person, str]]:
     pairs = {learner: person for person in reversed(people) for learner in person.drives}
     if not pairs:
         raise CannotStart(
-            "nobody here may act for a learner: take the token of a learner or an admin, or name --learner"
+            "nobody here may act for a learner: take the token of a learner or an admin, or name"
+            " --learner"
         )
     return [(person, learner) for learner, person in sorted(pairs.items())]
 
 
-def _driving(run: Run, count: int, people: Sequence[Person], *, every: bool = False) -> list[Client]:
+def _driving(
+    run: Run, count: int, people: Sequence[Person], *, every: bool = False
+) -> list[Client]:
     """Clients that each act for a learner; the first few of each learner also watch."""
     pairs = drivers_of(people)
     clients = []
@@ -90,17 +95,25 @@ def _with_slow(run: Run, count: int, people: Sequence[Person]) -> list[Client]:
 
 
 def _watching(run: Run, count: int, people: Sequence[Person]) -> list[Client]:
-    """One of twenty acts for a learner, all others watch one of these, half of them every revision."""
+    """One of twenty acts for a learner, all others watch one of these, half of them every
+    revision.
+    """
     pairs = drivers_of(people)[: max(1, count // _DRIVER_PART)]
     driven = {learner for _, learner in pairs}
     clients = [
         Client(run, number, token=person.token, drives=learner, watches={learner: False})
         for number, (person, learner) in enumerate(pairs)
     ]
-    views = [(person, learner) for person in people for learner in person.watches if learner in driven]
-    for number, (person, learner) in zip(range(len(clients), count), itertools.cycle(views), strict=False):
+    views = [
+        (person, learner) for person in people for learner in person.watches if learner in driven
+    ]
+    for number, (person, learner) in zip(
+        range(len(clients), count), itertools.cycle(views), strict=False
+    ):
         every = number // len(views) % 2 == 1
-        clients.append(Client(run, number, token=person.token, drives=None, watches={learner: every}))
+        clients.append(
+            Client(run, number, token=person.token, drives=None, watches={learner: every})
+        )
     return clients
 
 
@@ -136,17 +149,25 @@ async def _read_seldom(clients: Clients, seconds: float) -> None:
 
 SCENARIOS: Final = {
     "steady": Scenario(
-        meaning="every connection acts for a learner and pings; up to four connections watch each learner",
+        meaning=(
+            "every connection acts for a learner and pings; up to four connections watch each"
+            " learner"
+        ),
         make=_driving,
         disturb=_nothing,
     ),
     "storm": Scenario(
-        meaning="the same, but all connections are cut at once, every ten seconds or three times, and resume",
+        meaning=(
+            "the same, but all connections are cut at once, every ten seconds or three times, and"
+            " resume"
+        ),
         make=_storming,
         disturb=_cut_all,
     ),
     "slow-consumer": Scenario(
-        meaning="the same, but one of ten watches all learners and reads nothing for 4 of 5 seconds",
+        meaning=(
+            "the same, but one of ten watches all learners and reads nothing for 4 of 5 seconds"
+        ),
         make=_with_slow,
         disturb=_read_seldom,
     ),
@@ -156,7 +177,8 @@ SCENARIOS: Final = {
         disturb=_nothing,
         requests=_WRITES,
         rate=lambda connections, learners: min(
-            _DELIVERIES_PER_S, max(1.0, _DELIVERIES_PER_S * min(learners, connections / _DRIVER_PART) / connections)
+            _DELIVERIES_PER_S,
+            max(1.0, _DELIVERIES_PER_S * min(learners, connections / _DRIVER_PART) / connections),
         ),
     ),
 }

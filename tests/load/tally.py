@@ -39,7 +39,9 @@ class Tally:
         self.updates = 0
         self.coalesced = 0
         self.held_back = 0
-        """Requests that waited in the generator, so as not to exceed a limit that the server had told."""
+        """Requests that waited in the generator, so as not to exceed a limit that the server had
+        told.
+        """
         self.never_sent = 0
         self.errors: Counter[str] = Counter()
         """Refusals and error frames by code."""
@@ -56,7 +58,9 @@ class Tally:
 
 
 class Deliveries:
-    """From the moment an interaction was due to the arrival of its update, unless coalesced, at each watcher."""
+    """From the moment an interaction was due to the arrival of its update, unless coalesced, at
+    each watcher.
+    """
 
     def __init__(self) -> None:
         self.times = Histogram()

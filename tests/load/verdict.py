@@ -1,6 +1,8 @@
-"""Whether the server kept its promises while it was loaded: what was lost, came twice, out of order, or was stale.
+"""Whether the server kept its promises while it was loaded: what was lost, came twice, out of
+order, or was stale.
 
-Pure: it is told what was sent and received and knows no socket. The promises are those of docs/protocol.md.
+Pure: it is told what was sent and received and knows no socket. The promises are those of
+docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Verdict:
 
 
 class Writes:
-    """What the server acknowledged, of all sockets: no two interactions may have made the same revision."""
+    """What the server acknowledged, of all sockets: no two interactions may have made the same
+    revision.
+    """
 
     def __init__(self, verdict: Verdict) -> None:
         self._verdict = verdict
@@ -45,31 +49,40 @@ class Writes:
         """Greatest acknowledged revision of each learner."""
 
     def acknowledged(self, learner_id: str, revision: int) -> None:
-        """Note the revision of one interaction; call it once for each, however often it was sent."""
+        """Note the revision of one interaction; call it once for each, however often it was
+        sent.
+        """
         taken = self._taken.setdefault(learner_id, set())
         if revision in taken:
-            self._verdict.found(DUPLICATED, f"two interactions of {learner_id} were acknowledged as {revision}")
+            self._verdict.found(
+                DUPLICATED, f"two interactions of {learner_id} were acknowledged as {revision}"
+            )
         taken.add(revision)
         if revision > self.newest.get(learner_id, 0):
             self.newest[learner_id] = revision
 
     def account(self, learner_id: str, before: int, after: int, *, sole_writer: bool) -> int:
-        """Compare revisions before and after the run with what was acknowledged; return those that nobody explains.
+        """Compare revisions before and after the run with what was acknowledged; return those that
+        nobody explains.
 
-        They are other writers' work, or interactions applied twice: which of them, only a sole writer knows.
+        They are other writers' work, or interactions applied twice: which of them, only a sole
+        writer knows.
         """
         taken = self._taken.get(learner_id, set())
         unexplained = after - before - len(taken)
         if unexplained < 0 or (taken and max(taken) > after):
             self._verdict.found(
                 LOST,
-                f"{learner_id} went from revision {before} to {after} although {len(taken)} were acknowledged",
+                f"{learner_id} went from revision {before} to {after} although {len(taken)} were"
+                " acknowledged",
                 max(1, -unexplained),
             )
             return 0
         if unexplained and sole_writer:
             self._verdict.found(
-                DUPLICATED, f"{learner_id}: {unexplained} more revisions than interactions", unexplained
+                DUPLICATED,
+                f"{learner_id}: {unexplained} more revisions than interactions",
+                unexplained,
             )
         return unexplained
 
@@ -77,7 +90,8 @@ class Writes:
 class View:
     """What one client was shown of one learner, over all its sockets.
 
-    `every`: no revision may be missing. Otherwise those may that an update says it skipped (`coalesced`).
+    `every`: no revision may be missing. Otherwise those may that an update says it skipped
+    (`coalesced`).
     """
 
     def __init__(self, verdict: Verdict, name: str, learner_id: str, *, every: bool) -> None:
@@ -112,7 +126,9 @@ class View:
             self.revision = -1
         self.epoch = epoch
         if self.revision >= 0 and revision < self.revision:
-            self._verdict.found(STALE, f"{self._name}: subscribed at {revision}, {self.revision} was shown before")
+            self._verdict.found(
+                STALE, f"{self._name}: subscribed at {revision}, {self.revision} was shown before"
+            )
             return
         if self.every and 0 <= self.revision < revision:
             self._miss(self.revision + 1, revision + 1)
@@ -146,10 +162,14 @@ class View:
             if self.every:
                 self._miss(self.revision + 1, newest + 1)
             else:
-                self._verdict.found(STALE, f"{self._name}: the last shown is {self.revision}, not {newest}")
+                self._verdict.found(
+                    STALE, f"{self._name}: the last shown is {self.revision}, not {newest}"
+                )
         if self._missing:
             first = min(self._missing)
-            self._verdict.found(LOST, f"{self._name}: update {first} never came", len(self._missing))
+            self._verdict.found(
+                LOST, f"{self._name}: update {first} never came", len(self._missing)
+            )
             self._missing.clear()
 
     def _miss(self, first: int, end: int) -> None:
@@ -164,11 +184,15 @@ class View:
         elif revision == self.revision or revision in self._recent:
             self._verdict.found(DUPLICATED, f"{self._name}: update {revision} came twice")
             return
-        self._verdict.found(OUT_OF_ORDER, f"{self._name}: update {revision} came after {self.revision}")
+        self._verdict.found(
+            OUT_OF_ORDER, f"{self._name}: update {revision} came after {self.revision}"
+        )
         self._recent.append(revision)
 
     def _check_written(self, what: str, revision: int) -> None:
         if revision < self.written:
             self._verdict.found(
-                STALE, f"{self._name}: {what} shows {revision} on the socket that had written {self.written}"
+                STALE,
+                f"{self._name}: {what} shows {revision} on the socket that had written"
+                f" {self.written}",
             )

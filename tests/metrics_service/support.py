@@ -24,7 +24,11 @@ from service_runtime.grpc_server import GrpcServer
 
 NOW_MS = 1_790_000_000_000
 LIMITS = Limits(
-    recording=True, queue=1_000, record_retention_days=7.0, sums_retention_days=90.0, totals_interval_s=0.01
+    recording=True,
+    queue=1_000,
+    record_retention_days=7.0,
+    sums_retention_days=90.0,
+    totals_interval_s=0.01,
 )
 PATIENCE_S = 20.0
 """How long a test waits for what has to happen; passing tests never wait that long."""
@@ -127,21 +131,31 @@ class Service:
     def __init__(self, folder: Path, *, limits: Limits, edge_silence_s: float) -> None:
         self.store = Store.open(url(folder))
         retained, tally = self.store.load()
-        self.aggregate = Aggregate(monotonic=time.monotonic, wall_ms=lambda: NOW_MS, retained=retained)
+        self.aggregate = Aggregate(
+            monotonic=time.monotonic, wall_ms=lambda: NOW_MS, retained=retained
+        )
         self.recorder = Recorder(
-            self.store, limits=limits, retain=self.aggregate.retain, wall_ms=lambda: NOW_MS, tally=tally
+            self.store,
+            limits=limits,
+            retain=self.aggregate.retain,
+            wall_ms=lambda: NOW_MS,
+            tally=tally,
         )
         self.servicer = MetricsServicer(
             self.aggregate, self.recorder, edge_silence_s=edge_silence_s, wall_ms=lambda: NOW_MS
         )
-        settings = MetricsSettings(listen="127.0.0.1:0", credential="test-credential", drain_s=PATIENCE_S)
+        settings = MetricsSettings(
+            listen="127.0.0.1:0", credential="test-credential", drain_s=PATIENCE_S
+        )
         self.server = GrpcServer(settings, services=(SERVICE_NAME,))
         self.servicer.register(self.server.server)
 
     async def start(self) -> None:
         self.recorder.start()
         port = await self.server.start()
-        self.channel = open_channel(f"127.0.0.1:{port}", ClientSettings(credential="test-credential"))
+        self.channel = open_channel(
+            f"127.0.0.1:{port}", ClientSettings(credential="test-credential")
+        )
         self.metadata = self.channel.metadata
         self.stub: Any = metrics_pb2_grpc.MetricsServiceStub(self.channel.channel)
 
@@ -156,7 +170,9 @@ class Service:
         self.store.close()
 
     async def snapshot(self) -> pb.Snapshot:
-        response = await self.stub.GetSnapshot(pb.GetSnapshotRequest(), metadata=self.metadata, timeout=PATIENCE_S)
+        response = await self.stub.GetSnapshot(
+            pb.GetSnapshotRequest(), metadata=self.metadata, timeout=PATIENCE_S
+        )
         return response.snapshot
 
     async def snapshot_with(self, **figures: int) -> pb.Snapshot:
@@ -169,7 +185,9 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def service(folder: Path, *, limits: Limits = LIMITS, edge_silence_s: float = 60.0) -> AsyncIterator[Service]:
+async def service(
+    folder: Path, *, limits: Limits = LIMITS, edge_silence_s: float = 60.0
+) -> AsyncIterator[Service]:
     running = Service(folder, limits=limits, edge_silence_s=edge_silence_s)
     await running.start()
     try:

@@ -1,4 +1,6 @@
-"""Any number of edges becomes one set of figures, in whatever order they report and however often they start again."""
+"""Any number of edges becomes one set of figures, in whatever order they report and however often
+they start again.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,11 @@ def test_a_dead_edges_gauges_go_and_its_counters_stay() -> None:
     for stream in (first, second):
         aggregate.report(
             stream,
-            Report(connections_active=2, users=came("u"), counters=Counters(connections_opened=5, messages_sent=7)),
+            Report(
+                connections_active=2,
+                users=came("u"),
+                counters=Counters(connections_opened=5, messages_sent=7),
+            ),
         )
     aggregate.close(first)
     aggregate.close(first)
@@ -131,8 +137,12 @@ def test_a_newer_stream_takes_over_and_the_late_end_of_the_older_takes_nothing_a
 
 def test_an_edge_that_starts_over_under_its_old_id_counts_from_zero_again() -> None:
     aggregate = fleet()
-    aggregate.report(aggregate.open("a"), Report(counters=Counters(messages_sent=10, messages_received=10)))
-    aggregate.report(aggregate.open("a"), Report(counters=Counters(messages_sent=12, messages_received=3)))
+    aggregate.report(
+        aggregate.open("a"), Report(counters=Counters(messages_sent=10, messages_received=10))
+    )
+    aggregate.report(
+        aggregate.open("a"), Report(counters=Counters(messages_sent=12, messages_received=3))
+    )
 
     assert aggregate.snapshot().totals == Counters(messages_sent=22, messages_received=13)
 
@@ -159,9 +169,13 @@ BAD = {
     "too many buckets": Report(counters=Counters(latency=Histogram(counts=(0,) * 65))),
     "a negative duration": Report(counters=Counters(latency=Histogram(min_ms=-1.0))),
     "least above greatest": Report(counters=Counters(latency=Histogram(min_ms=2.0, max_ms=1.0))),
-    "a duration that is no number": Report(counters=Counters(latency=Histogram(max_ms=float("nan")))),
+    "a duration that is no number": Report(
+        counters=Counters(latency=Histogram(max_ms=float("nan")))
+    ),
     "an endless sum": Report(counters=Counters(latency=Histogram(sum_ms=float("inf")))),
-    "a count that would overflow the sums": Report(counters=Counters(messages_sent=LARGEST_COUNT + 1)),
+    "a count that would overflow the sums": Report(
+        counters=Counters(messages_sent=LARGEST_COUNT + 1)
+    ),
 }
 
 
@@ -169,7 +183,9 @@ BAD = {
 def test_a_bad_report_changes_nothing(bad: Report) -> None:
     aggregate = fleet()
     stream = aggregate.open("a")
-    aggregate.report(stream, Report(connections_active=1, users=came("u"), counters=Counters(errors=1)))
+    aggregate.report(
+        stream, Report(connections_active=1, users=came("u"), counters=Counters(errors=1))
+    )
     before = aggregate.snapshot(), aggregate.retain()
 
     with pytest.raises(BadReport):
@@ -190,9 +206,13 @@ def test_the_last_minute_has_what_came_in_it_and_lifetime_has_all() -> None:
     clock.seconds += 600
     stream = aggregate.open("a")
     aggregate.report(stream, Report())
-    aggregate.report(stream, Report(counters=Counters(messages_sent=59, latency=Histogram.of([100.0]))))
+    aggregate.report(
+        stream, Report(counters=Counters(messages_sent=59, latency=Histogram.of([100.0])))
+    )
     clock.seconds += 30
-    aggregate.report(stream, Report(counters=Counters(messages_received=59, latency=Histogram.of([1.0] * 3))))
+    aggregate.report(
+        stream, Report(counters=Counters(messages_received=59, latency=Histogram.of([1.0] * 3)))
+    )
 
     snapshot = aggregate.snapshot()
     assert snapshot.messages_per_second == pytest.approx(2.0)
@@ -208,7 +228,10 @@ def test_what_a_first_report_carries_from_the_past_is_not_taken_for_the_last_min
     clock = Clock()
     aggregate = fleet(clock)
     clock.seconds += 5
-    aggregate.report(aggregate.open("a"), Report(counters=Counters(messages_sent=10**6, latency=Histogram.of([900.0]))))
+    aggregate.report(
+        aggregate.open("a"),
+        Report(counters=Counters(messages_sent=10**6, latency=Histogram.of([900.0]))),
+    )
 
     snapshot = aggregate.snapshot()
     assert (snapshot.messages_per_second, snapshot.recent_latency) == (0.0, EMPTY)
@@ -237,7 +260,11 @@ class Edge:
     told_users: set[str] = field(default_factory=set)
 
     def happen(self, sent: int, durations: list[float], users: set[str]) -> None:
-        new = Counters(connections_opened=len(users - self.users), messages_sent=sent, latency=Histogram.of(durations))
+        new = Counters(
+            connections_opened=len(users - self.users),
+            messages_sent=sent,
+            latency=Histogram.of(durations),
+        )
         self.counters = self.counters.plus(new)
         self.users = set(users)
 
@@ -247,7 +274,10 @@ class Edge:
         report = Report(
             connections_active=len(self.users),
             counters=self.counters.since(self.told),
-            users=Change(came=frozenset(self.users - self.told_users), went=frozenset(self.told_users - self.users)),
+            users=Change(
+                came=frozenset(self.users - self.told_users),
+                went=frozenset(self.told_users - self.users),
+            ),
         )
         self.told, self.told_users = self.counters, set(self.users)
         return report
@@ -258,10 +288,14 @@ happenings = st.tuples(
     st.lists(st.sampled_from([0.25, 1.0, 4.0, 64.0, 4096.0]), max_size=4),
     st.sets(st.sampled_from("uvwx"), max_size=3),
 )
-histories = st.dictionaries(st.sampled_from("abcd"), st.lists(happenings, min_size=1, max_size=5), min_size=1)
+histories = st.dictionaries(
+    st.sampled_from("abcd"), st.lists(happenings, min_size=1, max_size=5), min_size=1
+)
 
 
-def reports_of(histories: dict[str, list[tuple[int, list[float], set[str]]]]) -> dict[str, list[Report]]:
+def reports_of(
+    histories: dict[str, list[tuple[int, list[float], set[str]]]],
+) -> dict[str, list[Report]]:
     reports = {}
     for name, history in histories.items():
         edge = Edge(name)
@@ -291,13 +325,20 @@ def test_the_order_of_different_edges_reports_does_not_matter(histories: dict, r
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from("abc"), happenings, st.sampled_from(["tell", "lose", "reopen", "restart"])), max_size=25
+    st.tuples(
+        st.sampled_from("abc"), happenings, st.sampled_from(["tell", "lose", "reopen", "restart"])
+    ),
+    max_size=25,
 )
 
 
 @given(steps)
-def test_streams_that_break_and_a_service_that_restarts_neither_lose_nor_double(steps: list) -> None:  # type: ignore[type-arg]
-    """`lose`: a report is sent and never arrives, then the stream is gone; `restart`: with totals saved at any time."""
+def test_streams_that_break_and_a_service_that_restarts_neither_lose_nor_double(
+    steps: list,
+) -> None:  # type: ignore[type-arg]
+    """`lose`: a report is sent and never arrives, then the stream is gone; `restart`: with totals
+    saved at any time.
+    """
     edges = {name: Edge(name) for name in "abc"}
     aggregate, saved, streams = fleet(), Retained(), {}
     for name, happening, fault in steps:

@@ -1,4 +1,6 @@
-"""What Prometheus is told of the fleet: the fleet's figures under names of their own, consistent in themselves."""
+"""What Prometheus is told of the fleet: the fleet's figures under names of their own, consistent in
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ FIGURES = Figures(
 
 
 def test_each_figure_of_the_fleet_has_a_name() -> None:
-    named = {family.name: family.values[()] for family in families(FIGURES) if family.kind != "histogram"}
+    named = {
+        family.name: family.values[()] for family in families(FIGURES) if family.kind != "histogram"
+    }
 
     assert named == {
         "aivo_fleet_active_connections": 42,

@@ -1,4 +1,6 @@
-"""The buckets are the contract's, sums are exact, and percentiles stay within a bucket of the truth."""
+"""The buckets are the contract's, sums are exact, and percentiles stay within a bucket of the
+truth.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,21 @@ durations = st.floats(min_value=0.0, max_value=5_000.0, allow_nan=False)
 
 @pytest.mark.parametrize(
     ("duration_ms", "bucket"),
-    [(0.0, 0), (0.05, 0), (0.0501, 1), (0.1, 4), (0.8, 16), (0.81, 17), (BOUNDS_MS[62], 62), (2_400.0, 63), (1e9, 63)],
+    [
+        (0.0, 0),
+        (0.05, 0),
+        (0.0501, 1),
+        (0.1, 4),
+        (0.8, 16),
+        (0.81, 17),
+        (BOUNDS_MS[62], 62),
+        (2_400.0, 63),
+        (1e9, 63),
+    ],
 )
-def test_a_duration_lies_in_the_bucket_that_the_contract_says(duration_ms: float, bucket: int) -> None:
+def test_a_duration_lies_in_the_bucket_that_the_contract_says(
+    duration_ms: float, bucket: int
+) -> None:
     assert bucket_of(duration_ms) == bucket
 
 
@@ -32,7 +46,9 @@ def test_no_durations_give_zeros() -> None:
 
 
 @given(st.lists(durations), st.lists(durations))
-def test_two_histograms_together_are_the_histogram_of_all(first: list[float], second: list[float]) -> None:
+def test_two_histograms_together_are_the_histogram_of_all(
+    first: list[float], second: list[float]
+) -> None:
     together = Histogram.of(first).plus(Histogram.of(second))
     whole = Histogram.of(first + second)
 
@@ -42,7 +58,9 @@ def test_two_histograms_together_are_the_histogram_of_all(first: list[float], se
 
 
 @given(st.lists(durations), st.lists(durations))
-def test_what_came_since_added_to_what_was_is_the_whole(first: list[float], second: list[float]) -> None:
+def test_what_came_since_added_to_what_was_is_the_whole(
+    first: list[float], second: list[float]
+) -> None:
     whole = Histogram.of(first + second)
 
     again = Histogram.of(first).plus(whole.since(Histogram.of(first)))
@@ -53,7 +71,9 @@ def test_what_came_since_added_to_what_was_is_the_whole(first: list[float], seco
 
 
 @given(st.lists(durations, min_size=1), st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
-def test_a_percentile_lies_in_the_bucket_of_the_true_one(samples: list[float], fraction: float) -> None:
+def test_a_percentile_lies_in_the_bucket_of_the_true_one(
+    samples: list[float], fraction: float
+) -> None:
     true = sorted(samples)[max(0, math.ceil(fraction * len(samples)) - 1)]
     bucket = bucket_of(true)
     lower = BOUNDS_MS[bucket - 1] if bucket else 0.0

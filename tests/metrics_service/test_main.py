@@ -1,4 +1,6 @@
-"""The process: it serves, survives a kill with its totals, stops at a signal, and its commands work beside it."""
+"""The process: it serves, survives a kill with its totals, stops at a signal, and its commands work
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("METRICS_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("METRICS_")
+    }
     return inherited | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "proto/gen")]),
         "METRICS_LISTEN": "127.0.0.1:0",
@@ -50,8 +54,12 @@ class Running:
     async def snapshot_with(self, **figures: int) -> pb.Snapshot:
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                response = await self.stub.GetSnapshot(pb.GetSnapshotRequest(), metadata=self.metadata)
-                if all(getattr(response.snapshot, name) == value for name, value in figures.items()):
+                response = await self.stub.GetSnapshot(
+                    pb.GetSnapshotRequest(), metadata=self.metadata
+                )
+                if all(
+                    getattr(response.snapshot, name) == value for name, value in figures.items()
+                ):
                     snapshot: pb.Snapshot = response.snapshot
                     return snapshot
 
@@ -66,7 +74,9 @@ async def process(variables: Mapping[str, str]) -> AsyncIterator[Running]:
             assert started.stderr is not None
             while "listening" not in (line := await started.stderr.readline()).decode():
                 assert line, "the process ended before it listened"
-        channel = open_channel(f"127.0.0.1:{json.loads(line)['port']}", ClientSettings(credential="process-credential"))
+        channel = open_channel(
+            f"127.0.0.1:{json.loads(line)['port']}", ClientSettings(credential="process-credential")
+        )
         stub: Any = metrics_pb2_grpc.MetricsServiceStub(channel.channel)
         yield Running(started, stub, channel.metadata)
         await channel.close()
@@ -91,10 +101,16 @@ async def saved(folder: Path, sent: int, recorded: int) -> None:
             pass
 
 
-async def test_totals_and_records_survive_kill_and_the_edge_tells_what_was_missed(tmp_path: Path) -> None:
+async def test_totals_and_records_survive_kill_and_the_edge_tells_what_was_missed(
+    tmp_path: Path,
+) -> None:
     async with process(environment(tmp_path)) as first:
         edge = first.stub.Report(metadata=first.metadata)
-        await edge.write(pb.ReportRequest(edge_id="e", messages_sent=70, connections_active=3, users_connected=["u"]))
+        await edge.write(
+            pb.ReportRequest(
+                edge_id="e", messages_sent=70, connections_active=3, users_connected=["u"]
+            )
+        )
         records = first.stub.RecordMessages(metadata=first.metadata)
         exchanges = pb.Exchanges(
             first_ms=NOW_MS * 2,
@@ -120,8 +136,12 @@ async def test_totals_and_records_survive_kill_and_the_edge_tells_what_was_misse
         edge.cancel()
 
 
-async def test_it_stops_at_a_signal_with_open_streams_and_saves_the_last_totals(tmp_path: Path) -> None:
-    async with process(environment(tmp_path, METRICS_TOTALS_INTERVAL_S="3600", METRICS_DRAIN_S="60")) as running:
+async def test_it_stops_at_a_signal_with_open_streams_and_saves_the_last_totals(
+    tmp_path: Path,
+) -> None:
+    async with process(
+        environment(tmp_path, METRICS_TOTALS_INTERVAL_S="3600", METRICS_DRAIN_S="60")
+    ) as running:
         edge = running.stub.Report(metadata=running.metadata)
         await edge.write(pb.ReportRequest(edge_id="e", messages_sent=9))
         await running.snapshot_with(messages_sent=9)
@@ -159,7 +179,9 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_export_writes_csv_to_standard_output(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_writes_csv_to_standard_output(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["export"]) == 0
     told = capsys.readouterr()
 
@@ -183,18 +205,24 @@ def test_export_keeps_to_its_bounds(database: Path, bounds: list[str], users: li
 
 
 def test_export_writes_parquet(database: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the optional package pyarrow is not installed")
+    parquet = pytest.importorskip(
+        "pyarrow.parquet", reason="the optional package pyarrow is not installed"
+    )
     output = database / "out.parquet"
     assert main(["export", "--format", "parquet", "--output", str(output)]) == 0
 
     assert parquet.read_table(output).column("user_id").to_pylist() == ["u1", "u2"]
 
 
-def test_erase_deletes_a_persons_records(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_erase_deletes_a_persons_records(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["erase", "--user", "u1"]) == 0
     assert main(["export"]) == 0
 
-    assert [row["user_id"] for row in csv.DictReader(capsys.readouterr().out.splitlines())] == ["u2"]
+    assert [row["user_id"] for row in csv.DictReader(capsys.readouterr().out.splitlines())] == [
+        "u2"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +241,10 @@ def test_a_command_that_cannot_work_says_why(
 
 @pytest.mark.parametrize("arguments", [["export"], ["erase", "--user", "u1"]])
 def test_a_command_beside_no_database_does_not_say_that_nothing_is_kept(
-    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+    database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
 ) -> None:
     elsewhere = database.with_name("elsewhere.sqlite3")
     monkeypatch.setenv("METRICS_DATABASE_URL", f"sqlite:///{elsewhere}")
@@ -271,5 +302,11 @@ def test_help_names_every_command_and_variable(capsys: pytest.CaptureFixture[str
         main(["--help"])
     told = capsys.readouterr().out
 
-    for word in ("export", "erase", "METRICS_LISTEN", "METRICS_CREDENTIAL_FILE", "METRICS_RECORD_RETENTION_DAYS"):
+    for word in (
+        "export",
+        "erase",
+        "METRICS_LISTEN",
+        "METRICS_CREDENTIAL_FILE",
+        "METRICS_RECORD_RETENTION_DAYS",
+    ):
         assert word in told

@@ -1,4 +1,6 @@
-"""Senders never wait for the disk: what finds no place is counted, what waits is written, failures are tried again."""
+"""Senders never wait for the disk: what finds no place is counted, what waits is written, failures
+are tried again.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def of(*users: str) -> Exchanges:
 def kept(folder: Path) -> list[str]:
     store = Store.open(url(folder))
     try:
-        return [one.user_id for page in store.pages(from_ms=0, to_ms=None, size=100) for one in page]
+        return [
+            one.user_id for page in store.pages(from_ms=0, to_ms=None, size=100) for one in page
+        ]
     finally:
         store.close()
 
@@ -99,7 +103,11 @@ async def test_a_stuck_disk_costs_records_that_are_counted_and_no_time(tmp_path:
         await asked(disk)
         accepted = [recorder.submit(of(f"u{index}", f"v{index}")) for index in range(5)]
 
-        assert (accepted, recorder.waiting, recorder.tally) == ([2, 2, 0, 0, 0], 5, Tally(dropped=6))
+        assert (accepted, recorder.waiting, recorder.tally) == (
+            [2, 2, 0, 0, 0],
+            5,
+            Tally(dropped=6),
+        )
     assert kept(tmp_path) == ["first", "u0", "v0", "u1", "v1"]
     assert recorder.tally == Tally(recorded=5, dropped=6)
 
@@ -110,7 +118,9 @@ async def test_an_empty_queue_takes_a_batch_that_is_larger_than_it(tmp_path: Pat
     assert kept(tmp_path) == ["a", "b"]
 
 
-async def test_what_came_while_a_transaction_was_written_shares_the_next_one(tmp_path: Path) -> None:
+async def test_what_came_while_a_transaction_was_written_shares_the_next_one(
+    tmp_path: Path,
+) -> None:
     async with recording(tmp_path) as (recorder, disk):
         disk.works.clear()
         recorder.submit(of("first"))
@@ -120,9 +130,14 @@ async def test_what_came_while_a_transaction_was_written_shares_the_next_one(tmp
     assert disk.appended == [1, 5]
 
 
-async def test_half_a_queue_is_written_before_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_a_queue_is_written_before_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recorder_module, "WRITE_S", 3600.0)
-    async with recording(tmp_path, replace(LIMITS, queue=10)) as (recorder, _), asyncio.timeout(PATIENCE_S):
+    async with (
+        recording(tmp_path, replace(LIMITS, queue=10)) as (recorder, _),
+        asyncio.timeout(PATIENCE_S),
+    ):
         for users in (["first"], "abcdef"):
             recorder.submit(of(*users))
             while recorder.waiting:  # noqa: ASYNC110 - what another task reaches
@@ -137,7 +152,9 @@ async def test_contents_take_places_by_their_size(tmp_path: Path) -> None:
         assert recorder.tally.dropped == 2
 
 
-async def test_a_failed_write_is_tried_again_until_it_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_write_is_tried_again_until_it_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.001)
     async with recording(tmp_path) as (recorder, disk):
         disk.failures = [StoreUnavailable("full"), StoreUnavailable("full")]
@@ -150,7 +167,9 @@ async def test_a_failed_write_is_tried_again_until_it_succeeds(tmp_path: Path, m
     assert recorder.tally == Tally(recorded=1)
 
 
-async def test_a_batch_that_the_database_never_takes_does_not_keep_out_the_next(tmp_path: Path) -> None:
+async def test_a_batch_that_the_database_never_takes_does_not_keep_out_the_next(
+    tmp_path: Path,
+) -> None:
     async with recording(tmp_path) as (recorder, disk):
         disk.failures = [ValueError("cannot be stored")]
         disk.works.clear()
@@ -224,7 +243,9 @@ async def test_erasing_reaches_records_that_wait_and_that_are_being_written(
 async def test_records_past_their_time_are_deleted(tmp_path: Path) -> None:
     store = Store.open(url(tmp_path))
     old = NOW_MS - 8 * 24 * 3600 * 1000
-    store.append([batch(Exchange(user_id="old", at_ms=old)), batch(Exchange(user_id="new"))], Tally())
+    store.append(
+        [batch(Exchange(user_id="old", at_ms=old)), batch(Exchange(user_id="new"))], Tally()
+    )
     store.close()
     async with recording(tmp_path), asyncio.timeout(PATIENCE_S):
         while await asyncio.to_thread(kept, tmp_path) != ["new", "new"]:

@@ -1,4 +1,6 @@
-"""The contract over a real server: edges that die, reconnect and lie, watchers, records in and out."""
+"""The contract over a real server: edges that die, reconnect and lie, watchers, records in
+and out.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,16 @@ from aivo.metrics.v1 import metrics_pb2_grpc
 from metrics_service.exchanges import Content, Exchanges
 from metrics_service.servicer import MetricsServicer
 from service_runtime.grpc_client import ClientSettings, open_channel
-from tests.metrics_service.support import LIMITS, NOW_MS, PATIENCE_S, Exchange, Service, batch, records, service
+from tests.metrics_service.support import (
+    LIMITS,
+    NOW_MS,
+    PATIENCE_S,
+    Exchange,
+    Service,
+    batch,
+    records,
+    service,
+)
 from tests.support.grpc_unit import UnitServer
 
 
@@ -51,12 +62,22 @@ async def code_of(call: Any) -> grpc.StatusCode:
 async def test_reports_of_several_edges_become_one_snapshot_and_one_status(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
         first = await report(running, everything("a"))
-        second = await report(running, everything("b", users_connected=["v", "w"], connections_active=1))
+        second = await report(
+            running, everything("b", users_connected=["v", "w"], connections_active=1)
+        )
         snapshot = await running.snapshot_with(edges=2, connections_total=10)
 
         assert (snapshot.connections_active, snapshot.disconnections) == (4, 4)
-        assert (snapshot.users_connected, snapshot.learners_subscribed, snapshot.rooms_active) == (3, 1, 1)
-        assert (snapshot.messages_sent, snapshot.messages_received, snapshot.errors) == (140, 100, 2)
+        assert (snapshot.users_connected, snapshot.learners_subscribed, snapshot.rooms_active) == (
+            3,
+            1,
+            1,
+        )
+        assert (snapshot.messages_sent, snapshot.messages_received, snapshot.errors) == (
+            140,
+            100,
+            2,
+        )
         assert snapshot.latency.count == 4
         assert snapshot.latency.average_ms == pytest.approx(0.75)
         assert (snapshot.latency.min_ms, snapshot.latency.max_ms) == (0.7, 0.8)
@@ -85,7 +106,9 @@ async def test_later_reports_fill_the_last_minute(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["cancel", "done"])
-async def test_when_an_edges_stream_ends_its_gauges_go_and_its_counters_stay(tmp_path: Path, end: str) -> None:
+async def test_when_an_edges_stream_ends_its_gauges_go_and_its_counters_stay(
+    tmp_path: Path, end: str
+) -> None:
     async with service(tmp_path) as running:
         call = await report(running, everything())
         await running.snapshot_with(connections_active=3)
@@ -96,7 +119,11 @@ async def test_when_an_edges_stream_ends_its_gauges_go_and_its_counters_stay(tmp
             assert await call == pb.ReportResponse()
 
         snapshot = await running.snapshot_with(connections_active=0, edges=0)
-        assert (snapshot.users_connected, snapshot.learners_subscribed, snapshot.rooms_active) == (0, 0, 0)
+        assert (snapshot.users_connected, snapshot.learners_subscribed, snapshot.rooms_active) == (
+            0,
+            0,
+            0,
+        )
         assert (snapshot.connections_total, snapshot.messages_sent) == (5, 70)
 
 
@@ -104,14 +131,20 @@ async def test_an_edge_whose_connection_breaks_takes_its_gauges_along_and_double
     tmp_path: Path,
 ) -> None:
     async with service(tmp_path) as running:
-        edge = open_channel(f"127.0.0.1:{running.server.port}", ClientSettings(credential="test-credential"))
+        edge = open_channel(
+            f"127.0.0.1:{running.server.port}", ClientSettings(credential="test-credential")
+        )
         call = metrics_pb2_grpc.MetricsServiceStub(edge.channel).Report(metadata=edge.metadata)
         await call.write(everything())
         await running.snapshot_with(connections_active=3)
         await edge.close()
-        await running.snapshot_with(connections_active=0, users_connected=0, edges=0, messages_sent=70)
+        await running.snapshot_with(
+            connections_active=0, users_connected=0, edges=0, messages_sent=70
+        )
         again = await report(running, everything())
-        await running.snapshot_with(connections_active=3, users_connected=2, edges=1, messages_sent=70)
+        await running.snapshot_with(
+            connections_active=3, users_connected=2, edges=1, messages_sent=70
+        )
         again.cancel()
 
 
@@ -123,11 +156,15 @@ async def test_a_silent_edge_counts_as_dead_and_hears_it(tmp_path: Path) -> None
         assert (await running.snapshot()).connections_active == 0
 
 
-async def test_a_newer_stream_of_an_edge_replaces_the_older_one_without_doubling(tmp_path: Path) -> None:
+async def test_a_newer_stream_of_an_edge_replaces_the_older_one_without_doubling(
+    tmp_path: Path,
+) -> None:
     async with service(tmp_path) as running:
         older = await report(running, everything())
         await running.snapshot_with(connections_active=3)
-        newer = await report(running, everything(connections_active=2, users_connected=["u"], messages_sent=75))
+        newer = await report(
+            running, everything(connections_active=2, users_connected=["u"], messages_sent=75)
+        )
         await running.snapshot_with(connections_active=2, messages_sent=75, users_connected=1)
         await older.write(pb.ReportRequest(edge_id="edge-1", messages_sent=5, connections_active=9))
 
@@ -146,7 +183,9 @@ BAD_REPORTS = {
 
 
 @pytest.mark.parametrize("bad", BAD_REPORTS.values(), ids=BAD_REPORTS.keys())
-async def test_a_bad_report_ends_its_stream_and_changes_nothing(tmp_path: Path, bad: pb.ReportRequest) -> None:
+async def test_a_bad_report_ends_its_stream_and_changes_nothing(
+    tmp_path: Path, bad: pb.ReportRequest
+) -> None:
     async with service(tmp_path) as running:
         call = await report(running, bad)
 
@@ -164,7 +203,9 @@ async def test_a_stream_belongs_to_one_edge(tmp_path: Path) -> None:
 
 async def test_a_watcher_gets_a_snapshot_at_once_and_further_ones(tmp_path: Path) -> None:
     async with service(tmp_path) as running, asyncio.timeout(PATIENCE_S):
-        watch = running.stub.WatchSnapshots(pb.WatchSnapshotsRequest(interval_ms=250), metadata=running.metadata)
+        watch = running.stub.WatchSnapshots(
+            pb.WatchSnapshotsRequest(interval_ms=250), metadata=running.metadata
+        )
         assert (await watch.read()).snapshot.edges == 0
         call = await report(running, everything())
         while (await watch.read()).snapshot.edges != 1:
@@ -201,18 +242,28 @@ async def test_a_stopping_service_ends_endless_streams_at_once(tmp_path: Path) -
         await running.channel.close()
 
 
-async def test_a_restart_keeps_totals_and_an_edge_that_tells_everything_again_doubles_nothing(tmp_path: Path) -> None:
+async def test_a_restart_keeps_totals_and_an_edge_that_tells_everything_again_doubles_nothing(
+    tmp_path: Path,
+) -> None:
     async with service(tmp_path) as running:
         await report(running, everything())
         await running.snapshot_with(edges=1)
     async with service(tmp_path) as running:
         snapshot = await running.snapshot()
-        assert (snapshot.connections_total, snapshot.messages_sent, snapshot.connections_active) == (5, 70, 0)
+        assert (
+            snapshot.connections_total,
+            snapshot.messages_sent,
+            snapshot.connections_active,
+        ) == (5, 70, 0)
         assert (snapshot.latency.count, snapshot.latency.max_ms) == (2, 0.8)
 
         call = await report(running, everything(connections_opened=6, messages_sent=90))
         snapshot = await running.snapshot_with(edges=1)
-        assert (snapshot.connections_total, snapshot.messages_sent, snapshot.messages_received) == (6, 90, 50)
+        assert (snapshot.connections_total, snapshot.messages_sent, snapshot.messages_received) == (
+            6,
+            90,
+            50,
+        )
         assert (snapshot.latency.count, snapshot.latency.average_ms) == (2, pytest.approx(0.75))
         call.cancel()
 
@@ -240,9 +291,13 @@ def messages(*some: Exchange) -> list[pb.MessageRecord]:
     return [pb.MessageRecord(**asdict(one)) for one in records(*some)]
 
 
-async def recorded(running: Service, *some: Exchange, dropped: int = 0) -> pb.RecordMessagesResponse:
+async def recorded(
+    running: Service, *some: Exchange, dropped: int = 0
+) -> pb.RecordMessagesResponse:
     call = running.stub.RecordMessages(metadata=running.metadata)
-    await call.write(pb.RecordMessagesRequest(edge_id="edge-1", exchanges=wire(batch(*some)), dropped=dropped))
+    await call.write(
+        pb.RecordMessagesRequest(edge_id="edge-1", exchanges=wire(batch(*some)), dropped=dropped)
+    )
     await call.done_writing()
     response = await call
     await running.snapshot_with(messages_recorded=response.accepted)
@@ -256,7 +311,12 @@ async def exported(running: Service, **asked: int) -> list[pb.MessageRecord]:
 
 async def test_recorded_messages_come_out_as_they_went_in(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
-        sent = [TRACED, Exchange(answer="", answer_size=0, latency_us=0, content='{"type":"x"}', learner_id="l")]
+        sent = [
+            TRACED,
+            Exchange(
+                answer="", answer_size=0, latency_us=0, content='{"type":"x"}', learner_id="l"
+            ),
+        ]
         response = await recorded(running, *sent, dropped=3)
 
         assert (response.accepted, response.dropped) == (3, 0)
@@ -293,7 +353,9 @@ BAD_BATCHES = {
     "no outcome": batch(TRACED, Exchange(outcome="")),
     "a content about nobody": replace(GOOD, contents=[Content(0, "", "x", "")]),
     "a content of no exchange": replace(GOOD, contents=[Content(1, "l", "x", "")]),
-    "two contents of one": replace(GOOD, contents=[Content(0, "l", "x", ""), Content(0, "m", "x", "")]),
+    "two contents of one": replace(
+        GOOD, contents=[Content(0, "l", "x", ""), Content(0, "m", "x", "")]
+    ),
     "a user who is not listed": replace(GOOD, user=[1]),
     "a kind that is not listed": replace(GOOD, kind=[1]),
     "users whom nobody names": replace(GOOD, users=["a", "b"]),
@@ -335,18 +397,31 @@ async def test_analytics_sum_per_interval_type_and_role(tmp_path: Path) -> None:
         await recorded(
             running,
             Exchange(at_ms=minute, latency_us=2_000),
-            Exchange(at_ms=minute + 59_999, latency_us=4_000, answer="error", outcome="rate_limited"),
+            Exchange(
+                at_ms=minute + 59_999, latency_us=4_000, answer="error", outcome="rate_limited"
+            ),
             Exchange(at_ms=minute + 1, role="learner"),
             Exchange(at_ms=minute - 1),
         )
         response = await running.stub.GetAnalytics(
-            pb.GetAnalyticsRequest(from_ms=minute, to_ms=minute + 60_000, roles=["teacher"], types=["ping"]),
+            pb.GetAnalyticsRequest(
+                from_ms=minute, to_ms=minute + 60_000, roles=["teacher"], types=["ping"]
+            ),
             metadata=running.metadata,
         )
 
-        assert (response.from_ms, response.to_ms, response.interval_s) == (minute, minute + 60_000, 60)
+        assert (response.from_ms, response.to_ms, response.interval_s) == (
+            minute,
+            minute + 60_000,
+            60,
+        )
         (row,) = response.rows
-        assert (row.start_ms, row.type, row.role, row.direction) == (minute, "ping", "teacher", pb.DIRECTION_INBOUND)
+        assert (row.start_ms, row.type, row.role, row.direction) == (
+            minute,
+            "ping",
+            "teacher",
+            pb.DIRECTION_INBOUND,
+        )
         assert (row.count, row.errors, row.bytes, row.answered) == (2, 1, 34, 2)
         assert (row.average_ms, row.max_ms) == (3.0, 4.0)
         assert 1.5 <= row.p50_ms <= 2.4
@@ -362,7 +437,9 @@ async def test_analytics_sum_per_interval_type_and_role(tmp_path: Path) -> None:
         {"to_ms": 2**62},
     ],
 )
-async def test_an_analytics_question_out_of_bounds_is_refused(tmp_path: Path, asked: dict[str, int]) -> None:
+async def test_an_analytics_question_out_of_bounds_is_refused(
+    tmp_path: Path, asked: dict[str, int]
+) -> None:
     async with service(tmp_path) as running:
         call = running.stub.GetAnalytics(pb.GetAnalyticsRequest(**asked), metadata=running.metadata)
         assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
@@ -374,17 +451,26 @@ async def test_a_persons_records_are_erased_and_only_theirs(tmp_path: Path) -> N
         about = Exchange(user_id="u3", content="{}", learner_id="l1", answer="")
         await recorded(running, Exchange(), other, about)
 
-        erased = await running.stub.EraseRecords(pb.EraseRecordsRequest(user_id="u1"), metadata=running.metadata)
+        erased = await running.stub.EraseRecords(
+            pb.EraseRecordsRequest(user_id="u1"), metadata=running.metadata
+        )
         assert (erased.erased, await exported(running)) == (2, messages(other, about))
-        erased = await running.stub.EraseRecords(pb.EraseRecordsRequest(learner_id="l1"), metadata=running.metadata)
+        erased = await running.stub.EraseRecords(
+            pb.EraseRecordsRequest(learner_id="l1"), metadata=running.metadata
+        )
         assert (erased.erased, await exported(running)) == (1, messages(other))
-        rows = (await running.stub.GetAnalytics(pb.GetAnalyticsRequest(), metadata=running.metadata)).rows
+        rows = (
+            await running.stub.GetAnalytics(pb.GetAnalyticsRequest(), metadata=running.metadata)
+        ).rows
         assert {row.type: row.count for row in rows} == {"ping": 3, "pong": 1}
 
 
 async def test_calls_without_the_credential_are_refused(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
-        assert await code_of(running.stub.GetSnapshot(pb.GetSnapshotRequest())) is grpc.StatusCode.UNAUTHENTICATED
+        assert (
+            await code_of(running.stub.GetSnapshot(pb.GetSnapshotRequest()))
+            is grpc.StatusCode.UNAUTHENTICATED
+        )
         assert await code_of(running.stub.Report()) is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -395,7 +481,11 @@ async def test_calls_without_the_credential_are_refused(tmp_path: Path) -> None:
         ("GetStatus", pb.GetStatusRequest(), grpc.StatusCode.OK),
         ("GetAnalytics", pb.GetAnalyticsRequest(interval_s=7), grpc.StatusCode.INVALID_ARGUMENT),
         ("EraseRecords", pb.EraseRecordsRequest(), grpc.StatusCode.INVALID_ARGUMENT),
-        ("EraseRecords", pb.EraseRecordsRequest(user_id="u", learner_id="l"), grpc.StatusCode.INVALID_ARGUMENT),
+        (
+            "EraseRecords",
+            pb.EraseRecordsRequest(user_id="u", learner_id="l"),
+            grpc.StatusCode.INVALID_ARGUMENT,
+        ),
     ],
 )
 def test_unary_methods_end_with_the_tables_status(

@@ -38,4 +38,7 @@ def test_a_value_that_cannot_work_is_named(variable: str, value: str) -> None:
 
 
 def test_the_exposition_can_be_switched_off() -> None:
-    assert load(MetricsSettings, {"METRICS_EXPOSITION_LISTEN": "off"}, prefix=PREFIX).exposition_listen == "off"
+    assert (
+        load(MetricsSettings, {"METRICS_EXPOSITION_LISTEN": "off"}, prefix=PREFIX).exposition_listen
+        == "off"
+    )

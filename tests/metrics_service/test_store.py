@@ -46,7 +46,10 @@ def everything(store: Store, size: int = 100) -> list:  # type: ignore[type-arg]
 
 def an_hour(**changes: object) -> Query:
     return replace(
-        Query(from_ms=MINUTE - 30 * MINUTE_MS, to_ms=MINUTE + 30 * MINUTE_MS, interval_ms=MINUTE_MS), **changes
+        Query(
+            from_ms=MINUTE - 30 * MINUTE_MS, to_ms=MINUTE + 30 * MINUTE_MS, interval_ms=MINUTE_MS
+        ),
+        **changes,
     )  # type: ignore[arg-type]
 
 
@@ -64,15 +67,20 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(store: Store)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_records_of_the_first_schema_are_gone_after_the_upgrade_and_sums_are_not(tmp_path: Path) -> None:
+def test_records_of_the_first_schema_are_gone_after_the_upgrade_and_sums_are_not(
+    tmp_path: Path,
+) -> None:
     engine = database.create_engine(url(tmp_path))
     database.migrate(engine, "0001")
     secret = "Zebra-Quokka-4713"
     with database.writing(engine) as connection:
         connection.exec_driver_sql(
-            f"INSERT INTO records VALUES (1, {MINUTE}, '{secret}', '', 'ping', 1, 2, NULL, 'ok', '', '', '')"
+            f"INSERT INTO records VALUES (1, {MINUTE}, '{secret}', '', 'ping', 1, 2, NULL, 'ok',"
+            " '', '', '')"
         )
-        connection.exec_driver_sql(f"INSERT INTO sums VALUES ({MINUTE}, 'ping', '', 1, 'ok', -1, 1, 2, 0, 0)")
+        connection.exec_driver_sql(
+            f"INSERT INTO sums VALUES ({MINUTE}, 'ping', '', 1, 'ok', -1, 1, 2, 0, 0)"
+        )
     engine.dispose()
     store = Store.open(url(tmp_path))
 
@@ -94,14 +102,19 @@ retained = st.builds(
     Retained,
     totals=counters,
     edges=st.dictionaries(
-        st.sampled_from(["a", "b", "c"]), st.builds(Remembered, counters=counters, seen_at_ms=st.integers(0, 2**41))
+        st.sampled_from(["a", "b", "c"]),
+        st.builds(Remembered, counters=counters, seen_at_ms=st.integers(0, 2**41)),
     ),
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(retained, min_size=1, max_size=4))
-def test_what_was_saved_last_is_loaded_by_the_next_process(tmp_path: Path, history: list[Retained]) -> None:
+def test_what_was_saved_last_is_loaded_by_the_next_process(
+    tmp_path: Path, history: list[Retained]
+) -> None:
     first = Store.open(url(tmp_path))
     first.load()
     for one in history:
@@ -122,24 +135,34 @@ def test_tallies_never_go_back_in_whatever_order_they_are_written(store: Store) 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_pages_have_every_record_once_in_the_order_of_arrival(store: Store, size: int) -> None:
-    some = [Exchange(at_ms=NOW_MS - index, user_id=f"u{index}", latency_us=999) for index in range(5)]
+    some = [
+        Exchange(at_ms=NOW_MS - index, user_id=f"u{index}", latency_us=999) for index in range(5)
+    ]
     store.append([batch(*some[:2]), batch(some[2])], NONE)
     store.append([batch(*some[3:])], NONE)
 
     assert everything(store, size) == records(*some)
-    within = [one for page in store.pages(from_ms=NOW_MS - 2, to_ms=NOW_MS, size=size) for one in page]
+    within = [
+        one for page in store.pages(from_ms=NOW_MS - 2, to_ms=NOW_MS, size=size) for one in page
+    ]
     assert within == records(*some[1:3])
 
 
 def test_an_answer_is_found_by_its_own_time(store: Store) -> None:
     store.append([batch(Exchange(latency_us=5_000_000))], NONE)
 
-    assert [one.type for page in store.pages(from_ms=NOW_MS + 1, to_ms=None, size=9) for one in page] == ["pong"]
-    assert [one.type for page in store.pages(from_ms=0, to_ms=NOW_MS + 1, size=9) for one in page] == ["ping"]
+    assert [
+        one.type for page in store.pages(from_ms=NOW_MS + 1, to_ms=None, size=9) for one in page
+    ] == ["pong"]
+    assert [
+        one.type for page in store.pages(from_ms=0, to_ms=NOW_MS + 1, size=9) for one in page
+    ] == ["ping"]
 
 
 def as_edges_send(one: Exchange) -> Exchange:
-    """Return an exchange without what it cannot have: an answer's figures without an answer, contents about nobody."""
+    """Return an exchange without what it cannot have: an answer's figures without an answer,
+    contents about nobody.
+    """
     if not one.answer:
         one = one._replace(answer_size=0, latency_us=0, answer_content="")
     return one if one.learner_id else one._replace(content="", answer_content="")
@@ -166,9 +189,13 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(happenings, max_size=3), st.sampled_from([1, 2, 60]))
-def test_sums_are_those_of_the_records_however_they_are_batched(tmp_path: Path, batches: list, minutes: int) -> None:  # type: ignore[type-arg]
+def test_sums_are_those_of_the_records_however_they_are_batched(
+    tmp_path: Path, batches: list, minutes: int
+) -> None:  # type: ignore[type-arg]
     store = emptied(tmp_path)
     if full := [batch(*some) for some in batches if some]:
         store.append(full, NONE)
@@ -176,7 +203,9 @@ def test_sums_are_those_of_the_records_however_they_are_batched(tmp_path: Path, 
     groups: dict[tuple, list] = {}  # type: ignore[type-arg]
     for exchange in (one for some in batches for one in some):
         for one in records(exchange):
-            start_ms = exchange.at_ms // interval_ms * interval_ms  # an answer counts with its frame
+            start_ms = (
+                exchange.at_ms // interval_ms * interval_ms
+            )  # an answer counts with its frame
             groups.setdefault((start_ms, one.type, one.role, one.direction), []).append(one)
 
     found = store.analytics(an_hour(interval_ms=interval_ms))
@@ -198,7 +227,16 @@ def test_sums_are_those_of_the_records_however_they_are_batched(tmp_path: Path, 
 
 def test_analytics_filter_by_type_and_role(store: Store) -> None:
     store.append(
-        [batch(*(Exchange(type=kind, role=role) for kind in ("ping", "pang") for role in ("", "learner")))], NONE
+        [
+            batch(
+                *(
+                    Exchange(type=kind, role=role)
+                    for kind in ("ping", "pang")
+                    for role in ("", "learner")
+                )
+            )
+        ],
+        NONE,
     )
 
     found = store.analytics(an_hour(types=("ping",), roles=("learner",)))
@@ -206,7 +244,9 @@ def test_analytics_filter_by_type_and_role(store: Store) -> None:
     assert [(row.type, row.role, row.count) for row in found] == [("ping", "learner", 1)]
 
 
-def test_too_many_rows_are_refused_rather_than_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_rows_are_refused_rather_than_cut(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "MOST_ROWS", 2)
     store.append([batch(*(Exchange(type=f"t{index}") for index in range(3)))], NONE)
 
@@ -215,9 +255,14 @@ def test_too_many_rows_are_refused_rather_than_cut(store: Store, monkeypatch: py
 
 
 def test_what_is_too_old_goes_in_steps_and_the_rest_stays(store: Store) -> None:
-    store.append([batch(*(Exchange(at_ms=MINUTE - index * MINUTE_MS, answer="") for index in range(6)))], NONE)
+    store.append(
+        [batch(*(Exchange(at_ms=MINUTE - index * MINUTE_MS, answer="") for index in range(6)))],
+        NONE,
+    )
     steps = 0
-    while store.prune(records_before_ms=MINUTE - MINUTE_MS, sums_before_ms=MINUTE - 3 * MINUTE_MS, most=2):
+    while store.prune(
+        records_before_ms=MINUTE - MINUTE_MS, sums_before_ms=MINUTE - 3 * MINUTE_MS, most=2
+    ):
         steps += 1
 
     assert [one.at_ms for one in everything(store)] == [MINUTE - MINUTE_MS, MINUTE]
@@ -230,20 +275,32 @@ def test_what_is_too_old_goes_in_steps_and_the_rest_stays(store: Store) -> None:
 def erase(store: Store, *, user_id: str = "", learner_id: str = "", span: int = 10) -> int:
     erased, position = 0, 0
     while position is not None:
-        count, position = store.erase(user_id=user_id, learner_id=learner_id, after=position, span=span)
+        count, position = store.erase(
+            user_id=user_id, learner_id=learner_id, after=position, span=span
+        )
         erased += count
     return erased
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(happenings, max_size=3), st.sampled_from(["a", 'a"', "\0é"]), st.sampled_from(["", "l", 'l"']))
-def test_whoever_is_erased_nobody_else_is(tmp_path: Path, batches: list, user: str, learner: str) -> None:  # type: ignore[type-arg]
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(happenings, max_size=3),
+    st.sampled_from(["a", 'a"', "\0é"]),
+    st.sampled_from(["", "l", 'l"']),
+)
+def test_whoever_is_erased_nobody_else_is(
+    tmp_path: Path, batches: list, user: str, learner: str
+) -> None:  # type: ignore[type-arg]
     store = emptied(tmp_path)
     if full := [batch(*some) for some in batches if some]:
         store.append(full, NONE)
     everyone = records(*(one for some in batches for one in some))
     whose = {"learner_id": learner} if learner else {"user_id": user}
-    rest = [one for one in everyone if (one.learner_id != learner if learner else one.user_id != user)]
+    rest = [
+        one for one in everyone if (one.learner_id != learner if learner else one.user_id != user)
+    ]
 
     erased = erase(store, **whose, span=2)
     kept = everything(store)
@@ -253,14 +310,20 @@ def test_whoever_is_erased_nobody_else_is(tmp_path: Path, batches: list, user: s
 
 
 def test_erased_records_leave_no_trace_in_the_files(tmp_path: Path) -> None:
-    # Some builds of SQLite overwrite what is deleted by default; the service must not depend on that.
+    # Some builds of SQLite overwrite what is deleted by default; the service must not depend on
+    # that.
     engine = database.create_engine(url(tmp_path))
-    sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA secure_delete = OFF"))
+    sa.event.listen(
+        engine, "connect", lambda connection, _: connection.execute("PRAGMA secure_delete = OFF")
+    )
     database.migrate(engine)
     store = Store(engine)
     secret = "Zebra-Quokka-4711"
     about = Exchange(user_id="person-4712", content=secret, learner_id="l")
-    store.append([batch(about, *[Exchange(user_id="other")] * 3), *[batch(Exchange(user_id="other"))] * 3], NONE)
+    store.append(
+        [batch(about, *[Exchange(user_id="other")] * 3), *[batch(Exchange(user_id="other"))] * 3],
+        NONE,
+    )
     assert secret.encode() in b"".join(file.read_bytes() for file in tmp_path.iterdir())
     erased = erase(store, learner_id="l", span=2)
 
@@ -305,7 +368,14 @@ def test_a_locked_database_is_unavailable_and_has_changed_nothing(
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "nonsense", "sqlite://", "sqlite:///:memory:", "oracle+nothing://user:secret@host/db", "sqlite:////proc/x/y"],
+    [
+        "",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "oracle+nothing://user:secret@host/db",
+        "sqlite:////proc/x/y",
+    ],
 )
 def test_an_unusable_address_is_told_without_its_password(bad: str) -> None:
     with pytest.raises(StoreUnavailable) as told:

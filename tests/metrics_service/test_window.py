@@ -9,8 +9,13 @@ from metrics_service.latency import Histogram
 from metrics_service.window import LastMinute
 
 
-@given(st.lists(st.tuples(st.floats(min_value=0, max_value=200), st.integers(0, 5)), max_size=60), st.floats(0, 100))
-def test_it_holds_what_happened_in_the_last_sixty_slots(events: list[tuple[float, int]], wait: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(min_value=0, max_value=200), st.integers(0, 5)), max_size=60),
+    st.floats(0, 100),
+)
+def test_it_holds_what_happened_in_the_last_sixty_slots(
+    events: list[tuple[float, int]], wait: float
+) -> None:
     now = [0.0]
     window = LastMinute(lambda: now[0])
     happened = []

@@ -29,12 +29,16 @@ from tests.replay.report import Report
 from tests.replay.run import NobodyMay, replay, senders
 
 DESCRIPTION = """\
-Replays a log of real interactions through the socket, in file order, each with its own time (occurred_at). Reads
+Replays a log of real interactions through the socket, in file order, each with its own time
+(occurred_at). Reads
 ednet_kt4_frames.jsonl.gz and assist17_first_attempts.tsv.gz (also unpacked).
 
-Without --url it starts a system of its own on free ports, with an empty store and with the limits lifted, and removes
-it afterwards. A running system must allow times as old as the log's (BRAIN_MAX_BACKDATE_S=0), and know its learners
-(--create-learners makes them through the auth service). Replaying a log again moves nothing: all are duplicates,
+Without --url it starts a system of its own on free ports, with an empty store and with the limits
+lifted, and removes
+it afterwards. A running system must allow times as old as the log's (BRAIN_MAX_BACKDATE_S=0), and
+know its learners
+(--create-learners makes them through the auth service). Replaying a log again moves nothing: all
+are duplicates,
 unless --run names another run."""
 
 LIFTED = {
@@ -105,7 +109,9 @@ def running_target(arguments: argparse.Namespace, entries: Sequence[Entry]) -> I
         except OSError as error:
             raise SeedingFailed(f"--credential-file: {error}") from error
         with grpc.insecure_channel(arguments.auth or auth_beside(arguments.url)) as channel:
-            create_learners(Registry(channel, (("authorization", f"Bearer {credential}"),)), entries)
+            create_learners(
+                Registry(channel, (("authorization", f"Bearer {credential}"),)), entries
+            )
     if arguments.token:
         token: TokenSource = FixedToken(arguments.token)
         yield Target(ws_url=arguments.url, tokens={entry.learner_id: token for entry in entries})
@@ -113,7 +119,9 @@ def running_target(arguments: argparse.Namespace, entries: Sequence[Entry]) -> I
     http_url = arguments.url.replace("ws", "http", 1).removesuffix("/ws")
     people = read_users(arguments.users)
     if not people:
-        raise NobodyMay(f"{arguments.users} has no users; name a file with --users, or give --token")
+        raise NobodyMay(
+            f"{arguments.users} has no users; name a file with --users, or give --token"
+        )
     yield Target(ws_url=arguments.url, tokens=senders(http_url, people, entries))
 
 
@@ -137,7 +145,9 @@ class Bar:
             text += f" ({tally.trouble})"
         if self._terminal:
             filled = self.WIDTH * done // total
-            text = text[: shutil.get_terminal_size().columns - self.WIDTH - 4]  # a line that wraps is not drawn over
+            text = text[
+                : shutil.get_terminal_size().columns - self.WIDTH - 4
+            ]  # a line that wraps is not drawn over
             sys.stderr.write(f"\r[{'█' * filled}{'·' * (self.WIDTH - filled)}] {text}\x1b[K")
         elif now - self._said >= 10:
             self._said = now
@@ -153,37 +163,74 @@ class Bar:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(
-        prog="python -m tests.replay", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.replay",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("file", type=Path, metavar="FILE", help="the log")
     made.add_argument(
-        "--speed", default="max", metavar="real|N|max", help="real time, N times faster, or (default) max"
+        "--speed",
+        default="max",
+        metavar="real|N|max",
+        help="real time, N times faster, or (default) max",
     )
     made.add_argument(
-        "--longest-pause", type=seconds, metavar="S", help="shorten longer pauses of the log to S seconds"
-    )
-    made.add_argument("--order", choices=("file", "time"), default="file", help="time: a whole school side by side")
-    made.add_argument("--limit", type=int, metavar="N", help="only the first N interactions of the file")
-    made.add_argument(
-        "--run", type=name, default="", metavar="NAME", help="gives the interactions other ids than other runs"
+        "--longest-pause",
+        type=seconds,
+        metavar="S",
+        help="shorten longer pauses of the log to S seconds",
     )
     made.add_argument(
-        "--sockets", type=int, default=1, help="more than one keeps the order per learner only (default: 1)"
+        "--order",
+        choices=("file", "time"),
+        default="file",
+        help="time: a whole school side by side",
     )
     made.add_argument(
-        "--patience", type=seconds, default=60.0, metavar="S", help="give up after S seconds without answer"
+        "--limit", type=int, metavar="N", help="only the first N interactions of the file"
+    )
+    made.add_argument(
+        "--run",
+        type=name,
+        default="",
+        metavar="NAME",
+        help="gives the interactions other ids than other runs",
+    )
+    made.add_argument(
+        "--sockets",
+        type=int,
+        default=1,
+        help="more than one keeps the order per learner only (default: 1)",
+    )
+    made.add_argument(
+        "--patience",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="give up after S seconds without answer",
     )
     made.add_argument("--json", action="store_true", help="print the summary as JSON")
     there = made.add_argument_group("a running system")
     there.add_argument("--url", type=socket_url, metavar="ws://HOST:PORT/ws", help="where it is")
     there.add_argument(
-        "--users", type=Path, default=Path(".aivo/demo-users.json"), help="who sends: an admin, or the learners"
+        "--users",
+        type=Path,
+        default=Path(".aivo/demo-users.json"),
+        help="who sends: an admin, or the learners",
     )
     there.add_argument("--token", help="an access token of an admin, instead of --users")
-    there.add_argument("--create-learners", action="store_true", help="make the log's learners first")
-    there.add_argument("--auth", help="the auth service, for --create-learners (default: two ports above the URL's)")
     there.add_argument(
-        "--credential-file", type=Path, default=Path(".aivo/service-credential"), help="for --create-learners"
+        "--create-learners", action="store_true", help="make the log's learners first"
+    )
+    there.add_argument(
+        "--auth",
+        help="the auth service, for --create-learners (default: two ports above the URL's)",
+    )
+    there.add_argument(
+        "--credential-file",
+        type=Path,
+        default=Path(".aivo/service-credential"),
+        help="for --create-learners",
     )
     return made
 
@@ -220,7 +267,9 @@ def speed(text: str) -> float | None:
     return factor
 
 
-async def _replay(arguments: argparse.Namespace, entries: Sequence[Entry], target: Target, pace: Pace) -> Report:
+async def _replay(
+    arguments: argparse.Namespace, entries: Sequence[Entry], target: Target, pace: Pace
+) -> Report:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -248,7 +297,9 @@ async def _replay(arguments: argparse.Namespace, entries: Sequence[Entry], targe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Replay and print the summary; return 0, 1 when something was refused or failed, or 130 when interrupted."""
+    """Replay and print the summary; return 0, 1 when something was refused or failed, or 130 when
+    interrupted.
+    """
     command = parser()
     arguments = command.parse_args(argv)
     try:
@@ -271,7 +322,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     print(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text())
     if arguments.url and "forbidden" in report.tally.errors:
-        print("replay: forbidden means unknown learners, too; --create-learners makes them", file=sys.stderr)
+        print(
+            "replay: forbidden means unknown learners, too; --create-learners makes them",
+            file=sys.stderr,
+        )
     if report.interrupted:
         return 130
     return 0 if report.complete else 1

@@ -1,7 +1,8 @@
-"""A socket server that speaks just enough of the protocol to be replayed against, and can be made to misbehave.
+"""A socket server that speaks just enough of the protocol to be replayed against, and can be made
+to misbehave.
 
-It keeps what it acknowledged in memory, in arrival order, across connections: `applied`. To extend it, add a field to
-`Trouble` and act on it in `_interact`.
+It keeps what it acknowledged in memory, in arrival order, across connections: `applied`. To extend
+it, add a field to `Trouble` and act on it in `_interact`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Trouble:
 class FakeServer:
     """See the module."""
 
-    def __init__(self, *, limits: dict[str, float] | None = None, trouble: Trouble | None = None) -> None:
+    def __init__(
+        self, *, limits: dict[str, float] | None = None, trouble: Trouble | None = None
+    ) -> None:
         """Tell `limits` to each connection."""
         self.limits = {"frames_per_second": 0, "burst": 100, "in_flight": 8} | (limits or {})
         self.trouble = trouble or Trouble()
@@ -47,7 +50,9 @@ class FakeServer:
         self.tokens: list[str] = []
         self.most_in_flight = 0
         self.answer_when_waiting: int | None = None
-        """Answers are held back until so many wait, and the client has shown that it sends no more by itself."""
+        """Answers are held back until so many wait, and the client has shown that it sends no more
+        by itself.
+        """
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[FakeServer]:
@@ -85,7 +90,13 @@ class FakeServer:
     async def _authenticate(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
         self.tokens.append(frame["token"])
         kind = "authenticated" if "id" in frame else "connection_established"
-        await _send(connection, type=kind, id=frame.get("id"), expires_at=self.trouble.expires_at, limits=self.limits)
+        await _send(
+            connection,
+            type=kind,
+            id=frame.get("id"),
+            expires_at=self.trouble.expires_at,
+            limits=self.limits,
+        )
 
     async def _state(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
         learner = frame["learner_id"]
@@ -105,16 +116,32 @@ class FakeServer:
         interaction_id, learner = data["interaction_id"], data["learner_id"]
         if interaction_id in trouble.refuse_for_now:
             trouble.refuse_for_now.discard(interaction_id)
-            await _send(connection, type="error", id=request_id, code="unavailable", retryable=True, error="later")
+            await _send(
+                connection,
+                type="error",
+                id=request_id,
+                code="unavailable",
+                retryable=True,
+                error="later",
+            )
             return
         if interaction_id in trouble.refuse_for_good:
-            await _send(connection, type="error", id=request_id, code="bad_request", retryable=False, error="wrong")
+            await _send(
+                connection,
+                type="error",
+                id=request_id,
+                code="bad_request",
+                retryable=False,
+                error="wrong",
+            )
             return
         duplicate = interaction_id in self.revisions
         if not duplicate:
             self.applied.append(interaction_id)
             self.data[interaction_id] = data
-            self.by_learner[learner] = self.revisions[interaction_id] = self.by_learner.get(learner, 0) + 1
+            self.by_learner[learner] = self.revisions[interaction_id] = (
+                self.by_learner.get(learner, 0) + 1
+            )
         if len(self.applied) in trouble.break_after:
             trouble.break_after.discard(len(self.applied))
             connection.transport.abort()
@@ -136,4 +163,6 @@ class FakeServer:
 
 
 async def _send(connection: ServerConnection, **frame: object) -> None:
-    await connection.send(json.dumps({key: value for key, value in frame.items() if value is not None}))
+    await connection.send(
+        json.dumps({key: value for key, value in frame.items() if value is not None})
+    )

@@ -1,8 +1,9 @@
-"""Sends a queue of interactions through one socket, in order, pipelined within the told limits, until all are answered.
+"""Sends a queue of interactions through one socket, in order, pipelined within the told limits,
+until all are answered.
 
-Nothing is lost and nothing applied twice: what was in flight when a connection broke is sent again under the same ids,
-and before anything is sent again all answers under way are waited for, so that the order per learner holds.
-It knows no file and prints nothing.
+Nothing is lost and nothing applied twice: what was in flight when a connection broke is sent again
+under the same ids, and before anything is sent again all answers under way are waited for, so that
+the order per learner holds. It knows no file and prints nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Pace:
     longest_pause_s: float | None = None
 
     def offsets(self, entries: Iterable[Entry]) -> dict[int, float]:
-        """Return seconds from the start by line; a log that jumps back in time (the next learner) does not wait."""
+        """Return seconds from the start by line; a log that jumps back in time (the next learner)
+        does not wait.
+        """
         if self.speed is None:
             return {}
         offsets: dict[int, float] = {}
@@ -83,7 +86,9 @@ class Bucket:
     """Keeps a sender below a rate that the receiver measures with a clock of its own."""
 
     def __init__(self, limits: Mapping[str, float], clock: Callable[[], float]) -> None:
-        """Take `frames_per_second` (absent or 0: no limit) and `burst` from the told limits, with a margin."""
+        """Take `frames_per_second` (absent or 0: no limit) and `burst` from the told limits, with a
+        margin.
+        """
         self._rate = 0.98 * float(limits.get("frames_per_second") or 0)
         # Frames sent evenly may arrive in a bunch, so half of the burst stays in hand.
         self._size = max(1.0, float(limits.get("burst") or 1) / 2)
@@ -154,7 +159,9 @@ class Lane:
                     raise GaveUp(f"no answer for {self._patience_s:g} s; at last: {gone}") from gone
                 self._tally.reconnects += 1
                 self._tally.trouble = str(gone)
-                await asyncio.sleep(backoff_s(attempt) if gone.retry_after_s is None else gone.retry_after_s)
+                await asyncio.sleep(
+                    backoff_s(attempt) if gone.retry_after_s is None else gone.retry_after_s
+                )
                 attempt += 1
 
     def _unfinished(self) -> bool:
@@ -173,7 +180,9 @@ class Lane:
                     receiver.result()
                 if time.monotonic() > renew_at:
                     renew_at += _lifetime_s(socket)
-                    await socket.send({"type": "authenticate", "id": uuid7(), "token": await self._tokens.token()})
+                    await socket.send(
+                        {"type": "authenticate", "id": uuid7(), "token": await self._tokens.token()}
+                    )
                 wait_s = await self._send_some(socket, bucket, window)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
@@ -207,7 +216,9 @@ class Lane:
                 self._progress_at = now
             self._in_flight[entry.interaction_id] = (entry, time.monotonic())
             self._count_sending(entry)
-            await socket.send({"type": "virtual_brain_interact", "id": entry.interaction_id, "data": entry.data})
+            await socket.send(
+                {"type": "virtual_brain_interact", "id": entry.interaction_id, "data": entry.data}
+            )
         return 1.0
 
     def _count_sending(self, entry: Entry) -> None:
@@ -222,7 +233,9 @@ class Lane:
             frame = await socket.receive()
             kind = frame.get("type")
             if kind == "server_draining":
-                raise Disconnected("the server is going away", float(frame.get("reconnect_after_ms", 0)) / 1000)
+                raise Disconnected(
+                    "the server is going away", float(frame.get("reconnect_after_ms", 0)) / 1000
+                )
             if kind not in ("virtual_brain_response", "error"):
                 continue
             entry, sent_at = self._in_flight.pop(str(frame.get("id")), (None, 0.0))
@@ -257,7 +270,9 @@ class Lane:
             return
         self._tally.errors[code] = self._tally.errors.get(code, 0) + 1
         if len(self._tally.examples) < MAX_EXAMPLES:
-            self._tally.examples.append(f"line {entry.line} ({entry.learner_id}): {code}: {frame.get('error')}")
+            self._tally.examples.append(
+                f"line {entry.line} ({entry.learner_id}): {code}: {frame.get('error')}"
+            )
 
     def _take_back(self) -> None:
         """Queue again what no answer came for."""
@@ -266,7 +281,9 @@ class Lane:
         self._again.clear()
 
     def _queue_again(self, entries: Iterable[Entry]) -> None:
-        self._queue.extendleft(sorted(entries, key=lambda entry: self._place[entry.line], reverse=True))
+        self._queue.extendleft(
+            sorted(entries, key=lambda entry: self._place[entry.line], reverse=True)
+        )
 
 
 def _lifetime_s(socket: Socket) -> float:

@@ -1,8 +1,8 @@
 """Reads logs of real interactions in both published shapes. It knows no socket.
 
-A log of frames has one JSON object a line, in the shape of an interaction with `ts` (seconds since 1970). A log of
-first attempts is a table with the columns user_id, item_id, timestamp (seconds), correct and skill_id. Both may be
-gzipped.
+A log of frames has one JSON object a line, in the shape of an interaction with `ts` (seconds since
+1970). A log of first attempts is a table with the columns user_id, item_id, timestamp (seconds),
+correct and skill_id. Both may be gzipped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Entry:
 
 
 def read_log(path: Path, *, limit: int | None = None, run: str = "") -> list[Entry]:
-    """Return the first `limit` interactions in file order; another `run` gives them other ids. Raises BadLog."""
+    """Return the first `limit` interactions in file order; another `run` gives them other ids.
+    Raises BadLog.
+    """
     try:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
@@ -51,7 +53,11 @@ def read_log(path: Path, *, limit: int | None = None, run: str = "") -> list[Ent
     mark = f"replay-{hashlib.sha256(content).hexdigest()[:12]}{'-' if run else ''}{run}"
     lines = io.StringIO(content.decode("utf-8", "replace"))
     first = lines.readline()
-    rows = _table(lines) if first.rstrip("\r\n").split("\t") == _COLUMNS else _frames(_again(first, lines))
+    rows = (
+        _table(lines)
+        if first.rstrip("\r\n").split("\t") == _COLUMNS
+        else _frames(_again(first, lines))
+    )
     entries: list[Entry] = []
     for line, (at_s, data) in enumerate(rows):
         if limit is not None and line >= limit:
@@ -59,7 +65,13 @@ def read_log(path: Path, *, limit: int | None = None, run: str = "") -> list[Ent
         interaction_id = f"{mark}-{line:07}"
         told = data | {"interaction_id": interaction_id, "occurred_at": rfc3339(at_s)}
         entries.append(
-            Entry(line=line, at_s=at_s, learner_id=data["learner_id"], interaction_id=interaction_id, data=told)
+            Entry(
+                line=line,
+                at_s=at_s,
+                learner_id=data["learner_id"],
+                interaction_id=interaction_id,
+                data=told,
+            )
         )
     if not entries:
         raise BadLog(f"{path} has no interactions")
@@ -92,7 +104,9 @@ def _frames(lines: Iterator[str]) -> Iterator[tuple[float, dict[str, Any]]]:
                 },
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadLog(f"line {number} is neither a frame nor a header of first attempts: {error!r}") from error
+            raise BadLog(
+                f"line {number} is neither a frame nor a header of first attempts: {error!r}"
+            ) from error
 
 
 def _table(lines: TextIO) -> Iterator[tuple[float, dict[str, Any]]]:

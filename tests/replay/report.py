@@ -22,7 +22,9 @@ class Report:
     interrupted: bool
     tally: Tally
     states: dict[str, dict[str, Any]]
-    """Per learner: revision, epoch, state, performance, as `state_response` tells them after the last interaction."""
+    """Per learner: revision, epoch, state, performance, as `state_response` tells them after the
+    last interaction.
+    """
 
     @property
     def complete(self) -> bool:
@@ -43,7 +45,9 @@ class Report:
             "error_examples": tally.examples,
             "reconnects": tally.reconnects,
             "seconds": round(self.seconds, 3),
-            "acknowledged_per_s": round(tally.acknowledged / self.seconds, 1) if self.seconds else None,
+            "acknowledged_per_s": (
+                round(tally.acknowledged / self.seconds, 1) if self.seconds else None
+            ),
             "latency_ms": latency_ms(tally.latencies_s),
             "complete": self.complete,
             "interrupted": self.interrupted,
@@ -55,14 +59,29 @@ class Report:
         values = self.as_json()
         latency = values["latency_ms"]
         lines = [
-            f"sent          {values['sent']} of {values['interactions']}, and {values['resent']} again",
-            f"acknowledged  {values['acknowledged']}, of which {values['duplicates']} were duplicates",
+            (
+                f"sent          {values['sent']} of {values['interactions']}, and"
+                f" {values['resent']} again"
+            ),
+            (
+                f"acknowledged  {values['acknowledged']}, of which {values['duplicates']} were"
+                " duplicates"
+            ),
             f"errors        {_counts(values['errors'])}",
-            f"sent again    {_counts(values['retryable_errors'])} answered, {values['reconnects']} reconnects",
-            f"took          {values['seconds']:.1f} s, {values['acknowledged_per_s'] or 0:.0f} a second",
+            (
+                f"sent again    {_counts(values['retryable_errors'])} answered,"
+                f" {values['reconnects']} reconnects"
+            ),
+            (
+                f"took          {values['seconds']:.1f} s, {values['acknowledged_per_s'] or 0:.0f}"
+                " a second"
+            ),
         ]
         if latency:
-            lines.append("latency (ms)  " + "  ".join(f"{name} {value:.2f}" for name, value in latency.items()))
+            lines.append(
+                "latency (ms)  "
+                + "  ".join(f"{name} {value:.2f}" for name, value in latency.items())
+            )
         lines += [f"  {example}" for example in values["error_examples"]]
         if self.states:
             lines += ["", _row(["learner", "revision", *_LEVELS])]
@@ -84,7 +103,9 @@ _LEVELS = (
 
 
 def latency_ms(latencies_s: Sequence[float]) -> dict[str, float]:
-    """Return mean, exact percentiles (nearest rank) and maximum in milliseconds; nothing when there are none."""
+    """Return mean, exact percentiles (nearest rank) and maximum in milliseconds; nothing when there
+    are none.
+    """
     if not latencies_s:
         return {}
     ordered = sorted(latencies_s)

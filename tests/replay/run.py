@@ -1,4 +1,5 @@
-"""Replays a log against a running system: routes learners to sockets, watches progress, asks for the final states.
+"""Replays a log against a running system: routes learners to sockets, watches progress, asks for
+the final states.
 
 Tests call `replay`; the command line is in `__main__`.
 """
@@ -28,8 +29,12 @@ class NobodyMay(Exception):
     """The users given may not send for some learner of the log; the message names one."""
 
 
-def senders(http_url: str, people: Sequence[Person], entries: Sequence[Entry]) -> dict[str, TokenSource]:
-    """Return who sends for each learner: an admin for all if there is one, else each learner. Raises NobodyMay."""
+def senders(
+    http_url: str, people: Sequence[Person], entries: Sequence[Entry]
+) -> dict[str, TokenSource]:
+    """Return who sends for each learner: an admin for all if there is one, else each learner.
+    Raises NobodyMay.
+    """
     learners = {entry.learner_id for entry in entries}
     for person in people:
         if person.role == "admin":
@@ -60,9 +65,10 @@ async def replay(
 ) -> Report:
     """Send all entries in their order and return the report.
 
-    With one socket the order of the whole file is that of the brain; with several, the order per learner. A lane per
-    socket and sender; setting `stop` ends the sending, answers under way are waited for a little. A given `tally` can
-    be watched from outside. Raises Refused, or GaveUp after `patience_s` without any progress.
+    With one socket the order of the whole file is that of the brain; with several, the order per
+    learner. A lane per socket and sender; setting `stop` ends the sending, answers under way are
+    waited for a little. A given `tally` can be watched from outside. Raises Refused, or GaveUp
+    after `patience_s` without any progress.
     """
     tally = tally or Tally()
     stop = stop or asyncio.Event()
@@ -92,7 +98,13 @@ async def replay(
     if progress:
         progress(tally, len(entries))
     states = await _states(ws_url, tokens, sorted(tally.last))
-    return Report(interactions=len(entries), seconds=seconds, interrupted=stop.is_set(), tally=tally, states=states)
+    return Report(
+        interactions=len(entries),
+        seconds=seconds,
+        interrupted=stop.is_set(),
+        tally=tally,
+        states=states,
+    )
 
 
 def _shares(
@@ -134,7 +146,9 @@ async def _report(progress: Progress, tally: Tally, total: int) -> None:
         await asyncio.sleep(PROGRESS_S)
 
 
-async def _states(ws_url: str, tokens: dict[str, TokenSource], learners: Sequence[str]) -> dict[str, Frame]:
+async def _states(
+    ws_url: str, tokens: dict[str, TokenSource], learners: Sequence[str]
+) -> dict[str, Frame]:
     """Ask for the state of each learner, over one socket per sender."""
     states: dict[str, Frame] = {}
     by_source: dict[int, list[str]] = {}

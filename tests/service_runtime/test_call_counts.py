@@ -1,4 +1,6 @@
-"""A server counts the unary calls of its own services by method and status, and leaves everything else alone."""
+"""A server counts the unary calls of its own services by method and status, and leaves everything
+else alone.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ async def test_calls_are_counted_by_method_and_status(server: GrpcServer) -> Non
         for method in ("Answer", "Answer", "Refuse", "Fail", "NoSuchMethod"):
             await call(channel, method)
         await call(channel, "Answer", metadata=())
-        streaming = channel.unary_stream(f"/{SERVICE}/Stream")(b"x", metadata=CREDENTIAL, timeout=10)
+        streaming = channel.unary_stream(f"/{SERVICE}/Stream")(
+            b"x", metadata=CREDENTIAL, timeout=10
+        )
         assert [part async for part in streaming] == [b"x"]
         await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
     durations, calls = server.calls.families()
@@ -79,5 +83,7 @@ async def test_calls_are_counted_by_method_and_status(server: GrpcServer) -> Non
         (SERVICE, "Refuse", "NOT_FOUND"): 1,
         (SERVICE, "Fail", "UNKNOWN"): 1,
     }
-    counts = {key: sum(one.counts) for key, one in durations.values.items() if isinstance(one, Buckets)}
+    counts = {
+        key: sum(one.counts) for key, one in durations.values.items() if isinstance(one, Buckets)
+    }
     assert counts == {(SERVICE, "Answer"): 3, (SERVICE, "Refuse"): 1, (SERVICE, "Fail"): 1}

@@ -11,7 +11,9 @@ from service_runtime.settings import SettingsError
 
 
 @pytest.mark.parametrize("address", ["sqlite:///{}", "sqlite+pysqlite:///{}?timeout=5", "{}"])
-def test_a_file_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_a_file_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     for path in (tmp_path / "kept.sqlite3", Path("kept.sqlite3")):
         with pytest.raises(SettingsError, match=f"^X_DATABASE_URL: there is no database {path};"):

@@ -1,4 +1,6 @@
-"""What any process shows to Prometheus: its figures as they are when asked, at one path, until it stops."""
+"""What any process shows to Prometheus: its figures as they are when asked, at one path, until it
+stops.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ import urllib.request
 from collections.abc import Callable, Iterable
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_open_metrics,
+)
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from service_runtime.addresses import OFF, check_listen, parse_address
@@ -20,7 +24,9 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
-def fetch(port: int, path: str = "/metrics", host: str = "127.0.0.1", **headers: str) -> tuple[str, str]:
+def fetch(
+    port: int, path: str = "/metrics", host: str = "127.0.0.1", **headers: str
+) -> tuple[str, str]:
     request = urllib.request.Request(f"http://{host}:{port}{path}", headers=headers)
     with urllib.request.urlopen(request, timeout=20) as response:
         return response.headers["Content-Type"], response.read().decode()
@@ -35,7 +41,12 @@ async def shown(*families: Family, **headers: str) -> str:
 
 
 def samples(text: str, prefix: str = "test_") -> dict[tuple[str, ...], float]:
-    found = (sample for family in parse(text) for sample in family.samples if sample.name.startswith(prefix))
+    found = (
+        sample
+        for family in parse(text)
+        for sample in family.samples
+        if sample.name.startswith(prefix)
+    )
     return {(sample.name, *sample.labels.values()): sample.value for sample in found}
 
 
@@ -93,10 +104,19 @@ async def test_exemplars_carry_the_trace_when_open_metrics_are_asked_for_and_onl
     counted.observe(1.5, TRACE)
     counted.observe(0.5)
     figures = histogram("test_size", "Sizes.", counted)
-    families = {family.name: family for family in parse_open_metrics(await shown(figures, Accept=OPEN_METRICS))}
-    buckets = [sample for sample in families["test_size"].samples if sample.name.endswith("_bucket")]
+    families = {
+        family.name: family
+        for family in parse_open_metrics(await shown(figures, Accept=OPEN_METRICS))
+    }
+    buckets = [
+        sample for sample in families["test_size"].samples if sample.name.endswith("_bucket")
+    ]
 
-    assert [sample.exemplar and sample.exemplar.labels for sample in buckets] == [None, {"trace_id": TRACE}, None]
+    assert [sample.exemplar and sample.exemplar.labels for sample in buckets] == [
+        None,
+        {"trace_id": TRACE},
+        None,
+    ]
     assert buckets[1].exemplar.value == 1.5
     assert TRACE not in await shown(figures)
 
@@ -112,7 +132,12 @@ async def test_a_family_does_not_change_after_it_was_read() -> None:
 async def test_every_process_shows_itself_and_how_long_the_scrape_waited_for_its_loop() -> None:
     names = {family.name for family in parse(await shown())}
 
-    assert {"process_cpu_seconds", "process_open_fds", "python_info", "aivo_event_loop_wait_seconds"} <= names
+    assert {
+        "process_cpu_seconds",
+        "process_open_fds",
+        "python_info",
+        "aivo_event_loop_wait_seconds",
+    } <= names
 
 
 async def test_other_paths_are_not_found() -> None:
@@ -174,7 +199,9 @@ async def test_the_port_is_free_again_after_the_stop() -> None:
 async def test_a_taken_port_is_told_with_the_variable_to_change() -> None:
     holder = Exposition(lambda: [])
     port = await holder.start("127.0.0.1", 0)
-    with pytest.raises(SettingsError, match=r"EDGE_EXPOSITION_LISTEN: cannot listen on 127\.0\.0\.1"):
+    with pytest.raises(
+        SettingsError, match=r"EDGE_EXPOSITION_LISTEN: cannot listen on 127\.0\.0\.1"
+    ):
         async with exposed(f"127.0.0.1:{port}", lambda: [], variable="EDGE_EXPOSITION_LISTEN"):
             pass
     await holder.stop()
@@ -192,7 +219,8 @@ def test_addresses_are_host_and_port() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "8007", "localhost", "localhost:", ":8007", "localhost:99999", "localhost:-1", "on"]
+    "text",
+    ["", "8007", "localhost", "localhost:", ":8007", "localhost:99999", "localhost:-1", "on"],
 )
 def test_what_is_no_address_is_explained(text: str) -> None:
     (problem,) = check_listen(text, variable="EDGE_EXPOSITION_LISTEN")

@@ -28,7 +28,10 @@ class Servicer(metrics_pb2_grpc.MetricsServiceServicer):
 
 
 async def start(**settings: Any) -> GrpcServer:
-    server = GrpcServer(ListenerSettings(**{"listen": "127.0.0.1:0", "drain_s": 0.1, **settings}), services=[SERVICE])
+    server = GrpcServer(
+        ListenerSettings(**{"listen": "127.0.0.1:0", "drain_s": 0.1, **settings}),
+        services=[SERVICE],
+    )
     metrics_pb2_grpc.add_MetricsServiceServicer_to_server(Servicer(), server.server)
     await server.start()
     return server
@@ -42,7 +45,9 @@ async def start(**settings: Any) -> GrpcServer:
         (None, grpc.StatusCode.UNAUTHENTICATED),
     ],
 )
-async def test_only_callers_with_the_credential_are_served(credential: str | None, code: grpc.StatusCode) -> None:
+async def test_only_callers_with_the_credential_are_served(
+    credential: str | None, code: grpc.StatusCode
+) -> None:
     server = await start(credential="right")
     upstream = open_channel(f"127.0.0.1:{server.port}", ClientSettings(credential=credential))
     stub = metrics_pb2_grpc.MetricsServiceStub(upstream.channel)
@@ -81,10 +86,15 @@ async def test_a_listener_that_asks_nobody_anything_refuses_to_start(listen: str
     ("settings", "told"),
     [
         ({}, "Set X_CREDENTIAL or X_CREDENTIAL_FILE"),
-        ({"credential": "right", "tls_key_file": Path("key.pem")}, "both TLS_CERTIFICATE_FILE and TLS_KEY_FILE"),
+        (
+            {"credential": "right", "tls_key_file": Path("key.pem")},
+            "both TLS_CERTIFICATE_FILE and TLS_KEY_FILE",
+        ),
     ],
 )
-def test_a_process_learns_that_it_may_not_listen_before_it_makes_a_server(settings: dict[str, Any], told: str) -> None:
+def test_a_process_learns_that_it_may_not_listen_before_it_makes_a_server(
+    settings: dict[str, Any], told: str
+) -> None:
     with pytest.raises(SettingsError, match=told):
         check_listener(ListenerSettings(**settings), prefix="X")
     check_listener(ListenerSettings(credential="right"), prefix="X")

@@ -26,7 +26,14 @@ class Example(Base):
 
 
 def test_values_are_converted_and_defaults_kept() -> None:
-    environ = {"X_NAME": "n", "X_PORT": "1", "DEBUG": "yes", "X_ORIGINS": "a, b", "X_PATH": "p", "X_RATIO": ""}
+    environ = {
+        "X_NAME": "n",
+        "X_PORT": "1",
+        "DEBUG": "yes",
+        "X_ORIGINS": "a, b",
+        "X_PATH": "p",
+        "X_RATIO": "",
+    }
 
     assert load(Example, environ, prefix="X") == Example(
         name="n", port=1, debug=True, origins=("a", "b"), path=Path("p"), ratio=0.5
@@ -60,7 +67,9 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_secret_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hunter2\n")
 
-    settings = load(Example, {"X_NAME": "n", "X_PASSWORD_FILE": str(tmp_path / "secret")}, prefix="X")
+    settings = load(
+        Example, {"X_NAME": "n", "X_PASSWORD_FILE": str(tmp_path / "secret")}, prefix="X"
+    )
 
     assert settings.password == "hunter2"
     assert "hunter2" not in repr(settings)

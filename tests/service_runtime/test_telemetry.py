@@ -1,4 +1,6 @@
-"""Which work is traced, what is recorded of it, and that processes without a collector pay nothing."""
+"""Which work is traced, what is recorded of it, and that processes without a collector pay
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,20 @@ contexts = st.builds(
         ({}, Sampler(EVERY, True)),
         ({"OTEL_TRACES_SAMPLER": "always_on"}, Sampler(EVERY, False)),
         ({"OTEL_TRACES_SAMPLER": "always_off"}, Sampler(0, False)),
-        ({"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_TRACES_SAMPLER_ARG": "1"}, Sampler(0, True)),
-        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}, Sampler(EVERY // 4, False)),
+        (
+            {"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_TRACES_SAMPLER_ARG": "1"},
+            Sampler(0, True),
+        ),
+        (
+            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"},
+            Sampler(EVERY // 4, False),
+        ),
         ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, Sampler(EVERY, True)),
     ],
 )
-def test_the_standard_variables_choose_the_sampler(variables: dict[str, str], sampler: Sampler) -> None:
+def test_the_standard_variables_choose_the_sampler(
+    variables: dict[str, str], sampler: Sampler
+) -> None:
     assert read_sampler(variables) == sampler
 
 
@@ -53,7 +63,9 @@ def test_the_standard_variables_choose_the_sampler(variables: dict[str, str], sa
         {"OTEL_TRACES_EXPORTER": "zipkin"},
     ],
 )
-async def test_what_we_cannot_do_is_refused_with_the_name_of_the_variable(variables: dict[str, str]) -> None:
+async def test_what_we_cannot_do_is_refused_with_the_name_of_the_variable(
+    variables: dict[str, str],
+) -> None:
     with pytest.raises(SettingsError, match=list(variables)[-1]):
         async with exporting("any", ENDPOINT | variables):
             pass
@@ -63,7 +75,9 @@ async def test_what_we_cannot_do_is_refused_with_the_name_of_the_variable(variab
     "variables", [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, ENDPOINT | {"OTEL_SDK_DISABLED": "true"},
                   ENDPOINT | {"OTEL_TRACES_EXPORTER": "none"}]
 )  # fmt: skip
-async def test_without_an_endpoint_or_when_switched_off_there_is_no_tracer(variables: dict[str, str]) -> None:
+async def test_without_an_endpoint_or_when_switched_off_there_is_no_tracer(
+    variables: dict[str, str],
+) -> None:
     async with exporting("any", variables) as tracer:
         assert tracer is None
 
@@ -77,13 +91,16 @@ async def main():
     async with exporting("edge", {}) as tracer:
         assert tracer is None
 asyncio.run(main())
-sys.exit(any(name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")) for name in sys.modules))
+heavy = ("opentelemetry.sdk", "opentelemetry.exporter")
+sys.exit(any(name.startswith(heavy) for name in sys.modules))
 """
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60).returncode == 0
 
 
 @given(parent=contexts, bound=st.integers(0, EVERY))
-def test_a_parents_decision_is_kept_and_its_trace_continued(parent: TraceContext, bound: int) -> None:
+def test_a_parents_decision_is_kept_and_its_trace_continued(
+    parent: TraceContext, bound: int
+) -> None:
     context = Tracer(Sampler(bound, True), _fail).begin(parent)
 
     assert (context.trace_id, context.sampled) == (parent.trace_id, parent.sampled)
@@ -96,7 +113,11 @@ def test_every_process_decides_the_same_for_one_trace_id(parent: TraceContext, b
     decided = sampler.decide(parent.trace_id, parent)
 
     assert decided is (int(parent.trace_id, 16) % EVERY < bound)
-    assert decided is sampler.decide(parent.trace_id, None) is Tracer(sampler, _fail).begin(parent).sampled
+    assert (
+        decided
+        is sampler.decide(parent.trace_id, None)
+        is Tracer(sampler, _fail).begin(parent).sampled
+    )
 
 
 def test_a_ratio_records_that_part_of_new_traces() -> None:
@@ -108,7 +129,9 @@ def test_a_ratio_records_that_part_of_new_traces() -> None:
 
 @given(context=contexts, other=st.text(max_size=60))
 def test_only_sampled_traceparents_count_as_sampled(context: TraceContext, other: str) -> None:
-    assert trace_context.sampled(trace_context.render(context)) == (context if context.sampled else None)
+    assert trace_context.sampled(trace_context.render(context)) == (
+        context if context.sampled else None
+    )
     assert trace_context.sampled(other) is None
 
 
@@ -123,7 +146,9 @@ def test_log_fields_are_the_ids_of_sampled_and_unsampled_work_alike() -> None:
 def test_links_are_bounded() -> None:
     spans: list[Span] = []
     root = trace_context.new_root(sampled=True)
-    Tracer(Sampler(EVERY, True), spans.append).record("many", root, None, 1, end_ns=2, links=[root] * 500)
+    Tracer(Sampler(EVERY, True), spans.append).record(
+        "many", root, None, 1, end_ns=2, links=[root] * 500
+    )
 
     assert len(spans[0].links) == telemetry.MAX_LINKS
 

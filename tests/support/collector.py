@@ -1,4 +1,6 @@
-"""A collector of spans for tests: receives OTLP over real gRPC and keeps every span, with its service."""
+"""A collector of spans for tests: receives OTLP over real gRPC and keeps every span, with its
+service.
+"""
 
 from __future__ import annotations
 
@@ -74,10 +76,15 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     def trace(self, trace_id: str) -> list[Seen]:
         """Return the spans of one trace received so far, by the time of their beginning."""
         with self._news:
-            return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start_ns)
+            return sorted(
+                (span for span in self.spans if span.trace_id == trace_id),
+                key=lambda span: span.start_ns,
+            )
 
     def until(self, trace_id: str, complete: Callable[[list[Seen]], bool]) -> list[Seen]:
-        """Return a trace's spans once they are complete; blocks, and fails after WAIT_S with what there is."""
+        """Return a trace's spans once they are complete; blocks, and fails after WAIT_S with what
+        there is.
+        """
         deadline = time.monotonic() + WAIT_S
         with self._news:
             while not complete(found := self.trace(trace_id)):

@@ -14,7 +14,9 @@ PAUSE_S = 0.1
 """Between looks; also keeps a socket that asks below its rate limit."""
 
 
-async def eventually(look: Callable[[], Awaitable[T]], met: Callable[[T], bool], *, within_s: float = WAIT_S) -> T:
+async def eventually(
+    look: Callable[[], Awaitable[T]], met: Callable[[T], bool], *, within_s: float = WAIT_S
+) -> T:
     """Look again and again until what is seen meets a condition, and return it."""
     async with asyncio.timeout(within_s):
         while not met(seen := await look()):  # noqa: ASYNC110 - other processes set no event here

@@ -1,4 +1,6 @@
-"""Small real objects in the place of the edge's neighbours: each keeps what it is asked and answers as a test says."""
+"""Small real objects in the place of the edge's neighbours: each keeps what it is asked and answers
+as a test says.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ class InstantLoop(asyncio.SelectorEventLoop):
 
 
 def run_instantly(work: Coroutine[Any, Any, T]) -> tuple[T, float]:
-    """Run `work` on an InstantLoop and return its result and how many seconds it would have taken."""
+    """Run `work` on an InstantLoop and return its result and how many seconds it would have
+    taken.
+    """
     loop = InstantLoop()
     try:
         started = loop.time()
@@ -174,13 +178,20 @@ def unprepare(frame: bytes) -> bytes:
 
 
 class FakeAuth(Answers):
-    """Knows tokens and decisions from two dicts; everything that is not there is allowed or refused by `default`."""
+    """Knows tokens and decisions from two dicts; everything that is not there is allowed or refused
+    by `default`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.tokens: dict[str, Identity] = {
             name: Identity(f"u-{name}", role, f"s-{name}", FAR_AHEAD_MS)
-            for name, role in (("ada", "learner"), ("ben", "learner"), ("teacher", "teacher"), ("admin", "admin"))
+            for name, role in (
+                ("ada", "learner"),
+                ("ben", "learner"),
+                ("teacher", "teacher"),
+                ("admin", "admin"),
+            )
         }
         self.decisions: dict[tuple[str, str, str], bool] = {}
         self.default = True
@@ -189,12 +200,17 @@ class FakeAuth(Answers):
 
     def authenticate(self, token: str, done: Done) -> None:
         """Answer with the token's identity."""
-        self.answer(done, self.tokens.get(token) or UpstreamError("unauthenticated", "The token is not valid."))
+        self.answer(
+            done,
+            self.tokens.get(token) or UpstreamError("unauthenticated", "The token is not valid."),
+        )
 
     def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
         """Answer with the decision as it is at the moment of asking."""
         self.asked.append((user_id, action, resource))
-        self.answer(done, (self.decisions.get((user_id, action, resource), self.default), self.ttl_s))
+        self.answer(
+            done, (self.decisions.get((user_id, action, resource), self.default), self.ttl_s)
+        )
 
 
 @dataclass(kw_only=True)
@@ -258,7 +274,9 @@ class FakeBrain(Answers):
     def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
         """Answer from the log."""
         self.replays.append((learner_id, after, until))
-        self.answer(done, [one for one in self.log.get(learner_id, []) if after < one.revision <= until])
+        self.answer(
+            done, [one for one in self.log.get(learner_id, []) if after < one.revision <= until]
+        )
 
 
 class FakeFeed(Answers):
@@ -303,7 +321,9 @@ class FakeRoomLink(Answers):
 
     def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
         """Take a member out."""
-        self.members[room_id] = [one for one in self.members.get(room_id, []) if one.connection_id != connection_id]
+        self.members[room_id] = [
+            one for one in self.members.get(room_id, []) if one.connection_id != connection_id
+        ]
         self.answer(done, True)
 
     def publish(self, room_id: str, connection_id: str, data: bytes, done: Done) -> None:
@@ -391,7 +411,12 @@ def interaction(learner_id: str = "ada", **data: Any) -> dict[str, Any]:
 
 def advice() -> Advice:
     """Return some advice."""
-    return Advice(Levels(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), Performance(0.7, 8.0, 0.9, -0.1), ["Take a break."], [])
+    return Advice(
+        Levels(0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+        Performance(0.7, 8.0, 0.9, -0.1),
+        ["Take a break."],
+        [],
+    )
 
 
 def update(learner_id: str, revision: int, *crossings: str, epoch: str = "e1") -> Update:

@@ -1,8 +1,8 @@
 """Lets grpcio-testing call servicers written with `async def`.
 
-By itself grpcio-testing takes the un-awaited coroutine of such a handler for its response and reports success, so a
-broken servicer would pass its tests. Here every handler runs to its end on an event loop of its own, with a context
-whose `abort` can be awaited.
+By itself grpcio-testing takes the un-awaited coroutine of such a handler for its response and
+reports success, so a broken servicer would pass its tests. Here every handler runs to its end on an
+event loop of its own, with a context whose `abort` can be awaited.
 """
 
 from __future__ import annotations
@@ -21,17 +21,22 @@ class Reply(NamedTuple):
     """How a call ended."""
 
     response: Any
-    """The response of a unary call, the tuple of responses of a streaming one, None when it failed."""
+    """The response of a unary call, the tuple of responses of a streaming one, None when it failed.
+    """
     code: grpc.StatusCode
     details: str
     trailing: tuple[tuple[str, str], ...]
 
 
 class UnitServer:
-    """Calls servicers directly, without a network, and tells status and metadata like a real server."""
+    """Calls servicers directly, without a network, and tells status and metadata like a real
+    server.
+    """
 
     def __init__(self, services: dict[Any, Any]) -> None:
-        """Serve `{service descriptor: servicer}`, as in `DESCRIPTOR.services_by_name["AuthService"]`."""
+        """Serve `{service descriptor: servicer}`, as in
+        `DESCRIPTOR.services_by_name["AuthService"]`.
+        """
         self._methods = {method.name: method for service in services for method in service.methods}
         adapted = {service: _Adapter(servicer, service) for service, servicer in services.items()}
         self._server = grpc_testing.server_from_dictionary(adapted, grpc_testing.strict_real_time())
@@ -44,7 +49,9 @@ class UnitServer:
 
     def stream(self, method: str, request: Any, metadata: Iterable[tuple[str, str]] = ()) -> Reply:
         """Call a method that streams a finite number of responses and return them all."""
-        rpc = self._server.invoke_unary_stream(self._methods[method], tuple(metadata), request, None)
+        rpc = self._server.invoke_unary_stream(
+            self._methods[method], tuple(metadata), request, None
+        )
         trailing, code, details = rpc.termination()
         responses = []
         while code is grpc.StatusCode.OK:
@@ -55,7 +62,9 @@ class UnitServer:
         return _reply(tuple(responses), trailing, code, details)
 
 
-def _reply(response: Any, trailing: Any, code: grpc.StatusCode | None, details: str | None) -> Reply:
+def _reply(
+    response: Any, trailing: Any, code: grpc.StatusCode | None, details: str | None
+) -> Reply:
     code = code or grpc.StatusCode.OK
     ok = code is grpc.StatusCode.OK
     return Reply(response if ok else None, code, details or "", tuple(_own_metadata(trailing)))
@@ -104,7 +113,9 @@ def _adapt_stream(handler: Any) -> Any:
 
 
 class _Context:
-    """The part of `grpc.aio.ServicerContext` that servicers use, over grpcio-testing's synchronous one."""
+    """The part of `grpc.aio.ServicerContext` that servicers use, over grpcio-testing's synchronous
+    one.
+    """
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -128,7 +139,9 @@ class _Context:
     def peer(self) -> str:
         return "ipv4:127.0.0.1:1"
 
-    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> None:
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()
+    ) -> None:
         if trailing_metadata:
             self._context.set_trailing_metadata(tuple(trailing_metadata))
         self._context.set_code(code)

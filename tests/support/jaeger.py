@@ -1,4 +1,6 @@
-"""A real Jaeger on loopback, where there is one: named by AIVO_JAEGER, or in `tools` beside the shared data."""
+"""A real Jaeger on loopback, where there is one: named by AIVO_JAEGER, or in `tools` beside the
+shared data.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Jaeger:
 
     def get(self, path: str) -> Any:
         """Return what its API answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.http_port}{path}", timeout=5
+        ) as answer:
             return json.loads(answer.read())
 
     def page(self, trace_id: str) -> str:
@@ -46,7 +50,8 @@ class Jaeger:
         return f"http://127.0.0.1:{self.http_port}/trace/{trace_id}"
 
     def spans(self, trace_id: str, counts: Mapping[str, int]) -> dict[str, list[Any]]:
-        """Return a trace's spans by name, with their service, once it has so many of each of these names; blocks.
+        """Return a trace's spans by name, with their service, once it has so many of each of these
+        names; blocks.
 
         Each process sends its own when it likes, so what is not waited for may still be missing.
         """
@@ -80,7 +85,9 @@ def find() -> Path | None:
     """Return the script that starts Jaeger, or None where there is none."""
     shared = Path(os.environ.get("AIVO_SHARED_DATA") or ROOT.parent / "shared" / "data")
     places = (
-        [Path(os.environ["AIVO_JAEGER"])] if os.environ.get("AIVO_JAEGER") else [shared.parent / "tools" / "jaeger"]
+        [Path(os.environ["AIVO_JAEGER"])]
+        if os.environ.get("AIVO_JAEGER")
+        else [shared.parent / "tools" / "jaeger"]
     )
     for place in places:
         script = place / "start" if place.is_dir() else place
@@ -99,7 +106,9 @@ def running(script: Path) -> Iterator[Jaeger]:
         "JAEGER_QUERY_HTTP_PORT": str(jaeger.http_port),
         "JAEGER_QUERY_GRPC_PORT": str(ports.metrics),
     }
-    process = subprocess.Popen([str(script)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [str(script)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 60.0
         while True:

@@ -1,4 +1,6 @@
-"""A small school in a running stack: one of each kind of person, made through the auth service, logged in over HTTP."""
+"""A small school in a running stack: one of each kind of person, made through the auth service,
+logged in over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ PASSWORD = "correct horse battery"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class School:
-    """Ada and Ben are learners of class 5a; the teacher teaches it; the parent is Ada's; the stranger is nobody's."""
+    """Ada and Ben are learners of class 5a; the teacher teaches it; the parent is Ada's; the
+    stranger is nobody's.
+    """
 
     stack: Stack
     registry: Registry
@@ -65,7 +69,9 @@ def found_school(stack: Stack) -> School:
         ("stranger", "guardian"),
         ("admin", "admin"),
     ):
-        users[f"{name}@school.example"] = registry.add_user(f"{name}@school.example", PASSWORD, role)
+        users[f"{name}@school.example"] = registry.add_user(
+            f"{name}@school.example", PASSWORD, role
+        )
     school = School(stack=stack, registry=registry, users=users)
     for name in ("ada", "ben"):
         school.add_learner(name)
@@ -74,7 +80,9 @@ def found_school(stack: Stack) -> School:
     return school
 
 
-def request(stack: Stack, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+def request(
+    stack: Stack, method: str, path: str, body: Any = None, token: str | None = None
+) -> tuple[int, Any]:
     """Make an HTTP request and return the status and the decoded body."""
     headers = {"Content-Type": "application/json"}
     if token:

@@ -1,4 +1,6 @@
-"""One more edge in front of a running stack's services, because clients may come back to any edge."""
+"""One more edge in front of a running stack's services, because clients may come back to
+any edge.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def second_edge(stack: Stack) -> Iterator[str]:
         [sys.executable, "-m", "edge"],
         spawner=spawner,
         environ=stack.environment("edge")
-        | {"PORT": str(ports.edge), "EDGE_EXPOSITION_LISTEN": f"127.0.0.1:{ports.expositions['edge']}"},
+        | {
+            "PORT": str(ports.edge),
+            "EDGE_EXPOSITION_LISTEN": f"127.0.0.1:{ports.expositions['edge']}",
+        },
         directory=ROOT,
         log=stack.logs / "edge-2.log",
     )

@@ -12,7 +12,9 @@ from tests.support.socket import Socket
 
 QUESTIONS = 200
 CONTENT = 16_000
-"""Each answer repeats the content twice: 6 MB in all, more than the kernel holds for one connection."""
+"""Each answer repeats the content twice: 6 MB in all, more than the kernel holds for one
+connection.
+"""
 
 
 def small_socket(school: School) -> socket.socket:
@@ -25,14 +27,18 @@ def small_socket(school: School) -> socket.socket:
 
 
 async def clog(school: School, slow: Socket, learner: str) -> dict[str, Any]:
-    """Make a client that stops reading, and wait until the edge has written more to it than all buffers hold.
+    """Make a client that stops reading, and wait until the edge has written more to it than all
+    buffers hold.
 
-    Returns the fleet's figures from before. Needs short reports (EDGE_REPORT_S) and a burst of 200 frames.
+    Returns the fleet's figures from before. Needs short reports (EDGE_REPORT_S) and a burst of 200
+    frames.
     """
     admin = school.token("admin")
 
     async def figures() -> dict[str, Any]:
-        status, told = await asyncio.to_thread(request, school.stack, "GET", "/api/websocket/metrics", None, admin)
+        status, told = await asyncio.to_thread(
+            request, school.stack, "GET", "/api/websocket/metrics", None, admin
+        )
         assert status == 200, told
         return dict(told)
 
@@ -41,5 +47,7 @@ async def clog(school: School, slow: Socket, learner: str) -> dict[str, Any]:
     data = {"learner_id": learner, "content": "x" * CONTENT, "content_type": "text"}
     for _ in range(QUESTIONS):
         await slow.send({"type": "adapt_content", "data": data})
-    await eventually(figures, lambda now: now["messages"]["sent"] >= before["messages"]["sent"] + QUESTIONS)
+    await eventually(
+        figures, lambda now: now["messages"]["sent"] >= before["messages"]["sent"] + QUESTIONS
+    )
     return before

@@ -1,4 +1,6 @@
-"""A plain client of the socket for tests: it sends frames, keeps every frame it gets, waits for what matches."""
+"""A plain client of the socket for tests: it sends frames, keeps every frame it gets, waits for
+what matches.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 WAIT_S = 15.0
-"""How long a frame may take before a test fails; generous, because machines that run tests are busy."""
+"""How long a frame may take before a test fails; generous, because machines that run tests are
+busy.
+"""
 
 Frame = dict[str, Any]
 
@@ -30,7 +34,9 @@ class Socket:
         """Everything received, in order."""
         self.close_code: int | None = None
         self.closed_cleanly = False
-        """Whether both close frames were exchanged and the stream ended, as a browser's `wasClean` tells."""
+        """Whether both close frames were exchanged and the stream ended, as a browser's `wasClean`
+        tells.
+        """
         self._reading = asyncio.Event()
         self._reading.set()
         self._reader = asyncio.create_task(self._read())
@@ -44,13 +50,17 @@ class Socket:
                     self.frames.append(json.loads(message))
                     self._news.notify_all()
         except ConnectionClosed as closed:
-            self.closed_cleanly = closed.rcvd is not None and closed.sent is not None and closed.__cause__ is None
+            self.closed_cleanly = (
+                closed.rcvd is not None and closed.sent is not None and closed.__cause__ is None
+            )
         async with self._news:
             self.close_code = self._connection.close_code
             self._news.notify_all()
 
     def stop_reading(self) -> None:
-        """Take nothing from the connection, as a client that hangs: first its own buffers fill, then the edge's."""
+        """Take nothing from the connection, as a client that hangs: first its own buffers fill,
+        then the edge's.
+        """
         self._reading.clear()
 
     def go_on_reading(self) -> None:
@@ -68,7 +78,9 @@ class Socket:
         return await self.expect(id=id)
 
     async def send_answers(self, learner_id: str, count: int, **data: Any) -> list[str]:
-        """Send answers, half of them wrong, without waiting for any; return the ids that the responses will echo."""
+        """Send answers, half of them wrong, without waiting for any; return the ids that the
+        responses will echo.
+        """
         ids = []
         for number in range(count):
             ids.append(f"q{next(self._ids)}")
@@ -82,10 +94,14 @@ class Socket:
 
     async def interact(self, learner_id: str, *, correct: bool = True, **data: Any) -> Frame:
         """Send an answer of a learner and return what the edge says."""
-        return await self.ask("virtual_brain_interact", data=answer(learner_id, correct=correct, **data))
+        return await self.ask(
+            "virtual_brain_interact", data=answer(learner_id, correct=correct, **data)
+        )
 
     async def expect(self, _after: int = 0, **fields: Any) -> Frame:
-        """Return the first frame, received or yet to come, whose fields are these. Fails after WAIT_S."""
+        """Return the first frame, received or yet to come, whose fields are these. Fails after
+        WAIT_S.
+        """
         position = _after
         async with asyncio.timeout(WAIT_S), self._news:
             while True:
@@ -94,14 +110,18 @@ class Socket:
                         return frame
                 position = len(self.frames)
                 if self.close_code is not None:
-                    raise AssertionError(f"closed with {self.close_code} while waiting for {fields}")
+                    raise AssertionError(
+                        f"closed with {self.close_code} while waiting for {fields}"
+                    )
                 await self._news.wait()
 
     async def until(self, met: Callable[[], bool], what: str) -> None:
         """Wait until a condition on the frames received is met."""
         async with asyncio.timeout(WAIT_S), self._news:
             while not met():
-                assert self.close_code is None, f"closed with {self.close_code} while waiting for {what}"
+                assert self.close_code is None, (
+                    f"closed with {self.close_code} while waiting for {what}"
+                )
                 await self._news.wait()
 
     async def until_revision(self, learner_id: str, revision: int) -> list[Frame]:
@@ -123,7 +143,11 @@ class Socket:
 
     def updates(self, learner_id: str) -> list[Frame]:
         """Return the state updates received for a learner."""
-        return [frame for frame in self.frames if frame["type"] == "state_update" and frame["learner_id"] == learner_id]
+        return [
+            frame
+            for frame in self.frames
+            if frame["type"] == "state_update" and frame["learner_id"] == learner_id
+        ]
 
     async def close(self) -> None:
         """Close the socket."""
@@ -134,7 +158,13 @@ class Socket:
 
 def answer(learner_id: str, *, correct: bool = True, **data: Any) -> Frame:
     """Return the data of an interaction: an answer to a question."""
-    context = {"correct": correct, "difficulty": 3, "subject": "math", "skill": "add", "time_taken": 8.5}
+    context = {
+        "correct": correct,
+        "difficulty": 3,
+        "subject": "math",
+        "skill": "add",
+        "time_taken": 8.5,
+    }
     return {
         "learner_id": learner_id,
         "type": "question_response",

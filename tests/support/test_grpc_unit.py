@@ -54,7 +54,12 @@ def test_an_async_handler_runs_to_its_end() -> None:
 def test_a_listed_exception_becomes_its_status_with_its_sentence_and_metadata() -> None:
     reply = UnitServer({SERVICE: Servicer()}).unary("Login", auth_pb2.LoginRequest())
 
-    assert reply == (None, grpc.StatusCode.RESOURCE_EXHAUSTED, "slower, please", (("retry-after-ms", "5"),))
+    assert reply == (
+        None,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "slower, please",
+        (("retry-after-ms", "5"),),
+    )
 
 
 def test_an_unlisted_exception_becomes_internal_and_leaks_nothing() -> None:
@@ -64,7 +69,9 @@ def test_an_unlisted_exception_becomes_internal_and_leaks_nothing() -> None:
 
 
 def test_every_response_of_a_stream_arrives() -> None:
-    reply = UnitServer({SERVICE: Servicer()}).stream("WatchRevocations", auth_pb2.WatchRevocationsRequest())
+    reply = UnitServer({SERVICE: Servicer()}).stream(
+        "WatchRevocations", auth_pb2.WatchRevocationsRequest()
+    )
 
     assert [response.revocations[0].user_id for response in reply.response] == ["a", "b"]
 

@@ -1,4 +1,6 @@
-"""A watcher that comes back whatever happens to the edge, resumes where it was, and notes any broken promise."""
+"""A watcher that comes back whatever happens to the edge, resumes where it was, and notes any
+broken promise.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ BACK_S = 0.1
 class Watcher:
     """Watches learners in one mode over as many connections as it takes."""
 
-    def __init__(self, url: str, tokens: TokenSource, learners: Sequence[str], *, mode: str) -> None:
+    def __init__(
+        self, url: str, tokens: TokenSource, learners: Sequence[str], *, mode: str
+    ) -> None:
         """Prepare; `watching` makes it watch."""
         self._url = url
         self._tokens = tokens
@@ -48,7 +52,9 @@ class Watcher:
     async def until(self, newest: dict[str, int], *, within_s: float) -> None:
         """Wait until everything up to these revisions has been shown."""
         async with asyncio.timeout(within_s), self._news:
-            await self._news.wait_for(lambda: all(self.newest[one] >= newest[one] for one in newest))
+            await self._news.wait_for(
+                lambda: all(self.newest[one] >= newest[one] for one in newest)
+            )
 
     async def _until(self, met: Any, task: asyncio.Task[None]) -> None:
         async with self._news:
@@ -98,9 +104,13 @@ class Watcher:
             if revision <= last:
                 self.broken.append(f"{learner}: {revision} after {last}")
             if self._mode == "every" and revision != last + 1:
-                self.broken.append(f"{learner}: {revision} after {last}, though every one was asked for")
+                self.broken.append(
+                    f"{learner}: {revision} after {last}, though every one was asked for"
+                )
             if self._mode == "latest" and revision != last + 1 + frame["coalesced"]:
-                self.broken.append(f"{learner}: {revision} after {last} tells {frame['coalesced']} skipped")
+                self.broken.append(
+                    f"{learner}: {revision} after {last} tells {frame['coalesced']} skipped"
+                )
             self.shown[learner].append(revision)
         elif revision < last or (self._mode == "every" and self.epoch and revision != last):
             self.broken.append(f"{learner}: subscribed at {revision} after {last}")

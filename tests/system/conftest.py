@@ -1,4 +1,6 @@
-"""The four real processes with a small school in them; tests share stacks, those that break one have another."""
+"""The four real processes with a small school in them; tests share stacks, those that break one
+have another.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextlib.contextmanager
 def running_school(**env: str) -> Iterator[School]:
-    """Run a stack with a school in it; at the end no log has a token, a password, or an error that nobody foresaw."""
+    """Run a stack with a school in it; at the end no log has a token, a password, or an error that
+    nobody foresaw.
+    """
     with private_stack(env=env) as stack:
         school = found_school(stack)
         yield school
         stack.stop()
         for log in sorted(stack.logs.iterdir()):
             text = log.read_text(encoding="utf-8")
-            assert not [secret for secret in (*school.secrets, stack.credential) if secret in text], log.name
-            assert not [line for line in text.splitlines() if '"level": "error"' in line or "Traceback" in line], (
-                log.name
-            )
+            assert not [
+                secret for secret in (*school.secrets, stack.credential) if secret in text
+            ], log.name
+            assert not [
+                line
+                for line in text.splitlines()
+                if '"level": "error"' in line or "Traceback" in line
+            ], log.name
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +51,20 @@ def school() -> Iterator[School]:
 
 @pytest.fixture(scope="session")
 def wide_school() -> Iterator[School]:
-    """A stack whose rate limits are lifted, shared by all tests that send much and leave it as it was."""
-    with running_school(EDGE_FRAMES_PER_S="0", EDGE_MAX_IN_FLIGHT="1024", EDGE_REPORT_S="0.1") as school:
+    """A stack whose rate limits are lifted, shared by all tests that send much and leave it as it
+    was.
+    """
+    with running_school(
+        EDGE_FRAMES_PER_S="0", EDGE_MAX_IN_FLIGHT="1024", EDGE_REPORT_S="0.1"
+    ) as school:
         yield school
 
 
 @pytest.fixture(scope="module")
 def own_school() -> Iterator[School]:
-    """A stack of one module, whose tests may kill, restart and starve it, and repair it at their end."""
+    """A stack of one module, whose tests may kill, restart and starve it, and repair it at their
+    end.
+    """
     with running_school(
         EDGE_FRAMES_PER_S="60",
         EDGE_FRAMES_BURST="400",

@@ -1,4 +1,6 @@
-"""What a user sees when a process dies, hangs or goes: the failure table of docs/architecture.md, on one machine."""
+"""What a user sees when a process dies, hangs or goes: the failure table of docs/architecture.md,
+on one machine.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ from tests.support.watcher import Watcher
 logger = logging.getLogger(__name__)
 
 RECOVERY_S = 60.0
-"""How long a whole recovery may take before a test fails; generous, because machines that run tests are busy."""
+"""How long a whole recovery may take before a test fails; generous, because machines that run tests
+are busy.
+"""
 
 
 @pytest.fixture
@@ -46,10 +50,14 @@ async def school(own_school: School) -> AsyncIterator[School]:
 
 
 async def mend(school: School) -> None:
-    """Start what does not run, and wait until the edge reaches it: metrics, too, which no edge needs to be ready."""
+    """Start what does not run, and wait until the edge reaches it: metrics, too, which no edge
+    needs to be ready.
+    """
     await asyncio.to_thread(school.stack.start)
     token = await asyncio.to_thread(school.token, "admin")
-    await eventually(lambda: ask(school, "/api/websocket/metrics", token), lambda told: told[0] == 200)
+    await eventually(
+        lambda: ask(school, "/api/websocket/metrics", token), lambda told: told[0] == 200
+    )
 
 
 @pytest.fixture
@@ -63,8 +71,12 @@ async def ask(school: School, path: str, token: str | None = None) -> tuple[int,
     return await asyncio.to_thread(request, school.stack, "GET", path, None, token)
 
 
-async def answer_again_and_again(socket: Socket, learner: str, ids: list[str], acknowledged: dict[str, int]) -> None:
-    """Send answers in tens and note their revisions; what gets a retryable error is sent again under the same id."""
+async def answer_again_and_again(
+    socket: Socket, learner: str, ids: list[str], acknowledged: dict[str, int]
+) -> None:
+    """Send answers in tens and note their revisions; what gets a retryable error is sent again
+    under the same id.
+    """
     waiting = list(ids)
     while waiting:
         now, waiting = waiting[:10], waiting[10:]
@@ -80,7 +92,9 @@ async def answer_again_and_again(socket: Socket, learner: str, ids: list[str], a
 # The brain
 
 
-async def test_a_killed_brain_costs_no_socket_and_no_interaction(school: School, learner: str) -> None:
+async def test_a_killed_brain_costs_no_socket_and_no_interaction(
+    school: School, learner: str
+) -> None:
     acknowledged: dict[str, int] = {}
     ids = [str(uuid.uuid4()) for _ in range(300)]
     async with (
@@ -100,11 +114,15 @@ async def test_a_killed_brain_costs_no_socket_and_no_interaction(school: School,
             await watcher.until_revision(learner, len(ids))
 
     assert [update["revision"] for update in every.updates(learner)] == list(range(1, len(ids) + 1))
-    newest = await assert_in_log_exactly_once(school, school.token("admin"), {learner: acknowledged})
+    newest = await assert_in_log_exactly_once(
+        school, school.token("admin"), {learner: acknowledged}
+    )
     assert newest == {learner: len(acknowledged)} == {learner: len(ids)}
 
 
-async def test_without_a_brain_the_edge_says_so_and_nothing_is_lost_after(school: School, learner: str) -> None:
+async def test_without_a_brain_the_edge_says_so_and_nothing_is_lost_after(
+    school: School, learner: str
+) -> None:
     async with open_socket(school.stack.ws_url, school.token(learner)) as socket:
         await socket.ask("subscribe_learner", learner_id=learner)
         await socket.interact(learner)
@@ -120,14 +138,20 @@ async def test_without_a_brain_the_edge_says_so_and_nothing_is_lost_after(school
     assert ready[1] == {"status": "unready", "missing": ["brain"]}
     assert alive[0] == 200
     for error in (read, refused):
-        assert (error["code"], error["retryable"], error["retry_after_ms"] > 0) == ("unavailable", True, True)
+        assert (error["code"], error["retryable"], error["retry_after_ms"] > 0) == (
+            "unavailable",
+            True,
+            True,
+        )
     assert accepted["revision"] == 2
 
 
 # The edge
 
 
-async def test_after_a_crash_of_the_edge_watchers_resume_with_what_they_missed(school: School, learner: str) -> None:
+async def test_after_a_crash_of_the_edge_watchers_resume_with_what_they_missed(
+    school: School, learner: str
+) -> None:
     token = school.token("teacher")
     async with open_socket(school.stack.ws_url, token) as before:
         subscribed = await before.ask("subscribe_learner", learner_id=learner, mode="every")
@@ -190,11 +214,15 @@ async def test_a_stopping_edge_acknowledges_what_is_under_way_and_sends_its_clie
     assert [frame["type"] for frame in answers] == ["virtual_brain_response"] * 20
     assert school.stack.children["edge"].exit_code is None
     told_revisions = {frame["interaction_id"]: frame["revision"] for frame in answers}
-    newest = await assert_in_log_exactly_once(school, school.token("admin"), {learner: told_revisions})
+    newest = await assert_in_log_exactly_once(
+        school, school.token("admin"), {learner: told_revisions}
+    )
     assert newest == {learner: 21}
 
 
-def test_a_stopping_edge_ends_streams_of_figures_well_and_does_not_wait_for_them(school: School) -> None:
+def test_a_stopping_edge_ends_streams_of_figures_well_and_does_not_wait_for_them(
+    school: School,
+) -> None:
     """Without being told they would be cut off when the server's patience ends."""
     with figures_stream(school.stack, school.token("admin"), interval_ms=10_000) as figures:
         assert next(figures)["edges"]["reporting"] == 1
@@ -210,7 +238,9 @@ def test_a_stream_of_figures_ends_with_the_metrics_service(school: School) -> No
         assert all(value["edges"]["reporting"] == 1 for value in figures)
 
 
-async def test_a_reader_that_stays_slow_is_closed_and_costs_nobody_else_anything(school: School, learner: str) -> None:
+async def test_a_reader_that_stays_slow_is_closed_and_costs_nobody_else_anything(
+    school: School, learner: str
+) -> None:
     url, teacher, admin = school.stack.ws_url, school.token("teacher"), school.token("admin")
     async with (
         open_socket(url, teacher, sock=small_socket(school)) as slow,
@@ -223,7 +253,10 @@ async def test_a_reader_that_stays_slow_is_closed_and_costs_nobody_else_anything
         closed = asyncio.create_task(
             eventually(
                 lambda: ask(school, "/api/websocket/metrics", admin),
-                lambda seen: seen[1]["connections"]["disconnections"] > before["connections"]["disconnections"],
+                lambda seen: (
+                    seen[1]["connections"]["disconnections"]
+                    > before["connections"]["disconnections"]
+                ),
             )
         )
         written = 0
@@ -277,7 +310,9 @@ async def test_without_auth_open_sockets_live_on_and_new_ones_are_told_to_come_b
     assert (me[0], me[1]["code"]) == (503, "unavailable")
 
 
-async def test_what_was_revoked_while_auth_was_down_ends_when_it_is_back(school: School, learner: str) -> None:
+async def test_what_was_revoked_while_auth_was_down_ends_when_it_is_back(
+    school: School, learner: str
+) -> None:
     async with open_socket(school.stack.ws_url, school.token("teacher")) as teacher:
         await teacher.ask("subscribe_learner", learner_id=learner)
         await teacher.ask("subscribe_learner", learner_id="ada")
@@ -288,13 +323,17 @@ async def test_what_was_revoked_while_auth_was_down_ends_when_it_is_back(school:
         await teacher.ask("ping")
 
     assert ended["code"] == "revoked"
-    assert not [frame for frame in teacher.frames if frame["type"] == "unsubscribed" and frame is not ended]
+    assert not [
+        frame for frame in teacher.frames if frame["type"] == "unsubscribed" and frame is not ended
+    ]
 
 
 # Metrics
 
 
-async def test_without_metrics_nobody_notices_anything_and_reports_go_on_later(school: School, learner: str) -> None:
+async def test_without_metrics_nobody_notices_anything_and_reports_go_on_later(
+    school: School, learner: str
+) -> None:
     admin = school.token("admin")
 
     async def received() -> tuple[int, Any]:
@@ -328,11 +367,15 @@ async def test_without_metrics_nobody_notices_anything_and_reports_go_on_later(s
 # Everything
 
 
-async def test_nothing_acknowledged_is_lost_when_every_process_is_killed_at_once(school: School, learner: str) -> None:
+async def test_nothing_acknowledged_is_lost_when_every_process_is_killed_at_once(
+    school: School, learner: str
+) -> None:
     sent = [str(uuid.uuid4()) for _ in range(200)]
     async with open_socket(school.stack.ws_url, school.token(learner)) as pupil:
         for id in sent:
-            await pupil.send({"type": "virtual_brain_interact", "data": answer(learner, interaction_id=id)})
+            await pupil.send(
+                {"type": "virtual_brain_interact", "data": answer(learner, interaction_id=id)}
+            )
         await pupil.until(lambda: len(told(pupil)) >= 20, "twenty answers")
         await asyncio.to_thread(school.stack.kill)
         await pupil.until_closed()
@@ -345,7 +388,9 @@ async def test_nothing_acknowledged_is_lost_when_every_process_is_killed_at_once
 
     assert kept[learner] >= len(acknowledged) >= 20
     assert again.items() >= acknowledged.items()
-    assert await assert_in_log_exactly_once(school, school.token("admin"), {learner: again}) == {learner: len(sent)}
+    assert await assert_in_log_exactly_once(school, school.token("admin"), {learner: again}) == {
+        learner: len(sent)
+    }
 
 
 def told(socket: Socket) -> dict[str, int]:
@@ -359,9 +404,15 @@ INTERACTIONS = 4200
 
 
 @pytest.mark.timeout(180)
-async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_nothing_twice(school: School) -> None:
-    learners = [school.add_learner(f"day-{number}-{uuid.uuid4().hex[:8]}") for number in range(LEARNERS)]
-    accounts = {one: Account(school.stack.http_url, f"{one}@school.example", PASSWORD) for one in learners}
+async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_nothing_twice(
+    school: School,
+) -> None:
+    learners = [
+        school.add_learner(f"day-{number}-{uuid.uuid4().hex[:8]}") for number in range(LEARNERS)
+    ]
+    accounts = {
+        one: Account(school.stack.http_url, f"{one}@school.example", PASSWORD) for one in learners
+    }
     entries = [interaction(line, learners[line % LEARNERS]) for line in range(INTERACTIONS)]
     tally = Tally()
     async with contextlib.AsyncExitStack() as open_ones:
@@ -377,11 +428,15 @@ async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_no
             for mode in ("latest", "every")
         ]
         trouble = asyncio.create_task(make_trouble(school, tally))
-        report = await replay(entries, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=tally)
+        report = await replay(
+            entries, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=tally
+        )
         await trouble
         again = Tally()
         resent = entries[: 20 * LEARNERS]
-        await replay(resent, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=again)
+        await replay(
+            resent, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=again
+        )
         acknowledged = {
             one: {
                 entry.interaction_id: tally.revisions[entry.interaction_id]
@@ -415,14 +470,29 @@ def interaction(line: int, learner: str) -> Entry:
     data: Frame = answer(learner, correct=line // 20 % 2 == 0, interaction_id=id)
     at_s = 1_700_000_000 + line
     return Entry(
-        line=line, at_s=at_s, learner_id=learner, interaction_id=id, data=data | {"occurred_at": rfc3339(at_s)}
+        line=line,
+        at_s=at_s,
+        learner_id=learner,
+        interaction_id=id,
+        data=data | {"occurred_at": rfc3339(at_s)},
     )
 
 
 async def make_trouble(school: School, tally: Tally) -> None:
-    """Kill or restart processes in a random order, each time when a further part of the log is acknowledged."""
+    """Kill or restart processes in a random order, each time when a further part of the log is
+    acknowledged.
+    """
     stack = school.stack
-    faults = [("brain",), ("edge",), ("auth",), ("metrics",), ("brain", "edge"), (), "edge", "brain"]
+    faults = [
+        ("brain",),
+        ("edge",),
+        ("auth",),
+        ("metrics",),
+        ("brain", "edge"),
+        (),
+        "edge",
+        "brain",
+    ]
     random.shuffle(faults)
     logger.info("faults in this order: %s", faults)
     for number, fault in enumerate(faults, 1):

@@ -1,4 +1,6 @@
-"""Whatever a client sends, it gets an error or a documented close, and the stack is as healthy as before."""
+"""Whatever a client sends, it gets an error or a documented close, and the stack is as healthy as
+before.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,25 @@ CLOSES = {1000, 1002, 1007, 1009, 1013, 4400, 4401, 4403, 4408, 4429}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5)
+    ),
     max_leaves=15,
 )
 GOOD: list[dict[str, Any]] = [
-    {"type": "subscribe_learner", "learner_id": "ada", "mode": "every", "resume": {"epoch": "e", "revision": 1}},
+    {
+        "type": "subscribe_learner",
+        "learner_id": "ada",
+        "mode": "every",
+        "resume": {"epoch": "e", "revision": 1},
+    },
     {"type": "unsubscribe_learner", "learner_id": "ada"},
     {"type": "virtual_brain_interact", "data": answer("ada")},
     {"type": "get_state", "learner_id": "ada"},
-    {"type": "adapt_content", "data": {"learner_id": "ada", "content": "x", "content_type": "question"}},
+    {
+        "type": "adapt_content",
+        "data": {"learner_id": "ada", "content": "x", "content_type": "question"},
+    },
     {"type": "join_room", "room_id": "r"},
     {"type": "room_message", "room_id": "r", "data": {"a": 1}},
     {"type": "leave_room", "room_id": "r"},
@@ -51,7 +63,9 @@ def mutated(draw: st.DrawFn) -> str:
         return json.dumps(frame)
 
 
-anything = st.one_of(mutated(), json_values.map(json.dumps), st.text(max_size=60), st.binary(max_size=60))
+anything = st.one_of(
+    mutated(), json_values.map(json.dumps), st.text(max_size=60), st.binary(max_size=60)
+)
 bounded = settings(
     max_examples=120,
     deadline=None,

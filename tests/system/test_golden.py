@@ -1,4 +1,6 @@
-"""Real learners' interactions, sent through the socket into an empty system, move states as the reference says."""
+"""Real learners' interactions, sent through the socket into an empty system, move states as the
+reference says.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from tests.support.school import School
 from tests.support.socket import open_socket
 from tests.system.conftest import running_school
 
-DATA = Path(os.environ.get("AIVO_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
+DATA = Path(
+    os.environ.get("AIVO_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data"
+)
 LINES = 2500
 TOLERANCE = 1e-4
 """Levels travel with 4 decimals."""
@@ -38,7 +42,9 @@ def entries() -> list[Entry]:
 
 @pytest.fixture(scope="module")
 def empty_school() -> Iterator[School]:
-    """A system whose store and item bank nobody has touched, with the limits lifted as replays do."""
+    """A system whose store and item bank nobody has touched, with the limits lifted as
+    replays do.
+    """
     with running_school(**LIFTED) as school:
         yield school
 
@@ -56,21 +62,27 @@ async def test_the_socket_gives_the_states_of_the_reference(
     create_learners(empty_school.registry, entries)
     async with open_socket(empty_school.stack.ws_url, empty_school.token("admin")) as socket:
         for entry in entries:
-            await socket.send({"type": "virtual_brain_interact", "id": entry.line, "data": entry.data})
+            await socket.send(
+                {"type": "virtual_brain_interact", "id": entry.line, "data": entry.data}
+            )
         await socket.until(lambda: len(socket.frames) > LINES, "all answers")
         at_rest = {
             learner: await socket.ask("get_state", learner_id=learner)
             for learner in dict.fromkeys(entry.learner_id for entry in entries)
         }
 
-    answers = {frame["id"]: frame for frame in socket.frames if frame["type"] == "virtual_brain_response"}
+    answers = {
+        frame["id"]: frame for frame in socket.frames if frame["type"] == "virtual_brain_response"
+    }
     assert len(golden) == len(answers) == LINES
     revisions = dict.fromkeys(at_rest, 0)
     for entry, expected in zip(entries, golden, strict=True):
         result = answers[entry.line]["result"]
         told = {**result["state"], "item_confidence": result["item_confidence"]}
         told["predicted_correct"] = result["predicted_correct"]
-        assert told == pytest.approx({name: expected[name] for name in told}, abs=TOLERANCE), entry.line
+        assert told == pytest.approx({name: expected[name] for name in told}, abs=TOLERANCE), (
+            entry.line
+        )
         assert all(round(value, 4) == value for value in told.values() if value is not None)
         revisions[entry.learner_id] += 1
         assert answers[entry.line]["revision"] == revisions[entry.learner_id]

@@ -37,12 +37,20 @@ class Answer:
         return json.loads(self.text)
 
 
-def call(school: School, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+def call(
+    school: School,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Make a request; a body that is not bytes is sent as JSON."""
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     connection = http.client.HTTPConnection("127.0.0.1", school.stack.ports.edge, timeout=WAIT_S)
     try:
-        connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+        connection.request(
+            method, path, data, {"Content-Type": "application/json", **(headers or {})}
+        )
         answer = connection.getresponse()
         return Answer(status=answer.status, headers=answer.headers, text=answer.read())
     finally:
@@ -82,7 +90,9 @@ def test_login_answers_with_both_tokens(school: School) -> None:
     assert "Set-Cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("email", ["teacher@school.example", "nobody@school.example", "not an address"])
+@pytest.mark.parametrize(
+    "email", ["teacher@school.example", "nobody@school.example", "not an address"]
+)
 def test_a_wrong_pair_is_refused_with_the_same_words(school: School, email: str) -> None:
     answer = call(school, "POST", "/api/auth/login", {"email": email, "password": "wrong password"})
 
@@ -93,31 +103,47 @@ def test_a_wrong_pair_is_refused_with_the_same_words(school: School, email: str)
 
 def test_a_refresh_token_works_once_and_its_reuse_ends_the_session(school: School) -> None:
     first = school.login("stranger")
-    second = call(school, "POST", "/api/auth/refresh", {"refresh_token": first["refresh_token"]}).json
+    second = call(
+        school, "POST", "/api/auth/refresh", {"refresh_token": first["refresh_token"]}
+    ).json
     school.secrets.update((second["access_token"], second["refresh_token"]))
-    third = call(school, "POST", "/api/auth/refresh", {"refresh_token": second["refresh_token"]}).json
+    third = call(
+        school, "POST", "/api/auth/refresh", {"refresh_token": second["refresh_token"]}
+    ).json
     school.secrets.update((third["access_token"], third["refresh_token"]))
 
     assert len({first["refresh_token"], second["refresh_token"], third["refresh_token"]}) == 3
     assert request(school.stack, "GET", "/api/me", token=third["access_token"])[0] == 200
     for stale in (first, third):  # the thief's, and from then on the newest of the session too
-        answer = call(school, "POST", "/api/auth/refresh", {"refresh_token": stale["refresh_token"]})
+        answer = call(
+            school, "POST", "/api/auth/refresh", {"refresh_token": stale["refresh_token"]}
+        )
         assert_problem(answer, 401, "unauthenticated")
     assert request(school.stack, "GET", "/api/me", token=third["access_token"])[0] == 401
 
 
-def test_a_page_keeps_its_refresh_token_in_a_cookie_that_scripts_cannot_read(school: School) -> None:
+def test_a_page_keeps_its_refresh_token_in_a_cookie_that_scripts_cannot_read(
+    school: School,
+) -> None:
     credentials = {"email": "stranger@school.example", "password": PASSWORD, "cookie": True}
     opened = call(school, "POST", "/api/auth/login", credentials)
     cookie = SimpleCookie(opened.headers["Set-Cookie"])["aivo_refresh"]
-    renewed = call(school, "POST", "/api/auth/refresh", headers={"Cookie": f"aivo_refresh={cookie.value}"})
+    renewed = call(
+        school, "POST", "/api/auth/refresh", headers={"Cookie": f"aivo_refresh={cookie.value}"}
+    )
     next_cookie = SimpleCookie(renewed.headers["Set-Cookie"])["aivo_refresh"]
-    reused = call(school, "POST", "/api/auth/refresh", headers={"Cookie": f"aivo_refresh={cookie.value}"})
+    reused = call(
+        school, "POST", "/api/auth/refresh", headers={"Cookie": f"aivo_refresh={cookie.value}"}
+    )
     school.secrets.update((cookie.value, next_cookie.value, renewed.json["access_token"]))
 
     assert "refresh_token" not in opened.json
     assert "refresh_token" not in renewed.json
-    assert (cookie["httponly"], cookie["samesite"].lower(), cookie["path"]) == (True, "strict", "/api/auth")
+    assert (cookie["httponly"], cookie["samesite"].lower(), cookie["path"]) == (
+        True,
+        "strict",
+        "/api/auth",
+    )
     assert next_cookie.value != cookie.value
     assert_problem(reused, 401, "unauthenticated")
     assert SimpleCookie(reused.headers["Set-Cookie"])["aivo_refresh"].value == ""
@@ -126,12 +152,16 @@ def test_a_page_keeps_its_refresh_token_in_a_cookie_that_scripts_cannot_read(sch
 def test_a_logout_ends_the_session_and_takes_the_cookie(school: School) -> None:
     credentials = {"email": "stranger@school.example", "password": PASSWORD, "cookie": True}
     opened = call(school, "POST", "/api/auth/login", credentials)
-    cookie = {"Cookie": f"aivo_refresh={SimpleCookie(opened.headers['Set-Cookie'])['aivo_refresh'].value}"}
+    cookie = {
+        "Cookie": f"aivo_refresh={SimpleCookie(opened.headers['Set-Cookie'])['aivo_refresh'].value}"
+    }
     left = call(school, "POST", "/api/auth/logout", headers=cookie)
 
     assert left.status == 204
     assert SimpleCookie(left.headers["Set-Cookie"])["aivo_refresh"].value == ""
-    assert_problem(call(school, "POST", "/api/auth/refresh", headers=cookie), 401, "unauthenticated")
+    assert_problem(
+        call(school, "POST", "/api/auth/refresh", headers=cookie), 401, "unauthenticated"
+    )
     assert request(school.stack, "GET", "/api/me", token=opened.json["access_token"])[0] == 401
 
 
@@ -139,7 +169,12 @@ def test_guessing_passwords_is_slowed_with_the_time_to_wait(school: School) -> N
     name = f"u-{uuid.uuid4().hex[:12]}"
     school.registry.add_user(f"{name}@school.example", PASSWORD, "guardian")
     answers = [
-        call(school, "POST", "/api/auth/login", {"email": f"{name}@school.example", "password": f"guess {number}"})
+        call(
+            school,
+            "POST",
+            "/api/auth/login",
+            {"email": f"{name}@school.example", "password": f"guess {number}"},
+        )
         for number in range(12)
     ]
 
@@ -152,7 +187,9 @@ def test_the_published_keys_verify_tokens(school: School) -> None:
     token = school.token("teacher")
     answer = call(school, "GET", "/.well-known/jwks.json")
     key = jwt.PyJWKSet.from_dict(answer.json)[jwt.get_unverified_header(token)["kid"]]
-    claims = jwt.decode(token, key.key, algorithms=["EdDSA"], issuer="aivo", options={"verify_aud": False})
+    claims = jwt.decode(
+        token, key.key, algorithms=["EdDSA"], issuer="aivo", options={"verify_aud": False}
+    )
 
     assert claims["sub"] == school.user_id("teacher")
     assert 0 < claims["exp"] - time.time() <= 900
@@ -169,7 +206,11 @@ def test_the_published_keys_verify_tokens(school: School) -> None:
 def test_me_is_whoever_asks(school: School) -> None:
     me = call(school, "GET", "/api/me", headers=bearer(school, "parent")).json
 
-    assert (me["id"], me["role"], me["email"]) == (school.user_id("parent"), "guardian", "parent@school.example")
+    assert (me["id"], me["role"], me["email"]) == (
+        school.user_id("parent"),
+        "guardian",
+        "parent@school.example",
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,15 +223,22 @@ def test_me_is_whoever_asks(school: School) -> None:
         ("stranger", set(), {"ada", "ben"}),
     ],
 )
-def test_learners_are_those_that_one_may_watch(school: School, who: str, mine: set[str], not_mine: set[str]) -> None:
+def test_learners_are_those_that_one_may_watch(
+    school: School, who: str, mine: set[str], not_mine: set[str]
+) -> None:
     listed = {
-        one["learner_id"] for one in call(school, "GET", "/api/learners", headers=bearer(school, who)).json["learners"]
+        one["learner_id"]
+        for one in call(school, "GET", "/api/learners", headers=bearer(school, who)).json[
+            "learners"
+        ]
     }
 
     assert mine <= listed
     assert not listed & not_mine
     for learner in ("ada", "ben"):
-        status = call(school, "GET", f"/api/learners/{learner}/state", headers=bearer(school, who)).status
+        status = call(
+            school, "GET", f"/api/learners/{learner}/state", headers=bearer(school, who)
+        ).status
         assert status == (200 if learner in mine else 403)
 
 
@@ -199,7 +247,9 @@ async def test_state_and_history_tell_what_happened_page_by_page(school: School)
     token = school.token("teacher")
     path = f"/api/learners/{learner}/history"
     async with open_socket(school.stack.ws_url, school.token(learner)) as socket:
-        responses = [await socket.interact(learner, content=f"question {number}") for number in range(25)]
+        responses = [
+            await socket.interact(learner, content=f"question {number}") for number in range(25)
+        ]
 
     def get(query: str = "") -> dict[str, Any]:
         status, page = request(school.stack, "GET", path + query, token=token)
@@ -212,9 +262,13 @@ async def test_state_and_history_tell_what_happened_page_by_page(school: School)
     state = request(school.stack, "GET", f"/api/learners/{learner}/state", token=token)[1]
 
     assert [page["has_more"] for page in (first, second, last)] == [True, True, False]
-    assert [one["revision"] for page in (first, second, last) for one in page["entries"]] == list(range(1, 26))
+    assert [one["revision"] for page in (first, second, last) for one in page["entries"]] == list(
+        range(1, 26)
+    )
     assert [one["revision"] for one in newest["entries"]] == list(range(21, 26))
-    assert [one["interaction_id"] for one in entries] == [one["interaction_id"] for one in responses]
+    assert [one["interaction_id"] for one in entries] == [
+        one["interaction_id"] for one in responses
+    ]
     assert [one["state"] for one in entries] == [one["result"]["state"] for one in responses]
     assert [one["content"] for one in entries] == [f"question {number}" for number in range(25)]
     assert (state["state"], state["revision"]) == (responses[-1]["result"]["state"], 25)
@@ -227,7 +281,9 @@ async def test_metrics_are_the_guides_json_and_for_administrators(school: School
         await socket.ask("subscribe_learner", learner_id="ada")
         await socket.ask("join_room", room_id="staff")
         figures = await eventually(
-            lambda: asyncio.to_thread(lambda: call(school, "GET", "/api/websocket/metrics", headers=admin).json),
+            lambda: asyncio.to_thread(
+                lambda: call(school, "GET", "/api/websocket/metrics", headers=admin).json
+            ),
             lambda told: told["learners"]["subscribed"] >= 1 and told["rooms"]["active"] >= 1,
         )
         status = call(school, "GET", "/api/websocket/status", headers=bearer(school, "ada")).json
@@ -240,16 +296,25 @@ async def test_metrics_are_the_guides_json_and_for_administrators(school: School
     assert figures["learners"].keys() >= {"subscribed"}
     assert figures["rooms"].keys() >= {"active"}
     assert figures["messages"].keys() >= {"sent", "received", "per_second"}
-    assert figures["performance"].keys() >= {"average_latency_ms", "min_latency_ms", "max_latency_ms"}
+    assert figures["performance"].keys() >= {
+        "average_latency_ms",
+        "min_latency_ms",
+        "max_latency_ms",
+    }
     assert figures["errors"].keys() >= {"total"}
     assert figures["uptime"].keys() >= {"seconds", "started_at"}
     assert figures["connections"]["active"] >= 1
     assert (
-        figures["connections"]["total"] == figures["connections"]["active"] + figures["connections"]["disconnections"]
+        figures["connections"]["total"]
+        == figures["connections"]["active"] + figures["connections"]["disconnections"]
     )
     assert status["active_connections"] >= 1
     for who in ("teacher", "parent", "ada"):
-        assert_problem(call(school, "GET", "/api/websocket/metrics", headers=bearer(school, who)), 403, "forbidden")
+        assert_problem(
+            call(school, "GET", "/api/websocket/metrics", headers=bearer(school, who)),
+            403,
+            "forbidden",
+        )
 
 
 def test_an_administrator_exports_everything_of_a_learner(school: School) -> None:
@@ -282,9 +347,15 @@ def test_health_says_alive_and_ready(school: School) -> None:
         ("GET", "/api/websocket/status"),
     ],
 )
-@pytest.mark.parametrize("authorization", [None, "Bearer nonsense", "Bearer nonsénse", "Basic dTpw", "Bearer"])
-def test_nothing_is_told_to_nobody(school: School, method: str, path: str, authorization: str | None) -> None:
-    answer = call(school, method, path, headers={"Authorization": authorization} if authorization else {})
+@pytest.mark.parametrize(
+    "authorization", [None, "Bearer nonsense", "Bearer nonsénse", "Basic dTpw", "Bearer"]
+)
+def test_nothing_is_told_to_nobody(
+    school: School, method: str, path: str, authorization: str | None
+) -> None:
+    answer = call(
+        school, method, path, headers={"Authorization": authorization} if authorization else {}
+    )
 
     assert_problem(answer, 401, "unauthenticated")
     assert "nonsense" not in answer.text.decode()
@@ -294,7 +365,9 @@ def test_nothing_is_told_to_nobody(school: School, method: str, path: str, autho
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/api/learners/ada/export"), ("DELETE", "/api/learners/ada/data")]
 )
-def test_only_administrators_export_and_erase(school: School, who: str, method: str, path: str) -> None:
+def test_only_administrators_export_and_erase(
+    school: School, who: str, method: str, path: str
+) -> None:
     assert_problem(call(school, method, path, headers=bearer(school, who)), 403, "forbidden")
 
 
@@ -305,9 +378,27 @@ def test_only_administrators_export_and_erase(school: School, who: str, method: 
         ("POST", "/api/auth/login", b"\xff\xfe", 422, "bad_request"),
         ("POST", "/api/auth/login", {}, 422, "bad_request"),
         ("POST", "/api/auth/login", {"email": 5, "password": []}, 422, "bad_request"),
-        ("POST", "/api/auth/login", {"email": "x" * 400, "password": "secret words"}, 422, "bad_request"),
-        ("POST", "/api/auth/login", {"email": "\ud800@school.example", "password": "secret words"}, 422, "bad_request"),
-        ("POST", "/api/auth/login", {"email": "a@school.example", "password": "\ud800"}, 422, "bad_request"),
+        (
+            "POST",
+            "/api/auth/login",
+            {"email": "x" * 400, "password": "secret words"},
+            422,
+            "bad_request",
+        ),
+        (
+            "POST",
+            "/api/auth/login",
+            {"email": "\ud800@school.example", "password": "secret words"},
+            422,
+            "bad_request",
+        ),
+        (
+            "POST",
+            "/api/auth/login",
+            {"email": "a@school.example", "password": "\ud800"},
+            422,
+            "bad_request",
+        ),
         ("POST", "/api/auth/refresh", {"refresh_token": "\ud800"}, 422, "bad_request"),
         ("POST", "/api/auth/refresh", {}, 401, "unauthenticated"),
         ("POST", "/api/auth/refresh", {"refresh_token": "nonsense"}, 401, "unauthenticated"),
@@ -319,7 +410,13 @@ def test_only_administrators_export_and_erase(school: School, who: str, method: 
         ("GET", "/api/learners/ada/history?limit=0", None, 422, "bad_request"),
         ("GET", "/api/learners/ada/history?limit=1001", None, 422, "bad_request"),
         ("GET", "/api/learners/ada/history?after=-1", None, 422, "bad_request"),
-        ("GET", "/api/learners/ada/history?after=99999999999999999999999", None, 422, "bad_request"),
+        (
+            "GET",
+            "/api/learners/ada/history?after=99999999999999999999999",
+            None,
+            422,
+            "bad_request",
+        ),
         ("GET", "/api/learners/no-such-learner/state", None, 403, "forbidden"),
         ("GET", "/api/learners/no-such-learner/history", None, 403, "forbidden"),
     ],
@@ -358,23 +455,47 @@ def test_answers_are_as_the_description_says(school: School) -> None:
 def test_the_api_describes_itself(school: School) -> None:
     described = call(school, "GET", "/openapi.json").json
 
-    assert set(described["paths"]) >= {"/api/auth/login", "/api/me", "/api/learners/{learner_id}/history"}
+    assert set(described["paths"]) >= {
+        "/api/auth/login",
+        "/api/me",
+        "/api/learners/{learner_id}/history",
+    }
     assert call(school, "GET", "/docs").status == 200
 
 
 async def test_what_failed_leaves_no_token_in_any_log(school: School) -> None:
-    """The fixture looks for tokens in all logs at the end of the run; this adds the ways in which they fail."""
+    """The fixture looks for tokens in all logs at the end of the run; this adds the ways in which
+    they fail.
+    """
     token = school.token("ada")
     for broken in (token[:-4] + "AAAA", token + "x"):
         school.secrets.add(broken)
-        call(school, "GET", f"/api/me?token={broken}", headers={"Authorization": f"Bearer {broken}"})
+        call(
+            school, "GET", f"/api/me?token={broken}", headers={"Authorization": f"Bearer {broken}"}
+        )
         call(school, "GET", f"/no/such/page?token={token}")
         call(school, "POST", "/api/auth/refresh", {"refresh_token": broken})
-        call(school, "POST", "/api/auth/logout", {"refresh_token": broken}, {"Authorization": f"Bearer {broken}"})
+        call(
+            school,
+            "POST",
+            "/api/auth/logout",
+            {"refresh_token": broken},
+            {"Authorization": f"Bearer {broken}"},
+        )
         async with open_socket(f"{school.stack.ws_url}?token={broken}") as socket:
             assert await socket.until_closed() == 4401
-    call(school, "GET", f"/ws?token={token}", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
-    call(school, "GET", f"/ws/?token={token}", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+    call(
+        school,
+        "GET",
+        f"/ws?token={token}",
+        headers={"Connection": "Upgrade", "Upgrade": "websocket"},
+    )
+    call(
+        school,
+        "GET",
+        f"/ws/?token={token}",
+        headers={"Connection": "Upgrade", "Upgrade": "websocket"},
+    )
 
     for log in school.stack.logs.iterdir():
         text = log.read_text(encoding="utf-8")

@@ -12,10 +12,21 @@ from tests.support.school import found_school
 from tests.support.socket import open_socket
 
 AUTHORIZE = "aivo.auth.v1.AuthService/Authorize"
-ONCE = ("ws.receive", "queued", "brain.interact", "interact", "apply", "commit", "state_update send", "fan-out")
+ONCE = (
+    "ws.receive",
+    "queued",
+    "brain.interact",
+    "interact",
+    "apply",
+    "commit",
+    "state_update send",
+    "fan-out",
+)
 
 
-@pytest.mark.skipif(jaeger.find() is None, reason="no Jaeger here; AIVO_JAEGER names the script that starts one")
+@pytest.mark.skipif(
+    jaeger.find() is None, reason="no Jaeger here; AIVO_JAEGER names the script that starts one"
+)
 def test_jaeger_shows_one_tree_across_edge_auth_and_brain() -> None:
     script = jaeger.find()
     assert script is not None
@@ -25,7 +36,8 @@ def test_jaeger_shows_one_tree_across_edge_auth_and_brain() -> None:
         async def play() -> str:
             async with (
                 open_socket(stack.ws_url, school.token("teacher")) as teacher,
-                # An administrator may act for everybody, but only auth knows that; a learner's own token tells it.
+                # An administrator may act for everybody, but only auth knows that; a learner's own
+                # token tells it.
                 open_socket(stack.ws_url, school.token("admin")) as own,
             ):
                 await teacher.ask("subscribe_learner", learner_id="ada")
@@ -45,9 +57,13 @@ def test_jaeger_shows_one_tree_across_edge_auth_and_brain() -> None:
     assert parents["ws.receive"] == ""
     assert parents["brain.interact"] == parents["queued"] == ids["ws.receive"]
     assert parents["interact"] == ids["brain.interact"]
-    assert {parents[name] for name in ("apply", "commit", "state_update send", "fan-out")} == {ids["interact"]}
+    assert {parents[name] for name in ("apply", "commit", "state_update send", "fan-out")} == {
+        ids["interact"]
+    }
     for name in ("state_update send", "fan-out"):
         assert [link["spanId"] for link in spans[name][0]["links"]] == [ids["interact"]]
-    assert {spans[name][0]["service"] for name in ("interact", "apply", "commit")} == {"brain_service"}
+    assert {spans[name][0]["service"] for name in ("interact", "apply", "commit")} == {
+        "brain_service"
+    }
     assert {one["service"] for one in spans[AUTHORIZE]} == {"edge", "auth_service"}
     assert ids["ws.receive"] in {one["parentSpanId"] for one in spans[AUTHORIZE]}

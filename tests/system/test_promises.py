@@ -1,4 +1,6 @@
-"""The delivery promises of docs/protocol.md hold under concurrency, for slow readers and for those who come back."""
+"""The delivery promises of docs/protocol.md hold under concurrency, for slow readers and for those
+who come back.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +57,15 @@ async def _crowd(school: School) -> Crowd:
     learner = school.add_learner(f"crowd-{uuid.uuid4().hex[:8]}")
     url, teacher, own = school.stack.ws_url, school.token("teacher"), school.token(learner)
     async with contextlib.AsyncExitStack() as open_ones:
-        latest, every, calm = [await open_ones.enter_async_context(open_socket(url, teacher)) for _ in range(3)]
+        latest, every, calm = [
+            await open_ones.enter_async_context(open_socket(url, teacher)) for _ in range(3)
+        ]
         await latest.ask("subscribe_learner", learner_id=learner)
         await every.ask("subscribe_learner", learner_id=learner, mode="every")
         await calm.ask("subscribe_learner", learner_id=learner, min_interval_ms=INTERVAL_MS)
-        writers = [await open_ones.enter_async_context(open_socket(url, own)) for _ in range(WRITERS)]
+        writers = [
+            await open_ones.enter_async_context(open_socket(url, own)) for _ in range(WRITERS)
+        ]
         for writer, mode in zip(writers, itertools.cycle(("latest", "every", "")), strict=False):
             if mode:
                 await writer.ask("subscribe_learner", learner_id=learner, mode=mode)
@@ -69,11 +75,21 @@ async def _crowd(school: School) -> Crowd:
         for watcher in (latest, every, calm, *writers):
             await watcher.ask("ping")
     log = await asyncio.to_thread(history, school, learner, teacher)
-    return Crowd(learner=learner, writers=writers, asked=asked, latest=latest, every=every, calm=calm, log=log)
+    return Crowd(
+        learner=learner,
+        writers=writers,
+        asked=asked,
+        latest=latest,
+        every=every,
+        calm=calm,
+        log=log,
+    )
 
 
 async def _answer_and_look(writer: Socket, learner: str) -> list[str]:
-    """Send answers without waiting, in ten bursts, and ask for the state after each; return the answers' ids."""
+    """Send answers without waiting, in ten bursts, and ask for the state after each; return the
+    answers' ids.
+    """
     ids: list[str] = []
     for _ in range(10):
         ids += await writer.send_answers(learner, ANSWERS_EACH // 10)
@@ -90,7 +106,11 @@ def revisions(frames: Sequence[Frame]) -> list[int]:
 
 def crossings(frames: Sequence[Frame]) -> set[tuple[str, bool, int]]:
     """Return what crossed according to updates or log entries."""
-    return {(one["name"], one["rising"], one["revision"]) for frame in frames for one in frame["crossings"]}
+    return {
+        (one["name"], one["rising"], one["revision"])
+        for frame in frames
+        for one in frame["crossings"]
+    }
 
 
 def assert_accounted(updates: Sequence[Frame], after: int) -> None:
@@ -113,7 +133,11 @@ def test_everyones_updates_grow_and_none_comes_twice(crowd: Crowd) -> None:
 def test_one_sockets_answers_are_applied_in_the_order_it_sent_them(crowd: Crowd) -> None:
     applied: dict[str, int] = {}
     for writer, ids in zip(crowd.writers, crowd.asked, strict=True):
-        by_id = {frame["id"]: frame for frame in writer.frames if frame["type"] == "virtual_brain_response"}
+        by_id = {
+            frame["id"]: frame
+            for frame in writer.frames
+            if frame["type"] == "virtual_brain_response"
+        }
         told = revisions([by_id[id] for id in ids])
         assert told == sorted(told)
         applied |= {by_id[id]["interaction_id"]: by_id[id]["revision"] for id in ids}
@@ -146,7 +170,9 @@ def test_updates_keep_their_distance_where_a_client_asks_for_one(crowd: Crowd) -
 
     assert len(updates) < TOTAL
     # Both the clock of the timestamps and their rounding may take a millisecond off.
-    assert all((b - a).total_seconds() * 1000 >= INTERVAL_MS - 2 for a, b in itertools.pairwise(sent))
+    assert all(
+        (b - a).total_seconds() * 1000 >= INTERVAL_MS - 2 for a, b in itertools.pairwise(sent)
+    )
 
 
 async def test_subscriptions_made_at_the_moment_of_an_update_take_it_from_nobody(
@@ -162,7 +188,8 @@ async def test_subscriptions_made_at_the_moment_of_an_update_take_it_from_nobody
 
     async with contextlib.AsyncExitStack() as open_ones, asyncio.TaskGroup() as group:
         watcher, *comers = [
-            await open_ones.enter_async_context(open_socket(url, wide_school.token("teacher"))) for _ in range(9)
+            await open_ones.enter_async_context(open_socket(url, wide_school.token("teacher")))
+            for _ in range(9)
         ]
         pupil = await open_ones.enter_async_context(open_socket(url, wide_school.token(learner)))
         await watcher.ask("subscribe_learner", learner_id=learner)
@@ -211,7 +238,9 @@ def test_every_delivers_each_revision(crowd: Crowd) -> None:
     assert [update["state"] for update in updates] == [entry["state"] for entry in crowd.log]
 
 
-async def test_what_was_missed_is_replayed_from_the_log_before_subscribed(wide_school: School, crowd: Crowd) -> None:
+async def test_what_was_missed_is_replayed_from_the_log_before_subscribed(
+    wide_school: School, crowd: Crowd
+) -> None:
     seen = 40
     async with open_socket(wide_school.stack.ws_url, wide_school.token("teacher")) as socket:
         epoch = crowd.every.updates(crowd.learner)[0]["epoch"]
@@ -225,12 +254,20 @@ async def test_what_was_missed_is_replayed_from_the_log_before_subscribed(wide_s
     replayed = socket.updates(crowd.learner)
     assert socket.frames[-1] is subscribed
     assert revisions(replayed) == list(range(seen + 1, TOTAL + 1))
-    assert [update["state"] for update in replayed] == [entry["state"] for entry in crowd.log[seen:]]
+    assert [update["state"] for update in replayed] == [
+        entry["state"] for entry in crowd.log[seen:]
+    ]
     assert crossings(replayed) == crossings(crowd.log[seen:])
-    assert (subscribed["missed"], subscribed["recovered"], subscribed["revision"]) == (TOTAL - seen, True, TOTAL)
+    assert (subscribed["missed"], subscribed["recovered"], subscribed["revision"]) == (
+        TOTAL - seen,
+        True,
+        TOTAL,
+    )
 
 
-async def test_a_replay_goes_on_without_a_gap_while_the_learner_goes_on(wide_school: School, learner: str) -> None:
+async def test_a_replay_goes_on_without_a_gap_while_the_learner_goes_on(
+    wide_school: School, learner: str
+) -> None:
     url = wide_school.stack.ws_url
     async with (
         open_socket(url, wide_school.token("teacher")) as watcher,
@@ -240,7 +277,12 @@ async def test_a_replay_goes_on_without_a_gap_while_the_learner_goes_on(wide_sch
         epoch = (await pupil.ask("get_state", learner_id=learner))["epoch"]
         await pupil.responses(first)
         rest = await pupil.send_answers(learner, 150)
-        await watcher.ask("subscribe_learner", learner_id=learner, mode="every", resume={"epoch": epoch, "revision": 0})
+        await watcher.ask(
+            "subscribe_learner",
+            learner_id=learner,
+            mode="every",
+            resume={"epoch": epoch, "revision": 0},
+        )
         await pupil.responses(rest)
         updates = await watcher.until_revision(learner, 300)
 
@@ -261,8 +303,12 @@ async def test_a_client_that_comes_back_is_told_whether_its_place_is_known(
             "ahead": {"epoch": epoch, "revision": TOTAL + 5},
         }.items():
             position = len(socket.frames)
-            subscribed = await socket.ask("subscribe_learner", learner_id=crowd.learner, mode=mode, resume=resume)
-            replayed = [frame for frame in socket.frames[position:] if frame["type"] == "state_update"]
+            subscribed = await socket.ask(
+                "subscribe_learner", learner_id=crowd.learner, mode=mode, resume=resume
+            )
+            replayed = [
+                frame for frame in socket.frames[position:] if frame["type"] == "state_update"
+            ]
             recovered[name] = (subscribed["recovered"], subscribed["missed"], len(replayed))
             assert (subscribed["revision"], subscribed["state"]) == (TOTAL, crowd.log[-1]["state"])
 
@@ -302,7 +348,9 @@ async def test_the_same_ids_through_several_sockets_of_two_edges_move_the_state_
         async with contextlib.AsyncExitStack() as open_ones:
             urls = [wide_school.stack.ws_url, other_url] * 3
             crowd = [await open_ones.enter_async_context(open_socket(url, token)) for url in urls]
-            watcher = await open_ones.enter_async_context(open_socket(other_url, wide_school.token("teacher")))
+            watcher = await open_ones.enter_async_context(
+                open_socket(other_url, wide_school.token("teacher"))
+            )
             await watcher.ask("subscribe_learner", learner_id=learner, mode="every")
             answers = await asyncio.gather(*(send_all(socket) for socket in crowd))
             fresh = await crowd[0].interact(learner)
@@ -322,7 +370,10 @@ async def test_one_id_belongs_to_one_learner(wide_school: School) -> None:
         of_ann = await socket.interact(ann, interaction_id="shared")
         of_bob = await socket.interact(bob, interaction_id="shared")
 
-    assert [(one["revision"], one["duplicate"]) for one in (of_ann, of_bob)] == [(1, False), (1, False)]
+    assert [(one["revision"], one["duplicate"]) for one in (of_ann, of_bob)] == [
+        (1, False),
+        (1, False),
+    ]
 
 
 # 6. Own writes
@@ -346,7 +397,9 @@ def test_a_writer_of_every_revision_gets_each_once_before_later_answers(crowd: C
         assert revisions(writer.updates(crowd.learner)) == list(range(1, TOTAL + 1))
 
 
-async def test_writers_see_their_own_writes_at_the_calmest_interval_too(wide_school: School, learner: str) -> None:
+async def test_writers_see_their_own_writes_at_the_calmest_interval_too(
+    wide_school: School, learner: str
+) -> None:
     async with open_socket(wide_school.stack.ws_url, wide_school.token(learner)) as socket:
         await socket.ask("subscribe_learner", learner_id=learner, min_interval_ms=INTERVAL_MS)
         for burst in range(10):
@@ -392,5 +445,7 @@ async def test_crossings_missed_before_a_latest_resume_are_listed_in_the_update_
     entries = history(wide_school, learner, wide_school.token("teacher"))
 
     assert subscribed["recovered"] is True
-    assert update["crossings"] == [crossing for entry in entries[1:] for crossing in entry["crossings"]]
+    assert update["crossings"] == [
+        crossing for entry in entries[1:] for crossing in entry["crossings"]
+    ]
     assert update["crossings"]

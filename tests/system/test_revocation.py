@@ -1,4 +1,6 @@
-"""Access that ends, ends at once: sockets and subscriptions that live by it are told and closed, others stay."""
+"""Access that ends, ends at once: sockets and subscriptions that live by it are told and closed,
+others stay.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ async def test_a_logout_closes_the_sockets_of_its_session_only(
         await subscribe(gone, learner)
         body = {"refresh_token": leaving["refresh_token"]} if by == "refresh token" else None
         token = leaving["access_token"] if by == "access token" else None
-        left = await asyncio.to_thread(request, school.stack, "POST", "/api/auth/logout", body, token)
+        left = await asyncio.to_thread(
+            request, school.stack, "POST", "/api/auth/logout", body, token
+        )
         assert left[0] == 204
         await assert_closed(gone, 4403, "forbidden")
         await assert_closed(gone_too, 4403, "forbidden")
@@ -97,13 +101,19 @@ async def test_a_logout_closes_the_sockets_of_its_session_only(
         await assert_closed(late, 4401, "unauthenticated")
 
 
-async def test_a_refresh_token_shown_twice_closes_the_sockets_of_its_session(school: School, parent: str) -> None:
+async def test_a_refresh_token_shown_twice_closes_the_sockets_of_its_session(
+    school: School, parent: str
+) -> None:
     tokens = school.login(parent)
     again = {"refresh_token": tokens["refresh_token"]}
     async with open_socket(school.stack.ws_url, tokens["access_token"]) as socket:
-        assert (await asyncio.to_thread(request, school.stack, "POST", "/api/auth/refresh", again))[0] == 200
+        assert (await asyncio.to_thread(request, school.stack, "POST", "/api/auth/refresh", again))[
+            0
+        ] == 200
         await assert_alive(socket)
-        assert (await asyncio.to_thread(request, school.stack, "POST", "/api/auth/refresh", again))[0] == 401
+        assert (await asyncio.to_thread(request, school.stack, "POST", "/api/auth/refresh", again))[
+            0
+        ] == 401
         await assert_closed(socket, 4403, "forbidden")
 
 
@@ -115,7 +125,10 @@ def test_a_logout_ends_the_stream_of_figures_of_its_session_only(school: School)
     ):
         assert next(gone)["edges"]["reporting"] == 1
         next(other)
-        assert request(school.stack, "POST", "/api/auth/logout", token=leaving["access_token"])[0] == 204
+        assert (
+            request(school.stack, "POST", "/api/auth/logout", token=leaving["access_token"])[0]
+            == 204
+        )
         assert list(gone) == []
         assert next(other)["edges"]["reporting"] == 1
 
@@ -132,7 +145,9 @@ async def test_a_disabled_user_loses_every_socket(
     ):
         if through == "call":
             disable = auth_pb2.SetUserDisabledRequest(user_id=user_id, disabled=True)
-            await asyncio.to_thread(auth.SetUserDisabled, disable, metadata=school.stack.metadata, timeout=WAIT_S)
+            await asyncio.to_thread(
+                auth.SetUserDisabled, disable, metadata=school.stack.metadata, timeout=WAIT_S
+            )
         else:
             await asyncio.to_thread(auth_command, school, "disable", user_id)
         await assert_closed(one, 4403, "forbidden")
@@ -145,7 +160,9 @@ async def test_a_disabled_user_loses_every_socket(
 
 async def test_a_new_password_ends_every_session(school: School, parent: str) -> None:
     async with open_socket(school.stack.ws_url, school.token(parent)) as socket:
-        await asyncio.to_thread(school.registry.set_password, school.user_id(parent), "another long password")
+        await asyncio.to_thread(
+            school.registry.set_password, school.user_id(parent), "another long password"
+        )
         await assert_closed(socket, 4403, "forbidden")
 
 
@@ -164,11 +181,15 @@ async def test_a_guardian_who_is_none_any_more_loses_the_learner_and_nothing_els
         open_socket(school.stack.ws_url, school.token(learner)) as pupil,
     ):
         await subscribe(socket, learner, "ada")
-        assert (await socket.ask("join_room", room_id=f"learner:{learner}"))["type"] == "room_joined"
+        assert (await socket.ask("join_room", room_id=f"learner:{learner}"))[
+            "type"
+        ] == "room_joined"
         await pupil.interact(learner)
         await socket.until_revision(learner, 1)
         remove = auth_pb2.RemoveRelationRequest(relation=relation)
-        await asyncio.to_thread(auth.RemoveRelation, remove, metadata=school.stack.metadata, timeout=WAIT_S)
+        await asyncio.to_thread(
+            auth.RemoveRelation, remove, metadata=school.stack.metadata, timeout=WAIT_S
+        )
         ended = await socket.expect(type="unsubscribed", learner_id=learner)
         await socket.expect(type="room_left", room_id=f"learner:{learner}")
         await pupil.interact(learner)
@@ -193,7 +214,9 @@ async def test_a_learner_who_leaves_the_class_is_lost_to_its_teacher(
         await subscribe(teacher, learner)
         await subscribe(pupil, learner)
         remove = auth_pb2.RemoveRelationRequest(relation=enrolled)
-        await asyncio.to_thread(auth.RemoveRelation, remove, metadata=school.stack.metadata, timeout=WAIT_S)
+        await asyncio.to_thread(
+            auth.RemoveRelation, remove, metadata=school.stack.metadata, timeout=WAIT_S
+        )
         assert (await teacher.expect(type="unsubscribed", learner_id=learner))["code"] == "revoked"
         assert (await pupil.interact(learner))["revision"] == 1
         await pupil.until_revision(learner, 1)
@@ -206,9 +229,12 @@ async def test_a_relation_that_comes_back_opens_the_learner_at_once(
 ) -> None:
     async with open_socket(school.stack.ws_url, school.token(parent)) as socket:
         assert (await socket.ask("subscribe_learner", learner_id="ben"))["code"] == "forbidden"
-        await asyncio.to_thread(school.registry.relate, "guardian_of", school.user_id(parent), "ben")
+        await asyncio.to_thread(
+            school.registry.relate, "guardian_of", school.user_id(parent), "ben"
+        )
         await eventually(
-            lambda: socket.ask("subscribe_learner", learner_id="ben"), lambda frame: frame["type"] == "subscribed"
+            lambda: socket.ask("subscribe_learner", learner_id="ben"),
+            lambda frame: frame["type"] == "subscribed",
         )
 
 
@@ -220,7 +246,10 @@ async def test_an_erased_learner_is_gone_for_watchers_and_from_the_files(
     school: School, brain: brain_pb2_grpc.BrainServiceStub, through: str
 ) -> None:
     learner = school.add_learner(f"erase-{uuid.uuid4().hex}")
-    marks = {name: f"{name}-{uuid.uuid4().hex}" for name in ("content", "response", "context", "interaction")}
+    marks = {
+        name: f"{name}-{uuid.uuid4().hex}"
+        for name in ("content", "response", "context", "interaction")
+    }
     admin = school.token("admin")
     async with (
         open_socket(school.stack.ws_url, school.token("teacher")) as teacher,
@@ -251,14 +280,22 @@ async def test_an_erased_learner_is_gone_for_watchers_and_from_the_files(
         assert (state["state"], state["revision"]) == (None, 0)
 
 
-def erase(school: School, brain: brain_pb2_grpc.BrainServiceStub, learner: str, admin: str, through: str) -> int:
-    """Erase a learner as an administrator or as an internal service; return how many interactions that were."""
+def erase(
+    school: School, brain: brain_pb2_grpc.BrainServiceStub, learner: str, admin: str, through: str
+) -> int:
+    """Erase a learner as an administrator or as an internal service; return how many interactions
+    that were.
+    """
     if through == "api":
-        status, answer = request(school.stack, "DELETE", f"/api/learners/{learner}/data", token=admin)
+        status, answer = request(
+            school.stack, "DELETE", f"/api/learners/{learner}/data", token=admin
+        )
         assert status == 200, answer
         return int(answer["interactions_erased"])
     question = brain_pb2.EraseLearnerRequest(learner_id=learner, requested_by="a test")
-    return int(brain.EraseLearner(question, metadata=school.stack.metadata, timeout=WAIT_S).interactions)
+    return int(
+        brain.EraseLearner(question, metadata=school.stack.metadata, timeout=WAIT_S).interactions
+    )
 
 
 def found(school: School, *marks: str) -> set[str]:
@@ -274,10 +311,13 @@ async def test_an_erased_learner_may_not_be_asked_for_by_those_who_watched(
     admin = school.token("admin")
     async with open_socket(school.stack.ws_url, school.token(parent)) as socket:
         await subscribe(socket, learner)
-        await asyncio.to_thread(request, school.stack, "DELETE", f"/api/learners/{learner}/data", None, admin)
+        await asyncio.to_thread(
+            request, school.stack, "DELETE", f"/api/learners/{learner}/data", None, admin
+        )
         await socket.expect(type="unsubscribed", learner_id=learner)
         answer = await eventually(
-            lambda: socket.ask("get_state", learner_id=learner), lambda frame: frame["type"] == "error"
+            lambda: socket.ask("get_state", learner_id=learner),
+            lambda frame: frame["type"] == "error",
         )
 
     assert answer["code"] == "forbidden"
@@ -292,11 +332,16 @@ async def test_an_expired_token_closes_its_socket_and_a_renewed_one_lives_on_wit
 ) -> None:
     long = school.token("teacher")
     async with contextlib.AsyncExitStack() as open_ones:
-        pupil = await open_ones.enter_async_context(open_socket(school.stack.ws_url, school.token(learner)))
-        short = await asyncio.to_thread(auth_command, school, "mint-token", school.user_id("teacher"), "--ttl-s", "5")
+        pupil = await open_ones.enter_async_context(
+            open_socket(school.stack.ws_url, school.token(learner))
+        )
+        short = await asyncio.to_thread(
+            auth_command, school, "mint-token", school.user_id("teacher"), "--ttl-s", "5"
+        )
         school.secrets.add(short)
         expiring, renewed = [
-            await open_ones.enter_async_context(open_socket(school.stack.ws_url, short)) for _ in range(2)
+            await open_ones.enter_async_context(open_socket(school.stack.ws_url, short))
+            for _ in range(2)
         ]
         answer = await renewed.ask("authenticate", token=long)
         await subscribe(renewed, learner)
@@ -323,7 +368,9 @@ def _until(frame: Frame) -> datetime:
     return datetime.fromisoformat(frame["expires_at"])
 
 
-async def test_a_session_that_fell_while_auth_was_down_ends_when_it_is_back(own_school: School) -> None:
+async def test_a_session_that_fell_while_auth_was_down_ends_when_it_is_back(
+    own_school: School,
+) -> None:
     stack = own_school.stack
     teacher = own_school.token("teacher")
     async with (

@@ -97,7 +97,9 @@ async def test_ping_echoes_its_time(school: School) -> None:
     assert (pong["type"], pong["sent_at"]) == ("pong", 123.5)
 
 
-async def test_the_guides_frames_without_any_id_work_unchanged(school: School, learner: str) -> None:
+async def test_the_guides_frames_without_any_id_work_unchanged(
+    school: School, learner: str
+) -> None:
     async with open_socket(school.stack.ws_url, school.token(learner)) as socket:
         await socket.send({"type": "ping"})
         await socket.expect(type="pong")
@@ -113,16 +115,27 @@ async def test_the_guides_frames_without_any_id_work_unchanged(school: School, l
     assert response["learner_id"] == update["learner_id"] == learner
 
 
-async def test_an_interaction_is_answered_with_all_the_model_says(school: School, learner: str) -> None:
+async def test_an_interaction_is_answered_with_all_the_model_says(
+    school: School, learner: str
+) -> None:
     async with open_socket(school.stack.ws_url, school.token(learner)) as socket:
         response = await socket.interact(learner, interaction_id="mine-1")
 
     result = response["result"]
-    assert (response["revision"], response["duplicate"], response["interaction_id"]) == (1, False, "mine-1")
+    assert (response["revision"], response["duplicate"], response["interaction_id"]) == (
+        1,
+        False,
+        "mine-1",
+    )
     assert len(response["trace_id"]) == 32
     assert set(result["state"]) == LEVELS
     assert all(0 <= level <= 1 and round(level, 4) == level for level in result["state"].values())
-    assert set(result["performance"]) == {"accuracy", "response_time", "consistency", "improvement_rate"}
+    assert set(result["performance"]) == {
+        "accuracy",
+        "response_time",
+        "consistency",
+        "improvement_rate",
+    }
     assert set(result["mastery"]) == {"add"}
     assert 0 < result["predicted_correct"] < 1
     assert result["model_version"].startswith("vb-ssm/")
@@ -150,8 +163,16 @@ async def test_a_watcher_sees_every_learner_it_may(school: School, learner: str)
         response = await pupil.interact(learner)
         update = await teacher.expect(type="state_update", learner_id=learner)
 
-    assert (subscribed["state"], subscribed["revision"], subscribed["recovered"]) == (None, 0, False)
-    assert (update["revision"], update["coalesced"], update["trace_id"]) == (1, 0, response["trace_id"])
+    assert (subscribed["state"], subscribed["revision"], subscribed["recovered"]) == (
+        None,
+        0,
+        False,
+    )
+    assert (update["revision"], update["coalesced"], update["trace_id"]) == (
+        1,
+        0,
+        response["trace_id"],
+    )
     assert update["state"] == response["result"]["state"]
 
 
@@ -162,7 +183,10 @@ async def test_a_watcher_sees_every_learner_it_may(school: School, learner: str)
         ("subscribe_learner", {"learner_id": "ada"}),
         ("get_state", {"learner_id": "ada"}),
         ("virtual_brain_interact", {"data": answer("ada")}),
-        ("adapt_content", {"data": {"learner_id": "ada", "content": "x", "content_type": "question"}}),
+        (
+            "adapt_content",
+            {"data": {"learner_id": "ada", "content": "x", "content_type": "question"}},
+        ),
         ("join_room", {"room_id": "learner:ada"}),
     ],
 )
@@ -213,7 +237,8 @@ async def test_content_is_adapted_with_what_was_done(school: School, learner: st
             await socket.interact(learner, correct=False)
         text = "Read this first. " * 60
         adapted = await socket.ask(
-            "adapt_content", data={"learner_id": learner, "content": text, "content_type": "explanation"}
+            "adapt_content",
+            data={"learner_id": learner, "content": text, "content_type": "explanation"},
         )
 
     assert adapted["type"] == "content_adapted"
@@ -265,7 +290,9 @@ async def test_a_message_needs_membership(school: School) -> None:
         ('{"type": "virtual_brain_interact", "data": {}}', "bad_request"),
     ],
 )
-async def test_a_bad_frame_is_answered_and_the_socket_lives(school: School, frame: str, code: str) -> None:
+async def test_a_bad_frame_is_answered_and_the_socket_lives(
+    school: School, frame: str, code: str
+) -> None:
     async with open_socket(school.stack.ws_url, school.token("ada")) as socket:
         await socket.send(frame)
         error = await socket.expect(type="error")

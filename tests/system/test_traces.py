@@ -1,4 +1,5 @@
-"""One trace leads from the browser's frame through all processes and back, and on to everyone who watches.
+"""One trace leads from the browser's frame through all processes and back, and on to everyone who
+watches.
 
 The spans are received as a collector receives them: OTLP over gRPC, from the four real processes.
 """
@@ -58,10 +59,14 @@ def browser(*, sampled: bool = True) -> str:
 
 
 def has(**names: int) -> Callable[[list[Seen]], bool]:
-    """Tell whether a trace has at least so many spans of each name (written with _ for blanks and dots)."""
+    """Tell whether a trace has at least so many spans of each name (written with _ for blanks and
+    dots).
+    """
 
     def complete(spans: list[Seen]) -> bool:
-        found = Counter(span.name.replace(" ", "_").replace(".", "_").replace("-", "_") for span in spans)
+        found = Counter(
+            span.name.replace(" ", "_").replace(".", "_").replace("-", "_") for span in spans
+        )
         return all(found[name] >= count for name, count in names.items())
 
     return complete
@@ -73,7 +78,16 @@ def the(spans: list[Seen], name: str) -> Seen:
     return span
 
 
-WHOLE = has(ws_receive=1, queued=1, brain_interact=1, interact=1, apply=1, commit=1, state_update_send=1, fan_out=1)
+WHOLE = has(
+    ws_receive=1,
+    queued=1,
+    brain_interact=1,
+    interact=1,
+    apply=1,
+    commit=1,
+    state_update_send=1,
+    fan_out=1,
+)
 
 
 def test_one_trace_leads_from_the_frame_to_the_store_and_back_to_the_watchers_of_two_edges(
@@ -85,13 +99,17 @@ def test_one_trace_leads_from_the_frame_to_the_store_and_back_to_the_watchers_of
         async with (
             open_socket(traced.stack.ws_url, traced.token("teacher")) as teacher,
             open_socket(other, traced.token("teacher")) as far,
-            # An administrator may act for everybody, but only auth knows that; a learner's own token tells it.
+            # An administrator may act for everybody, but only auth knows that; a learner's own
+            # token tells it.
             open_socket(traced.stack.ws_url, traced.token("admin")) as own,
         ):
             await teacher.ask("subscribe_learner", learner_id=learner)
             await far.ask("subscribe_learner", learner_id=learner)
             response = await own.interact(learner, traceparent=sent)
-            near, away = await teacher.until_revision(learner, 1), await far.until_revision(learner, 1)
+            near, away = (
+                await teacher.until_revision(learner, 1),
+                await far.until_revision(learner, 1),
+            )
         assert near[0]["trace_id"] == away[0]["trace_id"] == response["trace_id"]
         return str(response["trace_id"])
 
@@ -99,11 +117,19 @@ def test_one_trace_leads_from_the_frame_to_the_store_and_back_to_the_watchers_of
         trace_id = asyncio.run(play())
         spans = collector.until(
             trace_id,
-            lambda found: WHOLE(found) and has(fan_out=2, state_update_send=2)(found) and _named(found, AUTHORIZE) == 2,
+            lambda found: (
+                WHOLE(found)
+                and has(fan_out=2, state_update_send=2)(found)
+                and _named(found, AUTHORIZE) == 2
+            ),
         )
 
     assert trace_id == sent.split("-")[1]
-    receive, queued, client = the(spans, "ws.receive"), the(spans, "queued"), the(spans, "brain.interact")
+    receive, queued, client = (
+        the(spans, "ws.receive"),
+        the(spans, "queued"),
+        the(spans, "brain.interact"),
+    )
     server, apply, commit = the(spans, "interact"), the(spans, "apply"), the(spans, "commit")
     parents = [
         (receive, sent.split("-")[2]),
@@ -113,21 +139,48 @@ def test_one_trace_leads_from_the_frame_to_the_store_and_back_to_the_watchers_of
         (apply, server.span_id),
         (commit, server.span_id),
     ]
-    assert [(span.name, span.parent_id) for span, _ in parents] == [(span.name, id) for span, id in parents]
+    assert [(span.name, span.parent_id) for span, _ in parents] == [
+        (span.name, id) for span, id in parents
+    ]
     for span in spans:
         if span.name in ("state_update send", "fan-out"):
             assert (span.parent_id, span.links) == (server.span_id, (server.id,))
     assert {span.service for span in spans} == {"edge", "brain_service", "auth_service"}
-    assert [span.kind for span, _ in parents] == ["SERVER", "INTERNAL", "CLIENT", "SERVER", "INTERNAL", "INTERNAL"]
+    assert [span.kind for span, _ in parents] == [
+        "SERVER",
+        "INTERNAL",
+        "CLIENT",
+        "SERVER",
+        "INTERNAL",
+        "INTERNAL",
+    ]
     assert {span.kind for span in spans if span.name == "fan-out"} == {"CONSUMER"}
     assert {span.kind for span in spans if span.name == "state_update send"} == {"PRODUCER"}
     # What was first asked of the auth service is part of the trace too.
     asked, decided = [span for span in spans if span.name == AUTHORIZE]
     assert (asked.kind, asked.parent_id) == ("CLIENT", receive.span_id)
-    assert (decided.kind, decided.parent_id, decided.service) == ("SERVER", asked.span_id, "auth_service")
+    assert (decided.kind, decided.parent_id, decided.service) == (
+        "SERVER",
+        asked.span_id,
+        "auth_service",
+    )
     # In the order of time, each within the one that caused it.
-    assert receive.start_ns <= queued.start_ns <= queued.end_ns == client.start_ns <= server.start_ns <= apply.start_ns
-    assert apply.end_ns <= commit.start_ns <= commit.end_ns <= server.end_ns <= client.end_ns <= receive.end_ns
+    assert (
+        receive.start_ns
+        <= queued.start_ns
+        <= queued.end_ns
+        == client.start_ns
+        <= server.start_ns
+        <= apply.start_ns
+    )
+    assert (
+        apply.end_ns
+        <= commit.start_ns
+        <= commit.end_ns
+        <= server.end_ns
+        <= client.end_ns
+        <= receive.end_ns
+    )
     assert not [span for span in spans if span.error]
     assert client.attributes["rpc.method"] == "aivo.brain.v1.BrainService/Interact"
     assert client.attributes["server.port"] == traced.stack.ports.brain
@@ -183,7 +236,11 @@ def test_interactions_of_one_group_share_one_commit_and_each_leads_to_it(
             return [frame["trace_id"] for frame in await own.responses(ids)]
 
     trace_ids = asyncio.run(play())
-    spans = [span for id in trace_ids for span in collector.until(id, has(ws_receive=1, interact=1, apply=1))]
+    spans = [
+        span
+        for id in trace_ids
+        for span in collector.until(id, has(ws_receive=1, interact=1, apply=1))
+    ]
     commits = {span.id: span for span in spans if span.name == "commit"}
     servers = {span.id for span in spans if span.name == "interact"}
 
@@ -197,11 +254,17 @@ def test_interactions_of_one_group_share_one_commit_and_each_leads_to_it(
             told[commit_id] += 1
     assert told == {id: 1 + len(commit.links) for id, commit in commits.items()}
     assert {link for commit in commits.values() for link in commit.links} < servers
-    sizes = {span.attributes["messaging.batch.message_count"] for span in spans if span.name == "brain.interact"}
+    sizes = {
+        span.attributes["messaging.batch.message_count"]
+        for span in spans
+        if span.name == "brain.interact"
+    }
     assert max(sizes) > 1
 
 
-def test_a_refused_interaction_has_a_span_that_says_so(traced: School, collector: Collector, learner: str) -> None:
+def test_a_refused_interaction_has_a_span_that_says_so(
+    traced: School, collector: Collector, learner: str
+) -> None:
     sent = browser()
 
     async def play() -> None:
@@ -246,7 +309,9 @@ def test_an_http_request_leads_to_the_metrics_service(traced: School, collector:
     method = "aivo.metrics.v1.MetricsService/GetSnapshot"
     spans = collector.until(
         sent.split("-")[1],
-        lambda found: _named(found, method) == 2 and _named(found, "GET /api/websocket/metrics") == 1,
+        lambda found: (
+            _named(found, method) == 2 and _named(found, "GET /api/websocket/metrics") == 1
+        ),
     )
 
     (outer,) = [span for span in spans if span.service == "edge" and span.kind == "SERVER"]
@@ -254,11 +319,17 @@ def test_an_http_request_leads_to_the_metrics_service(traced: School, collector:
     assert outer.attributes["http.response.status_code"] == 200
     client, server = (span for span in spans if span.name == method)
     assert (client.kind, client.parent_id, client.service) == ("CLIENT", outer.span_id, "edge")
-    assert (server.kind, server.parent_id, server.service) == ("SERVER", client.span_id, "metrics_service")
+    assert (server.kind, server.parent_id, server.service) == (
+        "SERVER",
+        client.span_id,
+        "metrics_service",
+    )
     assert server.attributes["rpc.response.status_code"] == "OK"
 
 
-def test_adapted_content_is_traced_from_frame_to_brain(traced: School, collector: Collector, learner: str) -> None:
+def test_adapted_content_is_traced_from_frame_to_brain(
+    traced: School, collector: Collector, learner: str
+) -> None:
     seen = len(collector.spans)
 
     async def play() -> None:
@@ -272,10 +343,15 @@ def test_adapted_content_is_traced_from_frame_to_brain(traced: School, collector
         name = f"aivo.brain.v1.BrainService/{method}"
         found = [span for span in collector.spans[seen:] if span.name == name]
         trace_id = found[0].trace_id if found else _wait_for(collector, name, seen)
-        spans = collector.until(trace_id, lambda all, name=name: _named(all, name) == 2 and has(ws_receive=1)(all))  # type: ignore[misc]
+        spans = collector.until(
+            trace_id, lambda all, name=name: _named(all, name) == 2 and has(ws_receive=1)(all)
+        )  # type: ignore[misc]
         client, server = (span for span in spans if span.name == name)
         assert (client.service, server.service) == ("edge", "brain_service")
-        assert (client.parent_id, server.parent_id) == (the(spans, "ws.receive").span_id, client.span_id)
+        assert (client.parent_id, server.parent_id) == (
+            the(spans, "ws.receive").span_id,
+            client.span_id,
+        )
 
 
 def _named(spans: list[Seen], name: str) -> int:
@@ -302,11 +378,24 @@ def test_no_span_holds_a_token_an_address_of_a_person_or_what_somebody_wrote(
             await own.ask("adapt_content", data=data)
 
     asyncio.run(play())
-    request(traced.stack, "POST", "/api/auth/login", {"email": "wrong@school.example", "password": RESPONSE})
+    request(
+        traced.stack,
+        "POST",
+        "/api/auth/login",
+        {"email": "wrong@school.example", "password": RESPONSE},
+    )
     request(traced.stack, "GET", f"/api/learners/{learner}/state", token=traced.token("teacher"))
     collector.until(sent.split("-")[1], has(ws_receive=1, commit=1, fan_out=1, state_update_send=1))
 
-    forbidden = [*traced.secrets, traced.stack.credential, PASSWORD, CONTENT, RESPONSE, "school.example", learner]
+    forbidden = [
+        *traced.secrets,
+        traced.stack.credential,
+        PASSWORD,
+        CONTENT,
+        RESPONSE,
+        "school.example",
+        learner,
+    ]
     assert not [text for text in forbidden if text.encode() in collector.raw]
     assert collector.raw
 
@@ -333,7 +422,9 @@ def test_nothing_is_exported_of_what_is_sampled_out_and_logs_have_the_ids_all_th
 
 def test_what_waits_when_processes_end_is_sent() -> None:
     with collecting() as collector:
-        with private_stack(env=collector.environment | {"OTEL_BSP_SCHEDULE_DELAY": "600000"}) as stack:
+        with private_stack(
+            env=collector.environment | {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
+        ) as stack:
             school = found_school(stack)
 
             async def play() -> str:
@@ -348,7 +439,9 @@ def test_what_waits_when_processes_end_is_sent() -> None:
 
 
 def test_a_collector_that_is_down_costs_spans_and_nothing_else() -> None:
-    """Interactions are answered, watchers told, processes end in time; logs say it without a flood."""
+    """Interactions are answered, watchers told, processes end in time; logs say it without
+    a flood.
+    """
     with collecting() as collector:
         env = collector.environment | {
             "OTEL_BSP_MAX_QUEUE_SIZE": "64",

@@ -22,18 +22,31 @@ from tests.support.socket import open_socket
 
 PICTURE = ROOT / "docs" / "images" / "trace.png"
 SIZE = "1600,610"
-COUNTS = {"ws.receive": 1, "commit": 1, "state_update send": 2, "fan-out": 2, "aivo.auth.v1.AuthService/Authorize": 2}
+COUNTS = {
+    "ws.receive": 1,
+    "commit": 1,
+    "state_update send": 2,
+    "fan-out": 2,
+    "aivo.auth.v1.AuthService/Authorize": 2,
+}
 
 
 async def interact(school: School, other_edge: str) -> str:
-    """Let an answer be recorded while a teacher and a parent watch at two edges; return the trace's id."""
-    for name in ("teacher", "admin"):  # what only a first call loads is not what the picture is about
+    """Let an answer be recorded while a teacher and a parent watch at two edges; return the trace's
+    id.
+    """
+    for name in (
+        "teacher",
+        "admin",
+    ):  # what only a first call loads is not what the picture is about
         async with open_socket(school.stack.ws_url, school.token(name)) as socket:
             await socket.ask("subscribe_learner", learner_id="ada")
     async with (
         open_socket(school.stack.ws_url, school.token("teacher")) as near,
         open_socket(other_edge, school.token("parent")) as far,
-        open_socket(school.stack.ws_url, school.token("admin")) as own,  # whose right only auth knows
+        open_socket(
+            school.stack.ws_url, school.token("admin")
+        ) as own,  # whose right only auth knows
     ):
         for watcher in (near, far):
             await watcher.ask("subscribe_learner", learner_id="ada")
@@ -48,7 +61,9 @@ def main() -> int:
     script, chromium = jaeger.find(), shutil.which("chromium")
     if script is None or chromium is None:
         print(
-            "trace_picture: needs a Jaeger (AIVO_JAEGER names the script that starts it) and chromium", file=sys.stderr
+            "trace_picture: needs a Jaeger (AIVO_JAEGER names the script that starts it) and"
+            " chromium",
+            file=sys.stderr,
         )
         return 1
     target = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else PICTURE

@@ -6,7 +6,8 @@ import { chromiumPath, logIn, startBrowser } from "./browser.mjs";
 import { answer, revision } from "./quiz.mjs";
 import { startStack } from "./stack.mjs";
 
-if (!chromiumPath) console.warn("e2e: skipped, because there is no Chromium (set CHROMIUM to its path)");
+if (!chromiumPath)
+  console.warn("e2e: skipped, because there is no Chromium (set CHROMIUM to its path)");
 
 const teacher = "vega@school.example";
 const office = "admin@school.example";
@@ -14,7 +15,8 @@ const ada = "ada@pupils.example";
 const practice = "article.practice";
 const learner = "article.learner";
 /** What Chromium notes when a request meets a killed server, by how far the connection had come. */
-const serverGone = /net::ERR_(CONNECTION_|SOCKET_NOT_CONNECTED|EMPTY_RESPONSE|INCOMPLETE_CHUNKED)|WebSocket connection|status of 50/;
+const serverGone =
+  /net::ERR_(CONNECTION_|SOCKET_NOT_CONNECTED|EMPTY_RESPONSE|INCOMPLETE_CHUNKED)|WebSocket connection|status of 50/;
 
 let browser;
 let stack;
@@ -61,7 +63,14 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await page.reload();
       await page.getByRole("heading", { name: "Your learners" }).waitFor();
 
-      const kept = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage, cookie: document.cookie, url: location.href }));
+      const kept = await page.evaluate(() =>
+        JSON.stringify({
+          ...localStorage,
+          ...sessionStorage,
+          cookie: document.cookie,
+          url: location.href,
+        }),
+      );
       expect(kept).not.toMatch(/eyJ|aivo_refresh/);
       const [cookie] = await page.context().cookies(`${stack.url}/api/auth/refresh`);
       expect(cookie).toMatchObject({ name: "aivo_refresh", httpOnly: true, sameSite: "Strict" });
@@ -70,7 +79,8 @@ describe.skipIf(!chromiumPath)("the page", () => {
     it("keeps the login when reloaded again and again without waiting", async () => {
       const page = await openAs(teacher);
       for (let i = 0; i < 4; i += 1) {
-        // A reload on the heels of another can meet a page that the browser is just replacing; the next one counts as well.
+        // A reload on the heels of another can meet a page that the browser is just replacing; the
+        // next one counts as well.
         await page.reload({ waitUntil: "commit" }).catch((error) => {
           if (!/Not attached to an active page/.test(String(error))) throw error;
         });
@@ -87,7 +97,8 @@ describe.skipIf(!chromiumPath)("the page", () => {
         "**/api/auth/refresh",
         async (route) => {
           const asked = route.request();
-          lost = (await fetch(asked.url(), { method: "POST", headers: await asked.allHeaders() })).status;
+          lost = (await fetch(asked.url(), { method: "POST", headers: await asked.allHeaders() }))
+            .status;
           await route.abort();
         },
         { times: 1 },
@@ -111,22 +122,31 @@ describe.skipIf(!chromiumPath)("the page", () => {
     });
 
     it("shows an answer in another browser, on the class's and on the learner's page", async () => {
-      const [pupil, glance, detail] = await Promise.all([openAs(ada), openAs(teacher), openAs(teacher)]);
+      const [pupil, glance, detail] = await Promise.all([
+        openAs(ada),
+        openAs(teacher),
+        openAs(teacher),
+      ]);
       await detail.goto(`${stack.url}/#/learner/demo-ada`);
       await detail.getByText("The first answer will show here by itself.").waitFor();
       await answer(pupil);
       await detail.getByRole("meter").first().waitFor();
       await detail.locator(".chart canvas").waitFor();
-      const before = await detail.getByRole("meter", { name: "Frustration" }).getAttribute("aria-valuenow");
+      const before = await detail
+        .getByRole("meter", { name: "Frustration" })
+        .getAttribute("aria-valuenow");
       await answer(pupil, { right: false });
       await answer(pupil, { right: false });
 
       await detail.locator(`${learner}[data-revision="3"]`).waitFor();
       await glance.locator('.pupil[data-learner="demo-ada"][data-revision="3"]').waitFor();
       await detail.getByText("Two wrong in a row").waitFor();
-      const after = await detail.getByRole("meter", { name: "Frustration" }).getAttribute("aria-valuenow");
+      const after = await detail
+        .getByRole("meter", { name: "Frustration" })
+        .getAttribute("aria-valuenow");
       expect(Number(after)).toBeGreaterThan(Number(before));
-      for (const words of ["checked with people", "from theory", "recent mistakes"]) await detail.getByText(words).first().waitFor();
+      for (const words of ["checked with people", "from theory", "recent mistakes"])
+        await detail.getByText(words).first().waitFor();
       await expect.poll(() => detail.locator(".recent li").count()).toBe(3);
     });
 
@@ -180,7 +200,11 @@ describe.skipIf(!chromiumPath)("the page", () => {
     it("shows administrators the figures, live, over one stream", async () => {
       const page = await openAs(office);
       const asked = [];
-      page.on("request", (request) => request.url().includes("/api/websocket/") && asked.push(new URL(request.url()).pathname));
+      page.on(
+        "request",
+        (request) =>
+          request.url().includes("/api/websocket/") && asked.push(new URL(request.url()).pathname),
+      );
       await page.getByRole("link", { name: "System" }).click();
       const received = figure(page, "Messages received");
       const before = await received.textContent();
@@ -262,10 +286,14 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await answer(pupil);
       await answer(pupil, { right: false });
       await stack.start("brain");
-      await watcher.locator(`${learner}[data-status="live"][data-revision="${before + 2}"]`).waitFor();
+      await watcher
+        .locator(`${learner}[data-status="live"][data-revision="${before + 2}"]`)
+        .waitFor();
       await answer(pupil);
 
-      await watcher.locator(`${learner}[data-status="live"][data-revision="${before + 3}"]`).waitFor();
+      await watcher
+        .locator(`${learner}[data-status="live"][data-revision="${before + 3}"]`)
+        .waitFor();
       await expect.poll(() => pupil.locator('.answers [data-state="recorded"]').count()).toBe(3);
     });
 
@@ -282,7 +310,9 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await page.context().setOffline(false);
       await page.reload();
 
-      await page.locator(`${practice}[data-status="live"][data-revision="${before + 2}"]`).waitFor();
+      await page
+        .locator(`${practice}[data-status="live"][data-revision="${before + 2}"]`)
+        .waitFor();
       expect(await history("demo-ada", page)).toHaveLength(before + 2);
     });
 
@@ -296,7 +326,9 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await page.getByText("This device is offline.").waitFor();
       await page.context().setOffline(false);
 
-      await page.locator(`${practice}[data-status="live"][data-revision="${before + 1}"]`).waitFor();
+      await page
+        .locator(`${practice}[data-status="live"][data-revision="${before + 1}"]`)
+        .waitFor();
       const ids = (await history("demo-ada", page)).map((entry) => entry.interaction_id);
       expect(new Set(ids).size).toBe(ids.length);
     });
@@ -312,7 +344,9 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await stack.start("metrics");
 
       await page.getByText("Live", { exact: true }).waitFor();
-      await expect.poll(() => figure(page, "Edges reporting").textContent(), { timeout: 15_000 }).toBe("1");
+      await expect
+        .poll(() => figure(page, "Edges reporting").textContent(), { timeout: 15_000 })
+        .toBe("1");
     });
 
     it("moves to the restarted edge when a deployment restarts it", async () => {
@@ -354,7 +388,10 @@ function withStack() {
   afterAll(() => stack?.close());
 }
 
-/** A page of a browser of its own, or of the given context; its complaints make the test fail unless they are allowed. */
+/**
+ * A page of a browser of its own, or of the given context; its complaints make the test fail unless
+ * they are allowed.
+ */
 async function open(context) {
   if (context === undefined) {
     context = await browser.newContext({ reducedMotion: "reduce" });
@@ -395,16 +432,21 @@ function allow(pattern) {
 function tooWide(page) {
   return page.evaluate(() => {
     const { scrollWidth, clientWidth } = document.documentElement;
-    return scrollWidth > clientWidth ? [`${scrollWidth} px wide on a screen of ${clientWidth} px`] : [];
+    return scrollWidth > clientWidth
+      ? [`${scrollWidth} px wide on a screen of ${clientWidth} px`]
+      : [];
   });
 }
 
 /** Headless pages are always visible: says otherwise, as a browser does when its tab is left. */
 function hide(page, hidden) {
-  return page.evaluate((state) => {
-    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
-    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
-  }, hidden ? "hidden" : "visible");
+  return page.evaluate(
+    (state) => {
+      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+    },
+    hidden ? "hidden" : "visible",
+  );
 }
 
 /** What the server has recorded of a learner, as one of their own pages may ask. */
@@ -412,6 +454,8 @@ async function history(learnerId, page) {
   return page.evaluate(async (id) => {
     const login = await (await fetch("/api/auth/refresh", { method: "POST" })).json();
     const headers = { Authorization: `Bearer ${login.access_token}` };
-    return (await (await fetch(`/api/learners/${id}/history?newest=true&limit=1000`, { headers })).json()).entries;
+    return (
+      await (await fetch(`/api/learners/${id}/history?newest=true&limit=1000`, { headers })).json()
+    ).entries;
   }, learnerId);
 }

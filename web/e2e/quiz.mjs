@@ -13,7 +13,9 @@ export function solve(question) {
 /** Answer the question that is shown, rightly or not, and go on to another. */
 export async function answer(page, { right = true } = {}) {
   const question = await page.locator(".question__text").textContent();
-  await page.getByRole("textbox", { name: "Your answer" }).fill(String(solve(question) + (right ? 0 : 1)));
+  await page
+    .getByRole("textbox", { name: "Your answer" })
+    .fill(String(solve(question) + (right ? 0 : 1)));
   await page.getByRole("button", { name: "Answer", exact: true }).click();
   await page.getByRole("button", { name: right ? "Next question" : "Try another one" }).click();
 }

@@ -1,4 +1,6 @@
-/** Makes the README's pictures of the page, from a simulated class: `npm run screenshots [folder]`. */
+/**
+ * Makes the README's pictures of the page, from a simulated class: `npm run screenshots [folder]`.
+ */
 
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -7,7 +9,9 @@ import { answer } from "./quiz.mjs";
 import { startStack } from "./stack.mjs";
 
 const folder = process.argv[2] ?? fileURLToPath(new URL("../../docs/images", import.meta.url));
-/** The class works this much faster than people, for this long, so that there is something to see. */
+/**
+ * The class works this much faster than people, for this long, so that there is something to see.
+ */
 const pace = 12;
 const workMs = Number(process.env["WORK_S"] ?? 75) * 1_000;
 
@@ -31,7 +35,11 @@ try {
   await visit("class-tablet", "vega@school.example", tablet);
   await visit("class-phone", "vega@school.example", phone);
   await visit("learner", "vega@school.example", desktop, { go: learner, fullPage: true });
-  await visit("learner-dark", "vega@school.example", desktop, { go: learner, colorScheme: "dark", fullPage: true });
+  await visit("learner-dark", "vega@school.example", desktop, {
+    go: learner,
+    colorScheme: "dark",
+    fullPage: true,
+  });
   await visit("learner-tablet", "vega@school.example", tablet, { go: learner });
   await visit("learner-phone", "vega@school.example", phone, { go: learner, fullPage: true });
   await visit("practice", "ada@pupils.example", desktop, { go: practise });
@@ -43,10 +51,24 @@ try {
   await stack.close();
 }
 
-async function visit(name, email, viewport, { go = async () => {}, colorScheme = "light", fullPage = false } = {}) {
-  const context = await browser.newContext({ viewport, colorScheme, deviceScaleFactor: viewport === phone ? 2 : 1, locale: "en-GB", reducedMotion: "reduce" });
+async function visit(
+  name,
+  email,
+  viewport,
+  { go = async () => {}, colorScheme = "light", fullPage = false } = {},
+) {
+  const context = await browser.newContext({
+    viewport,
+    colorScheme,
+    deviceScaleFactor: viewport === phone ? 2 : 1,
+    locale: "en-GB",
+    reducedMotion: "reduce",
+  });
   const page = await context.newPage();
-  page.on("console", (message) => message.type() === "error" && console.error(`${name}: ${message.text()}`));
+  page.on(
+    "console",
+    (message) => message.type() === "error" && console.error(`${name}: ${message.text()}`),
+  );
   page.on("pageerror", (error) => console.error(`${name}: ${error}`));
   if (email === null) {
     await page.goto(stack.url);

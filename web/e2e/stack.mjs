@@ -9,8 +9,9 @@ const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const venv = at("../../.venv/bin/python");
 
 /**
- * A stack of one's own: `url`, `passwordOf(email)`, `kill`, `start`, `restart`, `mend`, `holdClass(pace)` and `close`. What it logs goes
- * to the files of its directory; what goes wrong at its start is in the error.
+ * A stack of one's own: `url`, `passwordOf(email)`, `kill`, `start`, `restart`, `mend`,
+ * `holdClass(pace)` and `close`. What it logs goes to the files of its directory; what goes
+ * wrong at its start is in the error.
  */
 export async function startStack() {
   const python = process.env["PYTHON"] ?? (existsSync(venv) ? venv : "python3");

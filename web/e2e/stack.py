@@ -1,8 +1,10 @@
-"""Runs a private stack with the demonstration's school for the browser's tests, and does what they ask.
+"""Runs a private stack with the demonstration's school for the browser's tests, and does what they
+ask.
 
-Prints one JSON line when ready (`url`, `people`), then answers each line of its standard input with one line of output.
-Commands: `kill NAME …`, `start NAME …`, `restart NAME`, `mend` (start what was killed), `class PACE` (the simulated
-learners at so many times the pace of people). Ends with its input.
+Prints one JSON line when ready (`url`, `people`), then answers each line of its standard input with
+one line of output.
+Commands: `kill NAME …`, `start NAME …`, `restart NAME`, `mend` (start what was killed), `class
+PACE` (the simulated learners at so many times the pace of people). Ends with its input.
 """
 
 from __future__ import annotations

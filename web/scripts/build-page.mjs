@@ -6,5 +6,6 @@ import { build } from "vite";
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
-if (existsSync(at("src/page/index.html"))) await build({ configFile: at("vite.config.ts"), mode: "page" });
+if (existsSync(at("src/page/index.html")))
+  await build({ configFile: at("vite.config.ts"), mode: "page" });
 else console.log("no page to build: src/page/index.html does not exist");

@@ -1,4 +1,7 @@
-/** Checks that what applications import fits its budget: from the package as it is built; bundled, minified, gzipped, without React. */
+/**
+ * Checks that what applications import fits its budget: from the package as it is built; bundled,
+ * minified, gzipped, without React.
+ */
 
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +16,12 @@ const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 export const budgets = [
   { name: "core", names: "{ RealtimeClient }", entry: "index.js", limit: 8 * 1024 },
   { name: "core and all its extras", names: "*", entry: "index.js", limit: 10 * 1024 },
-  { name: "everything, with the React binding", names: "*", entry: "react/index.js", limit: 14 * 1024 },
+  {
+    name: "everything, with the React binding",
+    names: "*",
+    entry: "react/index.js",
+    limit: 14 * 1024,
+  },
   { name: "a rule of the protocol alone", names: "{ afterClose }", entry: "index.js", limit: 256 },
   { name: "a word for a level alone", names: "{ wordOf }", entry: "react/index.js", limit: 256 },
 ];
@@ -23,7 +31,12 @@ export async function withPackage(use) {
   const folder = mkdtempSync(join(tmpdir(), "aivo-realtime-"));
   try {
     // `package.json` says which files may be left out.
-    await build({ configFile: at("vite.config.ts"), mode: "lib", logLevel: "silent", build: { outDir: join(folder, "dist/lib") } });
+    await build({
+      configFile: at("vite.config.ts"),
+      mode: "lib",
+      logLevel: "silent",
+      build: { outDir: join(folder, "dist/lib") },
+    });
     copyFileSync(at("package.json"), join(folder, "package.json"));
     return await use(join(folder, "dist/lib"));
   } finally {
@@ -37,13 +50,29 @@ export async function gzippedSize(folder, { names, entry }) {
   const result = await build({
     configFile: false,
     logLevel: "silent",
-    plugins: [{ name: "entry", resolveId: (id) => (id === "entry" ? "\0entry" : null), load: (id) => (id === "\0entry" ? code : null) }],
+    plugins: [
+      {
+        name: "entry",
+        resolveId: (id) => (id === "entry" ? "\0entry" : null),
+        load: (id) => (id === "\0entry" ? code : null),
+      },
+    ],
     build: {
-      write: false, target: "es2022", minify: true, modulePreload: false,
-      rolldownOptions: { input: "entry", external: [/^react($|\/)/], preserveEntrySignatures: "strict" },
+      write: false,
+      target: "es2022",
+      minify: true,
+      modulePreload: false,
+      rolldownOptions: {
+        input: "entry",
+        external: [/^react($|\/)/],
+        preserveEntrySignatures: "strict",
+      },
     },
   });
-  const chunks = [result].flat().flatMap((bundle) => bundle.output).filter((chunk) => chunk.type === "chunk");
+  const chunks = [result]
+    .flat()
+    .flatMap((bundle) => bundle.output)
+    .filter((chunk) => chunk.type === "chunk");
   return gzipSync(chunks.map((chunk) => chunk.code).join(""), { level: 9 }).length;
 }
 

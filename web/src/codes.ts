@@ -1,4 +1,7 @@
-/** The close and error codes of the protocol, each with what a client does about it. Knows nothing of sockets. */
+/**
+ * The close and error codes of the protocol, each with what a client does about it. Knows nothing
+ * of sockets.
+ */
 
 /** What to do after a close. */
 export type AfterClose =
@@ -35,12 +38,18 @@ export const closeCodes: Readonly<Record<number, AfterClose>> = {
   4429: "after_server_delay",
 };
 
-/** The rule for a code. What the table does not list – 1001, 1006 (the network went away), a proxy's inventions – is `backoff`. */
+/**
+ * The rule for a code. What the table does not list – 1001, 1006 (the network went away), a proxy's
+ * inventions – is `backoff`.
+ */
 export function afterClose(code: number): AfterClose {
   return closeCodes[code] ?? "backoff";
 }
 
-/** The codes of the table that say `stay_closed`; a test keeps the two equal. The client itself needs no more than this. */
+/**
+ * The codes of the table that say `stay_closed`; a test keeps the two equal. The client itself
+ * needs no more than this.
+ */
 const final = [1000, 4400, 4403];
 
 /** Whether the client connects again by itself after this code. */
@@ -48,7 +57,10 @@ export function reconnects(code: number): boolean {
   return !final.includes(code);
 }
 
-/** Codes of `error` frames. The socket stays open; the frame itself says whether trying again can help (`retryable`). */
+/**
+ * Codes of `error` frames. The socket stays open; the frame itself says whether trying again can
+ * help (`retryable`).
+ */
 export const errorCodes = [
   "bad_request",
   "unknown_type",

@@ -2,12 +2,25 @@
 
 export { RealtimeClient, type ClientOptions, type SentInteraction } from "./core/client";
 export {
-  afterClose, closeCodes, errorCodes, RealtimeError, reconnects,
-  type AfterClose, type ClientErrorCode, type ServerErrorCode,
+  afterClose,
+  closeCodes,
+  errorCodes,
+  RealtimeError,
+  reconnects,
+  type AfterClose,
+  type ClientErrorCode,
+  type ServerErrorCode,
 } from "./codes";
 export type { Clock, Environment, SocketLike } from "./core/environment";
 export type * from "./core/frames";
-export type { Config, LearnerView, Notice, Phase, State, SubscribeOptions } from "./core/machine/types";
+export type {
+  Config,
+  LearnerView,
+  Notice,
+  Phase,
+  State,
+  SubscribeOptions,
+} from "./core/machine/types";
 export { connectionQuality, type ConnectionQuality, type QualityLevel } from "./core/quality";
 export type { ConnectionStatus, Snapshot } from "./core/snapshot";
 export type { StorageLike } from "./core/storage";

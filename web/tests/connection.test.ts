@@ -13,7 +13,12 @@ describe("connecting", () => {
 
     expect(server.socket.url).toBe("ws://test/ws");
     expect(server.received[0]).toEqual({ type: "authenticate", token: jwt("u1") });
-    expect(client.getSnapshot()).toMatchObject({ status: "connected", isConnected: true, connectionId: "c1", user: { id: "u1", role: "teacher" } });
+    expect(client.getSnapshot()).toMatchObject({
+      status: "connected",
+      isConnected: true,
+      connectionId: "c1",
+      user: { id: "u1", role: "teacher" },
+    });
   });
 
   it("opens one socket however often it is told to connect", async () => {
@@ -40,7 +45,9 @@ describe("connecting", () => {
 
   it("does not connect when disconnect comes while the token is fetched", async () => {
     let give: (token: string) => void = () => {};
-    const { client, server, clock } = world({ getToken: () => new Promise((resolve) => (give = resolve)) });
+    const { client, server, clock } = world({
+      getToken: () => new Promise((resolve) => (give = resolve)),
+    });
     client.connect();
     client.disconnect();
     give(jwt("u1"));
@@ -62,7 +69,16 @@ describe("connecting", () => {
   });
 
   it("says bad_url and stays closed when no socket can be made", async () => {
-    const { client, clock, server } = world({}, { WebSocket: class { constructor() { throw new SyntaxError(); } } as never });
+    const { client, clock, server } = world(
+      {},
+      {
+        WebSocket: class {
+          constructor() {
+            throw new SyntaxError();
+          }
+        } as never,
+      },
+    );
     client.connect();
     await clock.advance(60_000);
 
@@ -72,19 +88,26 @@ describe("connecting", () => {
 });
 
 describe("close codes", () => {
-  it.each([[1009], [1011], [1012], [1013], [4408], [4429], [1006], [1001], [3999]])("%i reconnects", async (code) => {
-    const { client, server, clock } = world();
-    client.connect();
-    await clock.advance(10_000);
-    server.socket.drop(code);
-    expect(client.getSnapshot().status).toBe("reconnecting");
-    await clock.advance(1_000);
+  it.each([[1009], [1011], [1012], [1013], [4408], [4429], [1006], [1001], [3999]])(
+    "%i reconnects",
+    async (code) => {
+      const { client, server, clock } = world();
+      client.connect();
+      await clock.advance(10_000);
+      server.socket.drop(code);
+      expect(client.getSnapshot().status).toBe("reconnecting");
+      await clock.advance(1_000);
 
-    expect(client.getSnapshot().isConnected).toBe(true);
-    expect(server.sockets).toHaveLength(2);
-  });
+      expect(client.getSnapshot().isConnected).toBe(true);
+      expect(server.sockets).toHaveLength(2);
+    },
+  );
 
-  it.each([[1000, "disconnected"], [4400, "error"], [4403, "error"]])("%i stays closed (%s)", async (code, status) => {
+  it.each([
+    [1000, "disconnected"],
+    [4400, "error"],
+    [4403, "error"],
+  ])("%i stays closed (%s)", async (code, status) => {
     const { client, server, clock, tell } = world();
     client.connect();
     await clock.advance(10_000);
@@ -104,7 +127,13 @@ describe("close codes", () => {
     const { client, server, clock } = world();
     client.connect();
     await clock.advance(10_000);
-    server.socket.push({ type: "error", error: "Slow down.", code: "rate_limited", retryable: true, retry_after_ms: 30_000 });
+    server.socket.push({
+      type: "error",
+      error: "Slow down.",
+      code: "rate_limited",
+      retryable: true,
+      retry_after_ms: 30_000,
+    });
     server.socket.drop(4429);
     await clock.advance(29_900);
     expect(server.sockets).toHaveLength(1);
@@ -124,11 +153,18 @@ describe("reconnecting", () => {
     expect(server.sockets.length).toBeLessThan(400);
     server.refuses = false;
     await clock.advance(20_000);
-    expect(client.getSnapshot()).toMatchObject({ isConnected: true, reconnectAttempts: 0, error: null });
+    expect(client.getSnapshot()).toMatchObject({
+      isConnected: true,
+      reconnectAttempts: 0,
+      error: null,
+    });
   });
 
   it("honours maxReconnectAttempts, and starts anew when the network returns", async () => {
-    const { client, server, clock, tell } = world({ maxReconnectAttempts: 5, reconnectInterval: 3_000 });
+    const { client, server, clock, tell } = world({
+      maxReconnectAttempts: 5,
+      reconnectInterval: 3_000,
+    });
     server.refuses = true;
     client.connect();
     await clock.advance(600_000);
@@ -163,17 +199,20 @@ describe("reconnecting", () => {
     expect(client.getSnapshot().status).toBe("error");
   });
 
-  it.each(["online", "visible"] as const)("comes back soon after %s, whatever the backoff had become", async (event) => {
-    const { client, server, clock, tell } = world({}, { random: () => 0.99 });
-    server.refuses = true;
-    client.connect();
-    await clock.advance(300_000);
-    server.refuses = false;
-    tell(event);
-    await clock.advance(500);
+  it.each(["online", "visible"] as const)(
+    "comes back soon after %s, whatever the backoff had become",
+    async (event) => {
+      const { client, server, clock, tell } = world({}, { random: () => 0.99 });
+      server.refuses = true;
+      client.connect();
+      await clock.advance(300_000);
+      server.refuses = false;
+      tell(event);
+      await clock.advance(500);
 
-    expect(client.getSnapshot().isConnected).toBe(true);
-  });
+      expect(client.getSnapshot().isConnected).toBe(true);
+    },
+  );
 
   it("backs off from a server that accepts and drops at once", async () => {
     const { client, server, clock } = world();
@@ -223,7 +262,13 @@ describe("reconnecting", () => {
     client.disconnect();
     client.connect();
     await clock.advance(10);
-    onmessage!({ data: JSON.stringify({ type: "server_draining", reconnect_after_ms: 0, timestamp: server.timestamp() }) });
+    onmessage!({
+      data: JSON.stringify({
+        type: "server_draining",
+        reconnect_after_ms: 0,
+        timestamp: server.timestamp(),
+      }),
+    });
     onclose!({ code: 4403, reason: "" });
     await clock.advance(1_000);
 
@@ -297,15 +342,18 @@ describe("keepalive", () => {
     expect(client.getSnapshot().isConnected).toBe(true);
   });
 
-  it.each(["visible", "online", "offline"] as const)("checks at once whether the connection still lives on %s", async (event) => {
-    const { client, server, clock, tell } = world();
-    client.connect();
-    await clock.advance(5_000);
-    server.silent = true;
-    tell(event);
-    await clock.advance(10_000);
-    expect(client.getSnapshot().status).toBe("reconnecting");
-  });
+  it.each(["visible", "online", "offline"] as const)(
+    "checks at once whether the connection still lives on %s",
+    async (event) => {
+      const { client, server, clock, tell } = world();
+      client.connect();
+      await clock.advance(5_000);
+      server.silent = true;
+      tell(event);
+      await clock.advance(10_000);
+      expect(client.getSnapshot().status).toBe("reconnecting");
+    },
+  );
 });
 
 describe("tokens", () => {
@@ -317,7 +365,10 @@ describe("tokens", () => {
     server.socket.drop(1006);
     await clock.advance(1_000);
 
-    expect(server.of("authenticate").map(({ token }) => token)).toEqual([jwt("u1", 1), jwt("u1", 2)]);
+    expect(server.of("authenticate").map(({ token }) => token)).toEqual([
+      jwt("u1", 1),
+      jwt("u1", 2),
+    ]);
   });
 
   it("replaces the token in place before it expires, by the server's clock", async () => {
@@ -346,7 +397,10 @@ describe("tokens", () => {
     client.tokenChanged();
     await clock.advance(1_000);
 
-    expect(server.of("authenticate").map(({ token }) => token)).toEqual([jwt("u1", 1), jwt("u1", 2)]);
+    expect(server.of("authenticate").map(({ token }) => token)).toEqual([
+      jwt("u1", 1),
+      jwt("u1", 2),
+    ]);
   });
 
   it("asks again when the token could not be renewed, without losing the connection", async () => {
@@ -376,7 +430,10 @@ describe("tokens", () => {
     client.connect();
     await clock.advance(10_000);
 
-    expect(server.of("authenticate").map(({ token }) => token)).toEqual([jwt("u1", 1), jwt("u1", 2)]);
+    expect(server.of("authenticate").map(({ token }) => token)).toEqual([
+      jwt("u1", 1),
+      jwt("u1", 2),
+    ]);
     expect(client.getSnapshot().isConnected).toBe(true);
   });
 
@@ -387,7 +444,10 @@ describe("tokens", () => {
     await clock.advance(600_000);
 
     expect(server.sockets).toHaveLength(1);
-    expect(client.getSnapshot()).toMatchObject({ status: "reconnecting", error: { code: "no_token" } });
+    expect(client.getSnapshot()).toMatchObject({
+      status: "reconnecting",
+      error: { code: "no_token" },
+    });
   });
 
   it("asks again for a token that could not be had, and keeps what getToken threw to itself", async () => {

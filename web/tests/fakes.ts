@@ -1,12 +1,21 @@
 /**
- * Doubles of the world outside: a clock that is advanced by hand, a network of fake servers, a storage. The fake server speaks the
- * protocol well enough to test a client: it remembers what it committed, per interaction id, and who watches whom.
+ * Doubles of the world outside: a clock that is advanced by hand, a network of fake servers, a
+ * storage. The fake server speaks the protocol well enough to test a client: it remembers what
+ * it committed, per interaction id, and who watches whom.
  *
- * To extend: replace a hook (`server.onFrame = (socket, frame) => …`, return true to say it was handled), or use `socket.push(frame)`
- * to send anything at any time. `server.received` is the log of all frames, `server.sockets` of all sockets ever opened.
+ * To extend: replace a hook (`server.onFrame = (socket, frame) => …`, return true to say it was
+ * handled), or use `socket.push(frame)` to send anything at any time. `server.received` is the
+ * log of all frames, `server.sockets` of all sockets ever opened.
  */
 
-import { RealtimeClient, type ClientFrame, type ClientOptions, type CognitiveState, type Environment, type StorageLike } from "@aivo/realtime";
+import {
+  RealtimeClient,
+  type ClientFrame,
+  type ClientOptions,
+  type CognitiveState,
+  type Environment,
+  type StorageLike,
+} from "@aivo/realtime";
 
 export const startTime = Date.parse("2026-03-02T08:00:00.000Z");
 
@@ -31,7 +40,9 @@ export class FakeClock {
     const end = this.#now + ms;
     await settle();
     for (;;) {
-      const [next] = [...this.#timers].filter(([, { at }]) => at <= end).sort(([a, x], [b, y]) => x.at - y.at || a - b);
+      const [next] = [...this.#timers]
+        .filter(([, { at }]) => at <= end)
+        .sort(([a, x], [b, y]) => x.at - y.at || a - b);
       if (!next) break;
       this.#timers.delete(next[0]);
       this.#now = Math.max(this.#now, next[1].at);
@@ -74,7 +85,10 @@ export class FakeSocket {
   closedByClient: number | null = null;
   readonly watching = new Set<string>();
 
-  constructor(readonly url: string, readonly server: FakeServer) {
+  constructor(
+    readonly url: string,
+    readonly server: FakeServer,
+  ) {
     server.sockets.push(this);
     queueMicrotask(() => {
       if (this.state !== "connecting") return;
@@ -86,7 +100,8 @@ export class FakeSocket {
   }
 
   send(data: string): void {
-    if (this.state === "connecting") throw new DOMException("still connecting", "InvalidStateError");
+    if (this.state === "connecting")
+      throw new DOMException("still connecting", "InvalidStateError");
     if (this.state === "closed") return;
     const frame = JSON.parse(data) as ClientFrame;
     this.received.push(frame);
@@ -107,7 +122,8 @@ export class FakeSocket {
   }
 
   push(frame: { type: string; [field: string]: unknown }): void {
-    if (this.state === "open") this.onmessage?.({ data: JSON.stringify({ timestamp: this.server.timestamp(), ...frame }) });
+    if (this.state === "open")
+      this.onmessage?.({ data: JSON.stringify({ timestamp: this.server.timestamp(), ...frame }) });
   }
 
   pushRaw(data: unknown): void {
@@ -117,17 +133,28 @@ export class FakeSocket {
 
 export function levelsAt(value: number): CognitiveState {
   return {
-    cognitive_load: value, engagement_level: value, frustration_level: value, fatigue_level: value, confidence_level: value,
+    cognitive_load: value,
+    engagement_level: value,
+    frustration_level: value,
+    fatigue_level: value,
+    confidence_level: value,
     motivation_level: value,
   };
 }
 
-interface FakeLearner { epoch: string; revision: number; state: CognitiveState | null }
+interface FakeLearner {
+  epoch: string;
+  revision: number;
+  state: CognitiveState | null;
+}
 
 export class FakeServer {
   readonly sockets: FakeSocket[] = [];
   readonly received: ClientFrame[] = [];
-  /** Interactions committed, by id: how often each moved a learner (must never exceed 1) and in which order they came. */
+  /**
+   * Interactions committed, by id: how often each moved a learner (must never exceed 1) and in
+   * which order they came.
+   */
   readonly committed: string[] = [];
   readonly learners = new Map<string, FakeLearner>();
   /** Connections fail at once. */
@@ -156,8 +183,13 @@ export class FakeServer {
   timestamp(offset = 0): string {
     return new Date(this.clock.now() + this.clockOffsetMs + offset).toISOString();
   }
-  of<T extends ClientFrame["type"]>(type: T, frames = this.received): Extract<ClientFrame, { type: T }>[] {
-    return frames.filter((frame): frame is Extract<ClientFrame, { type: T }> => frame.type === type);
+  of<T extends ClientFrame["type"]>(
+    type: T,
+    frames = this.received,
+  ): Extract<ClientFrame, { type: T }>[] {
+    return frames.filter(
+      (frame): frame is Extract<ClientFrame, { type: T }> => frame.type === type,
+    );
   }
   learner(id: string): FakeLearner {
     const learner = this.learners.get(id) ?? { epoch: "e1", revision: 0, state: null };
@@ -169,7 +201,9 @@ export class FakeServer {
     const learner = this.learner(id);
     learner.revision += 1;
     learner.state = levelsAt(value);
-    for (const socket of this.open) if (socket.watching.has(id)) socket.push({ type: "state_update", learner_id: id, ...learner, coalesced: 0, ...extra });
+    for (const socket of this.open)
+      if (socket.watching.has(id))
+        socket.push({ type: "state_update", learner_id: id, ...learner, coalesced: 0, ...extra });
   }
 
   handle(socket: FakeSocket, frame: ClientFrame): void {
@@ -178,13 +212,27 @@ export class FakeServer {
     switch (frame.type) {
       case "authenticate": {
         if (this.validTokens && !this.validTokens.has(frame.token)) {
-          socket.push({ type: "error", id, error: "The token is not valid.", code: "unauthenticated", retryable: false });
+          socket.push({
+            type: "error",
+            id,
+            error: "The token is not valid.",
+            code: "unauthenticated",
+            retryable: false,
+          });
           return socket.drop(4401);
         }
         const expires_at = this.timestamp(this.tokenLifetimeMs);
         const first = this.of("authenticate", socket.received).length === 1;
         const user = { id: this.userOfToken(frame.token), role: "teacher" };
-        if (first) socket.push({ type: "connection_established", connection_id: `c${this.sockets.length}`, user, expires_at, heartbeat_ms: 25_000, limits: {} });
+        if (first)
+          socket.push({
+            type: "connection_established",
+            connection_id: `c${this.sockets.length}`,
+            user,
+            expires_at,
+            heartbeat_ms: 25_000,
+            limits: {},
+          });
         else socket.push({ type: "authenticated", id, expires_at });
         return;
       }
@@ -192,7 +240,15 @@ export class FakeServer {
         socket.watching.add(frame.learner_id);
         const learner = this.learner(frame.learner_id);
         const recovered = frame.resume?.epoch === learner.epoch;
-        return socket.push({ type: "subscribed", id, learner_id: frame.learner_id, success: true, recovered, missed: 0, ...learner });
+        return socket.push({
+          type: "subscribed",
+          id,
+          learner_id: frame.learner_id,
+          success: true,
+          recovered,
+          missed: 0,
+          ...learner,
+        });
       }
       case "unsubscribe_learner":
         socket.watching.delete(frame.learner_id);
@@ -206,15 +262,37 @@ export class FakeServer {
         }
         if (this.swallowAnswers > 0) return void this.swallowAnswers--;
         const { state, revision } = this.learner(learner_id);
-        return socket.push({ type: "virtual_brain_response", id, learner_id, interaction_id, revision, duplicate, result: { success: true, state, recommendations: ["Keep going."] } });
+        return socket.push({
+          type: "virtual_brain_response",
+          id,
+          learner_id,
+          interaction_id,
+          revision,
+          duplicate,
+          result: { success: true, state, recommendations: ["Keep going."] },
+        });
       }
       case "get_state":
         return socket.push({
-          type: "state_response", id, learner_id: frame.learner_id, ...this.learner(frame.learner_id),
-          performance: { accuracy: 0.8, response_time: 12.5, consistency: 0.7, improvement_rate: 0.05 },
+          type: "state_response",
+          id,
+          learner_id: frame.learner_id,
+          ...this.learner(frame.learner_id),
+          performance: {
+            accuracy: 0.8,
+            response_time: 12.5,
+            consistency: 0.7,
+            improvement_rate: 0.05,
+          },
         });
       case "join_room":
-        return socket.push({ type: "room_joined", id, room_id: frame.room_id, connection_id: "c1", members: [{ connection_id: "c1", user: { id: "u1" } }] });
+        return socket.push({
+          type: "room_joined",
+          id,
+          room_id: frame.room_id,
+          connection_id: "c1",
+          members: [{ connection_id: "c1", user: { id: "u1" } }],
+        });
       case "leave_room":
         return socket.push({ type: "room_left", id, room_id: frame.room_id });
       case "ping":
@@ -228,7 +306,9 @@ export function jwt(sub: string, n = 0): string {
   return `x.${btoa(JSON.stringify({ sub, n })).replace(/=+$/, "")}.y`;
 }
 
-/** A client in a fake world. `random` is fixed, so that waits are known; pass a function for others. */
+/**
+ * A client in a fake world. `random` is fixed, so that waits are known; pass a function for others.
+ */
 export function world(options: Partial<ClientOptions> = {}, outside: Partial<Environment> = {}) {
   const clock = new FakeClock();
   const server = new FakeServer(clock);
@@ -254,8 +334,22 @@ export function world(options: Partial<ClientOptions> = {}, outside: Partial<Env
   };
   const make = (more: Partial<ClientOptions> = {}) =>
     new RealtimeClient({ url: "ws://test/ws", token: jwt("u1"), environment, ...options, ...more });
-  return { clock, server, storage, environment, make, client: make(), tell: (event: Parameters<typeof tell>[0]) => tell(event) };
+  return {
+    clock,
+    server,
+    storage,
+    environment,
+    make,
+    client: make(),
+    tell: (event: Parameters<typeof tell>[0]) => tell(event),
+  };
 }
 
 export const answer = (learner_id = "l1", content = "2+2?") =>
-  ({ learner_id, type: "question_response", content, response: "4", context: { correct: true, difficulty: 2 } }) as const;
+  ({
+    learner_id,
+    type: "question_response",
+    content,
+    response: "4",
+    context: { correct: true, difficulty: 2 },
+  }) as const;

@@ -23,7 +23,11 @@ describe("subscribing", () => {
     server.move("l1", 0.4);
     await clock.advance(0);
 
-    expect(client.getLearner("l1")).toMatchObject({ state: levelsAt(0.4), revision: 1, epoch: "e1" });
+    expect(client.getLearner("l1")).toMatchObject({
+      state: levelsAt(0.4),
+      revision: 1,
+      epoch: "e1",
+    });
     expect(seen).toEqual([1]);
   });
 
@@ -37,7 +41,10 @@ describe("subscribing", () => {
     server.learner("l1").state = levelsAt(0.9);
     await clock.advance(1_000);
 
-    expect(server.of("subscribe_learner").at(-1)).toMatchObject({ learner_id: "l1", resume: { epoch: "e1", revision: 1 } });
+    expect(server.of("subscribe_learner").at(-1)).toMatchObject({
+      learner_id: "l1",
+      resume: { epoch: "e1", revision: 1 },
+    });
     expect(client.getLearner("l1")).toMatchObject({ revision: 5, state: levelsAt(0.9) });
     expect(seen).toEqual([1, 5]);
     expect(connectionQuality(client.state, clock.now()).gaps).toBe(0);
@@ -52,7 +59,11 @@ describe("subscribing", () => {
     server.socket.drop(1006);
     await clock.advance(1_000);
 
-    expect(client.getLearner("l1")).toMatchObject({ epoch: "e2", revision: 1, state: levelsAt(0.2) });
+    expect(client.getLearner("l1")).toMatchObject({
+      epoch: "e2",
+      revision: 1,
+      state: levelsAt(0.2),
+    });
     expect(connectionQuality(client.state, clock.now()).gaps).toBe(1);
     expect(seen).toEqual([1, 2, 1]);
   });
@@ -89,7 +100,10 @@ describe("subscribing", () => {
     let answers = 0;
     server.onFrame = (socket, frame) => {
       if (frame.type !== "subscribe_learner") return false;
-      const refusal = frame.learner_id === "foreign" ? { code: "forbidden", retryable: false } : { code: "overloaded", retryable: true };
+      const refusal =
+        frame.learner_id === "foreign"
+          ? { code: "forbidden", retryable: false }
+          : { code: "overloaded", retryable: true };
       if (frame.learner_id !== "foreign" && ++answers > 2) return false;
       socket.push({ type: "error", id: frame.id, error: "No.", ...refusal });
       return true;
@@ -107,7 +121,12 @@ describe("subscribing", () => {
   it("shows nothing more of a learner when access is revoked", async () => {
     const { client, server, clock } = await watched();
     server.move("l1", 0.4);
-    server.socket.push({ type: "unsubscribed", learner_id: "l1", code: "revoked", retryable: false });
+    server.socket.push({
+      type: "unsubscribed",
+      learner_id: "l1",
+      code: "revoked",
+      retryable: false,
+    });
     await clock.advance(60_000);
 
     expect(client.getLearner("l1")).toBeUndefined();
@@ -131,19 +150,29 @@ describe("subscribing", () => {
 describe("updates", () => {
   it("are never older than what is shown, and told once each, in any order of arrival", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 40 }), async (revisions) => {
-        const { client, server, clock, seen } = await watched();
-        let shown = 0;
-        for (const revision of revisions) {
-          server.socket.push({ type: "state_update", learner_id: "l1", epoch: "e1", revision, state: levelsAt(revision / 20), coalesced: 0 });
-          shown = Math.max(shown, revision);
-          expect(client.getLearner("l1")!.revision).toBe(shown);
-        }
-        await clock.advance(0);
-        expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b));
-        if (shown) expect(client.getLearner("l1")!.state).toEqual(levelsAt(shown / 20));
-        client.disconnect();
-      }),
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 40 }),
+        async (revisions) => {
+          const { client, server, clock, seen } = await watched();
+          let shown = 0;
+          for (const revision of revisions) {
+            server.socket.push({
+              type: "state_update",
+              learner_id: "l1",
+              epoch: "e1",
+              revision,
+              state: levelsAt(revision / 20),
+              coalesced: 0,
+            });
+            shown = Math.max(shown, revision);
+            expect(client.getLearner("l1")!.revision).toBe(shown);
+          }
+          await clock.advance(0);
+          expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b));
+          if (shown) expect(client.getLearner("l1")!.state).toEqual(levelsAt(shown / 20));
+          client.disconnect();
+        },
+      ),
       { numRuns: 100 },
     );
   });
@@ -151,7 +180,14 @@ describe("updates", () => {
   it("skipped with notice are no gap; skipped without are", async () => {
     const { client, server, clock } = await watched();
     const push = (revision: number, coalesced: number) =>
-      server.socket.push({ type: "state_update", learner_id: "l1", epoch: "e1", revision, coalesced, state: levelsAt(0.5) });
+      server.socket.push({
+        type: "state_update",
+        learner_id: "l1",
+        epoch: "e1",
+        revision,
+        coalesced,
+        state: levelsAt(0.5),
+      });
     push(1, 0);
     push(5, 3);
     expect(connectionQuality(client.state, clock.now()).gaps).toBe(0);
@@ -166,12 +202,29 @@ describe("updates", () => {
     client.subscribeLearner("l1", { mode: "every" });
     client.connect();
     await clock.advance(10);
-    const push = (revision: number) => server.socket.push({ type: "state_update", learner_id: "l1", epoch: "e1", revision, state: levelsAt(0.5) });
+    const push = (revision: number) =>
+      server.socket.push({
+        type: "state_update",
+        learner_id: "l1",
+        epoch: "e1",
+        revision,
+        state: levelsAt(0.5),
+      });
     push(1);
     server.onFrame = (socket, frame) => {
       if (frame.type !== "subscribe_learner") return false;
       expect(frame).toMatchObject({ mode: "every", resume: { epoch: "e1", revision: 1 } });
-      socket.push({ type: "subscribed", id: frame.id, learner_id: "l1", success: true, epoch: "e1", revision: 4, recovered: true, state: levelsAt(0.5), missed: 3 });
+      socket.push({
+        type: "subscribed",
+        id: frame.id,
+        learner_id: "l1",
+        success: true,
+        epoch: "e1",
+        revision: 4,
+        recovered: true,
+        state: levelsAt(0.5),
+        missed: 3,
+      });
       [2, 3, 4].forEach(push);
       return true;
     };
@@ -183,23 +236,41 @@ describe("updates", () => {
 
   it("include our own writes: after an answer nothing older is shown", async () => {
     const { client, server, clock, seen } = await watched();
-    const stale = { type: "state_update", learner_id: "l1", epoch: "e1", revision: 0, state: levelsAt(0.1) };
+    const stale = {
+      type: "state_update",
+      learner_id: "l1",
+      epoch: "e1",
+      revision: 0,
+      state: levelsAt(0.1),
+    };
     const { acknowledged } = client.sendVirtualBrainInteraction(answer());
     await clock.advance(0);
     await acknowledged;
     server.socket.push(stale);
 
-    expect(client.getLearner("l1")).toMatchObject({ revision: 1, details: { recommendations: ["Keep going."] } });
+    expect(client.getLearner("l1")).toMatchObject({
+      revision: 1,
+      details: { recommendations: ["Keep going."] },
+    });
     expect(seen).toEqual([1]);
   });
 
   it("keep the newest of each detail, and drivers only of the revision they explain", async () => {
     const { client, server } = await watched();
     const base = { type: "state_update", learner_id: "l1", epoch: "e1", state: levelsAt(0.5) };
-    server.socket.push({ ...base, revision: 1, recommendations: ["Take a break."], mastery: { add: 0.5 }, drivers: { x: 1 } });
+    server.socket.push({
+      ...base,
+      revision: 1,
+      recommendations: ["Take a break."],
+      mastery: { add: 0.5 },
+      drivers: { x: 1 },
+    });
     server.socket.push({ ...base, revision: 2, mastery: { sub: 0.4 } });
 
-    expect(client.getLearner("l1")!.details).toEqual({ recommendations: ["Take a break."], mastery: { add: 0.5, sub: 0.4 } });
+    expect(client.getLearner("l1")!.details).toEqual({
+      recommendations: ["Take a break."],
+      mastery: { add: 0.5, sub: 0.4 },
+    });
   });
 
   it("reach virtualBrainClient once attached, until stopped", async () => {
@@ -235,7 +306,14 @@ describe("requests", () => {
     client.connect();
     await clock.advance(10);
     server.onFrame = (socket, frame) => {
-      if (frame.type === "adapt_content") socket.push({ type: "error", id: frame.id, error: "No.", code: "forbidden", retryable: false });
+      if (frame.type === "adapt_content")
+        socket.push({
+          type: "error",
+          id: frame.id,
+          error: "No.",
+          code: "forbidden",
+          retryable: false,
+        });
       return frame.type === "adapt_content" || frame.type === "get_state";
     };
     const late = client.getState("l1");
@@ -252,8 +330,18 @@ describe("rooms", () => {
     client.joinRoom("r1");
     client.connect();
     await clock.advance(10_000);
-    server.socket.push({ type: "user_joined", room_id: "r1", connection_id: "c9", user: { id: "u9" } });
-    expect(client.getSnapshot().rooms.get("r1")!.map((member) => member.connection_id)).toEqual(["c1", "c9"]);
+    server.socket.push({
+      type: "user_joined",
+      room_id: "r1",
+      connection_id: "c9",
+      user: { id: "u9" },
+    });
+    expect(
+      client
+        .getSnapshot()
+        .rooms.get("r1")!
+        .map((member) => member.connection_id),
+    ).toEqual(["c1", "c9"]);
     server.socket.push({ type: "user_left", room_id: "r1", connection_id: "c9" });
     expect(client.getSnapshot().rooms.get("r1")).toHaveLength(1);
     server.socket.drop(1006);
@@ -279,9 +367,15 @@ describe("quality", () => {
     };
     client.connect();
     await clock.advance(0);
-    expect(connectionQuality(client.state, clock.now())).toMatchObject({ level: "excellent", rttMs: null });
+    expect(connectionQuality(client.state, clock.now())).toMatchObject({
+      level: "excellent",
+      rttMs: null,
+    });
     await clock.advance(600);
-    expect(connectionQuality(client.state, clock.now())).toMatchObject({ level: "fair", rttMs: 500 });
+    expect(connectionQuality(client.state, clock.now())).toMatchObject({
+      level: "fair",
+      rttMs: 500,
+    });
     server.silent = true;
     await clock.advance(32_000);
     expect(connectionQuality(client.state, clock.now()).level).toBe("poor");

@@ -1,4 +1,6 @@
-/** The package as applications get it: small, depending on nothing, in parts that can be left out. */
+/**
+ * The package as applications get it: small, depending on nothing, in parts that can be left out.
+ */
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -11,12 +13,23 @@ const root = resolve(import.meta.dirname, "..");
 it("the built package keeps every part within its budget, and leaves out what is not imported", async () => {
   const list = budgets as { name: string; limit: number }[];
   const sizes: Record<string, number> = await withPackage(async (folder: string) =>
-    Object.fromEntries(await Promise.all(list.map(async (budget) => [budget.name, await gzippedSize(folder, budget)]))));
+    Object.fromEntries(
+      await Promise.all(
+        list.map(async (budget) => [budget.name, await gzippedSize(folder, budget)]),
+      ),
+    ),
+  );
 
-  expect(list.filter(({ name, limit }) => !(sizes[name]! <= limit)).map(({ name, limit }) => `${name}: ${sizes[name]} of ${limit}`)).toEqual([]);
+  expect(
+    list
+      .filter(({ name, limit }) => !(sizes[name]! <= limit))
+      .map(({ name, limit }) => `${name}: ${sizes[name]} of ${limit}`),
+  ).toEqual([]);
 });
 
 it("the package depends on nothing", () => {
-  const { dependencies } = JSON.parse(readFileSync(resolve(root, "package.json"), "utf8")) as { dependencies?: object };
+  const { dependencies } = JSON.parse(readFileSync(resolve(root, "package.json"), "utf8")) as {
+    dependencies?: object;
+  };
   expect(dependencies).toBeUndefined();
 });

@@ -14,16 +14,22 @@ import { jwt } from "./fakes";
 describe("backoff", () => {
   it("stays between the least and the greatest wait", () => {
     fc.assert(
-      fc.property(fc.nat({ max: 10_000 }), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (attempt, random) => {
-        const wait = backoff(attempt, random, 500, 20_000);
-        expect(wait).toBeGreaterThanOrEqual(500);
-        expect(wait).toBeLessThanOrEqual(20_000);
-      }),
+      fc.property(
+        fc.nat({ max: 10_000 }),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (attempt, random) => {
+          const wait = backoff(attempt, random, 500, 20_000);
+          expect(wait).toBeGreaterThanOrEqual(500);
+          expect(wait).toBeLessThanOrEqual(20_000);
+        },
+      ),
     );
   });
 
   it("grows with the attempts, and reaches the whole range", () => {
-    expect([0, 1, 2, 3, 4, 5, 6].map((attempt) => backoff(attempt, 0.999999, 500, 20_000))).toEqual([1000, 2000, 4000, 8000, 16000, 20000, 20000]);
+    expect([0, 1, 2, 3, 4, 5, 6].map((attempt) => backoff(attempt, 0.999999, 500, 20_000))).toEqual(
+      [1000, 2000, 4000, 8000, 16000, 20000, 20000],
+    );
     expect(backoff(9, 0, 500, 20_000)).toBe(500);
     expect(backoff(0, 0.5, 30_000, 20_000)).toBe(30_000);
   });
@@ -32,19 +38,31 @@ describe("backoff", () => {
 describe("interaction ids", () => {
   it("are UUIDv7, unique and growing, even when the clock stands still or steps back", () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 1e12, max: 1e12 + 5 }), { minLength: 2, maxLength: 200 }), (times) => {
-        let index = 0;
-        const make = uuidv7Maker(() => times[index++]!, (words) => crypto.getRandomValues(words));
-        const ids = times.map(make);
-        expect(new Set(ids).size).toBe(ids.length);
-        expect([...ids].sort()).toEqual(ids);
-        for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-      }),
+      fc.property(
+        fc.array(fc.integer({ min: 1e12, max: 1e12 + 5 }), { minLength: 2, maxLength: 200 }),
+        (times) => {
+          let index = 0;
+          const make = uuidv7Maker(
+            () => times[index++]!,
+            (words) => crypto.getRandomValues(words),
+          );
+          const ids = times.map(make);
+          expect(new Set(ids).size).toBe(ids.length);
+          expect([...ids].sort()).toEqual(ids);
+          for (const id of ids)
+            expect(id).toMatch(
+              /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+            );
+        },
+      ),
     );
   });
 
   it("count on into the next millisecond when one is used up", () => {
-    const make = uuidv7Maker(() => 1e12, () => {});
+    const make = uuidv7Maker(
+      () => 1e12,
+      () => {},
+    );
     const ids = Array.from({ length: 5_000 }, make);
     expect([...ids].sort()).toEqual(ids);
     expect(new Set(ids).size).toBe(5_000);
@@ -53,11 +71,13 @@ describe("interaction ids", () => {
 
 it("reads whose a JWT is, and null from anything else", () => {
   expect(userOf(jwt("u-1"))).toBe("u-1");
-  for (const token of ["", "opaque", "a.b.c", `x.${btoa("{}")}.y`]) expect(userOf(token)).toBeNull();
+  for (const token of ["", "opaque", "a.b.c", `x.${btoa("{}")}.y`])
+    expect(userOf(token)).toBeNull();
 });
 
 it("decides to reconnect exactly where the table of close codes does", () => {
-  for (let code = 1000; code < 5000; code++) expect([code, reconnects(code)]).toEqual([code, afterClose(code) !== "stay_closed"]);
+  for (let code = 1000; code < 5000; code++)
+    expect([code, reconnects(code)]).toEqual([code, afterClose(code) !== "stay_closed"]);
 });
 
 const protocol = resolve(import.meta.dirname, "../../docs/protocol.md");
@@ -66,10 +86,13 @@ describe.skipIf(!existsSync(protocol))("the tables of docs/protocol.md", () => {
   const page = existsSync(protocol) ? readFileSync(protocol, "utf8") : "";
 
   it("list the same close codes, with the same decision", () => {
-    const rows = [...page.matchAll(/^\| (\d{4}) \| .*? \| (.*?) \|$/gm)].map(([, code, then]) => [Number(code), then!] as const);
+    const rows = [...page.matchAll(/^\| (\d{4}) \| .*? \| (.*?) \|$/gm)].map(
+      ([, code, then]) => [Number(code), then!] as const,
+    );
     expect(rows.length).toBeGreaterThan(5);
     expect(rows.map(([code]) => code)).toEqual(Object.keys(closeCodes).map(Number));
-    for (const [code, then] of rows) expect([code, reconnects(code)]).toEqual([code, !then.includes("stay closed")]);
+    for (const [code, then] of rows)
+      expect([code, reconnects(code)]).toEqual([code, !then.includes("stay closed")]);
   });
 
   it("list the same error codes", () => {
@@ -82,19 +105,69 @@ describe.skipIf(!existsSync(protocol))("the tables of docs/protocol.md", () => {
 describe("the reducer", () => {
   const events: fc.Arbitrary<Event> = fc.oneof(
     fc.constantFrom<Event>(
-      { type: "connect" }, { type: "disconnect" }, { type: "online" }, { type: "visible" }, { type: "offline" }, { type: "token_changed" },
-      { type: "want", kind: "learner", key: "l" }, { type: "unwant", kind: "learner", key: "l" }, { type: "queue_clear" },
-      { type: "interact", item: { data: { learner_id: "l", type: "practice", content: "", interaction_id: "i" }, queuedAt: 0, user: null, sentAt: null } },
+      { type: "connect" },
+      { type: "disconnect" },
+      { type: "online" },
+      { type: "visible" },
+      { type: "offline" },
+      { type: "token_changed" },
+      { type: "want", kind: "learner", key: "l" },
+      { type: "unwant", kind: "learner", key: "l" },
+      { type: "queue_clear" },
+      {
+        type: "interact",
+        item: {
+          data: { learner_id: "l", type: "practice", content: "", interaction_id: "i" },
+          queuedAt: 0,
+          user: null,
+          sentAt: null,
+        },
+      },
     ),
-    fc.record({ type: fc.constant("token" as const), request: fc.nat(9), token: fc.constantFrom("a", "b", null), user: fc.constantFrom(null, "u", "v") }),
-    fc.record({ type: fc.constantFrom("socket_open" as const), socket: fc.nat(9) }),
-    fc.record({ type: fc.constant("socket_close" as const), socket: fc.nat(9), code: fc.constantFrom(1000, 1006, 1009, 4401, 4403), reason: fc.constant("") }),
-    fc.record({ type: fc.constant("timer" as const), name: fc.constantFrom("reconnect", "attempt", "heartbeat", "pong", "refresh", "pump", "drain", "release") }),
     fc.record({
-      type: fc.constant("socket_message" as const), socket: fc.nat(9),
+      type: fc.constant("token" as const),
+      request: fc.nat(9),
+      token: fc.constantFrom("a", "b", null),
+      user: fc.constantFrom(null, "u", "v"),
+    }),
+    fc.record({ type: fc.constantFrom("socket_open" as const), socket: fc.nat(9) }),
+    fc.record({
+      type: fc.constant("socket_close" as const),
+      socket: fc.nat(9),
+      code: fc.constantFrom(1000, 1006, 1009, 4401, 4403),
+      reason: fc.constant(""),
+    }),
+    fc.record({
+      type: fc.constant("timer" as const),
+      name: fc.constantFrom(
+        "reconnect",
+        "attempt",
+        "heartbeat",
+        "pong",
+        "refresh",
+        "pump",
+        "drain",
+        "release",
+      ),
+    }),
+    fc.record({
+      type: fc.constant("socket_message" as const),
+      socket: fc.nat(9),
       parsed: fc.constantFrom(
-        { frame: { type: "connection_established" as const, connection_id: "c", timestamp: "2026-01-01T00:00:00.000Z" } },
-        { frame: { type: "server_draining" as const, reconnect_after_ms: 5, timestamp: "2026-01-01T00:00:00.000Z" } },
+        {
+          frame: {
+            type: "connection_established" as const,
+            connection_id: "c",
+            timestamp: "2026-01-01T00:00:00.000Z",
+          },
+        },
+        {
+          frame: {
+            type: "server_draining" as const,
+            reconnect_after_ms: 5,
+            timestamp: "2026-01-01T00:00:00.000Z",
+          },
+        },
         { frame: { type: "pong" as const, timestamp: "2026-01-01T00:00:00.000Z" } },
         { problem: "not JSON" },
         { unknown: "new" },

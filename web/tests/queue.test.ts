@@ -5,7 +5,11 @@ import { describe, expect, it } from "vitest";
 import type { RealtimeError } from "@aivo/realtime";
 import { answer, jwt, settle, world } from "./fakes";
 
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => "acknowledged", (error: RealtimeError) => error.code);
+const code = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => "acknowledged",
+    (error: RealtimeError) => error.code,
+  );
 
 describe("interactions", () => {
   it("are sent at once when connected, in the guide's form, and acknowledged", async () => {
@@ -16,7 +20,9 @@ describe("interactions", () => {
     expect(storage.length).toBe(1);
     await clock.advance(0);
 
-    expect(server.of("virtual_brain_interact")).toEqual([{ type: "virtual_brain_interact", id: interaction_id, data: { ...answer(), interaction_id } }]);
+    expect(server.of("virtual_brain_interact")).toEqual([
+      { type: "virtual_brain_interact", id: interaction_id, data: { ...answer(), interaction_id } },
+    ]);
     expect((await acknowledged).revision).toBe(1);
     expect(storage.length).toBe(0);
     expect(client.getSnapshot().queueSize).toBe(0);
@@ -25,13 +31,17 @@ describe("interactions", () => {
   it("given offline are sent in order after connecting, saying when they happened by the server's clock", async () => {
     const { client, server, clock } = world();
     server.clockOffsetMs = 7_200_000;
-    const ids = ["a", "b", "c"].map((content) => client.sendVirtualBrainInteraction(answer("l1", content)).interaction_id);
+    const ids = ["a", "b", "c"].map(
+      (content) => client.sendVirtualBrainInteraction(answer("l1", content)).interaction_id,
+    );
     await clock.advance(60_000);
     client.connect();
     await clock.advance(100);
 
     expect(server.committed).toEqual(ids);
-    expect(server.of("virtual_brain_interact")[0]!.data.occurred_at).toBe("2026-03-02T10:00:00.000Z");
+    expect(server.of("virtual_brain_interact")[0]!.data.occurred_at).toBe(
+      "2026-03-02T10:00:00.000Z",
+    );
   });
 
   it("survive a crash between sending and acknowledgement, under the same id, counted once", async () => {
@@ -50,7 +60,10 @@ describe("interactions", () => {
     next.connect();
     await clock.advance(100);
 
-    expect(server.of("virtual_brain_interact").map(({ data }) => data.interaction_id)).toEqual([interaction_id, interaction_id]);
+    expect(server.of("virtual_brain_interact").map(({ data }) => data.interaction_id)).toEqual([
+      interaction_id,
+      interaction_id,
+    ]);
     expect(server.committed).toEqual([interaction_id]);
     expect(server.learner("l1").revision).toBe(1);
     expect(heard).toEqual([`${interaction_id} true`]);
@@ -77,13 +90,18 @@ describe("interactions", () => {
 
   it("given twice under one id are sent once, and whoever gave them hears of it", async () => {
     const { client, server, clock } = world();
-    const given = [1, 2].map(() => client.sendVirtualBrainInteraction({ ...answer(), interaction_id: "mine" }));
+    const given = [1, 2].map(() =>
+      client.sendVirtualBrainInteraction({ ...answer(), interaction_id: "mine" }),
+    );
     const heard = given.map(({ acknowledged }) => code(acknowledged));
     client.connect();
     await clock.advance(100);
 
     expect(server.of("virtual_brain_interact")).toHaveLength(1);
-    expect(await Promise.race([Promise.all(heard), settle()])).toEqual(["acknowledged", "acknowledged"]);
+    expect(await Promise.race([Promise.all(heard), settle()])).toEqual([
+      "acknowledged",
+      "acknowledged",
+    ]);
   });
 
   it("on the wire when the connection breaks are sent again under the same id", async () => {
@@ -116,8 +134,23 @@ describe("interactions", () => {
     let busy = true;
     server.onFrame = (socket, frame) => {
       if (frame.type !== "virtual_brain_interact") return false;
-      if (frame.data.content === "bad") socket.push({ type: "error", id: frame.id, error: "No.", code: "forbidden", retryable: false });
-      else if (busy) socket.push({ type: "error", id: frame.id, error: "Busy.", code: "overloaded", retryable: true, retry_after_ms: 3_000 });
+      if (frame.data.content === "bad")
+        socket.push({
+          type: "error",
+          id: frame.id,
+          error: "No.",
+          code: "forbidden",
+          retryable: false,
+        });
+      else if (busy)
+        socket.push({
+          type: "error",
+          id: frame.id,
+          error: "Busy.",
+          code: "overloaded",
+          retryable: true,
+          retry_after_ms: 3_000,
+        });
       else return false;
       return true;
     };
@@ -140,9 +173,12 @@ describe("interactions", () => {
     const { client, server, clock } = world();
     client.connect();
     await clock.advance(10_000);
-    expect(await code(client.sendVirtualBrainInteraction(answer("l1", "x".repeat(70_000))).acknowledged)).toBe("too_big");
+    expect(
+      await code(client.sendVirtualBrainInteraction(answer("l1", "x".repeat(70_000))).acknowledged),
+    ).toBe("too_big");
     server.onFrame = (socket, frame) => {
-      if (frame.type !== "virtual_brain_interact" || frame.data.content.length < 30_000) return false;
+      if (frame.type !== "virtual_brain_interact" || frame.data.content.length < 30_000)
+        return false;
       socket.drop(1009);
       return true;
     };
@@ -268,7 +304,14 @@ describe("interactions", () => {
       most = Math.max(most, ++inFlight);
       clock.setTimeout(() => {
         inFlight--;
-        socket.push({ type: "virtual_brain_response", id: frame.id, learner_id: "l1", interaction_id: frame.id, revision: 1, result: {} });
+        socket.push({
+          type: "virtual_brain_response",
+          id: frame.id,
+          learner_id: "l1",
+          interaction_id: frame.id,
+          revision: 1,
+          result: {},
+        });
       }, 20);
       return true;
     };
@@ -287,8 +330,15 @@ describe("interactions", () => {
 
   it("whatever breaks and whenever the page dies: each is committed exactly once, in the end", async () => {
     const act = fc.oneof(
-      fc.constant("send"), fc.constant("send"), fc.constant("drop"), fc.constant("swallow"), fc.constant("crash"),
-      fc.constant("down"), fc.constant("up"), fc.constant("drain"), fc.constant("wait"),
+      fc.constant("send"),
+      fc.constant("send"),
+      fc.constant("drop"),
+      fc.constant("swallow"),
+      fc.constant("crash"),
+      fc.constant("down"),
+      fc.constant("up"),
+      fc.constant("drain"),
+      fc.constant("wait"),
     );
     await fc.assert(
       fc.asyncProperty(fc.array(act, { maxLength: 30 }), async (acts) => {
@@ -297,12 +347,14 @@ describe("interactions", () => {
         const sent: string[] = [];
         client.connect();
         for (const [n, what] of acts.entries()) {
-          if (what === "send") sent.push(client.sendVirtualBrainInteraction(answer("l1", `${n}`)).interaction_id);
+          if (what === "send")
+            sent.push(client.sendVirtualBrainInteraction(answer("l1", `${n}`)).interaction_id);
           else if (what === "drop") server.socket.drop(1006);
           else if (what === "swallow") server.swallowAnswers++;
           else if (what === "down") server.refuses = true;
           else if (what === "up") server.refuses = false;
-          else if (what === "drain") server.socket.push({ type: "server_draining", reconnect_after_ms: 700 });
+          else if (what === "drain")
+            server.socket.push({ type: "server_draining", reconnect_after_ms: 700 });
           else if (what === "wait") await clock.advance(3_000);
           else {
             client.disconnect(); // A crash keeps nothing but the storage.

@@ -10,20 +10,29 @@ let answers: Record<string, (count: number) => Answer> = {};
 
 const user = { id: "u", email: "u@school.example", role: "teacher", display_name: "U" };
 let grants = 0;
-const grant = (): Answer => ({ status: 200, body: { access_token: `token-${(grants += 1)}`, expires_in: 900, user } });
+const grant = (): Answer => ({
+  status: 200,
+  body: { access_token: `token-${(grants += 1)}`, expires_in: 900, user },
+});
 const refused: Answer = { status: 401, body: { code: "unauthenticated", detail: "No." } };
 
 beforeEach(() => {
   vi.useFakeTimers({ now: Date.parse("2026-03-02T10:00:00Z") });
   asked = [];
   grants = 0;
-  answers = { "/api/auth/refresh": grant, "/api/auth/login": grant, "/api/auth/logout": () => ({ status: 204 }) };
+  answers = {
+    "/api/auth/refresh": grant,
+    "/api/auth/login": grant,
+    "/api/auth/logout": () => ({ status: 204 }),
+  };
   vi.stubGlobal("navigator", {});
   vi.stubGlobal("fetch", async (path: string, init?: RequestInit) => {
     asked.push({ path, init });
     const answer = answers[path]!(asked.filter((one) => one.path === path).length);
     if (answer === "unreachable") throw new TypeError("Failed to fetch");
-    return new Response(answer.body === undefined ? null : JSON.stringify(answer.body), { status: answer.status });
+    return new Response(answer.body === undefined ? null : JSON.stringify(answer.body), {
+      status: answer.status,
+    });
   });
 });
 
@@ -177,7 +186,9 @@ describe("a session", () => {
     session.refuse();
     await session.getToken();
 
-    const keys = asked.map(({ init }) => (init!.headers as Record<string, string>)["Idempotency-Key"]);
+    const keys = asked.map(
+      ({ init }) => (init!.headers as Record<string, string>)["Idempotency-Key"],
+    );
     expect(keys).toEqual([keys[0], keys[0], keys[0], keys[0], keys[4]]);
     expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
     expect(keys[4]).not.toBe(keys[0]);
@@ -185,7 +196,10 @@ describe("a session", () => {
   });
 
   it("waits for the renewal of the page before it, and asks for its answer if that page never got it", async () => {
-    const stored = storage(["aivo-login", "yes"], ["aivo-renewing", `${Date.now() - 400} key-of-the-page-before`]);
+    const stored = storage(
+      ["aivo-login", "yes"],
+      ["aivo-renewing", `${Date.now() - 400} key-of-the-page-before`],
+    );
     const session = new Session();
     const started = session.start();
     await vi.advanceTimersByTimeAsync(1_000);

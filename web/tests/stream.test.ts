@@ -27,7 +27,9 @@ describe("events", () => {
   });
 
   it("are their data alone, and only when they are whole", async () => {
-    expect(await read(bytes(": hello\n\nid: 1\ndata:a\ndata: b\n\nevent: x\n\ndata: cut off\n"))).toEqual(["a\nb"]);
+    expect(
+      await read(bytes(": hello\n\nid: 1\ndata:a\ndata: b\n\nevent: x\n\ndata: cut off\n")),
+    ).toEqual(["a\nb"]);
   });
 });
 
@@ -40,7 +42,9 @@ describe("following", () => {
     #stream!: ReadableStreamDefaultController<Uint8Array>;
     constructor(signal: AbortSignal) {
       this.signal = signal;
-      this.response = new Response(new ReadableStream<Uint8Array>({ start: (stream) => void (this.#stream = stream) }));
+      this.response = new Response(
+        new ReadableStream<Uint8Array>({ start: (stream) => void (this.#stream = stream) }),
+      );
       signal.addEventListener("abort", () => this.#stream.error(signal.reason));
     }
     async send(value: unknown) {
@@ -135,15 +139,18 @@ describe("following", () => {
     expect(told).toEqual([1, null, 2]);
   });
 
-  it.each(["while values come", "while it waits"])("stops when told to %s, and says no more", async (when) => {
-    await connections[0]!.send(1);
-    if (when === "while it waits") await connections[0]!.end();
-    stop.abort();
-    await vi.advanceTimersByTimeAsync(60_000);
+  it.each(["while values come", "while it waits"])(
+    "stops when told to %s, and says no more",
+    async (when) => {
+      await connections[0]!.send(1);
+      if (when === "while it waits") await connections[0]!.end();
+      stop.abort();
+      await vi.advanceTimersByTimeAsync(60_000);
 
-    expect(told).toEqual([1]);
-    expect(connections).toHaveLength(1);
-    expect(connections[0]!.signal.aborted).toBe(when === "while values come");
-    expect(vi.getTimerCount()).toBe(0);
-  });
+      expect(told).toEqual([1]);
+      expect(connections).toHaveLength(1);
+      expect(connections[0]!.signal.aborted).toBe(when === "while values come");
+      expect(vi.getTimerCount()).toBe(0);
+    },
+  );
 });

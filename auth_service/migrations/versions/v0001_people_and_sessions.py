@@ -16,7 +16,12 @@ def upgrade() -> None:
     """Make all tables; the change clock starts at 0."""
     op.create_table(
         "audit",
-        sa.Column("audit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column(
+            "audit_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("actor", sa.String(length=64), nullable=False),
         sa.Column("action", sa.String(length=32), nullable=False),
@@ -32,7 +37,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "changes",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column(
+            "seq",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=False),
         sa.Column("session_id", sa.String(length=36), nullable=False),
@@ -72,10 +82,16 @@ def upgrade() -> None:
         sa.Column("learner_id", sa.String(length=128), nullable=False),
         sa.Column("class_id", sa.String(length=128), nullable=False),
         sa.ForeignKeyConstraint(
-            ["class_id"], ["classes.class_id"], name="fk_enrolments_class_id_classes", ondelete="CASCADE"
+            ["class_id"],
+            ["classes.class_id"],
+            name="fk_enrolments_class_id_classes",
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["learner_id"], ["learners.learner_id"], name="fk_enrolments_learner_id_learners", ondelete="CASCADE"
+            ["learner_id"],
+            ["learners.learner_id"],
+            name="fk_enrolments_learner_id_learners",
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("learner_id", "class_id", name="pk_enrolments"),
     )
@@ -91,10 +107,14 @@ def upgrade() -> None:
         sa.Column("refresh_digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("refresh_generation", sa.Integer(), nullable=False),
         sa.Column("refresh_expires_at_ms", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name="fk_sessions_user_id_users", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.user_id"], name="fk_sessions_user_id_users", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("session_id", name="pk_sessions"),
     )
-    op.create_index("ix_sessions_refresh_expires_at_ms", "sessions", ["refresh_expires_at_ms"], unique=False)
+    op.create_index(
+        "ix_sessions_refresh_expires_at_ms", "sessions", ["refresh_expires_at_ms"], unique=False
+    )
     op.create_index("ix_sessions_revoked_at_ms", "sessions", ["revoked_at_ms"], unique=False)
     op.create_index("ix_sessions_user_id", "sessions", ["user_id"], unique=False)
     op.create_table(
@@ -102,9 +122,14 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(length=36), nullable=False),
         sa.Column("class_id", sa.String(length=128), nullable=False),
         sa.ForeignKeyConstraint(
-            ["class_id"], ["classes.class_id"], name="fk_teachings_class_id_classes", ondelete="CASCADE"
+            ["class_id"],
+            ["classes.class_id"],
+            name="fk_teachings_class_id_classes",
+            ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name="fk_teachings_user_id_users", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.user_id"], name="fk_teachings_user_id_users", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("user_id", "class_id", name="pk_teachings"),
     )
     op.create_index("ix_teachings_class_id", "teachings", ["class_id"], unique=False)
@@ -114,10 +139,16 @@ def upgrade() -> None:
         sa.Column("learner_id", sa.String(length=128), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.ForeignKeyConstraint(
-            ["learner_id"], ["learners.learner_id"], name="fk_user_learners_learner_id_learners", ondelete="CASCADE"
+            ["learner_id"],
+            ["learners.learner_id"],
+            name="fk_user_learners_learner_id_learners",
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["user_id"], ["users.user_id"], name="fk_user_learners_user_id_users", ondelete="CASCADE"
+            ["user_id"],
+            ["users.user_id"],
+            name="fk_user_learners_user_id_users",
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("user_id", "learner_id", "kind", name="pk_user_learners"),
     )

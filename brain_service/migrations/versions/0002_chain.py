@@ -11,8 +11,8 @@ branch_labels = None
 depends_on = None
 
 _REST = (
-    "interaction_key, interaction_id, kind, content, response, context_json, occurred_at_ms, received_at_ms, "
-    "traceparent, outcome, state"
+    "interaction_key, interaction_id, kind, content, response, context_json, occurred_at_ms,"
+    " received_at_ms, traceparent, outcome, state"
 )
 _BEFORE = (
     "(SELECT before.seq FROM log AS before"
@@ -22,7 +22,9 @@ _BEFORE = (
 
 def upgrade() -> None:
     """Say of each learner and each row where the one before is, while the old index still tells."""
-    op.add_column("learners", sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column(
+        "learners", sa.Column("revision", sa.BigInteger, nullable=False, server_default="0")
+    )
     op.add_column("learners", sa.Column("newest", sa.BigInteger, nullable=True))
     op.execute(
         "UPDATE learners SET revision = coalesce("
@@ -48,7 +50,9 @@ def upgrade() -> None:
 
 
 def _copy_log() -> None:
-    """SQLite cannot drop a constraint; the copy also has `previous` before the long columns, where walking reads it."""
+    """SQLite cannot drop a constraint; the copy also has `previous` before the long columns, where
+    walking reads it.
+    """
     op.create_table(
         "log_0002",
         sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),

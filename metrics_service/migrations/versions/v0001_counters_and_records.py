@@ -34,7 +34,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "records",
-        sa.Column("record_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+        sa.Column(
+            "record_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True
+        ),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("user_id", sa.String(128), nullable=False),
         sa.Column("role", sa.String(32), nullable=False),

@@ -1,4 +1,6 @@
-"""Message records are kept in batches of exchanges; those kept one by one are deleted, their sums stay."""
+"""Message records are kept in batches of exchanges; those kept one by one are deleted, their sums
+stay.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Delete the former records, which would have gone by themselves within days, and make the table of batches."""
+    """Delete the former records, which would have gone by themselves within days, and make the
+    table of batches.
+    """
     if op.get_bind().dialect.name == "sqlite":
         # They name people: their bytes go too.
         op.execute("PRAGMA secure_delete = ON")
@@ -20,7 +24,9 @@ def upgrade() -> None:
     op.drop_table("records")
     op.create_table(
         "exchanges",
-        sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+        sa.Column(
+            "batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True
+        ),
         sa.Column("first_ms", sa.BigInteger, nullable=False),
         sa.Column("last_ms", sa.BigInteger, nullable=False),
         sa.Column("size", sa.Integer, nullable=False),

@@ -1,4 +1,6 @@
-"""A process that submits without end and prints each id once it is acknowledged; `test_engine_crash` kills it."""
+"""A process that submits without end and prints each id once it is acknowledged;
+`test_engine_crash` kills it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ async def learn(brain: Brain, learner_id: str, run: str) -> None:
 
 
 async def main(path: Path, run: str) -> None:
-    async with running(path, clock=time.time, bank_flush_s=0.01) as brain, asyncio.TaskGroup() as tasks:
+    async with (
+        running(path, clock=time.time, bank_flush_s=0.01) as brain,
+        asyncio.TaskGroup() as tasks,
+    ):
         for n in range(8):
             tasks.create_task(learn(brain, f"l{n}", run))
 

@@ -1,4 +1,6 @@
-"""What the tests of the durable core share: submissions, a store with faults on demand, an engine on a file."""
+"""What the tests of the durable core share: submissions, a store with faults on demand, an engine
+on a file.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ NOW_S = 1_700_000_000.0
 
 
 def interaction(content: str = "2 + 2?", **context: object) -> Interaction:
-    fields = {"correct": True, "difficulty": 3, "skill": "sums", "time_taken": 4.0, "subject": "maths"} | context
+    fields = {
+        "correct": True,
+        "difficulty": 3,
+        "skill": "sums",
+        "time_taken": 4.0,
+        "subject": "maths",
+    } | context
     return interaction_from_context("question_response", content, fields)
 
 
@@ -94,7 +102,9 @@ class Clock:
 
 
 @asynccontextmanager
-async def running(path: Path, *, clock: Callable[[], float] | None = None, **options: Any) -> AsyncIterator[Brain]:
+async def running(
+    path: Path, *, clock: Callable[[], float] | None = None, **options: Any
+) -> AsyncIterator[Brain]:
     store = await FaultyStore.open(path)
     assert isinstance(store, FaultyStore)
     bus = LocalBus()
@@ -111,7 +121,10 @@ def logged(path: Path) -> list[tuple[int, int, str]]:
     """Read (learner key, revision, interaction id) of all rows, past all code of ours."""
     connection = sqlite3.connect(path)
     try:
-        query = "SELECT learner_key, revision, interaction_id FROM log WHERE learner_key IS NOT NULL ORDER BY seq"
+        query = (
+            "SELECT learner_key, revision, interaction_id FROM log WHERE learner_key IS NOT NULL"
+            " ORDER BY seq"
+        )
         return list(connection.execute(query))
     finally:
         connection.close()

@@ -1,4 +1,6 @@
-"""A brain counts what became of each interaction once, and its predictions against the answers that came."""
+"""A brain counts what became of each interaction once, and its predictions against the answers that
+came.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ from tests.brain_service.engine.engine_support import interaction, running, subm
 async def test_every_interaction_is_counted_under_what_became_of_it(tmp_path: Path) -> None:
     async with running(tmp_path / "brain.db", max_pending=3) as brain:
         await brain.apply(
-            submission("ada", "1"), submission("ada", "1"), submission("ben", "1"), submission("ben", "2")
+            submission("ada", "1"),
+            submission("ada", "1"),
+            submission("ben", "1"),
+            submission("ben", "2"),
         )
         await brain.apply(submission("ada", "1"))
         await brain.apply(submission("ada", "no good id!"))
@@ -32,7 +37,8 @@ async def test_every_interaction_is_counted_under_what_became_of_it(tmp_path: Pa
         outcomes = brain.engine.counters.outcomes
 
     assert outcomes == {
-        "applied": 2, "duplicate": 2, "invalid": 1, "overloaded": 1, "unavailable": 2, "internal": 0,
+        "applied": 2, "duplicate": 2, "invalid": 1, "overloaded": 1, "unavailable": 2, "internal":
+        0,
     }  # fmt: skip
     assert brain.engine.counters.commit_failures == 1
 
@@ -49,7 +55,9 @@ async def test_commits_and_the_cache_are_counted(tmp_path: Path) -> None:
     assert (counters.cache_hits, counters.cache_misses) == (4 + 1, 2 + 1)
 
 
-async def test_a_commit_that_another_brain_was_faster_than_counts_as_a_conflict(tmp_path: Path) -> None:
+async def test_a_commit_that_another_brain_was_faster_than_counts_as_a_conflict(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "brain.db"
     async with running(path) as one, running(path) as other:
         await one.apply(submission("ada", "1"))
@@ -65,7 +73,10 @@ async def test_predictions_are_compared_with_the_answers_that_came(tmp_path: Pat
     answers = [True, True, False, True, False, True, True, True]
     async with running(tmp_path / "brain.db") as brain:
         results = await brain.apply(
-            *(submission("ada", str(place), interaction=interaction(correct=one)) for place, one in enumerate(answers))
+            *(
+                submission("ada", str(place), interaction=interaction(correct=one))
+                for place, one in enumerate(answers)
+            )
         )
         counted = brain.engine.counters.calibration
     predicted = []
@@ -129,20 +140,30 @@ async def test_one_interaction_in_eight_shows_its_levels_however_they_are_groupe
 async def test_crossings_are_counted_by_name_and_direction(tmp_path: Path) -> None:
     async with running(tmp_path / "brain.db") as brain:
         for turn in range(40):
-            await brain.apply(submission("ada", str(turn), interaction=interaction(correct=turn > 20, time_taken=60.0)))
+            await brain.apply(
+                submission(
+                    "ada", str(turn), interaction=interaction(correct=turn > 20, time_taken=60.0)
+                )
+            )
         published = [
-            (crossing.name, crossing.rising) for publication in brain.published for crossing in publication.crossings
+            (crossing.name, crossing.rising)
+            for publication in brain.published
+            for crossing in publication.crossings
         ]
         counted = brain.engine.counters.crossings
 
     assert published
-    assert {key: count for key, count in counted.items() if count} == {key: published.count(key) for key in published}
+    assert {key: count for key, count in counted.items() if count} == {
+        key: published.count(key) for key in published
+    }
 
 
 async def test_figures_have_names_and_say_what_was_counted(tmp_path: Path) -> None:
     async with running(tmp_path / "brain.db") as brain:
         await brain.apply(submission("ada", "1"), submission("ben", "1"))
-        named = {family.name: family for family in families(brain.engine, Watches(brain.engine), Bank())}
+        named = {
+            family.name: family for family in families(brain.engine, Watches(brain.engine), Bank())
+        }
 
     assert named["aivo_brain_interactions"].values["applied",] == 2
     assert named["aivo_brain_cached_learners"].values == {(): 2}

@@ -61,17 +61,23 @@ def release(brain: Brain) -> None:
     gate.set()
 
 
-async def test_interactions_of_a_learner_are_applied_in_the_order_they_arrive(brain: Brain, path: Path) -> None:
+async def test_interactions_of_a_learner_are_applied_in_the_order_they_arrive(
+    brain: Brain, path: Path
+) -> None:
     batch = [submission(learner, f"i{n}") for n in range(5) for learner in ("ada", "bob")]
     results = await brain.apply(*batch)
 
     assert revisions(results) == [(n, False) for n in range(1, 6) for _ in range(2)]
     for key in (1, 2):
-        assert [row[1:] for row in logged(path) if row[0] == key] == [(n + 1, f"i{n}") for n in range(5)]
+        assert [row[1:] for row in logged(path) if row[0] == key] == [
+            (n + 1, f"i{n}") for n in range(5)
+        ]
 
 
 async def test_states_equal_a_straight_run_of_the_model(brain: Brain) -> None:
-    contexts = [{"correct": n % 3 > 0, "difficulty": 1 + n % 5, "time_taken": 2.0 + n} for n in range(12)]
+    contexts = [
+        {"correct": n % 3 > 0, "difficulty": 1 + n % 5, "time_taken": 2.0 + n} for n in range(12)
+    ]
     interactions = [interaction(f"q{n % 4}", **context) for n, context in enumerate(contexts)]
     results = await brain.apply(
         *[
@@ -91,13 +97,17 @@ async def test_states_equal_a_straight_run_of_the_model(brain: Brain) -> None:
     assert snapshot.state == state
 
 
-async def test_a_repeated_id_gets_the_first_outcome_wherever_it_comes(brain: Brain, path: Path) -> None:
+async def test_a_repeated_id_gets_the_first_outcome_wherever_it_comes(
+    brain: Brain, path: Path
+) -> None:
     first = submission("ada", "same")
     other = submission("ada", "other")
     in_one_batch = await brain.apply(first, first, other, first)
     in_memory = await brain.apply(first)
     brain.engine._memory.forget_answers()
-    in_the_store = await brain.apply(submission("ada", "new"), first, submission("bob", "same"), first)
+    in_the_store = await brain.apply(
+        submission("ada", "new"), first, submission("bob", "same"), first
+    )
 
     assert revisions(in_one_batch) == [(1, False), (1, True), (2, False), (1, True)]
     assert revisions(in_memory) == [(1, True)]
@@ -116,7 +126,9 @@ async def test_an_id_is_known_after_a_restart(path: Path) -> None:
         before = await brain.apply(submission("ada", "a"), submission("ada", "b"))
         epoch = brain.engine.epoch
     async with running(path) as brain:
-        after = await brain.apply(submission("ada", "a"), submission("ada", "c"), submission("ada", "b"))
+        after = await brain.apply(
+            submission("ada", "a"), submission("ada", "c"), submission("ada", "b")
+        )
 
         assert brain.engine.epoch == epoch
     assert revisions(after) == [(1, True), (3, False), (2, True)]
@@ -125,14 +137,18 @@ async def test_an_id_is_known_after_a_restart(path: Path) -> None:
 
 async def test_a_repetition_with_other_content_changes_nothing(brain: Brain) -> None:
     await brain.apply(submission("ada", "a", interaction=interaction("first")))
-    again = await brain.apply(submission("ada", "a", interaction=interaction("second", correct=False)))
+    again = await brain.apply(
+        submission("ada", "a", interaction=interaction("second", correct=False))
+    )
     entries, _ = await brain.engine.history("ada")
 
     assert revisions(again) == [(1, True)]
     assert [entry.content for entry in entries] == ["first"]
 
 
-async def test_a_failed_commit_changes_nothing_and_the_retry_works(brain: Brain, path: Path) -> None:
+async def test_a_failed_commit_changes_nothing_and_the_retry_works(
+    brain: Brain, path: Path
+) -> None:
     await brain.apply(submission("ada", "a"))
     before = await brain.engine.snapshots([("ada", 0), ("bob", 0)])
     published = list(brain.published)
@@ -152,7 +168,9 @@ async def test_a_failed_commit_changes_nothing_and_the_retry_works(brain: Brain,
 async def test_a_commit_whose_answer_got_lost_is_found_again(brain: Brain, path: Path) -> None:
     brain.store.lost_answers = 1
     failed = await brain.apply(submission("ada", "a"), submission("ada", "b"))
-    retried = await brain.apply(submission("ada", "a"), submission("ada", "b"), submission("ada", "c"))
+    retried = await brain.apply(
+        submission("ada", "a"), submission("ada", "b"), submission("ada", "c")
+    )
 
     assert codes(failed) == [FailureCode.UNAVAILABLE] * 2
     assert revisions(retried) == [(1, True), (2, True), (3, False)]
@@ -187,7 +205,10 @@ async def test_a_poisonous_interaction_fails_alone(
 async def test_a_row_that_the_driver_chokes_on_fails_alone(brain: Brain, path: Path) -> None:
     brain.store.poison = lambda row: row.interaction_id == "bad"
     results = await brain.apply(
-        submission("ada", "a"), submission("ada", "bad"), submission("ada", "b"), submission("bob", "a")
+        submission("ada", "a"),
+        submission("ada", "bad"),
+        submission("ada", "b"),
+        submission("bob", "a"),
     )
 
     assert codes(results) == [None, FailureCode.INTERNAL, None, None]
@@ -205,7 +226,9 @@ async def test_a_row_that_the_driver_chokes_on_fails_alone(brain: Brain, path: P
         pytest.param({"response": "\ud800"}, "response", id="half a character"),
         pytest.param({"response": "a\0b"}, "response", id="NUL"),
         pytest.param({"traceparent": "\ud800"}, "traceparent", id="half a trace"),
-        pytest.param({"interaction": interaction("\udfff")}, "content", id="half a character in content"),
+        pytest.param(
+            {"interaction": interaction("\udfff")}, "content", id="half a character in content"
+        ),
         pytest.param({"occurred_at_ms": NOW_MS + 60_001}, "occurred_at", id="too far ahead"),
         pytest.param({"occurred_at_ms": NOW_MS - 7 * 86_400_000 - 1}, "7 days", id="too long ago"),
         pytest.param({"occurred_at_ms": -1}, "occurred_at", id="before 1970"),
@@ -237,7 +260,10 @@ async def test_times_count_as_the_protocol_says(path: Path) -> None:
             "received": 0,
         }
         results = await brain.apply(
-            *[submission("ada", name, occurred_at_ms=at, received_at_ms=NOW_MS - 1) for name, at in times.items()]
+            *[
+                submission("ada", name, occurred_at_ms=at, received_at_ms=NOW_MS - 1)
+                for name, at in times.items()
+            ]
         )
 
     assert [result.occurred_at_ms for result in results if isinstance(result, Applied)] == [
@@ -322,7 +348,9 @@ async def test_stopping_finishes_what_is_queued_and_refuses_what_comes_later(pat
             await brain.engine.erase("ada", "someone")
 
 
-async def test_publications_tell_each_revision_once_in_order_with_its_crossings(brain: Brain) -> None:
+async def test_publications_tell_each_revision_once_in_order_with_its_crossings(
+    brain: Brain,
+) -> None:
     hard = interaction("hard", correct=False, difficulty=5, attempts=4, hints=3)
     for n in range(6):
         await brain.apply(submission("ada", f"i{n}", interaction=hard, traceparent=f"00-{n}"))
@@ -336,8 +364,13 @@ async def test_publications_tell_each_revision_once_in_order_with_its_crossings(
 
 
 async def test_history_pages_join_without_gap_and_keep_their_crossings(brain: Brain) -> None:
-    tasks = [interaction("q", correct=n % 4 == 0, difficulty=1 + n % 5, attempts=n % 5) for n in range(11)]
-    await brain.apply(*[submission("ada", f"i{n}", interaction=each) for n, each in enumerate(tasks)])
+    tasks = [
+        interaction("q", correct=n % 4 == 0, difficulty=1 + n % 5, attempts=n % 5)
+        for n in range(11)
+    ]
+    await brain.apply(
+        *[submission("ada", f"i{n}", interaction=each) for n, each in enumerate(tasks)]
+    )
     whole, more = await brain.engine.history("ada")
     assert not more
     paged = []
@@ -371,17 +404,29 @@ async def test_the_log_keeps_what_was_sent(brain: Brain) -> None:
     await brain.apply(sent)
     [entry], _ = await brain.engine.history("ada")
 
-    assert (entry.interaction_id, entry.kind, entry.content) == ("a", "question_response", "¿Cuánto es 2 + 2?")
-    assert (entry.response, entry.context_json, entry.traceparent) == ("4", sent.context_json, sent.traceparent)
+    assert (entry.interaction_id, entry.kind, entry.content) == (
+        "a",
+        "question_response",
+        "¿Cuánto es 2 + 2?",
+    )
+    assert (entry.response, entry.context_json, entry.traceparent) == (
+        "4",
+        sent.context_json,
+        sent.traceparent,
+    )
     assert (entry.occurred_at_ms, entry.received_at_ms) == (NOW_MS - 9, NOW_MS - 7)
 
 
-async def test_a_context_that_was_not_sent_as_json_can_be_read_back_from_the_log(brain: Brain) -> None:
+async def test_a_context_that_was_not_sent_as_json_can_be_read_back_from_the_log(
+    brain: Brain,
+) -> None:
     sent = interaction("q", item_id="item-1", hints=2)
     await brain.apply(submission("ada", "a", interaction=sent))
     [entry], _ = await brain.engine.history("ada")
 
-    assert interaction_from_context(entry.kind, entry.content, json.loads(entry.context_json)) == sent
+    assert (
+        interaction_from_context(entry.kind, entry.content, json.loads(entry.context_json)) == sent
+    )
 
 
 async def test_all_learners_missing_in_memory_take_one_read(path: Path) -> None:
@@ -432,7 +477,11 @@ async def test_what_the_bank_learned_is_there_after_a_restart(path: Path) -> Non
         await brain.apply(*[submission(f"l{n}", "a") for n in range(7)])
         learned = brain.engine._bank._bank.lookup(interaction())
     async with running(path) as brain:
-        await brain.apply(submission("eve", "view", interaction=interaction_from_context("content_view", "2 + 2?", {})))
+        await brain.apply(
+            submission(
+                "eve", "view", interaction=interaction_from_context("content_view", "2 + 2?", {})
+            )
+        )
         await brain.apply(submission("eve", "norm", interaction=interaction("another")))
         again = brain.engine._bank._bank.lookup(interaction())
 
@@ -483,7 +532,9 @@ async def test_items_and_subjects_that_nobody_knows_are_looked_up_once(
     assert asked == [view.item, "poetry"]
 
 
-async def test_rows_hold_what_the_codec_reads(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_hold_what_the_codec_reads(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows: list[Row] = []
     commit = brain.store.commit
 

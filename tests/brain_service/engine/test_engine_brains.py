@@ -11,7 +11,14 @@ import pytest
 
 from brain_service.engine.engine import Applied, Failed, FailureCode
 from brain_service.engine.journal import BankTotals, ConflictError, Row
-from tests.brain_service.engine.engine_support import Brain, interaction, logged, revisions, running, submission
+from tests.brain_service.engine.engine_support import (
+    Brain,
+    interaction,
+    logged,
+    revisions,
+    running,
+    submission,
+)
 
 
 @pytest.fixture
@@ -22,7 +29,10 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def brains(path: Path) -> AsyncIterator[tuple[Brain, Brain]]:
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running(path)), await stack.enter_async_context(running(path))
+        yield (
+            await stack.enter_async_context(running(path)),
+            await stack.enter_async_context(running(path)),
+        )
 
 
 async def test_brains_of_one_store_share_its_epoch(brains: tuple[Brain, Brain]) -> None:
@@ -31,7 +41,9 @@ async def test_brains_of_one_store_share_its_epoch(brains: tuple[Brain, Brain]) 
     assert one.engine.epoch == two.engine.epoch
 
 
-async def test_a_stale_brain_reloads_and_recomputes(brains: tuple[Brain, Brain], path: Path) -> None:
+async def test_a_stale_brain_reloads_and_recomputes(
+    brains: tuple[Brain, Brain], path: Path
+) -> None:
     one, two = brains
     await one.apply(submission("ada", "a", interaction=interaction("x", correct=True)))
     await two.apply(submission("ada", "b", interaction=interaction("y", correct=False)))
@@ -44,11 +56,18 @@ async def test_a_stale_brain_reloads_and_recomputes(brains: tuple[Brain, Brain],
     assert snapshot.state.answers == 3
 
 
-async def test_an_id_that_the_other_brain_applied_is_a_duplicate_in_any_position(brains: tuple[Brain, Brain]) -> None:
+async def test_an_id_that_the_other_brain_applied_is_a_duplicate_in_any_position(
+    brains: tuple[Brain, Brain],
+) -> None:
     one, two = brains
     first = await one.apply(submission("ada", "a"))
     await two.apply(submission("bob", "z"))
-    batch = [submission("bob", "y"), submission("ada", "a"), submission("ada", "b"), submission("ada", "a")]
+    batch = [
+        submission("bob", "y"),
+        submission("ada", "a"),
+        submission("ada", "b"),
+        submission("ada", "a"),
+    ]
     second = await two.apply(*batch)
 
     assert revisions(second) == [(2, False), (1, True), (2, False), (1, True)]
@@ -57,7 +76,9 @@ async def test_an_id_that_the_other_brain_applied_is_a_duplicate_in_any_position
     assert second[1].outcome == first[0].outcome
 
 
-async def test_brains_that_meet_a_new_learner_at_once_agree(brains: tuple[Brain, Brain], path: Path) -> None:
+async def test_brains_that_meet_a_new_learner_at_once_agree(
+    brains: tuple[Brain, Brain], path: Path
+) -> None:
     results = await asyncio.gather(
         *(
             brain.apply(submission("ada", f"{name}{n}"))
@@ -66,7 +87,9 @@ async def test_brains_that_meet_a_new_learner_at_once_agree(brains: tuple[Brain,
         )
     )
 
-    assert sorted(revisions([result for each in results for result in each])) == [(n, False) for n in range(1, 21)]
+    assert sorted(revisions([result for each in results for result in each])) == [
+        (n, False) for n in range(1, 21)
+    ]
     assert [row[1] for row in logged(path)] == list(range(1, 21))
 
 
@@ -75,18 +98,25 @@ async def test_the_same_interaction_sent_to_both_brains_moves_the_learner_once(
 ) -> None:
     one, two = brains
     for n in range(10):
-        both = await asyncio.gather(one.apply(submission("ada", f"i{n}")), two.apply(submission("ada", f"i{n}")))
+        both = await asyncio.gather(
+            one.apply(submission("ada", f"i{n}")), two.apply(submission("ada", f"i{n}"))
+        )
         assert sorted(revisions([both[0][0], both[1][0]])) == [(n + 1, False), (n + 1, True)]
 
     assert len(logged(path)) == 10
 
 
-async def test_a_read_as_new_as_a_write_elsewhere_goes_to_the_store(brains: tuple[Brain, Brain]) -> None:
+async def test_a_read_as_new_as_a_write_elsewhere_goes_to_the_store(
+    brains: tuple[Brain, Brain],
+) -> None:
     one, two = brains
     await one.apply(submission("ada", "a"))
     await two.apply(submission("ada", "b"))
 
-    assert [each.revision for each in await one.engine.snapshots([("ada", 1), ("ada", 2)])] == [2, 2]
+    assert [each.revision for each in await one.engine.snapshots([("ada", 1), ("ada", 2)])] == [
+        2,
+        2,
+    ]
     assert await one.engine.revisions(["ada", "eve"]) == {"ada": 2}
 
 
@@ -100,7 +130,12 @@ async def test_an_erasure_by_another_brain_is_noticed_at_the_next_write(
 
     assert revisions(results) == [(1, False)]
     assert [row[1:] for row in logged(path)] == [(1, "c")]
-    assert [(each.revision, each.gone) for each in one.published] == [(1, False), (2, False), (0, True), (1, False)]
+    assert [(each.revision, each.gone) for each in one.published] == [
+        (1, False),
+        (2, False),
+        (0, True),
+        (1, False),
+    ]
 
 
 async def test_an_erasure_by_another_brain_is_noticed_without_a_write(path: Path) -> None:
@@ -112,7 +147,10 @@ async def test_an_erasure_by_another_brain_is_noticed_without_a_write(path: Path
         async with asyncio.timeout(10):
             await gone.wait()
 
-        assert [each.revision for each in await one.engine.snapshots([("ada", 0), ("bob", 0)])] == [0, 1]
+        assert [each.revision for each in await one.engine.snapshots([("ada", 0), ("bob", 0)])] == [
+            0,
+            1,
+        ]
         assert [each.learner_id for each in one.published if each.gone] == ["ada"]
         assert revisions(await one.apply(submission("ada", "a"))) == [(1, False)]
 

@@ -1,4 +1,6 @@
-"""Whatever arrives in whatever order, and whatever fails: the result is that of a sequential run."""
+"""Whatever arrives in whatever order, and whatever fails: the result is that of a
+sequential run.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ LEARNERS = ("ada", "bob", "cy")
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens: some calls at once, with faults of the store and of memory before them."""
+    """One thing that happens: some calls at once, with faults of the store and of memory before
+    them.
+    """
 
     calls: tuple[tuple[tuple[str, int], ...], ...]
     refusals: int
@@ -31,7 +35,9 @@ class Step:
 interactions = st.tuples(st.sampled_from(LEARNERS), st.integers(0, 11))
 steps = st.builds(
     Step,
-    calls=st.lists(st.lists(interactions, min_size=1, max_size=6).map(tuple), min_size=1, max_size=4).map(tuple),
+    calls=st.lists(
+        st.lists(interactions, min_size=1, max_size=6).map(tuple), min_size=1, max_size=4
+    ).map(tuple),
     refusals=st.sampled_from([0, 0, 0, 1, 2]),
     lost_answers=st.sampled_from([0, 0, 0, 1]),
     forget=st.booleans(),
@@ -39,16 +45,23 @@ steps = st.builds(
 
 
 def sent(learner_id: str, number: int) -> Submission:
-    """An interaction decided by its id, as a client's resend is; its item is its own, so that learners do not meet."""
+    """An interaction decided by its id, as a client's resend is; its item is its own, so that
+    learners do not meet.
+    """
     task = interaction(
-        f"{learner_id}-{number}", correct=number % 3 > 0, difficulty=1 + number % 5, time_taken=1.0 + number
+        f"{learner_id}-{number}",
+        correct=number % 3 > 0,
+        difficulty=1 + number % 5,
+        time_taken=1.0 + number,
     )
     task = task._replace(subject=None)
     return submission(learner_id, f"i{number}", interaction=task)
 
 
 async def play(brain: Brain, script: list[Step]) -> dict[tuple[str, str], list[Applied]]:
-    """Play a script, then send everything again until it is applied; returns all answers per interaction."""
+    """Play a script, then send everything again until it is applied; returns all answers per
+    interaction.
+    """
     answers: dict[tuple[str, str], list[Applied]] = {}
     everything: dict[tuple[str, str], Submission] = {}
 
@@ -67,18 +80,26 @@ async def play(brain: Brain, script: list[Step]) -> dict[tuple[str, str], list[A
         brain.store.refusals, brain.store.lost_answers = step.refusals, step.lost_answers
         if step.forget:
             brain.engine._memory.forget_answers()
-        await asyncio.gather(*(call([sent(*each) for each in submissions]) for submissions in step.calls))
+        await asyncio.gather(
+            *(call([sent(*each) for each in submissions]) for submissions in step.calls)
+        )
     brain.store.refusals = brain.store.lost_answers = 0
     assert await call(list(everything.values()))
     return answers
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, min_size=1, max_size=6), st.sampled_from([1, 3, 256]), st.sampled_from([1, 100]))
-def test_any_interleaving_equals_the_sequential_run(script: list[Step], max_batch: int, cache_learners: int) -> None:
+@given(
+    st.lists(steps, min_size=1, max_size=6), st.sampled_from([1, 3, 256]), st.sampled_from([1, 100])
+)
+def test_any_interleaving_equals_the_sequential_run(
+    script: list[Step], max_batch: int, cache_learners: int
+) -> None:
     async def check() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            async with running(Path(folder) / "b.db", max_batch=max_batch, cache_learners=cache_learners) as brain:
+            async with running(
+                Path(folder) / "b.db", max_batch=max_batch, cache_learners=cache_learners
+            ) as brain:
                 answers = await play(brain, script)
                 for learner_id in LEARNERS:
                     await check_learner(brain, learner_id, answers)
@@ -86,7 +107,9 @@ def test_any_interleaving_equals_the_sequential_run(script: list[Step], max_batc
     asyncio.run(check())
 
 
-async def check_learner(brain: Brain, learner_id: str, answers: dict[tuple[str, str], list[Applied]]) -> None:
+async def check_learner(
+    brain: Brain, learner_id: str, answers: dict[tuple[str, str], list[Applied]]
+) -> None:
     entries, _ = await brain.engine.history(learner_id, limit=1000)
     sent_ids = {interaction_id for learner, interaction_id in answers if learner == learner_id}
 
@@ -106,7 +129,12 @@ async def check_learner(brain: Brain, learner_id: str, answers: dict[tuple[str, 
         before = now
         told = answers[learner_id, entry.interaction_id]
         assert {each._replace(duplicate=False) for each in told} == {
-            Applied(revision=entry.revision, duplicate=False, outcome=outcome, occurred_at_ms=int(NOW_S * 1000))
+            Applied(
+                revision=entry.revision,
+                duplicate=False,
+                outcome=outcome,
+                occurred_at_ms=int(NOW_S * 1000),
+            )
         }
         assert sum(not each.duplicate for each in told) <= 1
 

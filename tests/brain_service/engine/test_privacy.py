@@ -17,7 +17,15 @@ from brain_service.engine import privacy
 from brain_service.engine.journal import LogRow, StoreUnavailableError
 from brain_service.store import SqlStore
 from brain_service.store.database import sqlite_connection
-from tests.brain_service.engine.engine_support import NOW_S, Brain, interaction, logged, revisions, running, submission
+from tests.brain_service.engine.engine_support import (
+    NOW_S,
+    Brain,
+    interaction,
+    logged,
+    revisions,
+    running,
+    submission,
+)
 
 
 @pytest.fixture
@@ -58,7 +66,11 @@ async def test_an_export_tells_everything_stored_in_readable_lines(brain: Brain)
     learner, *lines = await exported(brain, "ada")
 
     assert [line["type"] for line in lines] == ["interaction"] * 3 + ["state", "audit"]
-    assert (learner["learner_id"], learner["revision"], learner["epoch"]) == ("ada", 3, brain.engine.epoch)
+    assert (learner["learner_id"], learner["revision"], learner["epoch"]) == (
+        "ada",
+        3,
+        brain.engine.epoch,
+    )
     last = lines[2]
     assert last["content"] == "¿2 + 2?"
     assert (last["interaction_id"], last["revision"], last["response"]) == ("i2", 3, "vier")
@@ -78,7 +90,11 @@ async def test_an_export_names_every_stored_field(brain: Brain) -> None:
     """A field that the log gains must show up in the export, or be left out on purpose."""
     await brain.apply(submission("ada", "a"))
     line = (await exported(brain, "ada"))[1]
-    renamed = {"context_json": "context", "occurred_at_ms": "occurred_at", "received_at_ms": "received_at"}
+    renamed = {
+        "context_json": "context",
+        "occurred_at_ms": "occurred_at",
+        "received_at_ms": "received_at",
+    }
 
     assert {renamed.get(name, name) for name in LogRow._fields} <= line.keys()
 
@@ -87,10 +103,14 @@ async def test_an_export_of_many_pages_has_each_revision_once(brain: Brain) -> N
     await brain.apply(*[submission("ada", f"i{n}") for n in range(450)])
     lines = await exported(brain, "ada")
 
-    assert [line["revision"] for line in lines if line["type"] == "interaction"] == list(range(1, 451))
+    assert [line["revision"] for line in lines if line["type"] == "interaction"] == list(
+        range(1, 451)
+    )
 
 
-async def test_an_export_of_an_unknown_learner_is_recorded_and_has_no_interactions(brain: Brain) -> None:
+async def test_an_export_of_an_unknown_learner_is_recorded_and_has_no_interactions(
+    brain: Brain,
+) -> None:
     learner, audit = await exported(brain, "nobody")
 
     assert learner["revision"] == 0
@@ -103,18 +123,30 @@ async def test_a_context_that_is_no_json_is_exported_as_text(brain: Brain) -> No
     assert (await exported(brain, "ada"))[1]["context"] == "\\xffnot json"
 
 
-async def test_an_erased_learner_is_gone_from_log_memory_and_duplicates(brain: Brain, path: Path) -> None:
+async def test_an_erased_learner_is_gone_from_log_memory_and_duplicates(
+    brain: Brain, path: Path
+) -> None:
     await brain.apply(submission("ada", "a"), submission("ada", "b"), submission("bob", "a"))
     assert await brain.engine.erase("ada", "a parent") == 2
 
-    assert [each.revision for each in await brain.engine.snapshots([("ada", 0), ("bob", 0)])] == [0, 1]
+    assert [each.revision for each in await brain.engine.snapshots([("ada", 0), ("bob", 0)])] == [
+        0,
+        1,
+    ]
     assert await brain.engine.history("ada") == ([], False)
     assert await brain.engine.revisions(["ada", "bob"]) == {"bob": 1}
-    assert [(each.learner_id, each.revision) for each in brain.published if each.gone] == [("ada", 0)]
-    assert revisions(await brain.apply(submission("ada", "a"), submission("bob", "a"))) == [(1, False), (1, True)]
+    assert [(each.learner_id, each.revision) for each in brain.published if each.gone] == [
+        ("ada", 0)
+    ]
+    assert revisions(await brain.apply(submission("ada", "a"), submission("bob", "a"))) == [
+        (1, False),
+        (1, True),
+    ]
 
 
-async def test_an_erasure_comes_after_what_was_submitted_before_it(brain: Brain, path: Path) -> None:
+async def test_an_erasure_comes_after_what_was_submitted_before_it(
+    brain: Brain, path: Path
+) -> None:
     before = asyncio.create_task(brain.apply(submission("ada", "a")))
     erasing = asyncio.create_task(brain.engine.erase("ada", "a parent"))
     after = asyncio.create_task(brain.apply(submission("ada", "b")))
@@ -125,14 +157,18 @@ async def test_an_erasure_comes_after_what_was_submitted_before_it(brain: Brain,
     assert [row[1:] for row in logged(path)] == [(1, "b")]
 
 
-async def test_the_audit_log_tells_who_asked_for_what_and_does_not_name_the_learner(brain: Brain, path: Path) -> None:
+async def test_the_audit_log_tells_who_asked_for_what_and_does_not_name_the_learner(
+    brain: Brain, path: Path
+) -> None:
     await brain.apply(submission("ada.lovelace@example.org", "a"))
     await exported(brain, "ada.lovelace@example.org")
     await brain.engine.erase("ada.lovelace@example.org", "the school")
     await brain.engine.erase("nobody", "the school")
     entries = await brain.store.audit(learner_id="ada.lovelace@example.org")
 
-    assert [(each.action, each.requested_by, each.interactions, each.at_ms) for each in entries] == [
+    assert [
+        (each.action, each.requested_by, each.interactions, each.at_ms) for each in entries
+    ] == [
         ("export", "a parent", 1, int(NOW_S * 1000)),
         ("erase", "the school", 1, int(NOW_S * 1000)),
     ]
@@ -141,7 +177,9 @@ async def test_the_audit_log_tells_who_asked_for_what_and_does_not_name_the_lear
 
 
 async def test_no_byte_of_an_erased_learner_is_left_in_the_files(path: Path) -> None:
-    """Thousands of rows of several learners in random order, large and small, erased one after the other."""
+    """Thousands of rows of several learners in random order, large and small, erased one after the
+    other.
+    """
     order = random.Random(5)
     names = [f"learner{n}.name" for n in range(6)]
     async with running(path, max_batch=64) as brain:
@@ -150,9 +188,17 @@ async def test_no_byte_of_an_erased_learner_is_left_in_the_files(path: Path) -> 
             for _ in range(50):
                 name = order.choice(names)
                 secret = f"secret-{name}-" * order.choice([1, 3, 300])
-                marked = str(uuid.UUID(int=order.getrandbits(128))) if n % 2 else f"{order.random()}-id-{name}"
+                marked = (
+                    str(uuid.UUID(int=order.getrandbits(128)))
+                    if n % 2
+                    else f"{order.random()}-id-{name}"
+                )
                 task = interaction(secret, item_id="shared", skill=f"skill-{name}")
-                batch.append(submission(name, marked, interaction=task, response=secret, traceparent=f"00-{name}"))
+                batch.append(
+                    submission(
+                        name, marked, interaction=task, response=secret, traceparent=f"00-{name}"
+                    )
+                )
             await brain.apply(*batch)
         for position, name in enumerate(names):
             assert in_files(path, f"secret-{name}") > 0

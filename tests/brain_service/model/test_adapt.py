@@ -1,4 +1,6 @@
-"""Adapting content as claims: only what the state asks for, every change told, everything reversible."""
+"""Adapting content as claims: only what the state asks for, every change told, everything
+reversible.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_service.model import Outcome, Statistics, apply, interaction_from_context
-from brain_service.model.adapt import LONG_TEXT, Adapted, ContentAdapter, Request, RuleAdapter, original
+from brain_service.model.adapt import (
+    LONG_TEXT,
+    Adapted,
+    ContentAdapter,
+    Request,
+    RuleAdapter,
+    original,
+)
 from brain_service.model.levels import NAMES
 from brain_service.model.recommend import ADVICE, Recommendation
 
@@ -23,10 +32,14 @@ def outcome(*advised: int, **levels: float) -> Outcome:
     values = {name: 0.5 for name in NAMES} | levels
     given = tuple(Recommendation(ADVICE[n], (0.6,) * len(ADVICE[n].reasons)) for n in advised)
     readout = base.readout._replace(levels=tuple(values[name] for name in NAMES))
-    return base._replace(readout=readout, recommendations=given or (Recommendation(ADVICE[7], (0.7,)),))
+    return base._replace(
+        readout=readout, recommendations=given or (Recommendation(ADVICE[7], (0.7,)),)
+    )
 
 
-def adapt(content: str, found: Outcome | None, content_type: str = "question", **asked: Any) -> Adapted:
+def adapt(
+    content: str, found: Outcome | None, content_type: str = "question", **asked: Any
+) -> Adapted:
     return ADAPTER.adapt(Request(content, content_type, **asked), found)
 
 
@@ -40,7 +53,11 @@ def test_where_nothing_is_needed_the_content_stays_as_it_is(found: Outcome | Non
     [
         (outcome(cognitive_load=0.84), "chunked", "cognitive_load 0.84 above 0.70"),
         (outcome(fatigue_level=0.75), "chunked", "fatigue_level 0.75 above 0.70"),
-        (outcome(frustration_level=0.65, confidence_level=0.3), "scaffolded", "frustration_level 0.65 above 0.60"),
+        (
+            outcome(frustration_level=0.65, confidence_level=0.3),
+            "scaffolded",
+            "frustration_level 0.65 above 0.60",
+        ),
         (outcome(NUMBER["scaffold"]), "scaffolded", "recommended: scaffold"),
         (outcome(NUMBER["worked_example"]), "scaffolded", "recommended: worked_example"),
         (outcome(NUMBER["harder"]), "harder", "expect 0.60"),
@@ -49,7 +66,9 @@ def test_where_nothing_is_needed_the_content_stays_as_it_is(found: Outcome | Non
         (outcome(NUMBER["take_break"]), "break_suggested", "fatigue tank 0.60"),
     ],
 )
-def test_each_need_makes_its_one_change_and_says_why(found: Outcome, code: str, reason: str) -> None:
+def test_each_need_makes_its_one_change_and_says_why(
+    found: Outcome, code: str, reason: str
+) -> None:
     adapted = adapt(LONG, found)
     (change,) = adapted.changes
 
@@ -62,14 +81,22 @@ def test_each_need_makes_its_one_change_and_says_why(found: Outcome, code: str, 
 
 
 def test_what_the_caller_asks_for_is_done_without_any_state() -> None:
-    adapted = adapt("What is ½ + ¼?", None, target_difficulty=2.0, focus_areas=("fractions", "adding"))
+    adapted = adapt(
+        "What is ½ + ¼?", None, target_difficulty=2.0, focus_areas=("fractions", "adding")
+    )
 
     assert [change.code for change in adapted.changes] == ["focus", "target_difficulty"]
-    assert adapted.content == "Focus: fractions, adding.\n\nTarget difficulty: 2 of 5.\n\nWhat is ½ + ¼?"
+    assert (
+        adapted.content
+        == "Focus: fractions, adding.\n\nTarget difficulty: 2 of 5.\n\nWhat is ½ + ¼?"
+    )
 
 
 def test_a_wished_difficulty_takes_precedence_over_the_models_own() -> None:
-    codes = [change.code for change in adapt("Why?", outcome(NUMBER["harder"]), target_difficulty=1.0).changes]
+    codes = [
+        change.code
+        for change in adapt("Why?", outcome(NUMBER["harder"]), target_difficulty=1.0).changes
+    ]
 
     assert codes == ["target_difficulty"]
 
@@ -87,7 +114,9 @@ def test_chunks_change_no_word_and_short_texts_are_left_alone() -> None:
 
 
 text = st.lists(
-    st.sampled_from(["One.", "Two words?", "a", "\n\n", "\n", " ", "  ", "Why! " * 20, "Focus: x.", "…"])
+    st.sampled_from(
+        ["One.", "Two words?", "a", "\n\n", "\n", " ", "  ", "Why! " * 20, "Focus: x.", "…"]
+    )
 ).map("".join) | st.text(max_size=LONG_TEXT * 2)
 
 
@@ -100,9 +129,20 @@ text = st.lists(
     st.lists(st.text(min_size=1, max_size=10), max_size=3),
 )
 def test_every_adaptation_can_be_undone_exactly(
-    content: str, advised: list[int], levels: dict[str, float], kind: str, target: float | None, focus: list[str]
+    content: str,
+    advised: list[int],
+    levels: dict[str, float],
+    kind: str,
+    target: float | None,
+    focus: list[str],
 ) -> None:
-    adapted = adapt(content, outcome(*advised, **levels), kind, target_difficulty=target, focus_areas=tuple(focus))
+    adapted = adapt(
+        content,
+        outcome(*advised, **levels),
+        kind,
+        target_difficulty=target,
+        focus_areas=tuple(focus),
+    )
 
     assert original(adapted) == content
     assert bool(adapted.changes) == (adapted.content != content)

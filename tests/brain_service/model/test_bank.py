@@ -1,4 +1,6 @@
-"""The item bank as claims: batches are all or nothing, brains merge in any order, memory stays bounded."""
+"""The item bank as claims: batches are all or nothing, brains merge in any order, memory stays
+bounded.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_service.model import Increments, Interaction, Statistics
-from brain_service.model.bank import Bank, BankIncrements, ItemIncrement, NormIncrement, Value, merge_item, merge_norm
+from brain_service.model.bank import (
+    Bank,
+    BankIncrements,
+    ItemIncrement,
+    NormIncrement,
+    Value,
+    merge_item,
+    merge_norm,
+)
 from brain_service.model.params import LEVEL_B, NORM_WINDOW
 
 ROUNDING = 1e-9
@@ -30,7 +40,9 @@ def about(item: str, subject: str | None = None) -> Interaction:
 
 
 def known(bank: Bank) -> dict[tuple[str, str], Statistics]:
-    return {(i, s): bank.lookup(about(i, s)) for i in ("q1", "q2", "q3") for s in ("math", "reading")}
+    return {
+        (i, s): bank.lookup(about(i, s)) for i in ("q1", "q2", "q3") for s in ("math", "reading")
+    }
 
 
 def learned(found: list[Increments], bank: Bank | None = None) -> Bank:
@@ -58,7 +70,9 @@ def test_a_stage_sees_what_its_batch_learned_and_the_bank_does_not_before_the_co
 
 
 @given(st.lists(increments, max_size=10), st.lists(increments, max_size=10))
-def test_a_dropped_stage_changes_nothing(first: list[Increments], dropped: list[Increments]) -> None:
+def test_a_dropped_stage_changes_nothing(
+    first: list[Increments], dropped: list[Increments]
+) -> None:
     bank = learned(first)
     before = known(bank), bank.pending
     stage = bank.stage()
@@ -98,7 +112,9 @@ def test_a_commit_adds_to_what_the_bank_learned_meanwhile() -> None:
 
 
 @given(st.lists(st.lists(increments, min_size=1, max_size=6), min_size=2, max_size=4))
-def test_increments_of_several_brains_merge_to_the_same_place_in_any_order(brains: list[list[Increments]]) -> None:
+def test_increments_of_several_brains_merge_to_the_same_place_in_any_order(
+    brains: list[list[Increments]],
+) -> None:
     written = [learned(found).drain() for found in brains]
     places = []
     for order in permutations(written):
@@ -123,7 +139,11 @@ def test_increments_of_several_brains_merge_to_the_same_place_in_any_order(brain
 def test_long_time_norms_differ_by_order_within_the_stated_tolerance(
     mean: float, weight: int, x: float, k: int, y: float, n: int
 ) -> None:
-    old, first, second = Value(mean, weight), NormIncrement("math", x, k), NormIncrement("math", y, n)
+    old, first, second = (
+        Value(mean, weight),
+        NormIncrement("math", x, k),
+        NormIncrement("math", y, n),
+    )
     one = merge_norm(merge_norm(old, first), second)
     other = merge_norm(merge_norm(old, second), first)
 
@@ -136,13 +156,18 @@ def test_different_starts_of_one_item_differ_by_order_within_the_difference_of_t
     a: float, b: float, x: float, y: float
 ) -> None:
     first, second = ItemIncrement("q", a, x, 1), ItemIncrement("q", b, y, 1)
-    one, other = merge_item(merge_item(None, first), second), merge_item(merge_item(None, second), first)
+    one, other = (
+        merge_item(merge_item(None, first), second),
+        merge_item(merge_item(None, second), first),
+    )
 
     assert abs(one.value - other.value) <= abs(a - b) + ROUNDING
 
 
 def test_two_brains_that_start_a_subject_at_once_do_not_count_its_mean_twice() -> None:
-    value = merge_norm(merge_norm(None, NormIncrement("math", 3.0, 10)), NormIncrement("math", 3.2, 10))
+    value = merge_norm(
+        merge_norm(None, NormIncrement("math", 3.0, 10)), NormIncrement("math", 3.2, 10)
+    )
 
     assert value == pytest.approx(Value(3.1, 20))
 
@@ -159,7 +184,9 @@ def test_single_observations_follow_the_running_mean_with_weight_one_over_200() 
 
 
 @given(st.lists(increments, max_size=20), st.lists(increments, max_size=20))
-def test_a_failed_write_back_loses_nothing(first: list[Increments], second: list[Increments]) -> None:
+def test_a_failed_write_back_loses_nothing(
+    first: list[Increments], second: list[Increments]
+) -> None:
     bank = learned(first)
     drained = bank.drain()
     assert bank.pending == 0
@@ -167,7 +194,10 @@ def test_a_failed_write_back_loses_nothing(first: list[Increments], second: list
     bank.restore(drained)
     again, straight = bank.drain(), learned(first + second).drain()
 
-    rows = [sorted(again.items), sorted(again.norms)], [sorted(straight.items), sorted(straight.norms)]
+    rows = (
+        [sorted(again.items), sorted(again.norms)],
+        [sorted(straight.items), sorted(straight.norms)],
+    )
 
     for one, other in zip([*rows[0][0], *rows[0][1]], [*rows[1][0], *rows[1][1]], strict=True):
         assert one[0] == other[0]
@@ -175,9 +205,13 @@ def test_a_failed_write_back_loses_nothing(first: list[Increments], second: list
 
 
 def test_what_a_batch_learned_of_one_item_and_subject_is_one_increment_each() -> None:
-    bank = learned([Increments("q1", 0.65, 0.1, "math", 1.0), Increments("q1", 0.75, 0.1, "math", 2.0)])
+    bank = learned(
+        [Increments("q1", 0.65, 0.1, "math", 1.0), Increments("q1", 0.75, 0.1, "math", 2.0)]
+    )
 
-    assert bank.drain() == BankIncrements((ItemIncrement("q1", 0.65, 0.2, 2),), (NormIncrement("math", 1.5, 2),))
+    assert bank.drain() == BankIncrements(
+        (ItemIncrement("q1", 0.65, 0.2, 2),), (NormIncrement("math", 1.5, 2),)
+    )
 
 
 def test_a_batch_written_with_its_interactions_is_not_drained_again() -> None:
@@ -199,7 +233,9 @@ def test_loading_totals_keeps_what_was_not_yet_written() -> None:
     assert bank.lookup(about("q2")).answers == 3
 
 
-@pytest.mark.parametrize("damaged", [(math.nan, 5), (math.inf, 5), (0.5, 0), (0.5, -1), (0.5, math.nan)])
+@pytest.mark.parametrize(
+    "damaged", [(math.nan, 5), (math.inf, 5), (0.5, 0), (0.5, -1), (0.5, math.nan)]
+)
 def test_damaged_totals_are_not_loaded(damaged: tuple[float, float]) -> None:
     bank = Bank()
     bank.load({"q1": damaged}, {"math": damaged})
@@ -209,10 +245,16 @@ def test_damaged_totals_are_not_loaded(damaged: tuple[float, float]) -> None:
 
 def test_the_least_recently_used_items_and_subjects_are_forgotten() -> None:
     bank = Bank(capacity=2, subjects=1)
-    learned([Increments("q1", 0.65, 0.1, "math", 1.0), Increments("q2", 0.65, 0.1, "reading", 1.0)], bank)
+    learned(
+        [Increments("q1", 0.65, 0.1, "math", 1.0), Increments("q2", 0.65, 0.1, "reading", 1.0)],
+        bank,
+    )
     bank.lookup(about("q1"))
     learned([Increments("q3", 0.65, 0.1, None, 0.0)], bank)
 
     assert bank.size == 2
-    assert bank.missing([about("q1", "math"), about("q2", "reading"), about("q3")]) == ({"q2"}, {"math"})
+    assert bank.missing([about("q1", "math"), about("q2", "reading"), about("q3")]) == (
+        {"q2"},
+        {"math"},
+    )
     assert bank.pending == 5

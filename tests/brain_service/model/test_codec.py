@@ -27,19 +27,28 @@ def learner(seed: int, steps: int, skills: int = 12, items: int = 30, gap: float
     dice = random.Random(seed)
     applied = None
     for i in range(steps):
-        kind = dice.choice(["question_response", "question_response", "practice", "content_view", "hint_request"])
+        kind = dice.choice(
+            ["question_response", "question_response", "practice", "content_view", "hint_request"]
+        )
         context: dict[str, object] = {}
         if kind != "content_view":
-            context |= {"correct": dice.random() < 0.6, "skill": [f"скилл-{dice.randrange(skills)}" for _ in range(2)]}
+            context |= {
+                "correct": dice.random() < 0.6,
+                "skill": [f"скилл-{dice.randrange(skills)}" for _ in range(2)],
+            }
         if dice.random() < 0.8:
             context["time_taken"] = dice.uniform(0, 90)
         interaction = interaction_from_context(kind, f"q{dice.randrange(items)}", context)
-        applied = apply(applied.state if applied else None, Statistics(), interaction, 1e9 + gap * i)
+        applied = apply(
+            applied.state if applied else None, Statistics(), interaction, 1e9 + gap * i
+        )
     assert applied is not None
     return applied
 
 
-applieds = st.builds(learner, st.integers(0, 2**32), st.integers(1, 60), gap=st.sampled_from([1.0, 40.0, 90_000.0]))
+applieds = st.builds(
+    learner, st.integers(0, 2**32), st.integers(1, 60), gap=st.sampled_from([1.0, 40.0, 90_000.0])
+)
 
 
 @settings(max_examples=50)

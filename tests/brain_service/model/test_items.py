@@ -9,7 +9,9 @@ from brain_service.model import items
 from brain_service.model.params import MAX_ITEMS
 
 # Of two letters only, so that a key also stands across its neighbours.
-keys = st.lists(st.sampled_from("ab"), min_size=8, max_size=8).map(lambda letters: "".join(letters).encode())
+keys = st.lists(st.sampled_from("ab"), min_size=8, max_size=8).map(
+    lambda letters: "".join(letters).encode()
+)
 
 
 @given(st.lists(st.tuples(keys, st.integers(-9, 9).filter(bool)), max_size=300))

@@ -47,7 +47,9 @@ contexts = st.fixed_dictionaries(
 )
 interactions = st.builds(
     interaction_from_context,
-    st.sampled_from(["question_response", "content_view", "hint_request", "assessment", "practice"]),
+    st.sampled_from(
+        ["question_response", "content_view", "hint_request", "assessment", "practice"]
+    ),
     st.sampled_from(["q1", "q2", "q3"]),
     contexts,
 )
@@ -65,7 +67,9 @@ monotonous = st.builds(lambda step, times: [step] * times, steps, st.integers(20
 """The same again and again, which drives the levels to the ends of their range."""
 
 
-def run(log: list[tuple[Interaction, Statistics, float]], state: LearnerState | None = None) -> list[Applied]:
+def run(
+    log: list[tuple[Interaction, Statistics, float]], state: LearnerState | None = None
+) -> list[Applied]:
     found = []
     now = START if state is None else state.time
     for interaction, known, gap in log:
@@ -77,14 +81,21 @@ def run(log: list[tuple[Interaction, Statistics, float]], state: LearnerState | 
 
 
 def answer(correct: bool, **context: Any) -> Interaction:
-    return interaction_from_context("question_response", "q1", {"correct": correct, "skill": "add", **context})
+    return interaction_from_context(
+        "question_response", "q1", {"correct": correct, "skill": "add", **context}
+    )
 
 
 @given(logs | monotonous)
 def test_every_number_stays_in_its_range(log: list[tuple[Interaction, Statistics, float]]) -> None:
     for _, outcome, increments in run(log):
         performance = outcome.performance
-        shares = [*outcome.readout.levels, *outcome.readout.evidence, performance.accuracy, performance.consistency]
+        shares = [
+            *outcome.readout.levels,
+            *outcome.readout.evidence,
+            performance.accuracy,
+            performance.consistency,
+        ]
         shares += [skill.probability for skill in outcome.mastery]
         shares += [] if outcome.predicted_correct is None else [outcome.predicted_correct]
         shares.append(levels.confidence(outcome.readout))
@@ -136,12 +147,22 @@ def test_drivers_are_named_and_weighed_as_the_table_of_levels_says(
     value = dict(zip(levels.INDEX, off, strict=True))
     weight = dict(zip(levels.INDEX, state.weights, strict=True))
     for i, level in enumerate(params.LEVELS[:5]):
-        expected = {name: coefficient * value[name] for name, coefficient in level.coefficients.items()}
+        expected = {
+            name: coefficient * value[name] for name, coefficient in level.coefficients.items()
+        }
 
-        assert expected == pytest.approx(dict(zip(level.coefficients, readout.contributions[i], strict=True)))
-        assert readout.evidence[i] == pytest.approx(min(weight[name] for name in level.coefficients), abs=1e-12)
-    rests_on = {"expect", "engage", "persist", "rtvar"} | {n for level in params.LEVELS[:2] for n in level.coefficients}
-    assert readout.evidence[5] == pytest.approx(min(weight[n] for n in {*params.LEVELS[0].coefficients, "rtvar"}))
+        assert expected == pytest.approx(
+            dict(zip(level.coefficients, readout.contributions[i], strict=True))
+        )
+        assert readout.evidence[i] == pytest.approx(
+            min(weight[name] for name in level.coefficients), abs=1e-12
+        )
+    rests_on = {"expect", "engage", "persist", "rtvar"} | {
+        n for level in params.LEVELS[:2] for n in level.coefficients
+    }
+    assert readout.evidence[5] == pytest.approx(
+        min(weight[n] for n in {*params.LEVELS[0].coefficients, "rtvar"})
+    )
     assert readout.evidence[6] == pytest.approx(min(weight[n] for n in rests_on))
 
 
@@ -159,7 +180,9 @@ def test_replay_from_any_snapshot_equals_the_straight_run(
 
 
 @given(logs)
-def test_the_same_input_twice_gives_equal_bytes(log: list[tuple[Interaction, Statistics, float]]) -> None:
+def test_the_same_input_twice_gives_equal_bytes(
+    log: list[tuple[Interaction, Statistics, float]],
+) -> None:
     assert [encode_state(a.state) for a in run(log)] == [encode_state(a.state) for a in run(log)]
 
 
@@ -178,10 +201,15 @@ def test_apply_leaves_the_state_before_untouched(
 @settings(max_examples=300)
 @given(logs, statistics, contexts, st.floats(0, 600))
 def test_a_right_answer_never_lowers_mastery_of_its_skill(
-    log: list[tuple[Interaction, Statistics, float]], known: Statistics, context: dict[str, Any], gap: float
+    log: list[tuple[Interaction, Statistics, float]],
+    known: Statistics,
+    context: dict[str, Any],
+    gap: float,
 ) -> None:
     state = run(log)[-1].state
-    right = interaction_from_context("practice", "q9", {**context, "correct": True, "skill": ["add", "mul"]})
+    right = interaction_from_context(
+        "practice", "q9", {**context, "correct": True, "skill": ["add", "mul"]}
+    )
     before = {skill: mastery(state, skill) for skill in ("add", "mul")}
 
     after, outcome, _ = apply(state, known, right, state.time + gap)
@@ -212,11 +240,15 @@ def test_idle_time_moves_fading_signals_toward_their_priors(
 
 
 @given(logs)
-def test_reading_at_rest_equals_the_last_outcome(log: list[tuple[Interaction, Statistics, float]]) -> None:
+def test_reading_at_rest_equals_the_last_outcome(
+    log: list[tuple[Interaction, Statistics, float]],
+) -> None:
     state, outcome, _ = run(log)[-1]
     at_rest = reading(state)
 
-    assert outcome == at_rest._replace(mastery=outcome.mastery, predicted_correct=outcome.predicted_correct)
+    assert outcome == at_rest._replace(
+        mastery=outcome.mastery, predicted_correct=outcome.predicted_correct
+    )
     assert set(outcome.mastery) <= set(at_rest.mastery)
     assert at_rest.mastery == mastery_of_all(state)
 
@@ -228,7 +260,9 @@ def test_a_clock_running_backwards_counts_as_standing_still(
     state = run(log)[-1].state
     step = answer(True)
 
-    assert apply(state, Statistics(), step, state.time - back) == apply(state, Statistics(), step, state.time)
+    assert apply(state, Statistics(), step, state.time - back) == apply(
+        state, Statistics(), step, state.time
+    )
 
 
 @pytest.mark.parametrize("now", [math.nan, math.inf, -math.inf])
@@ -240,8 +274,12 @@ def test_a_time_that_is_no_number_is_refused(now: float, state: LearnerState | N
 
 def test_nothing_is_invented_for_a_missing_input() -> None:
     """A view without a time pushes nothing but the engagement that was read."""
-    state, outcome, increments = apply(None, Statistics(), interaction_from_context("content_view", "text", {}), START)
-    pushed = [signal.name for signal, weight in zip(params.SIGNALS, state.weights, strict=True) if weight]
+    state, outcome, increments = apply(
+        None, Statistics(), interaction_from_context("content_view", "text", {}), START
+    )
+    pushed = [
+        signal.name for signal, weight in zip(params.SIGNALS, state.weights, strict=True) if weight
+    ]
 
     assert pushed == ["engage"]
     assert outcome.predicted_correct is None
@@ -267,7 +305,9 @@ def test_an_ungraded_answer_is_not_predicted() -> None:
 def test_skills_and_items_are_remembered_up_to_their_limits_least_recently_used_first() -> None:
     state = None
     for i in range(400):
-        step = interaction_from_context("practice", f"q{i}", {"correct": i % 3 > 0, "skill": ["kept", f"s{i}"]})
+        step = interaction_from_context(
+            "practice", f"q{i}", {"correct": i % 3 > 0, "skill": ["kept", f"s{i}"]}
+        )
         state = apply(state, Statistics(), step, START + i).state
     assert state is not None
 
@@ -277,8 +317,13 @@ def test_skills_and_items_are_remembered_up_to_their_limits_least_recently_used_
 
 
 def test_a_declared_difficulty_stands_in_for_an_unknown_item_only() -> None:
-    unknown = [apply(None, Statistics(), answer(True, difficulty=d), START).outcome for d in (1, 3, 5)]
-    known = [apply(None, Statistics(0.1, 9), answer(True, difficulty=d), START).outcome for d in (1, 3, 5)]
+    unknown = [
+        apply(None, Statistics(), answer(True, difficulty=d), START).outcome for d in (1, 3, 5)
+    ]
+    known = [
+        apply(None, Statistics(0.1, 9), answer(True, difficulty=d), START).outcome
+        for d in (1, 3, 5)
+    ]
     predicted = [outcome.predicted_correct for outcome in unknown]
 
     assert predicted == sorted(predicted, reverse=True)  # type: ignore[type-var]
@@ -292,7 +337,9 @@ def test_hints_on_the_present_item_are_counted_until_the_item_changes() -> None:
     for _ in range(2):
         state = apply(state, Statistics(), hint, START).state
     assert state is not None
-    state = apply(state, Statistics(), interaction_from_context("content_view", "explanation", {}), START).state
+    state = apply(
+        state, Statistics(), interaction_from_context("content_view", "explanation", {}), START
+    ).state
     assert state.hints == 2
     state = apply(state, Statistics(), answer(False), START).state
     assert (state.hints, state.attempts) == (2, 1)
@@ -324,8 +371,12 @@ def test_grades_say_what_each_level_was_checked_against() -> None:
 
 
 def test_uncertainty_shrinks_with_evidence_toward_the_measured_error() -> None:
-    first = levels.uncertainty(apply(None, Statistics(), answer(True, time_taken=9.0), START).outcome.readout)
-    last = levels.uncertainty(run([(answer(True, time_taken=9.0), Statistics(), 10.0)] * 60)[-1].outcome.readout)
+    first = levels.uncertainty(
+        apply(None, Statistics(), answer(True, time_taken=9.0), START).outcome.readout
+    )
+    last = levels.uncertainty(
+        run([(answer(True, time_taken=9.0), Statistics(), 10.0)] * 60)[-1].outcome.readout
+    )
 
     assert all(later < sooner for sooner, later in zip(first[:5], last[:5], strict=True))
     assert last[0] == pytest.approx(0.23, abs=0.001)
@@ -354,7 +405,9 @@ def crossed(before: Outcome | None, after: Outcome) -> tuple[Crossing, ...]:
 
 
 @given(logs)
-def test_crossings_tell_exactly_which_levels_changed_sides(log: list[tuple[Interaction, Statistics, float]]) -> None:
+def test_crossings_tell_exactly_which_levels_changed_sides(
+    log: list[tuple[Interaction, Statistics, float]],
+) -> None:
     outcomes = [applied.outcome for applied in run(log)]
     for before, after in pairwise(outcomes):
         found = {crossing.name: crossing for crossing in crossed(before, after)}
@@ -362,7 +415,9 @@ def test_crossings_tell_exactly_which_levels_changed_sides(log: list[tuple[Inter
             moved = (before.level(name) > threshold) != (after.level(name) > threshold)
             assert (name in found) == moved
             if moved:
-                assert found[name] == Crossing(name, after.level(name) > threshold, after.level(name))
+                assert found[name] == Crossing(
+                    name, after.level(name) > threshold, after.level(name)
+                )
         urgencies = before.recommendations[0].urgency, after.recommendations[0].urgency
         assert ("recommendation" in found) == (urgencies[0] != urgencies[1])
         assert crossed(after, after) == ()
@@ -371,11 +426,16 @@ def test_crossings_tell_exactly_which_levels_changed_sides(log: list[tuple[Inter
 def test_the_first_outcome_crosses_only_where_it_alerts() -> None:
     outcome = apply(None, Statistics(), answer(True), START).outcome
     calm = outcome._replace(readout=outcome.readout._replace(levels=(0.5,) * len(NAMES)))
-    alarmed = outcome._replace(readout=outcome.readout._replace(levels=(0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.1)))
+    alarmed = outcome._replace(
+        readout=outcome.readout._replace(levels=(0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.1))
+    )
     first = outcome.recommendations[0].urgency
 
     assert [c.name for c in crossed(None, calm) if c.name != "recommendation"] == []
     assert {c.name for c in crossed(None, alarmed)} - {"recommendation"} == {
-        "cognitive_load", "frustration_level", "engagement_level", "fatigue_level", "motivation_level",
+        "cognitive_load", "frustration_level", "engagement_level", "fatigue_level",
+        "motivation_level",
     }  # fmt: skip
-    assert any(c.name == "recommendation" for c in crossed(None, calm)) == (first is not Urgency.NONE)
+    assert any(c.name == "recommendation" for c in crossed(None, calm)) == (
+        first is not Urgency.NONE
+    )

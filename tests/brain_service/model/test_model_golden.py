@@ -1,4 +1,6 @@
-"""The model equals the reference calculation, line by line, through the same function that the engine calls."""
+"""The model equals the reference calculation, line by line, through the same function that the
+engine calls.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from brain_service.model import LearnerState, Outcome, apply, interaction_from_c
 from brain_service.model.bank import Bank
 
 TOLERANCE = 1e-6
-DATA = Path(os.environ.get("AIVO_SHARED_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
+DATA = Path(
+    os.environ.get("AIVO_SHARED_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data"
+)
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -31,7 +35,9 @@ def replay(frames: Iterable[dict[str, Any]], bank: Bank) -> Iterable[Outcome]:
     for frame in frames:
         interaction = interaction_from_context(frame["type"], frame["content"], frame["context"])
         stage = bank.stage()
-        applied = apply(states.get(frame["learner_id"]), stage.lookup(interaction), interaction, frame["ts"])
+        applied = apply(
+            states.get(frame["learner_id"]), stage.lookup(interaction), interaction, frame["ts"]
+        )
         stage.add(applied.increments)
         stage.commit()
         states[frame["learner_id"]] = applied.state
@@ -40,10 +46,15 @@ def replay(frames: Iterable[dict[str, Any]], bank: Bank) -> Iterable[Outcome]:
 
 def assert_equal(golden: list[dict[str, Any]], outcomes: Iterable[Outcome]) -> None:
     for number, (expected, outcome) in enumerate(zip(golden, outcomes, strict=True)):
-        actual = {"predicted_correct": outcome.predicted_correct, "item_confidence": outcome.level("item_confidence")}
+        actual = {
+            "predicted_correct": outcome.predicted_correct,
+            "item_confidence": outcome.level("item_confidence"),
+        }
         actual |= outcome.six()
 
-        assert {name: expected[name] for name in actual} == pytest.approx(actual, abs=TOLERANCE), number
+        assert {name: expected[name] for name in actual} == pytest.approx(actual, abs=TOLERANCE), (
+            number
+        )
 
 
 def test_ednet_equals_the_reference() -> None:

@@ -1,4 +1,6 @@
-"""Loose fields from outside: what is accepted, what is bounded, what is refused and how it is said."""
+"""Loose fields from outside: what is accepted, what is bounded, what is refused and how it
+is said.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_service.model.interaction import ANONYMOUS_SKILL, BadInteraction, content_key, interaction_from_context
+from brain_service.model.interaction import (
+    ANONYMOUS_SKILL,
+    BadInteraction,
+    content_key,
+    interaction_from_context,
+)
 
 
 def context(**fields: Any) -> Any:
@@ -111,14 +118,28 @@ def test_correct_is_kept_only_where_it_is_an_answer(kind: str) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=5,
 )
-FIELDS = ["correct", "difficulty", "subject", "skill", "time_taken", "hints", "attempts", "item_id", "other"]
+FIELDS = [
+    "correct",
+    "difficulty",
+    "subject",
+    "skill",
+    "time_taken",
+    "hints",
+    "attempts",
+    "item_id",
+    "other",
+]
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
-def test_anything_is_either_refused_with_a_sentence_or_within_bounds(fields: dict[str, object]) -> None:
+def test_anything_is_either_refused_with_a_sentence_or_within_bounds(
+    fields: dict[str, object],
+) -> None:
     try:
         context(**fields)
     except BadInteraction as refusal:

@@ -12,7 +12,15 @@ from brain_service.model import Statistics, apply, interaction_from_context
 from brain_service.model.recommend import ADVICE, MOST, Situation, Urgency, recommend
 
 CALM = Situation(
-    tank=0.1, active_s=600.0, frustration=0.4, load=0.6, failures=0, expect=0.7, haste=0.03, idle=0.05, review=None
+    tank=0.1,
+    active_s=600.0,
+    frustration=0.4,
+    load=0.6,
+    failures=0,
+    expect=0.7,
+    haste=0.03,
+    idle=0.05,
+    review=None,
 )
 
 
@@ -36,7 +44,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("code", "beyond", "at"), CASES)
-def test_advice_starts_beyond_its_threshold(code: str, beyond: dict[str, float], at: dict[str, float]) -> None:
+def test_advice_starts_beyond_its_threshold(
+    code: str, beyond: dict[str, float], at: dict[str, float]
+) -> None:
     assert codes(CALM._replace(**beyond)) == [code]  # type: ignore[arg-type]
     assert code not in codes(CALM._replace(**at))  # type: ignore[arg-type]
 
@@ -44,13 +54,23 @@ def test_advice_starts_beyond_its_threshold(code: str, beyond: dict[str, float],
 HELD = [
     ("take_break", {"tank": 0.51}, {"tank": 0.46}, {"tank": 0.45}),
     ("take_break", {"active_s": 2701.0}, {"active_s": 2566.0}, {"active_s": 2564.0}),
-    ("scaffold", {"frustration": 0.71, "failures": 3}, {"frustration": 0.66}, {"frustration": 0.64}),
+    (
+        "scaffold",
+        {"frustration": 0.71, "failures": 3},
+        {"frustration": 0.66},
+        {"frustration": 0.64},
+    ),
     ("worked_example", {"load": 0.81, "failures": 3}, {"load": 0.76}, {"load": 0.74}),
     ("harder", {"expect": 0.91, "load": 0.54}, {"expect": 0.86, "load": 0.59}, {"expect": 0.84}),
     ("harder", {"expect": 0.91, "load": 0.54}, {"load": 0.59}, {"load": 0.61}),
     ("slow_down", {"haste": 0.11}, {"haste": 0.06}, {"haste": 0.04}),
     ("re_engage", {"idle": 0.51}, {"idle": 0.46}, {"idle": 0.44}),
-    ("spaced_review", {"review": ("add", 0.79, 8.0)}, {"review": ("add", 0.84, 8.0)}, {"review": ("add", 0.86, 8.0)}),
+    (
+        "spaced_review",
+        {"review": ("add", 0.79, 8.0)},
+        {"review": ("add", 0.84, 8.0)},
+        {"review": ("add", 0.86, 8.0)},
+    ),
 ]
 
 
@@ -69,9 +89,16 @@ def test_advice_stays_until_its_value_is_well_on_the_other_side(
 
 @pytest.mark.parametrize(
     ("expect", "urgency", "shift"),
-    [(0.59, Urgency.LOW, -1), (0.60, Urgency.NONE, 0), (0.85, Urgency.NONE, 0), (0.86, Urgency.LOW, 1)],
+    [
+        (0.59, Urgency.LOW, -1),
+        (0.60, Urgency.NONE, 0),
+        (0.85, Urgency.NONE, 0),
+        (0.86, Urgency.LOW, 1),
+    ],
 )
-def test_otherwise_the_target_zone_says_which_way_to_go(expect: float, urgency: Urgency, shift: int) -> None:
+def test_otherwise_the_target_zone_says_which_way_to_go(
+    expect: float, urgency: Urgency, shift: int
+) -> None:
     (found,), _ = recommend(CALM._replace(expect=expect), 0)
 
     assert (found.code, found.urgency, found.advice.shift) == ("target_zone", urgency, shift)
@@ -100,7 +127,9 @@ def test_asking_again_changes_nothing(situation: Situation, before: int) -> None
 
 
 @given(situations, masks)
-def test_there_are_one_to_three_most_urgent_first_each_with_its_drivers(situation: Situation, before: int) -> None:
+def test_there_are_one_to_three_most_urgent_first_each_with_its_drivers(
+    situation: Situation, before: int
+) -> None:
     found, _ = recommend(situation, before)
 
     assert 1 <= len(found) <= MOST
@@ -115,7 +144,9 @@ def test_a_value_that_trembles_around_a_threshold_switches_advice_at_most_once(
 ) -> None:
     bits, shown = 0, []
     for noise in tremble:
-        found, bits = recommend(CALM._replace(tank=0.475 + (middle - 0.5) * 0.1 + noise, active_s=0.0), bits)
+        found, bits = recommend(
+            CALM._replace(tank=0.475 + (middle - 0.5) * 0.1 + noise, active_s=0.0), bits
+        )
         shown.append(any(f.code == "take_break" for f in found))
 
     assert sum(a != b for a, b in pairwise(shown)) <= 1
@@ -125,14 +156,17 @@ def test_the_place_of_an_advice_is_its_number() -> None:
     """Numbers stand in stored bytes."""
     assert [advice.number for advice in ADVICE] == list(range(len(ADVICE)))
     assert [advice.code for advice in ADVICE[:7]] == [
-        "take_break", "scaffold", "worked_example", "harder", "slow_down", "re_engage", "spaced_review",
+        "take_break", "scaffold", "worked_example", "harder", "slow_down", "re_engage",
+        "spaced_review",
     ]  # fmt: skip
 
 
 def answers(*given: bool, gap: float = 30.0, **context: object) -> list[list[str]]:
     state, shown = None, []
     for i, correct in enumerate(given):
-        step = interaction_from_context("practice", f"q{i}", {"correct": correct, "skill": "add", **context})
+        step = interaction_from_context(
+            "practice", f"q{i}", {"correct": correct, "skill": "add", **context}
+        )
         state, outcome, _ = apply(state, Statistics(), step, gap * i)
         shown.append([found.code for found in outcome.recommendations])
     return shown

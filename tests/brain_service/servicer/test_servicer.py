@@ -61,7 +61,8 @@ class Stack:
         self.watches = ObservedWatches(self.engine, pending=4)
         self.servicer = BrainServicer(self.engine, self.watches, RuleAdapter())
         self.server = GrpcServer(
-            ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5), services=(SERVICE_NAME,)
+            ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5),
+            services=(SERVICE_NAME,),
         )
         self.channel: Channel
         self.stub: Any
@@ -86,10 +87,13 @@ class Stack:
         metadata = (*self.channel.metadata, *options.pop("metadata", ()))
         return getattr(self.stub, method)(request, metadata=metadata, **options)
 
-    async def record(self, learner_id: str = "mia", count: int = 1, **fields: Any) -> pb.RecordInteractionResponse:
+    async def record(
+        self, learner_id: str = "mia", count: int = 1, **fields: Any
+    ) -> pb.RecordInteractionResponse:
         for _ in range(count):
             response = await self.call(
-                "RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(learner_id, **fields))
+                "RecordInteraction",
+                pb.RecordInteractionRequest(interaction=interaction(learner_id, **fields)),
             )
         return response
 
@@ -109,13 +113,17 @@ def interaction(learner_id: str = "mia", **fields: Any) -> pb.Interaction:
         "interaction_id": str(uuid.uuid4()),
         "kind": pb.INTERACTION_KIND_PRACTICE,
         "content": "3 + 4",
-        "context": pb.Context(correct=True, difficulty=3, time_taken_s=5, skills=["addition"], subject="maths"),
+        "context": pb.Context(
+            correct=True, difficulty=3, time_taken_s=5, skills=["addition"], subject="maths"
+        ),
     }
     return pb.Interaction(learner_id=learner_id, **(defaults | fields))
 
 
 @asynccontextmanager
-async def watching(stack: Stack, *cursors: pb.Cursor, watch_id: str = "w") -> AsyncIterator[tuple[Any, Any]]:
+async def watching(
+    stack: Stack, *cursors: pb.Cursor, watch_id: str = "w"
+) -> AsyncIterator[tuple[Any, Any]]:
     call = stack.call("WatchState", pb.WatchStateRequest(watch_id=watch_id, cursors=cursors))
     first = await read(call)
     try:
@@ -151,17 +159,28 @@ async def test_an_interaction_is_answered_with_a_reading(stack: Stack) -> None:
     response = await stack.record()
 
     reading = response.applied.reading
-    assert (response.applied.revision, response.applied.duplicate, response.epoch) == (1, False, stack.engine.epoch)
+    assert (response.applied.revision, response.applied.duplicate, response.epoch) == (
+        1,
+        False,
+        stack.engine.epoch,
+    )
     assert 0 <= reading.levels.cognitive_load <= 1
     assert 0 < reading.uncertainty.cognitive_load < 1
     assert len(reading.grades) == 7
     assert [mastery.skill for mastery in reading.mastery] == ["addition"]
     assert reading.HasField("predicted_correct")
     assert reading.model_version.startswith("vb-ssm/")
-    assert len(reading.drivers.levels) == len(reading.drivers.names) == len(reading.drivers.contributions) > 20
+    assert (
+        len(reading.drivers.levels)
+        == len(reading.drivers.names)
+        == len(reading.drivers.contributions)
+        > 20
+    )
 
 
-async def test_a_record_continues_the_trace_of_the_message_or_the_metadata_or_begins_one(stack: Stack) -> None:
+async def test_a_record_continues_the_trace_of_the_message_or_the_metadata_or_begins_one(
+    stack: Stack,
+) -> None:
     trace_id = ROOT.split("-")[1]
     in_message = await stack.record(traceparent=ROOT)
     request = pb.RecordInteractionRequest(interaction=interaction())
@@ -171,7 +190,11 @@ async def test_a_record_continues_the_trace_of_the_message_or_the_metadata_or_be
     assert (in_message.trace_id, in_metadata.trace_id) == (trace_id, trace_id)
     assert anew.trace_id not in ("", trace_id)
     history = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia"))
-    assert [entry.traceparent.split("-")[1] for entry in history.entries] == [trace_id, trace_id, anew.trace_id]
+    assert [entry.traceparent.split("-")[1] for entry in history.entries] == [
+        trace_id,
+        trace_id,
+        anew.trace_id,
+    ]
 
 
 async def test_a_batch_is_answered_in_order_and_a_bad_one_fails_alone(stack: Stack) -> None:
@@ -189,7 +212,9 @@ async def test_a_batch_is_answered_in_order_and_a_bad_one_fails_alone(stack: Sta
     assert [outcome.request_id for outcome in response.outcomes] == [1, 2, 3, 4, 5, 6, 7]
     assert [outcome.applied.revision for outcome in response.outcomes] == [1, 0, 0, 0, 0, 0, 2]
     for outcome, field in zip(
-        response.outcomes[1:6], ["learner_id", "kind", "content", "time_taken", "context_json"], strict=True
+        response.outcomes[1:6],
+        ["learner_id", "kind", "content", "time_taken", "context_json"],
+        strict=True,
     ):
         assert outcome.failure.code == pb.FAILURE_CODE_INVALID
         assert field in outcome.failure.message
@@ -216,27 +241,49 @@ async def test_an_oversized_batch_ends_the_stream_and_changes_nothing(stack: Sta
 
 
 async def test_streams_interact_side_by_side(stack: Stack) -> None:
-    results = await asyncio.gather(*(interact(stack, *[[interaction(f"l{n}")] for _ in range(5)]) for n in range(8)))
+    results = await asyncio.gather(
+        *(interact(stack, *[[interaction(f"l{n}")] for _ in range(5)]) for n in range(8))
+    )
 
-    assert [[response.outcomes[0].applied.revision for response in responses] for responses in results] == [
-        [1, 2, 3, 4, 5]
-    ] * 8
+    assert [
+        [response.outcomes[0].applied.revision for response in responses] for responses in results
+    ] == [[1, 2, 3, 4, 5]] * 8
 
 
 @pytest.mark.parametrize(
     ("method", "request_message", "field"),
     [
         ("RecordInteraction", pb.RecordInteractionRequest(), "kind"),
-        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction("")), "learner_id"),
+        (
+            "RecordInteraction",
+            pb.RecordInteractionRequest(interaction=interaction("")),
+            "learner_id",
+        ),
         (
             "RecordInteraction",
             pb.RecordInteractionRequest(interaction=interaction(interaction_id="ä")),
             "interaction_id",
         ),
-        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(response="x" * 16_385)), "response"),
-        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(occurred_at_ms=-5)), "occurred_at"),
-        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(occurred_at_ms=5)), "occurred_at"),
-        ("RecordInteraction", pb.RecordInteractionRequest(interaction=interaction(kind=99)), "kind"),  # type: ignore[arg-type]
+        (
+            "RecordInteraction",
+            pb.RecordInteractionRequest(interaction=interaction(response="x" * 16_385)),
+            "response",
+        ),
+        (
+            "RecordInteraction",
+            pb.RecordInteractionRequest(interaction=interaction(occurred_at_ms=-5)),
+            "occurred_at",
+        ),
+        (
+            "RecordInteraction",
+            pb.RecordInteractionRequest(interaction=interaction(occurred_at_ms=5)),
+            "occurred_at",
+        ),
+        (
+            "RecordInteraction",
+            pb.RecordInteractionRequest(interaction=interaction(kind=99)),
+            "kind",
+        ),  # type: ignore[arg-type]
         ("ModifyWatch", pb.ModifyWatchRequest(add=[pb.Cursor(learner_id="a b")]), "learner_id"),
         ("GetState", pb.GetStateRequest(queries=[pb.StateQuery()]), "learner_id"),
         ("GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="a")] * 1025), "queries"),
@@ -244,8 +291,16 @@ async def test_streams_interact_side_by_side(stack: Stack) -> None:
         ("GetHistory", pb.GetHistoryRequest(learner_id="x", limit=1001), "limit"),
         ("AdaptContent", pb.AdaptContentRequest(learner_id="mia"), "content"),
         ("AdaptContent", pb.AdaptContentRequest(content="x"), "learner_id"),
-        ("AdaptContent", pb.AdaptContentRequest(content="x", target_difficulty=9), "target_difficulty"),
-        ("AdaptContent", pb.AdaptContentRequest(content="x", target_difficulty=float("nan")), "target_difficulty"),
+        (
+            "AdaptContent",
+            pb.AdaptContentRequest(content="x", target_difficulty=9),
+            "target_difficulty",
+        ),
+        (
+            "AdaptContent",
+            pb.AdaptContentRequest(content="x", target_difficulty=float("nan")),
+            "target_difficulty",
+        ),
         ("AdaptContent", pb.AdaptContentRequest(content="x", focus_areas=["y"] * 9), "focus_areas"),
         ("EraseLearner", pb.EraseLearnerRequest(learner_id="x"), "requested_by"),
         ("EraseLearner", pb.EraseLearnerRequest(requested_by="x"), "learner_id"),
@@ -278,7 +333,9 @@ async def test_a_bad_request_for_a_stream_is_refused_too(
     assert len(stack.watches) == 0
 
 
-async def test_a_store_that_is_away_makes_a_record_retryable(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_is_away_makes_a_record_retryable(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def refuse(*_: object) -> dict[str, int]:
         raise StoreUnavailableError("the disk is full")
 
@@ -302,7 +359,10 @@ async def test_states_are_told_with_all_skills(stack: Stack) -> None:
     await stack.record(context=pb.Context(correct=True, skills=["addition"]))
     await stack.record(context=pb.Context(correct=False, skills=["division"]))
     response = await stack.call(
-        "GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia"), pb.StateQuery(learner_id="new")])
+        "GetState",
+        pb.GetStateRequest(
+            queries=[pb.StateQuery(learner_id="mia"), pb.StateQuery(learner_id="new")]
+        ),
     )
 
     mia, new = response.snapshots
@@ -315,8 +375,12 @@ async def test_states_are_told_with_all_skills(stack: Stack) -> None:
 async def test_history_comes_in_pages_with_what_was_sent(stack: Stack) -> None:
     for number in range(5):
         await stack.record(content=f"q{number}", response="7", context_json=b'{"x":1}')
-    page = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", after_revision=1, limit=2))
-    newest = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=2, newest=True))
+    page = await stack.call(
+        "GetHistory", pb.GetHistoryRequest(learner_id="mia", after_revision=1, limit=2)
+    )
+    newest = await stack.call(
+        "GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=2, newest=True)
+    )
 
     assert [(entry.revision, entry.content, entry.response) for entry in page.entries] == [
         (2, "q1", "7"),
@@ -333,7 +397,9 @@ async def test_a_page_of_history_that_is_too_large_for_a_message_ends_early(stac
     blob = json.dumps({"x": "y" * 60_000}).encode()
     await interact(stack, *[[interaction(context_json=blob) for _ in range(50)] for _ in range(4)])
     page = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=1000))
-    newest = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=1000, newest=True))
+    newest = await stack.call(
+        "GetHistory", pb.GetHistoryRequest(learner_id="mia", limit=1000, newest=True)
+    )
 
     assert page.has_more
     assert page.entries[0].revision == 1
@@ -344,9 +410,15 @@ async def test_a_page_of_history_that_is_too_large_for_a_message_ends_early(stac
 
 async def test_a_watch_starts_with_snapshots_and_follows(stack: Stack) -> None:
     await stack.record(count=2)
-    async with watching(stack, pb.Cursor(learner_id="mia"), pb.Cursor(learner_id="new")) as (call, first):
+    async with watching(stack, pb.Cursor(learner_id="mia"), pb.Cursor(learner_id="new")) as (
+        call,
+        first,
+    ):
         assert first.epoch == stack.engine.epoch
-        assert [(snapshot.learner_id, snapshot.revision) for snapshot in first.snapshots] == [("mia", 2), ("new", 0)]
+        assert [(snapshot.learner_id, snapshot.revision) for snapshot in first.snapshots] == [
+            ("mia", 2),
+            ("new", 0),
+        ]
         assert first.snapshots[0].reading.levels.engagement > 0
 
         recorded = await stack.record(traceparent=ROOT)
@@ -367,10 +439,16 @@ async def test_a_watch_resumes_where_it_was(stack: Stack) -> None:
         while len(got) < 7:
             got += [update.revision for update in (await read(call)).updates]
         assert got == [4, 5, 6, 7, 8, 9, 10]
-    async with watching(stack, pb.Cursor(learner_id="mia", epoch=epoch, revision=3)) as (call, first):
+    async with watching(stack, pb.Cursor(learner_id="mia", epoch=epoch, revision=3)) as (
+        call,
+        first,
+    ):
         (update,) = (await read(call)).updates
         assert (update.revision, update.coalesced) == (10, 6)
-    async with watching(stack, pb.Cursor(learner_id="mia", epoch="other", revision=3)) as (call, first):
+    async with watching(stack, pb.Cursor(learner_id="mia", epoch="other", revision=3)) as (
+        call,
+        first,
+    ):
         assert not first.snapshots[0].recovered
 
 
@@ -381,7 +459,11 @@ async def test_crossings_are_told_with_their_revision(stack: Stack) -> None:
     history = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia"))
     expected = [crossing for entry in history.entries for crossing in entry.crossings]
     assert expected, "twelve failures cross something"
-    assert all(crossing.revision == entry.revision for entry in history.entries for crossing in entry.crossings)
+    assert all(
+        crossing.revision == entry.revision
+        for entry in history.entries
+        for crossing in entry.crossings
+    )
     cursor = pb.Cursor(learner_id="mia", epoch=stack.engine.epoch)
     async with watching(stack, cursor) as (call, _):
         (update,) = (await read(call)).updates
@@ -391,7 +473,9 @@ async def test_crossings_are_told_with_their_revision(stack: Stack) -> None:
 async def test_a_watch_is_modified_while_it_runs(stack: Stack) -> None:
     await stack.record("ben")
     async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
-        request = pb.ModifyWatchRequest(watch_id="w", add=[pb.Cursor(learner_id="ben")], remove=["mia"])
+        request = pb.ModifyWatchRequest(
+            watch_id="w", add=[pb.Cursor(learner_id="ben")], remove=["mia"]
+        )
         response = await stack.call("ModifyWatch", request)
         assert (response.epoch, response.snapshots[0].revision) == (stack.engine.epoch, 1)
 
@@ -456,7 +540,8 @@ async def test_a_cancelled_watch_that_was_not_read_leaves_nothing_behind(stack: 
 async def test_watches_of_a_vanished_client_leave_nothing_behind(stack: Stack) -> None:
     other = open_channel(f"127.0.0.1:{stack.server.port}", ClientSettings(credential=CREDENTIAL))
     call = brain_pb2_grpc.BrainServiceStub(other.channel).WatchState(
-        pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]), metadata=other.metadata
+        pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]),
+        metadata=other.metadata,
     )
     await read(call)
     await other.close()
@@ -467,7 +552,9 @@ async def test_watches_of_a_vanished_client_leave_nothing_behind(stack: Stack) -
     assert stack.watches.learners == 0
 
 
-async def test_a_stopping_service_ends_streams_as_unavailable_and_acknowledges_what_it_has(stack: Stack) -> None:
+async def test_a_stopping_service_ends_streams_as_unavailable_and_acknowledges_what_it_has(
+    stack: Stack,
+) -> None:
     interacting = stack.stub.Interact(metadata=stack.channel.metadata)
     await interacting.write(pb.InteractRequest(interactions=[interaction()]))
     assert (await read(interacting)).outcomes[0].applied.revision == 1
@@ -509,28 +596,39 @@ async def test_a_batch_in_hand_is_acknowledged_before_its_stream_ends(
 
 async def test_a_learner_is_exported_and_erased_and_watchers_hear_it(stack: Stack) -> None:
     await stack.record(count=3, content="secret question")
-    export = stack.call("ExportLearner", pb.ExportLearnerRequest(learner_id="mia", requested_by="admin"))
+    export = stack.call(
+        "ExportLearner", pb.ExportLearnerRequest(learner_id="mia", requested_by="admin")
+    )
     lines = b"".join([part.json_lines async for part in export]).splitlines()
     assert sum(b"secret question" in line for line in lines) == 3
     assert all(isinstance(json.loads(line), dict) for line in lines)
 
     async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
-        erased = await stack.call("EraseLearner", pb.EraseLearnerRequest(learner_id="mia", requested_by="admin"))
+        erased = await stack.call(
+            "EraseLearner", pb.EraseLearnerRequest(learner_id="mia", requested_by="admin")
+        )
         (update,) = (await read(call)).updates
 
     assert erased.interactions == 3
     assert (stack.servicer._readings._last, stack.servicer._readings._before) == ({}, {})
     assert (update.gone, update.HasField("reading")) == (True, False)
-    state = await stack.call("GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia")]))
+    state = await stack.call(
+        "GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia")])
+    )
     assert state.snapshots[0].revision == 0
-    again = await stack.call("EraseLearner", pb.EraseLearnerRequest(learner_id="mia", requested_by="admin"))
+    again = await stack.call(
+        "EraseLearner", pb.EraseLearnerRequest(learner_id="mia", requested_by="admin")
+    )
     assert again.interactions == 0
 
 
 async def test_a_slow_reader_gets_the_newest_and_every_watcher_gets_all(stack: Stack) -> None:
     latest = pb.Cursor(learner_id="mia")
     every = pb.Cursor(learner_id="mia", mode=pb.DELIVERY_MODE_EVERY)
-    async with watching(stack, latest, watch_id="a") as (slow, _), watching(stack, every, watch_id="b") as (all_, _):
+    async with (
+        watching(stack, latest, watch_id="a") as (slow, _),
+        watching(stack, every, watch_id="b") as (all_, _),
+    ):
         for _ in range(10):
             await interact(stack, [interaction() for _ in range(50)])
         reached = 0
@@ -546,13 +644,20 @@ async def test_a_slow_reader_gets_the_newest_and_every_watcher_gets_all(stack: S
 
 async def test_content_is_adapted_to_what_is_known_of_a_learner(stack: Stack) -> None:
     wish = pb.AdaptContentRequest(
-        learner_id="mia", content="What is 3/4 of 12?", content_type="question", focus_areas=["fractions"]
+        learner_id="mia",
+        content="What is 3/4 of 12?",
+        content_type="question",
+        focus_areas=["fractions"],
     )
     unknown = await stack.call("AdaptContent", wish)
     await stack.record()
     known = await stack.call("AdaptContent", wish)
 
-    assert (unknown.adapted_content, list(unknown.changes), unknown.revision) == (wish.content, [], 0)
+    assert (unknown.adapted_content, list(unknown.changes), unknown.revision) == (
+        wish.content,
+        [],
+        0,
+    )
     assert wish.content in known.adapted_content
     assert known.revision == 1
     assert known.changes[0].code == "focus"

@@ -14,18 +14,34 @@ from brain_service.servicer.reading import Readings, reading_of
 from brain_service.servicer.wire import varint
 
 _LEARNED = model.apply(
-    None, model.Statistics(), interaction_from_context("practice", "3 + 4", {"skill": "sums", "correct": True}), 1.0
+    None,
+    model.Statistics(),
+    interaction_from_context("practice", "3 + 4", {"skill": "sums", "correct": True}),
+    1.0,
 ).outcome
-_VIEWED = model.apply(None, model.Statistics(), interaction_from_context("content_view", "3 + 4", {}), 1.0).outcome
+_VIEWED = model.apply(
+    None, model.Statistics(), interaction_from_context("content_view", "3 + 4", {}), 1.0
+).outcome
 
 results = st.one_of(
-    st.builds(Applied, st.integers(1, 2**64 - 1), st.booleans(), st.sampled_from([_LEARNED, _VIEWED]), st.just(5)),
+    st.builds(
+        Applied,
+        st.integers(1, 2**64 - 1),
+        st.booleans(),
+        st.sampled_from([_LEARNED, _VIEWED]),
+        st.just(5),
+    ),
     st.builds(Failed, code=st.sampled_from(FailureCode), message=st.text(max_size=300)),
 )
 
 
-@given(epoch=st.text(max_size=40), told=st.lists(st.tuples(st.integers(0, 2**64 - 1), results), max_size=8))
-def test_a_response_says_what_its_messages_would(epoch: str, told: list[tuple[int, Applied | Failed]]) -> None:
+@given(
+    epoch=st.text(max_size=40),
+    told=st.lists(st.tuples(st.integers(0, 2**64 - 1), results), max_size=8),
+)
+def test_a_response_says_what_its_messages_would(
+    epoch: str, told: list[tuple[int, Applied | Failed]]
+) -> None:
     expected = brain_pb2.InteractResponse(epoch=epoch)
     for request_id, result in told:
         outcome = expected.outcomes.add(request_id=request_id)
@@ -37,9 +53,14 @@ def test_a_response_says_what_its_messages_would(epoch: str, told: list[tuple[in
             outcome.applied.duplicate = result.duplicate
             outcome.applied.reading.CopyFrom(reading_of(result.outcome))
 
-    assert brain_pb2.InteractResponse.FromString(answers.response(epoch, told, Readings())) == expected
+    assert (
+        brain_pb2.InteractResponse.FromString(answers.response(epoch, told, Readings())) == expected
+    )
 
 
 @given(st.integers(0, 2**64 - 1))
 def test_a_whole_number_is_written_as_protobuf_writes_it(value: int) -> None:
-    assert b"\x08" + varint(value) == brain_pb2.Applied(revision=value).SerializeToString() or value == 0
+    assert (
+        b"\x08" + varint(value) == brain_pb2.Applied(revision=value).SerializeToString()
+        or value == 0
+    )

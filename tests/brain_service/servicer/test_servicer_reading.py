@@ -24,7 +24,11 @@ FIELDS = {
     "motivation_level": (pb.LEVEL_MOTIVATION, "motivation"),
     "item_confidence": (pb.LEVEL_ITEM_CONFIDENCE, "item_confidence"),
 }
-GRADE_NAMES = {"human": pb.GRADE_HUMAN, "convergent": pb.GRADE_CONVERGENT, "theory": pb.GRADE_THEORY}
+GRADE_NAMES = {
+    "human": pb.GRADE_HUMAN,
+    "convergent": pb.GRADE_CONVERGENT,
+    "theory": pb.GRADE_THEORY,
+}
 
 
 @dataclass
@@ -74,7 +78,14 @@ def test_a_clipped_level_has_a_driver_that_says_so(correct: bool, difficulty: fl
 
 def check(outcome: Outcome) -> None:
     reading = reading_of(outcome)
-    table = list(zip(reading.drivers.levels, reading.drivers.names, reading.drivers.contributions, strict=True))
+    table = list(
+        zip(
+            reading.drivers.levels,
+            reading.drivers.names,
+            reading.drivers.contributions,
+            strict=True,
+        )
+    )
     uncertainty = levels.uncertainty(outcome.readout)
     for place, name in enumerate(NAMES):
         number, field = FIELDS[name]
@@ -83,7 +94,9 @@ def check(outcome: Outcome) -> None:
         assert getattr(reading.uncertainty, field) == pytest.approx(uncertainty[place], abs=1e-12)
         assert reading.grades[number - 1] == GRADE_NAMES[GRADES[place]]
         drivers = [(driver, share) for of, driver, share in table if of == number]
-        assert drivers == [(driver.name, driver.contribution) for driver in levels.drivers(outcome.readout, place)]
+        assert drivers == [
+            (driver.name, driver.contribution) for driver in levels.drivers(outcome.readout, place)
+        ]
         assert sum(share for _, share in drivers) == pytest.approx(level - BASES[place], abs=1e-12)
     assert reading.performance.accuracy == outcome.performance.accuracy
     assert reading.performance.response_time_s == (outcome.performance.response_time or 0.0)

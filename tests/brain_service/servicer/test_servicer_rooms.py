@@ -71,7 +71,8 @@ class Stack:
         self.rooms = Rooms()
         self.servicer = RoomServicer(self.rooms)
         self.server = GrpcServer(
-            ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5), services=(SERVICE_NAME,)
+            ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5),
+            services=(SERVICE_NAME,),
         )
         self.channel: Channel
         self.stub: Any
@@ -95,7 +96,9 @@ class Stack:
         return self.edges[-1]
 
     async def call(self, method: str, request: Any) -> Any:
-        return await getattr(self.stub, method)(request, metadata=self.channel.metadata, timeout=WAIT_S)
+        return await getattr(self.stub, method)(
+            request, metadata=self.channel.metadata, timeout=WAIT_S
+        )
 
 
 @pytest.fixture
@@ -148,7 +151,9 @@ async def test_members_leave_with_the_stream_of_their_edge(stack: Stack, how: st
 async def test_what_was_asked_before_the_end_is_answered(stack: Stack) -> None:
     one = stack.edge()
     for number in range(1, 101):
-        await one.send(pb.Command(request_id=number, join=pb.Join(room_id=f"r{number}", member=MIA)))
+        await one.send(
+            pb.Command(request_id=number, join=pb.Join(room_id=f"r{number}", member=MIA))
+        )
     await one.finish()
 
     assert [result.request_id for result in one.results] == list(range(1, 101))
@@ -169,7 +174,9 @@ async def test_what_was_asked_before_the_end_is_answered(stack: Stack) -> None:
         (publish(MIA, b'{"a":"' + b"x" * 65_536 + b'"}', request_id=9), "data_json"),
     ],
 )
-async def test_a_bad_command_is_refused_and_the_stream_goes_on(stack: Stack, command: pb.Command, field: str) -> None:
+async def test_a_bad_command_is_refused_and_the_stream_goes_on(
+    stack: Stack, command: pb.Command, field: str
+) -> None:
     one = stack.edge()
     await one.send(command)
     await one.until(results=1)
@@ -183,15 +190,20 @@ async def test_a_service_speaks_into_a_room(stack: Stack) -> None:
     one = stack.edge()
     await one.join(MIA)
     response = await stack.call(
-        "PublishRoomMessage", pb.PublishRoomMessageRequest(room_id="r", data_json=b'{"from":"school"}')
+        "PublishRoomMessage",
+        pb.PublishRoomMessageRequest(room_id="r", data_json=b'{"from":"school"}'),
     )
     await one.until(events=2)
-    nobody = await stack.call("PublishRoomMessage", pb.PublishRoomMessageRequest(room_id="empty", data_json=b"{}"))
+    nobody = await stack.call(
+        "PublishRoomMessage", pb.PublishRoomMessageRequest(room_id="empty", data_json=b"{}")
+    )
 
     assert (response.members, nobody.members) == (1, 0)
     assert one.events[-1].member.role == "service"
     with pytest.raises(grpc.aio.AioRpcError, match="data_json"):
-        await stack.call("PublishRoomMessage", pb.PublishRoomMessageRequest(room_id="r", data_json=b"nonsense"))
+        await stack.call(
+            "PublishRoomMessage", pb.PublishRoomMessageRequest(room_id="r", data_json=b"nonsense")
+        )
 
 
 async def test_an_edge_that_does_not_take_its_results_is_not_listened_to_further(

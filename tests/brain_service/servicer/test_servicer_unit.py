@@ -1,4 +1,6 @@
-"""The servicers alone, through grpcio-testing: which status each failure becomes, and what reaches the engine."""
+"""The servicers alone, through grpcio-testing: which status each failure becomes, and what reaches
+the engine.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from tests.support.grpc_unit import UnitServer
 BRAIN = pb.DESCRIPTOR.services_by_name["BrainService"]
 ROOM = room_pb2.DESCRIPTOR.services_by_name["RoomService"]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-OUTCOME = model.apply(None, model.Statistics(), interaction_from_context("practice", "3 + 4", {}), 1.0).outcome
+OUTCOME = model.apply(
+    None, model.Statistics(), interaction_from_context("practice", "3 + 4", {}), 1.0
+).outcome
 
 
 class FakeEngine:
@@ -44,7 +48,10 @@ class FakeEngine:
 
     async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
         self._answer()
-        return [Snapshot(learner_id=one, revision=0, state=None, outcome=None, occurred_at_ms=0) for one, _ in queries]
+        return [
+            Snapshot(learner_id=one, revision=0, state=None, outcome=None, occurred_at_ms=0)
+            for one, _ in queries
+        ]
 
     async def history(self, learner_id: str, **_: Any) -> Any:
         return self._answer()
@@ -69,7 +76,11 @@ def serve(answer: Any) -> tuple[UnitServer, FakeEngine]:
 
 def record(**fields: Any) -> pb.RecordInteractionRequest:
     interaction = pb.Interaction(
-        learner_id="mia", interaction_id="i-1", kind=pb.INTERACTION_KIND_ASSESSMENT, content="3 + 4", **fields
+        learner_id="mia",
+        interaction_id="i-1",
+        kind=pb.INTERACTION_KIND_ASSESSMENT,
+        content="3 + 4",
+        **fields,
     )
     return pb.RecordInteractionRequest(interaction=interaction)
 
@@ -80,15 +91,29 @@ APPLIED = Applied(revision=7, duplicate=True, outcome=OUTCOME, occurred_at_ms=5)
 @pytest.mark.parametrize(
     ("answer", "code", "details"),
     [
-        (Failed(code=FailureCode.INVALID, message="field x"), grpc.StatusCode.INVALID_ARGUMENT, "field x"),
-        (Failed(code=FailureCode.UNAVAILABLE, message="later"), grpc.StatusCode.UNAVAILABLE, "later"),
-        (Failed(code=FailureCode.OVERLOADED, message="too much"), grpc.StatusCode.UNAVAILABLE, "too much"),
+        (
+            Failed(code=FailureCode.INVALID, message="field x"),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "field x",
+        ),
+        (
+            Failed(code=FailureCode.UNAVAILABLE, message="later"),
+            grpc.StatusCode.UNAVAILABLE,
+            "later",
+        ),
+        (
+            Failed(code=FailureCode.OVERLOADED, message="too much"),
+            grpc.StatusCode.UNAVAILABLE,
+            "too much",
+        ),
         (Failed(code=FailureCode.INTERNAL, message="fault"), grpc.StatusCode.INTERNAL, "fault"),
         (StoreUnavailableError("full"), grpc.StatusCode.UNAVAILABLE, "full"),
         (KeyError("secret answer"), grpc.StatusCode.INTERNAL, INTERNAL_DETAILS),
     ],
 )
-def test_a_record_that_fails_has_the_status_of_its_reason(answer: Any, code: grpc.StatusCode, details: str) -> None:
+def test_a_record_that_fails_has_the_status_of_its_reason(
+    answer: Any, code: grpc.StatusCode, details: str
+) -> None:
     server, _ = serve(answer)
     reply = server.unary("RecordInteraction", record())
 
@@ -109,7 +134,13 @@ def test_a_record_reaches_the_engine_whole_and_continues_the_callers_trace() -> 
     )
     reply = server.unary(
         "RecordInteraction",
-        record(response="7", context=context, context_json=b'{"z":1}', occurred_at_ms=11, received_at_ms=12),
+        record(
+            response="7",
+            context=context,
+            context_json=b'{"z":1}',
+            occurred_at_ms=11,
+            received_at_ms=12,
+        ),
         metadata=(("traceparent", TRACE),),
     )
 
@@ -179,7 +210,9 @@ def test_a_fault_behind_a_call_has_its_status_and_tells_nothing(
 
 def test_an_export_streams_lines_as_they_come() -> None:
     server, _ = serve(b'{"b":2}\n')
-    reply = server.stream("ExportLearner", pb.ExportLearnerRequest(learner_id="mia", requested_by="admin"))
+    reply = server.stream(
+        "ExportLearner", pb.ExportLearnerRequest(learner_id="mia", requested_by="admin")
+    )
 
     assert [part.json_lines for part in reply.response] == [b'{"a":1}\n', b'{"b":2}\n']
 
@@ -189,7 +222,9 @@ def test_rooms_are_listed_and_spoken_into() -> None:
     server = UnitServer({ROOM: RoomServicer(rooms)})
     rooms.attend().join("r", Member("c", "mia", "learner"))
     listed = server.unary("ListMembers", room_pb2.ListMembersRequest(room_id="r"))
-    told = server.unary("PublishRoomMessage", room_pb2.PublishRoomMessageRequest(room_id="r", data_json=b"{}"))
+    told = server.unary(
+        "PublishRoomMessage", room_pb2.PublishRoomMessageRequest(room_id="r", data_json=b"{}")
+    )
     refused = server.unary("ListMembers", room_pb2.ListMembersRequest(room_id=""))
 
     assert [member.user_id for member in listed.response.members] == ["mia"]

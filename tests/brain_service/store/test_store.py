@@ -19,16 +19,45 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 
-from brain_service.engine.journal import ConflictError, Head, Row, SchemaError, StoreUnavailableError
-from brain_service.model.bank import BankIncrements, ItemIncrement, NormIncrement, Value, merge_item, merge_norm
+from brain_service.engine.journal import (
+    ConflictError,
+    Head,
+    Row,
+    SchemaError,
+    StoreUnavailableError,
+)
+from brain_service.model.bank import (
+    BankIncrements,
+    ItemIncrement,
+    NormIncrement,
+    Value,
+    merge_item,
+    merge_norm,
+)
 from brain_service.store import SqlStore, chain, database, statements, tables
 
 NOTHING = BankIncrements()
 
 
-def row(learner_id: str, key: int, revision: int, interaction_id: str, content: str = "what?") -> Row:
+def row(
+    learner_id: str, key: int, revision: int, interaction_id: str, content: str = "what?"
+) -> Row:
     state = f"state {learner_id} {revision}".encode()
-    return Row(learner_id, key, revision, interaction_id, "practice", content, None, b"{}", 5, 6, "", b"outcome", state)
+    return Row(
+        learner_id,
+        key,
+        revision,
+        interaction_id,
+        "practice",
+        content,
+        None,
+        b"{}",
+        5,
+        6,
+        "",
+        b"outcome",
+        state,
+    )
 
 
 @pytest.fixture
@@ -45,7 +74,9 @@ async def store(path: Path) -> AsyncIterator[SqlStore]:
 
 async def test_what_is_committed_is_there_after_reopening(path: Path) -> None:
     store = await SqlStore.open(path)
-    keys = await store.commit([row("ada", 0, 1, "a"), row("bob", 0, 1, "a"), row("ada", 0, 2, "b")], NOTHING)
+    keys = await store.commit(
+        [row("ada", 0, 1, "a"), row("bob", 0, 1, "a"), row("ada", 0, 2, "b")], NOTHING
+    )
     epoch = store.epoch
     await store.close()
     again = await SqlStore.open(path)
@@ -64,11 +95,17 @@ async def test_what_is_committed_is_there_after_reopening(path: Path) -> None:
     [
         pytest.param([row("ada", 1, 2, "new"), row("ada", 1, 3, "a")], id="a repeated id"),
         pytest.param([row("ada", 1, 2, "new"), row("ada", 1, 2, "newer")], id="a taken revision"),
-        pytest.param([row("ada", 1, 2, "new"), row("ada", 0, 1, "newer")], id="a learner made twice"),
-        pytest.param([row("ada", 1, 2, "new"), row("eve", 77, 1, "newer")], id="an erased learner's key"),
+        pytest.param(
+            [row("ada", 1, 2, "new"), row("ada", 0, 1, "newer")], id="a learner made twice"
+        ),
+        pytest.param(
+            [row("ada", 1, 2, "new"), row("eve", 77, 1, "newer")], id="an erased learner's key"
+        ),
     ],
 )
-@pytest.mark.parametrize("learned", [(), (ItemIncrement("item", 0, 1, 1),)], ids=["rows alone", "rows and the bank"])
+@pytest.mark.parametrize(
+    "learned", [(), (ItemIncrement("item", 0, 1, 1),)], ids=["rows alone", "rows and the bank"]
+)
 async def test_a_conflict_writes_nothing_of_its_commit(
     store: SqlStore, second: list[Row], learned: tuple[ItemIncrement, ...]
 ) -> None:
@@ -84,7 +121,9 @@ async def test_a_conflict_writes_nothing_of_its_commit(
 
 
 async def test_the_same_id_of_another_learner_is_another_interaction(store: SqlStore) -> None:
-    await store.commit([row("ada", 0, 1, "1"), row("bob", 0, 1, "1"), row("bob", 0, 2, "2")], NOTHING)
+    await store.commit(
+        [row("ada", 0, 1, "1"), row("bob", 0, 1, "1"), row("bob", 0, 2, "2")], NOTHING
+    )
     found = await store.find([("ada", "1"), ("bob", "2"), ("ada", "2"), ("eve", "1")])
 
     assert {("ada", "1"), ("bob", "2")} == set(found)
@@ -93,7 +132,14 @@ async def test_the_same_id_of_another_learner_is_another_interaction(store: SqlS
 
 async def test_ids_that_only_look_alike_are_different(store: SqlStore) -> None:
     canonical = str(uuid.uuid4())
-    alike = [canonical, canonical.upper(), canonical.replace("-", ""), f"{canonical[:-1]}g", canonical[::-1], "é" * 36]
+    alike = [
+        canonical,
+        canonical.upper(),
+        canonical.replace("-", ""),
+        f"{canonical[:-1]}g",
+        canonical[::-1],
+        "é" * 36,
+    ]
     await store.commit([row("ada", 0, n, each) for n, each in enumerate(alike, 1)], NOTHING)
     found = await store.find([("ada", each) for each in alike])
 
@@ -121,7 +167,9 @@ async def test_more_learners_than_one_statement_takes_are_loaded(store: SqlStore
 
 
 increments = st.lists(
-    st.tuples(st.sampled_from("xyz"), st.floats(-3, 3), st.floats(-1, 1), st.integers(1, 400)), min_size=1, max_size=8
+    st.tuples(st.sampled_from("xyz"), st.floats(-3, 3), st.floats(-1, 1), st.integers(1, 400)),
+    min_size=1,
+    max_size=8,
 )
 
 
@@ -141,8 +189,14 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
             norms[name] = merge_norm(norms.get(name), norm)
             connection.execute(merge_items, [item._asdict()])
             connection.execute(merge_norms, [norm._asdict()])
-        stored_items = {name: tuple(values) for name, *values in connection.execute(sa.select(tables.bank_items))}
-        stored_norms = {name: tuple(values) for name, *values in connection.execute(sa.select(tables.bank_norms))}
+        stored_items = {
+            name: tuple(values)
+            for name, *values in connection.execute(sa.select(tables.bank_items))
+        }
+        stored_norms = {
+            name: tuple(values)
+            for name, *values in connection.execute(sa.select(tables.bank_norms))
+        }
     engine.dispose()
 
     for mine, stored in ((items, stored_items), (norms, stored_norms)):
@@ -151,7 +205,9 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
             assert stored[name] == pytest.approx(tuple(value), abs=1e-9)
 
 
-async def test_the_migrations_make_the_schema_that_the_code_means(path: Path, store: SqlStore) -> None:
+async def test_the_migrations_make_the_schema_that_the_code_means(
+    path: Path, store: SqlStore
+) -> None:
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -168,7 +224,9 @@ def test_every_hot_query_reads_by_index() -> None:
     plans: list[str] = []
 
     @event.listens_for(engine, "before_cursor_execute")
-    def explain(_c: object, cursor: sqlite3.Cursor, statement: str, parameters: object, *_: object) -> None:
+    def explain(
+        _c: object, cursor: sqlite3.Cursor, statement: str, parameters: object, *_: object
+    ) -> None:
         if statement.startswith("SELECT"):
             steps = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
             plans.extend(step[3] for step in steps)
@@ -196,9 +254,13 @@ def test_the_statements_compile_for_postgresql() -> None:
     for table in tables.metadata.sorted_tables:
         sa.schema.CreateTable(table).compile(dialect=dialect)
         for index in table.indexes:
-            assert "WHERE (revision & 63) = 0" in str(sa.schema.CreateIndex(index).compile(dialect=dialect))
+            assert "WHERE (revision & 63) = 0" in str(
+                sa.schema.CreateIndex(index).compile(dialect=dialect)
+            )
     assert "WITH RECURSIVE" in str(chain._PAGE.compile(dialect=dialect))
-    assert "%s" in chain.Chain(dialect, str.encode)._append  # by place, though the driver's usual way is by name
+    assert (
+        "%s" in chain.Chain(dialect, str.encode)._append
+    )  # by place, though the driver's usual way is by name
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
@@ -276,7 +338,9 @@ async def test_a_database_that_another_process_holds_gives_a_clear_error(
         pytest.param(BankIncrements((ItemIncrement("item", 0, 1, 1),)), id="rows and the bank"),
     ],
 )
-async def test_a_full_disk_gives_a_clear_error_and_keeps_what_was_there(path: Path, increments: BankIncrements) -> None:
+async def test_a_full_disk_gives_a_clear_error_and_keeps_what_was_there(
+    path: Path, increments: BankIncrements
+) -> None:
     store = await SqlStore.open(path)
     await store.commit([row("ada", 0, 1, "a")], NOTHING)
 
@@ -285,7 +349,9 @@ async def test_a_full_disk_gives_a_clear_error_and_keeps_what_was_there(path: Pa
     (before,) = driver.execute("PRAGMA max_page_count").fetchone()
     driver.execute("PRAGMA max_page_count=1")
     with pytest.raises(StoreUnavailableError, match="disk is full"):
-        await store.commit([row("ada", 1, n, f"b{n}", "x" * 5000) for n in range(2, 90)], increments)
+        await store.commit(
+            [row("ada", 1, n, f"b{n}", "x" * 5000) for n in range(2, 90)], increments
+        )
     assert await store.revisions(["ada"]) == {"ada": 1}
 
     driver.execute(f"PRAGMA max_page_count={before}")

@@ -1,4 +1,6 @@
-"""Rows that point to one another: whatever was written, in whatever groups, is read in order and page by page."""
+"""Rows that point to one another: whatever was written, in whatever groups, is read in order and
+page by page.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,28 @@ LONG = 2 * MILESTONE + 5
 def row(learner_id: str, key: int, revision: int) -> Row:
     content = f"{learner_id} {revision}"
     return Row(
-        learner_id, key, revision, f"{learner_id}-{revision}", "practice", content, None, b"{}", 5, 6, "", b"o", b"s"
+        learner_id,
+        key,
+        revision,
+        f"{learner_id}-{revision}",
+        "practice",
+        content,
+        None,
+        b"{}",
+        5,
+        6,
+        "",
+        b"o",
+        b"s",
     )
 
 
-async def write(store: SqlStore, groups: list[list[str]], *, learned: BankIncrements = NOTHING) -> dict[str, int]:
-    """Write groups of interactions, each told by its learner's name, and return everybody's newest revision."""
+async def write(
+    store: SqlStore, groups: list[list[str]], *, learned: BankIncrements = NOTHING
+) -> dict[str, int]:
+    """Write groups of interactions, each told by its learner's name, and return everybody's newest
+    revision.
+    """
     keys: dict[str, int] = {}
     reached: dict[str, int] = {}
     for names in groups:
@@ -44,7 +62,9 @@ async def write(store: SqlStore, groups: list[list[str]], *, learned: BankIncrem
 async def pages(store: SqlStore, name: str, size: int) -> list[str]:
     """Read a learner's log from its beginning, page by page."""
     contents: list[str] = []
-    while found := await store.history(name, after_revision=len(contents), limit=size, newest=False):
+    while found := await store.history(
+        name, after_revision=len(contents), limit=size, newest=False
+    ):
         assert len(found) <= size
         contents += [each.content for each in found]
     return contents
@@ -52,12 +72,19 @@ async def pages(store: SqlStore, name: str, size: int) -> list[str]:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    groups=st.lists(st.lists(st.sampled_from(["ada", "bob", "eve"]), min_size=1, max_size=90), min_size=1, max_size=6),
+    groups=st.lists(
+        st.lists(st.sampled_from(["ada", "bob", "eve"]), min_size=1, max_size=90),
+        min_size=1,
+        max_size=6,
+    ),
     size=st.integers(1, 150),
     learned=st.sampled_from([NOTHING, BankIncrements((ItemIncrement("item", 0, 1, 1),))]),
 )
 def test_every_page_has_the_rows_between_its_revisions(
-    groups: list[list[str]], size: int, learned: BankIncrements, tmp_path_factory: pytest.TempPathFactory
+    groups: list[list[str]],
+    size: int,
+    learned: BankIncrements,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     async def run() -> None:
         store = await SqlStore.open(tmp_path_factory.mktemp("chain") / "brain.db")
@@ -75,13 +102,17 @@ def test_every_page_has_the_rows_between_its_revisions(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("after", [0, 1, MILESTONE - 1, MILESTONE, MILESTONE + 1, LONG - 1, LONG, LONG + 70])
+@pytest.mark.parametrize(
+    "after", [0, 1, MILESTONE - 1, MILESTONE, MILESTONE + 1, LONG - 1, LONG, LONG + 70]
+)
 async def test_a_page_may_begin_anywhere(after: int, tmp_path: Path) -> None:
     store = await SqlStore.open(tmp_path / "brain.db")
     await write(store, [["ada"] * LONG])
     for limit in (1, MILESTONE, LONG):
         found = await store.history("ada", after_revision=after, limit=limit, newest=False)
-        assert [each.revision for each in found] == list(range(after + 1, min(after + limit, LONG) + 1))
+        assert [each.revision for each in found] == list(
+            range(after + 1, min(after + limit, LONG) + 1)
+        )
     await store.close()
 
 
@@ -90,7 +121,9 @@ async def test_all_of_a_long_log_is_erased_and_nothing_else(tmp_path: Path) -> N
     await write(store, [["ada", "bob"] * 300] * 4)
     assert await store.erase("ada", requested_by="root", at_ms=1) == 1200
     with store._engine.connect() as connection:
-        left = connection.exec_driver_sql("SELECT content, previous FROM log WHERE content LIKE 'ada%'").all()
+        left = connection.exec_driver_sql(
+            "SELECT content, previous FROM log WHERE content LIKE 'ada%'"
+        ).all()
     assert left == []
     assert await store.history("ada", after_revision=0, limit=10, newest=True) == []
     assert len(await pages(store, "bob", 1000)) == 1200
@@ -102,11 +135,15 @@ async def test_all_of_a_long_log_is_erased_and_nothing_else(tmp_path: Path) -> N
 
 
 def old_database(path: Path) -> None:
-    """Make a database of the first schema: two learners turn and turn about, a third one erased, a fourth unwritten."""
+    """Make a database of the first schema: two learners turn and turn about, a third one erased, a
+    fourth unwritten.
+    """
     engine = database.create_engine(path)
     with database.begin(engine, write=True) as connection:
         config = Config()
-        config.set_main_option("script_location", str(Path(database.__file__).parents[1] / "migrations"))
+        config.set_main_option(
+            "script_location", str(Path(database.__file__).parents[1] / "migrations")
+        )
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         database.identity(connection)
@@ -118,24 +155,36 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Pa
     old_database(path)
     engine = database.create_engine(path)
     with engine.connect() as connection:
-        salt = bytes.fromhex(connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'salt'").scalar_one())
+        salt = bytes.fromhex(
+            connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'salt'").scalar_one()
+        )
     names = SqlStore(engine, epoch="", salt=salt)
     insert = (
-        "INSERT INTO log (learner_key, revision, interaction_key, interaction_id, kind, content, context_json, "
-        "occurred_at_ms, received_at_ms, traceparent, outcome, state) "
-        "VALUES (?, ?, ?, ?, 'practice', ?, x'7b7d', 5, 6, '', ?, ?)"
+        "INSERT INTO log (learner_key, revision, interaction_key, interaction_id, kind, content,"
+        " context_json, occurred_at_ms, received_at_ms, traceparent, outcome, state) VALUES (?, ?,"
+        " ?, ?, 'practice', ?, x'7b7d', 5, 6, '', ?, ?)"
     )
     with database.begin(engine, write=True) as connection:
         for key, name in enumerate(["ada", "bob", "new"], 1):
             connection.execute(
-                sa.text("INSERT INTO learners (learner_key, learner_digest) VALUES (:key, :digest)"),
+                sa.text(
+                    "INSERT INTO learners (learner_key, learner_digest) VALUES (:key, :digest)"
+                ),
                 {"key": key, "digest": names._digest(name)},
             )
         for revision in range(1, LONG + 1):
             for key, name in ((1, "ada"), (2, "bob"), (None, "")):
                 old = row(name, 0, revision)
                 place = None if key is None else names._interaction_key(old.interaction_id)
-                values = (key, revision, place, old.interaction_id, old.content, old.outcome, old.state)
+                values = (
+                    key,
+                    revision,
+                    place,
+                    old.interaction_id,
+                    old.content,
+                    old.outcome,
+                    old.state,
+                )
                 connection.exec_driver_sql(insert, values)
     await names.close()
 
@@ -155,10 +204,13 @@ async def test_a_brain_of_the_time_before_chains_cannot_write(tmp_path: Path) ->
     await (await SqlStore.open(path)).close()
     engine = database.create_engine(path)
     old_insert = (
-        "INSERT INTO log (learner_key, revision, interaction_key, interaction_id, kind, content, context_json, "
-        "occurred_at_ms, received_at_ms, traceparent, outcome, state) "
-        "VALUES (1, 1, x'01', 'a', 'practice', 'b', x'7b7d', 5, 6, '', x'01', x'01')"
+        "INSERT INTO log (learner_key, revision, interaction_key, interaction_id, kind, content,"
+        " context_json, occurred_at_ms, received_at_ms, traceparent, outcome, state) VALUES (1, 1,"
+        " x'01', 'a', 'practice', 'b', x'7b7d', 5, 6, '', x'01', x'01')"
     )
-    with pytest.raises(sa.exc.IntegrityError, match=r"log\.previous"), engine.connect() as connection:
+    with (
+        pytest.raises(sa.exc.IntegrityError, match=r"log\.previous"),
+        engine.connect() as connection,
+    ):
         connection.exec_driver_sql(old_insert)
     engine.dispose()

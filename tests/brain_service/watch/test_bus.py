@@ -28,7 +28,9 @@ def test_every_subscriber_gets_each_batch_in_order() -> None:
     assert first == second
 
 
-def test_a_failing_subscriber_hurts_neither_the_others_nor_the_publisher(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_subscriber_hurts_neither_the_others_nor_the_publisher(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bus = LocalBus()
     got: list[Publication] = []
 

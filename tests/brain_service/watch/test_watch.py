@@ -77,7 +77,11 @@ class Log:
         return rows, False
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
-        found = {learner_id: len(self.rows[learner_id]) for learner_id in learner_ids if learner_id in self.rows}
+        found = {
+            learner_id: len(self.rows[learner_id])
+            for learner_id in learner_ids
+            if learner_id in self.rows
+        }
         await self._pass()
         return found
 
@@ -91,7 +95,9 @@ class Log:
     def _snapshot(self, learner_id: str) -> Snapshot:
         rows = self.rows.get(learner_id, [])
         outcome = rows[-1].outcome if rows else None
-        return Snapshot(learner_id=learner_id, revision=len(rows), state=None, outcome=outcome, occurred_at_ms=0)
+        return Snapshot(
+            learner_id=learner_id, revision=len(rows), state=None, outcome=outcome, occurred_at_ms=0
+        )
 
 
 @pytest.fixture
@@ -105,7 +111,10 @@ def watches(log: Log) -> Watches:
 
 
 def told(batch: Batch) -> list[tuple[str, int, int]]:
-    return [(update.publication.learner_id, update.publication.revision, update.coalesced) for update in batch.updates]
+    return [
+        (update.publication.learner_id, update.publication.revision, update.coalesced)
+        for update in batch.updates
+    ]
 
 
 async def take(watch: Watch) -> list[tuple[str, int, int]]:
@@ -117,7 +126,9 @@ def idle(watch: Watch) -> bool:
     return not watch._due
 
 
-async def test_a_new_watcher_gets_the_snapshot_and_then_what_follows(log: Log, watches: Watches) -> None:
+async def test_a_new_watcher_gets_the_snapshot_and_then_what_follows(
+    log: Log, watches: Watches
+) -> None:
     log.apply("mia")
     log.apply("mia")
     watch, (standing,) = await watches.open("w", [Cursor(learner_id="mia")])
@@ -131,8 +142,12 @@ async def test_a_new_watcher_gets_the_snapshot_and_then_what_follows(log: Log, w
 
 
 async def test_everything_due_comes_in_one_batch(log: Log, watches: Watches) -> None:
-    watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)])
-    watches.publish([log.apply("mia"), log.apply("ben"), log.apply("mia"), log.apply("ben"), log.apply("zoe")])
+    watch, _ = await watches.open(
+        "w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)]
+    )
+    watches.publish(
+        [log.apply("mia"), log.apply("ben"), log.apply("mia"), log.apply("ben"), log.apply("zoe")]
+    )
 
     assert await take(watch) == [("mia", 2, 1), ("ben", 1, 0), ("ben", 2, 0)]
 
@@ -150,7 +165,13 @@ async def test_everything_due_comes_in_one_batch(log: Log, watches: Watches) -> 
     ],
 )
 async def test_resume(
-    log: Log, watches: Watches, epoch: str, revision: int, every: bool, recovered: bool, expected: Any
+    log: Log,
+    watches: Watches,
+    epoch: str,
+    revision: int,
+    every: bool,
+    recovered: bool,
+    expected: Any,
 ) -> None:
     for _ in range(5):
         log.apply("mia")
@@ -171,7 +192,9 @@ async def test_a_latest_watcher_too_far_back_is_told_the_newest_but_not_called_r
 ) -> None:
     for _ in range(50):
         log.apply("mia")
-    watch, (standing,) = await watches.open("w", [Cursor(learner_id="mia", epoch=EPOCH, revision=2)])
+    watch, (standing,) = await watches.open(
+        "w", [Cursor(learner_id="mia", epoch=EPOCH, revision=2)]
+    )
 
     assert not standing.recovered
     assert await take(watch) == [("mia", 50, 47)]
@@ -180,7 +203,9 @@ async def test_a_latest_watcher_too_far_back_is_told_the_newest_but_not_called_r
     assert await take(watch) == [("mia", 51, 0)]
 
 
-async def test_an_every_watcher_far_back_gets_the_whole_log_in_pages(log: Log, watches: Watches) -> None:
+async def test_an_every_watcher_far_back_gets_the_whole_log_in_pages(
+    log: Log, watches: Watches
+) -> None:
     for _ in range(50):
         log.apply("mia")
     watch, _ = await watches.open("w", [Cursor(learner_id="mia", epoch=EPOCH, every=True)])
@@ -193,7 +218,9 @@ async def test_an_every_watcher_far_back_gets_the_whole_log_in_pages(log: Log, w
     assert idle(watch)
 
 
-async def test_what_happens_while_the_snapshot_is_read_is_not_lost(log: Log, watches: Watches) -> None:
+async def test_what_happens_while_the_snapshot_is_read_is_not_lost(
+    log: Log, watches: Watches
+) -> None:
     log.gate = asyncio.Event()
     opening = asyncio.create_task(watches.open("w", [Cursor(learner_id="mia")]))
     await asyncio.sleep(0)
@@ -213,11 +240,13 @@ async def test_many_learners_are_looked_up_in_parts(log: Log, watches: Watches) 
     learners = [f"l{number}" for number in range(1000)]
     for learner in learners:
         log.apply(learner)
-    watch, standings = await watches.open("w", [Cursor(learner_id=learner, epoch=EPOCH) for learner in learners])
+    watch, standings = await watches.open(
+        "w", [Cursor(learner_id=learner, epoch=EPOCH) for learner in learners]
+    )
 
-    assert [(standing.snapshot.learner_id, standing.snapshot.revision) for standing in standings] == [
-        (learner, 1) for learner in learners
-    ]
+    assert [
+        (standing.snapshot.learner_id, standing.snapshot.revision) for standing in standings
+    ] == [(learner, 1) for learner in learners]
     got: set[str] = set()
     while len(got) < 1000:
         got |= {learner for learner, _, _ in await take(watch)}
@@ -234,7 +263,8 @@ async def test_modify_adds_removes_and_moves(log: Log, watches: Watches) -> None
     )
 
     assert [
-        (standing.snapshot.learner_id, standing.snapshot.revision, standing.recovered) for standing in standings
+        (standing.snapshot.learner_id, standing.snapshot.revision, standing.recovered)
+        for standing in standings
     ] == [("ben", 2, True), ("zoe", 0, False)]
     assert await take(watch) == [("ben", 1, 0), ("ben", 2, 0)]
     watches.publish([log.apply("mia"), log.apply("zoe")])
@@ -251,7 +281,9 @@ async def test_a_failed_modify_changes_nothing(log: Log, watches: Watches) -> No
     watch, _ = await watches.open("w", [Cursor(learner_id="mia")])
     log.broken = True
     with pytest.raises(OSError, match="disk"):
-        await watches.modify("w", [Cursor(learner_id="mia", every=True), Cursor(learner_id="ben")], [])
+        await watches.modify(
+            "w", [Cursor(learner_id="mia", every=True), Cursor(learner_id="ben")], []
+        )
     log.broken = False
 
     assert watches.learners == 1
@@ -270,7 +302,9 @@ async def test_a_cancelled_open_leaves_nothing_behind(log: Log, watches: Watches
     assert (len(watches), watches.learners) == (0, 0)
 
 
-async def test_a_watch_that_ends_while_it_is_modified_leaves_nothing_behind(log: Log, watches: Watches) -> None:
+async def test_a_watch_that_ends_while_it_is_modified_leaves_nothing_behind(
+    log: Log, watches: Watches
+) -> None:
     watch, _ = await watches.open("w", [])
     log.gate = asyncio.Event()
     modifying = asyncio.create_task(watches.modify("w", [Cursor(learner_id="mia")], []))
@@ -311,7 +345,9 @@ async def test_stopping_ends_every_stream_and_opens_no_more(watches: Watches) ->
 async def test_a_closed_watch_leaves_nothing_behind(log: Log, watches: Watches) -> None:
     gone = []
     for number in range(50):
-        watch, _ = await watches.open(f"w{number}", [Cursor(learner_id=f"l{n}", every=n % 2 == 0) for n in range(20)])
+        watch, _ = await watches.open(
+            f"w{number}", [Cursor(learner_id=f"l{n}", every=n % 2 == 0) for n in range(20)]
+        )
         watches.publish([log.apply(f"l{n}") for n in range(20)])
         await watches.beat()
         waiting = asyncio.create_task(watch.take())
@@ -328,7 +364,9 @@ async def test_a_closed_watch_leaves_nothing_behind(log: Log, watches: Watches) 
 
 
 async def test_a_lost_message_arrives_with_the_heartbeat(log: Log, watches: Watches) -> None:
-    watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)])
+    watch, _ = await watches.open(
+        "w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)]
+    )
     for _ in range(3):
         log.apply("mia")
         log.apply("ben")
@@ -369,7 +407,9 @@ async def test_a_heartbeat_of_a_watch_without_learners_is_empty(watches: Watches
     assert batch.heartbeat.revisions == {}
 
 
-async def test_an_erased_learner_is_told_gone_and_followed_no_more(log: Log, watches: Watches) -> None:
+async def test_an_erased_learner_is_told_gone_and_followed_no_more(
+    log: Log, watches: Watches
+) -> None:
     for lost in (False, True):
         log.apply("mia")
         watch, _ = await watches.open("w", [Cursor(learner_id="mia")])
@@ -386,10 +426,14 @@ async def test_an_erased_learner_is_told_gone_and_followed_no_more(log: Log, wat
 
 
 @pytest.mark.parametrize("since", [0, 2])
-async def test_a_learner_erased_while_the_watcher_was_away_is_told_gone(log: Log, watches: Watches, since: int) -> None:
+async def test_a_learner_erased_while_the_watcher_was_away_is_told_gone(
+    log: Log, watches: Watches, since: int
+) -> None:
     for _ in range(since):
         log.apply("mia")
-    watch, (standing,) = await watches.open("w", [Cursor(learner_id="mia", epoch=EPOCH, revision=5, every=True)])
+    watch, (standing,) = await watches.open(
+        "w", [Cursor(learner_id="mia", epoch=EPOCH, revision=5, every=True)]
+    )
     (update,) = (await watch.take()).updates
 
     assert (standing.snapshot.revision, standing.recovered) == (since, False)
@@ -410,7 +454,9 @@ async def test_a_broken_log_delays_a_watcher_until_a_heartbeat(log: Log, watches
     assert await take(watch) == [("mia", 2, 1)]
 
 
-async def test_a_publication_of_an_unwatched_learner_costs_no_read(log: Log, watches: Watches) -> None:
+async def test_a_publication_of_an_unwatched_learner_costs_no_read(
+    log: Log, watches: Watches
+) -> None:
     watch, _ = await watches.open("w", [Cursor(learner_id="mia")])
     watches.publish([log.apply("ben") for _ in range(100)])
 
@@ -419,7 +465,9 @@ async def test_a_publication_of_an_unwatched_learner_costs_no_read(log: Log, wat
 
 
 async def test_a_reader_that_never_takes_holds_little(log: Log, watches: Watches) -> None:
-    watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)])
+    watch, _ = await watches.open(
+        "w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)]
+    )
     for _ in range(1000):
         watches.publish([log.apply("mia"), log.apply("ben")])
 
@@ -435,7 +483,9 @@ LEARNERS = ("mia", "ben")
 STEPS = st.lists(
     st.one_of(
         st.tuples(
-            st.just("apply"), st.sampled_from(LEARNERS), st.sampled_from(["now", "lost", "late", "twice", "bare"])
+            st.just("apply"),
+            st.sampled_from(LEARNERS),
+            st.sampled_from(["now", "lost", "late", "twice", "bare"]),
         ),
         st.tuples(st.just("deliver_late"), st.randoms(use_true_random=False)),
         st.tuples(st.just("take"), st.sampled_from(["quiet", *LEARNERS])),
@@ -458,7 +508,9 @@ class Reader:
 
     def cursors(self, learners: Sequence[str] = LEARNERS) -> list[Cursor]:
         return [
-            Cursor(learner_id=learner, epoch=EPOCH, revision=self.reached[learner], every=self.every)
+            Cursor(
+                learner_id=learner, epoch=EPOCH, revision=self.reached[learner], every=self.every
+            )
             for learner in learners
         ]
 
@@ -491,7 +543,9 @@ class Reader:
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
-def test_however_messages_get_lost_every_watcher_ends_at_the_newest_in_order(steps: list[Any]) -> None:
+def test_however_messages_get_lost_every_watcher_ends_at_the_newest_in_order(
+    steps: list[Any],
+) -> None:
     asyncio.run(_interleave(steps))
 
 
@@ -512,7 +566,9 @@ async def _interleave(steps: list[Any]) -> None:
         assert {learner: len(log.rows.get(learner, ())) for learner in LEARNERS} == reader.reached
 
 
-async def _do(step: Any, log: Log, watches: Watches, readers: list[Reader], late: list[Publication]) -> None:
+async def _do(
+    step: Any, log: Log, watches: Watches, readers: list[Reader], late: list[Publication]
+) -> None:
     match step:
         case ("apply", learner, fate):
             publication = log.apply(learner)
@@ -528,14 +584,18 @@ async def _do(step: Any, log: Log, watches: Watches, readers: list[Reader], late
             late.clear()
         case ("take", meanwhile):
             for reader in readers:
-                publications = [] if meanwhile == "quiet" else [log.apply(meanwhile), log.apply(meanwhile)]
+                publications = (
+                    [] if meanwhile == "quiet" else [log.apply(meanwhile), log.apply(meanwhile)]
+                )
                 await reader.take(publications)
         case ("beat",):
             await watches.beat()
         case ("rewatch", learner):
             for reader in readers:
                 publication = log.apply(learner)
-                modifying = asyncio.create_task(watches.modify(reader.watch.watch_id, reader.cursors([learner]), []))
+                modifying = asyncio.create_task(
+                    watches.modify(reader.watch.watch_id, reader.cursors([learner]), [])
+                )
                 await asyncio.sleep(0)
                 watches.publish([publication])
                 await modifying

@@ -19,7 +19,9 @@ def pub(revision: int, *, crossing: str = "", outcome: Any = OUTCOME) -> Publica
     return Publication("mia", revision, outcome, crossings, f"trace-{revision}", revision * 1000)
 
 
-def follow(position: int, known: int | None = None, *, every: bool = False, limit: int = 4) -> Follow:
+def follow(
+    position: int, known: int | None = None, *, every: bool = False, limit: int = 4
+) -> Follow:
     made = Follow("mia", every=every, limit=limit)
     made.start(position, position if known is None else known)
     return made
@@ -40,7 +42,9 @@ def told(updates: list[Update]) -> list[tuple[int, int]]:
         ([4, 5], [], []),
     ],
 )
-def test_a_watcher_at_five_is_told_what_follows_once(revisions: list[int], latest: Any, every: Any) -> None:
+def test_a_watcher_at_five_is_told_what_follows_once(
+    revisions: list[int], latest: Any, every: Any
+) -> None:
     for mode, expected in ((False, latest), (True, every)):
         subject = follow(5, every=mode)
         for revision in revisions:
@@ -53,7 +57,9 @@ def test_a_watcher_at_five_is_told_what_follows_once(revisions: list[int], lates
 
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("hole", [pub(8), pub(6, outcome=None)])
-def test_a_hole_or_a_bare_wake_up_sends_the_watcher_to_the_log(every: bool, hole: Publication) -> None:
+def test_a_hole_or_a_bare_wake_up_sends_the_watcher_to_the_log(
+    every: bool, hole: Publication
+) -> None:
     subject = follow(5, every=every)
 
     assert subject.offer(hole)
@@ -85,7 +91,10 @@ def test_latest_adds_up_crossings_and_newest_traces_of_skipped_revisions() -> No
 
     assert (update.publication.revision, update.coalesced) == (30, 29)
     assert [crossed.revision for crossed in update.crossings] == [3, 7]
-    assert tuple(f"trace-{revision}" for revision in range(30, 30 - MAX_TRACEPARENTS, -1)) == update.traceparents
+    assert (
+        tuple(f"trace-{revision}" for revision in range(30, 30 - MAX_TRACEPARENTS, -1))
+        == update.traceparents
+    )
 
     subject.offer(pub(31))
 
@@ -112,7 +121,9 @@ def test_crossings_of_a_slow_reader_stay_bounded_and_keep_the_newest_of_each_kin
     (update,) = subject.take(99)
 
     assert len(update.crossings) <= MAX_CROSSINGS
-    assert {f"level-{number}" for number in range(7)} == {crossed.crossing.name for crossed in update.crossings}
+    assert {f"level-{number}" for number in range(7)} == {
+        crossed.crossing.name for crossed in update.crossings
+    }
     assert sorted(update.crossings, key=lambda crossed: crossed.revision) == list(update.crossings)
     assert update.crossings[-1].revision == 10_000
 
@@ -195,9 +206,17 @@ def test_an_erasure_after_a_snapshot_with_a_state_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("revision", "known_before", "due", "gone"),
-    [(5, 5, False, False), (3, 5, False, False), (7, 5, True, False), (0, 5, True, True), (0, 0, False, False)],
+    [
+        (5, 5, False, False),
+        (3, 5, False, False),
+        (7, 5, True, False),
+        (0, 5, True, True),
+        (0, 0, False, False),
+    ],
 )
-def test_comparing_with_the_store_finds_lost_messages(revision: int, known_before: int, due: bool, gone: bool) -> None:
+def test_comparing_with_the_store_finds_lost_messages(
+    revision: int, known_before: int, due: bool, gone: bool
+) -> None:
     subject = follow(5)
 
     assert due == subject.observe(revision, known_before)

@@ -1,9 +1,17 @@
-/** The client: does the effects the machine asks for, and is the door through which an application talks to it. */
+/**
+ * The client: does the effects the machine asks for, and is the door through which an application
+ * talks to it.
+ */
 
 import { RealtimeError } from "../codes";
 import { browserEnvironment, type Environment } from "./environment";
 import type {
-  AdaptationRequest, ClientFrame, ContentAdaptedFrame, ServerFrame, StateResponseFrame, VirtualBrainInteraction,
+  AdaptationRequest,
+  ClientFrame,
+  ContentAdaptedFrame,
+  ServerFrame,
+  StateResponseFrame,
+  VirtualBrainInteraction,
   VirtualBrainResponseFrame,
 } from "./frames";
 import { guarded } from "./guarded";
@@ -11,8 +19,17 @@ import { parseLoosely, type Parsed } from "./parse";
 import { userOf, uuidv7Maker } from "./ids";
 import { reduce } from "./machine/reduce";
 import {
-  defaultConfig, initialState, type Config, type Effect, type Event, type LearnerView, type Notice, type State,
-  type SubscribeOptions, type TimerName, type Wish,
+  defaultConfig,
+  initialState,
+  type Config,
+  type Effect,
+  type Event,
+  type LearnerView,
+  type Notice,
+  type State,
+  type SubscribeOptions,
+  type TimerName,
+  type Wish,
 } from "./machine/types";
 import { wishOf } from "./machine/wishes";
 import { makeRequests, type Requests } from "./requests";
@@ -28,11 +45,17 @@ export interface ClientOptions {
   token?: string | null | undefined;
   /** Gives a valid token; asked before every attempt and shortly before the current one expires. */
   getToken?: (() => string | null | undefined | Promise<string | null | undefined>) | undefined;
-  /** Who is logged in. Needed only for tokens that are not JWTs, to keep interactions given before the first connection. */
+  /**
+   * Who is logged in. Needed only for tokens that are not JWTs, to keep interactions given before
+   * the first connection.
+   */
   userId?: string | undefined;
   /** Whether to reconnect; default true. */
   reconnect?: boolean | undefined;
-  /** Least wait before an attempt in milliseconds; default 500. The wait grows from there, jittered, up to 20 s. */
+  /**
+   * Least wait before an attempt in milliseconds; default 500. The wait grows from there, jittered,
+   * up to 20 s.
+   */
   reconnectInterval?: number | undefined;
   /** Attempts in a row before giving up; default endless. */
   maxReconnectAttempts?: number | undefined;
@@ -41,8 +64,8 @@ export interface ClientOptions {
   /** Largest frame the server takes, in bytes; default 64 KiB. */
   maxFrameBytes?: number | undefined;
   /**
-   * Reads received text. Default: only what the client itself relies on is checked. `parseServerFrame` checks every field; the
-   * React binding uses it.
+   * Reads received text. Default: only what the client itself relies on is checked.
+   * `parseServerFrame` checks every field; the React binding uses it.
    */
   parse?: ((data: unknown) => Parsed) | undefined;
   /** Other constants of the machine. */
@@ -55,8 +78,9 @@ export interface ClientOptions {
 export interface SentInteraction {
   readonly interaction_id: string;
   /**
-   * Resolves when the server has committed it, however often the connection breaks until then. Rejects with a
-   * `RealtimeError` when it is refused for good, too big, expired, cleared, or the queue is full.
+   * Resolves when the server has committed it, however often the connection breaks until then.
+   * Rejects with a `RealtimeError` when it is refused for good, too big, expired, cleared, or
+   * the queue is full.
    */
   readonly acknowledged: Promise<VirtualBrainResponseFrame>;
 }
@@ -91,11 +115,17 @@ export class RealtimeClient {
       ...options.config,
     };
     this.#environment = { ...browserEnvironment(), ...options.environment };
-    if (options.enableOfflineQueue === false) this.#environment = { ...this.#environment, storage: null };
+    if (options.enableOfflineQueue === false)
+      this.#environment = { ...this.#environment, storage: null };
     this.#state = initialState(options.userId ?? userOf(options.token));
     this.#snapshot = snapshotOf(this.#state, null);
     this.#requests = makeRequests(this.#environment.clock);
-    this.#sockets = makeSockets(options.url, this.#environment, options.parse ?? parseLoosely, (event) => this.#dispatch(event));
+    this.#sockets = makeSockets(
+      options.url,
+      this.#environment,
+      options.parse ?? parseLoosely,
+      (event) => this.#dispatch(event),
+    );
     this.#nextId = uuidv7Maker(this.#environment.clock.now, this.#environment.randomise);
   }
 
@@ -106,21 +136,28 @@ export class RealtimeClient {
     this.#dispatch({ type: "connect" });
   }
 
-  /** Close the connection and stay closed. Subscriptions and waiting interactions are kept for the next `connect()`. */
+  /**
+   * Close the connection and stay closed. Subscriptions and waiting interactions are kept for the
+   * next `connect()`.
+   */
   disconnect(): void {
     this.#unwatch?.();
     this.#unwatch = null;
     this.#dispatch({ type: "disconnect" });
   }
 
-  /** Say that `getToken` gives another token now: it replaces the current one, without reconnecting if the user is the same. */
+  /**
+   * Say that `getToken` gives another token now: it replaces the current one, without reconnecting
+   * if the user is the same.
+   */
   tokenChanged(): void {
     this.#dispatch({ type: "token_changed" });
   }
 
   /**
-   * Watch a learner, through every reconnect, until the returned function (or `unsubscribeLearner`) is called as often as
-   * this one was. Works at any time, also before `connect()`.
+   * Watch a learner, through every reconnect, until the returned function (or
+   * `unsubscribeLearner`) is called as often as this one was. Works at any time, also before
+   * `connect()`.
    */
   subscribeLearner(learnerId: string, options: SubscribeOptions = {}): () => void {
     this.#dispatch({ type: "want", kind: "learner", key: learnerId, options });
@@ -146,12 +183,17 @@ export class RealtimeClient {
     this.#dispatch({ type: "unwant", kind: "room", key: roomId });
   }
 
-  /** Say something to the others in a room. Not queued: returns false when it could not be sent now. */
+  /**
+   * Say something to the others in a room. Not queued: returns false when it could not be sent now.
+   */
   sendRoomMessage(roomId: string, data: Record<string, unknown>): boolean {
     return this.send({ type: "room_message", room_id: roomId, data });
   }
 
-  /** Record an interaction. Taken at any time, connected or not; sent as soon as possible, counted exactly once. */
+  /**
+   * Record an interaction. Taken at any time, connected or not; sent as soon as possible, counted
+   * exactly once.
+   */
   sendVirtualBrainInteraction(interaction: VirtualBrainInteraction): SentInteraction {
     const id = interaction.interaction_id ?? this.#nextId();
     const data = { ...interaction, interaction_id: id };
@@ -166,7 +208,9 @@ export class RealtimeClient {
     return { interaction_id: id, acknowledged };
   }
 
-  /** Ask for a learner's current state. Rejects when not connected, refused, or unanswered for 10 s. */
+  /**
+   * Ask for a learner's current state. Rejects when not connected, refused, or unanswered for 10 s.
+   */
   getState(learnerId: string): Promise<StateResponseFrame> {
     return this.#request({ type: "get_state", learner_id: learnerId });
   }
@@ -176,7 +220,10 @@ export class RealtimeClient {
     return this.#request({ type: "adapt_content", data: request });
   }
 
-  /** Send a frame as it is; interactions go through the queue. Returns false when it could not be sent now. */
+  /**
+   * Send a frame as it is; interactions go through the queue. Returns false when it could not be
+   * sent now.
+   */
   send(frame: ClientFrame): boolean {
     if (frame.type === "virtual_brain_interact") {
       this.sendVirtualBrainInteraction(frame.data);
@@ -187,12 +234,18 @@ export class RealtimeClient {
     return true;
   }
 
-  /** Drop all waiting interactions, also from storage. They are lost: their promises reject with `cleared`. */
+  /**
+   * Drop all waiting interactions, also from storage. They are lost: their promises reject with
+   * `cleared`.
+   */
   clearQueue(): void {
     this.#dispatch({ type: "queue_clear" });
   }
 
-  /** Be called when anything in the snapshot or in a learner's view may have changed. Returns how to stop. */
+  /**
+   * Be called when anything in the snapshot or in a learner's view may have changed. Returns how to
+   * stop.
+   */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#stores.add(listener);
     return () => this.#stores.delete(listener);
@@ -201,7 +254,10 @@ export class RealtimeClient {
   /** The connection as it is; the same object until something in it changes. */
   readonly getSnapshot = (): Snapshot => this.#snapshot;
 
-  /** What is known of a learner; the same object until something in it changes. Undefined before anything is known. */
+  /**
+   * What is known of a learner; the same object until something in it changes. Undefined before
+   * anything is known.
+   */
   getLearner(learnerId: string): LearnerView | undefined {
     return this.#state.learners.get(learnerId);
   }
@@ -211,7 +267,10 @@ export class RealtimeClient {
     return wishOf(this, "learner", learnerId)?.status;
   }
 
-  /** Everything the machine knows, token included: for `connectionQuality` and for tests, not for logs. */
+  /**
+   * Everything the machine knows, token included: for `connectionQuality` and for tests, not for
+   * logs.
+   */
   get state(): State {
     return this.#state;
   }
@@ -231,17 +290,21 @@ export class RealtimeClient {
   #request<F extends ServerFrame>(frame: ClientFrame): Promise<F> {
     const id = `r${this.#nextId()}`;
     const answer = this.#requests.expect<F>(id, 10_000);
-    if (!this.send({ ...frame, id })) this.#requests.settle(id, new RealtimeError("not_connected", true, id));
+    if (!this.send({ ...frame, id }))
+      this.#requests.settle(id, new RealtimeError("not_connected", true, id));
     return answer;
   }
 
-  /** Feed the machine. Events that effects and listeners cause wait their turn, so that effects stay in order. */
+  /**
+   * Feed the machine. Events that effects and listeners cause wait their turn, so that effects stay
+   * in order.
+   */
   #dispatch(event: Event): void {
     this.#events.push(event);
     if (this.#running) return;
     this.#running = true;
     try {
-      for (let next; (next = this.#events.shift()); ) {
+      for (let next; (next = this.#events.shift());) {
         const { clock, random } = this.#environment;
         const { state, effects } = reduce(this.#state, next, clock.now(), random(), this.#config);
         const before = this.#state;
@@ -258,21 +321,30 @@ export class RealtimeClient {
   #perform(effect: Effect): void {
     const { clock } = this.#environment;
     switch (effect.do) {
-      case "get_token": return void this.#getToken(effect.request);
-      case "open": return this.#sockets.open(effect.socket);
-      case "close": return this.#sockets.close(effect.code);
-      case "send": return this.#sockets.send(effect.frame);
+      case "get_token":
+        return void this.#getToken(effect.request);
+      case "open":
+        return this.#sockets.open(effect.socket);
+      case "close":
+        return this.#sockets.close(effect.code);
+      case "send":
+        return this.#sockets.send(effect.frame);
       case "timer": {
         clock.clearTimeout(this.#timers.get(effect.name));
         const fire = () => this.#dispatch({ type: "timer", name: effect.name });
         this.#timers.set(effect.name, clock.setTimeout(fire, effect.ms));
         return;
       }
-      case "cancel_timers": return this.#timers.forEach((timer) => clock.clearTimeout(timer));
-      case "save": return this.#store((storage) => saveItem(storage, effect.item));
-      case "remove": return this.#store((storage) => removeItem(storage, effect.item));
-      case "load": return this.#load(effect.user);
-      case "notify": return this.#notify(effect.notice);
+      case "cancel_timers":
+        return this.#timers.forEach((timer) => clock.clearTimeout(timer));
+      case "save":
+        return this.#store((storage) => saveItem(storage, effect.item));
+      case "remove":
+        return this.#store((storage) => removeItem(storage, effect.item));
+      case "load":
+        return this.#load(effect.user);
+      case "notify":
+        return this.#notify(effect.notice);
     }
   }
 
@@ -282,13 +354,16 @@ export class RealtimeClient {
     try {
       token = getToken ? await getToken() : fixed;
     } catch {
-      // What getToken threw may quote the request it made, credentials included: it goes no further.
+      // What getToken threw may quote the request it made, credentials included: it goes no
+      // further.
     }
     this.#dispatch({ type: "token", request, token: token || null, user: userId ?? userOf(token) });
   }
 
   #load(user: string): void {
-    this.#store((storage) => this.#dispatch({ type: "queue_loaded", user, items: loadItems(storage, user) }));
+    this.#store((storage) =>
+      this.#dispatch({ type: "queue_loaded", user, items: loadItems(storage, user) }),
+    );
   }
 
   #store(access: (storage: StorageLike) => void): void {
@@ -303,9 +378,11 @@ export class RealtimeClient {
   }
 
   #notify(notice: Notice): void {
-    if ("id" in notice) this.#requests.settle(notice.id, "error" in notice ? notice.error : notice.response);
+    if ("id" in notice)
+      this.#requests.settle(notice.id, "error" in notice ? notice.error : notice.response);
     else if (notice.kind === "frame") this.#requests.answer(notice.frame);
     else if (notice.kind === "close") this.#requests.lost();
-    for (const listener of [...(this.#listeners.get(notice.kind) ?? [])]) guarded(() => listener(notice));
+    for (const listener of [...(this.#listeners.get(notice.kind) ?? [])])
+      guarded(() => listener(notice));
   }
 }

@@ -1,4 +1,7 @@
-/** What the client needs of the world outside, so that tests can give another one. Nothing is touched before it is used. */
+/**
+ * What the client needs of the world outside, so that tests can give another one. Nothing is
+ * touched before it is used.
+ */
 
 import type { StorageLike } from "./storage";
 
@@ -29,7 +32,10 @@ export interface Environment {
   readonly randomise: (words: Uint16Array<ArrayBuffer>) => void;
   /** Where the queue is kept; null keeps it in memory only. */
   readonly storage: StorageLike | null;
-  /** Calls back when the network goes or returns and when the page becomes visible; returns how to stop. */
+  /**
+   * Calls back when the network goes or returns and when the page becomes visible; returns how to
+   * stop.
+   */
   readonly watch: (listener: (event: "online" | "offline" | "visible") => void) => () => void;
 }
 
@@ -64,7 +70,9 @@ function watchBrowser(listener: (event: "online" | "offline" | "visible") => voi
     if (type === "online" || type === "offline") listener(type);
     else if (document.visibilityState === "visible") listener("visible");
   };
-  // `visibilitychange` is fired at the document and bubbles up. Outside a browser there is nothing to listen to.
-  for (const type of ["online", "offline", "pageshow", "visibilitychange"]) globalThis.addEventListener?.(type, tell, stop);
+  // `visibilitychange` is fired at the document and bubbles up. Outside a browser there is nothing
+  // to listen to.
+  for (const type of ["online", "offline", "pageshow", "visibilitychange"])
+    globalThis.addEventListener?.(type, tell, stop);
   return () => stop.abort();
 }

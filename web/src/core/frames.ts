@@ -52,9 +52,14 @@ export interface SkillMastery {
 }
 
 /** Per level, what moved it and by how much, in units of the level; the names are the model's. */
-export type Drivers = { readonly [level in keyof CognitiveState]?: Readonly<Record<string, number>> };
+export type Drivers = {
+  readonly [level in keyof CognitiveState]?: Readonly<Record<string, number>>;
+};
 
-/** A change that a watcher must not miss: a level that crossed its alert threshold, or another urgency. */
+/**
+ * A change that a watcher must not miss: a level that crossed its alert threshold, or another
+ * urgency.
+ */
 export interface Crossing {
   /** The level, or `urgency`. */
   name: string;
@@ -82,9 +87,14 @@ export interface Advice {
   actions?: readonly RecommendedAction[];
 }
 
-/** What a learner's model says beside the six levels, when it is asked or answers an interaction. */
+/**
+ * What a learner's model says beside the six levels, when it is asked or answers an interaction.
+ */
 export interface ModelDetails extends Advice {
-  /** Per skill: after an answer the probability of mastery in [0, 1], when asked for the state the evidence as well. */
+  /**
+   * Per skill: after an answer the probability of mastery in [0, 1], when asked for the state the
+   * evidence as well.
+   */
   mastery?: Readonly<Record<string, number | SkillMastery>>;
   /** Explains the state's own revision. */
   drivers?: Drivers;
@@ -98,7 +108,8 @@ export interface ModelDetails extends Advice {
 }
 
 /** What happened, in the guide's words. */
-export type InteractionType = "question_response" | "content_view" | "hint_request" | "assessment" | "practice";
+export type InteractionType =
+  "question_response" | "content_view" | "hint_request" | "assessment" | "practice";
 
 /** What is known about the interaction. Fields the model does not read are stored. */
 export interface InteractionContext {
@@ -159,7 +170,10 @@ interface Answer {
   id?: string;
 }
 
-export interface AuthenticateFrame extends Request { type: "authenticate"; token: string }
+export interface AuthenticateFrame extends Request {
+  type: "authenticate";
+  token: string;
+}
 export interface SubscribeLearnerFrame extends Request {
   type: "subscribe_learner";
   learner_id: string;
@@ -168,22 +182,58 @@ export interface SubscribeLearnerFrame extends Request {
   /** Least time between two updates in milliseconds. */
   min_interval_ms?: number | undefined;
 }
-export interface UnsubscribeLearnerFrame extends Request { type: "unsubscribe_learner"; learner_id: string }
-export interface InteractFrame extends Request { type: "virtual_brain_interact"; data: VirtualBrainInteraction }
-export interface GetStateFrame extends Request { type: "get_state"; learner_id: string }
-export interface AdaptContentFrame extends Request { type: "adapt_content"; data: AdaptationRequest }
-export interface JoinRoomFrame extends Request { type: "join_room"; room_id: string }
-export interface LeaveRoomFrame extends Request { type: "leave_room"; room_id: string }
-export interface SendRoomMessageFrame extends Request { type: "room_message"; room_id: string; data: Record<string, unknown> }
-export interface PingFrame extends Request { type: "ping"; sent_at?: unknown }
+export interface UnsubscribeLearnerFrame extends Request {
+  type: "unsubscribe_learner";
+  learner_id: string;
+}
+export interface InteractFrame extends Request {
+  type: "virtual_brain_interact";
+  data: VirtualBrainInteraction;
+}
+export interface GetStateFrame extends Request {
+  type: "get_state";
+  learner_id: string;
+}
+export interface AdaptContentFrame extends Request {
+  type: "adapt_content";
+  data: AdaptationRequest;
+}
+export interface JoinRoomFrame extends Request {
+  type: "join_room";
+  room_id: string;
+}
+export interface LeaveRoomFrame extends Request {
+  type: "leave_room";
+  room_id: string;
+}
+export interface SendRoomMessageFrame extends Request {
+  type: "room_message";
+  room_id: string;
+  data: Record<string, unknown>;
+}
+export interface PingFrame extends Request {
+  type: "ping";
+  sent_at?: unknown;
+}
 
 /** Any frame a client may send. */
 export type ClientFrame =
-  | AuthenticateFrame | SubscribeLearnerFrame | UnsubscribeLearnerFrame | InteractFrame | GetStateFrame
-  | AdaptContentFrame | JoinRoomFrame | LeaveRoomFrame | SendRoomMessageFrame | PingFrame;
+  | AuthenticateFrame
+  | SubscribeLearnerFrame
+  | UnsubscribeLearnerFrame
+  | InteractFrame
+  | GetStateFrame
+  | AdaptContentFrame
+  | JoinRoomFrame
+  | LeaveRoomFrame
+  | SendRoomMessageFrame
+  | PingFrame;
 
 /** Who a connection belongs to. */
-export interface UserInfo { id: string; role?: string }
+export interface UserInfo {
+  id: string;
+  role?: string;
+}
 
 export interface ConnectionEstablishedFrame extends Answer {
   type: "connection_established";
@@ -195,7 +245,10 @@ export interface ConnectionEstablishedFrame extends Answer {
   heartbeat_ms?: number;
   limits?: Record<string, unknown>;
 }
-export interface AuthenticatedFrame extends Answer { type: "authenticated"; expires_at?: Timestamp | null }
+export interface AuthenticatedFrame extends Answer {
+  type: "authenticated";
+  expires_at?: Timestamp | null;
+}
 export interface StateUpdateFrame extends Answer, Advice {
   type: "state_update";
   learner_id: string;
@@ -272,20 +325,41 @@ export interface ContentAdaptedFrame extends Answer {
   changes?: readonly ContentChange[];
 }
 /** Somebody in a room. */
-export interface RoomMember { connection_id: string; user?: UserInfo | undefined }
+export interface RoomMember {
+  connection_id: string;
+  user?: UserInfo | undefined;
+}
 
 interface RoomFrame extends Answer {
   room_id: string;
   connection_id?: string;
   user?: UserInfo;
 }
-export interface RoomJoinedFrame extends RoomFrame { type: "room_joined"; members?: readonly RoomMember[] }
-export interface RoomLeftFrame extends RoomFrame { type: "room_left" }
-export interface UserJoinedFrame extends RoomFrame { type: "user_joined" }
-export interface UserLeftFrame extends RoomFrame { type: "user_left" }
-export interface RoomMessageFrame extends RoomFrame { type: "room_message"; data: Record<string, unknown> }
-export interface PongFrame extends Answer { type: "pong"; sent_at?: unknown }
-export interface ServerDrainingFrame extends Answer { type: "server_draining"; reconnect_after_ms: number }
+export interface RoomJoinedFrame extends RoomFrame {
+  type: "room_joined";
+  members?: readonly RoomMember[];
+}
+export interface RoomLeftFrame extends RoomFrame {
+  type: "room_left";
+}
+export interface UserJoinedFrame extends RoomFrame {
+  type: "user_joined";
+}
+export interface UserLeftFrame extends RoomFrame {
+  type: "user_left";
+}
+export interface RoomMessageFrame extends RoomFrame {
+  type: "room_message";
+  data: Record<string, unknown>;
+}
+export interface PongFrame extends Answer {
+  type: "pong";
+  sent_at?: unknown;
+}
+export interface ServerDrainingFrame extends Answer {
+  type: "server_draining";
+  reconnect_after_ms: number;
+}
 export interface ErrorFrame extends Answer {
   type: "error";
   /** One sentence for people. */
@@ -299,6 +373,19 @@ export interface ErrorFrame extends Answer {
 
 /** Any frame a server may send. */
 export type ServerFrame =
-  | ConnectionEstablishedFrame | AuthenticatedFrame | SubscribedFrame | UnsubscribedFrame | StateUpdateFrame
-  | VirtualBrainResponseFrame | StateResponseFrame | ContentAdaptedFrame | RoomJoinedFrame | RoomLeftFrame
-  | UserJoinedFrame | UserLeftFrame | RoomMessageFrame | PongFrame | ServerDrainingFrame | ErrorFrame;
+  | ConnectionEstablishedFrame
+  | AuthenticatedFrame
+  | SubscribedFrame
+  | UnsubscribedFrame
+  | StateUpdateFrame
+  | VirtualBrainResponseFrame
+  | StateResponseFrame
+  | ContentAdaptedFrame
+  | RoomJoinedFrame
+  | RoomLeftFrame
+  | UserJoinedFrame
+  | UserLeftFrame
+  | RoomMessageFrame
+  | PongFrame
+  | ServerDrainingFrame
+  | ErrorFrame;

@@ -13,7 +13,10 @@ interface Pending {
 
 /** The requests of one client. */
 export interface Requests {
-  /** The promise for the answer to `id`, the same however often it is asked for. Ignoring a rejection is allowed. `timeoutMs` 0: it waits for as long as it takes. */
+  /**
+   * The promise for the answer to `id`, the same however often it is asked for. Ignoring a
+   * rejection is allowed. `timeoutMs` 0: it waits for as long as it takes.
+   */
   expect<F>(id: string, timeoutMs: number): Promise<F>;
   /** Keep the promise, or break it with an error. */
   settle(id: string, outcome: ServerFrame | RealtimeError): void;
@@ -42,17 +45,27 @@ export function makeRequests(clock: Clock): Requests {
       const late = () => settle(id, new RealtimeError("timeout", true, id));
       let resolve: (outcome: any) => void;
       const promise = new Promise<F>((done) => (resolve = done));
-      all.set(id, { promise, settle: resolve!, timer: timeoutMs && clock.setTimeout(late, timeoutMs) });
+      all.set(id, {
+        promise,
+        settle: resolve!,
+        timer: timeoutMs && clock.setTimeout(late, timeoutMs),
+      });
       promise.catch(() => {});
       return promise;
     },
     answer(frame) {
       const { id = "" } = frame;
       if (!all.get(id)?.timer) return;
-      settle(id, frame.type === "error" ? new RealtimeError(frame.code ?? "internal", frame.retryable, id, frame.error) : frame);
+      settle(
+        id,
+        frame.type === "error"
+          ? new RealtimeError(frame.code ?? "internal", frame.retryable, id, frame.error)
+          : frame,
+      );
     },
     lost() {
-      for (const [id, { timer }] of all) if (timer) settle(id, new RealtimeError("connection_lost", true, id));
+      for (const [id, { timer }] of all)
+        if (timer) settle(id, new RealtimeError("connection_lost", true, id));
     },
   };
 }

@@ -1,11 +1,15 @@
-/** The part of the machine's state that applications see; the same object as long as nothing in it changed. */
+/**
+ * The part of the machine's state that applications see; the same object as long as nothing in it
+ * changed.
+ */
 
 import type { RealtimeError } from "../codes";
 import type { RoomMember, UserInfo } from "./frames";
 import type { Phase, State } from "./machine/types";
 
 /** `reconnecting`: lost, and trying again; `error`: will not try again by itself. */
-export type ConnectionStatus = "disconnected" | "connecting" | "connected" | "reconnecting" | "error";
+export type ConnectionStatus =
+  "disconnected" | "connecting" | "connected" | "reconnecting" | "error";
 
 /** The connection as an application sees it. */
 export interface Snapshot {
@@ -32,7 +36,11 @@ export interface Snapshot {
   readonly rttMs: number | null;
 }
 
-const statusByPhase: Partial<Record<Phase, ConnectionStatus>> = { idle: "disconnected", open: "connected", waiting: "reconnecting" };
+const statusByPhase: Partial<Record<Phase, ConnectionStatus>> = {
+  idle: "disconnected",
+  open: "connected",
+  waiting: "reconnecting",
+};
 
 function statusOf({ phase, attempt, closeCode }: State): ConnectionStatus {
   if (phase === "closed") return closeCode === 1000 ? "disconnected" : "error";
@@ -41,7 +49,9 @@ function statusOf({ phase, attempt, closeCode }: State): ConnectionStatus {
 
 /** The snapshot of a state, or the previous one when it says the same. */
 export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
-  const active = [...state.wishes.values()].filter((wish) => wish.wanted > 0 && wish.status === "active");
+  const active = [...state.wishes.values()].filter(
+    (wish) => wish.wanted > 0 && wish.status === "active",
+  );
   const learners = active.filter((wish) => wish.kind === "learner").map((wish) => wish.key);
   const old = previous?.subscribedLearners;
   const next: Snapshot = {
@@ -59,6 +69,8 @@ export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
     queueSize: state.queue.length,
     rttMs: state.rttMs,
   };
-  const same = previous && (Object.keys(next) as (keyof Snapshot)[]).every((key) => next[key] === previous[key]);
+  const same =
+    previous &&
+    (Object.keys(next) as (keyof Snapshot)[]).every((key) => next[key] === previous[key]);
   return same ? previous : next;
 }

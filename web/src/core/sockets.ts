@@ -1,4 +1,7 @@
-/** Opens, feeds and closes one WebSocket after another, and turns what they say into events. Decides nothing. */
+/**
+ * Opens, feeds and closes one WebSocket after another, and turns what they say into events. Decides
+ * nothing.
+ */
 
 import type { Environment, SocketLike } from "./environment";
 import type { ClientFrame } from "./frames";
@@ -15,7 +18,10 @@ export interface Sockets {
 }
 
 export function makeSockets(
-  url: string, environment: Environment, parse: (data: unknown) => Parsed, dispatch: (event: Event) => void,
+  url: string,
+  environment: Environment,
+  parse: (data: unknown) => Parsed,
+  dispatch: (event: Event) => void,
 ): Sockets {
   let socket: SocketLike | null = null;
   return {
@@ -27,9 +33,11 @@ export function makeSockets(
         return dispatch({ type: "socket_impossible", socket: serial });
       }
       socket.onopen = () => dispatch({ type: "socket_open", socket: serial });
-      socket.onmessage = ({ data }) => dispatch({ type: "socket_message", socket: serial, parsed: parse(data) });
+      socket.onmessage = ({ data }) =>
+        dispatch({ type: "socket_message", socket: serial, parsed: parse(data) });
       // An error is always followed by a close, which says more.
-      socket.onclose = ({ code, reason }) => dispatch({ type: "socket_close", socket: serial, code, reason });
+      socket.onclose = ({ code, reason }) =>
+        dispatch({ type: "socket_close", socket: serial, code, reason });
     },
     send: (frame) => socket!.send(JSON.stringify(frame)),
     close(code) {

@@ -1,4 +1,7 @@
-/** Where queued interactions survive a closed page: one key per interaction, so that two tabs never overwrite each other. */
+/**
+ * Where queued interactions survive a closed page: one key per interaction, so that two tabs never
+ * overwrite each other.
+ */
 
 import type { QueuedInteraction } from "./machine/types";
 
@@ -11,7 +14,8 @@ const keyOf = (user: string, id: string) => `${prefix}${encodeURIComponent(user)
 
 /** Keep an item, if it is known whose it is. Throws when the storage is full or forbidden. */
 export function saveItem(storage: StorageLike, { user, data, queuedAt }: QueuedInteraction): void {
-  if (user !== null) storage.setItem(keyOf(user, data.interaction_id), JSON.stringify({ queuedAt, data }));
+  if (user !== null)
+    storage.setItem(keyOf(user, data.interaction_id), JSON.stringify({ queuedAt, data }));
 }
 
 export function removeItem(storage: StorageLike, { user, data }: QueuedInteraction): void {
@@ -21,7 +25,9 @@ export function removeItem(storage: StorageLike, { user, data }: QueuedInteracti
 /** All items of a user, in no order. Unreadable ones are removed: nobody could ever send them. */
 export function loadItems(storage: StorageLike, user: string): QueuedInteraction[] {
   const start = keyOf(user, "");
-  const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index)).filter((key) => key?.startsWith(start));
+  const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index)).filter(
+    (key) => key?.startsWith(start),
+  );
   const items: QueuedInteraction[] = [];
   for (const key of keys as string[]) {
     const item = readItem(storage.getItem(key), user);

@@ -1,4 +1,6 @@
-/** The guide's `virtualBrainClient`: observe learners from anywhere, without holding a connection. */
+/**
+ * The guide's `virtualBrainClient`: observe learners from anywhere, without holding a connection.
+ */
 
 import type { RealtimeClient } from "./client";
 import type { CognitiveState, ContentAdaptedFrame, VirtualBrainResponseFrame } from "./frames";
@@ -16,12 +18,14 @@ class Topic<V> {
     this.#listeners.set(learnerId, listeners.add(own));
     return () => {
       listeners.delete(own);
-      if (listeners.size === 0 && this.#listeners.get(learnerId) === listeners) this.#listeners.delete(learnerId);
+      if (listeners.size === 0 && this.#listeners.get(learnerId) === listeners)
+        this.#listeners.delete(learnerId);
     };
   }
 
   tell(learnerId: string, value: V): void {
-    for (const listener of [...(this.#listeners.get(learnerId) ?? [])]) guarded(() => listener(value));
+    for (const listener of [...(this.#listeners.get(learnerId) ?? [])])
+      guarded(() => listener(value));
   }
 }
 
@@ -31,13 +35,22 @@ export class VirtualBrainClient {
   readonly #responses = new Topic<VirtualBrainResponseFrame>();
   readonly #adaptations = new Topic<ContentAdaptedFrame>();
 
-  /** Be called with each newer state of a learner that some client subscribes to. Returns how to stop. */
+  /**
+   * Be called with each newer state of a learner that some client subscribes to. Returns how to
+   * stop.
+   */
   onStateUpdate(learnerId: string, callback: (state: CognitiveState) => void): () => void {
     return this.#states.add(learnerId, callback);
   }
 
-  /** Be called with each answer to an interaction of this learner sent from this page. Returns how to stop. */
-  onResponse(learnerId: string, callback: (response: VirtualBrainResponseFrame) => void): () => void {
+  /**
+   * Be called with each answer to an interaction of this learner sent from this page. Returns how
+   * to stop.
+   */
+  onResponse(
+    learnerId: string,
+    callback: (response: VirtualBrainResponseFrame) => void,
+  ): () => void {
     return this.#responses.add(learnerId, callback);
   }
 
@@ -46,7 +59,10 @@ export class VirtualBrainClient {
     return this.#adaptations.add(learnerId, callback);
   }
 
-  /** Pass on what this client receives; `WebSocketProvider` and `useWebSocket` do it. Returns how to stop. */
+  /**
+   * Pass on what this client receives; `WebSocketProvider` and `useWebSocket` do it. Returns how to
+   * stop.
+   */
   attach(client: RealtimeClient): () => void {
     const stops = [
       client.on("state", ({ update }) => this.#states.tell(update.learner_id, update.state)),

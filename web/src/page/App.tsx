@@ -1,6 +1,10 @@
 /** The frame around everything: who is logged in, where one is, and how the connection stands. */
 
-import { ConnectionQualityIndicator, WebSocketProvider, useWebSocketContext } from "@aivo/realtime/react";
+import {
+  ConnectionQualityIndicator,
+  WebSocketProvider,
+  useWebSocketContext,
+} from "@aivo/realtime/react";
 import { useEffect, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
 import { Brand } from "./Brand";
 import { ClassView } from "./ClassView";
@@ -21,16 +25,23 @@ const socketUrl = `${location.protocol.replace("http", "ws")}//${location.host}/
 export function App({ session }: { session: Session }) {
   const state = useSyncExternalStore(session.subscribe, session.getSnapshot);
   switch (state.phase) {
-    case "starting": return <Waiting>Loading</Waiting>;
-    case "unreachable": return <Waiting>The server cannot be reached. Trying again.</Waiting>;
-    case "out": return <Login session={session} ended={state.ended} />;
-    case "in": return (
-      <WebSocketProvider
-        key={state.user.id} url={socketUrl} getToken={session.getToken} onClose={({ code }) => code === 4401 && session.refuse()}
-      >
-        <Inside session={session} user={state.user} />
-      </WebSocketProvider>
-    );
+    case "starting":
+      return <Waiting>Loading</Waiting>;
+    case "unreachable":
+      return <Waiting>The server cannot be reached. Trying again.</Waiting>;
+    case "out":
+      return <Login session={session} ended={state.ended} />;
+    case "in":
+      return (
+        <WebSocketProvider
+          key={state.user.id}
+          url={socketUrl}
+          getToken={session.getToken}
+          onClose={({ code }) => code === 4401 && session.refuse()}
+        >
+          <Inside session={session} user={state.user} />
+        </WebSocketProvider>
+      );
   }
 }
 
@@ -50,11 +61,23 @@ function Inside({ session, user }: { session: Session; user: User }) {
   useArrival(route, main);
   return (
     <SurroundingsContext value={{ session, user, learners }}>
-      <a className="skip" href="#main" onClick={(event) => (event.preventDefault(), main.current?.focus())}>Skip to content</a>
+      <a
+        className="skip"
+        href="#main"
+        onClick={(event) => (event.preventDefault(), main.current?.focus())}
+      >
+        Skip to content
+      </a>
       <Header session={session} user={user} route={route} />
       <Notices />
       <main className="main" id="main" ref={main} tabIndex={-1}>
-        {problem && learners === null ? <p className="note" role="alert">{problem}</p> : <View route={route} user={user} />}
+        {problem && learners === null ? (
+          <p className="note" role="alert">
+            {problem}
+          </p>
+        ) : (
+          <View route={route} user={user} />
+        )}
       </main>
     </SurroundingsContext>
   );
@@ -62,16 +85,27 @@ function Inside({ session, user }: { session: Session; user: User }) {
 
 function View({ route, user }: { route: Route; user: User }) {
   switch (route.name) {
-    case "learner": return <LearnerPage key={route.id} learnerId={route.id} />;
-    case "rooms": return <RoomsPage roomId={route.id} />;
-    case "system": return user.role === "admin" ? <SystemPage /> : <ClassView />;
-    case "practice": return <PracticePage />;
-    default: return user.role === "learner" ? <PracticePage /> : <ClassView />;
+    case "learner":
+      return <LearnerPage key={route.id} learnerId={route.id} />;
+    case "rooms":
+      return <RoomsPage roomId={route.id} />;
+    case "system":
+      return user.role === "admin" ? <SystemPage /> : <ClassView />;
+    case "practice":
+      return <PracticePage />;
+    default:
+      return user.role === "learner" ? <PracticePage /> : <ClassView />;
   }
 }
 
-/** The learners of whoever is logged in; asked again when the connection comes back, for the class may have changed. */
-function useLearners(session: Session): { learners: readonly Learner[] | null; problem: string | null } {
+/**
+ * The learners of whoever is logged in; asked again when the connection comes back, for the class
+ * may have changed.
+ */
+function useLearners(session: Session): {
+  learners: readonly Learner[] | null;
+  problem: string | null;
+} {
   const { isConnected } = useWebSocketContext();
   const [learners, setLearners] = useState<readonly Learner[] | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
@@ -81,10 +115,17 @@ function useLearners(session: Session): { learners: readonly Learner[] | null; p
       (answer) => {
         if (stop.signal.aborted) return;
         setProblem(null);
-        setLearners((old) => (JSON.stringify(old) === JSON.stringify(answer.learners) ? old : answer.learners));
+        setLearners((old) =>
+          JSON.stringify(old) === JSON.stringify(answer.learners) ? old : answer.learners,
+        );
       },
       (error: unknown) => {
-        if (!stop.signal.aborted) setProblem(error instanceof ApiError ? error.message : "The server cannot be reached. Trying again.");
+        if (!stop.signal.aborted)
+          setProblem(
+            error instanceof ApiError
+              ? error.message
+              : "The server cannot be reached. Trying again.",
+          );
       },
     );
     return () => stop.abort();
@@ -106,15 +147,24 @@ function useArrival(route: Route, main: { readonly current: HTMLElement | null }
 
 function Header({ session, user, route }: { session: Session; user: User; route: Route }) {
   const links: readonly (readonly [Route, string])[] = [
-    [{ name: "home" }, user.role === "learner" ? "Practice" : user.role === "guardian" ? "Children" : "Learners"],
+    [
+      { name: "home" },
+      user.role === "learner" ? "Practice" : user.role === "guardian" ? "Children" : "Learners",
+    ],
     [{ name: "rooms", id: null }, "Rooms"],
     ...(user.role === "admin" ? [[{ name: "system" }, "System"] as const] : []),
   ];
   return (
     <header className="header">
-      <a className="header__brand" href="#/" aria-label="AIVO, home"><Brand /></a>
+      <a className="header__brand" href="#/" aria-label="AIVO, home">
+        <Brand />
+      </a>
       <nav className="header__nav" aria-label="Main">
-        {links.map(([to, name]) => <NavLink key={name} to={to} current={route}>{name}</NavLink>)}
+        {links.map(([to, name]) => (
+          <NavLink key={name} to={to} current={route}>
+            {name}
+          </NavLink>
+        ))}
       </nav>
       <ConnectionQualityIndicator className="header__quality" />
       <div className="header__user">
@@ -127,15 +177,26 @@ function Header({ session, user, route }: { session: Session; user: User; route:
 }
 
 function NavLink({ to, current, children }: { to: Route; current: Route; children: ReactNode }) {
-  const here = to.name === current.name || (to.name === "home" && (current.name === "learner" || current.name === "practice"));
-  return <a href={href(to)} aria-current={here ? "page" : undefined}>{children}</a>;
+  const here =
+    to.name === current.name ||
+    (to.name === "home" && (current.name === "learner" || current.name === "practice"));
+  return (
+    <a href={href(to)} aria-current={here ? "page" : undefined}>
+      {children}
+    </a>
+  );
 }
 
 function LogoutButton({ session }: { session: Session }) {
   const { queueSize } = useWebSocketContext();
   const leave = () => {
-    const question = "Some answers have not been sent yet. They stay on this device and are sent when you log in here again. Log out?";
+    const question =
+      "Some answers have not been sent yet. They stay on this device and are sent when you log in here again. Log out?";
     if (queueSize === 0 || confirm(question)) void session.logout();
   };
-  return <button className="button button--quiet" type="button" onClick={leave}>Log out</button>;
+  return (
+    <button className="button button--quiet" type="button" onClick={leave}>
+      Log out
+    </button>
+  );
 }

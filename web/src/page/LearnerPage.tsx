@@ -1,7 +1,18 @@
-/** One learner: the six levels live with what stands behind them, how it went, and what could be done. */
+/**
+ * One learner: the six levels live with what stands behind them, how it went, and what could be
+ * done.
+ */
 
 import type { ModelDetails, PerformanceMetrics } from "@aivo/realtime";
-import { levels, percent, toneOf, useLearnerState, wordOf, type LearnerState, type LevelDescription } from "@aivo/realtime/react";
+import {
+  levels,
+  percent,
+  toneOf,
+  useLearnerState,
+  wordOf,
+  type LearnerState,
+  type LevelDescription,
+} from "@aivo/realtime/react";
 import { useId, useMemo, useState } from "react";
 import { useNow, useSurroundings, useTitle } from "./hooks";
 import { LevelBar } from "./LevelBar";
@@ -10,7 +21,14 @@ import { StateChart } from "./StateChart";
 import { href } from "./routes";
 import { classesOf, nameOf } from "./triage";
 import { useHistory, type Entry } from "./useHistory";
-import { ageInWords, driversInWords, gradeInWords, interactionInWords, nameOfId, summaryOf } from "./words";
+import {
+  ageInWords,
+  driversInWords,
+  gradeInWords,
+  interactionInWords,
+  nameOfId,
+  summaryOf,
+} from "./words";
 
 /** Everything about a learner that the model tells. */
 export function LearnerPage({ learnerId }: { learnerId: string }) {
@@ -19,44 +37,102 @@ export function LearnerPage({ learnerId }: { learnerId: string }) {
   const live = useExplained(useLearnerState(learnerId, { details: true }));
   const entries = useHistory(learnerId, live.view);
   const name = learner ? nameOf(learner) : learnerId;
-  const classes = classesOf(learner ? [learner] : []).map((one) => one.name).join(", ");
+  const classes = classesOf(learner ? [learner] : [])
+    .map((one) => one.name)
+    .join(", ");
   useTitle(name);
-  if (live.status === "refused") return <p className="note" role="alert">You do not have access to this learner.</p>;
+  if (live.status === "refused")
+    return (
+      <p className="note" role="alert">
+        You do not have access to this learner.
+      </p>
+    );
   return (
-    <article className="learner" data-status={live.status} data-revision={live.revision ?? undefined}>
-      {user.role !== "learner" && <p className="back"><a href="#/">← {user.role === "guardian" ? "Your children" : "All learners"}</a></p>}
+    <article
+      className="learner"
+      data-status={live.status}
+      data-revision={live.revision ?? undefined}
+    >
+      {user.role !== "learner" && (
+        <p className="back">
+          <a href="#/">← {user.role === "guardian" ? "Your children" : "All learners"}</a>
+        </p>
+      )}
       <div className="heading">
         <h1>{name}</h1>
         {classes && <p className="heading__more">{classes}</p>}
         <Status live={live} entries={entries} />
       </div>
-      <p className="summary">{live.state ? summaryOf(entries ?? [], live.details.drivers) : null}</p>
-      {live.state ? <Content live={live} entries={entries} learnerId={learnerId} /> : <Empty status={live.status} />}
+      <p className="summary">
+        {live.state ? summaryOf(entries ?? [], live.details.drivers) : null}
+      </p>
+      {live.state ? (
+        <Content live={live} entries={entries} learnerId={learnerId} />
+      ) : (
+        <Empty status={live.status} />
+      )}
     </article>
   );
 }
 
-/** The state with its newest explanation, which arrives a moment after it: better a moment old than blank in between. */
+/**
+ * The state with its newest explanation, which arrives a moment after it: better a moment old than
+ * blank in between.
+ */
 function useExplained(live: LearnerState): LearnerState {
   const [held, setHeld] = useState(live.details.drivers);
   const { drivers } = live.details;
   if (drivers !== undefined && drivers !== held) setHeld(drivers);
-  return useMemo(() => ({ ...live, details: { ...live.details, ...(held ? { drivers: held } : {}) } }), [live, held]);
+  return useMemo(
+    () => ({ ...live, details: { ...live.details, ...(held ? { drivers: held } : {}) } }),
+    [live, held],
+  );
 }
 
 function Empty({ status }: { status: LearnerState["status"] }) {
-  return <p className="note" role="status">{status === "empty" ? "Nothing has been recorded yet. The first answer will show here by itself." : "Loading"}</p>;
+  return (
+    <p className="note" role="status">
+      {status === "empty"
+        ? "Nothing has been recorded yet. The first answer will show here by itself."
+        : "Loading"}
+    </p>
+  );
 }
 
-function Status({ live: { status, view }, entries }: { live: LearnerState; entries: readonly Entry[] | null }) {
+function Status({
+  live: { status, view },
+  entries,
+}: {
+  live: LearnerState;
+  entries: readonly Entry[] | null;
+}) {
   const now = useNow(5_000);
   const told = view?.update?.occurred_at ?? entries?.at(-1)?.occurred_at;
   const age = told ? `, last activity ${ageInWords(now - Date.parse(told))}` : "";
-  const words = { live: "Live", stale: "Not connected: last known state", empty: "Connected", refused: "No access", loading: "Loading" }[status];
-  return <p className="status" data-status={status}>{words}{age}</p>;
+  const words = {
+    live: "Live",
+    stale: "Not connected: last known state",
+    empty: "Connected",
+    refused: "No access",
+    loading: "Loading",
+  }[status];
+  return (
+    <p className="status" data-status={status}>
+      {words}
+      {age}
+    </p>
+  );
 }
 
-function Content({ live, entries, learnerId }: { live: LearnerState; entries: readonly Entry[] | null; learnerId: string }) {
+function Content({
+  live,
+  entries,
+  learnerId,
+}: {
+  live: LearnerState;
+  entries: readonly Entry[] | null;
+  learnerId: string;
+}) {
   const { details } = live;
   return (
     <div className="learner__grid">
@@ -72,7 +148,11 @@ function Content({ live, entries, learnerId }: { live: LearnerState; entries: re
         <Recommendations details={details} />
         {details.performance && <Performance performance={details.performance} />}
         <Mastery mastery={details.mastery} />
-        <p className="soft"><a href={href({ name: "rooms", id: `learner:${learnerId}` })}>Talk about it in the learner's room</a></p>
+        <p className="soft">
+          <a href={href({ name: "rooms", id: `learner:${learnerId}` })}>
+            Talk about it in the learner's room
+          </a>
+        </p>
       </div>
     </div>
   );
@@ -83,16 +163,25 @@ function Levels({ live }: { live: LearnerState }) {
     <section className="card" aria-labelledby="levels">
       <h2 id="levels">Now</h2>
       <ul className="levels">
-        {levels.map((level) => <Level key={level.key} level={level} live={live} />)}
+        {levels.map((level) => (
+          <Level key={level.key} level={level} live={live} />
+        ))}
       </ul>
       <p className="soft legend">
-        The fine stroke in each bar is the range in which the true value probably lies. Small print says what was checked with people and what was not.
+        The fine stroke in each bar is the range in which the true value probably lies. Small print
+        says what was checked with people and what was not.
       </p>
     </section>
   );
 }
 
-function Level({ level, live: { state, details } }: { level: LevelDescription; live: LearnerState }) {
+function Level({
+  level,
+  live: { state, details },
+}: {
+  level: LevelDescription;
+  live: LearnerState;
+}) {
   const label = useId();
   if (!state) return null;
   const value = state[level.key];
@@ -104,17 +193,26 @@ function Level({ level, live: { state, details } }: { level: LevelDescription; l
   return (
     <li className="level" data-level={level.key} data-tone={toneOf(level, value)}>
       <div className="level__head">
-        <span className="level__label" id={label}>{level.label}</span>
+        <span className="level__label" id={label}>
+          {level.label}
+        </span>
         <span className="level__word">{wordOf(value)}</span>
         <span className="level__value">{percent(value)}</span>
       </div>
       <div
-        className="level__meter" role="meter" aria-labelledby={label} aria-valuemin={0} aria-valuemax={100}
-        aria-valuenow={Math.round(value * 100)} aria-valuetext={`${percent(value)}, ${wordOf(value)}${give}`}
+        className="level__meter"
+        role="meter"
+        aria-labelledby={label}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={Math.round(value * 100)}
+        aria-valuetext={`${percent(value)}, ${wordOf(value)}${give}`}
       >
         <LevelBar value={value} spread={spread} />
       </div>
-      <p className="level__drivers">{details.drivers === undefined ? "" : drivers.join(", ") || "as usual"}</p>
+      <p className="level__drivers">
+        {details.drivers === undefined ? "" : drivers.join(", ") || "as usual"}
+      </p>
       <p className="level__print">
         {spread !== undefined && <span>± {percent(spread)}</span>}
         {grade && <span title={grade[1]}>{grade[0]}</span>}
@@ -123,7 +221,11 @@ function Level({ level, live: { state, details } }: { level: LevelDescription; l
   );
 }
 
-const urgencies: Readonly<Record<string, string>> = { high: "now", medium: "soon", low: "when it fits" };
+const urgencies: Readonly<Record<string, string>> = {
+  high: "now",
+  medium: "soon",
+  low: "when it fits",
+};
 
 function Recommendations({ details: { recommendations, actions } }: { details: ModelDetails }) {
   return (
@@ -141,14 +243,17 @@ function Recommendations({ details: { recommendations, actions } }: { details: M
             );
           })}
         </ul>
-      ) : <p className="soft">Nothing at the moment.</p>}
+      ) : (
+        <p className="soft">Nothing at the moment.</p>
+      )}
     </section>
   );
 }
 
 function Performance({ performance }: { performance: PerformanceMetrics }) {
   const { accuracy, response_time, consistency, improvement_rate } = performance;
-  const trend = improvement_rate > 0.02 ? "improving" : improvement_rate < -0.02 ? "declining" : "steady";
+  const trend =
+    improvement_rate > 0.02 ? "improving" : improvement_rate < -0.02 ? "declining" : "steady";
   const facts = [
     ["Right answers", percent(accuracy)],
     ["Time per answer", `${response_time.toFixed(1)} s`],
@@ -159,7 +264,12 @@ function Performance({ performance }: { performance: PerformanceMetrics }) {
     <section className="card" aria-labelledby="performance">
       <h2 id="performance">Performance</h2>
       <dl className="facts">
-        {facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
       </dl>
     </section>
   );
@@ -174,16 +284,24 @@ function Recent({ entries }: { entries: readonly Entry[] | null }) {
     <section className="card" aria-labelledby="recent">
       <h2 id="recent">Latest activity</h2>
       <ol className="recent" reversed>
-        {entries.slice(-recentShown).reverse().map((entry) => (
-          <li key={entry.revision} data-correct={String(entry.context.correct ?? "")}>
-            <span className="recent__what">
-              {verdict(entry)}
-              {typeof entry.context.skill === "string" && <span className="soft"> · {nameOfId(entry.context.skill)}</span>}
-            </span>
-            <span className="recent__content">{entry.content}{entry.response && <span className="soft"> → {entry.response}</span>}</span>
-            <span className="recent__age">{ageInWords(now - Date.parse(entry.occurred_at))}</span>
-          </li>
-        ))}
+        {entries
+          .slice(-recentShown)
+          .reverse()
+          .map((entry) => (
+            <li key={entry.revision} data-correct={String(entry.context.correct ?? "")}>
+              <span className="recent__what">
+                {verdict(entry)}
+                {typeof entry.context.skill === "string" && (
+                  <span className="soft"> · {nameOfId(entry.context.skill)}</span>
+                )}
+              </span>
+              <span className="recent__content">
+                {entry.content}
+                {entry.response && <span className="soft"> → {entry.response}</span>}
+              </span>
+              <span className="recent__age">{ageInWords(now - Date.parse(entry.occurred_at))}</span>
+            </li>
+          ))}
       </ol>
     </section>
   );

@@ -20,7 +20,11 @@ export function Login({ session, ended }: { session: Session; ended: boolean }) 
     try {
       await session.login(String(data.get("email")).trim(), String(data.get("password")));
     } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : "The server cannot be reached. Please try again in a moment.");
+      setProblem(
+        error instanceof ApiError
+          ? error.message
+          : "The server cannot be reached. Please try again in a moment.",
+      );
       setBusy(false);
     }
   };
@@ -29,17 +33,42 @@ export function Login({ session, ended }: { session: Session; ended: boolean }) 
       <div className="login__card">
         <Brand />
         <h1>Welcome</h1>
-        <p className="soft">{ended ? "Your session has ended. Please log in again." : "Log in to see how learning is going."}</p>
+        <p className="soft">
+          {ended
+            ? "Your session has ended. Please log in again."
+            : "Log in to see how learning is going."}
+        </p>
         <form onSubmit={submit} aria-describedby={problem ? ids.problem : undefined}>
           <label htmlFor={ids.email}>E-mail address</label>
-          <input id={ids.email} name="email" type="email" autoComplete="username" required autoFocus />
+          <input
+            id={ids.email}
+            name="email"
+            type="email"
+            autoComplete="username"
+            required
+            autoFocus
+          />
           <label htmlFor={ids.password}>Password</label>
-          <input id={ids.password} name="password" type="password" autoComplete="current-password" required />
-          {problem && <p className="login__problem" id={ids.problem} role="alert">{problem}</p>}
-          <button className="button button--main" type="submit" disabled={busy}>{busy ? "Logging in …" : "Log in"}</button>
+          <input
+            id={ids.password}
+            name="password"
+            type="password"
+            autoComplete="current-password"
+            required
+          />
+          {problem && (
+            <p className="login__problem" id={ids.problem} role="alert">
+              {problem}
+            </p>
+          )}
+          <button className="button button--main" type="submit" disabled={busy}>
+            {busy ? "Logging in …" : "Log in"}
+          </button>
         </form>
       </div>
-      <div className="login__corner"><ThemeButton /></div>
+      <div className="login__corner">
+        <ThemeButton />
+      </div>
     </main>
   );
 }

@@ -18,7 +18,8 @@ function skillOf([name, told]: [string, unknown]): Skill | null {
   const { probability, answers, standard_error } = (told ?? {}) as Record<string, unknown>;
   if (typeof probability !== "number") return null;
   return {
-    name, probability,
+    name,
+    probability,
     answers: typeof answers === "number" ? answers : null,
     error: typeof standard_error === "number" ? standard_error : undefined,
   };
@@ -26,7 +27,9 @@ function skillOf([name, told]: [string, unknown]): Skill | null {
 
 /** Skills by name, the order of which does not change while one reads. */
 export function Mastery({ mastery }: { mastery: ModelDetails["mastery"] }) {
-  const skills = Object.entries(mastery ?? {}).map(skillOf).filter((skill) => skill !== null);
+  const skills = Object.entries(mastery ?? {})
+    .map(skillOf)
+    .filter((skill) => skill !== null);
   if (skills.length === 0) return null;
   skills.sort((a, b) => a.name.localeCompare(b.name));
   return (
@@ -38,7 +41,11 @@ export function Mastery({ mastery }: { mastery: ModelDetails["mastery"] }) {
             <span>{name === "" ? "All tasks" : nameOfId(name)}</span>
             <span className="mastery__value">{percent(probability)}</span>
             <LevelBar value={probability} spread={error} />
-            {answers !== null && <span className="mastery__basis">{answers === 1 ? "1 answer" : `${answers} answers`}</span>}
+            {answers !== null && (
+              <span className="mastery__basis">
+                {answers === 1 ? "1 answer" : `${answers} answers`}
+              </span>
+            )}
           </li>
         ))}
       </ul>

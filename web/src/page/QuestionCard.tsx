@@ -28,28 +28,71 @@ export function QuestionCard({ practice }: { practice: Practice }) {
   };
   return (
     <section className="card question" aria-labelledby={ids.question}>
-      <p className="question__kind">{nameOfId(task.skill)} · {difficulties[task.difficulty - 1]}</p>
-      <h2 className="question__text" id={ids.question}>{task.question}</h2>
+      <p className="question__kind">
+        {nameOfId(task.skill)} · {difficulties[task.difficulty - 1]}
+      </p>
+      <h2 className="question__text" id={ids.question}>
+        {task.question}
+      </h2>
       <form onSubmit={submit}>
         <input
-          ref={input} className="question__input" value={text} onChange={(event) => setText(event.target.value)} readOnly={done}
-          inputMode="decimal" autoComplete="off" aria-label="Your answer" aria-describedby={ids.feedback}
+          ref={input}
+          className="question__input"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+          readOnly={done}
+          inputMode="decimal"
+          autoComplete="off"
+          aria-label="Your answer"
+          aria-describedby={ids.feedback}
         />
         {/* The keys make them two buttons: one that turned into the other while clicked would submit the form as well. */}
-        {done
-          ? <button key="next" ref={onward} className="button button--main" type="button" onClick={practice.next}>Next question</button>
-          : <button key="answer" className="button button--main" type="submit">Answer</button>}
+        {done ? (
+          <button
+            key="next"
+            ref={onward}
+            className="button button--main"
+            type="button"
+            onClick={practice.next}
+          >
+            Next question
+          </button>
+        ) : (
+          <button key="answer" className="button button--main" type="submit">
+            Answer
+          </button>
+        )}
       </form>
-      <p className="question__feedback" id={ids.feedback} role="status" data-outcome={outcome ?? ""}>{feedback(practice)}</p>
+      <p
+        className="question__feedback"
+        id={ids.feedback}
+        role="status"
+        data-outcome={outcome ?? ""}
+      >
+        {feedback(practice)}
+      </p>
       {hintsShown > 0 && (
         <ul className="question__hints" aria-live="polite">
-          {task.hints.slice(0, hintsShown).map((hint) => <li key={hint}>{hint}</li>)}
+          {task.hints.slice(0, hintsShown).map((hint) => (
+            <li key={hint}>{hint}</li>
+          ))}
         </ul>
       )}
       {!done && (
         <div className="question__more">
-          <button className="button" type="button" onClick={practice.hint} disabled={hintsShown >= task.hints.length}>{hintsShown === 0 ? "Give me a hint" : "Another hint"}</button>
-          {attempts > 0 && <button className="button button--quiet" type="button" onClick={practice.next}>Try another one</button>}
+          <button
+            className="button"
+            type="button"
+            onClick={practice.hint}
+            disabled={hintsShown >= task.hints.length}
+          >
+            {hintsShown === 0 ? "Give me a hint" : "Another hint"}
+          </button>
+          {attempts > 0 && (
+            <button className="button button--quiet" type="button" onClick={practice.next}>
+              Try another one
+            </button>
+          )}
         </div>
       )}
     </section>
@@ -68,9 +111,13 @@ function useNewTask(task: Practice["task"], act: () => void): void {
 
 function feedback({ outcome, attempts }: Practice): string {
   switch (outcome) {
-    case "right": return attempts === 1 ? "That is right." : "That is right. It was worth trying again.";
-    case "wrong": return attempts === 1 ? "Not yet. Try again, or take a hint." : "Not yet. A hint may help.";
-    case "not_a_number": return "Please type a number.";
-    default: return "";
+    case "right":
+      return attempts === 1 ? "That is right." : "That is right. It was worth trying again.";
+    case "wrong":
+      return attempts === 1 ? "Not yet. Try again, or take a hint." : "Not yet. A hint may help.";
+    case "not_a_number":
+      return "Please type a number.";
+    default:
+      return "";
   }
 }

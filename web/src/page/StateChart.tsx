@@ -11,27 +11,58 @@ type Key = (typeof levels)[number]["key"];
 /** A pause that ends a session in the model, too. */
 const gapS = 30 * 60;
 const dashes: Partial<Record<Key, readonly number[]>> = {
-  motivation_level: [8, 5], fatigue_level: [8, 5], confidence_level: [2, 4],
+  motivation_level: [8, 5],
+  fatigue_level: [8, 5],
+  confidence_level: [2, 4],
 };
 
 /** Chart with switches for each level and for the span of time. */
 export function StateChart({ entries }: { entries: readonly Entry[] | null }) {
-  const [shown, setShown] = useState<ReadonlySet<Key>>(new Set(["engagement_level", "cognitive_load", "frustration_level"]));
+  const [shown, setShown] = useState<ReadonlySet<Key>>(
+    new Set(["engagement_level", "cognitive_load", "frustration_level"]),
+  );
   const [all, setAll] = useState(false);
   const session = useMemo(() => lastSession(entries ?? []), [entries]);
   const used = all ? (entries ?? []) : session;
   const data = useMemo(() => table(used), [used]);
-  if (entries === null) return <p className="soft" role="status">Loading</p>;
+  if (entries === null)
+    return (
+      <p className="soft" role="status">
+        Loading
+      </p>
+    );
   if (entries.length === 0) return <p className="soft">The lines begin with the first answer.</p>;
-  const lines = levels.map(({ key, label }) => ({ label, colour: `--chart-${key.replace("_level", "").replace("_", "-")}`, dash: dashes[key], shown: shown.has(key) }));
-  const toggle = (key: Key) => setShown((old) => (old.has(key) ? new Set([...old].filter((one) => one !== key)) : new Set([...old, key])));
+  const lines = levels.map(({ key, label }) => ({
+    label,
+    colour: `--chart-${key.replace("_level", "").replace("_", "-")}`,
+    dash: dashes[key],
+    shown: shown.has(key),
+  }));
+  const toggle = (key: Key) =>
+    setShown((old) =>
+      old.has(key) ? new Set([...old].filter((one) => one !== key)) : new Set([...old, key]),
+    );
   return (
     <>
       <div className="chart__switches" role="group" aria-label="Lines">
         {levels.map(({ key, label }) => (
-          <button key={key} type="button" className="chip" data-level={key} aria-pressed={shown.has(key)} onClick={() => toggle(key)}>
+          <button
+            key={key}
+            type="button"
+            className="chip"
+            data-level={key}
+            aria-pressed={shown.has(key)}
+            onClick={() => toggle(key)}
+          >
             <svg viewBox="0 0 18 4" width="18" height="4" aria-hidden="true" focusable="false">
-              <line className="chip__line" x1="0" x2="18" y1="2" y2="2" strokeDasharray={dashes[key]?.map((part) => part / 2).join(" ")} />
+              <line
+                className="chip__line"
+                x1="0"
+                x2="18"
+                y1="2"
+                y2="2"
+                strokeDasharray={dashes[key]?.map((part) => part / 2).join(" ")}
+              />
             </svg>
             {label}
           </button>
@@ -40,8 +71,12 @@ export function StateChart({ entries }: { entries: readonly Entry[] | null }) {
       <TimeChart lines={lines} data={data} unit="percent" summary={summaryOf(used, shown)} />
       {session.length < entries.length && (
         <div className="choice choice--small" role="group" aria-label="Span">
-          <button type="button" aria-pressed={!all} onClick={() => setAll(false)}>This session</button>
-          <button type="button" aria-pressed={all} onClick={() => setAll(true)}>All</button>
+          <button type="button" aria-pressed={!all} onClick={() => setAll(false)}>
+            This session
+          </button>
+          <button type="button" aria-pressed={all} onClick={() => setAll(true)}>
+            All
+          </button>
         </div>
       )}
     </>
@@ -56,7 +91,10 @@ function lastSession(entries: readonly Entry[]): readonly Entry[] {
   return entries.slice(first);
 }
 
-/** Times and one row per level; a row of nulls where a session ended, so that no line runs through the night. */
+/**
+ * Times and one row per level; a row of nulls where a session ended, so that no line runs through
+ * the night.
+ */
 function table(entries: readonly Entry[]): uPlot.AlignedData {
   const times: number[] = [];
   const rows: (number | null)[][] = levels.map(() => []);
@@ -78,6 +116,11 @@ function summaryOf(entries: readonly Entry[], shown: ReadonlySet<Key>): string {
   const last = entries.at(-1);
   if (!first || !last) return "Nothing yet";
   const minutes = Math.round((seconds(last) - seconds(first)) / 60);
-  const changes = levels.filter(({ key }) => shown.has(key)).map(({ key, label }) => `${label} from ${percent(first.state[key])} to ${percent(last.state[key])}`);
+  const changes = levels
+    .filter(({ key }) => shown.has(key))
+    .map(
+      ({ key, label }) =>
+        `${label} from ${percent(first.state[key])} to ${percent(last.state[key])}`,
+    );
   return `${minutes} minutes. ${changes.join(", ")}.`;
 }

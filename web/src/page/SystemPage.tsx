@@ -7,12 +7,25 @@ import { TimeChart } from "./TimeChart";
 
 /** As each event of `/api/websocket/metrics/stream` tells. */
 interface Metrics {
-  readonly connections: { readonly active: number; readonly total: number; readonly disconnections: number };
+  readonly connections: {
+    readonly active: number;
+    readonly total: number;
+    readonly disconnections: number;
+  };
   readonly users: { readonly connected: number };
   readonly learners: { readonly subscribed: number };
   readonly rooms: { readonly active: number };
-  readonly messages: { readonly sent: number; readonly received: number; readonly per_second: number };
-  readonly performance: { readonly p50_latency_ms: number; readonly p95_latency_ms: number; readonly p99_latency_ms: number; readonly max_latency_ms: number };
+  readonly messages: {
+    readonly sent: number;
+    readonly received: number;
+    readonly per_second: number;
+  };
+  readonly performance: {
+    readonly p50_latency_ms: number;
+    readonly p95_latency_ms: number;
+    readonly p99_latency_ms: number;
+    readonly max_latency_ms: number;
+  };
   readonly errors: { readonly total: number };
   readonly uptime: { readonly seconds: number };
   readonly edges: { readonly reporting: number };
@@ -29,14 +42,19 @@ export function SystemPage() {
     <>
       <div className="heading">
         <h1>System</h1>
-        <p className="status" data-status={failed ? "stale" : data ? "live" : "loading"}>{failed ? "Figures cannot be had at the moment" : data ? "Live" : "Loading"}</p>
+        <p className="status" data-status={failed ? "stale" : data ? "live" : "loading"}>
+          {failed ? "Figures cannot be had at the moment" : data ? "Live" : "Loading"}
+        </p>
       </div>
       {data && <Figures metrics={data} />}
       {data && (
         <section className="card" aria-labelledby="traffic">
           <h2 id="traffic">Messages per second</h2>
           <TimeChart
-            lines={[{ label: "Messages per second", colour: "--chart-engagement", shown: true }]} data={course} unit="count" height={200}
+            lines={[{ label: "Messages per second", colour: "--chart-engagement", shown: true }]}
+            data={course}
+            unit="count"
+            height={200}
             summary={`Messages per second since this page was opened; now ${data.messages.per_second.toFixed(1)}`}
           />
         </section>
@@ -45,21 +63,41 @@ export function SystemPage() {
   );
 }
 
-function Figures({ metrics: { connections, users, learners, rooms, messages, performance, errors, uptime, edges } }: { metrics: Metrics }) {
+function Figures({
+  metrics: { connections, users, learners, rooms, messages, performance, errors, uptime, edges },
+}: {
+  metrics: Metrics;
+}) {
   const groups: readonly (readonly [string, readonly (readonly [string, string])[]])[] = [
-    ["Now", [
-      ["Connections", count(connections.active)], ["Users", count(users.connected)],
-      ["Learners watched", count(learners.subscribed)], ["Rooms in use", count(rooms.active)],
-    ]],
-    ["Time from receiving to answering", [
-      ["Half within", ms(performance.p50_latency_ms)], ["95 % within", ms(performance.p95_latency_ms)],
-      ["99 % within", ms(performance.p99_latency_ms)], ["Longest", ms(performance.max_latency_ms)],
-    ]],
-    ["Since the start", [
-      ["Messages received", count(messages.received)], ["Messages sent", count(messages.sent)],
-      ["Connections", count(connections.total)], ["Errors", count(errors.total)],
-      ["Running for", duration(uptime.seconds)], ["Edges reporting", count(edges.reporting)],
-    ]],
+    [
+      "Now",
+      [
+        ["Connections", count(connections.active)],
+        ["Users", count(users.connected)],
+        ["Learners watched", count(learners.subscribed)],
+        ["Rooms in use", count(rooms.active)],
+      ],
+    ],
+    [
+      "Time from receiving to answering",
+      [
+        ["Half within", ms(performance.p50_latency_ms)],
+        ["95 % within", ms(performance.p95_latency_ms)],
+        ["99 % within", ms(performance.p99_latency_ms)],
+        ["Longest", ms(performance.max_latency_ms)],
+      ],
+    ],
+    [
+      "Since the start",
+      [
+        ["Messages received", count(messages.received)],
+        ["Messages sent", count(messages.sent)],
+        ["Connections", count(connections.total)],
+        ["Errors", count(errors.total)],
+        ["Running for", duration(uptime.seconds)],
+        ["Edges reporting", count(edges.reporting)],
+      ],
+    ],
   ];
   return (
     <div className="figures">
@@ -67,7 +105,12 @@ function Figures({ metrics: { connections, users, learners, rooms, messages, per
         <section className="card" key={title} aria-label={title}>
           <h2>{title}</h2>
           <dl className="facts">
-            {facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
+            {facts.map(([name, value]) => (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>{value}</dd>
+              </div>
+            ))}
           </dl>
         </section>
       ))}
@@ -79,16 +122,21 @@ function useCourse(data: Metrics | null): uPlot.AlignedData {
   const [course, setCourse] = useState<readonly [readonly number[], readonly number[]]>([[], []]);
   useEffect(() => {
     if (data === null) return;
-    setCourse(([times, rates]) => [[...times, Date.now() / 1_000].slice(-pointsKept), [...rates, data.messages.per_second].slice(-pointsKept)]);
+    setCourse(([times, rates]) => [
+      [...times, Date.now() / 1_000].slice(-pointsKept),
+      [...rates, data.messages.per_second].slice(-pointsKept),
+    ]);
   }, [data]);
   return course as unknown as uPlot.AlignedData;
 }
 
 const count = (value: number) => value.toLocaleString();
-const ms = (value: number) => (value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value).toLocaleString()} ms`);
+const ms = (value: number) =>
+  value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value).toLocaleString()} ms`;
 
 function duration(seconds: number): string {
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+  if (seconds < 172_800)
+    return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
   return `${Math.floor(seconds / 86_400)} days`;
 }

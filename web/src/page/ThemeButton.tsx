@@ -37,5 +37,15 @@ export function ThemeButton() {
     }
   };
   const name = `Colours: ${theme === "auto" ? "as the system" : theme}`;
-  return <button className="button button--icon" type="button" onClick={change} aria-label={name} title={name}>{signs[theme]}</button>;
+  return (
+    <button
+      className="button button--icon"
+      type="button"
+      onClick={change}
+      aria-label={name}
+      title={name}
+    >
+      {signs[theme]}
+    </button>
+  );
 }

@@ -37,7 +37,17 @@ export function TimeChart({ lines, data, summary, unit, height = 260 }: Props) {
   useEffect(() => {
     const element = place.current;
     if (!element) return undefined;
-    const made = new uPlot(optionsFor(element, lines, unit, height, (text) => readout.current && (readout.current.textContent = text)), newest.current, element);
+    const made = new uPlot(
+      optionsFor(
+        element,
+        lines,
+        unit,
+        height,
+        (text) => readout.current && (readout.current.textContent = text),
+      ),
+      newest.current,
+      element,
+    );
     chart.current = made;
     const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height }));
     observer.observe(element);
@@ -52,12 +62,20 @@ export function TimeChart({ lines, data, summary, unit, height = 260 }: Props) {
   return (
     <>
       <div className="chart" ref={place} role="img" aria-label={summary} />
-      <p className="chart__readout" ref={readout} aria-hidden="true">{invitation}</p>
+      <p className="chart__readout" ref={readout} aria-hidden="true">
+        {invitation}
+      </p>
     </>
   );
 }
 
-function optionsFor(element: HTMLElement, lines: readonly Line[], unit: Props["unit"], height: number, tell: (text: string) => void): uPlot.Options {
+function optionsFor(
+  element: HTMLElement,
+  lines: readonly Line[],
+  unit: Props["unit"],
+  height: number,
+  tell: (text: string) => void,
+): uPlot.Options {
   const colour = colourReader(element);
   const axis = {
     stroke: colour("--chart-text"),
@@ -66,12 +84,15 @@ function optionsFor(element: HTMLElement, lines: readonly Line[], unit: Props["u
     font: "12px system-ui, sans-serif",
   };
   const scale = unit === "percent" ? { range: [0, 1] as [number, number] } : { range: atLeastOne };
-  const words = (value: number) => (unit === "percent" ? `${Math.round(value * 100)} %` : String(Math.round(value * 10) / 10));
+  const words = (value: number) =>
+    unit === "percent" ? `${Math.round(value * 100)} %` : String(Math.round(value * 10) / 10);
   /** Says in text what the cursor points at. */
   const point = ({ cursor: { idx }, data }: uPlot) => {
     if (idx == null || data[0][idx] === undefined) return tell(invitation);
     const at = new Date(data[0][idx] * 1_000).toLocaleTimeString();
-    const values = lines.flatMap(({ label, shown }, i) => (shown && data[i + 1]?.[idx] != null ? `${label} ${words(data[i + 1]![idx]!)}` : []));
+    const values = lines.flatMap(({ label, shown }, i) =>
+      shown && data[i + 1]?.[idx] != null ? `${label} ${words(data[i + 1]![idx]!)}` : [],
+    );
     tell([at, ...values].join("  ·  "));
   };
   return {
@@ -88,7 +109,12 @@ function optionsFor(element: HTMLElement, lines: readonly Line[], unit: Props["u
     series: [
       {},
       ...lines.map(({ label, colour: name, dash, shown }) => ({
-        label, show: shown, stroke: colour(name), width: 2, points: { show: false }, ...(dash ? { dash: [...dash] } : {}),
+        label,
+        show: shown,
+        stroke: colour(name),
+        width: 2,
+        points: { show: false },
+        ...(dash ? { dash: [...dash] } : {}),
       })),
     ],
   };
@@ -114,8 +140,13 @@ function clockTimes(_: uPlot, splits: number[]): string[] {
   const short = splits.length > 1 && splits[1]! - splits[0]! < 60;
   return splits.map((at) => {
     const date = new Date(at * 1_000);
-    if (span > 2 * 86_400) return date.toLocaleDateString(undefined, { day: "numeric", month: "short" });
-    return date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(short ? { second: "2-digit" } : {}) });
+    if (span > 2 * 86_400)
+      return date.toLocaleDateString(undefined, { day: "numeric", month: "short" });
+    return date.toLocaleTimeString(undefined, {
+      hour: "2-digit",
+      minute: "2-digit",
+      ...(short ? { second: "2-digit" } : {}),
+    });
   });
 }
 
@@ -124,7 +155,8 @@ function useTheme(): string {
   const [theme, setTheme] = useState("");
   useEffect(() => {
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    const look = () => setTheme(`${document.documentElement.dataset["theme"] ?? ""}/${dark.matches}`);
+    const look = () =>
+      setTheme(`${document.documentElement.dataset["theme"] ?? ""}/${dark.matches}`);
     look();
     const observer = new MutationObserver(look);
     observer.observe(document.documentElement, { attributeFilter: ["data-theme"] });

@@ -2,7 +2,14 @@
 
 import type { LearnerView } from "@aivo/realtime";
 import { useWebSocketContext } from "@aivo/realtime/react";
-import { createContext, useContext, useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import {
+  createContext,
+  useContext,
+  useEffect,
+  useMemo,
+  useState,
+  useSyncExternalStore,
+} from "react";
 import type { Session, User } from "./session";
 import { follow } from "./stream";
 
@@ -50,7 +57,10 @@ export function useNow(everyMs: number): number {
 }
 
 /** Watch several learners; the same array as long as nothing about any of them changed. */
-export function useLearnerViews(ids: readonly string[], minIntervalMs: number): readonly (LearnerView | undefined)[] {
+export function useLearnerViews(
+  ids: readonly string[],
+  minIntervalMs: number,
+): readonly (LearnerView | undefined)[] {
   const { client } = useWebSocketContext();
   useEffect(() => {
     const stops = ids.map((id) => client.subscribeLearner(id, { minIntervalMs }));
@@ -74,19 +84,24 @@ export function occurredAt(view: LearnerView | undefined): number | null {
 }
 
 /**
- * Follow a stream of the API while the page is visible: a hidden tab would hold one of the few connections that a browser
- * opens to a server. Keeps the last value when there is no newer one to be had.
+ * Follow a stream of the API while the page is visible: a hidden tab would hold one of the few
+ * connections that a browser opens to a server. Keeps the last value when there is no newer one
+ * to be had.
  */
 export function useStreamed<T>(path: string): { data: T | null; failed: boolean } {
   const { session } = useSurroundings();
-  const [answer, setAnswer] = useState<{ data: T | null; failed: boolean }>({ data: null, failed: false });
+  const [answer, setAnswer] = useState<{ data: T | null; failed: boolean }>({
+    data: null,
+    failed: false,
+  });
   useEffect(() => {
     let stop = new AbortController();
     const look = () => {
       stop.abort();
       if (document.visibilityState === "hidden") return;
       stop = new AbortController();
-      const told = (data: T | null) => setAnswer((old) => (data === null ? { ...old, failed: true } : { data, failed: false }));
+      const told = (data: T | null) =>
+        setAnswer((old) => (data === null ? { ...old, failed: true } : { data, failed: false }));
       void follow((signal) => session.open(path, signal), told, stop.signal);
     };
     look();

@@ -1,4 +1,7 @@
-/** Where in the page one is: kept in the address after `#`, so that it can be bookmarked and the server need not know. */
+/**
+ * Where in the page one is: kept in the address after `#`, so that it can be bookmarked and the
+ * server need not know.
+ */
 
 import { useSyncExternalStore } from "react";
 
@@ -10,7 +13,9 @@ export type Route =
 /** The address of a place in the page. */
 export function href(route: Route): string {
   if (route.name === "home") return "#/";
-  return "id" in route && route.id !== null ? `#/${route.name}/${encodeURIComponent(route.id)}` : `#/${route.name}`;
+  return "id" in route && route.id !== null
+    ? `#/${route.name}/${encodeURIComponent(route.id)}`
+    : `#/${route.name}`;
 }
 
 /** Read an address; whatever is unknown leads home. */
@@ -24,7 +29,13 @@ export function routeOf(hash: string): Route {
 
 /** The present place. */
 export function useRoute(): Route {
-  return routeOf(useSyncExternalStore(subscribe, () => location.hash, () => ""));
+  return routeOf(
+    useSyncExternalStore(
+      subscribe,
+      () => location.hash,
+      () => "",
+    ),
+  );
 }
 
 function subscribe(listener: () => void): () => void {

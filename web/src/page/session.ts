@@ -1,6 +1,6 @@
 /**
- * Who is logged in. The access token lives in memory only; the refresh token in a cookie that no script can read, which is
- * how a reload keeps the login. Knows no socket and no component.
+ * Who is logged in. The access token lives in memory only; the refresh token in a cookie that no
+ * script can read, which is how a reload keeps the login. Knows no socket and no component.
  */
 
 /** A user as the server tells. */
@@ -36,12 +36,16 @@ export class ApiError extends Error {
   }
 }
 
-/** Set while somebody is logged in, for the refresh cookie itself cannot be seen: without it there is nothing to ask the server for. */
+/**
+ * Set while somebody is logged in, for the refresh cookie itself cannot be seen: without it there
+ * is nothing to ask the server for.
+ */
 const loginMark = "aivo-login";
 
 /**
- * When a refresh was sent that has no answer yet, and its key: each refresh token works once, and only under the same key may an
- * exchange be asked again whose answer was lost, also by the page after this one.
+ * When a refresh was sent that has no answer yet, and its key: each refresh token works once,
+ * and only under the same key may an exchange be asked again whose answer was lost, also by the
+ * page after this one.
  */
 const renewingMark = "aivo-renewing";
 const renewingMs = 1_500;
@@ -55,7 +59,10 @@ export class Session {
   #key: string | null = null;
   readonly #listeners = new Set<() => void>();
 
-  /** Take up the login of an earlier page, if there is one; goes on asking while the server cannot be reached. */
+  /**
+   * Take up the login of an earlier page, if there is one; goes on asking while the server cannot
+   * be reached.
+   */
   async start(): Promise<void> {
     if (read(loginMark) === null) return this.#leave(false);
     for (let wait = 500; ; wait = Math.min(wait * 1.6, 8_000)) {
@@ -81,12 +88,17 @@ export class Session {
 
   /** Log out, here and on the server; here also when the server cannot be reached. */
   async logout(): Promise<void> {
-    const headers: Record<string, string> = this.#token ? { Authorization: `Bearer ${this.#token.value}` } : {};
+    const headers: Record<string, string> = this.#token
+      ? { Authorization: `Bearer ${this.#token.value}` }
+      : {};
     await fetch("/api/auth/logout", { method: "POST", headers }).catch(() => {});
     this.#leave(false);
   }
 
-  /** A token that is good for a while yet; null when nobody is logged in. Throws when the server cannot be reached. */
+  /**
+   * A token that is good for a while yet; null when nobody is logged in. Throws when the server
+   * cannot be reached.
+   */
   readonly getToken = async (): Promise<string | null> => {
     if (this.#token && Date.now() < this.#token.freshUntil) return this.#token.value;
     if (this.#state.phase === "out") return null;
@@ -98,13 +110,18 @@ export class Session {
     this.#token = null;
   };
 
-  /** GET something of the API; once more with a new token if the first was refused. Throws ApiError. */
+  /**
+   * GET something of the API; once more with a new token if the first was refused. Throws ApiError.
+   */
   readonly open = async (path: string, signal?: AbortSignal): Promise<Response> => {
     for (let again = false; ; again = true) {
       const token = await this.getToken();
       if (token === null) throw new ApiError(401, "unauthenticated", "You are not logged in.");
       try {
-        return await send(path, { headers: { Authorization: `Bearer ${token}` }, signal: signal ?? null });
+        return await send(path, {
+          headers: { Authorization: `Bearer ${token}` },
+          signal: signal ?? null,
+        });
       } catch (error) {
         if (again || !(error instanceof ApiError) || error.status !== 401) throw error;
         this.refuse();
@@ -113,7 +130,8 @@ export class Session {
   };
 
   /** The same as JSON. */
-  readonly get = async <T>(path: string, signal?: AbortSignal): Promise<T> => (await (await this.open(path, signal)).json()) as T;
+  readonly get = async <T>(path: string, signal?: AbortSignal): Promise<T> =>
+    (await (await this.open(path, signal)).json()) as T;
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
@@ -136,7 +154,11 @@ export class Session {
     write(renewingMark, `${Date.now()} ${this.#key}`);
     try {
       // `keepalive`: when the page is left now, the browser still takes the new cookie.
-      const response = await send("/api/auth/refresh", { method: "POST", headers: { "Idempotency-Key": this.#key }, keepalive: true });
+      const response = await send("/api/auth/refresh", {
+        method: "POST",
+        headers: { "Idempotency-Key": this.#key },
+        keepalive: true,
+      });
       const token = this.#take((await response.json()) as Grant);
       this.#answered();
       return token;
@@ -154,10 +176,14 @@ export class Session {
   }
 
   #take({ access_token, expires_in, user }: Grant): string {
-    // The socket asks for a new token up to 90 s (for short-lived ones 30 %) before the old one ends, and must get one.
+    // The socket asks for a new token up to 90 s (for short-lived ones 30 %) before the old one
+    // ends, and must get one.
     const lifetime = expires_in * 1_000;
     write(loginMark, "yes");
-    this.#token = { value: access_token, freshUntil: Date.now() + lifetime - Math.min(90_000, lifetime * 0.3) - 1_000 };
+    this.#token = {
+      value: access_token,
+      freshUntil: Date.now() + lifetime - Math.min(90_000, lifetime * 0.3) - 1_000,
+    };
     const { phase } = this.#state;
     if (phase !== "in" || this.#state.user.id !== user.id) this.#set({ phase: "in", user });
     return access_token;
@@ -179,7 +205,11 @@ async function send(path: string, init: RequestInit): Promise<Response> {
   const response = await fetch(path, init);
   if (response.ok) return response;
   const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string };
-  throw new ApiError(response.status, problem.code ?? "internal", problem.detail ?? "The server could not answer.");
+  throw new ApiError(
+    response.status,
+    problem.code ?? "internal",
+    problem.detail ?? "The server could not answer.",
+  );
 }
 
 function underLock<T>(work: () => Promise<T>): Promise<T> {
@@ -187,9 +217,14 @@ function underLock<T>(work: () => Promise<T>): Promise<T> {
   return navigator.locks ? (navigator.locks.request("aivo-session", work) as Promise<T>) : work();
 }
 
-/** 128 random bits; `crypto.randomUUID` is absent where the page came over plain HTTP from another machine. */
+/**
+ * 128 random bits; `crypto.randomUUID` is absent where the page came over plain HTTP from another
+ * machine.
+ */
 function unguessable(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
 }
 
 /** The exchange that a page sent, perhaps one before this, and noted no answer to. */

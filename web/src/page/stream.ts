@@ -1,13 +1,21 @@
-/** Values that the server sends as server-sent events, over `fetch`, because `EventSource` cannot send a token. Knows no component. */
+/**
+ * Values that the server sends as server-sent events, over `fetch`, because `EventSource` cannot
+ * send a token. Knows no component.
+ */
 
 import { backoff } from "../core/backoff";
 
 /** After so long without a value the connection counts as dead; values come every two seconds. */
 const silenceMs = 10_000;
 
-/** The data of each event of a `text/event-stream`, as it comes; other fields, and an event that was cut off, are left out. */
+/**
+ * The data of each event of a `text/event-stream`, as it comes; other fields, and an event that was
+ * cut off, are left out.
+ */
 export async function* eventData(body: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
-  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  const reader = body
+    .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+    .getReader();
   let rest = "";
   try {
     for (;;) {
@@ -26,10 +34,15 @@ export async function* eventData(body: ReadableStream<Uint8Array>): AsyncGenerat
 }
 
 /**
- * Follow a stream of JSON values until `signal`: when it ends, breaks or falls silent, it is asked for again after a jittered
- * wait that grows while nothing comes. `told` gets each value, and null when one cannot be had at the moment.
+ * Follow a stream of JSON values until `signal`: when it ends, breaks or falls silent, it is
+ * asked for again after a jittered wait that grows while nothing comes. `told` gets each value,
+ * and null when one cannot be had at the moment.
  */
-export async function follow<T>(open: (signal: AbortSignal) => Promise<Response>, told: (value: T | null) => void, signal: AbortSignal): Promise<void> {
+export async function follow<T>(
+  open: (signal: AbortSignal) => Promise<Response>,
+  told: (value: T | null) => void,
+  signal: AbortSignal,
+): Promise<void> {
   for (let attempt = 0; !signal.aborted; attempt += 1) {
     const connection = new AbortController();
     const drop = () => connection.abort();
@@ -46,7 +59,8 @@ export async function follow<T>(open: (signal: AbortSignal) => Promise<Response>
         heard = true;
         attempt = 0;
       }
-      // The server ends each stream at times, with the token if nothing else: that is no failure until it is not taken up again.
+      // The server ends each stream at times, with the token if nothing else: that is no failure
+      // until it is not taken up again.
       if (!heard) throw new Error("The stream was empty.");
     } catch {
       if (!signal.aborted) told(null);

@@ -1,4 +1,7 @@
-/** A learner's past, which grows with every answer: starts from the stored history and asks for what is new. */
+/**
+ * A learner's past, which grows with every answer: starts from the stored history and asks for what
+ * is new.
+ */
 
 import type { CognitiveState, LearnerView, PerformanceMetrics } from "@aivo/realtime";
 import { useEffect, useState } from "react";
@@ -11,7 +14,11 @@ export interface Entry {
   readonly type: string;
   readonly content: string;
   readonly response: string | null;
-  readonly context: { readonly correct?: unknown; readonly skill?: unknown; readonly [more: string]: unknown };
+  readonly context: {
+    readonly correct?: unknown;
+    readonly skill?: unknown;
+    readonly [more: string]: unknown;
+  };
   readonly occurred_at: string;
   readonly state: CognitiveState;
   readonly performance: PerformanceMetrics;
@@ -35,10 +42,13 @@ const retryMs = 3_000;
 const kept = 2_000;
 
 /**
- * The newest entries, oldest first; null before the first answer. `view` is what is known from elsewhere: whenever it is ahead of
- * the history, the history catches up, also after a break.
+ * The newest entries, oldest first; null before the first answer. `view` is what is known from
+ * elsewhere: whenever it is ahead of the history, the history catches up, also after a break.
  */
-export function useHistory(learnerId: string, view: LearnerView | undefined): readonly Entry[] | null {
+export function useHistory(
+  learnerId: string,
+  view: LearnerView | undefined,
+): readonly Entry[] | null {
   const { session } = useSurroundings();
   const [past, setPast] = useState<Past | null>(null);
   const [asked, setAsked] = useState(0);
@@ -55,16 +65,18 @@ export function useHistory(learnerId: string, view: LearnerView | undefined): re
       timer = setTimeout(() => setAsked((count) => count + 1), ms);
     };
     const ask = () =>
-      session.get<Page>(`/api/learners/${encodeURIComponent(learnerId)}/history?${query}`, stop.signal).then(
-        (page) => {
-          if (stop.signal.aborted) return;
-          setPast((old) => joined(restart ? null : old, page));
-          if (page.entries.length === 0 && !restart) again(retryMs);
-        },
-        () => {
-          if (!stop.signal.aborted) again(retryMs);
-        },
-      );
+      session
+        .get<Page>(`/api/learners/${encodeURIComponent(learnerId)}/history?${query}`, stop.signal)
+        .then(
+          (page) => {
+            if (stop.signal.aborted) return;
+            setPast((old) => joined(restart ? null : old, page));
+            if (page.entries.length === 0 && !restart) again(retryMs);
+          },
+          () => {
+            if (!stop.signal.aborted) again(retryMs);
+          },
+        );
     if (past === null) void ask();
     else timer = setTimeout(() => void ask(), pauseMs);
     return () => {
@@ -79,5 +91,10 @@ export function useHistory(learnerId: string, view: LearnerView | undefined): re
 function joined(old: Past | null, page: Page): Past {
   if (old === null || old.epoch !== page.epoch) return { epoch: page.epoch, entries: page.entries };
   const last = old.entries.at(-1)?.revision ?? 0;
-  return { epoch: old.epoch, entries: [...old.entries, ...page.entries.filter((entry) => entry.revision > last)].slice(-kept) };
+  return {
+    epoch: old.epoch,
+    entries: [...old.entries, ...page.entries.filter((entry) => entry.revision > last)].slice(
+      -kept,
+    ),
+  };
 }

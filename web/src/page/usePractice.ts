@@ -1,4 +1,7 @@
-/** The course of practising: which task, which try, what was given and what became of it. Draws nothing. */
+/**
+ * The course of practising: which task, which try, what was given and what became of it. Draws
+ * nothing.
+ */
 
 import type { CognitiveState, InteractionContext, InteractionType } from "@aivo/realtime";
 import { useWebSocketContext, type LearnerState } from "@aivo/realtime/react";
@@ -8,7 +11,12 @@ import { makeTask, nextDifficulty, readAnswer, skills, type Skill, type Task } f
 /** What became of something given. */
 export type Fate =
   | { readonly kind: "waiting" }
-  | { readonly kind: "recorded"; readonly before: CognitiveState | null; readonly after: CognitiveState; readonly expected: number | null }
+  | {
+      readonly kind: "recorded";
+      readonly before: CognitiveState | null;
+      readonly after: CognitiveState;
+      readonly expected: number | null;
+    }
   | { readonly kind: "failed" };
 
 /** An answer or a request for a hint. */
@@ -40,7 +48,12 @@ interface Sheet {
   readonly outcome: Practice["outcome"];
 }
 
-const fresh = (skill: Skill, difficulty: number): Sheet => ({ task: makeTask(skill, difficulty, Math.random), attempts: 0, hintsShown: 0, outcome: null });
+const fresh = (skill: Skill, difficulty: number): Sheet => ({
+  task: makeTask(skill, difficulty, Math.random),
+  attempts: 0,
+  hintsShown: 0,
+  outcome: null,
+});
 
 /** Practise as a learner; `live` is what is known of them. */
 export function usePractice(learnerId: string, live: LearnerState): Practice {
@@ -49,20 +62,60 @@ export function usePractice(learnerId: string, live: LearnerState): Practice {
   const [given, setGiven] = useState<readonly Given[]>([]);
   const clock = useAttention(sheet.task);
 
-  const record = useCallback((what: Given["what"], task: Task, type: InteractionType, context: InteractionContext, response?: string) => {
-    const before = client.getLearner(learnerId)?.state ?? null;
-    const { interaction_id: interactionId, acknowledged } = client.sendVirtualBrainInteraction({
-      learner_id: learnerId, type, content: task.question, ...(response === undefined ? {} : { response }),
-      context: { ...context, subject: "math", skill: task.skill, difficulty: task.difficulty, item_id: task.itemId },
-      occurred_at: new Date().toISOString(),
-    });
-    setGiven((old) => [...old, { interactionId, what, question: task.question, skill: task.skill, state: { kind: "waiting" } }]);
-    const become = (state: Fate) => setGiven((old) => old.map((one) => (one.interactionId === interactionId ? { ...one, state } : one)));
-    acknowledged.then(
-      ({ result }) => become(result.state ? { kind: "recorded", before, after: result.state, expected: result.predicted_correct ?? null } : { kind: "failed" }),
-      () => become({ kind: "failed" }),
-    );
-  }, [client, learnerId]);
+  const record = useCallback(
+    (
+      what: Given["what"],
+      task: Task,
+      type: InteractionType,
+      context: InteractionContext,
+      response?: string,
+    ) => {
+      const before = client.getLearner(learnerId)?.state ?? null;
+      const { interaction_id: interactionId, acknowledged } = client.sendVirtualBrainInteraction({
+        learner_id: learnerId,
+        type,
+        content: task.question,
+        ...(response === undefined ? {} : { response }),
+        context: {
+          ...context,
+          subject: "math",
+          skill: task.skill,
+          difficulty: task.difficulty,
+          item_id: task.itemId,
+        },
+        occurred_at: new Date().toISOString(),
+      });
+      setGiven((old) => [
+        ...old,
+        {
+          interactionId,
+          what,
+          question: task.question,
+          skill: task.skill,
+          state: { kind: "waiting" },
+        },
+      ]);
+      const become = (state: Fate) =>
+        setGiven((old) =>
+          old.map((one) => (one.interactionId === interactionId ? { ...one, state } : one)),
+        );
+      acknowledged.then(
+        ({ result }) =>
+          become(
+            result.state
+              ? {
+                  kind: "recorded",
+                  before,
+                  after: result.state,
+                  expected: result.predicted_correct ?? null,
+                }
+              : { kind: "failed" },
+          ),
+        () => become({ kind: "failed" }),
+      );
+    },
+    [client, learnerId],
+  );
 
   const answer = (text: string) => {
     const number = readAnswer(text);
@@ -75,12 +128,20 @@ export function usePractice(learnerId: string, live: LearnerState): Practice {
   };
   const hint = () => {
     if (sheet.hintsShown >= sheet.task.hints.length) return;
-    record("hint", sheet.task, "hint_request", { hints: sheet.hintsShown + 1, attempts: sheet.attempts });
+    record("hint", sheet.task, "hint_request", {
+      hints: sheet.hintsShown + 1,
+      attempts: sheet.attempts,
+    });
     setSheet({ ...sheet, hintsShown: sheet.hintsShown + 1 });
   };
   const next = () => {
     const skill = skills[(skills.indexOf(sheet.task.skill) + 1) % skills.length]!;
-    setSheet(fresh(skill, nextDifficulty(sheet.task.difficulty, sheet.outcome === "right", live.details.actions)));
+    setSheet(
+      fresh(
+        skill,
+        nextDifficulty(sheet.task.difficulty, sheet.outcome === "right", live.details.actions),
+      ),
+    );
   };
   return { ...sheet, given, answer, hint, next };
 }

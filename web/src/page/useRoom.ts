@@ -24,13 +24,19 @@ export interface Said {
   readonly isSelf: boolean;
 }
 
-const roleNames: Readonly<Record<string, string>> = { learner: "learner", guardian: "parent", teacher: "teacher", admin: "office" };
+const roleNames: Readonly<Record<string, string>> = {
+  learner: "learner",
+  guardian: "parent",
+  teacher: "teacher",
+  admin: "office",
+};
 const roleOf = (member: Pick<RoomMember, "user">) => roleNames[member.user?.role ?? ""] ?? "guest";
 const kept = 200;
 
 /** Be in a room while mounted. */
 export function useRoom(roomId: string) {
-  const { client, rooms, connectionId, joinRoom, leaveRoom, sendRoomMessage } = useWebSocketContext();
+  const { client, rooms, connectionId, joinRoom, leaveRoom, sendRoomMessage } =
+    useWebSocketContext();
   const { user } = useSurroundings();
   const [said, setSaid] = useState<readonly Said[]>([]);
   const [names, setNames] = useState<ReadonlyMap<string, string>>(new Map());
@@ -45,7 +51,8 @@ export function useRoom(roomId: string) {
   }, [joinRoom, leaveRoom, roomId]);
 
   useEffect(() => {
-    const hello = (to: "all" | "newcomer") => sendRoomMessage(roomId, { kind: "hello", name: ownName, to });
+    const hello = (to: "all" | "newcomer") =>
+      sendRoomMessage(roomId, { kind: "hello", name: ownName, to });
     const stops = [
       client.on("frame", ({ frame }) => {
         if (!("room_id" in frame) || frame.room_id !== roomId) return;
@@ -53,34 +60,73 @@ export function useRoom(roomId: string) {
         else if (frame.type === "room_message") hear(frame);
       }),
       client.on("error", ({ error, frame }) => {
-        if (frame?.type === "error" && frame.message_type === "join_room" && error.code === "forbidden") setRefused(true);
+        if (
+          frame?.type === "error" &&
+          frame.message_type === "join_room" &&
+          error.code === "forbidden"
+        )
+          setRefused(true);
       }),
     ];
     function hear({ connection_id = "", user: from, data, timestamp }: RoomMessageFrame) {
       const name = typeof data["name"] === "string" ? data["name"].slice(0, 80) : "";
-      if (name) setNames((old) => (old.get(connection_id) === name ? old : new Map(old).set(connection_id, name)));
+      if (name)
+        setNames((old) =>
+          old.get(connection_id) === name ? old : new Map(old).set(connection_id, name),
+        );
       // Whoever comes in tells its name and is told ours.
       if (data["kind"] === "hello" && data["to"] === "all") hello("newcomer");
       const { text } = data;
       if (typeof text !== "string") return;
-      const one = { key: `${connection_id}/${timestamp}/${text}`, who: name || roleOf({ user: from }), role: roleOf({ user: from }), text, at: new Date(timestamp), isSelf: false };
+      const one = {
+        key: `${connection_id}/${timestamp}/${text}`,
+        who: name || roleOf({ user: from }),
+        role: roleOf({ user: from }),
+        text,
+        at: new Date(timestamp),
+        isSelf: false,
+      };
       setSaid((old) => [...old, one].slice(-kept));
     }
     return () => stops.forEach((stop) => stop());
   }, [client, roomId, ownName, sendRoomMessage]);
 
-  const say = useCallback((text: string): boolean => {
-    const sent = sendRoomMessage(roomId, { kind: "text", text, name: ownName });
-    const at = new Date();
-    if (sent) setSaid((old) => [...old, { key: `self/${at.getTime()}/${old.length}`, who: ownName, role: "", text, at, isSelf: true }].slice(-kept));
-    return sent;
-  }, [sendRoomMessage, roomId, ownName]);
+  const say = useCallback(
+    (text: string): boolean => {
+      const sent = sendRoomMessage(roomId, { kind: "text", text, name: ownName });
+      const at = new Date();
+      if (sent)
+        setSaid((old) =>
+          [
+            ...old,
+            {
+              key: `self/${at.getTime()}/${old.length}`,
+              who: ownName,
+              role: "",
+              text,
+              at,
+              isSelf: true,
+            },
+          ].slice(-kept),
+        );
+      return sent;
+    },
+    [sendRoomMessage, roomId, ownName],
+  );
 
-  const present = useMemo(() => peopleOf(members ?? [], names, user.id, connectionId), [members, names, user.id, connectionId]);
+  const present = useMemo(
+    () => peopleOf(members ?? [], names, user.id, connectionId),
+    [members, names, user.id, connectionId],
+  );
   return { members: present, said, refused, say, joined };
 }
 
-function peopleOf(members: readonly RoomMember[], names: ReadonlyMap<string, string>, selfId: string, connectionId: string | null): readonly Present[] {
+function peopleOf(
+  members: readonly RoomMember[],
+  names: ReadonlyMap<string, string>,
+  selfId: string,
+  connectionId: string | null,
+): readonly Present[] {
   const people = new Map<string, Present>();
   for (const member of members) {
     const key = member.user?.id ?? member.connection_id;
@@ -88,5 +134,7 @@ function peopleOf(members: readonly RoomMember[], names: ReadonlyMap<string, str
     const name = names.get(member.connection_id) ?? people.get(key)?.name ?? "Somebody";
     people.set(key, { key, name, role: roleOf(member), isSelf });
   }
-  return [...people.values()].sort((a, b) => Number(b.isSelf) - Number(a.isSelf) || a.name.localeCompare(b.name));
+  return [...people.values()].sort(
+    (a, b) => Number(b.isSelf) - Number(a.isSelf) || a.name.localeCompare(b.name),
+  );
 }

@@ -5,7 +5,9 @@ import type { CognitiveState, ModelDetails } from "@aivo/realtime";
 type Level = keyof CognitiveState;
 
 /** Per level and driver: what it means when the driver raises the level, and when it lowers it. */
-const meanings: Readonly<Record<Level, Readonly<Record<string, readonly [raises: string, lowers: string]>>>> = {
+const meanings: Readonly<
+  Record<Level, Readonly<Record<string, readonly [raises: string, lowers: string]>>>
+> = {
   cognitive_load: {
     declared: ["hard tasks", "easy tasks"],
     demand: ["tasks above present ability", "tasks within reach"],
@@ -51,11 +53,18 @@ const meanings: Readonly<Record<Level, Readonly<Record<string, readonly [raises:
 const least = 0.01;
 
 /** What moved a level, most important first: `["recent mistakes", "slower than usual"]`. */
-export function driversInWords(level: Level, drivers: ModelDetails["drivers"], most = 2): readonly string[] {
+export function driversInWords(
+  level: Level,
+  drivers: ModelDetails["drivers"],
+  most = 2,
+): readonly string[] {
   const row = drivers?.[level];
   if (typeof row !== "object" || row === null) return [];
   return Object.entries(row)
-    .filter((entry): entry is [string, number] => typeof entry[1] === "number" && Math.abs(entry[1]) >= least)
+    .filter(
+      (entry): entry is [string, number] =>
+        typeof entry[1] === "number" && Math.abs(entry[1]) >= least,
+    )
     .sort(([, a], [, b]) => Math.abs(b) - Math.abs(a))
     .flatMap(([name, moved]) => meanings[level][name]?.[moved > 0 ? 0 : 1] ?? [])
     .slice(0, most);
@@ -67,11 +76,25 @@ export interface Answered {
   readonly context: { readonly correct?: unknown };
 }
 
-const numbers = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+const numbers = [
+  "no",
+  "one",
+  "two",
+  "three",
+  "four",
+  "five",
+  "six",
+  "seven",
+  "eight",
+  "nine",
+  "ten",
+];
 
 /** A run of equal answers at the end, from two wrong or three right: `two wrong in a row`. */
 export function streakInWords(entries: readonly Answered[]): string | null {
-  const marks = entries.map(({ context }) => context.correct).filter((correct) => typeof correct === "boolean");
+  const marks = entries
+    .map(({ context }) => context.correct)
+    .filter((correct) => typeof correct === "boolean");
   const last = marks.at(-1);
   if (last === undefined) return null;
   const run = marks.length - 1 - marks.lastIndexOf(!last);
@@ -79,8 +102,14 @@ export function streakInWords(entries: readonly Answered[]): string | null {
   return `${numbers[run] ?? run} ${last ? "right" : "wrong"} in a row`;
 }
 
-/** One sentence on how it goes, from the run of answers and what weighs most: `Two wrong in a row, slower than usual.` */
-export function summaryOf(entries: readonly Answered[], drivers: ModelDetails["drivers"]): string | null {
+/**
+ * One sentence on how it goes, from the run of answers and what weighs most: `Two wrong in a row,
+ * slower than usual.`
+ */
+export function summaryOf(
+  entries: readonly Answered[],
+  drivers: ModelDetails["drivers"],
+): string | null {
   const streak = streakInWords(entries);
   const said = new Set(streak ? ["recent mistakes", "mostly right answers"] : []);
   const wanted: Level[] = ["frustration_level", "cognitive_load", "engagement_level"];
@@ -99,7 +128,9 @@ export function summaryOf(entries: readonly Answered[], drivers: ModelDetails["d
 /** Two levels may read the same driver in two ways; a sentence should not. */
 function contradict(a: string, b: string): boolean {
   return Object.values(meanings).some((row) =>
-    Object.values(row).some(([raises, lowers]) => (raises === a && lowers === b) || (raises === b && lowers === a)),
+    Object.values(row).some(
+      ([raises, lowers]) => (raises === a && lowers === b) || (raises === b && lowers === a),
+    ),
   );
 }
 

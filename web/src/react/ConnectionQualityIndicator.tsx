@@ -1,4 +1,7 @@
-/** Shows how good the connection is, and what happens when there is none, in words that everybody understands. */
+/**
+ * Shows how good the connection is, and what happens when there is none, in words that everybody
+ * understands.
+ */
 
 import { useEffect, useState } from "react";
 import type { QualityLevel } from "../core/quality";
@@ -13,10 +16,19 @@ export interface ConnectionQualityIndicatorProps {
   className?: string | undefined;
 }
 
-const bars: Readonly<Record<QualityLevel, number>> = { excellent: 4, good: 3, fair: 2, poor: 1, offline: 0 };
+const bars: Readonly<Record<QualityLevel, number>> = {
+  excellent: 4,
+  good: 3,
+  fair: 2,
+  poor: 1,
+  offline: 0,
+};
 
 /** Signal bars, a word, and while offline what is being done about it. */
-export function ConnectionQualityIndicator({ showDetails = false, className = "" }: ConnectionQualityIndicatorProps) {
+export function ConnectionQualityIndicator({
+  showDetails = false,
+  className = "",
+}: ConnectionQualityIndicatorProps) {
   const connection = useWebSocketContext();
   const { level, rttMs, ageMs, gaps } = useConnectionQuality();
   const seconds = useSecondsUntil(connection);
@@ -24,21 +36,31 @@ export function ConnectionQualityIndicator({ showDetails = false, className = ""
     rttMs !== null && `round trip ${Math.round(rttMs)} ms`,
     ageMs !== null && `up to date ${Math.round(ageMs / 1_000)} s ago`,
     gaps > 0 && `${gaps} ${gaps === 1 ? "gap" : "gaps"} in the last minute`,
-  ].filter(Boolean).join(" · ");
+  ]
+    .filter(Boolean)
+    .join(" · ");
   return (
     <div className={`aivo-quality ${className}`.trim()} data-level={level} title={facts}>
       <Bars lit={bars[level]} />
       <span role="status">{wordsFor(level, connection)}</span>
-      {seconds !== null && <span className="aivo-quality__more" aria-hidden="true">next try in {seconds} s</span>}
+      {seconds !== null && (
+        <span className="aivo-quality__more" aria-hidden="true">
+          next try in {seconds} s
+        </span>
+      )}
       {connection.queueSize > 0 && !connection.isConnected && (
         <span className="aivo-quality__more" role="status">
-          {connection.queueSize === 1 ? "1 answer is" : `${connection.queueSize} answers are`} kept and will be sent
+          {connection.queueSize === 1 ? "1 answer is" : `${connection.queueSize} answers are`} kept
+          and will be sent
         </span>
       )}
       {showDetails && facts && <span className="aivo-quality__more">{facts}</span>}
-      {level === "offline" && (connection.status === "error" || connection.status === "reconnecting") && (
-        <button className="aivo-quality__retry" type="button" onClick={connection.connect}>Connect now</button>
-      )}
+      {level === "offline" &&
+        (connection.status === "error" || connection.status === "reconnecting") && (
+          <button className="aivo-quality__retry" type="button" onClick={connection.connect}>
+            Connect now
+          </button>
+        )}
     </div>
   );
 }
@@ -46,14 +68,21 @@ export function ConnectionQualityIndicator({ showDetails = false, className = ""
 function wordsFor(level: QualityLevel, { status, closeCode }: WebSocketHandle): string {
   if (level !== "offline") return `Connection ${level}`;
   switch (status) {
-    case "connecting": return "Connecting";
-    case "reconnecting": return "Connection lost, reconnecting";
-    case "error": return closeCode === 4403 ? "Not allowed to connect" : "Could not connect";
-    default: return "Not connected";
+    case "connecting":
+      return "Connecting";
+    case "reconnecting":
+      return "Connection lost, reconnecting";
+    case "error":
+      return closeCode === 4403 ? "Not allowed to connect" : "Could not connect";
+    default:
+      return "Not connected";
   }
 }
 
-/** Whole seconds until the next attempt; null while none is planned. Not announced: nobody wants to hear a countdown. */
+/**
+ * Whole seconds until the next attempt; null while none is planned. Not announced: nobody wants to
+ * hear a countdown.
+ */
 function useSecondsUntil({ client, retryAt }: WebSocketHandle): number | null {
   const [now, setNow] = useState(0);
   useEffect(() => {
@@ -68,9 +97,24 @@ function useSecondsUntil({ client, retryAt }: WebSocketHandle): number | null {
 
 function Bars({ lit }: { lit: number }) {
   return (
-    <svg className="aivo-quality__bars" viewBox="0 0 19 14" width="19" height="14" aria-hidden="true" focusable="false">
+    <svg
+      className="aivo-quality__bars"
+      viewBox="0 0 19 14"
+      width="19"
+      height="14"
+      aria-hidden="true"
+      focusable="false"
+    >
       {[0, 1, 2, 3].map((bar) => (
-        <rect key={bar} data-lit={bar < lit} x={bar * 5} y={9 - bar * 3} width="4" height={5 + bar * 3} rx="1" />
+        <rect
+          key={bar}
+          data-lit={bar < lit}
+          x={bar * 5}
+          y={9 - bar * 3}
+          width="4"
+          height={5 + bar * 3}
+          rx="1"
+        />
       ))}
     </svg>
   );

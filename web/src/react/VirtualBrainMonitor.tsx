@@ -1,4 +1,7 @@
-/** The guide's monitor: one learner's state, live. Brings no styles of its own but the classes of `styles.css`. */
+/**
+ * The guide's monitor: one learner's state, live. Brings no styles of its own but the classes of
+ * `styles.css`.
+ */
 
 import { useId } from "react";
 import type { CognitiveState, ModelDetails, PerformanceMetrics } from "../core/frames";
@@ -17,23 +20,42 @@ export interface VirtualBrainMonitorProps {
   className?: string | undefined;
 }
 
-/** The six levels of a learner, with performance and recommendations; updates by itself while mounted. */
+/**
+ * The six levels of a learner, with performance and recommendations; updates by itself while
+ * mounted.
+ */
 export function VirtualBrainMonitor(props: VirtualBrainMonitorProps) {
-  const { learnerId, showPerformance = true, showRecommendations = true, title = "Learner state", className = "" } = props;
+  const {
+    learnerId,
+    showPerformance = true,
+    showRecommendations = true,
+    title = "Learner state",
+    className = "",
+  } = props;
   const learner = useLearnerState(learnerId, { details: showPerformance || showRecommendations });
   const heading = useId();
   return (
-    <section className={`aivo-monitor ${className}`.trim()} aria-labelledby={heading} data-status={learner.status}>
+    <section
+      className={`aivo-monitor ${className}`.trim()}
+      aria-labelledby={heading}
+      data-status={learner.status}
+    >
       <header className="aivo-monitor__header">
-        <h2 className="aivo-monitor__title" id={heading}>{title}</h2>
-        <p className="aivo-monitor__status" role="status">{statusText(learner)}</p>
+        <h2 className="aivo-monitor__title" id={heading}>
+          {title}
+        </h2>
+        <p className="aivo-monitor__status" role="status">
+          {statusText(learner)}
+        </p>
       </header>
       {learner.state ? (
         <LevelList state={learner.state} uncertainty={learner.details.uncertainty} />
       ) : (
         <p className="aivo-monitor__empty">{emptyText(learner)}</p>
       )}
-      {showPerformance && learner.details.performance && <Performance performance={learner.details.performance} />}
+      {showPerformance && learner.details.performance && (
+        <Performance performance={learner.details.performance} />
+      )}
       {showRecommendations && learner.state && <Recommendations details={learner.details} />}
     </section>
   );
@@ -41,42 +63,79 @@ export function VirtualBrainMonitor(props: VirtualBrainMonitorProps) {
 
 function statusText({ status, updatedAt }: LearnerState): string {
   switch (status) {
-    case "live": return "Live";
-    case "stale": return `Not connected. Last known state${updatedAt ? ` from ${updatedAt.toLocaleTimeString()}` : ""}`;
-    case "empty": return "Connected";
-    case "refused": return "No access";
-    case "loading": return "Loading";
+    case "live":
+      return "Live";
+    case "stale":
+      return `Not connected. Last known state${updatedAt ? ` from ${updatedAt.toLocaleTimeString()}` : ""}`;
+    case "empty":
+      return "Connected";
+    case "refused":
+      return "No access";
+    case "loading":
+      return "Loading";
   }
 }
 
 function emptyText({ status }: LearnerState): string {
   if (status === "refused") return "You do not have access to this learner.";
-  return status === "empty" ? "Nothing has been recorded yet. The first answer will show here." : "Waiting for the current state.";
+  return status === "empty"
+    ? "Nothing has been recorded yet. The first answer will show here."
+    : "Waiting for the current state.";
 }
 
 /** The six levels as bars. */
-function LevelList({ state, uncertainty }: { state: CognitiveState; uncertainty: ModelDetails["uncertainty"] }) {
+function LevelList({
+  state,
+  uncertainty,
+}: {
+  state: CognitiveState;
+  uncertainty: ModelDetails["uncertainty"];
+}) {
   return (
     <ul className="aivo-monitor__levels">
       {levels.map((level) => (
-        <Level key={level.key} level={level} value={state[level.key]} uncertainty={uncertainty?.[level.key]} />
+        <Level
+          key={level.key}
+          level={level}
+          value={state[level.key]}
+          uncertainty={uncertainty?.[level.key]}
+        />
       ))}
     </ul>
   );
 }
 
-function Level({ level, value, uncertainty }: { level: LevelDescription; value: number; uncertainty: unknown }) {
+function Level({
+  level,
+  value,
+  uncertainty,
+}: {
+  level: LevelDescription;
+  value: number;
+  uncertainty: unknown;
+}) {
   const label = useId();
   const spread = typeof uncertainty === "number" ? uncertainty : null;
   const words = `${percent(value)}, ${wordOf(value)}${spread === null ? "" : `, give or take ${percent(spread)}`}`;
   return (
     <li className="aivo-level" data-tone={toneOf(level, value)}>
-      <span className="aivo-level__label" id={label}>{level.label}</span>
-      <span className="aivo-level__word" aria-hidden="true">{wordOf(value)}</span>
-      <span className="aivo-level__value" aria-hidden="true">{percent(value)}</span>
+      <span className="aivo-level__label" id={label}>
+        {level.label}
+      </span>
+      <span className="aivo-level__word" aria-hidden="true">
+        {wordOf(value)}
+      </span>
+      <span className="aivo-level__value" aria-hidden="true">
+        {percent(value)}
+      </span>
       <div
-        className="aivo-level__bar" role="meter" aria-labelledby={label} aria-valuetext={words}
-        aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(value * 100)}
+        className="aivo-level__bar"
+        role="meter"
+        aria-labelledby={label}
+        aria-valuetext={words}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={Math.round(value * 100)}
       >
         <Bar value={value} spread={spread} />
       </div>
@@ -84,14 +143,23 @@ function Level({ level, value, uncertainty }: { level: LevelDescription; value: 
   );
 }
 
-/** Drawn as SVG: its width is an attribute, which a strict Content-Security-Policy allows where it would block a style. */
+/**
+ * Drawn as SVG: its width is an attribute, which a strict Content-Security-Policy allows where it
+ * would block a style.
+ */
 function Bar({ value, spread }: { value: number; spread: number | null }) {
   const x = (share: number) => Math.max(0, Math.min(100, share * 100));
   return (
     <svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false">
       <rect className="aivo-level__fill" height="8" width={x(value)} />
       {spread !== null && (
-        <rect className="aivo-level__spread" y="3" height="2" x={x(value - spread)} width={x(value + spread) - x(value - spread)} />
+        <rect
+          className="aivo-level__spread"
+          y="3"
+          height="2"
+          x={x(value - spread)}
+          width={x(value + spread) - x(value - spread)}
+        />
       )}
     </svg>
   );
@@ -130,7 +198,9 @@ function Recommendations({ details }: { details: ModelDetails }) {
         <p className="aivo-monitor__empty">None at the moment.</p>
       ) : (
         <ul className="aivo-recommendations" aria-live="polite">
-          {details.recommendations.map((sentence) => <li key={sentence}>{sentence}</li>)}
+          {details.recommendations.map((sentence) => (
+            <li key={sentence}>{sentence}</li>
+          ))}
         </ul>
       )}
     </div>

@@ -12,12 +12,15 @@ export interface WebSocketProviderProps extends WebSocketOptions {
 
 /** Connects while mounted, and gives everything inside it the connection. */
 export function WebSocketProvider({ children, ...options }: WebSocketProviderProps) {
-  return <WebSocketContext.Provider value={useWebSocket(options)}>{children}</WebSocketContext.Provider>;
+  return (
+    <WebSocketContext.Provider value={useWebSocket(options)}>{children}</WebSocketContext.Provider>
+  );
 }
 
 /** The connection of the nearest `WebSocketProvider`. Throws outside of one. */
 export function useWebSocketContext(): WebSocketHandle {
   const handle = useContext(WebSocketContext);
-  if (handle === null) throw new Error("useWebSocketContext must be used within a WebSocketProvider");
+  if (handle === null)
+    throw new Error("useWebSocketContext must be used within a WebSocketProvider");
   return handle;
 }

@@ -1,4 +1,7 @@
-/** How the six levels are named and judged for people. Display only: what to do about them is the server's advice. */
+/**
+ * How the six levels are named and judged for people. Display only: what to do about them is the
+ * server's advice.
+ */
 
 import type { CognitiveState } from "../core/frames";
 
@@ -8,7 +11,10 @@ export interface LevelDescription {
   readonly label: string;
   /** Whether much of it is a burden (load, frustration, fatigue) or a good thing. */
   readonly burden: boolean;
-  /** Where it asks for attention: above for a burden, below otherwise. The server reports the crossing of the same value. */
+  /**
+   * Where it asks for attention: above for a burden, below otherwise. The server reports the
+   * crossing of the same value.
+   */
   readonly alertAt: number;
 }
 

@@ -11,8 +11,9 @@ interface Use {
 const uses = new WeakMap<RealtimeClient, Use>();
 
 /**
- * Use a client: what it receives reaches `virtualBrainClient`. The returned function ends the use; the last one disconnects, but
- * only after a turn of the event loop: React's StrictMode ends every first use at once to begin it again, and must not cost a socket.
+ * Use a client: what it receives reaches `virtualBrainClient`. The returned function ends the
+ * use; the last one disconnects, but only after a turn of the event loop: React's StrictMode
+ * ends every first use at once to begin it again, and must not cost a socket.
  */
 export function retain(client: RealtimeClient): () => void {
   const use = uses.get(client) ?? { count: 0, detach: virtualBrainClient.attach(client) };

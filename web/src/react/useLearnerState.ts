@@ -7,13 +7,17 @@ import { useWebSocketContext } from "./context";
 
 /** Options of `useLearnerState`. */
 export interface LearnerStateOptions extends SubscribeOptions {
-  /** Also fetch what updates come without: drivers, mastery, uncertainty …; at most every 2 s. Default false. */
+  /**
+   * Also fetch what updates come without: drivers, mastery, uncertainty …; at most every 2 s.
+   * Default false.
+   */
   details?: boolean;
 }
 
 /**
- * `loading`: asked, not answered · `live`: what is shown is current · `stale`: the connection is gone, this is the last that was
- * known · `empty`: nothing has been recorded for this learner yet · `refused`: not ours to see.
+ * `loading`: asked, not answered · `live`: what is shown is current · `stale`: the connection is
+ * gone, this is the last that was known · `empty`: nothing has been recorded for this learner
+ * yet · `refused`: not ours to see.
  */
 export type LearnerStatus = "loading" | "live" | "stale" | "empty" | "refused";
 
@@ -35,8 +39,14 @@ export interface LearnerState {
 const noDetails: ModelDetails = {};
 const detailsIntervalMs = 2_000;
 
-/** Subscribe to a learner for as long as the component is mounted, and render each newer state. Null watches nobody. */
-export function useLearnerState(learnerId: string | null | undefined, options: LearnerStateOptions = {}): LearnerState {
+/**
+ * Subscribe to a learner for as long as the component is mounted, and render each newer state. Null
+ * watches nobody.
+ */
+export function useLearnerState(
+  learnerId: string | null | undefined,
+  options: LearnerStateOptions = {},
+): LearnerState {
   const { client, isConnected } = useWebSocketContext();
   const { mode, minIntervalMs, details = false } = options;
   const id = learnerId ?? "";
@@ -56,9 +66,13 @@ export function useLearnerState(learnerId: string | null | undefined, options: L
   const active = isConnected && subscription === "active";
 
   const fetchedAt = useRef(-Infinity);
-  // Updates bring some details; what explains a revision, its drivers, comes only when asked for, as the evidence of mastery does.
+  // Updates bring some details; what explains a revision, its drivers, comes only when asked for,
+  // as the evidence of mastery does.
   const { drivers, mastery = {} } = view?.details ?? noDetails;
-  const explained = view?.detailsRevision === view?.revision && drivers !== undefined && Object.values(mastery).every((told) => typeof told !== "number");
+  const explained =
+    view?.detailsRevision === view?.revision &&
+    drivers !== undefined &&
+    Object.values(mastery).every((told) => typeof told !== "number");
   const behind = details && active && view?.state != null && !explained;
   const revision = view?.revision ?? null;
   useEffect(() => {
@@ -83,7 +97,11 @@ export function useLearnerState(learnerId: string | null | undefined, options: L
   };
 }
 
-function statusOf(active: boolean, subscription: string | undefined, view: LearnerView | undefined): LearnerStatus {
+function statusOf(
+  active: boolean,
+  subscription: string | undefined,
+  view: LearnerView | undefined,
+): LearnerStatus {
   if (subscription === "refused") return "refused";
   if (view?.state) return active ? "live" : "stale";
   return active ? "empty" : "loading";

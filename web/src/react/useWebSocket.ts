@@ -1,10 +1,24 @@
 /** The guide's hook: a connection for as long as a component lives. */
 
-import { useEffect, useInsertionEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import {
+  useEffect,
+  useInsertionEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
 import { RealtimeClient, type ClientOptions, type SentInteraction } from "../core/client";
 import type {
-  AdaptationRequest, ClientFrame, ContentAdaptedFrame, ErrorFrame, ServerFrame, StateResponseFrame, StateUpdateFrame,
-  VirtualBrainInteraction, VirtualBrainResponseFrame,
+  AdaptationRequest,
+  ClientFrame,
+  ContentAdaptedFrame,
+  ErrorFrame,
+  ServerFrame,
+  StateResponseFrame,
+  StateUpdateFrame,
+  VirtualBrainInteraction,
+  VirtualBrainResponseFrame,
 } from "../core/frames";
 import { parseServerFrame } from "../core/guards";
 import type { Notice, SubscribeOptions } from "../core/machine/types";
@@ -25,14 +39,18 @@ export interface WebSocketCallbacks {
 }
 
 /** Options of `useWebSocket`, after the guide. */
-export interface WebSocketOptions extends Omit<ClientOptions, "config" | "environment">, WebSocketCallbacks {
+export interface WebSocketOptions
+  extends Omit<ClientOptions, "config" | "environment">, WebSocketCallbacks {
   /** Whether to connect as soon as there is a token; default true. */
   autoConnect?: boolean | undefined;
   /** A client made elsewhere, instead of one made here from `url` and the other options. */
   client?: RealtimeClient | undefined;
 }
 
-/** What `useWebSocket` and `useWebSocketContext` give: the state of the connection and what can be done with it. */
+/**
+ * What `useWebSocket` and `useWebSocketContext` give: the state of the connection and what can be
+ * done with it.
+ */
 export interface WebSocketHandle extends Snapshot {
   readonly client: RealtimeClient;
   connect(): void;
@@ -49,7 +67,10 @@ export interface WebSocketHandle extends Snapshot {
   clearQueue(): void;
 }
 
-/** A connection that lives as long as the component. Rendered on a server it is simply not connected. */
+/**
+ * A connection that lives as long as the component. Rendered on a server it is simply not
+ * connected.
+ */
 export function useWebSocket(options: WebSocketOptions): WebSocketHandle {
   const latest = useLatest(options);
   const client = useClient(options, latest);
@@ -70,14 +91,41 @@ function useLatest(options: WebSocketOptions): Latest {
   return latest;
 }
 
-/** The given client, or one of our own; another one when an option changes that a client cannot change. */
+/**
+ * The given client, or one of our own; another one when an option changes that a client cannot
+ * change.
+ */
 function useClient(options: WebSocketOptions, latest: Latest): RealtimeClient {
-  const { url, userId, reconnect, reconnectInterval, maxReconnectAttempts, enableOfflineQueue, maxFrameBytes } = options;
-  const key = JSON.stringify([url, userId, reconnect, reconnectInterval, maxReconnectAttempts, enableOfflineQueue, maxFrameBytes]);
+  const {
+    url,
+    userId,
+    reconnect,
+    reconnectInterval,
+    maxReconnectAttempts,
+    enableOfflineQueue,
+    maxFrameBytes,
+  } = options;
+  const key = JSON.stringify([
+    url,
+    userId,
+    reconnect,
+    reconnectInterval,
+    maxReconnectAttempts,
+    enableOfflineQueue,
+    maxFrameBytes,
+  ]);
   const make = () => {
     const { token } = options;
     const getToken = () => (latest.current.getToken ?? (() => latest.current.token))();
-    return { key, client: new RealtimeClient({ ...options, parse: options.parse ?? parseServerFrame, token, getToken }) };
+    return {
+      key,
+      client: new RealtimeClient({
+        ...options,
+        parse: options.parse ?? parseServerFrame,
+        token,
+        getToken,
+      }),
+    };
   };
   const [held, setHeld] = useState(() => (options.client ? null : make()));
   if (options.client) return options.client;
@@ -87,7 +135,10 @@ function useClient(options: WebSocketOptions, latest: Latest): RealtimeClient {
   return next.client;
 }
 
-function useConnection(client: RealtimeClient, { autoConnect = true, token, getToken, client: given }: WebSocketOptions): void {
+function useConnection(
+  client: RealtimeClient,
+  { autoConnect = true, token, getToken, client: given }: WebSocketOptions,
+): void {
   const active = autoConnect && (Boolean(token) || getToken !== undefined || given !== undefined);
   useEffect(() => retain(client), [client]);
   const wasActive = useRef(false);
@@ -123,7 +174,13 @@ function useCallbacks(client: RealtimeClient, latest: Latest): void {
 function asErrorFrame(notice: Extract<Notice, { error: unknown }>): ErrorFrame {
   if ("frame" in notice && notice.frame?.type === "error") return notice.frame;
   const { code, message, retryable, id } = notice.error;
-  const frame: ErrorFrame = { type: "error", error: message, code, retryable, timestamp: new Date().toISOString() };
+  const frame: ErrorFrame = {
+    type: "error",
+    error: message,
+    code,
+    retryable,
+    timestamp: new Date().toISOString(),
+  };
   return id === undefined ? frame : { ...frame, id };
 }
 
@@ -133,14 +190,17 @@ function actionsOf(client: RealtimeClient) {
     connect: () => client.connect(),
     disconnect: () => client.disconnect(),
     send: (frame: ClientFrame) => client.send(frame),
-    subscribeLearner: (learnerId: string, options?: SubscribeOptions) => void client.subscribeLearner(learnerId, options),
+    subscribeLearner: (learnerId: string, options?: SubscribeOptions) =>
+      void client.subscribeLearner(learnerId, options),
     unsubscribeLearner: (learnerId: string) => client.unsubscribeLearner(learnerId),
-    sendVirtualBrainInteraction: (interaction: VirtualBrainInteraction) => client.sendVirtualBrainInteraction(interaction),
+    sendVirtualBrainInteraction: (interaction: VirtualBrainInteraction) =>
+      client.sendVirtualBrainInteraction(interaction),
     getState: (learnerId: string) => client.getState(learnerId),
     adaptContent: (request: AdaptationRequest) => client.adaptContent(request),
     joinRoom: (roomId: string) => client.joinRoom(roomId),
     leaveRoom: (roomId: string) => client.leaveRoom(roomId),
-    sendRoomMessage: (roomId: string, data: Record<string, unknown>) => client.sendRoomMessage(roomId, data),
+    sendRoomMessage: (roomId: string, data: Record<string, unknown>) =>
+      client.sendRoomMessage(roomId, data),
     clearQueue: () => client.clearQueue(),
   };
 }

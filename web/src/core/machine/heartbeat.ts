@@ -1,4 +1,7 @@
-/** Keepalive and token lifetime of the open connection: is it alive, how far is it, when does its token run out. */
+/**
+ * Keepalive and token lifetime of the open connection: is it alive, how far is it, when does its
+ * token run out.
+ */
 
 import type { PongFrame } from "../frames";
 import type { Step } from "./step";
@@ -38,10 +41,14 @@ export function onPong(step: Step, frame: PongFrame): void {
 }
 
 /**
- * Plan to replace the token before it expires. The lifetime is the difference of two server times, so a device whose
- * clock is wrong by hours still refreshes in time.
+ * Plan to replace the token before it expires. The lifetime is the difference of two server
+ * times, so a device whose clock is wrong by hours still refreshes in time.
  */
-export function armRefresh(step: Step, expiresAt: string | null | undefined, timestamp: string): void {
+export function armRefresh(
+  step: Step,
+  expiresAt: string | null | undefined,
+  timestamp: string,
+): void {
   const lifetime = Date.parse(expiresAt ?? "") - Date.parse(timestamp);
   step.set({ expiresAt: step.now + lifetime || null });
   if (!lifetime) return;
@@ -50,8 +57,9 @@ export function armRefresh(step: Step, expiresAt: string | null | undefined, tim
 }
 
 /**
- * No new token was to be had (yet): ask again when half of the old one's time is over. This also serves tokens that live longer than
- * the longest timer (24.8 days), for which the first question comes too early.
+ * No new token was to be had (yet): ask again when half of the old one's time is over. This also
+ * serves tokens that live longer than the longest timer (24.8 days), for which the first
+ * question comes too early.
  */
 export function refreshLater(step: Step): void {
   step.after("refresh", Math.max(10_000, ((step.state.expiresAt ?? 0) - step.now) / 2));

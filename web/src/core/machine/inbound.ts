@@ -1,7 +1,14 @@
 /** What each server frame means to the machine: one entry per type. */
 
 import { RealtimeError } from "../../codes";
-import type { ErrorFrame, RoomJoinedFrame, ServerFrame, UnsubscribedFrame, UserJoinedFrame, UserLeftFrame } from "../frames";
+import type {
+  ErrorFrame,
+  RoomJoinedFrame,
+  ServerFrame,
+  UnsubscribedFrame,
+  UserJoinedFrame,
+  UserLeftFrame,
+} from "../frames";
 import type { Parsed } from "../parse";
 import { armRefresh, onPong } from "./heartbeat";
 import { onResponse, onSubscribed, onUpdate, show } from "./learners";
@@ -10,8 +17,14 @@ import { onAcknowledged, onRefused, pauseQueue } from "./queue";
 import { withEntry, type Step } from "./step";
 import { changeWish, endWish, onWishRefused, wishOf } from "./wishes";
 
-type Presence = (UserJoinedFrame | UserLeftFrame | RoomJoinedFrame) & Pick<RoomJoinedFrame, "members">;
-type Handlers = { readonly [T in ServerFrame["type"]]?: (step: Step, frame: Extract<ServerFrame, { type: T }>) => void };
+type Presence = (UserJoinedFrame | UserLeftFrame | RoomJoinedFrame) &
+  Pick<RoomJoinedFrame, "members">;
+type Handlers = {
+  readonly [T in ServerFrame["type"]]?: (
+    step: Step,
+    frame: Extract<ServerFrame, { type: T }>,
+  ) => void;
+};
 
 const handlers: Handlers = {
   connection_established: onEstablished,
@@ -35,10 +48,12 @@ const handlers: Handlers = {
 /** Something came over the current socket: proof of life, whatever it is. */
 export function onMessage(step: Step, { parsed }: { parsed: Parsed }): void {
   step.set({ heardAt: step.now });
-  if ("problem" in parsed) return step.error(new RealtimeError("bad_frame", false, undefined, parsed.problem));
+  if ("problem" in parsed)
+    return step.error(new RealtimeError("bad_frame", false, undefined, parsed.problem));
   if (!("frame" in parsed)) return;
   const { frame } = parsed;
-  if (Object.hasOwn(handlers, frame.type)) (handlers[frame.type] as (step: Step, frame: ServerFrame) => void)(step, frame);
+  if (Object.hasOwn(handlers, frame.type))
+    (handlers[frame.type] as (step: Step, frame: ServerFrame) => void)(step, frame);
   step.notify({ kind: "frame", frame });
 }
 
@@ -61,7 +76,8 @@ function onError(step: Step, frame: ErrorFrame): void {
   const ours = onRefused(step, frame, error);
   const answersWish = !ours && onWishRefused(step, frame, error);
   if (step.state.phase === "open" && code === "unauthenticated") askForToken(step);
-  // The replacement token was not accepted on this socket, for instance because it is another person's.
+  // The replacement token was not accepted on this socket, for instance because it is another
+  // person's.
   else if (step.state.phase === "open" && frame.message_type === "authenticate") restart(step);
   // What is tried again by itself is no news; a refused interaction is told as `failed`.
   if (!(ours || (answersWish && error.retryable))) step.notify({ kind: "error", error, frame });
@@ -72,7 +88,12 @@ function onRoom(step: Step, { type, room_id, members, connection_id, user }: Pre
   const wish = wishOf(step, "room", room_id);
   if (!wish) return;
   changeWish(step, wish, { status: "active", askedAs: null });
-  const others = (step.state.rooms.get(room_id) ?? []).filter((other) => other.connection_id !== connection_id);
-  const present = type === "user_joined" ? [...others, { connection_id: connection_id!, user }] : (members ?? others);
+  const others = (step.state.rooms.get(room_id) ?? []).filter(
+    (other) => other.connection_id !== connection_id,
+  );
+  const present =
+    type === "user_joined"
+      ? [...others, { connection_id: connection_id!, user }]
+      : (members ?? others);
   step.set({ rooms: withEntry(step.state.rooms, room_id, present) });
 }

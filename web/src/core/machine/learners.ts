@@ -1,6 +1,12 @@
 /** What is shown of each learner, and the one rule about it: never older than before. */
 
-import type { CognitiveState, ModelDetails, StateUpdateFrame, SubscribedFrame, VirtualBrainResponseFrame } from "../frames";
+import type {
+  CognitiveState,
+  ModelDetails,
+  StateUpdateFrame,
+  SubscribedFrame,
+  VirtualBrainResponseFrame,
+} from "../frames";
 import { withEntry, type Step } from "./step";
 import type { LearnerView } from "./types";
 import { changeWish, wishOf } from "./wishes";
@@ -17,7 +23,15 @@ interface Told {
 }
 
 const detailFields = [
-  "performance", "mastery", "recommendations", "actions", "drivers", "confidence", "uncertainty", "grades", "model_version",
+  "performance",
+  "mastery",
+  "recommendations",
+  "actions",
+  "drivers",
+  "confidence",
+  "uncertainty",
+  "grades",
+  "model_version",
 ] as const satisfies readonly (keyof ModelDetails)[];
 
 /** Show what a frame tells unless something newer is shown already. */
@@ -30,7 +44,9 @@ export function show(step: Step, told: Told, source: ModelDetails): void {
   const revision = told.revision ?? known;
   if (revision < known) return;
   const newer = told.state && (revision > known || told.revision === undefined || !old?.state);
-  const update: StateUpdateFrame | null = newer ? { ...(told as StateUpdateFrame), type: "state_update" } : (old?.update ?? null);
+  const update: StateUpdateFrame | null = newer
+    ? { ...(told as StateUpdateFrame), type: "state_update" }
+    : (old?.update ?? null);
   const view: LearnerView = {
     learnerId: id,
     state: told.state ?? old?.state ?? null,
@@ -44,21 +60,32 @@ export function show(step: Step, told: Told, source: ModelDetails): void {
   if (newer) step.notify({ kind: "state", update: update! });
 }
 
-/** Details come with some frames only: keep the newest of each, except drivers, which explain one revision. */
-function mergeDetails(old: LearnerView | undefined, source: ModelDetails, revision: number): Pick<LearnerView, "details" | "detailsRevision"> {
+/**
+ * Details come with some frames only: keep the newest of each, except drivers, which explain one
+ * revision.
+ */
+function mergeDetails(
+  old: LearnerView | undefined,
+  source: ModelDetails,
+  revision: number,
+): Pick<LearnerView, "details" | "detailsRevision"> {
   const details: Record<string, unknown> = { ...old?.details };
   let detailsRevision = old?.detailsRevision ?? null;
   if (revision !== old?.revision) delete details["drivers"];
   for (const field of detailFields) {
     if (source[field] === undefined) continue;
     // A response names only the skill it touched.
-    details[field] = field === "mastery" ? { ...old?.details.mastery, ...source.mastery } : source[field];
+    details[field] =
+      field === "mastery" ? { ...old?.details.mastery, ...source.mastery } : source[field];
     detailsRevision = revision;
   }
   return { details, detailsRevision };
 }
 
-/** A pushed update. In `every` mode a hole means something was lost: ask again from where we are instead of skipping it. */
+/**
+ * A pushed update. In `every` mode a hole means something was lost: ask again from where we are
+ * instead of skipping it.
+ */
 export function onUpdate(step: Step, frame: StateUpdateFrame): void {
   const view = step.state.learners.get(frame.learner_id);
   const subscription = wishOf(step, "learner", frame.learner_id);
@@ -82,15 +109,29 @@ export function onSubscribed(step: Step, frame: SubscribedFrame): void {
   if (refused) return;
   const view = step.state.learners.get(learner_id);
   if (view?.revision != null && frame.recovered === false) noteGap(step);
-  if (Array.isArray(frame.missed)) for (const update of frame.missed as StateUpdateFrame[]) show(step, { ...update, learner_id }, update);
-  // The missed updates are on their way; showing the newest first would make each of them too old to show.
-  else if (frame.recovered && subscription.mode === "every" && frame.missed && view?.revision != null) return;
+  if (Array.isArray(frame.missed))
+    for (const update of frame.missed as StateUpdateFrame[])
+      show(step, { ...update, learner_id }, update);
+  // The missed updates are on their way; showing the newest first would make each of them too old
+  // to show.
+  else if (
+    frame.recovered &&
+    subscription.mode === "every" &&
+    frame.missed &&
+    view?.revision != null
+  )
+    return;
   show(step, frame, frame);
 }
 
-export function onResponse(step: Step, { learner_id, result, ...frame }: VirtualBrainResponseFrame): void {
-  // A repeated interaction is answered with the outcome it had then, which may be old; the rule of `show` covers it.
-  if (result.state || step.state.learners.has(learner_id)) show(step, { ...frame, learner_id, state: result.state }, result);
+export function onResponse(
+  step: Step,
+  { learner_id, result, ...frame }: VirtualBrainResponseFrame,
+): void {
+  // A repeated interaction is answered with the outcome it had then, which may be old; the rule of
+  // `show` covers it.
+  if (result.state || step.state.learners.has(learner_id))
+    show(step, { ...frame, learner_id, state: result.state }, result);
 }
 
 /** Something is missing between what was shown and what came. */

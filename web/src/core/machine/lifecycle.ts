@@ -1,4 +1,6 @@
-/** The life of the connection: token, socket, loss, waiting, coming back. Knows nothing of learners. */
+/**
+ * The life of the connection: token, socket, loss, waiting, coming back. Knows nothing of learners.
+ */
 
 import { RealtimeError, reconnects } from "../../codes";
 import type { ConnectionEstablishedFrame, ServerDrainingFrame } from "../frames";
@@ -23,19 +25,26 @@ export function disconnect(step: Step): void {
   step.set({ phase: "idle", attempt: 0, retryAt: null, error: null });
 }
 
-/** Start an attempt: every one begins with asking for a token, since the last may have run out while we waited. */
+/**
+ * Start an attempt: every one begins with asking for a token, since the last may have run out while
+ * we waited.
+ */
 export function begin(step: Step): void {
   step.set({ phase: "token", retryAt: null });
   step.after("attempt", step.config.attemptTimeoutMs);
   askForToken(step);
 }
 
-/** A token came, or none did, for a new connection or to replace the one of the open connection in place. */
+/**
+ * A token came, or none did, for a new connection or to replace the one of the open connection in
+ * place.
+ */
 export function onToken(step: Step, { request, token, user }: EventOf<"token">): void {
   const { state } = step;
   if (request !== state.tokenRequest) return;
   if (state.phase === "token") {
-    // A refused token is never sent twice: knocking with it every few seconds is what a broken client does.
+    // A refused token is never sent twice: knocking with it every few seconds is what a broken
+    // client does.
     if (!token || token === state.refused) return onNoToken(step);
     step.set({ phase: "opening", socket: state.socket + 1, token, tokenUser: user });
     adoptUser(step, user);
@@ -76,12 +85,20 @@ export function onSocketOpen(step: Step): void {
 export function onEstablished(step: Step, frame: ConnectionEstablishedFrame): void {
   if (step.state.phase !== "authenticating") return;
   step.set({
-    phase: "open", openedAt: step.now, error: null, closeCode: null, refused: null, notBefore: 0, ping: null,
+    phase: "open",
+    openedAt: step.now,
+    error: null,
+    closeCode: null,
+    refused: null,
+    notBefore: 0,
+    ping: null,
     connection: frame,
-    budget: step.config.burst, budgetAt: step.now,
+    budget: step.config.burst,
+    budgetAt: step.now,
   });
   compareClocks(step, frame.timestamp, 0);
-  // One name per person: a token's own wins, so that what was stored before the first connection is found again.
+  // One name per person: a token's own wins, so that what was stored before the first connection is
+  // found again.
   adoptUser(step, step.state.tokenUser ?? frame.user?.id ?? null);
   armRefresh(step, frame.expires_at, frame.timestamp);
   armHeartbeat(step);
@@ -100,7 +117,8 @@ export function onClosed(step: Step, { code, reason }: { code: number; reason: s
   const { state, config } = step;
   if (code === 4401) step.set({ refused: state.token });
   if (code === 1009) failOversized(step);
-  if (state.phase === "open" && step.now - state.openedAt >= config.stableMs) step.set({ attempt: 0 });
+  if (state.phase === "open" && step.now - state.openedAt >= config.stableMs)
+    step.set({ attempt: 0 });
   const drained = state.draining && state.notBefore > step.now;
   forget(step);
   step.set({ closeCode: code });
@@ -112,7 +130,10 @@ export function onClosed(step: Step, { code, reason }: { code: number; reason: s
   if (!reconnecting && code !== 1000) step.error(error);
 }
 
-/** Close the current socket ourselves and treat it as lost at once: a dead one may take minutes to say so. */
+/**
+ * Close the current socket ourselves and treat it as lost at once: a dead one may take minutes to
+ * say so.
+ */
 export function declareDead(step: Step): void {
   step.do({ do: "close", code: 4408 });
   onClosed(step, { code: 4408, reason: "" });
@@ -128,7 +149,8 @@ export function restart(step: Step): void {
 function retryLater(step: Step, error: RealtimeError, drained = false): void {
   const { state, config } = step;
   if (!config.reconnect || state.attempt >= config.maxAttempts) return stayClosed(step, error);
-  // The drain delay is jittered per socket by the server; adding ours would only keep people waiting.
+  // The drain delay is jittered per socket by the server; adding ours would only keep people
+  // waiting.
   wait(step, drained ? 0 : step.backoff(state.attempt));
   step.set({ error, attempt: state.attempt + 1 });
 }
@@ -169,13 +191,20 @@ export function onImpossible(step: Step): void {
   step.error(error);
 }
 
-/** What was true of the last connection is not true any more; what the application wants still is. */
+/**
+ * What was true of the last connection is not true any more; what the application wants still is.
+ */
 function forget(step: Step): void {
   const { state } = step;
   step.do({ do: "cancel_timers" });
   step.set({
-    socket: state.socket + 1, tokenRequest: state.tokenRequest + 1, connection: null, ping: null, draining: false,
-    expiresAt: null, pausedUntil: 0,
+    socket: state.socket + 1,
+    tokenRequest: state.tokenRequest + 1,
+    connection: null,
+    ping: null,
+    draining: false,
+    expiresAt: null,
+    pausedUntil: 0,
     wishes: new Map(
       [...state.wishes]
         .filter(([, wish]) => wish.wanted > 0)

@@ -1,6 +1,7 @@
 /**
- * The offline queue: every interaction waits here from the moment it is given until the server acknowledged or refused it.
- * It leaves the store only then, and is always sent under the same `interaction_id`, so nothing is lost or counted twice.
+ * The offline queue: every interaction waits here from the moment it is given until the server
+ * acknowledged or refused it. It leaves the store only then, and is always sent under the same
+ * `interaction_id`, so nothing is lost or counted twice.
  */
 
 import { RealtimeError, type ClientErrorCode } from "../../codes";
@@ -24,12 +25,17 @@ export function onAcknowledged(step: Step, frame: VirtualBrainResponseFrame): vo
   if (item) step.notify({ kind: "acknowledged", id: idOf(item), response: frame });
 }
 
-/** The server refused it: for now (it stays, and is sent again) or for good (it goes, and the application hears why). Whether it was ours. */
+/**
+ * The server refused it: for now (it stays, and is sent again) or for good (it goes, and the
+ * application hears why). Whether it was ours.
+ */
 export function onRefused(step: Step, frame: ErrorFrame, error: RealtimeError): boolean {
   const item = step.state.queue.find((other) => idOf(other) === frame.id);
   if (!item) return false;
   if (error.retryable || frame.code === "unauthenticated") {
-    step.set({ queue: step.state.queue.map((other) => (other === item ? { ...other, sentAt: null } : other)) });
+    step.set({
+      queue: step.state.queue.map((other) => (other === item ? { ...other, sentAt: null } : other)),
+    });
     pauseQueue(step, frame.retry_after_ms ?? step.backoff(2));
   } else {
     fail(step, item, error);
@@ -42,8 +48,14 @@ export function pauseQueue(step: Step, ms: number): void {
   step.set({ pausedUntil: Math.max(step.state.pausedUntil, step.now + ms) });
 }
 
-/** Add what an earlier page left behind. Items of this page stay first in line only if they are older. */
-export function onLoaded(step: Step, { user, items }: { user: string; items: readonly QueuedInteraction[] }): void {
+/**
+ * Add what an earlier page left behind. Items of this page stay first in line only if they are
+ * older.
+ */
+export function onLoaded(
+  step: Step,
+  { user, items }: { user: string; items: readonly QueuedInteraction[] },
+): void {
   if (user !== step.state.user) return;
   const known = new Set(step.state.queue.map(idOf));
   const fresh = items.filter((item) => !known.has(idOf(item)));
@@ -61,8 +73,9 @@ export function clearQueue(step: Step): void {
 }
 
 /**
- * It is known who is logged in. Interactions given before belong to them; those of somebody else stay in the store for that
- * person and are not sent in this one's name, nor is anything shown that the other one watched.
+ * It is known who is logged in. Interactions given before belong to them; those of somebody else
+ * stay in the store for that person and are not sent in this one's name, nor is anything shown
+ * that the other one watched.
  */
 export function adoptUser(step: Step, user: string | null): void {
   const { state } = step;
@@ -73,9 +86,13 @@ export function adoptUser(step: Step, user: string | null): void {
   step.do({ do: "load", user });
 }
 
-/** After "frame too big" the largest on the wire is the culprit; sending it again would only close the next connection. */
+/**
+ * After "frame too big" the largest on the wire is the culprit; sending it again would only close
+ * the next connection.
+ */
 export function failOversized(step: Step): void {
-  const size = ({ data, sentAt }: QueuedInteraction) => (sentAt === null ? 0 : JSON.stringify(data).length);
+  const size = ({ data, sentAt }: QueuedInteraction) =>
+    sentAt === null ? 0 : JSON.stringify(data).length;
   const [worst] = [...step.state.queue].sort((a, b) => size(b) - size(a));
   if (worst?.sentAt) fail(step, worst, "too_big");
 }
@@ -83,14 +100,20 @@ export function failOversized(step: Step): void {
 /** Drop what has become too old for the server to accept. */
 export function expire(step: Step): void {
   const oldest = step.now - step.config.queueMaxAgeMs;
-  for (const item of step.state.queue.filter(({ queuedAt }) => queuedAt < oldest)) fail(step, item, "expired");
+  for (const item of step.state.queue.filter(({ queuedAt }) => queuedAt < oldest))
+    fail(step, item, "expired");
 }
 
 /** The frame for an item. One that waited says when it happened, by the server's clock. */
 export function interactFrame(step: Step, { data, queuedAt }: QueuedInteraction): InteractFrame {
   const waited = step.now - queuedAt >= 1_000;
-  const occurred_at = data.occurred_at ?? (waited ? new Date(queuedAt + step.state.skewMs).toISOString() : undefined);
-  return { type: "virtual_brain_interact", id: data.interaction_id, data: { ...data, occurred_at } };
+  const occurred_at =
+    data.occurred_at ?? (waited ? new Date(queuedAt + step.state.skewMs).toISOString() : undefined);
+  return {
+    type: "virtual_brain_interact",
+    id: data.interaction_id,
+    data: { ...data, occurred_at },
+  };
 }
 
 export function idOf(item: QueuedInteraction): string {

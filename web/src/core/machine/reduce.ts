@@ -1,14 +1,26 @@
 /**
  * The connection as a pure function: (state, event, now, random) → (state, effects).
  *
- * Start reading here. `lifecycle` opens, loses and reopens the connection; `heartbeat` notices when it is dead and when its
- * token runs out; `inbound` says what each frame means; `learners` keeps what is shown; `wishes` pumps out what the
- * application wants; `queue` holds interactions until they are acknowledged. The client (`../client.ts`) does the effects.
+ * Start reading here. `lifecycle` opens, loses and reopens the connection; `heartbeat` notices
+ * when it is dead and when its token runs out; `inbound` says what each frame means; `learners`
+ * keeps what is shown; `wishes` pumps out what the application wants; `queue` holds interactions
+ * until they are acknowledged. The client (`../client.ts`) does the effects.
  */
 
 import {
-  askForToken, begin, connect, declareDead, disconnect, onClosed, onImpossible, onNear, onNoToken, onSocketOpen, onToken,
-  onTokenChanged, restart,
+  askForToken,
+  begin,
+  connect,
+  declareDead,
+  disconnect,
+  onClosed,
+  onImpossible,
+  onNear,
+  onNoToken,
+  onSocketOpen,
+  onToken,
+  onTokenChanged,
+  restart,
 } from "./lifecycle";
 import { onHeartbeat, sendPing } from "./heartbeat";
 import { onMessage } from "./inbound";
@@ -24,7 +36,13 @@ export interface Transition {
 }
 
 /** Advance the machine by one event. `random` is uniform in [0, 1). */
-export function reduce(state: State, event: Event, now: number, random: number, config: Config): Transition {
+export function reduce(
+  state: State,
+  event: Event,
+  now: number,
+  random: number,
+  config: Config,
+): Transition {
   const step = new Step(state, now, random, config);
   apply(step, event);
   return { state: step.state, effects: step.effects };
@@ -36,8 +54,13 @@ function apply(step: Step, event: Event): void {
   pump(step);
 }
 
-/** One entry per event. Whatever happened, the pump runs afterwards: it does nothing where there is nothing to do. */
-type Handlers = { readonly [T in Event["type"]]: (step: Step, event: Extract<Event, { type: T }>) => void };
+/**
+ * One entry per event. Whatever happened, the pump runs afterwards: it does nothing where there is
+ * nothing to do.
+ */
+type Handlers = {
+  readonly [T in Event["type"]]: (step: Step, event: Extract<Event, { type: T }>) => void;
+};
 
 const handlers: Handlers = {
   connect,

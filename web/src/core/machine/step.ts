@@ -1,4 +1,7 @@
-/** One transition in the making: the state so far, and the effects collected. Changes nothing outside itself. */
+/**
+ * One transition in the making: the state so far, and the effects collected. Changes nothing
+ * outside itself.
+ */
 
 import { RealtimeError } from "../../codes";
 import { backoff } from "../backoff";
@@ -25,7 +28,10 @@ export class Step {
     this.effects.push(effect);
   }
 
-  /** (Re)start a named timer. One that fires when it is not needed any more is harmless: every handler looks at the state. */
+  /**
+   * (Re)start a named timer. One that fires when it is not needed any more is harmless: every
+   * handler looks at the state.
+   */
   after(name: TimerName, ms: number): void {
     this.do({ do: "timer", name, ms: Math.min(ms, 2 ** 31 - 1) });
   }
@@ -56,7 +62,11 @@ export class Step {
 }
 
 /** A copy of a map with one entry changed, or removed when the value is null. */
-export function withEntry<V>(map: ReadonlyMap<string, V>, key: string, value: V | null): ReadonlyMap<string, V> {
+export function withEntry<V>(
+  map: ReadonlyMap<string, V>,
+  key: string,
+  value: V | null,
+): ReadonlyMap<string, V> {
   const copy = new Map(map);
   if (value === null) copy.delete(key);
   else copy.set(key, value);

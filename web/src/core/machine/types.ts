@@ -1,10 +1,21 @@
-/** The values the state machine is made of: configuration, state, events in, effects out. No behaviour. */
+/**
+ * The values the state machine is made of: configuration, state, events in, effects out. No
+ * behaviour.
+ */
 
 import type { RealtimeError } from "../../codes";
 import type { Parsed } from "../parse";
 import type {
-  ClientFrame, CognitiveState, ConnectionEstablishedFrame, ModelDetails, RoomMember, ServerFrame, StateUpdateFrame, SubscriptionMode,
-  VirtualBrainInteraction, VirtualBrainResponseFrame,
+  ClientFrame,
+  CognitiveState,
+  ConnectionEstablishedFrame,
+  ModelDetails,
+  RoomMember,
+  ServerFrame,
+  StateUpdateFrame,
+  SubscriptionMode,
+  VirtualBrainInteraction,
+  VirtualBrainResponseFrame,
 } from "../frames";
 
 /** The machine's constants; times in milliseconds. */
@@ -16,7 +27,10 @@ export interface Config {
   readonly maxDelayMs: number;
   /** Failed attempts in a row after which it gives up; `Infinity` for never. */
   readonly maxAttempts: number;
-  /** A connection that lived at least this long resets the count of attempts; one that flaps does not. */
+  /**
+   * A connection that lived at least this long resets the count of attempts; one that flaps does
+   * not.
+   */
   readonly stableMs: number;
   /** Longest time from asking for a token to `connection_established`. */
   readonly attemptTimeoutMs: number;
@@ -56,18 +70,22 @@ export const defaultConfig: Config = {
   framesPerSecond: 40,
   burst: 80,
   queueMaxItems: 1_000,
-  // The server takes interactions up to 7 days old; an hour less leaves room for clocks that disagree.
+  // The server takes interactions up to 7 days old; an hour less leaves room for clocks that
+  // disagree.
   queueMaxAgeMs: (7 * 24 - 1) * 3_600_000,
 };
 
 /**
- * Where the connection is:
- * `idle` (not asked for) → `token` (waiting for `getToken`) → `opening` → `authenticating` → `open`;
- * from any of them to `waiting` (for the next attempt) or `closed` (it will not try again by itself).
+ * Where the connection is: `idle` (not asked for) → `token` (waiting for `getToken`) → `opening`
+ * → `authenticating` → `open`; from any of them to `waiting` (for the next attempt) or `closed`
+ * (it will not try again by itself).
  */
 export type Phase = "idle" | "token" | "opening" | "authenticating" | "open" | "waiting" | "closed";
 
-/** Something the application wants from the server for as long as it is connected: to watch a learner, to be in a room. */
+/**
+ * Something the application wants from the server for as long as it is connected: to watch a
+ * learner, to be in a room.
+ */
 export interface Wish {
   readonly kind: "learner" | "room";
   /** The learner's or the room's id. */
@@ -85,7 +103,10 @@ export interface Wish {
   readonly minIntervalMs: number;
 }
 
-/** What is known about one learner; replaced, never changed, so that `===` tells whether anything moved. */
+/**
+ * What is known about one learner; replaced, never changed, so that `===` tells whether anything
+ * moved.
+ */
 export interface LearnerView {
   readonly learnerId: string;
   /** The newest levels seen; null while the learner has none. */
@@ -94,7 +115,10 @@ export interface LearnerView {
   readonly revision: number | null;
   /** When the server made the state shown, by its clock; ms since 1970. */
   readonly updatedAt: number | null;
-  /** What brought the state shown: with `crossings`, `coalesced`, `trace_id` where the server told them. */
+  /**
+   * What brought the state shown: with `crossings`, `coalesced`, `trace_id` where the server told
+   * them.
+   */
   readonly update: StateUpdateFrame | null;
   /** Performance, mastery, recommendations, drivers …: whatever the server told, newest of each. */
   readonly details: ModelDetails;
@@ -173,34 +197,62 @@ export interface SubscribeOptions {
 }
 
 export type TimerName =
-  | "reconnect" | "attempt" | "heartbeat" | "pong" | "refresh" | "pump" | "drain" | "release";
+  "reconnect" | "attempt" | "heartbeat" | "pong" | "refresh" | "pump" | "drain" | "release";
 
 /** What can happen to the machine. */
 export type Event =
   | { readonly type: "connect" }
   | { readonly type: "disconnect" }
   | { readonly type: "online" | "offline" | "visible" }
-  | { readonly type: "token"; readonly request: number; readonly token: string | null; readonly user: string | null }
+  | {
+      readonly type: "token";
+      readonly request: number;
+      readonly token: string | null;
+      readonly user: string | null;
+    }
   | { readonly type: "token_changed" }
   | { readonly type: "socket_open"; readonly socket: number }
   | { readonly type: "socket_message"; readonly socket: number; readonly parsed: Parsed }
-  | { readonly type: "socket_close"; readonly socket: number; readonly code: number; readonly reason: string }
+  | {
+      readonly type: "socket_close";
+      readonly socket: number;
+      readonly code: number;
+      readonly reason: string;
+    }
   | { readonly type: "socket_impossible"; readonly socket: number }
   | { readonly type: "timer"; readonly name: TimerName }
-  | { readonly type: "want"; readonly kind: Wish["kind"]; readonly key: string; readonly options?: SubscribeOptions }
+  | {
+      readonly type: "want";
+      readonly kind: Wish["kind"];
+      readonly key: string;
+      readonly options?: SubscribeOptions;
+    }
   | { readonly type: "unwant"; readonly kind: Wish["kind"]; readonly key: string }
   | { readonly type: "interact"; readonly item: QueuedInteraction }
-  | { readonly type: "queue_loaded"; readonly user: string; readonly items: readonly QueuedInteraction[] }
+  | {
+      readonly type: "queue_loaded";
+      readonly user: string;
+      readonly items: readonly QueuedInteraction[];
+    }
   | { readonly type: "queue_clear" }
   | { readonly type: "send"; readonly frame: ClientFrame };
 
 /** What the application is told. */
 export type Notice =
   | { readonly kind: "open" }
-  | { readonly kind: "close"; readonly code: number; readonly reason: string; readonly reconnecting: boolean }
+  | {
+      readonly kind: "close";
+      readonly code: number;
+      readonly reason: string;
+      readonly reconnecting: boolean;
+    }
   | { readonly kind: "frame"; readonly frame: ServerFrame }
   | { readonly kind: "state"; readonly update: StateUpdateFrame }
-  | { readonly kind: "acknowledged"; readonly id: string; readonly response: VirtualBrainResponseFrame }
+  | {
+      readonly kind: "acknowledged";
+      readonly id: string;
+      readonly response: VirtualBrainResponseFrame;
+    }
   | { readonly kind: "failed"; readonly id: string; readonly error: RealtimeError }
   | { readonly kind: "error"; readonly error: RealtimeError; readonly frame?: ServerFrame };
 
@@ -220,10 +272,36 @@ export type Effect =
 /** The machine before anything happened. */
 export function initialState(user: string | null = null): State {
   return {
-    phase: "idle", socket: 0, tokenRequest: 0, attempt: 0, retryAt: null, notBefore: 0, draining: false, error: null,
-    closeCode: null, openedAt: 0, connection: null, token: null, refused: null,
-    tokenUser: null, expiresAt: null, user, heardAt: null, ping: null, rttMs: null, rttAt: 0, skewMs: 0, lagMs: 0,
-    gaps: [], budget: 0, budgetAt: 0, serial: 0, wishes: new Map(), rooms: new Map(), learners: new Map(),
-    queue: [], pausedUntil: 0,
+    phase: "idle",
+    socket: 0,
+    tokenRequest: 0,
+    attempt: 0,
+    retryAt: null,
+    notBefore: 0,
+    draining: false,
+    error: null,
+    closeCode: null,
+    openedAt: 0,
+    connection: null,
+    token: null,
+    refused: null,
+    tokenUser: null,
+    expiresAt: null,
+    user,
+    heardAt: null,
+    ping: null,
+    rttMs: null,
+    rttAt: 0,
+    skewMs: 0,
+    lagMs: 0,
+    gaps: [],
+    budget: 0,
+    budgetAt: 0,
+    serial: 0,
+    wishes: new Map(),
+    rooms: new Map(),
+    learners: new Map(),
+    queue: [],
+    pausedUntil: 0,
   };
 }

@@ -66,7 +66,9 @@ class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Action.ValueTy
     ACTION_JOIN: _Action.ValueType  # 3
     """ACTION_JOIN: join a room."""
     ACTION_ADMINISTER: _Action.ValueType  # 4
-    """ACTION_ADMINISTER: administer users, export and erase data, read the fleet's metrics; the resource is empty."""
+    """ACTION_ADMINISTER: administer users, export and erase data, read the fleet's metrics; the
+    resource is empty.
+    """
 
 class Action(_Action, metaclass=_ActionEnumTypeWrapper):
     """Action is something a person wants to do."""
@@ -80,7 +82,9 @@ ACTION_INTERACT: Action.ValueType  # 2
 ACTION_JOIN: Action.ValueType  # 3
 """ACTION_JOIN: join a room."""
 ACTION_ADMINISTER: Action.ValueType  # 4
-"""ACTION_ADMINISTER: administer users, export and erase data, read the fleet's metrics; the resource is empty."""
+"""ACTION_ADMINISTER: administer users, export and erase data, read the fleet's metrics; the
+resource is empty.
+"""
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
 class _RelationKind:
@@ -320,9 +324,10 @@ class RefreshRequest(_message.Message):
     refresh_token: _builtins.str
     """refresh_token to use up."""
     request_id: _builtins.str
-    """request_id of this exchange, 16 to 128 characters that nobody can guess, made by whoever holds the token; empty for
-    none. Within AUTH_REFRESH_RETRY_S the same token with the same request_id gets the same next refresh token again, as
-    long as that one has not been used; so a lost answer does not look like theft.
+    """request_id of this exchange, 16 to 128 characters that nobody can guess, made by whoever holds
+    the token; empty for none. Within AUTH_REFRESH_RETRY_S the same token with the same request_id
+    gets the same next refresh token again, as long as that one has not been used; so a lost answer
+    does not look like theft.
     """
     def __init__(
         self,
@@ -459,11 +464,13 @@ class Identity(_message.Message):
     display_name: _builtins.str
     """display_name for people; may be empty."""
     decision_ttl_ms: _builtins.int
-    """decision_ttl_ms says how long `own_learners` may be relied on, unless a revocation says otherwise."""
+    """decision_ttl_ms says how long `own_learners` may be relied on, unless a revocation says
+    otherwise.
+    """
     @_builtins.property
     def own_learners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """own_learners are learners that this person is, at most 16: decisions told ahead, so that a first interaction waits for
-        none. The person may watch them and interact for them.
+        """own_learners are learners that this person is, at most 16: decisions told ahead, so that a
+        first interaction waits for none. The person may watch them and interact for them.
         """
 
     def __init__(
@@ -595,7 +602,9 @@ Global___AuthorizeRequest: _TypeAlias = AuthorizeRequest  # noqa: Y015
 
 @_typing.final
 class Decision(_message.Message):
-    """Decision answers one question. A learner that does not exist is refused like one that may not be seen."""
+    """Decision answers one question. A learner that does not exist is refused like one that may not be
+    seen.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -781,7 +790,9 @@ Global___Revocation: _TypeAlias = Revocation  # noqa: Y015
 
 @_typing.final
 class WatchRevocationsResponse(_message.Message):
-    """WatchRevocationsResponse carries revocations; an empty one is a heartbeat, and the first message is always sent at once."""
+    """WatchRevocationsResponse carries revocations; an empty one is a heartbeat, and the first message
+    is always sent at once.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

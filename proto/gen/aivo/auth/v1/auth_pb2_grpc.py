@@ -26,13 +26,15 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys and relations.
+    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys
+    and relations.
 
-    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at each use, and using one
-    twice revokes the whole session. Decisions carry a time to live; `WatchRevocations` tells holders of cached
-    decisions to drop them at once.
+    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at
+    each use, and using one twice revokes the whole session. Decisions carry a time to live;
+    `WatchRevocations` tells holders of cached decisions to drop them at once.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     def __init__(self, channel):
@@ -139,34 +141,38 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys and relations.
+    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys
+    and relations.
 
-    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at each use, and using one
-    twice revokes the whole session. Decisions carry a time to live; `WatchRevocations` tells holders of cached
-    decisions to drop them at once.
+    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at
+    each use, and using one twice revokes the whole session. Decisions carry a time to live;
+    `WatchRevocations` tells holders of cached decisions to drop them at once.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     def Login(self, request, context):
-        """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair or disabled user (the same
-        text, in the same time); RESOURCE_EXHAUSTED when tried too often, with the delay in the trailing metadata
-        `retry-after-ms`.
+        """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair
+        or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
+        with the delay in the trailing metadata `retry-after-ms`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Refresh(self, request, context):
-        """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-        the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
+        """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired,
+        revoked or used before; in the last case the session is revoked. An exchange whose answer was
+        lost may be asked again, under its request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown tokens succeed.
+        """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown
+        tokens succeed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,23 +207,25 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRevocations(self, request, context):
-        """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-        break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
-        sockets it holds, because it may have missed some.
+        """WatchRevocations streams what cached decisions must be dropped for. It stays open until the
+        caller cancels. After a break (DATA_LOSS: the caller was too slow) the caller drops all cached
+        decisions and asks CheckSessions about the sockets it holds, because it may have missed some.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckSessions(self, request, context):
-        """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations.
+        """CheckSessions tells which sessions still stand, for holders of sockets that may have missed
+        revocations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateUser(self, request, context):
-        """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a weak password.
+        """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a
+        weak password.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,7 +246,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetUserDisabled(self, request, context):
-        """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that user.
+        """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that
+        user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,7 +268,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLearner(self, request, context):
-        """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown learners succeed.
+        """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown
+        learners succeed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -273,14 +283,16 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddRelation(self, request, context):
-        """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice succeeds. NOT_FOUND when an end does not exist.
+        """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice
+        succeeds. NOT_FOUND when an end does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveRelation(self, request, context):
-        """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown ones succeed.
+        """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown
+        ones succeed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -393,13 +405,15 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys and relations.
+    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys
+    and relations.
 
-    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at each use, and using one
-    twice revokes the whole session. Decisions carry a time to live; `WatchRevocations` tells holders of cached
-    decisions to drop them at once.
+    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at
+    each use, and using one twice revokes the whole session. Decisions carry a time to live;
+    `WatchRevocations` tells holders of cached decisions to drop them at once.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     @staticmethod

@@ -27,13 +27,15 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys and relations.
+    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys
+    and relations.
 
-    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at each use, and using one
-    twice revokes the whole session. Decisions carry a time to live; `WatchRevocations` tells holders of cached
-    decisions to drop them at once.
+    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at
+    each use, and using one twice revokes the whole session. Decisions carry a time to live;
+    `WatchRevocations` tells holders of cached decisions to drop them at once.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     @_typing.overload
@@ -41,16 +43,19 @@ class AuthServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]
-    """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair or disabled user (the same
-    text, in the same time); RESOURCE_EXHAUSTED when tried too often, with the delay in the trailing metadata
-    `retry-after-ms`.
+    """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair
+    or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
+    with the delay in the trailing metadata `retry-after-ms`.
     """
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.RefreshResponse]
-    """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-    the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
+    """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired,
+    revoked or used before; in the last case the session is revoked. An exchange whose answer was
+    lost may be asked again, under its request_id.
     """
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]
-    """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown tokens succeed."""
+    """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown
+    tokens succeed.
+    """
     Authenticate: _grpc.UnaryUnaryMultiCallable[_auth_pb2.AuthenticateRequest, _auth_pb2.AuthenticateResponse]
     """Authenticate tells whom access tokens belong to, in batches."""
     Authorize: _grpc.UnaryUnaryMultiCallable[_auth_pb2.AuthorizeRequest, _auth_pb2.AuthorizeResponse]
@@ -60,56 +65,73 @@ class AuthServiceStub:
     GetJwks: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.GetJwksResponse]
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _grpc.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]
-    """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-    break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
-    sockets it holds, because it may have missed some.
+    """WatchRevocations streams what cached decisions must be dropped for. It stays open until the
+    caller cancels. After a break (DATA_LOSS: the caller was too slow) the caller drops all cached
+    decisions and asks CheckSessions about the sockets it holds, because it may have missed some.
     """
     CheckSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CheckSessionsRequest, _auth_pb2.CheckSessionsResponse]
-    """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations."""
+    """CheckSessions tells which sessions still stand, for holders of sockets that may have missed
+    revocations.
+    """
     CreateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]
-    """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a weak password."""
+    """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a
+    weak password.
+    """
     GetUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]
     """GetUser returns one user. NOT_FOUND when there is none."""
     ListUsers: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]
     """ListUsers returns a page of users by id."""
     SetUserDisabled: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetUserDisabledRequest, _auth_pb2.SetUserDisabledResponse]
-    """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that user."""
+    """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that
+    user.
+    """
     SetPassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetPasswordRequest, _auth_pb2.SetPasswordResponse]
     """SetPassword replaces a password and ends all sessions of that user."""
     CreateLearner: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateLearnerRequest, _auth_pb2.CreateLearnerResponse]
     """CreateLearner adds a learner. ALREADY_EXISTS when the id is taken."""
     DeleteLearner: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteLearnerRequest, _auth_pb2.DeleteLearnerResponse]
-    """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown learners succeed."""
+    """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown
+    learners succeed.
+    """
     CreateClass: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateClassRequest, _auth_pb2.CreateClassResponse]
     """CreateClass adds a class. ALREADY_EXISTS when the id is taken."""
     AddRelation: _grpc.UnaryUnaryMultiCallable[_auth_pb2.AddRelationRequest, _auth_pb2.AddRelationResponse]
-    """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice succeeds. NOT_FOUND when an end does not exist."""
+    """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice
+    succeeds. NOT_FOUND when an end does not exist.
+    """
     RemoveRelation: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RemoveRelationRequest, _auth_pb2.RemoveRelationResponse]
-    """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown ones succeed."""
+    """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown
+    ones succeed.
+    """
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys and relations.
+    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys
+    and relations.
 
-    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at each use, and using one
-    twice revokes the whole session. Decisions carry a time to live; `WatchRevocations` tells holders of cached
-    decisions to drop them at once.
+    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at
+    each use, and using one twice revokes the whole session. Decisions carry a time to live;
+    `WatchRevocations` tells holders of cached decisions to drop them at once.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]  # type: ignore[assignment]
-    """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair or disabled user (the same
-    text, in the same time); RESOURCE_EXHAUSTED when tried too often, with the delay in the trailing metadata
-    `retry-after-ms`.
+    """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair
+    or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
+    with the delay in the trailing metadata `retry-after-ms`.
     """
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.RefreshResponse]  # type: ignore[assignment]
-    """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-    the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
+    """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired,
+    revoked or used before; in the last case the session is revoked. An exchange whose answer was
+    lost may be asked again, under its request_id.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]  # type: ignore[assignment]
-    """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown tokens succeed."""
+    """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown
+    tokens succeed.
+    """
     Authenticate: _aio.UnaryUnaryMultiCallable[_auth_pb2.AuthenticateRequest, _auth_pb2.AuthenticateResponse]  # type: ignore[assignment]
     """Authenticate tells whom access tokens belong to, in batches."""
     Authorize: _aio.UnaryUnaryMultiCallable[_auth_pb2.AuthorizeRequest, _auth_pb2.AuthorizeResponse]  # type: ignore[assignment]
@@ -119,41 +141,55 @@ class AuthServiceAsyncStub(AuthServiceStub):
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.GetJwksResponse]  # type: ignore[assignment]
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _aio.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]  # type: ignore[assignment]
-    """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-    break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
-    sockets it holds, because it may have missed some.
+    """WatchRevocations streams what cached decisions must be dropped for. It stays open until the
+    caller cancels. After a break (DATA_LOSS: the caller was too slow) the caller drops all cached
+    decisions and asks CheckSessions about the sockets it holds, because it may have missed some.
     """
     CheckSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.CheckSessionsRequest, _auth_pb2.CheckSessionsResponse]  # type: ignore[assignment]
-    """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations."""
+    """CheckSessions tells which sessions still stand, for holders of sockets that may have missed
+    revocations.
+    """
     CreateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a weak password."""
+    """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a
+    weak password.
+    """
     GetUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]  # type: ignore[assignment]
     """GetUser returns one user. NOT_FOUND when there is none."""
     ListUsers: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]  # type: ignore[assignment]
     """ListUsers returns a page of users by id."""
     SetUserDisabled: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetUserDisabledRequest, _auth_pb2.SetUserDisabledResponse]  # type: ignore[assignment]
-    """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that user."""
+    """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that
+    user.
+    """
     SetPassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetPasswordRequest, _auth_pb2.SetPasswordResponse]  # type: ignore[assignment]
     """SetPassword replaces a password and ends all sessions of that user."""
     CreateLearner: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateLearnerRequest, _auth_pb2.CreateLearnerResponse]  # type: ignore[assignment]
     """CreateLearner adds a learner. ALREADY_EXISTS when the id is taken."""
     DeleteLearner: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteLearnerRequest, _auth_pb2.DeleteLearnerResponse]  # type: ignore[assignment]
-    """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown learners succeed."""
+    """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown
+    learners succeed.
+    """
     CreateClass: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateClassRequest, _auth_pb2.CreateClassResponse]  # type: ignore[assignment]
     """CreateClass adds a class. ALREADY_EXISTS when the id is taken."""
     AddRelation: _aio.UnaryUnaryMultiCallable[_auth_pb2.AddRelationRequest, _auth_pb2.AddRelationResponse]  # type: ignore[assignment]
-    """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice succeeds. NOT_FOUND when an end does not exist."""
+    """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice
+    succeeds. NOT_FOUND when an end does not exist.
+    """
     RemoveRelation: _aio.UnaryUnaryMultiCallable[_auth_pb2.RemoveRelationRequest, _auth_pb2.RemoveRelationResponse]  # type: ignore[assignment]
-    """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown ones succeed."""
+    """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown
+    ones succeed.
+    """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys and relations.
+    """AuthService says who is connected and whom they may watch. It alone knows passwords, signing keys
+    and relations.
 
-    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at each use, and using one
-    twice revokes the whole session. Decisions carry a time to live; `WatchRevocations` tells holders of cached
-    decisions to drop them at once.
+    Access tokens are EdDSA JWTs of 15 minutes with a `kid`; refresh tokens are opaque, rotate at
+    each use, and using one twice revokes the whole session. Decisions carry a time to live;
+    `WatchRevocations` tells holders of cached decisions to drop them at once.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     @_abc_1.abstractmethod
@@ -162,9 +198,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.LoginRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LoginResponse, _abc.Awaitable[_auth_pb2.LoginResponse]]:
-        """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair or disabled user (the same
-        text, in the same time); RESOURCE_EXHAUSTED when tried too often, with the delay in the trailing metadata
-        `retry-after-ms`.
+        """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair
+        or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
+        with the delay in the trailing metadata `retry-after-ms`.
         """
 
     @_abc_1.abstractmethod
@@ -173,8 +209,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.RefreshRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RefreshResponse, _abc.Awaitable[_auth_pb2.RefreshResponse]]:
-        """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired, revoked or used before; in
-        the last case the session is revoked. An exchange whose answer was lost may be asked again, under its request_id.
+        """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired,
+        revoked or used before; in the last case the session is revoked. An exchange whose answer was
+        lost may be asked again, under its request_id.
         """
 
     @_abc_1.abstractmethod
@@ -183,7 +220,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.LogoutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LogoutResponse, _abc.Awaitable[_auth_pb2.LogoutResponse]]:
-        """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown tokens succeed."""
+        """Logout ends the session of a refresh token, or the one that an access token belongs to. Unknown
+        tokens succeed.
+        """
 
     @_abc_1.abstractmethod
     def Authenticate(
@@ -223,9 +262,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.WatchRevocationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_auth_pb2.WatchRevocationsResponse], _abc.AsyncIterator[_auth_pb2.WatchRevocationsResponse]]:
-        """WatchRevocations streams what cached decisions must be dropped for. It stays open until the caller cancels. After a
-        break (DATA_LOSS: the caller was too slow) the caller drops all cached decisions and asks CheckSessions about the
-        sockets it holds, because it may have missed some.
+        """WatchRevocations streams what cached decisions must be dropped for. It stays open until the
+        caller cancels. After a break (DATA_LOSS: the caller was too slow) the caller drops all cached
+        decisions and asks CheckSessions about the sockets it holds, because it may have missed some.
         """
 
     @_abc_1.abstractmethod
@@ -234,7 +273,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.CheckSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CheckSessionsResponse, _abc.Awaitable[_auth_pb2.CheckSessionsResponse]]:
-        """CheckSessions tells which sessions still stand, for holders of sockets that may have missed revocations."""
+        """CheckSessions tells which sessions still stand, for holders of sockets that may have missed
+        revocations.
+        """
 
     @_abc_1.abstractmethod
     def CreateUser(
@@ -242,7 +283,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CreateUserResponse, _abc.Awaitable[_auth_pb2.CreateUserResponse]]:
-        """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a weak password."""
+        """CreateUser adds a user. ALREADY_EXISTS when the e-mail address is taken; INVALID_ARGUMENT for a
+        weak password.
+        """
 
     @_abc_1.abstractmethod
     def GetUser(
@@ -266,7 +309,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.SetUserDisabledRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.SetUserDisabledResponse, _abc.Awaitable[_auth_pb2.SetUserDisabledResponse]]:
-        """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that user."""
+        """SetUserDisabled disables or enables a user; disabling ends all sessions and sockets of that
+        user.
+        """
 
     @_abc_1.abstractmethod
     def SetPassword(
@@ -290,7 +335,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.DeleteLearnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.DeleteLearnerResponse, _abc.Awaitable[_auth_pb2.DeleteLearnerResponse]]:
-        """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown learners succeed."""
+        """DeleteLearner removes a learner with all relations; sockets that watch it lose it. Unknown
+        learners succeed.
+        """
 
     @_abc_1.abstractmethod
     def CreateClass(
@@ -306,7 +353,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.AddRelationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.AddRelationResponse, _abc.Awaitable[_auth_pb2.AddRelationResponse]]:
-        """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice succeeds. NOT_FOUND when an end does not exist."""
+        """AddRelation relates a user to a learner or class, or a learner to a class. Adding it twice
+        succeeds. NOT_FOUND when an end does not exist.
+        """
 
     @_abc_1.abstractmethod
     def RemoveRelation(
@@ -314,6 +363,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.RemoveRelationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RemoveRelationResponse, _abc.Awaitable[_auth_pb2.RemoveRelationResponse]]:
-        """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown ones succeed."""
+        """RemoveRelation takes a relation back; sockets that lived by it lose it within a second. Unknown
+        ones succeed.
+        """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -79,7 +79,9 @@ class _LevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Level.ValueType
     """LEVEL_ITEM_CONFIDENCE: confidence in the last answer itself."""
 
 class Level(_Level, metaclass=_LevelEnumTypeWrapper):
-    """Level names one of the levels that the model reads out of a learner's state; each is a number in [0, 1]."""
+    """Level names one of the levels that the model reads out of a learner's state; each is a number in
+    [0, 1].
+    """
 
 LEVEL_UNSPECIFIED: Level.ValueType  # 0
 """LEVEL_UNSPECIFIED never occurs in answers."""
@@ -190,11 +192,17 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     FAILURE_CODE_INVALID: _FailureCode.ValueType  # 1
     """FAILURE_CODE_INVALID: a field is wrong; sending it again cannot succeed."""
     FAILURE_CODE_UNAVAILABLE: _FailureCode.ValueType  # 2
-    """FAILURE_CODE_UNAVAILABLE: the store did not accept the batch, nothing changed; retry under the same id."""
+    """FAILURE_CODE_UNAVAILABLE: the store did not accept the batch, nothing changed; retry under the
+    same id.
+    """
     FAILURE_CODE_INTERNAL: _FailureCode.ValueType  # 3
-    """FAILURE_CODE_INTERNAL: a fault of the brain, which logged it under the interaction's trace id; nothing changed."""
+    """FAILURE_CODE_INTERNAL: a fault of the brain, which logged it under the interaction's trace id;
+    nothing changed.
+    """
     FAILURE_CODE_OVERLOADED: _FailureCode.ValueType  # 4
-    """FAILURE_CODE_OVERLOADED: too much is waiting already, nothing changed; retry later under the same id."""
+    """FAILURE_CODE_OVERLOADED: too much is waiting already, nothing changed; retry later under the
+    same id.
+    """
 
 class FailureCode(_FailureCode, metaclass=_FailureCodeEnumTypeWrapper):
     """FailureCode says why an interaction of a batch was not applied."""
@@ -204,11 +212,17 @@ FAILURE_CODE_UNSPECIFIED: FailureCode.ValueType  # 0
 FAILURE_CODE_INVALID: FailureCode.ValueType  # 1
 """FAILURE_CODE_INVALID: a field is wrong; sending it again cannot succeed."""
 FAILURE_CODE_UNAVAILABLE: FailureCode.ValueType  # 2
-"""FAILURE_CODE_UNAVAILABLE: the store did not accept the batch, nothing changed; retry under the same id."""
+"""FAILURE_CODE_UNAVAILABLE: the store did not accept the batch, nothing changed; retry under the
+same id.
+"""
 FAILURE_CODE_INTERNAL: FailureCode.ValueType  # 3
-"""FAILURE_CODE_INTERNAL: a fault of the brain, which logged it under the interaction's trace id; nothing changed."""
+"""FAILURE_CODE_INTERNAL: a fault of the brain, which logged it under the interaction's trace id;
+nothing changed.
+"""
 FAILURE_CODE_OVERLOADED: FailureCode.ValueType  # 4
-"""FAILURE_CODE_OVERLOADED: too much is waiting already, nothing changed; retry later under the same id."""
+"""FAILURE_CODE_OVERLOADED: too much is waiting already, nothing changed; retry later under the
+same id.
+"""
 Global___FailureCode: _TypeAlias = FailureCode  # noqa: Y015
 
 @_typing.final
@@ -231,25 +245,33 @@ class Interaction(_message.Message):
     request_id: _builtins.int
     """request_id is chosen by the caller and echoed in the outcome; it means nothing here."""
     interaction_id: _builtins.str
-    """interaction_id makes a resend harmless: 1–128 characters of [A-Za-z0-9_.:@-], unique per learner. UUIDv7 is best:
-    time-ordered ids keep the store's index local. Required.
+    """interaction_id makes a resend harmless: 1–128 characters of [A-Za-z0-9_.:@-], unique per
+    learner. UUIDv7 is best: time-ordered ids keep the store's index local. Required.
     """
     learner_id: _builtins.str
     """learner_id: 1–128 characters of [A-Za-z0-9_.:@-]. Required."""
     kind: Global___InteractionKind.ValueType
     """kind is required."""
     content: _builtins.str
-    """content is what was asked or shown; at most 16,384 characters. Stored, and hashed when the context names no item."""
+    """content is what was asked or shown; at most 16,384 characters. Stored, and hashed when the
+    context names no item.
+    """
     response: _builtins.str
-    """response is what the learner answered, stored and not read; absent when there was none; at most 16,384 characters."""
+    """response is what the learner answered, stored and not read; absent when there was none; at most
+    16,384 characters.
+    """
     context_json: _builtins.bytes
-    """context_json is the whole context as the client sent it (a JSON object), stored and not read; empty means "{}"."""
+    """context_json is the whole context as the client sent it (a JSON object), stored and not read;
+    empty means "{}".
+    """
     occurred_at_ms: _builtins.int
-    """occurred_at_ms says when it happened, in Unix milliseconds; 0 means `received_at_ms`. At most 60 s ahead (counts as
-    now) and at most the configured age back (older is invalid).
+    """occurred_at_ms says when it happened, in Unix milliseconds; 0 means `received_at_ms`. At most
+    60 s ahead (counts as now) and at most the configured age back (older is invalid).
     """
     received_at_ms: _builtins.int
-    """received_at_ms says when the caller received it, in Unix milliseconds; 0 means the brain's clock."""
+    """received_at_ms says when the caller received it, in Unix milliseconds; 0 means the brain's
+    clock.
+    """
     traceparent: _builtins.str
     """traceparent is the W3C trace context that this interaction continues; empty starts none."""
     @_builtins.property
@@ -504,9 +526,10 @@ Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
 
 @_typing.final
 class DriverTable(_message.Message):
-    """DriverTable explains the levels, as columns: driver `names[i]` moved level `levels[i]` by `contributions[i]`. Per level
-    the contributions add up to (level − base) exactly. One model version always fills the same first rows, level by level;
-    only where levels were clipped, rows named "clipped" follow them.
+    """DriverTable explains the levels, as columns: driver `names[i]` moved level `levels[i]` by
+    `contributions[i]`. Per level the contributions add up to (level − base) exactly. One model
+    version always fills the same first rows, level by level; only where levels were clipped, rows
+    named "clipped" follow them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -558,7 +581,9 @@ class Reading(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     predicted_correct: _builtins.float
-    """predicted_correct is what the model expected before it saw the answer, [0, 1]; absent when it was not an answer."""
+    """predicted_correct is what the model expected before it saw the answer, [0, 1]; absent when it
+    was not an answer.
+    """
     confidence: _builtins.float
     """confidence says how much evidence stands behind the state, 0 (none) to 1."""
     model_version: _builtins.str
@@ -627,7 +652,9 @@ class Applied(_message.Message):
     revision: _builtins.int
     """revision of the learner's state after this interaction."""
     duplicate: _builtins.bool
-    """duplicate is true when this id was applied before; the other fields then tell what happened the first time."""
+    """duplicate is true when this id was applied before; the other fields then tell what happened the
+    first time.
+    """
     @_builtins.property
     def reading(self) -> Global___Reading:
         """reading after this interaction."""
@@ -658,7 +685,9 @@ class Failure(_message.Message):
     code: Global___FailureCode.ValueType
     """code says why."""
     message: _builtins.str
-    """message is one sentence for a person; it names the field that is wrong and never repeats its content."""
+    """message is one sentence for a person; it names the field that is wrong and never repeats its
+    content.
+    """
     def __init__(
         self,
         *,
@@ -832,7 +861,9 @@ class Cursor(_message.Message):
     epoch: _builtins.str
     """epoch that `revision` belongs to; empty means none: start now."""
     revision: _builtins.int
-    """revision seen last; deliveries start after it. 0 with the present epoch delivers from the first."""
+    """revision seen last; deliveries start after it. 0 with the present epoch delivers from the
+    first.
+    """
     mode: Global___DeliveryMode.ValueType
     """mode of delivery."""
     def __init__(
@@ -867,10 +898,10 @@ class Snapshot(_message.Message):
     revision: _builtins.int
     """revision of the state; 0 when the learner has none yet, then `reading` is absent."""
     recovered: _builtins.bool
-    """recovered is true when the cursor's epoch is the present one and the watcher can be brought from its revision to this
-    one without a gap. It is false also when a watcher of the latest missed more revisions than the brain looks up (it is
-    told the newest all the same), or when the cursor lies ahead of the store: then the learner was erased and an update
-    with `gone` follows.
+    """recovered is true when the cursor's epoch is the present one and the watcher can be brought
+    from its revision to this one without a gap. It is false also when a watcher of the latest
+    missed more revisions than the brain looks up (it is told the newest all the same), or when the
+    cursor lies ahead of the store: then the learner was erased and an update with `gone` follows.
     """
     occurred_at_ms: _builtins.int
     """occurred_at_ms of the last interaction, Unix milliseconds; 0 when there is none."""
@@ -925,7 +956,9 @@ class StateUpdate(_message.Message):
 
     @_builtins.property
     def crossings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Crossing]:
-        """crossings lists what must not be missed since the last update on this stream, the skipped ones included."""
+        """crossings lists what must not be missed since the last update on this stream, the skipped ones
+        included.
+        """
 
     @_builtins.property
     def traceparents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -962,8 +995,8 @@ class Crossing(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """name of the level that crossed its alert threshold, such as "frustration_level", or "recommendation" when the
-    urgency of the first recommendation changed.
+    """name of the level that crossed its alert threshold, such as "frustration_level", or
+    "recommendation" when the urgency of the first recommendation changed.
     """
     rising: _builtins.bool
     """rising is true when the level went above its threshold or the urgency went up."""
@@ -1050,7 +1083,9 @@ class WatchStateRequest(_message.Message):
     WATCH_ID_FIELD_NUMBER: _builtins.int
     CURSORS_FIELD_NUMBER: _builtins.int
     watch_id: _builtins.str
-    """watch_id is chosen by the caller, unique per open stream (a UUID); a second stream with the same id ends the first."""
+    """watch_id is chosen by the caller, unique per open stream (a UUID); a second stream with the
+    same id ends the first.
+    """
     @_builtins.property
     def cursors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cursor]:
         """cursors to start with, at most 10,000; `ModifyWatch` adds more."""
@@ -1083,7 +1118,9 @@ class WatchStateResponse(_message.Message):
     """epoch of the store."""
     @_builtins.property
     def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]:
-        """snapshots of the learners named in the request; only in the first message, which is sent at once."""
+        """snapshots of the learners named in the request; only in the first message, which is sent at
+        once.
+        """
 
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___StateUpdate]:
@@ -1155,7 +1192,9 @@ class ModifyWatchResponse(_message.Message):
     """epoch of the store."""
     @_builtins.property
     def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]:
-        """snapshots, one per added cursor, in the same order. Updates on the stream start after these or at the cursor."""
+        """snapshots, one per added cursor, in the same order. Updates on the stream start after these or
+        at the cursor.
+        """
 
     def __init__(
         self,
@@ -1206,7 +1245,9 @@ class StateQuery(_message.Message):
     learner_id: _builtins.str
     """learner_id to read."""
     min_revision: _builtins.int
-    """min_revision makes the answer at least as new as a write the caller saw acknowledged; 0 means any."""
+    """min_revision makes the answer at least as new as a write the caller saw acknowledged; 0 means
+    any.
+    """
     def __init__(
         self,
         *,

@@ -26,17 +26,19 @@ if _version_not_supported:
 
 
 class BrainServiceStub:
-    """BrainService keeps a model of every learner: it applies interactions, answers with the new reading, and streams each
-    change to those who watch.
+    """BrainService keeps a model of every learner: it applies interactions, answers with the new
+    reading, and streams each change to those who watch.
 
-    Revisions. Every learner's state has a `revision` that grows by exactly one per applied interaction; the store has an
-    `epoch` that changes when its history is lost. A watcher resumes with (epoch, revision). Revision 0 means "nothing yet".
+    Revisions. Every learner's state has a `revision` that grows by exactly one per applied
+    interaction; the store has an `epoch` that changes when its history is lost. A watcher resumes
+    with (epoch, revision). Revision 0 means "nothing yet".
 
-    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome with
-    `duplicate` set and moves nothing, so any call here may be retried under the same id.
+    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome
+    with `duplicate` set and moves nothing, so any call here may be retried under the same id.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>"). This
-    service trusts them to have asked the auth service whether the person behind the call may do it.
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>"). This service trusts them to have asked the auth service whether the person behind
+    the call may do it.
     """
 
     def __init__(self, channel):
@@ -93,51 +95,55 @@ class BrainServiceStub:
 
 
 class BrainServiceServicer:
-    """BrainService keeps a model of every learner: it applies interactions, answers with the new reading, and streams each
-    change to those who watch.
+    """BrainService keeps a model of every learner: it applies interactions, answers with the new
+    reading, and streams each change to those who watch.
 
-    Revisions. Every learner's state has a `revision` that grows by exactly one per applied interaction; the store has an
-    `epoch` that changes when its history is lost. A watcher resumes with (epoch, revision). Revision 0 means "nothing yet".
+    Revisions. Every learner's state has a `revision` that grows by exactly one per applied
+    interaction; the store has an `epoch` that changes when its history is lost. A watcher resumes
+    with (epoch, revision). Revision 0 means "nothing yet".
 
-    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome with
-    `duplicate` set and moves nothing, so any call here may be retried under the same id.
+    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome
+    with `duplicate` set and moves nothing, so any call here may be retried under the same id.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>"). This
-    service trusts them to have asked the auth service whether the person behind the call may do it.
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>"). This service trusts them to have asked the auth service whether the person behind
+    the call may do it.
     """
 
     def Interact(self, request_iterator, context):
-        """Interact applies interactions in batches: everything that arrived while the last batch was in flight goes into the
-        next message, so light load means batches of one and heavy load means large ones. Outcomes come back in one message per
-        request message, in the order of the request. Cancelling the stream does not undo what was applied: send again
-        under the same ids to learn the outcome.
+        """Interact applies interactions in batches: everything that arrived while the last batch was in
+        flight goes into the next message, so light load means batches of one and heavy load means
+        large ones. Outcomes come back in one message per request message, in the order of the request.
+        Cancelling the stream does not undo what was applied: send again under the same ids to learn
+        the outcome.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordInteraction(self, request, context):
-        """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-        INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
-        logged under the trace id).
+        """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC
+        statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
+        the same id), INTERNAL (a fault, logged under the trace id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchState(self, request, context):
-        """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-        open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
-        stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
-        opening another.
+        """WatchState streams the readings of many learners to one watcher, in growing revision order per
+        learner. The stream stays open until the caller cancels it, the brain stops (UNAVAILABLE: open
+        it again with the cursors reached), or another stream takes its watch_id (ABORTED). One stream
+        serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ModifyWatch(self, request, context):
-        """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of each added learner.
-        NOT_FOUND: no stream with this `watch_id` is open here; open WatchState again with all cursors.
+        """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+        each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
+        again with all cursors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,29 +157,33 @@ class BrainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetHistory(self, request, context):
-        """GetHistory returns applied interactions of one learner with the reading after each, from the durable log, oldest first.
+        """GetHistory returns applied interactions of one learner with the reading after each, from the
+        durable log, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdaptContent(self, request, context):
-        """AdaptContent proposes a form of some content that fits the learner's present state. It changes no state.
+        """AdaptContent proposes a form of some content that fits the learner's present state. It changes
+        no state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportLearner(self, request, context):
-        """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and records in the audit log who asked.
+        """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and
+        records in the audit log who asked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseLearner(self, request, context):
-        """EraseLearner deletes everything stored about one learner, records in the audit log who asked, and tells watchers that the
-        learner is gone. It cannot be undone. Erasing an unknown learner succeeds with zero interactions.
+        """EraseLearner deletes everything stored about one learner, records in the audit log who asked,
+        and tells watchers that the learner is gone. It cannot be undone. Erasing an unknown learner
+        succeeds with zero interactions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -236,17 +246,19 @@ def add_BrainServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BrainService:
-    """BrainService keeps a model of every learner: it applies interactions, answers with the new reading, and streams each
-    change to those who watch.
+    """BrainService keeps a model of every learner: it applies interactions, answers with the new
+    reading, and streams each change to those who watch.
 
-    Revisions. Every learner's state has a `revision` that grows by exactly one per applied interaction; the store has an
-    `epoch` that changes when its history is lost. A watcher resumes with (epoch, revision). Revision 0 means "nothing yet".
+    Revisions. Every learner's state has a `revision` that grows by exactly one per applied
+    interaction; the store has an `epoch` that changes when its history is lost. A watcher resumes
+    with (epoch, revision). Revision 0 means "nothing yet".
 
-    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome with
-    `duplicate` set and moves nothing, so any call here may be retried under the same id.
+    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome
+    with `duplicate` set and moves nothing, so any call here may be retried under the same id.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>"). This
-    service trusts them to have asked the auth service whether the person behind the call may do it.
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>"). This service trusts them to have asked the auth service whether the person behind
+    the call may do it.
     """
 
     @staticmethod

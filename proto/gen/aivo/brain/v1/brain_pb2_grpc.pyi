@@ -27,17 +27,19 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BrainServiceStub:
-    """BrainService keeps a model of every learner: it applies interactions, answers with the new reading, and streams each
-    change to those who watch.
+    """BrainService keeps a model of every learner: it applies interactions, answers with the new
+    reading, and streams each change to those who watch.
 
-    Revisions. Every learner's state has a `revision` that grows by exactly one per applied interaction; the store has an
-    `epoch` that changes when its history is lost. A watcher resumes with (epoch, revision). Revision 0 means "nothing yet".
+    Revisions. Every learner's state has a `revision` that grows by exactly one per applied
+    interaction; the store has an `epoch` that changes when its history is lost. A watcher resumes
+    with (epoch, revision). Revision 0 means "nothing yet".
 
-    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome with
-    `duplicate` set and moves nothing, so any call here may be retried under the same id.
+    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome
+    with `duplicate` set and moves nothing, so any call here may be retried under the same id.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>"). This
-    service trusts them to have asked the auth service whether the person behind the call may do it.
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>"). This service trusts them to have asked the auth service whether the person behind
+    the call may do it.
     """
 
     @_typing.overload
@@ -45,101 +47,123 @@ class BrainServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BrainServiceAsyncStub: ...
     Interact: _grpc.StreamStreamMultiCallable[_brain_pb2.InteractRequest, _brain_pb2.InteractResponse]
-    """Interact applies interactions in batches: everything that arrived while the last batch was in flight goes into the
-    next message, so light load means batches of one and heavy load means large ones. Outcomes come back in one message per
-    request message, in the order of the request. Cancelling the stream does not undo what was applied: send again
-    under the same ids to learn the outcome.
+    """Interact applies interactions in batches: everything that arrived while the last batch was in
+    flight goes into the next message, so light load means batches of one and heavy load means
+    large ones. Outcomes come back in one message per request message, in the order of the request.
+    Cancelling the stream does not undo what was applied: send again under the same ids to learn
+    the outcome.
     """
     RecordInteraction: _grpc.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionRequest, _brain_pb2.RecordInteractionResponse]
-    """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-    INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
-    logged under the trace id).
+    """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC
+    statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
+    the same id), INTERNAL (a fault, logged under the trace id).
     """
     WatchState: _grpc.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]
-    """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-    open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
-    stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
-    opening another.
+    """WatchState streams the readings of many learners to one watcher, in growing revision order per
+    learner. The stream stays open until the caller cancels it, the brain stops (UNAVAILABLE: open
+    it again with the cursors reached), or another stream takes its watch_id (ABORTED). One stream
+    serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
     """
     ModifyWatch: _grpc.UnaryUnaryMultiCallable[_brain_pb2.ModifyWatchRequest, _brain_pb2.ModifyWatchResponse]
-    """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of each added learner.
-    NOT_FOUND: no stream with this `watch_id` is open here; open WatchState again with all cursors.
+    """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+    each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
+    again with all cursors.
     """
     GetState: _grpc.UnaryUnaryMultiCallable[_brain_pb2.GetStateRequest, _brain_pb2.GetStateResponse]
     """GetState returns the present readings of some learners."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_brain_pb2.GetHistoryRequest, _brain_pb2.GetHistoryResponse]
-    """GetHistory returns applied interactions of one learner with the reading after each, from the durable log, oldest first."""
+    """GetHistory returns applied interactions of one learner with the reading after each, from the
+    durable log, oldest first.
+    """
     AdaptContent: _grpc.UnaryUnaryMultiCallable[_brain_pb2.AdaptContentRequest, _brain_pb2.AdaptContentResponse]
-    """AdaptContent proposes a form of some content that fits the learner's present state. It changes no state."""
+    """AdaptContent proposes a form of some content that fits the learner's present state. It changes
+    no state.
+    """
     ExportLearner: _grpc.UnaryStreamMultiCallable[_brain_pb2.ExportLearnerRequest, _brain_pb2.ExportLearnerResponse]
-    """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and records in the audit log who asked."""
+    """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and
+    records in the audit log who asked.
+    """
     EraseLearner: _grpc.UnaryUnaryMultiCallable[_brain_pb2.EraseLearnerRequest, _brain_pb2.EraseLearnerResponse]
-    """EraseLearner deletes everything stored about one learner, records in the audit log who asked, and tells watchers that the
-    learner is gone. It cannot be undone. Erasing an unknown learner succeeds with zero interactions.
+    """EraseLearner deletes everything stored about one learner, records in the audit log who asked,
+    and tells watchers that the learner is gone. It cannot be undone. Erasing an unknown learner
+    succeeds with zero interactions.
     """
 
 @_typing.type_check_only
 class BrainServiceAsyncStub(BrainServiceStub):
-    """BrainService keeps a model of every learner: it applies interactions, answers with the new reading, and streams each
-    change to those who watch.
+    """BrainService keeps a model of every learner: it applies interactions, answers with the new
+    reading, and streams each change to those who watch.
 
-    Revisions. Every learner's state has a `revision` that grows by exactly one per applied interaction; the store has an
-    `epoch` that changes when its history is lost. A watcher resumes with (epoch, revision). Revision 0 means "nothing yet".
+    Revisions. Every learner's state has a `revision` that grows by exactly one per applied
+    interaction; the store has an `epoch` that changes when its history is lost. A watcher resumes
+    with (epoch, revision). Revision 0 means "nothing yet".
 
-    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome with
-    `duplicate` set and moves nothing, so any call here may be retried under the same id.
+    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome
+    with `duplicate` set and moves nothing, so any call here may be retried under the same id.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>"). This
-    service trusts them to have asked the auth service whether the person behind the call may do it.
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>"). This service trusts them to have asked the auth service whether the person behind
+    the call may do it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Interact: _aio.StreamStreamMultiCallable[_brain_pb2.InteractRequest, _brain_pb2.InteractResponse]  # type: ignore[assignment]
-    """Interact applies interactions in batches: everything that arrived while the last batch was in flight goes into the
-    next message, so light load means batches of one and heavy load means large ones. Outcomes come back in one message per
-    request message, in the order of the request. Cancelling the stream does not undo what was applied: send again
-    under the same ids to learn the outcome.
+    """Interact applies interactions in batches: everything that arrived while the last batch was in
+    flight goes into the next message, so light load means batches of one and heavy load means
+    large ones. Outcomes come back in one message per request message, in the order of the request.
+    Cancelling the stream does not undo what was applied: send again under the same ids to learn
+    the outcome.
     """
     RecordInteraction: _aio.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionRequest, _brain_pb2.RecordInteractionResponse]  # type: ignore[assignment]
-    """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-    INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
-    logged under the trace id).
+    """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC
+    statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
+    the same id), INTERNAL (a fault, logged under the trace id).
     """
     WatchState: _aio.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]  # type: ignore[assignment]
-    """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-    open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
-    stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
-    opening another.
+    """WatchState streams the readings of many learners to one watcher, in growing revision order per
+    learner. The stream stays open until the caller cancels it, the brain stops (UNAVAILABLE: open
+    it again with the cursors reached), or another stream takes its watch_id (ABORTED). One stream
+    serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
     """
     ModifyWatch: _aio.UnaryUnaryMultiCallable[_brain_pb2.ModifyWatchRequest, _brain_pb2.ModifyWatchResponse]  # type: ignore[assignment]
-    """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of each added learner.
-    NOT_FOUND: no stream with this `watch_id` is open here; open WatchState again with all cursors.
+    """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+    each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
+    again with all cursors.
     """
     GetState: _aio.UnaryUnaryMultiCallable[_brain_pb2.GetStateRequest, _brain_pb2.GetStateResponse]  # type: ignore[assignment]
     """GetState returns the present readings of some learners."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_brain_pb2.GetHistoryRequest, _brain_pb2.GetHistoryResponse]  # type: ignore[assignment]
-    """GetHistory returns applied interactions of one learner with the reading after each, from the durable log, oldest first."""
+    """GetHistory returns applied interactions of one learner with the reading after each, from the
+    durable log, oldest first.
+    """
     AdaptContent: _aio.UnaryUnaryMultiCallable[_brain_pb2.AdaptContentRequest, _brain_pb2.AdaptContentResponse]  # type: ignore[assignment]
-    """AdaptContent proposes a form of some content that fits the learner's present state. It changes no state."""
+    """AdaptContent proposes a form of some content that fits the learner's present state. It changes
+    no state.
+    """
     ExportLearner: _aio.UnaryStreamMultiCallable[_brain_pb2.ExportLearnerRequest, _brain_pb2.ExportLearnerResponse]  # type: ignore[assignment]
-    """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and records in the audit log who asked."""
+    """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and
+    records in the audit log who asked.
+    """
     EraseLearner: _aio.UnaryUnaryMultiCallable[_brain_pb2.EraseLearnerRequest, _brain_pb2.EraseLearnerResponse]  # type: ignore[assignment]
-    """EraseLearner deletes everything stored about one learner, records in the audit log who asked, and tells watchers that the
-    learner is gone. It cannot be undone. Erasing an unknown learner succeeds with zero interactions.
+    """EraseLearner deletes everything stored about one learner, records in the audit log who asked,
+    and tells watchers that the learner is gone. It cannot be undone. Erasing an unknown learner
+    succeeds with zero interactions.
     """
 
 class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
-    """BrainService keeps a model of every learner: it applies interactions, answers with the new reading, and streams each
-    change to those who watch.
+    """BrainService keeps a model of every learner: it applies interactions, answers with the new
+    reading, and streams each change to those who watch.
 
-    Revisions. Every learner's state has a `revision` that grows by exactly one per applied interaction; the store has an
-    `epoch` that changes when its history is lost. A watcher resumes with (epoch, revision). Revision 0 means "nothing yet".
+    Revisions. Every learner's state has a `revision` that grows by exactly one per applied
+    interaction; the store has an `epoch` that changes when its history is lost. A watcher resumes
+    with (epoch, revision). Revision 0 means "nothing yet".
 
-    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome with
-    `duplicate` set and moves nothing, so any call here may be retried under the same id.
+    Exactly once. `interaction_id` is unique per learner. Sending one again returns the first outcome
+    with `duplicate` set and moves nothing, so any call here may be retried under the same id.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>"). This
-    service trusts them to have asked the auth service whether the person behind the call may do it.
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>"). This service trusts them to have asked the auth service whether the person behind
+    the call may do it.
     """
 
     @_abc_1.abstractmethod
@@ -148,10 +172,11 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_brain_pb2.InteractRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_brain_pb2.InteractResponse], _abc.AsyncIterator[_brain_pb2.InteractResponse]]:
-        """Interact applies interactions in batches: everything that arrived while the last batch was in flight goes into the
-        next message, so light load means batches of one and heavy load means large ones. Outcomes come back in one message per
-        request message, in the order of the request. Cancelling the stream does not undo what was applied: send again
-        under the same ids to learn the outcome.
+        """Interact applies interactions in batches: everything that arrived while the last batch was in
+        flight goes into the next message, so light load means batches of one and heavy load means
+        large ones. Outcomes come back in one message per request message, in the order of the request.
+        Cancelling the stream does not undo what was applied: send again under the same ids to learn
+        the outcome.
         """
 
     @_abc_1.abstractmethod
@@ -160,9 +185,9 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.RecordInteractionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.RecordInteractionResponse, _abc.Awaitable[_brain_pb2.RecordInteractionResponse]]:
-        """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC statuses:
-        INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under the same id), INTERNAL (a fault,
-        logged under the trace id).
+        """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC
+        statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
+        the same id), INTERNAL (a fault, logged under the trace id).
         """
 
     @_abc_1.abstractmethod
@@ -171,10 +196,10 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.WatchStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_brain_pb2.WatchStateResponse], _abc.AsyncIterator[_brain_pb2.WatchStateResponse]]:
-        """WatchState streams the readings of many learners to one watcher, in growing revision order per learner. The stream stays
-        open until the caller cancels it, the brain stops (UNAVAILABLE: open it again with the cursors reached), or another
-        stream takes its watch_id (ABORTED). One stream serves a whole edge; `ModifyWatch` adds and removes learners without
-        opening another.
+        """WatchState streams the readings of many learners to one watcher, in growing revision order per
+        learner. The stream stays open until the caller cancels it, the brain stops (UNAVAILABLE: open
+        it again with the cursors reached), or another stream takes its watch_id (ABORTED). One stream
+        serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
         """
 
     @_abc_1.abstractmethod
@@ -183,8 +208,9 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.ModifyWatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.ModifyWatchResponse, _abc.Awaitable[_brain_pb2.ModifyWatchResponse]]:
-        """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of each added learner.
-        NOT_FOUND: no stream with this `watch_id` is open here; open WatchState again with all cursors.
+        """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+        each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
+        again with all cursors.
         """
 
     @_abc_1.abstractmethod
@@ -201,7 +227,9 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.GetHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.GetHistoryResponse, _abc.Awaitable[_brain_pb2.GetHistoryResponse]]:
-        """GetHistory returns applied interactions of one learner with the reading after each, from the durable log, oldest first."""
+        """GetHistory returns applied interactions of one learner with the reading after each, from the
+        durable log, oldest first.
+        """
 
     @_abc_1.abstractmethod
     def AdaptContent(
@@ -209,7 +237,9 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.AdaptContentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.AdaptContentResponse, _abc.Awaitable[_brain_pb2.AdaptContentResponse]]:
-        """AdaptContent proposes a form of some content that fits the learner's present state. It changes no state."""
+        """AdaptContent proposes a form of some content that fits the learner's present state. It changes
+        no state.
+        """
 
     @_abc_1.abstractmethod
     def ExportLearner(
@@ -217,7 +247,9 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.ExportLearnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_brain_pb2.ExportLearnerResponse], _abc.AsyncIterator[_brain_pb2.ExportLearnerResponse]]:
-        """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and records in the audit log who asked."""
+        """ExportLearner streams everything stored about one learner as JSON lines, oldest first, and
+        records in the audit log who asked.
+        """
 
     @_abc_1.abstractmethod
     def EraseLearner(
@@ -225,8 +257,9 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.EraseLearnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.EraseLearnerResponse, _abc.Awaitable[_brain_pb2.EraseLearnerResponse]]:
-        """EraseLearner deletes everything stored about one learner, records in the audit log who asked, and tells watchers that the
-        learner is gone. It cannot be undone. Erasing an unknown learner succeeds with zero interactions.
+        """EraseLearner deletes everything stored about one learner, records in the audit log who asked,
+        and tells watchers that the learner is gone. It cannot be undone. Erasing an unknown learner
+        succeeds with zero interactions.
         """
 
 def add_BrainServiceServicer_to_server(servicer: BrainServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -45,10 +45,11 @@ Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
 @_typing.final
 class ReportRequest(_message.Message):
-    """ReportRequest is what changed at one edge since its last report on this stream. The first one of a stream carries everything:
-    the counters since the edge process started, and all users, learners and rooms that are there (a large edge may spread these
-    over several reports). The service knows what it has counted of an edge already, so nothing is lost or counted twice when
-    either of them restarts.
+    """ReportRequest is what changed at one edge since its last report on this stream. The first one of
+    a stream carries everything: the counters since the edge process started, and all users, learners
+    and rooms that are there (a large edge may spread these over several reports). The service knows
+    what it has counted of an edge already, so nothing is lost or counted twice when either of them
+    restarts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -68,7 +69,9 @@ class ReportRequest(_message.Message):
     ERRORS_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     edge_id: _builtins.str
-    """edge_id, unique per edge process, the same in all its streams, 1–128 characters; the same in every report of a stream."""
+    """edge_id, unique per edge process, the same in all its streams, 1–128 characters; the same in
+    every report of a stream.
+    """
     connections_opened: _builtins.int
     """connections_opened since the last report."""
     connections_closed: _builtins.int
@@ -83,7 +86,9 @@ class ReportRequest(_message.Message):
     """errors answered since the last report, error frames and failed handshakes."""
     @_builtins.property
     def users_connected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """users_connected: user ids that came. No id is in both lists; one that came and went in between is in neither."""
+        """users_connected: user ids that came. No id is in both lists; one that came and went in between
+        is in neither.
+        """
 
     @_builtins.property
     def users_disconnected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -107,7 +112,9 @@ class ReportRequest(_message.Message):
 
     @_builtins.property
     def latency(self) -> Global___LatencyHistogram:
-        """latency of frames since the last report, from receiving one to writing its answer. Absent means there were none."""
+        """latency of frames since the last report, from receiving one to writing its answer. Absent means
+        there were none.
+        """
 
     def __init__(
         self,
@@ -137,8 +144,8 @@ Global___ReportRequest: _TypeAlias = ReportRequest  # noqa: Y015
 
 @_typing.final
 class LatencyHistogram(_message.Message):
-    """LatencyHistogram counts durations in fixed buckets. Bucket i holds durations up to 0.05 · 2^(i/4) ms; the last bucket
-    (index 63) holds everything longer.
+    """LatencyHistogram counts durations in fixed buckets. Bucket i holds durations up to 0.05 · 2^(i/4)
+    ms; the last bucket (index 63) holds everything longer.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -192,8 +199,9 @@ Global___ReportResponse: _TypeAlias = ReportResponse  # noqa: Y015
 
 @_typing.final
 class Latency(_message.Message):
-    """Latency summarises durations in milliseconds; all 0 when there were none. "Ever" survives restarts of the service. The last
-    minute leaves out what the first report of a stream carries, because nobody knows when that happened.
+    """Latency summarises durations in milliseconds; all 0 when there were none. "Ever" survives
+    restarts of the service. The last minute leaves out what the first report of a stream carries,
+    because nobody knows when that happened.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -240,8 +248,8 @@ Global___Latency: _TypeAlias = Latency  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
-    """Snapshot is the fleet's figures at one moment. Users, learners and rooms present at several edges count once. "Ever" survives
-    restarts of the service.
+    """Snapshot is the fleet's figures at one moment. Users, learners and rooms present at several edges
+    count once. "Ever" survives restarts of the service.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -464,7 +472,9 @@ Global___WatchSnapshotsResponse: _TypeAlias = WatchSnapshotsResponse  # noqa: Y0
 
 @_typing.final
 class MessageRecord(_message.Message):
-    """MessageRecord says that one message was handled. It holds no content unless the edge's settings ask for it."""
+    """MessageRecord says that one message was handled. It holds no content unless the edge's settings
+    ask for it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -484,15 +494,21 @@ class MessageRecord(_message.Message):
     user_id: _builtins.str
     """user_id of the socket's user, up to 128 characters; empty before authentication."""
     role: _builtins.str
-    """role of that user (`learner`, `guardian`, `teacher`, `admin`), up to 32 characters of [a-z0-9_]; empty before authentication."""
+    """role of that user (`learner`, `guardian`, `teacher`, `admin`), up to 32 characters of
+    [a-z0-9_]; empty before authentication.
+    """
     type: _builtins.str
-    """type of the frame, 1–64 characters of [a-z0-9_]; `unknown` for what has no known type, so that strangers cannot invent kinds."""
+    """type of the frame, 1–64 characters of [a-z0-9_]; `unknown` for what has no known type, so that
+    strangers cannot invent kinds.
+    """
     direction: Global___Direction.ValueType
     """direction of the message."""
     bytes: _builtins.int
     """bytes of the frame's payload."""
     latency_ms: _builtins.float
-    """latency_ms from receiving the frame to writing its answer; absent for frames that have no answer."""
+    """latency_ms from receiving the frame to writing its answer; absent for frames that have no
+    answer.
+    """
     outcome: _builtins.str
     """outcome: `ok`, or the code of the error that answered it, 1–64 characters of [a-z0-9_]."""
     trace_id: _builtins.str
@@ -500,7 +516,9 @@ class MessageRecord(_message.Message):
     content: _builtins.str
     """content of the frame; empty unless the edge's settings ask for it."""
     learner_id: _builtins.str
-    """learner_id that the content is about, set with `content` only, so that it can be erased with the learner; up to 128 characters."""
+    """learner_id that the content is about, set with `content` only, so that it can be erased with
+    the learner; up to 128 characters.
+    """
     def __init__(
         self,
         *,
@@ -560,8 +578,9 @@ Global___RecordMessagesRequest: _TypeAlias = RecordMessagesRequest  # noqa: Y015
 
 @_typing.final
 class Exchanges(_message.Message):
-    """Exchanges are frames of browsers, each with the frame that answered it, column by column, which costs far less than a message for
-    each. Every column has one value per exchange, at most 2,000. An exchange makes one MessageRecord, or two when it has an answer.
+    """Exchanges are frames of browsers, each with the frame that answered it, column by column, which
+    costs far less than a message for each. Every column has one value per exchange, at most 2,000.
+    An exchange makes one MessageRecord, or two when it has an answer.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -587,7 +606,9 @@ class Exchanges(_message.Message):
 
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """users that `user` points to, each once: ids of up to 128 characters; the empty one stands for not authenticated."""
+        """users that `user` points to, each once: ids of up to 128 characters; the empty one stands for
+        not authenticated.
+        """
 
     @_builtins.property
     def user(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -651,9 +672,13 @@ class ExchangeKind(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     role: _builtins.str
-    """role of the user (`learner`, `guardian`, `teacher`, `admin`), up to 32 characters of [a-z0-9_]; empty before authentication."""
+    """role of the user (`learner`, `guardian`, `teacher`, `admin`), up to 32 characters of [a-z0-9_];
+    empty before authentication.
+    """
     type: _builtins.str
-    """type of the frame, 1–64 characters of [a-z0-9_]; `unknown` for what has no known type, so that strangers cannot invent kinds."""
+    """type of the frame, 1–64 characters of [a-z0-9_]; `unknown` for what has no known type, so that
+    strangers cannot invent kinds.
+    """
     answer: _builtins.str
     """answer is the type of the frame that answered it, like `type`; empty when none did."""
     outcome: _builtins.str
@@ -687,7 +712,9 @@ class ExchangeContent(_message.Message):
     exchange: _builtins.int
     """exchange that said it, by its place in the columns; each at most once."""
     learner_id: _builtins.str
-    """learner_id that both texts are about, 1–128 characters, so that they can be erased with the learner."""
+    """learner_id that both texts are about, 1–128 characters, so that they can be erased with the
+    learner.
+    """
     content: _builtins.str
     """content of the frame."""
     answer_content: _builtins.str
@@ -750,7 +777,9 @@ class GetAnalyticsRequest(_message.Message):
     to_ms: _builtins.int
     """to_ms, exclusive, Unix milliseconds, rounded up to a whole minute; 0 means now."""
     interval_s: _builtins.int
-    """interval_s per row, seconds, a multiple of 60; 0 means 60. At most 1,500 intervals may fit between from and to."""
+    """interval_s per row, seconds, a multiple of 60; 0 means 60. At most 1,500 intervals may fit
+    between from and to.
+    """
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """types to count; empty means all."""

@@ -26,9 +26,11 @@ if _version_not_supported:
 
 
 class MetricsServiceStub:
-    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages
+    they handled.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     def __init__(self, channel):
@@ -80,19 +82,23 @@ class MetricsServiceStub:
 
 
 class MetricsServiceServicer:
-    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages
+    they handled.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     def Report(self, request_iterator, context):
-        """Report is one edge's report for as long as it lives: deltas, about once a second, also when nothing changed (an edge that is
-        silent for half a minute counts as dead). The edge's gauges (connections, users, learners, rooms) are dropped when the
-        stream ends, however it ends; its counters stay.
+        """Report is one edge's report for as long as it lives: deltas, about once a second, also when
+        nothing changed (an edge that is silent for half a minute counts as dead). The edge's gauges
+        (connections, users, learners, rooms) are dropped when the stream ends, however it ends; its
+        counters stay.
 
-        However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and starts again with everything.
-        A newer stream of the same edge replaces the older one, which ends with ABORTED; a service that stops ends all with
-        UNAVAILABLE. INVALID_ARGUMENT for a report that contradicts itself; it changes nothing.
+        However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and
+        starts again with everything. A newer stream of the same edge replaces the older one, which
+        ends with ABORTED; a service that stops ends all with UNAVAILABLE. INVALID_ARGUMENT for a
+        report that contradicts itself; it changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,42 +119,47 @@ class MetricsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchSnapshots(self, request, context):
-        """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the caller cancels.
-        INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service stops.
+        """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+        caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
+        stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordMessages(self, request_iterator, context):
-        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
-        queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
-        INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
-        recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A
+        batch is kept in a bounded queue until the disk has it; one that finds the queue full is
+        dropped and counted, so the caller never waits for a disk. INVALID_ARGUMENT for a batch that
+        contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+        recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops,
+        then the edge opens a new stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
-        INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
+        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer
+        counts in the minute of its frame. INVALID_ARGUMENT for a range or interval out of bounds;
+        UNAVAILABLE when the records cannot be read now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportRecords(self, request, context):
-        """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
-        cancels. UNAVAILABLE when they cannot be read now.
+        """ExportRecords streams the kept records in the order of their arrival, in batches, until the
+        last one or until the caller cancels. UNAVAILABLE when they cannot be read now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseRecords(self, request, context):
-        """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay. INVALID_ARGUMENT unless
-        exactly one of both is given; UNAVAILABLE when the records cannot be written now, then nothing may be assumed: ask again.
+        """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay.
+        INVALID_ARGUMENT unless exactly one of both is given; UNAVAILABLE when the records cannot be
+        written now, then nothing may be assumed: ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,9 +217,11 @@ def add_MetricsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MetricsService:
-    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages
+    they handled.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     @staticmethod

@@ -27,9 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MetricsServiceStub:
-    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages
+    they handled.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     @_typing.overload
@@ -37,89 +39,107 @@ class MetricsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MetricsServiceAsyncStub: ...
     Report: _grpc.StreamUnaryMultiCallable[_metrics_pb2.ReportRequest, _metrics_pb2.ReportResponse]
-    """Report is one edge's report for as long as it lives: deltas, about once a second, also when nothing changed (an edge that is
-    silent for half a minute counts as dead). The edge's gauges (connections, users, learners, rooms) are dropped when the
-    stream ends, however it ends; its counters stay.
+    """Report is one edge's report for as long as it lives: deltas, about once a second, also when
+    nothing changed (an edge that is silent for half a minute counts as dead). The edge's gauges
+    (connections, users, learners, rooms) are dropped when the stream ends, however it ends; its
+    counters stay.
 
-    However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and starts again with everything.
-    A newer stream of the same edge replaces the older one, which ends with ABORTED; a service that stops ends all with
-    UNAVAILABLE. INVALID_ARGUMENT for a report that contradicts itself; it changes nothing.
+    However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and
+    starts again with everything. A newer stream of the same edge replaces the older one, which
+    ends with ABORTED; a service that stops ends all with UNAVAILABLE. INVALID_ARGUMENT for a
+    report that contradicts itself; it changes nothing.
     """
     GetSnapshot: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetSnapshotRequest, _metrics_pb2.GetSnapshotResponse]
     """GetSnapshot returns the fleet's figures."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetStatusRequest, _metrics_pb2.GetStatusResponse]
     """GetStatus returns the few figures that any user may see."""
     WatchSnapshots: _grpc.UnaryStreamMultiCallable[_metrics_pb2.WatchSnapshotsRequest, _metrics_pb2.WatchSnapshotsResponse]
-    """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the caller cancels.
-    INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service stops.
+    """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+    caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
+    stops.
     """
     RecordMessages: _grpc.StreamUnaryMultiCallable[_metrics_pb2.RecordMessagesRequest, _metrics_pb2.RecordMessagesResponse]
-    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
-    queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
-    INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
-    recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A
+    batch is kept in a bounded queue until the disk has it; one that finds the queue full is
+    dropped and counted, so the caller never waits for a disk. INVALID_ARGUMENT for a batch that
+    contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+    recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops,
+    then the edge opens a new stream.
     """
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetAnalyticsRequest, _metrics_pb2.GetAnalyticsResponse]
-    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
-    INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
+    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer
+    counts in the minute of its frame. INVALID_ARGUMENT for a range or interval out of bounds;
+    UNAVAILABLE when the records cannot be read now.
     """
     ExportRecords: _grpc.UnaryStreamMultiCallable[_metrics_pb2.ExportRecordsRequest, _metrics_pb2.ExportRecordsResponse]
-    """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
-    cancels. UNAVAILABLE when they cannot be read now.
+    """ExportRecords streams the kept records in the order of their arrival, in batches, until the
+    last one or until the caller cancels. UNAVAILABLE when they cannot be read now.
     """
     EraseRecords: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.EraseRecordsRequest, _metrics_pb2.EraseRecordsResponse]
-    """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay. INVALID_ARGUMENT unless
-    exactly one of both is given; UNAVAILABLE when the records cannot be written now, then nothing may be assumed: ask again.
+    """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay.
+    INVALID_ARGUMENT unless exactly one of both is given; UNAVAILABLE when the records cannot be
+    written now, then nothing may be assumed: ask again.
     """
 
 @_typing.type_check_only
 class MetricsServiceAsyncStub(MetricsServiceStub):
-    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages
+    they handled.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Report: _aio.StreamUnaryMultiCallable[_metrics_pb2.ReportRequest, _metrics_pb2.ReportResponse]  # type: ignore[assignment]
-    """Report is one edge's report for as long as it lives: deltas, about once a second, also when nothing changed (an edge that is
-    silent for half a minute counts as dead). The edge's gauges (connections, users, learners, rooms) are dropped when the
-    stream ends, however it ends; its counters stay.
+    """Report is one edge's report for as long as it lives: deltas, about once a second, also when
+    nothing changed (an edge that is silent for half a minute counts as dead). The edge's gauges
+    (connections, users, learners, rooms) are dropped when the stream ends, however it ends; its
+    counters stay.
 
-    However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and starts again with everything.
-    A newer stream of the same edge replaces the older one, which ends with ABORTED; a service that stops ends all with
-    UNAVAILABLE. INVALID_ARGUMENT for a report that contradicts itself; it changes nothing.
+    However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and
+    starts again with everything. A newer stream of the same edge replaces the older one, which
+    ends with ABORTED; a service that stops ends all with UNAVAILABLE. INVALID_ARGUMENT for a
+    report that contradicts itself; it changes nothing.
     """
     GetSnapshot: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetSnapshotRequest, _metrics_pb2.GetSnapshotResponse]  # type: ignore[assignment]
     """GetSnapshot returns the fleet's figures."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetStatusRequest, _metrics_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus returns the few figures that any user may see."""
     WatchSnapshots: _aio.UnaryStreamMultiCallable[_metrics_pb2.WatchSnapshotsRequest, _metrics_pb2.WatchSnapshotsResponse]  # type: ignore[assignment]
-    """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the caller cancels.
-    INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service stops.
+    """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+    caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
+    stops.
     """
     RecordMessages: _aio.StreamUnaryMultiCallable[_metrics_pb2.RecordMessagesRequest, _metrics_pb2.RecordMessagesResponse]  # type: ignore[assignment]
-    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
-    queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
-    INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
-    recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+    """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A
+    batch is kept in a bounded queue until the disk has it; one that finds the queue full is
+    dropped and counted, so the caller never waits for a disk. INVALID_ARGUMENT for a batch that
+    contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+    recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops,
+    then the edge opens a new stream.
     """
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetAnalyticsRequest, _metrics_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
-    INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
+    """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer
+    counts in the minute of its frame. INVALID_ARGUMENT for a range or interval out of bounds;
+    UNAVAILABLE when the records cannot be read now.
     """
     ExportRecords: _aio.UnaryStreamMultiCallable[_metrics_pb2.ExportRecordsRequest, _metrics_pb2.ExportRecordsResponse]  # type: ignore[assignment]
-    """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
-    cancels. UNAVAILABLE when they cannot be read now.
+    """ExportRecords streams the kept records in the order of their arrival, in batches, until the
+    last one or until the caller cancels. UNAVAILABLE when they cannot be read now.
     """
     EraseRecords: _aio.UnaryUnaryMultiCallable[_metrics_pb2.EraseRecordsRequest, _metrics_pb2.EraseRecordsResponse]  # type: ignore[assignment]
-    """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay. INVALID_ARGUMENT unless
-    exactly one of both is given; UNAVAILABLE when the records cannot be written now, then nothing may be assumed: ask again.
+    """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay.
+    INVALID_ARGUMENT unless exactly one of both is given; UNAVAILABLE when the records cannot be
+    written now, then nothing may be assumed: ask again.
     """
 
 class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages they handled.
+    """MetricsService knows what the whole fleet of edges is doing, and keeps records of the messages
+    they handled.
 
-    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer <credential>").
+    Callers authenticate with the service credential in the metadata key `authorization` ("Bearer
+    <credential>").
     """
 
     @_abc_1.abstractmethod
@@ -128,13 +148,15 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_metrics_pb2.ReportRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.ReportResponse, _abc.Awaitable[_metrics_pb2.ReportResponse]]:
-        """Report is one edge's report for as long as it lives: deltas, about once a second, also when nothing changed (an edge that is
-        silent for half a minute counts as dead). The edge's gauges (connections, users, learners, rooms) are dropped when the
-        stream ends, however it ends; its counters stay.
+        """Report is one edge's report for as long as it lives: deltas, about once a second, also when
+        nothing changed (an edge that is silent for half a minute counts as dead). The edge's gauges
+        (connections, users, learners, rooms) are dropped when the stream ends, however it ends; its
+        counters stay.
 
-        However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and starts again with everything.
-        A newer stream of the same edge replaces the older one, which ends with ABORTED; a service that stops ends all with
-        UNAVAILABLE. INVALID_ARGUMENT for a report that contradicts itself; it changes nothing.
+        However a stream ends, the edge opens a new one (after a short, growing, jittered delay) and
+        starts again with everything. A newer stream of the same edge replaces the older one, which
+        ends with ABORTED; a service that stops ends all with UNAVAILABLE. INVALID_ARGUMENT for a
+        report that contradicts itself; it changes nothing.
         """
 
     @_abc_1.abstractmethod
@@ -159,8 +181,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.WatchSnapshotsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_metrics_pb2.WatchSnapshotsResponse], _abc.AsyncIterator[_metrics_pb2.WatchSnapshotsResponse]]:
-        """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the caller cancels.
-        INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service stops.
+        """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+        caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
+        stops.
         """
 
     @_abc_1.abstractmethod
@@ -169,10 +192,12 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_metrics_pb2.RecordMessagesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.RecordMessagesResponse, _abc.Awaitable[_metrics_pb2.RecordMessagesResponse]]:
-        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A batch is kept in a bounded
-        queue until the disk has it; one that finds the queue full is dropped and counted, so the caller never waits for a disk.
-        INVALID_ARGUMENT for a batch that contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
-        recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops, then the edge opens a new stream.
+        """RecordMessages takes one edge's message records, in batches, for as long as the edge lives. A
+        batch is kept in a bounded queue until the disk has it; one that finds the queue full is
+        dropped and counted, so the caller never waits for a disk. INVALID_ARGUMENT for a batch that
+        contradicts itself or is out of range (nothing of it is kept); FAILED_PRECONDITION when
+        recording is switched off, then the edge stops recording; UNAVAILABLE when the service stops,
+        then the edge opens a new stream.
         """
 
     @_abc_1.abstractmethod
@@ -181,8 +206,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.GetAnalyticsResponse, _abc.Awaitable[_metrics_pb2.GetAnalyticsResponse]]:
-        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer counts in the minute of its frame.
-        INVALID_ARGUMENT for a range or interval out of bounds; UNAVAILABLE when the records cannot be read now.
+        """GetAnalytics sums the recorded messages per interval, type, role and direction; an answer
+        counts in the minute of its frame. INVALID_ARGUMENT for a range or interval out of bounds;
+        UNAVAILABLE when the records cannot be read now.
         """
 
     @_abc_1.abstractmethod
@@ -191,8 +217,8 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.ExportRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_metrics_pb2.ExportRecordsResponse], _abc.AsyncIterator[_metrics_pb2.ExportRecordsResponse]]:
-        """ExportRecords streams the kept records in the order of their arrival, in batches, until the last one or until the caller
-        cancels. UNAVAILABLE when they cannot be read now.
+        """ExportRecords streams the kept records in the order of their arrival, in batches, until the
+        last one or until the caller cancels. UNAVAILABLE when they cannot be read now.
         """
 
     @_abc_1.abstractmethod
@@ -201,8 +227,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.EraseRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.EraseRecordsResponse, _abc.Awaitable[_metrics_pb2.EraseRecordsResponse]]:
-        """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay. INVALID_ARGUMENT unless
-        exactly one of both is given; UNAVAILABLE when the records cannot be written now, then nothing may be assumed: ask again.
+        """EraseRecords deletes every kept record of a user, or about a learner. Sums without names stay.
+        INVALID_ARGUMENT unless exactly one of both is given; UNAVAILABLE when the records cannot be
+        written now, then nothing may be assumed: ask again.
         """
 
 def add_MetricsServiceServicer_to_server(servicer: MetricsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -265,8 +265,8 @@ Global___CommandResult: _TypeAlias = CommandResult  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
-    """Event tells an edge what happened in a room where it has members. It also goes to the edge of the member behind it: edges do
-    not deliver an event to its own member.
+    """Event tells an edge what happened in a room where it has members. It also goes to the edge of the
+    member behind it: edges do not deliver an event to its own member.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

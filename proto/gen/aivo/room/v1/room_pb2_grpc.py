@@ -26,10 +26,12 @@ if _version_not_supported:
 
 
 class RoomServiceStub:
-    """RoomService lets connected people talk in rooms and see who is there. The brain process serves it, because it owns the bus.
+    """RoomService lets connected people talk in rooms and see who is there. The brain process serves
+    it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the edge that brought them:
-    when the stream ends, however it ends, they leave. An edge that reconnects joins its members again.
+    A member is one socket of one person. Members live exactly as long as the Attend stream of the
+    edge that brought them: when the stream ends, however it ends, they leave. An edge that
+    reconnects joins its members again.
 
     Callers authenticate with the service credential, as for BrainService.
     """
@@ -58,25 +60,29 @@ class RoomServiceStub:
 
 
 class RoomServiceServicer:
-    """RoomService lets connected people talk in rooms and see who is there. The brain process serves it, because it owns the bus.
+    """RoomService lets connected people talk in rooms and see who is there. The brain process serves
+    it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the edge that brought them:
-    when the stream ends, however it ends, they leave. An edge that reconnects joins its members again.
+    A member is one socket of one person. Members live exactly as long as the Attend stream of the
+    edge that brought them: when the stream ends, however it ends, they leave. An edge that
+    reconnects joins its members again.
 
     Callers authenticate with the service credential, as for BrainService.
     """
 
     def Attend(self, request_iterator, context):
-        """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-        members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
-        UNAVAILABLE: the service stops. After either, attend and join again.
+        """Attend carries everything one edge does in rooms, in batches, and everything that happens in
+        the rooms where it has members. Cancelling the stream makes all its members leave.
+        RESOURCE_EXHAUSTED: too much was waiting for this edge; UNAVAILABLE: the service stops. After
+        either, attend and join again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishRoomMessage(self, request, context):
-        """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not an error.
+        """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not
+        an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,10 +122,12 @@ def add_RoomServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RoomService:
-    """RoomService lets connected people talk in rooms and see who is there. The brain process serves it, because it owns the bus.
+    """RoomService lets connected people talk in rooms and see who is there. The brain process serves
+    it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the edge that brought them:
-    when the stream ends, however it ends, they leave. An edge that reconnects joins its members again.
+    A member is one socket of one person. Members live exactly as long as the Attend stream of the
+    edge that brought them: when the stream ends, however it ends, they leave. An edge that
+    reconnects joins its members again.
 
     Callers authenticate with the service credential, as for BrainService.
     """

@@ -27,10 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RoomServiceStub:
-    """RoomService lets connected people talk in rooms and see who is there. The brain process serves it, because it owns the bus.
+    """RoomService lets connected people talk in rooms and see who is there. The brain process serves
+    it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the edge that brought them:
-    when the stream ends, however it ends, they leave. An edge that reconnects joins its members again.
+    A member is one socket of one person. Members live exactly as long as the Attend stream of the
+    edge that brought them: when the stream ends, however it ends, they leave. An edge that
+    reconnects joins its members again.
 
     Callers authenticate with the service credential, as for BrainService.
     """
@@ -40,41 +42,51 @@ class RoomServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RoomServiceAsyncStub: ...
     Attend: _grpc.StreamStreamMultiCallable[_room_pb2.AttendRequest, _room_pb2.AttendResponse]
-    """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-    members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
-    UNAVAILABLE: the service stops. After either, attend and join again.
+    """Attend carries everything one edge does in rooms, in batches, and everything that happens in
+    the rooms where it has members. Cancelling the stream makes all its members leave.
+    RESOURCE_EXHAUSTED: too much was waiting for this edge; UNAVAILABLE: the service stops. After
+    either, attend and join again.
     """
     PublishRoomMessage: _grpc.UnaryUnaryMultiCallable[_room_pb2.PublishRoomMessageRequest, _room_pb2.PublishRoomMessageResponse]
-    """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not an error."""
+    """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not
+    an error.
+    """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_room_pb2.ListMembersRequest, _room_pb2.ListMembersResponse]
     """ListMembers returns who is in a room; an unknown room is an empty one."""
 
 @_typing.type_check_only
 class RoomServiceAsyncStub(RoomServiceStub):
-    """RoomService lets connected people talk in rooms and see who is there. The brain process serves it, because it owns the bus.
+    """RoomService lets connected people talk in rooms and see who is there. The brain process serves
+    it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the edge that brought them:
-    when the stream ends, however it ends, they leave. An edge that reconnects joins its members again.
+    A member is one socket of one person. Members live exactly as long as the Attend stream of the
+    edge that brought them: when the stream ends, however it ends, they leave. An edge that
+    reconnects joins its members again.
 
     Callers authenticate with the service credential, as for BrainService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Attend: _aio.StreamStreamMultiCallable[_room_pb2.AttendRequest, _room_pb2.AttendResponse]  # type: ignore[assignment]
-    """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-    members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
-    UNAVAILABLE: the service stops. After either, attend and join again.
+    """Attend carries everything one edge does in rooms, in batches, and everything that happens in
+    the rooms where it has members. Cancelling the stream makes all its members leave.
+    RESOURCE_EXHAUSTED: too much was waiting for this edge; UNAVAILABLE: the service stops. After
+    either, attend and join again.
     """
     PublishRoomMessage: _aio.UnaryUnaryMultiCallable[_room_pb2.PublishRoomMessageRequest, _room_pb2.PublishRoomMessageResponse]  # type: ignore[assignment]
-    """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not an error."""
+    """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not
+    an error.
+    """
     ListMembers: _aio.UnaryUnaryMultiCallable[_room_pb2.ListMembersRequest, _room_pb2.ListMembersResponse]  # type: ignore[assignment]
     """ListMembers returns who is in a room; an unknown room is an empty one."""
 
 class RoomServiceServicer(metaclass=_abc_1.ABCMeta):
-    """RoomService lets connected people talk in rooms and see who is there. The brain process serves it, because it owns the bus.
+    """RoomService lets connected people talk in rooms and see who is there. The brain process serves
+    it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the edge that brought them:
-    when the stream ends, however it ends, they leave. An edge that reconnects joins its members again.
+    A member is one socket of one person. Members live exactly as long as the Attend stream of the
+    edge that brought them: when the stream ends, however it ends, they leave. An edge that
+    reconnects joins its members again.
 
     Callers authenticate with the service credential, as for BrainService.
     """
@@ -85,9 +97,10 @@ class RoomServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_room_pb2.AttendRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_room_pb2.AttendResponse], _abc.AsyncIterator[_room_pb2.AttendResponse]]:
-        """Attend carries everything one edge does in rooms, in batches, and everything that happens in the rooms where it has
-        members. Cancelling the stream makes all its members leave. RESOURCE_EXHAUSTED: too much was waiting for this edge;
-        UNAVAILABLE: the service stops. After either, attend and join again.
+        """Attend carries everything one edge does in rooms, in batches, and everything that happens in
+        the rooms where it has members. Cancelling the stream makes all its members leave.
+        RESOURCE_EXHAUSTED: too much was waiting for this edge; UNAVAILABLE: the service stops. After
+        either, attend and join again.
         """
 
     @_abc_1.abstractmethod
@@ -96,7 +109,9 @@ class RoomServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _room_pb2.PublishRoomMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_room_pb2.PublishRoomMessageResponse, _abc.Awaitable[_room_pb2.PublishRoomMessageResponse]]:
-        """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not an error."""
+        """PublishRoomMessage sends a message into a room on behalf of a service. Nobody listening is not
+        an error.
+        """
 
     @_abc_1.abstractmethod
     def ListMembers(
