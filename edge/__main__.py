@@ -14,9 +14,9 @@ import uvicorn
 
 from edge.admission.access import Access
 from edge.admission.registry import Listing, Registry
-from edge.connection.connection import prepare
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
+from edge.connection.wire import prepare
 from edge.figures import families
 from edge.http import Services, make_app
 from edge.hub.hub import Hub

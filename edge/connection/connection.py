@@ -13,8 +13,9 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qs, urlsplit
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -26,6 +27,8 @@ try:
 except ImportError:  # a platform without the compiled part
     from websockets.utils import apply_mask
 
+from edge.connection import handshake
+from edge.connection.wire import CLOSE, CONTROL, PING, TEXT, find_close, prepare
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
 
@@ -35,47 +38,60 @@ if TYPE_CHECKING:
 HIGH_WATER_BYTES = 32 * 1024
 """Bytes that may wait in the transport before a reader counts as slow."""
 
+FRAMES_PER_TURN = 32
+"""Frames taken of one socket before all others get their turn."""
+
+BYTES_PER_TURN = 64 * 1024
+"""The same in bytes; the frame that passes it is still taken."""
+
+MAX_FRAGMENTS = 128
+"""Pieces that one message may come in."""
+
 CLOSE_S = 2.0
 """Seconds that a client has to answer a close frame."""
 
-PATH = "/ws"
+CLOSING_BYTES = 64 * 1024
+"""What is looked at after our close frame, for the client's; beyond, nothing is read any more."""
 
 _core_logger = logging.getLogger("aivo.websockets")
 _core_logger.propagate = False  # the core logs request lines, which may carry a token
 _core_logger.addHandler(logging.NullHandler())
 
 
-def prepare(payload: bytes) -> bytes:
-    """Return the bytes of an unmasked text frame (RFC 6455, section 5.2), the same for every
-    client.
-    """
-    size = len(payload)
-    if size < 126:
-        return bytes((0x81, size)) + payload
-    if size < 65_536:
-        return b"\x81\x7e" + size.to_bytes(2) + payload
-    return b"\x81\x7f" + size.to_bytes(8) + payload
+class Phase(Enum):
+    """How far a connection is; it only ever goes on."""
+
+    HANDSHAKE = auto()
+    """The request has not been answered."""
+    OPEN = auto()
+    """Frames are exchanged."""
+    CLOSING = auto()
+    """Our close frame, or the end of what we send, is on its way; what comes is not taken."""
+    GONE = auto()
+    """The socket is no more."""
 
 
 class Connection(asyncio.Protocol):
     """The transport side of one session."""
 
     __slots__ = (
-        "_admitted",
         "_buffer",
-        "_close_by",
         "_core",
-        "_counters",
+        "_counted",
         "_endpoint",
         "_fragments",
         "_heard",
         "_holding",
         "_idle_pings",
-        "_opened",
-        "_pinged",
+        "_phase",
+        "_ping_sent",
         "_queue",
+        "_resting",
+        "_since",
         "_slow_since",
+        "_taking",
         "_transport",
+        "_unread",
         "address",
         "paused",
         "session",
@@ -86,19 +102,29 @@ class Connection(asyncio.Protocol):
         """Prepare for a socket whose request is about to arrive."""
         settings = endpoint.edge.settings
         self._endpoint = endpoint
-        self._counters = endpoint.edge.counters
         self._core = ServerProtocol(max_size=settings.max_frame_bytes, logger=_core_logger)
         self._transport: asyncio.Transport
+        self._phase = Phase.HANDSHAKE
+        self._since = self._heard = endpoint.edge.clock()
+        """When this phase began, and when something last came."""
         self._buffer = b""
         self._fragments: list[bytes] | None = None
         self._queue: deque[bytes] | None = None
+        self._taking = False
+        """Whether frames are taken now: the phase is OPEN and nothing below forbids it."""
         self._holding = False
-        self._admitted = False
-        self._opened = self._heard = endpoint.edge.clock()
-        self._pinged = 0.0
+        """The session wants no frames for now."""
+        self._resting = False
+        """This turn's frames are used up; the rest waits for the next."""
+        self._counted = False
+        """Whether the socket counts for its address."""
+        self._unread = CLOSING_BYTES
+        """Bytes that are still looked at for the client's close frame."""
+        self._ping_sent: float | None = None
+        """When the ping was sent that nothing has answered yet."""
         self._idle_pings = 0
-        self._slow_since = 0.0
-        self._close_by = 0.0
+        self._slow_since: float | None = None
+        """Since when the client reads too slowly."""
         self.address = ""
         self.paused = False
         self.tick = 0
@@ -114,14 +140,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the client."""
         self._heard = self._endpoint.edge.clock()
-        if self._core.state is State.CONNECTING:
+        if self._taking:
+            self._consume(self._buffer + data if self._buffer else data)
+        elif self._phase is Phase.OPEN:
+            self._buffer += data  # reading has been paused; this was on its way
+        elif self._phase is Phase.HANDSHAKE:
             self._feed(data)
-        elif self._close_by:
-            self._finish(data)
-        elif self._buffer:
-            self._consume(self._buffer + data)
         else:
-            self._consume(data)
+            self._await_close(data)
 
     def eof_received(self) -> None:
         """The client closed its side."""
@@ -130,29 +156,30 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone, for whatever reason."""
+        edge = self._endpoint.edge
+        self._enter(Phase.GONE)
         self._endpoint.discard(self)
-        self._endpoint.edge.sweep.cancel(self)
-        if self._admitted:
-            self._endpoint.edge.registry.leave_address(self.address)
-            self._admitted = False
+        edge.sweep.cancel(self)
+        if self._counted:
+            edge.registry.leave_address(self.address)
+            self._counted = False
         self._count_end()
-        self._close_by = self._close_by or 1.0
         self.session.end()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""
+        edge = self._endpoint.edge
         self.paused = True
-        counters = self._endpoint.edge.counters
-        counters.slow_readers += 1
-        counters.slow_readings += 1
-        self._slow_since = self._endpoint.edge.clock()
+        edge.counters.slow_readers += 1
+        edge.counters.slow_readings += 1
+        self._slow_since = edge.clock()
         self.deadline_changed()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.paused = False
         self._endpoint.edge.counters.slow_readers -= 1
-        self._slow_since = 0.0
+        self._slow_since = None
         while self._queue and not self.paused:
             self._transport.write(self._queue.popleft())
         if not self.paused:
@@ -167,75 +194,93 @@ class Connection(asyncio.Protocol):
 
     def send_prepared(self, frame: bytes) -> None:
         """Send bytes that `prepare` made."""
-        if self._close_by:
+        if self._phase is not Phase.OPEN:
             return
-        self._counters.messages_sent += 1
+        edge = self._endpoint.edge
+        edge.counters.messages_sent += 1
         if not self.paused:
             self._transport.write(frame)
             return
         self._queue = self._queue if self._queue is not None else deque()
         self._queue.append(frame)
-        if len(self._queue) > self._endpoint.edge.settings.slow_queue:
+        if len(self._queue) > edge.settings.slow_queue:
             self._queue = None
             self.close(CloseCode.TRY_LATER, "reading too slowly")
 
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake; the session ends when the socket is gone."""
-        if self._close_by:
+        if self._phase.value >= Phase.CLOSING.value:
             return
-        self._close_by = self._endpoint.edge.clock() + CLOSE_S
+        self._enter(Phase.CLOSING)
         if self._core.state is State.OPEN:
             self._core.send_close(code, reason[:100])
             self._flush_core()
-        if self._holding and not self._transport.is_closing():
+        if (self._holding or self._resting) and not self._transport.is_closing():
             self._transport.resume_reading()  # to hear the client's close frame
         self.deadline_changed()
 
     def hold_reading(self, hold: bool) -> None:
         """Stop or resume taking frames."""
-        if hold == self._holding or self._close_by:
+        if hold == self._holding or self._phase is not Phase.OPEN:
             return
         self._holding = hold
+        if self._resting:
+            return  # reading is paused as it is; the next turn sees whether to go on
         if hold:
+            self._taking = False
             self._transport.pause_reading()
-        elif not self._transport.is_closing():
-            self._transport.resume_reading()
-            asyncio.get_running_loop().call_soon(self._consume_held)
+        else:
+            self._go_on_later()
 
     def deadline_changed(self) -> None:
         """Have `on_due` called when something next becomes due."""
-        edge = self._endpoint.edge
-        edge.sweep.schedule(self, self._next_due(edge.clock()))
+        due = min((due for due, _ in self._deadlines()), default=None)
+        if due is not None:
+            self._endpoint.edge.sweep.schedule(self, due)
 
-    # Handshake
+    # Phases
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._since = self._endpoint.edge.clock()
+        self._taking = phase is Phase.OPEN
 
     def _open(self, request: Request) -> None:
-        url = urlsplit(request.path)
-        if url.path != PATH:
-            hint = (
-                f" The socket is at {PATH}, without a slash at the end."
-                if url.path == PATH + "/"
-                else ""
-            )
-            self._core.send_response(self._core.reject(404, f"No WebSocket here.{hint}\n"))
+        target = handshake.target(request.path)
+        if target is None or target.path != handshake.PATH:
+            reason = handshake.missing("" if target is None else target.path)
+            self._core.send_response(self._core.reject(404, reason))
             return
-        response = self._core.accept(request)
-        self._core.send_response(response)
+        self._core.send_response(self._core.accept(request))
         if self._core.state is not State.OPEN:
             return
+        self._enter(Phase.OPEN)
         self._flush_core()
-        edge, headers = self._endpoint.edge, request.headers
+        headers = request.headers
         self.address = self._client_address(headers.get_all("X-Forwarded-For"))
+        allowed = handshake.origin_allowed(
+            headers.get("Origin"),
+            headers.get("Host"),
+            self._endpoint.edge.settings.allowed_origins,
+        )
+        self._admit(allowed, handshake.token(target.query, headers.get("Authorization")))
+
+    def _admit(self, allowed: bool, token: str) -> None:
+        """Register an accepted socket and let it in, or say why not.
+
+        A browser sees nothing of a refused handshake but 1006, so it is refused after it.
+        """
+        edge = self._endpoint.edge
         self._endpoint.add(self)
         edge.counters.sockets_opened += 1
-        self._admitted = edge.registry.admit_address(self.address)
+        self._counted = edge.registry.admit_address(self.address)
         if self._endpoint.draining:
             self.close(CloseCode.RESTART, "server restarts")
-        elif not self._admitted:
+        elif not self._counted:
             self._refuse(
                 "rate_limited", "Too many sockets from this address.", CloseCode.RATE_LIMITED
             )
-        elif not self._origin_allowed(headers.get("Origin"), headers.get("Host")):
+        elif not allowed:
             self._refuse(
                 "forbidden",
                 "This origin may not connect; ask for it to be allowed.",
@@ -243,22 +288,15 @@ class Connection(asyncio.Protocol):
             )
         else:
             self.deadline_changed()
-            token = _token(url.query, headers.get("Authorization"))
             if token:
                 self.session.authenticate(token)
 
     def _refuse(self, code: str, message: str, close_code: int) -> None:
-        """Say why before closing: a browser sees nothing of a refused handshake but 1006."""
+        """Say why before closing."""
         retry_after_ms = 30_000 if code == "rate_limited" else None
         self._endpoint.edge.counters.count_error(code)
         self.send(outgoing.encode(outgoing.error(code, message, retry_after_ms=retry_after_ms)))
         self.close(close_code, message)
-
-    def _origin_allowed(self, origin: str | None, host: str | None) -> bool:
-        if origin is None:  # not a browser
-            return True
-        allowed = self._endpoint.edge.settings.allowed_origins
-        return "*" in allowed or origin in allowed or urlsplit(origin).netloc == host
 
     def _client_address(self, forwarded: list[str]) -> str:
         peer = self._transport.get_extra_info("peername")
@@ -271,10 +309,10 @@ class Connection(asyncio.Protocol):
     # Frames
 
     def _consume(self, data: bytes) -> None:
-        """Handle every whole frame in `data` and keep the rest."""
-        position, end = 0, len(data)
+        """Handle the whole frames in `data`, as many as one turn allows, and keep the rest."""
+        position, end, frames = 0, len(data), FRAMES_PER_TURN
         limit = self._endpoint.edge.settings.max_frame_bytes
-        while end - position >= 2 and not self._holding and not self._close_by:
+        while end - position >= 2 and self._taking:
             size, start = data[position + 1] & 0x7F, position + 6
             if size == 126:
                 size, start = int.from_bytes(data[position + 2 : position + 4]), position + 8
@@ -287,28 +325,62 @@ class Connection(asyncio.Protocol):
                 return
             if start + size > end:
                 break
-            if data[position] == 0x81 and self._fragments is None:
+            if not frames or position > BYTES_PER_TURN:
+                self._rest()
+                break
+            if data[position] == TEXT and self._fragments is None:
                 self._idle_pings = 0
                 self.session.on_text(
                     apply_mask(data[start : start + size], data[start - 4 : start])
                 )
             else:
-                self._feed(data[position : start + size])
+                self._take_other(data[position : start + size])
             position = start + size
+            frames -= 1
         self._buffer = data[position:]
-        if self._close_by:
-            self._finish(b"")
+        if self._phase is Phase.CLOSING:
+            self._await_close(b"")
 
-    def _finish(self, data: bytes) -> None:
-        """Take what comes after our close frame: nothing counts any more but the client's own close
-        frame.
-        """
-        rest, self._buffer = self._buffer + data, b""
-        self._feed(rest)
+    def _take_other(self, frame: bytes) -> None:
+        """Take what is no whole text frame. Each counts as one, for it costs as much."""
+        kind = frame[0] & 0x0F
+        if frame[0] == CLOSE or self.session.on_control():
+            if kind != PING or not self.paused:  # a pong would only lengthen what is not read
+                self._feed(frame)
+        elif not kind & CONTROL and self._phase is Phase.OPEN:
+            # A message cannot do without one of its pieces.
+            self._refuse("rate_limited", "Too many frames; slow down.", CloseCode.RATE_LIMITED)
 
-    def _consume_held(self) -> None:
-        if self._buffer and not self._holding and not self._close_by:
+    def _rest(self) -> None:
+        """Go on with what has come in the loop's next turn; others get theirs first."""
+        self._taking = False
+        self._transport.pause_reading()
+        self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        self._resting = True
+        self._endpoint.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._resting = False
+        if self._phase is not Phase.OPEN or self._holding or self._transport.is_closing():
+            return
+        self._taking = True
+        if self._buffer:
             self._consume(self._buffer)
+        if self._taking:
+            self._transport.resume_reading()
+
+    def _await_close(self, data: bytes) -> None:
+        """Look for the client's close frame, and for nothing else, in what comes after ours."""
+        self._unread -= len(data)
+        frame, self._buffer = find_close(self._buffer + data, FRAMES_PER_TURN)
+        if frame:
+            self._feed(frame)
+        elif self._unread < 0 or self._core.state is not State.CLOSING:
+            self._buffer = b""
+            if not self._transport.is_closing():
+                self._transport.pause_reading()  # it ends when its time is up
 
     def _feed(self, data: bytes) -> None:
         self._core.receive_data(data)
@@ -320,10 +392,10 @@ class Connection(asyncio.Protocol):
         self._flush_core()
 
     def _on_frame(self, frame: Frame) -> None:
-        if self._close_by:
+        if self._phase is not Phase.OPEN:
             return
         if frame.opcode is Opcode.PONG:
-            self._pinged = 0.0
+            self._ping_sent = None
         elif frame.opcode is Opcode.BINARY:
             self.close(CloseCode.NOT_JSON, "frames must be text")
         elif frame.opcode is Opcode.TEXT and frame.fin:
@@ -335,13 +407,16 @@ class Connection(asyncio.Protocol):
             if frame.fin:
                 payload, self._fragments = b"".join(self._fragments), None
                 self.session.on_text(payload)
+            elif len(self._fragments) >= MAX_FRAGMENTS:
+                self.close(CloseCode.TOO_BIG, "too many fragments")
 
     def _flush_core(self) -> None:
         for data in self._core.data_to_send():
             if data:
                 self._transport.write(data)
             else:  # the core ends the stream: closed, refused or failed
-                self._close_by = self._close_by or self._endpoint.edge.clock() + CLOSE_S
+                if self._phase.value < Phase.CLOSING.value:
+                    self._enter(Phase.CLOSING)
                 self._transport.close()
                 self.deadline_changed()
 
@@ -358,42 +433,55 @@ class Connection(asyncio.Protocol):
     # Keepalive and other deadlines
 
     def on_due(self, now: float) -> None:
-        """Do what has become due."""
-        settings = self._endpoint.edge.settings
-        if self._close_by:
-            if now >= self._close_by:
-                self._transport.abort()
-                return
-        elif not self.session.user_id and now >= self._opened + settings.authenticate_s:
-            self._refuse("unauthenticated", "No token came in time.", CloseCode.TIMEOUT)
-        elif self.session.user_id and time.time() * 1000 >= self.session.expires_at_ms:
-            self._refuse("unauthenticated", "The token has expired.", CloseCode.UNAUTHENTICATED)
-        elif self._slow_since and now >= self._slow_since + settings.slow_s:
-            self.close(CloseCode.TRY_LATER, "reading too slowly")
-        elif self._holding:
-            self._heard = now  # nothing is read, so silence means nothing
-        elif self._pinged and self._heard < self._pinged:
-            if now >= self._pinged + settings.pong_s:
-                self.close(CloseCode.TIMEOUT, "no answer to a ping")
-        elif now >= self._heard + self._ping_after():
-            self._pinged = now
-            self._idle_pings += 1
-            self._core.send_ping(b"")
-            self._flush_core()
-        self._endpoint.edge.sweep.schedule(self, self._next_due(now))
+        """Do the first thing that has become due, and wait for the next."""
+        for due, act in self._deadlines():
+            if now >= due:
+                act()
+                break
+        self.deadline_changed()
 
-    def _next_due(self, now: float) -> float:
-        settings = self._endpoint.edge.settings
-        if self._close_by:
-            return self._close_by
-        if not self.session.user_id:
-            return self._opened + settings.authenticate_s
-        due = now + self.session.expires_at_ms / 1000 - time.time()
-        if self._slow_since:
-            due = min(due, self._slow_since + settings.slow_s)
-        if self._pinged and self._heard < self._pinged:
-            return min(due, self._pinged + settings.pong_s)
-        return min(due, max(now, self._heard + self._ping_after()))
+    def _deadlines(self) -> Iterator[tuple[float, Callable[[], None]]]:
+        """Everything that will become due if nothing happens, what matters most first."""
+        edge, session = self._endpoint.edge, self.session
+        settings = edge.settings
+        if self._phase is Phase.CLOSING:
+            yield self._since + CLOSE_S, self._transport.abort
+        if self._phase is not Phase.OPEN:
+            return
+        if not session.user_id:
+            yield self._since + settings.authenticate_s, self._nobody_came
+            return
+        expires_in_s = session.expires_at_ms / 1000 - time.time()
+        yield edge.clock() + expires_in_s, self._token_expired
+        if self._slow_since is not None:
+            yield self._slow_since + settings.slow_s, self._too_slow
+        if self._holding:  # nothing is read, so silence means nothing
+            yield self._heard + self._ping_after(), self._listen_anew
+        elif self._ping_sent is not None and self._heard < self._ping_sent:
+            yield self._ping_sent + settings.pong_s, self._no_pong
+        else:
+            yield self._heard + self._ping_after(), self._ping
+
+    def _nobody_came(self) -> None:
+        self._refuse("unauthenticated", "No token came in time.", CloseCode.TIMEOUT)
+
+    def _token_expired(self) -> None:
+        self._refuse("unauthenticated", "The token has expired.", CloseCode.UNAUTHENTICATED)
+
+    def _too_slow(self) -> None:
+        self.close(CloseCode.TRY_LATER, "reading too slowly")
+
+    def _no_pong(self) -> None:
+        self.close(CloseCode.TIMEOUT, "no answer to a ping")
+
+    def _listen_anew(self) -> None:
+        self._heard = self._endpoint.edge.clock()
+
+    def _ping(self) -> None:
+        self._ping_sent = self._endpoint.edge.clock()
+        self._idle_pings += 1
+        self._core.send_ping(b"")
+        self._flush_core()
 
     def _ping_after(self) -> float:
         """Return the silence to wait for: longer for a socket that has long been idle, to spare its
@@ -401,10 +489,3 @@ class Connection(asyncio.Protocol):
         """
         settings = self._endpoint.edge.settings
         return min(settings.ping_max_s, settings.ping_s * (1 + 0.25 * self._idle_pings))
-
-
-def _token(query: str, authorization: str | None) -> str:
-    if authorization and authorization[:7].lower() == "bearer ":
-        return authorization[7:].strip()
-    values = parse_qs(query).get("token")
-    return values[0] if values else ""

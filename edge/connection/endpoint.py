@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 from edge.connection.connection import Connection
@@ -21,9 +22,17 @@ TICK_S = 0.05
 class Endpoint:
     """Where sockets arrive: makes a connection of each, and closes them all when the edge stops."""
 
-    def __init__(self, edge: Surroundings) -> None:
-        """Prepare for sockets."""
+    def __init__(
+        self,
+        edge: Surroundings,
+        *,
+        call_soon: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        """Prepare for sockets. `call_soon` runs something in the next turn of the event loop, by
+        default of the running one.
+        """
         self.edge = edge
+        self.call_soon = call_soon or asyncio.get_running_loop().call_soon
         self.draining = False
         self.make_session = LoggedSession if edge.settings.debug else Session
         self._connections: set[Connection] = set()

@@ -24,6 +24,7 @@ class CloseCode:
     NORMAL = 1000
     NONE = 1006
     """Never sent: the socket ended without a close frame (RFC 6455, section 7.4.1)."""
+    TOO_BIG = 1009
     INTERNAL = 1011
     RESTART = 1012
     TRY_LATER = 1013

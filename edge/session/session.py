@@ -24,7 +24,12 @@ from edge.telemetry.recording import Receipt
 logger = logging.getLogger(__name__)
 
 MAX_REFUSALS = 200
-"""Frames refused in a row, for their rate or their form, after which the socket is closed."""
+"""How many more frames may be refused, for their rate or their form, than are taken, before the
+socket is closed.
+"""
+
+MAX_REFUSALS_OF_STRANGERS = 20
+"""The same before it is known who is connected."""
 
 
 class Session:
@@ -128,7 +133,8 @@ class Session:
                     self.receipt.attribute(frame)
             if self.user_id:
                 _HANDLERS[kind](self, frame)
-                self._refusals = 0
+                if self._refusals:
+                    self._refusals -= 1
             else:
                 self._on_first(frame)
         except BadFrame as error:
@@ -139,6 +145,15 @@ class Session:
             self.replies.error("internal", message, receipt=self.receipt)
         finally:
             self.receipt = None
+
+    def on_control(self) -> bool:
+        """Count a ping, a pong or a piece of a message; False when it is one too many."""
+        if not self._bucket.take(self.edge.clock()):
+            return True
+        self._refusals += 1
+        if self._refusals > self._max_refusals:
+            self._close_for_rate(None)
+        return False
 
     def _on_first(self, frame: incoming.AnyClientFrame) -> None:
         if isinstance(frame, incoming.Authenticate):
@@ -153,7 +168,7 @@ class Session:
         receipt, self.receipt = self.receipt, None
         if receipt is not None and error.message_type:
             receipt.type = error.message_type
-        if self._refusals <= MAX_REFUSALS:
+        if self._refusals <= self._max_refusals:
             self.replies.error(
                 error.code,
                 str(error),
@@ -163,17 +178,21 @@ class Session:
                 retry_after_ms=retry_after_ms,
             )
         elif error.code == "rate_limited":
-            self.replies.error(
-                "rate_limited",
-                "Too many frames for too long.",
-                receipt=receipt,
-                retry_after_ms=10_000,
-            )
-            self.sink.close(CloseCode.RATE_LIMITED, "too many frames")
+            self._close_for_rate(receipt)
         else:
             if receipt is not None:
                 receipt.unanswered(error.code)
             self.sink.close(CloseCode.NOT_JSON, "too many refused frames")
+
+    @property
+    def _max_refusals(self) -> int:
+        return MAX_REFUSALS if self.user_id else MAX_REFUSALS_OF_STRANGERS
+
+    def _close_for_rate(self, receipt: Receipt | None) -> None:
+        self.replies.error(
+            "rate_limited", "Too many frames for too long.", receipt=receipt, retry_after_ms=10_000
+        )
+        self.sink.close(CloseCode.RATE_LIMITED, "too many frames")
 
     # Who is connected
 

@@ -10,7 +10,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,8 +24,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from edge.connection.connection import Connection, prepare
+from edge.connection.connection import Connection
 from edge.connection.endpoint import Endpoint
+from edge.connection.wire import prepare
 from edge.ports import Identity
 from edge.session.session import Session
 from edge.settings import EdgeSettings
@@ -69,12 +70,33 @@ class FakeTransport(asyncio.Transport):
         self.reading = True
 
 
+class SteppedEndpoint(Endpoint):
+    """An endpoint without an event loop: what waits for the loop's next turn waits for `turn`."""
+
+    def __init__(self, edge: FakeEdge) -> None:
+        self.waiting: list[Callable[[], None]] = []
+        super().__init__(edge.surroundings, call_soon=self.waiting.append)
+
+    def turn(self) -> bool:
+        """Run what waits; False when nothing did."""
+        waiting, self.waiting[:] = list(self.waiting), []
+        for call in waiting:
+            call()
+        return bool(waiting)
+
+    def settle(self) -> None:
+        """Turn until nothing waits."""
+        while self.turn():
+            pass
+
+
 class Wire:
     """A client's side of one connection: it speaks through the reference implementation."""
 
     def __init__(
-        self, endpoint: Endpoint, path: str = "/ws", headers: dict[str, str] | None = None
+        self, endpoint: SteppedEndpoint, path: str = "/ws", headers: dict[str, str] | None = None
     ) -> None:
+        self.endpoint = endpoint
         self.transport = FakeTransport()
         self.connection = endpoint()
         self.client = ClientProtocol(parse_uri(f"ws://edge.example{path}"))
@@ -93,6 +115,7 @@ class Wire:
         for data in self.client.data_to_send():
             if data:
                 self.connection.data_received(data)
+        self.endpoint.settle()
         self.hear()
 
     def hear(self) -> None:
@@ -119,6 +142,7 @@ class Wire:
 
     def raw(self, data: bytes) -> None:
         self.connection.data_received(data)
+        self.endpoint.settle()
         self.hear()
 
     @property
@@ -141,12 +165,12 @@ def edge() -> FakeEdge:
 
 
 @pytest.fixture
-def endpoint(edge: FakeEdge) -> Endpoint:
-    return Endpoint(edge.surroundings)
+def endpoint(edge: FakeEdge) -> SteppedEndpoint:
+    return SteppedEndpoint(edge)
 
 
 @pytest.fixture
-def wire(endpoint: Endpoint) -> Wire:
+def wire(endpoint: SteppedEndpoint) -> Wire:
     """An authenticated connection."""
     wire = Wire(endpoint, "/ws?token=ada")
     assert wire.frames.pop()["type"] == "connection_established"
@@ -167,7 +191,7 @@ def wire(endpoint: Endpoint) -> Wire:
     ],
 )
 def test_a_token_opens_the_session_with_the_handshake(
-    endpoint: Endpoint, path: str, headers: dict[str, str]
+    endpoint: SteppedEndpoint, path: str, headers: dict[str, str]
 ) -> None:
     assert [frame["type"] for frame in Wire(endpoint, path, headers).frames] == [
         "connection_established"
@@ -184,7 +208,7 @@ def test_a_token_opens_the_session_with_the_handshake(
     ],
 )
 def test_without_a_token_the_first_frame_is_waited_for(
-    endpoint: Endpoint, path: str, headers: dict[str, str]
+    endpoint: SteppedEndpoint, path: str, headers: dict[str, str]
 ) -> None:
     wire = Wire(endpoint, path, headers)
     assert (wire.frames, wire.client.state) == ([], State.OPEN)
@@ -192,7 +216,7 @@ def test_without_a_token_the_first_frame_is_waited_for(
     assert wire.frames[0]["type"] == "connection_established"
 
 
-def test_a_bad_token_is_told_and_then_closed_with_4401(endpoint: Endpoint) -> None:
+def test_a_bad_token_is_told_and_then_closed_with_4401(endpoint: SteppedEndpoint) -> None:
     wire = Wire(endpoint, "/ws?token=nobody")
     assert (wire.frames[0]["code"], wire.close_code) == ("unauthenticated", 4401)
     wire.flush()  # the client's own close frame
@@ -201,7 +225,7 @@ def test_a_bad_token_is_told_and_then_closed_with_4401(endpoint: Endpoint) -> No
 
 
 @pytest.mark.parametrize("path", ["/ws/", "/", "/socket", "/ws/x"])
-def test_elsewhere_there_is_no_socket(endpoint: Endpoint, path: str) -> None:
+def test_elsewhere_there_is_no_socket(endpoint: SteppedEndpoint, path: str) -> None:
     wire = Wire(endpoint, path)
 
     assert wire.transport.written.startswith(b"HTTP/1.1 404")
@@ -224,7 +248,7 @@ def test_foreign_origins_are_refused_with_4403(
     origin: str, allowed: tuple[str, ...], welcome: bool
 ) -> None:
     edge = FakeEdge(settings=EdgeSettings(allowed_origins=allowed), prepare=prepare)
-    wire = Wire(Endpoint(edge.surroundings), "/ws?token=ada", {"Origin": origin})
+    wire = Wire(SteppedEndpoint(edge), "/ws?token=ada", {"Origin": origin})
 
     assert wire.close_code == (None if welcome else 4403)
     assert wire.frames[0].get("code") == (None if welcome else "forbidden")
@@ -246,12 +270,12 @@ def test_a_proxy_is_believed_only_when_trusted(
     edge = FakeEdge(settings=EdgeSettings(trusted_proxies=trusted), prepare=prepare)
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
 
-    assert Wire(Endpoint(edge.surroundings), "/ws", headers).connection.address == address
+    assert Wire(SteppedEndpoint(edge), "/ws", headers).connection.address == address
 
 
 def test_one_socket_too_many_of_an_address_is_refused_with_4429_until_another_leaves() -> None:
     edge = FakeEdge(settings=EdgeSettings(max_sockets_per_address=1), prepare=prepare)
-    endpoint = Endpoint(edge.surroundings)
+    endpoint = SteppedEndpoint(edge)
     first, second = Wire(endpoint, "/ws?token=ada"), Wire(endpoint, "/ws?token=ada")
     assert (second.close_code, second.frames[0]["retry_after_ms"]) == (4429, 30_000)
     second.connection.connection_lost(None)
@@ -259,7 +283,7 @@ def test_one_socket_too_many_of_an_address_is_refused_with_4429_until_another_le
     assert Wire(endpoint, "/ws?token=ada").frames[0]["type"] == "connection_established"
 
 
-def test_a_draining_edge_takes_no_more_sockets(endpoint: Endpoint) -> None:
+def test_a_draining_edge_takes_no_more_sockets(endpoint: SteppedEndpoint) -> None:
     endpoint.draining = True
     wire = Wire(endpoint, "/ws?token=ada")
 
@@ -339,7 +363,7 @@ def test_for_debugging_the_type_of_every_frame_is_logged_and_nothing_it_says(
 ) -> None:
     caplog.set_level(logging.INFO)
     edge = FakeEdge(settings=EdgeSettings(debug=debug), prepare=prepare)
-    wire = Wire(Endpoint(edge.surroundings), "/ws?token=ada")
+    wire = Wire(SteppedEndpoint(edge), "/ws?token=ada")
     for text in (
         b'{"type":"ping"}',
         b'{"type":"secret"}',
@@ -446,12 +470,12 @@ QUIET = EdgeSettings(frames_per_s=0)
 
 def _texts_of_the_edge(segments: Iterator[bytes]) -> tuple[list[bytes], int | None]:
     edge = FakeEdge(settings=QUIET, prepare=prepare)
-    wire = Wire(Endpoint(edge.surroundings), "/ws?token=ada")
+    wire = Wire(SteppedEndpoint(edge), "/ws?token=ada")
     texts: list[bytes] = []
     wire.connection.session.on_text = texts.append  # type: ignore[method-assign]
     for segment in segments:
         if not wire.transport.closed:
-            wire.connection.data_received(segment)
+            wire.raw(segment)
     return texts, wire.close_code
 
 
@@ -522,7 +546,7 @@ def test_garbage_after_good_frames_is_ended_like_the_reference_ends_it(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=80), min_size=1, max_size=5), st.booleans())
 def test_garbage_instead_of_a_handshake_raises_nothing(segments: list[bytes], ends: bool) -> None:
-    connection = Endpoint(FakeEdge(prepare=prepare).surroundings)()
+    connection = SteppedEndpoint(FakeEdge(prepare=prepare))()
     transport = FakeTransport()
     connection.connection_made(transport)
     for segment in segments:
@@ -537,7 +561,7 @@ def test_garbage_instead_of_a_handshake_raises_nothing(segments: list[bytes], en
 
 
 def test_who_does_not_authenticate_in_time_is_closed_with_4408(
-    endpoint: Endpoint, edge: FakeEdge
+    endpoint: SteppedEndpoint, edge: FakeEdge
 ) -> None:
     wire = Wire(endpoint)
     edge.clock.advance(9.9)
@@ -550,7 +574,7 @@ def test_who_does_not_authenticate_in_time_is_closed_with_4408(
     assert wire.frames[0]["code"] == "unauthenticated"
 
 
-def test_an_expired_token_closes_with_4401(endpoint: Endpoint, edge: FakeEdge) -> None:
+def test_an_expired_token_closes_with_4401(endpoint: SteppedEndpoint, edge: FakeEdge) -> None:
     edge.auth.tokens["short"] = Identity("u", "learner", "s", int(time.time() * 1000) - 1)
     wire = Wire(endpoint, "/ws?token=short")
     edge.clock.advance(0.2)
@@ -560,7 +584,7 @@ def test_an_expired_token_closes_with_4401(endpoint: Endpoint, edge: FakeEdge) -
     assert wire.frames[-1]["code"] == "unauthenticated"
 
 
-def test_a_new_token_moves_the_expiry(endpoint: Endpoint, edge: FakeEdge) -> None:
+def test_a_new_token_moves_the_expiry(endpoint: SteppedEndpoint, edge: FakeEdge) -> None:
     edge.auth.tokens["short"] = Identity("u-ada", "learner", "s", int(time.time() * 1000) + 5)
     wire = Wire(endpoint, "/ws?token=short")
     wire.send({"type": "authenticate", "token": "ada"})
@@ -606,7 +630,7 @@ def test_a_client_that_answers_pings_stays_and_is_pinged_less_and_less(
 
 
 def test_a_client_that_is_not_read_from_is_not_taken_for_dead(
-    endpoint: Endpoint, edge: FakeEdge
+    endpoint: SteppedEndpoint, edge: FakeEdge
 ) -> None:
     edge.brain.hold = True
     wire = Wire(endpoint, "/ws?token=ada")
@@ -620,8 +644,8 @@ def test_a_client_that_is_not_read_from_is_not_taken_for_dead(
     assert wire.close_code is None
 
 
-async def test_frames_that_came_while_reading_was_held_are_taken_afterwards(
-    endpoint: Endpoint, edge: FakeEdge
+def test_frames_that_came_while_reading_was_held_are_taken_afterwards(
+    endpoint: SteppedEndpoint, edge: FakeEdge
 ) -> None:
     edge.brain.hold = True
     wire = Wire(endpoint, "/ws?token=ada")
@@ -630,10 +654,10 @@ async def test_frames_that_came_while_reading_was_held_are_taken_afterwards(
     assert (len(edge.brain.sent), wire.transport.reading) == (64, False)
     edge.brain.hold = False
     edge.brain.release()
-    assert wire.transport.reading
-    await asyncio.sleep(0)
+    endpoint.settle()
     wire.hear()
 
+    assert wire.transport.reading
     assert len(edge.brain.sent) == 70
     assert wire.frames[-1]["type"] == "pong"
 
@@ -673,7 +697,7 @@ def test_a_reader_that_stays_slow_is_closed_with_1013(wire: Wire, edge: FakeEdge
 
 def test_what_is_kept_for_a_slow_reader_is_bounded() -> None:
     edge = FakeEdge(settings=EdgeSettings(frames_per_s=0, slow_queue=10), prepare=prepare)
-    wire = Wire(Endpoint(edge.surroundings), "/ws?token=ada")
+    wire = Wire(SteppedEndpoint(edge), "/ws?token=ada")
     wire.connection.pause_writing()
     for _ in range(10):
         wire.send({"type": "ping"})
@@ -686,7 +710,9 @@ def test_what_is_kept_for_a_slow_reader_is_bounded() -> None:
 # Memory
 
 
-def test_a_closed_connection_is_freed_with_its_session(edge: FakeEdge, endpoint: Endpoint) -> None:
+def test_a_closed_connection_is_freed_with_its_session(
+    edge: FakeEdge, endpoint: SteppedEndpoint
+) -> None:
     def count() -> int:
         gc.collect()
         return sum(isinstance(one, Connection | Session) for one in gc.get_objects())

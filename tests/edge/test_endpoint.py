@@ -42,7 +42,8 @@ class _Connection:
 def _endpoint(
     count: int, *, drain_s: float = 30.0, closes: bool = True
 ) -> tuple[Endpoint, list[Any]]:
-    endpoint = Endpoint(FakeEdge(settings=EdgeSettings(drain_s=drain_s)).surroundings)
+    edge = FakeEdge(settings=EdgeSettings(drain_s=drain_s))
+    endpoint = Endpoint(edge.surroundings, call_soon=lambda call: None)
     connections = [_Connection(endpoint, closes) for _ in range(count)]
     for connection in connections:
         endpoint.add(connection)  # type: ignore[arg-type]

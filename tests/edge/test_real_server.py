@@ -17,9 +17,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from edge.connection import listener
-from edge.connection.connection import prepare
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
+from edge.connection.wire import prepare
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeEdge
 from tests.support.socket import open_socket

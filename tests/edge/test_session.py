@@ -271,8 +271,19 @@ def test_garbage_without_end_is_closed_with_4400() -> None:
     for _ in range(session_room.MAX_REFUSALS):
         session.on_text(b"garbage")
     assert sink.closed is None
-    say(session, "ping")
-    for _ in range(session_room.MAX_REFUSALS):
+    say(session, "ping")  # one good frame makes up for one refused, not for all of them
+    session.on_text(b"garbage")
+    assert sink.closed is None
+    session.on_text(b"garbage")
+
+    assert sink.closed is not None
+    assert sink.closed[0] == CloseCode.NOT_JSON
+
+
+def test_a_stranger_is_heard_out_for_less_long() -> None:
+    edge = FakeEdge(settings=EdgeSettings(frames_per_s=0))
+    session, sink = edge.session()
+    for _ in range(session_room.MAX_REFUSALS_OF_STRANGERS):
         session.on_text(b"garbage")
     assert sink.closed is None
     session.on_text(b"garbage")
