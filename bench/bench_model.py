@@ -13,7 +13,14 @@ import random
 from collections.abc import Callable
 from time import perf_counter_ns, process_time_ns
 
-from brain_service.model import Applied, Interaction, Statistics, apply, interaction_from_context
+from brain_service.model import (
+    Applied,
+    Interaction,
+    LearnerState,
+    Statistics,
+    apply,
+    interaction_from_context,
+)
 from brain_service.model.codec import decode_outcome, decode_state, encode_outcome, encode_state
 
 STATISTICS = Statistics(0.5, 10, 2.0, 50)
@@ -75,7 +82,9 @@ def rows(samples: int) -> list[dict[str, object]]:
         stored, told = encode_state(state), encode_outcome(outcome)
         chain = [state]
 
-        def step(i: int, chain: list = chain, todo: list = interactions) -> None:
+        def step(
+            i: int, chain: list[LearnerState] = chain, todo: list[Interaction] = interactions
+        ) -> None:
             last = chain[0]
             chain[0] = apply(last, STATISTICS, todo[i % len(todo)], last.time + 45.0).state
 

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 
 from edge.admission.access import Access
+from edge.admission.door import Door
 from edge.admission.registry import Listing, Registry
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
@@ -41,6 +44,8 @@ from service_runtime.figures import Family
 from service_runtime.grpc_client import Channel, open_channel
 from service_runtime.settings import describe, load
 from service_runtime.telemetry import Tracer
+
+logger = logging.getLogger(__name__)
 
 HELP = """\
 usage: python -m edge
@@ -95,6 +100,7 @@ class Edge:
             max_per_address=settings.max_sockets_per_address,
         )
         self.streams = Listing(max_per_user=settings.max_streams_per_user)
+        self.door = Door(settings)
         self.endpoint = Endpoint(
             Surroundings(
                 settings=settings,
@@ -110,10 +116,12 @@ class Edge:
                 clock=clock,
                 traces=traces,
                 recording=self.recording,
-            )
+            ),
+            door=self.door,
         )
         self.services = Services(
             settings=settings,
+            door=self.door,
             brain=self.brains,
             auth=self.auth,
             metrics=self.metrics,
@@ -135,6 +143,7 @@ class Edge:
         """Name what this edge counts, as it is now."""
         return families(
             self.counters,
+            refused_requests=self.door.refused_requests,
             brains=self.brains,
             auth=self.auth,
             auth_address=self.settings.auth_address,
@@ -159,7 +168,7 @@ class Edge:
         """Send everybody elsewhere: streams at once, sockets in batches."""
         for stream in self.streams.sessions():
             stream.revoke()
-        await self.endpoint.drain()  # from its first step on nobody new is let in
+        await self.endpoint.drain()
 
     async def run(self) -> None:
         """Talk to the services until cancelled."""
@@ -205,14 +214,13 @@ def make_server(edge: Edge) -> Server:
             make_app(edge.services),
             host=settings.host,
             port=settings.port,
-            http=Listener,
+            http=partial(Listener, edge.door, proxied=settings.proxy_protocol),  # type: ignore[arg-type]
             ws=edge.endpoint,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,  # it would log query strings, which may carry a token
             server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=False,  # the door decides, for sockets and HTTP alike
             ssl_certfile=settings.server_certificate_file,
             ssl_keyfile=settings.server_key_file,
             timeout_graceful_shutdown=5,
@@ -229,6 +237,11 @@ async def serve(settings: EdgeSettings, stop: process.Stop) -> None:
 
 
 async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | None) -> None:
+    if "*" in settings.trusted_proxies:
+        logger.warning(
+            "EDGE_TRUSTED_PROXIES=* believes everybody's X-Forwarded-For: limits by address hold"
+            " only behind a proxy that replaces that header"
+        )
     edge = Edge(settings, tracer)
     server = make_server(edge)
     links = asyncio.create_task(edge.run())

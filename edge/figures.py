@@ -35,6 +35,7 @@ _ROOM_EVENTS = {"joined": "user_joined", "left": "user_left", "message": "room_m
 def families(
     counters: Counters,
     *,
+    refused_requests: int,
     brains: Brains,
     auth: AuthLink,
     auth_address: str,
@@ -51,6 +52,12 @@ def families(
     yield from _upstream(brains, auth, auth_address)
     if recording is not None:
         yield from _records(recording)
+    yield counter(
+        "aivo_edge_refused_requests",
+        "Connections and requests turned away at the door: no HTTP, too many, too slow, or not"
+        " introduced by a proxy of ours.",
+        refused_requests,
+    )
     yield gauge(
         "aivo_edge_event_streams", "Streams of server-sent events open now at this edge.", streams
     )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from pathlib import Path
 
 from service_runtime.addresses import check_listen
 from service_runtime.grpc_client import ClientSettings
 from service_runtime.settings import SettingsError, setting
 
-_MAY_BE_ZERO = (
-    *(
+_MAY_BE_ZERO = frozenset(
+    [
         "port",
         "frames_per_s",
         "max_sockets_per_user",
         "max_sockets_per_address",
+        "max_connections_per_address",
         "max_streams_per_user",
-    ),
-    *("max_subscriptions", "max_rooms", "slow_queue", "drain_s"),
+        "max_subscriptions",
+        "max_rooms",
+        "slow_queue",
+        "drain_s",
+        "drain_notice_s",
+    ]
 )
 
 
@@ -48,7 +54,14 @@ class EdgeSettings(ClientSettings):
         " only).",
     )
     trusted_proxies: tuple[str, ...] = setting(
-        (), "Addresses whose X-Forwarded-For and -Proto are believed; * for any."
+        (),
+        "Proxies whose X-Forwarded-For and -Proto are believed: addresses and networks"
+        " (10.0.0.0/8); * believes everybody, also who lies.",
+    )
+    proxy_protocol: bool = setting(
+        False,
+        "Expect the PROXY protocol's header (version 2) from the trusted proxies; all others are"
+        " turned away.",
     )
     max_frame_bytes: int = setting(65_536, "Largest frame accepted.")
     max_subscriptions: int = setting(128, "Learners that one socket may subscribe to.")
@@ -70,6 +83,9 @@ class EdgeSettings(ClientSettings):
     max_sockets_per_address: int = setting(
         10_000, "Sockets that one address may hold at this edge; 0 for no limit."
     )
+    max_connections_per_address: int = setting(
+        10_000, "HTTP connections that one address may hold, proxies excepted; 0 for no limit."
+    )
     max_streams_per_user: int = setting(
         8, "Live HTTP answers that one user may hold at this edge; 0 for no limit."
     )
@@ -87,6 +103,11 @@ class EdgeSettings(ClientSettings):
         5.0, "Seconds that the edge tries to reach a service on behalf of a frame."
     )
     drain_s: float = setting(30.0, "Seconds over which sockets are closed when the edge stops.")
+    drain_notice_s: float = setting(
+        5.0,
+        "Seconds for which /readyz already says no before the first socket is closed, so that"
+        " balancers notice; counts towards EDGE_DRAIN_S.",
+    )
     report_s: float = setting(1.0, "Seconds between reports to the metrics service.")
     recording: bool = setting(
         True, "Send records of frames and their answers to the metrics service."
@@ -120,8 +141,24 @@ class EdgeSettings(ClientSettings):
             problems.append("PORT must be at most 65535")
         if self.ping_max_s < self.ping_s:
             problems.append("EDGE_PING_MAX_S must be at least EDGE_PING_S")
+        if self.drain_notice_s > self.drain_s:
+            problems.append("EDGE_DRAIN_NOTICE_S must be at most EDGE_DRAIN_S")
         if (self.server_certificate_file is None) != (self.server_key_file is None):
             problems.append("EDGE_SERVER_CERTIFICATE_FILE and EDGE_SERVER_KEY_FILE need each other")
+        if self.proxy_protocol and self.server_certificate_file is not None:
+            problems.append(
+                "EDGE_PROXY_PROTOCOL comes before TLS, which then is the proxy's to speak: leave"
+                " EDGE_SERVER_CERTIFICATE_FILE unset"
+            )
+        if self.proxy_protocol and not self.trusted_proxies:
+            problems.append("EDGE_PROXY_PROTOCOL needs EDGE_TRUSTED_PROXIES: who may speak it")
+        for entry in self.trusted_proxies:
+            try:
+                entry == "*" or ip_network(entry, strict=False)
+            except ValueError:
+                problems.append(
+                    f"EDGE_TRUSTED_PROXIES: {entry!r} is no address, network (10.0.0.0/8) or *"
+                )
         if not self.brain_addresses:
             problems.append("EDGE_BRAIN_ADDRESSES must name a brain")
         problems += check_listen(self.exposition_listen, variable="EDGE_EXPOSITION_LISTEN")

@@ -27,6 +27,8 @@ try:
 except ImportError:  # a platform without the compiled part
     from websockets.utils import apply_mask
 
+from edge.admission.addresses import shared_by
+from edge.admission.origins import HINT
 from edge.connection import handshake
 from edge.connection.wire import CLOSE, CONTROL, PING, TEXT, find_close, prepare
 from edge.frames import outgoing
@@ -83,6 +85,7 @@ class Connection(asyncio.Protocol):
         "_heard",
         "_holding",
         "_idle_pings",
+        "_peer",
         "_phase",
         "_ping_sent",
         "_queue",
@@ -98,8 +101,11 @@ class Connection(asyncio.Protocol):
         "tick",
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Prepare for a socket whose request is about to arrive."""
+    def __init__(self, endpoint: Endpoint, peer: str = "") -> None:
+        """Prepare for a socket whose request is about to arrive.
+
+        `peer` is who is at the other end, where that is known better than by the transport.
+        """
         settings = endpoint.edge.settings
         self._endpoint = endpoint
         self._core = ServerProtocol(max_size=settings.max_frame_bytes, logger=_core_logger)
@@ -125,7 +131,9 @@ class Connection(asyncio.Protocol):
         self._idle_pings = 0
         self._slow_since: float | None = None
         """Since when the client reads too slowly."""
+        self._peer = peer
         self.address = ""
+        """Whom limits by address count this socket for; empty before it is open."""
         self.paused = False
         self.tick = 0
         self.session = endpoint.make_session(endpoint.edge, self)
@@ -256,14 +264,14 @@ class Connection(asyncio.Protocol):
             return
         self._enter(Phase.OPEN)
         self._flush_core()
-        headers = request.headers
-        self.address = self._client_address(headers.get_all("X-Forwarded-For"))
-        allowed = handshake.origin_allowed(
-            headers.get("Origin"),
-            headers.get("Host"),
-            self._endpoint.edge.settings.allowed_origins,
+        headers, door = request.headers, self._endpoint.door
+        client = door.proxies.client(self._peer_address(), headers.get_all("X-Forwarded-For"))
+        self.address = shared_by(client)
+        allowed = door.origins.allows(
+            next(iter(headers.get_all("Origin")), None), next(iter(headers.get_all("Host")), None)
         )
-        self._admit(allowed, handshake.token(target.query, headers.get("Authorization")))
+        authorization = next(iter(headers.get_all("Authorization")), None)
+        self._admit(allowed, handshake.token(target.query, authorization))
 
     def _admit(self, allowed: bool, token: str) -> None:
         """Register an accepted socket and let it in, or say why not.
@@ -274,7 +282,7 @@ class Connection(asyncio.Protocol):
         self._endpoint.add(self)
         edge.counters.sockets_opened += 1
         self._counted = edge.registry.admit_address(self.address)
-        if self._endpoint.draining:
+        if self._endpoint.closing:
             self.close(CloseCode.RESTART, "server restarts")
         elif not self._counted:
             self._refuse(
@@ -283,7 +291,7 @@ class Connection(asyncio.Protocol):
         elif not allowed:
             self._refuse(
                 "forbidden",
-                "This origin may not connect; ask for it to be allowed.",
+                "This page's origin may not connect. " + HINT,
                 CloseCode.FORBIDDEN,
             )
         else:
@@ -298,13 +306,9 @@ class Connection(asyncio.Protocol):
         self.send(outgoing.encode(outgoing.error(code, message, retry_after_ms=retry_after_ms)))
         self.close(close_code, message)
 
-    def _client_address(self, forwarded: list[str]) -> str:
+    def _peer_address(self) -> str:
         peer = self._transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else "local"
-        proxies = self._endpoint.edge.settings.trusted_proxies
-        if forwarded and ("*" in proxies or address in proxies):
-            return forwarded[-1].rpartition(",")[2].strip() or address
-        return address
+        return self._peer or (str(peer[0]) if isinstance(peer, tuple) else "local")
 
     # Frames
 

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
+from edge.admission.door import Door
 from edge.connection.connection import Connection
 from edge.frames.codes import CloseCode
 from edge.session.logged import LoggedSession
 from edge.session.session import Session
 from edge.session.surroundings import Surroundings
 
+logger = logging.getLogger(__name__)
+
 TICK_S = 0.05
 """How often some sockets are closed while the edge drains."""
+
+
+@contextlib.contextmanager
+def _survived() -> Iterator[None]:
+    """Let no single connection keep the others from hearing what they must."""
+    try:
+        yield
+    except Exception:
+        logger.exception("a socket could not be told to go elsewhere")
 
 
 class Endpoint:
@@ -26,24 +38,28 @@ class Endpoint:
         self,
         edge: Surroundings,
         *,
+        door: Door | None = None,
         call_soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
-        """Prepare for sockets. `call_soon` runs something in the next turn of the event loop, by
-        default of the running one.
+        """Prepare for sockets, which pass `door`.
+
+        `call_soon` runs something in the event loop's next turn, by default the running loop's.
         """
         self.edge = edge
+        self.door = door or Door(edge.settings)
         self.call_soon = call_soon or asyncio.get_running_loop().call_soon
         self.draining = False
+        """Whether the edge is about to stop; balancers are told, and nothing else changes yet."""
+        self.closing = False
+        """Whether sockets are sent elsewhere, new ones included."""
         self.make_session = LoggedSession if edge.settings.debug else Session
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def __call__(self, **_: Any) -> Connection:
-        """Make the protocol of a new socket; called by the HTTP server when a request asks to
-        upgrade.
-        """
-        return Connection(self)
+    def __call__(self, peer: str = "") -> Connection:
+        """Make the protocol of a new socket, when a request of `peer` asks to upgrade."""
+        return Connection(self, peer)
 
     def add(self, connection: Connection) -> None:
         """Note an open socket."""
@@ -57,20 +73,23 @@ class Endpoint:
             self._empty.set()
 
     async def drain(self) -> None:
-        """Tell every client to go elsewhere, then close the sockets in batches, those with work
-        under way last.
+        """Turn unready and give balancers time to notice; then tell every client to go elsewhere
+        and close the sockets in batches, those with work under way last.
 
-        Takes a moment for a few sockets and up to the setting `drain_s` for many: they must not all
-        come back at once.
+        Takes `drain_notice_s` for a few sockets and up to `drain_s` for many: they must not all
+        come back at once, nor to this edge.
         """
-        self.draining = True
-        waiting = list(self._connections)
-        random.shuffle(waiting)
-        window = min(self.edge.settings.drain_s * 0.8, len(waiting) / 500)
-        for connection in waiting:
-            connection.session.drain(int(random.uniform(0.1, window + 1) * 1000))  # noqa: S311
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.edge.settings.drain_s
+        self.draining = True
+        await asyncio.sleep(self.edge.settings.drain_notice_s)
+        self.closing = True
+        waiting = list(self._connections)
+        random.shuffle(waiting)
+        window = min((deadline - clock()) * 0.8, len(waiting) / 500)
+        for connection in waiting:
+            with _survived():
+                connection.session.drain(int(random.uniform(0.1, window + 1) * 1000))  # noqa: S311
         due = math.ceil(len(waiting) * TICK_S / max(TICK_S, window))
         while waiting:
             batch, waiting = waiting[:due], waiting[due:]
@@ -78,7 +97,8 @@ class Endpoint:
                 if connection.session.busy and clock() < deadline - window:
                     waiting.append(connection)
                 else:
-                    connection.close(CloseCode.RESTART, "server restarts")
+                    with _survived():
+                        connection.close(CloseCode.RESTART, "server restarts")
             await asyncio.sleep(TICK_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(max(clock() + 0.1, deadline)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 PATH = "/ws"
@@ -20,16 +19,6 @@ def missing(path: str) -> str:
     """Return what to tell somebody who asks for a socket at another path than `PATH`."""
     hint = f" The socket is at {PATH}, without a slash at the end." if path == PATH + "/" else ""
     return f"No WebSocket here.{hint}\n"
-
-
-def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
-    """Whether a page of this origin may connect: nobody's page, our own, or an allowed one."""
-    if origin is None:  # not a browser
-        return True
-    if "*" in allowed or origin in allowed:
-        return True
-    parts = target(origin)
-    return parts is not None and bool(parts.netloc) and parts.netloc == host
 
 
 def token(query: str, authorization: str | None) -> str:

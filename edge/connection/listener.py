@@ -1,21 +1,35 @@
-"""HTTP as it arrives: uvicorn's protocol, for clients that send a request's head too slowly or
-without end.
+"""HTTP as it arrives: uvicorn's protocol, for clients that send or read too slowly, too much, or
+nonsense.
 
-Whoever connects could otherwise hold a connection and fill our memory without ever saying who they
-are.
+Whoever connects could otherwise hold a connection, fill our memory or order lines in our log
+without ever saying who they are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from edge.admission.door import Door
+from edge.connection import proxy_protocol
+
+logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of an unfinished head: a token in the address and a browser's cookies are a few KB."""
 
 HEAD_S = 10.0
 """Seconds from the connection, or a request's first byte, to the end of its head."""
+
+READ_S = 30.0
+"""Seconds that a client may leave an answer unread."""
+
+MAX_PIPELINED = 8
+"""Requests that may wait for the answer to an earlier one; browsers send none."""
 
 
 class Listener(HttpToolsProtocol):
@@ -24,17 +38,68 @@ class Listener(HttpToolsProtocol):
     """
 
     _late: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _admitted = False
+
+    def __init__(self, door: Door, *, proxied: bool, **uvicorn: Any) -> None:
+        """`proxied` says that the PROXY protocol's header comes first."""
+        super().__init__(**uvicorn)
+        self._door = door
+        self._introduction: bytes | None = b"" if proxied else None
+        """What has come of that header; None when none is waited for."""
+        self.peer = "local"
+        """Who is at the other end: a client, or a proxy that says more in each request."""
+
+    # What the event loop tells
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Begin to wait for a request, unless there are too many connections."""
         super().connection_made(transport)
+        if self.client is not None:
+            self.peer = self.client[0]
+        self._admitted = self._door.admit(self.peer)
+        if not self._admitted:
+            self._end()
+        elif self._introduction is not None and not self._door.proxies.trust(self.peer):
+            self._end()  # only our own proxies may say who their client is
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
-        self._stop_waiting()
+        self._leave()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. Whatever it is, nothing is raised."""
+        if self.transport.is_closing():
+            return
+        if self._introduction is not None:
+            data = self._introduced(self._introduction + data)
+            if not data:
+                return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+        except (httptools.HttpParserError, ValueError):
+            self._refuse("This is no HTTP request.")
+        else:
+            self._limit_head(len(data))
+
+    def pause_writing(self) -> None:
+        """The client does not read its answer: give it some time."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(READ_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._stop(self._unread)
+        super().resume_writing()
+
+    # What the parser tells
 
     def on_message_begin(self) -> None:
         """Note that a request begins."""
@@ -43,25 +108,92 @@ class Listener(HttpToolsProtocol):
             self._await_head()
 
     def on_headers_complete(self) -> None:
-        """Note that a request's head is there."""
+        """Note that a request's head is there, unless too many wait for earlier answers."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests at once")  # the parser stops; nothing is answered
         super().on_headers_complete()
-        self._stop_waiting()
+        self._await_no_head()
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came, unless it is a head that has grown too large."""
-        super().data_received(data)
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over to the protocol of sockets."""
+        self.connections.discard(self)
+        socket = self.ws_protocol_class(peer=self.peer)  # type: ignore[misc,call-arg]
+        socket.connection_made(self.transport)
+        self.transport.set_protocol(socket)
+        self._leave()
+        socket.data_received(self._head())
+
+    def _head(self) -> bytes:
+        """Return the head of the present request, as it would be sent."""
+        lines = [self.scope["method"].encode() + b" " + self.url + b" HTTP/1.1\r\n"]
+        lines += [name + b": " + value + b"\r\n" for name, value in self.headers]
+        return b"".join((*lines, b"\r\n"))
+
+    # Limits
+
+    def _introduced(self, data: bytes) -> bytes:
+        """Take the proxy's header from the beginning; return what follows it."""
+        self._introduction = data
+        try:
+            header = proxy_protocol.parse(data)
+        except proxy_protocol.BadHeader:
+            self._end()
+            return b""
+        if header is None:
+            return b""
+        self._introduction = None
+        if header.address:
+            self._leave_door()
+            self.peer = header.address
+            self.client = (header.address, 0)
+            self._admitted = self._door.admit(self.peer)
+            if not self._admitted:
+                self._end()
+                return b""
+        return data[header.size :]
+
+    def _limit_head(self, size: int) -> None:
         if self._late is None:
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The head of the request is too large.")
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse("The head of the request is too large.")
+
+    def _refuse(self, why: str) -> None:
+        """End the connection, with an answer unless one to an earlier request is under way."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self._door.refused_requests += 1
+            self.send_400_response(why)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._door.refused_requests += 1
+        self.transport.close()
 
     def _await_head(self) -> None:
         self._head_bytes = 0
         # Without an answer: browsers open connections ahead of any request.
         self._late = self.loop.call_later(HEAD_S, self.transport.close)
 
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _await_no_head(self) -> None:
+        self._stop(self._late)
+        self._late = None
+
+    def _leave(self) -> None:
+        """This protocol is done with the connection."""
+        self._await_no_head()
+        self._stop(self._unread)
+        self._leave_door()
+
+    def _leave_door(self) -> None:
+        if self._admitted:
+            self._door.leave(self.peer)
+            self._admitted = False
+
+    @staticmethod
+    def _stop(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from edge.http import auth, fleet, health, learners
 from edge.http.debug import log_requests
 from edge.http.page import add_headers, add_page
 from edge.http.problems import ANY_PROBLEM, add_problems
-from edge.http.requests import HeadLikeGet, SmallBodies
+from edge.http.requests import HeadLikeGet, KnownClient, SmallBodies
 from edge.http.services import Services
 from edge.telemetry.tracing import HttpSpans
 
@@ -37,6 +38,14 @@ def make_app(services: Services) -> FastAPI:
     for room in (auth, learners, fleet, health):
         app.include_router(room.router)
     app.add_middleware(SmallBodies)
+    if services.door.origins.allowed:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(services.door.origins.allowed),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            max_age=600,
+        )
     add_headers(app)
     add_page(app, services.settings.static_dir)
     if services.settings.debug:
@@ -44,4 +53,5 @@ def make_app(services: Services) -> FastAPI:
     if services.tracer is not None:
         app.add_middleware(HttpSpans, tracer=services.tracer)
     app.add_middleware(HeadLikeGet)
+    app.add_middleware(KnownClient, proxies=services.door.proxies)
     return app

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Cookie, Header, Request, Response
 from pydantic import BaseModel, Field
 
+from edge.admission.origins import HINT
 from edge.http.callers import BearerToken, Caller
 from edge.http.problems import Problem, upstream_problem
-from edge.http.services import Using
+from edge.http.services import Services, Using
 from edge.ports import UpstreamError
 
 REFRESH_COOKIE = "aivo_refresh"
@@ -92,6 +93,7 @@ async def refresh(
     same `Idempotency-Key` within a minute, because the answer was lost, gets the same refresh
     token.
     """
+    _check_origin(request, services)
     given = body.refresh_token if body else None
     token = given or aivo_refresh
     if not token:
@@ -109,6 +111,7 @@ async def refresh(
 
 @router.post("/api/auth/logout", status_code=204)
 async def logout(
+    request: Request,
     response: Response,
     services: Using,
     access_token: BearerToken,
@@ -118,6 +121,7 @@ async def logout(
     """End the session of the refresh token, the cookie or the access token; its sockets close
     within a second.
     """
+    _check_origin(request, services)
     refresh_token = (body.refresh_token if body else None) or aivo_refresh or ""
     await services.auth.logout(refresh_token=refresh_token, access_token=access_token)
     response.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
@@ -136,6 +140,13 @@ async def jwks(services: Using) -> Response:
     return Response(
         await services.auth.jwks(), media_type="application/jwk-set+json", headers=headers
     )
+
+
+def _check_origin(request: Request, services: Services) -> None:
+    """Refuse what a page of somebody else asks in the name of whoever is logged in here."""
+    headers = request.headers
+    if not services.door.origins.allows(headers.get("origin"), headers.get("host")):
+        raise Problem(403, "forbidden", "This page's origin may not ask for that. " + HINT)
 
 
 def _hand_out(

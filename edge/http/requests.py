@@ -1,5 +1,5 @@
-"""What every request goes through before its route: HEAD is a GET without a body; bodies are small
-and come soon.
+"""What every request goes through before its route: it has a client's address, HEAD is a GET
+without a body, bodies are small and come soon.
 """
 
 from __future__ import annotations
@@ -9,13 +9,38 @@ import asyncio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.admission.addresses import Proxies
+
+_FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
+
 MAX_BODY_BYTES = 64 * 1024
 """Far more than the credentials and tokens that are all anybody sends; without it anyone could fill
 our memory.
 """
 
 BODY_S = 10.0
-"""Seconds between two pieces of a body."""
+"""Seconds from a request's head to the end of its body, however it is cut into pieces."""
+
+
+class KnownClient:
+    """ASGI middleware: puts the client's own address and scheme in place of our proxy's."""
+
+    def __init__(self, app: ASGIApp, *, proxies: Proxies) -> None:
+        """Ask `app`, believing `proxies`."""
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        peer = (scope.get("client") or ("",))[0]
+        if scope["type"] == "http" and self._proxies.trust(peer):
+            headers = scope["headers"]
+            forwarded = [value.decode("latin-1") for name, value in headers if name == _FORWARDED]
+            schemes = [value for name, value in headers if name == _SCHEME]
+            scope["client"] = (self._proxies.client(peer, forwarded), 0)
+            if schemes and schemes[-1].lower() in (b"http", b"https"):
+                scope["scheme"] = schemes[-1].decode().lower()
+        await self._app(scope, receive, send)
 
 
 class HeadLikeGet:
@@ -43,8 +68,8 @@ class HeadLikeGet:
 
 
 class SmallBodies:
-    """ASGI middleware: refuses a request's body when more than `MAX_BODY_BYTES` of it came, or none
-    for `BODY_S`.
+    """ASGI middleware: refuses a request's body that is larger than `MAX_BODY_BYTES` or not there
+    after `BODY_S`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -54,13 +79,14 @@ class SmallBodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         taken, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + BODY_S
 
         async def piece() -> Message:
             nonlocal taken, whole
             if whole:
                 return await receive()  # comes when the client goes
             try:
-                async with asyncio.timeout(BODY_S):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "The request's body did not come.") from None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, Request
 
 from edge.admission.access import Access
+from edge.admission.door import Door
 from edge.admission.registry import Listing
 from edge.ports import Auth, Brain
 from edge.settings import EdgeSettings
@@ -96,6 +97,7 @@ class Services:
     """What the HTTP API works with."""
 
     settings: EdgeSettings
+    door: Door
     brain: BrainApi
     auth: AuthApi
     metrics: MetricsApi

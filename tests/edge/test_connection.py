@@ -284,7 +284,7 @@ def test_one_socket_too_many_of_an_address_is_refused_with_4429_until_another_le
 
 
 def test_a_draining_edge_takes_no_more_sockets(endpoint: SteppedEndpoint) -> None:
-    endpoint.draining = True
+    endpoint.closing = True
     wire = Wire(endpoint, "/ws?token=ada")
 
     assert (wire.close_code, wire.frames) == (1012, [])

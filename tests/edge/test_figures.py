@@ -39,6 +39,7 @@ def told(counters: Counters, **links: Any) -> dict[str, Family]:
         family.name: family
         for family in families(
             counters,
+            refused_requests=0,
             brains=brains,
             auth=auth,
             auth_address="auth:8002",
@@ -247,6 +248,7 @@ def test_records_are_told_while_they_are_made() -> None:
         family.name: family.values[()]
         for family in families(
             Counters(),
+            refused_requests=0,
             brains=Brains([]),
             auth=Reached(),
             auth_address="",

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from edge.admission.access import Access
+from edge.admission.door import Door
 from edge.admission.registry import Listing
 from edge.frames.codes import RETRYABLE
 from edge.http import STATUSES, Services, make_app, requests
@@ -131,7 +132,7 @@ class Metrics:
 
 
 class Api:
-    def __init__(self, static_dir: Path | None = None, debug: bool = False) -> None:
+    def __init__(self, static_dir: Path | None = None, debug: bool = False, **more: Any) -> None:
         self.auth, self.brain, self.draining = AuthApi(), BrainApi(), False
         self.metrics = Metrics()
         self.auth.default = False
@@ -139,8 +140,10 @@ class Api:
         for action, resource in (("watch", "ada"), ("administer", "")):
             self.auth.decisions["u-admin", action, resource] = True
         self.auth.decisions["u-ada", "watch", "ada"] = True
+        settings = EdgeSettings(static_dir=static_dir, debug=debug, **more)
         services = Services(
-            settings=EdgeSettings(static_dir=static_dir, debug=debug),
+            settings=settings,
+            door=Door(settings),
             brain=self.brain,
             auth=self.auth,
             metrics=self.metrics,

@@ -19,6 +19,7 @@ import uvicorn
 from aivo.auth.v1 import auth_pb2
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from edge.admission.access import Access
+from edge.admission.door import Door
 from edge.admission.registry import Listing
 from edge.http import Services, make_app
 from edge.ports import Done, Identity, UpstreamError
@@ -66,6 +67,7 @@ class Running:
         self.app = make_app(
             Services(
                 settings=EdgeSettings(static_dir=None),
+                door=Door(EdgeSettings()),
                 brain=FakeBrain(),  # type: ignore[arg-type]
                 auth=self.auth,  # type: ignore[arg-type]
                 metrics=self.figures,  # type: ignore[arg-type]

@@ -5,73 +5,28 @@ reader, drain.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from edge.connection import listener
-from edge.connection.endpoint import Endpoint
-from edge.connection.listener import Listener
-from edge.connection.wire import prepare
 from edge.settings import EdgeSettings
-from tests.support.fakes import FakeEdge
+from tests.support.edge_server import Running, exchange, running_edge
 from tests.support.socket import open_socket
 
 WAIT_S = 20.0
 
 
-class _Server(uvicorn.Server):
-    """Says when it listens, and leaves signals alone."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-
-class Running:
-    def __init__(self, edge: FakeEdge, endpoint: Endpoint, port: int) -> None:
-        self.edge, self.endpoint = edge, endpoint
-        self.port = port
-        self.url = f"ws://127.0.0.1:{port}/ws"
-
-
 @pytest.fixture
 async def running() -> AsyncIterator[Running]:
-    clock = asyncio.get_running_loop().time
-    settings = EdgeSettings(drain_s=5.0, frames_per_s=0)
-    edge = FakeEdge(settings=settings, prepare=prepare, clock=clock)  # type: ignore[arg-type]
-    edge.sweep.start()
-    endpoint = Endpoint(edge.surroundings)
-    config = uvicorn.Config(
-        FastAPI(),
-        port=0,
-        http=Listener,
-        ws=endpoint,
-        lifespan="off",
-        log_config=None,  # type: ignore[arg-type]
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve())
-    await asyncio.wait_for(server.listening.wait(), WAIT_S)
-    yield Running(edge, endpoint, server.servers[0].sockets[0].getsockname()[1])
-    edge.sweep.stop()
-    server.should_exit = True
-    await asyncio.wait_for(task, WAIT_S)
+    async with running_edge(
+        EdgeSettings(drain_s=5.0, drain_notice_s=0.0, frames_per_s=0)
+    ) as running:
+        yield running
 
 
 async def test_a_real_client_connects_asks_and_watches(running: Running) -> None:
@@ -149,20 +104,6 @@ async def test_a_drain_tells_everyone_and_closes_with_1012(running: Running) -> 
     with pytest.raises(ConnectionClosed):
         async with connect(running.url) as late:
             await asyncio.wait_for(late.recv(), WAIT_S)
-
-
-async def exchange(running: Running, *pieces: bytes) -> bytes:
-    """Send pieces of a request; return all that comes back until the server ends the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    try:
-        with contextlib.suppress(ConnectionError):
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-        async with asyncio.timeout(WAIT_S):
-            return await reader.read()
-    finally:
-        writer.close()
 
 
 async def test_a_head_without_end_is_refused(running: Running) -> None:

@@ -1,0 +1,76 @@
+"""Which address a client has: the peer's, or the one that trusted proxies name. Sockets and HTTP
+ask the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+EVERYBODY = "*"
+
+
+class Proxies:
+    """Whose word about a client's address is taken."""
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        """Take addresses, networks (10.0.0.0/8), or `*` for everybody.
+
+        Raises `ValueError`, naming the entry, for what is none of these.
+        """
+        entries = tuple(trusted)
+        self._everybody = EVERYBODY in entries
+        self._networks = tuple(
+            ip_network(entry, strict=False) for entry in entries if entry != EVERYBODY
+        )
+
+    def __bool__(self) -> bool:
+        """Whether anybody is trusted."""
+        return self._everybody or bool(self._networks)
+
+    def trust(self, address: str) -> bool:
+        """Whether this is a proxy of ours."""
+        if self._everybody:
+            return True
+        known = _parsed(address)
+        return known is not None and any(known in network for network in self._networks)
+
+    def client(self, peer: str, forwarded: Sequence[str]) -> str:
+        """Return the client's address: the last hop that is none of our proxies.
+
+        `forwarded` are the values of X-Forwarded-For, in which each proxy adds at the end whom it
+        was asked by. What stands before an untrusted hop is that one's own claim and not looked at;
+        nor is anything before what is no address.
+        """
+        address = peer
+        hops = [hop for value in forwarded for hop in value.split(",")]
+        for hop in reversed(hops):
+            if not self.trust(address):
+                break
+            known = _parsed(hop.strip())
+            if known is None:
+                break
+            address = str(known)
+        return address
+
+
+def shared_by(address: str) -> str:
+    """Return what to count limits by: the address, or for IPv6 the network that one client has."""
+    known = _parsed(address)
+    if isinstance(known, IPv6Address):
+        return str(IPv6Network((known, 64), strict=False))
+    return address
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address as proxies write it, also with a port; None for anything else."""
+    host = text
+    if text.startswith("["):
+        host = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        host = text.partition(":")[0]
+    try:
+        known = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(known, "ipv4_mapped", None) or known

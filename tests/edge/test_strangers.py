@@ -1,0 +1,229 @@
+"""What strangers send to the listener: nothing of it raises, nothing of it stays, and everybody
+else is served and sent elsewhere as if it had not been there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from edge.connection import listener
+from edge.connection.proxy_protocol import SIGNATURE
+from edge.settings import EdgeSettings
+from tests.support.edge_server import WAIT_S, Running, exchange, running_edge
+from tests.support.socket import open_socket
+
+UPGRADE = {
+    b"Host": b"edge.example",
+    b"Connection": b"Upgrade",
+    b"Upgrade": b"websocket",
+    b"Sec-WebSocket-Version": b"13",
+    b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+no_line = st.characters(exclude_characters="\r\n", max_codepoint=255)
+words = st.one_of(
+    st.text(no_line, max_size=40).map(lambda text: text.encode("latin-1")),
+    st.sampled_from(
+        [
+            *(b"", b"*", b"//[", b"/ws", b"/ws/", b"http://[", b"http://[::1", b"null", b"//["),
+            *(b"http://edge.example:99999999", b"?token=%", b"/ws?token=%ff", b"/%00", b"\xff\xfe"),
+            *(b"0", b"-1", b"18446744073709551616", b"unix:", b"[", b"]", b"a" * 4000),
+        ]
+    ),
+)
+headers = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                *(*UPGRADE, b"Origin", b"Authorization", b"X-Forwarded-For", b"X-Forwarded-Proto"),
+                *(b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Protocol", b"Cookie", b"Expect"),
+                *(b"Content-Length", b"Transfer-Encoding", b"Connection", b"Host", b"Origin"),
+            ]
+        ),
+        words,
+    ),
+    max_size=4,
+)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """A request for a socket in which something is odd."""
+    method = draw(st.sampled_from([b"GET", b"GET", b"GET", b"POST", b"HEAD", b"get", b"\x00"]))
+    target = draw(st.one_of(st.just(b"/ws"), st.just(b"/ws?token=ada"), words))
+    version = draw(st.sampled_from([b"HTTP/1.1"] * 4 + [b"HTTP/1.0", b"HTTP/2", b"", b"HTTP/1.1 "]))
+    kept = draw(st.sets(st.sampled_from(sorted(UPGRADE)))) if draw(st.booleans()) else set()
+    lines = [name + b": " + value for name, value in UPGRADE.items() if name not in kept]
+    lines += [name + b": " + value for name, value in draw(headers)]
+    return b"\r\n".join([b" ".join((method, target, version)), *lines, b"", b""])
+
+
+class _Complaints(logging.Handler):
+    """What was logged that an operator would have to look at."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(self.format(record))
+
+
+@contextlib.asynccontextmanager
+async def _watched(settings: EdgeSettings) -> Any:
+    complaints = _Complaints()
+    logging.getLogger().addHandler(complaints)
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: complaints.records.append(str(context))
+    )
+    try:
+        async with running_edge(settings) as running:
+            yield running
+    finally:
+        logging.getLogger().removeHandler(complaints)
+    assert complaints.records == []
+
+
+async def _until(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not met():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.002)
+
+
+async def _say(running: Running, request: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    with contextlib.suppress(ConnectionError):
+        writer.write(request)
+        await writer.drain()
+        if request.endswith(b"\r\n\r\n"):
+            async with asyncio.timeout(0.2):
+                await reader.read(1)
+    writer.close()
+
+
+async def _after(requests: list[bytes]) -> None:
+    """Hear all the requests, then serve an honest client, and drain."""
+    trusting = EdgeSettings(drain_s=0.5, drain_notice_s=0.0, trusted_proxies=("127.0.0.1",))
+    async with _watched(trusting) as running:
+        for request in requests:
+            with contextlib.suppress(TimeoutError):
+                await _say(running, request)
+        await _until(lambda: not running.endpoint._connections)
+        await _until(lambda: not running.edge.registry._addresses)
+        await _until(lambda: not running.endpoint.door._connections)
+        async with open_socket(running.url, "ada") as honest:
+            assert (await honest.ask("ping", sent_at=1.5))["sent_at"] == 1.5
+            await running.endpoint.drain()
+            assert await honest.until_closed() == 1012
+
+
+def _asked(origin: bytes = b"", target: bytes = b"/ws") -> bytes:
+    lines = [name + b": " + value for name, value in UPGRADE.items()]
+    lines += [b"Origin: " + origin] if origin else []
+    return b"\r\n".join([b"GET " + target + b" HTTP/1.1", *lines, b"", b""])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(requests(), min_size=1, max_size=6))
+@example([_asked(origin=b"http://["), _asked(target=b"//["), _asked(target=b"http://[")])
+@example([_asked(origin=b"http://a") + b"Origin: http://b\r\n\r\n"])
+@example([b"GET //[ HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_no_request_breaks_anything_for_anybody(requests: list[bytes]) -> None:
+    asyncio.run(_after(requests))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4))
+def test_no_bytes_break_anything_for_anybody(pieces: list[bytes]) -> None:
+    asyncio.run(_after([b"".join(pieces)]))
+
+
+async def test_who_names_two_origins_is_refused() -> None:
+    twice = _asked(origin=b"http://a.example")[:-2] + b"Origin: http://edge.example\r\n\r\n"
+    async with _watched(EdgeSettings()) as running:
+        answer = await exchange(running, twice)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_pipelined_requests_without_end_are_cut_off() -> None:
+    one = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with _watched(EdgeSettings()) as running:
+        answer = await exchange(running, one * 5_000)
+        assert answer.count(b"HTTP/1.1 404 ") <= listener.MAX_PIPELINED + 1
+        last = one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert (await exchange(running, one * 3 + last)).count(b"HTTP/1.1 404 ") == 4
+
+
+async def test_one_address_holds_so_many_connections_and_no_more() -> None:
+    async with _watched(EdgeSettings(max_connections_per_address=3)) as running:
+        held = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3)]
+        assert await exchange(running, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+        held.pop()[1].close()
+        await _until(lambda: sum(running.endpoint.door._connections.values()) == 2)
+        last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert (await exchange(running, last)).startswith(b"HTTP/1.1 404 ")
+        for _, writer in held:
+            writer.close()
+
+
+def _introduced(source: bytes = bytes([203, 0, 113, 9]), more: bytes = b"") -> bytes:
+    body = source + bytes([10, 0, 0, 1]) + (5555).to_bytes(2) + (80).to_bytes(2) + more
+    return SIGNATURE + b"\x21\x11" + len(body).to_bytes(2) + body
+
+
+async def test_a_proxy_that_passes_bytes_on_says_who_its_client_is() -> None:
+    proxied = EdgeSettings(proxy_protocol=True, trusted_proxies=("127.0.0.0/8",))
+    async with _watched(proxied) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        sent = _introduced(more=b"\x04\x00\x01x") + _asked(target=b"/ws?token=ada")
+        for start in range(0, len(sent), 9):
+            writer.write(sent[start : start + 9])
+            await writer.drain()
+        async with asyncio.timeout(WAIT_S):
+            assert b" 101 " in await reader.readline()
+        await _until(lambda: running.edge.registry._addresses["203.0.113.9"] == 1)
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        _asked(),
+        SIGNATURE + b"\x31\x11\x00\x0c" + bytes(12),
+        SIGNATURE + b"\x21\x11\x00\x04" + bytes(4),
+        SIGNATURE + b"\x21\x11\xff\xff" + bytes(70_000),
+        SIGNATURE[:-1] + b"x",
+    ],
+    ids=["none", "another version", "too short", "too long", "no signature"],
+)
+async def test_who_is_not_introduced_is_turned_away(sent: bytes) -> None:
+    proxied = EdgeSettings(proxy_protocol=True, trusted_proxies=("127.0.0.1",))
+    async with _watched(proxied) as running:
+        assert await exchange(running, sent) == b""
+
+
+async def test_a_drain_survives_a_socket_that_cannot_be_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = EdgeSettings(drain_s=0.5, drain_notice_s=0.0)
+    async with running_edge(settings) as running, connect(running.url) as broken:
+        async with open_socket(running.url, "ada") as honest:
+            for connection in running.endpoint._connections:
+                if not connection.session.user_id:
+                    connection.session.replies = None  # type: ignore[assignment]
+            await running.endpoint.drain()
+            assert await honest.until_closed() == 1012
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(broken.recv(), WAIT_S)
+    assert "could not be told" in caplog.text
