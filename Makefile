@@ -13,6 +13,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 PORT ?= 8000
 EDGES ?= 1
 JOBS ?= 2
+PAGE_S ?= 120
 ARGS ?=
 
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
@@ -20,6 +21,14 @@ ifneq ($(and $(NPM),$(wildcard web/package.json)),)
 WEB_TOOLS := web/node_modules/.installed
 WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
+# Without the page everything else still works, so neither a missing npm nor a slow registry stops it.
+define BUILD_PAGE
+$(MAKE) -q -s page 2>/dev/null || { echo "building the page …"; \
+	timeout $(PAGE_S) $(MAKE) -s page >.aivo/web.log 2>&1 </dev/null || \
+	echo "the page could not be built within $(PAGE_S) s, see .aivo/web.log; starting without it" >&2; }
+endef
+else
+BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
 .PHONY: help setup run test e2e test-image schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
@@ -30,9 +39,8 @@ help: ## Print this list
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
 run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 DEBUG=0 AIVO_DIR=.aivo)
-	@mkdir -p .aivo && { $(MAKE) -s page >.aivo/web.log 2>&1 || \
-		echo "the page could not be built, see .aivo/web.log; starting without it" >&2; }
-	@PORT=$(PORT) $(PYTHON) -m demo
+	@umask 077; mkdir -p .aivo; $(BUILD_PAGE)
+	@PORT=$(PORT) exec $(PYTHON) -m demo
 
 test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones; JOBS=2 at a time)
 	@failed=; $(PYTHON) -m pytest -q $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder) || failed=1; \
@@ -115,10 +123,13 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 
 $(PYTHON):
 	@test -n "$(PYTHON3)" || { echo "Python 3.11 or newer is needed; name one with PYTHON3=/path/to/python" >&2; exit 1; }
-	@$(PYTHON3) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "python3 cannot make virtual environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@$(PYTHON) -c "import pathlib, sysconfig; \
-		pathlib.Path(sysconfig.get_path('purelib'), 'aivo_checkout.pth').write_text('$(CURDIR)\n$(CURDIR)/proto/gen\n')"
+	@test ! -e $(VENV) || { echo "$(VENV) is there, but its python cannot be run: see 'ls -l $(PYTHON)'; \
+		remove it to have it made again" >&2; exit 1; }
+	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON3) cannot make virtual environments; \
+		on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON3) -m venv $(VENV) || { rm -rf $(VENV); echo "no environment could be made in $(VENV): see above" >&2; exit 1; }
+	@# Relative, for the way here may hold letters that this locale does not know.
+	@cd $(VENV)/lib/python*/site-packages && printf '../../../..\n../../../../proto/gen\n' >aivo_checkout.pth
 
 $(VENV)/.runtime: requirements.txt | $(PYTHON)
 	@echo "installing what the services need …"
@@ -131,7 +142,7 @@ $(VENV)/.tools: requirements-dev.txt | $(PYTHON)
 	@touch $@ $(VENV)/.runtime
 
 web/node_modules/.installed: web/package-lock.json web/package.json
-	cd web && $(NPM) ci --no-audit --no-fund
+	cd web && $(NPM) ci --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000
 	@touch $@
 
 web/dist/.page: web/node_modules/.installed $(WEB_SOURCES)

@@ -148,16 +148,18 @@ class Enrolments(Protocol):
 def may(person: Person | None, action: Action, resource: str, enrolments: Enrolments) -> bool:
     """Tell whether `person` may do `action` to `resource`: the one place where rights are decided.
 
-    ===========  ===========================
-    ========================================================== action       resource
-    allowed for ===========  ===========================
-    ========================================================== WATCH        an existing learner
-    the learner, its guardians, teachers of its classes, admins INTERACT     an existing learner
-    the learner, admins (imports, replays, support) JOIN         room ``learner:<id>``        who
-    may WATCH that learner, admins JOIN         room ``class:<id>``          its teachers, learners
-    enrolled in it, their guardians, admins JOIN         any other well-formed id     every user
-    ADMINISTER   empty                        admins ===========  ===========================
-    ==========================================================
+    ===========  ========================  =====================================================
+    action       resource                  allowed for
+    ===========  ========================  =====================================================
+    WATCH        an existing learner       the learner, its guardians, its classes' teachers,
+                                           admins
+    INTERACT     an existing learner       the learner, admins (imports, replays, support)
+    JOIN         room ``learner:<id>``     who may WATCH that learner, admins
+    JOIN         room ``class:<id>``       its teachers, learners enrolled in it, their guardians,
+                                           admins
+    JOIN         any other well-formed id  every user
+    ADMINISTER   empty                     admins
+    ===========  ========================  =====================================================
 
     Nobody (`None`) and disabled users may do nothing. Relations that do not belong to the person's
     role (`RELATIONS_OF_ROLE`) count for nothing.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import os
 import shlex
 import signal
 import sys
@@ -25,6 +26,7 @@ from bench.processes import GENERATOR_CORE, StartFailed, allow_sockets, on_core
 from bench.report import Comparison
 from bench.scenarios import FULL, QUICK, SCENARIOS, Pace, Scenario, named
 from bench.targets import Contestant
+from demo.proxies import spare_loopback
 from demo.stack import ProcessDied, StartTimeout
 
 PEOPLE, PEOPLE_QUICK = 1000, 200
@@ -37,6 +39,7 @@ SERVERS: dict[str, Callable[[int], AbstractContextManager[Contestant]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
+    spare_loopback(os.environ)
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     pace = _pace(options)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 import signal
 import sys
 import time
@@ -18,13 +20,16 @@ from pathlib import Path
 import grpc
 
 from demo.console import Follower
-from demo.files import DirectoryHeld, held
+from demo.files import DirectoryHeld, held, make_private, write_secret_once
 from demo.people import Registry, SeedingFailed, demo_school, seed
 from demo.ports import COUNT, Ports, block, taken
-from demo.stack import ROOT, ProcessDied, Stack, StartTimeout
-from demo.users import BadUsersFile, Person
+from demo.proxies import spare_loopback
+from demo.stack import ROOT, SERVICES, ProcessDied, Stack, StartTimeout
+from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
+from service_runtime.addresses import is_address
 
 WATCH_S = 0.2
+ADMINISTRATOR = "admin@school.example"
 FAILURES = (ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
 BESIDE = (
@@ -36,6 +41,7 @@ def main(environ: Mapping[str, str]) -> int:
     """Run until Ctrl-C or SIGTERM (0) or until a process dies (1); return 2 when it cannot
     start.
     """
+    spare_loopback(os.environ)
     port = environ.get("PORT") or "8000"
     try:
         if not port.isdecimal():
@@ -99,10 +105,7 @@ def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
         print("starting …", file=sys.stderr)
         if everything:
             _follow(console, stack)
-        stack.start()
-        people = _seed(stack)
-        if lively:
-            _start_class(stack)
+        people = _start(stack, lively=lively)
         # What was said before is about things not being there yet; the files have it.
         _follow(console, stack)
         _greet(stack, people, lively=lively, seconds=time.monotonic() - began)
@@ -119,6 +122,42 @@ def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
     finally:
         with contextlib.suppress(KeyboardInterrupt):
             console.close()
+
+
+def _start(stack: Stack, *, lively: bool) -> list[Person]:
+    """Start everything, the edge when its people can log in: who sees it ready may."""
+    if not lively:
+        if not _users_file(stack).exists():
+            _make_administrator(stack)
+        stack.start()
+        return read_users(_users_file(stack)) or [_administrator(stack)]
+    stack.start(*(name for name in SERVICES if name != "edge"))
+    people = _seed(stack)
+    stack.start("edge")
+    _start_class(stack)
+    return people
+
+
+def _make_administrator(stack: Stack) -> None:
+    """Have the auth service make the first administrator, as in production."""
+    make_private(stack.directory)
+    write_secret_once(_password_file(stack), secrets.token_urlsafe(12) + "\n")
+    stack.set(
+        "auth",
+        {
+            "AUTH_BOOTSTRAP_ADMIN_EMAIL": ADMINISTRATOR,
+            "AUTH_BOOTSTRAP_ADMIN_PASSWORD_FILE": str(_password_file(stack)),
+        },
+    )
+
+
+def _administrator(stack: Stack) -> Person:
+    password = _password_file(stack).read_text(encoding="utf-8").strip()
+    return Person(email=ADMINISTRATOR, password=password, role="admin", user_id="", learners=())
+
+
+def _password_file(stack: Stack) -> Path:
+    return stack.directory / "admin-password"
 
 
 def _seed(stack: Stack) -> list[Person]:
@@ -149,17 +188,19 @@ def _users_file(stack: Stack) -> Path:
 
 
 def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) -> None:
-    some = {person.role: person for person in reversed(people)}
+    some = {person.role: person for person in reversed(people) if person.email != LOAD_TEST}
     logins = "\n".join(
-        f"    {person.role:<9} {person.email:<26} {person.password}"
-        for person in (some["teacher"], some["guardian"], some["learner"], some["admin"])
+        f"    {role:<9} {some[role].email:<26} {some[role].password}"
+        for role in ("teacher", "guardian", "learner", "admin")
+        if role in some
     )
+    file = _users_file(stack) if _users_file(stack).exists() else _password_file(stack)
     page = (ROOT / "web/dist/page/index.html").exists()
     print(
         f"""
   ready after {seconds:.1f} s
 
-  page      {stack.http_url if page else "not built (see .aivo/web.log)"}
+  page      {stack.http_url if page else "not built: " + _why_no_page()}
   socket    {stack.ws_url}
   API       {stack.http_url}/docs
   gRPC      brain {stack.address("brain")}, auth {stack.address("auth")},
@@ -167,7 +208,7 @@ def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) 
             (credential: {_short(stack.credential_file)})
   logs      {_short(stack.logs)}
 
-  log in as one of (all {len(people)} are in {_short(_users_file(stack))}):
+  log in as one of (all {len(people)} are in {_short(file)}):
 {logins}
 
   {"a class of simulated learners is at work" if lively else "no simulated class (DEMO=0)"};
@@ -177,6 +218,10 @@ def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) 
     )
 
 
+def _why_no_page() -> str:
+    return "see .aivo/web.log" if shutil.which("npm") else "npm is not installed"
+
+
 def _keep_old_logs(logs: Path) -> None:
     """Put the logs of the last run aside, so that each file tells of one run."""
     for log in logs.glob("*.log"):
@@ -184,11 +229,14 @@ def _keep_old_logs(logs: Path) -> None:
 
 
 def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    return {
+    passed = {
         key: value
         for key, value in environ.items()
         if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")
     }
+    if not is_address(passed.get("HOST", "localhost")):
+        print(f"HOST={passed.pop('HOST')} is no address and not used", file=sys.stderr)
+    return passed
 
 
 def _on(environ: Mapping[str, str], name: str, default: str) -> bool:

@@ -26,6 +26,12 @@ def write_secret_once(path: Path, text: str) -> None:
         os.link(temporary, path)
 
 
+def make_private(directory: Path) -> None:
+    """Make a directory, where there is none, that only its owner can look into."""
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)
+
+
 class DirectoryHeld(Exception):
     """Another program holds the directory."""
 
@@ -37,7 +43,7 @@ def held(directory: Path) -> Iterator[None]:
 
     Raises DirectoryHeld when another one holds it.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private(directory)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:

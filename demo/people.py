@@ -17,11 +17,14 @@ import grpc
 
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
-from demo.users import Person, read_users, write_users
+from demo.users import LOAD_TEST, Person, draft_of, read_users, write_users
 
 CALL_TIMEOUT_S = 10.0
 PASSWORD_BYTES = 12
 """Of randomness; 16 characters to type."""
+
+LOADED = 20
+"""Learners that this account may act for."""
 
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
@@ -48,6 +51,14 @@ class Adult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loader:
+    """An account for load tests, which acts for many learners."""
+
+    email: str
+    learners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class School:
     """Who belongs to the demonstration."""
 
@@ -55,6 +66,7 @@ class School:
     """Name of each class by its id."""
     pupils: tuple[Pupil, ...]
     adults: tuple[Adult, ...]
+    loaders: tuple[Loader, ...] = ()
 
 
 def demo_school() -> School:
@@ -98,7 +110,11 @@ def demo_school() -> School:
         ),
         Adult(name="The office", email="admin@school.example", role="admin"),
     )
-    return School(classes=classes, pupils=pupils, adults=parents + staff)
+    # What the load test of the original guide acts for.
+    loader = Loader(
+        email=LOAD_TEST, learners=tuple(f"learner-test-{number}" for number in range(LOADED))
+    )
+    return School(classes=classes, pupils=pupils, adults=parents + staff, loaders=(loader,))
 
 
 class SeedingFailed(Exception):
@@ -189,19 +205,25 @@ def seed(registry: Registry, school: School, users_file: Path) -> list[Person]:
     """Make everyone of `school` who is missing and return those who can log in.
 
     Passwords come from `users_file` where it has them, else they are made up. The file (mode 600)
-    is written before anyone is made, so that a run cut short is completed by the next. Whoever
-    exists under a password that the file does not know gets a new one.
+    appears when everybody in it can log in; until then a draft beside it keeps the passwords, so
+    that a run cut short is completed by the next. Whoever exists under a password that neither
+    knows gets a new one.
     """
-    known = {person.email: person for person in read_users(users_file)}
+    draft = draft_of(users_file)
+    known = {person.email: person for person in (*read_users(draft), *read_users(users_file))}
     existing = registry.users_by_email()
     people = [_entry(person, known.get(person.email)) for person in _people(school)]
-    if people != list(known.values()):
-        write_users(users_file, people)
+    if any(existing.get(person.email) != person.user_id for person in people):
+        write_users(draft, people)
+        users_file.unlink(missing_ok=True)
     for class_id, name in school.classes.items():
         registry.add_class(class_id, name)
     for pupil in school.pupils:
         registry.add_learner(pupil.learner_id, pupil.name)
         registry.relate("enrolled", pupil.learner_id, pupil.class_id)
+    for loader in school.loaders:
+        for learner_id in loader.learners:
+            registry.add_learner(learner_id, f"{learner_id} (load test)")
     names = {pupil.learner_id: pupil.name for pupil in school.pupils} | {
         a.email: a.name for a in school.adults
     }
@@ -209,14 +231,15 @@ def seed(registry: Registry, school: School, users_file: Path) -> list[Person]:
     for person in people:
         user_id = existing.get(person.email)
         if user_id is None:
-            name = names.get(person.email) or names[person.learners[0]]
+            name = names.get(person.email) or names.get(person.learners[0], "Load test")
             user_id = registry.add_user(person.email, person.password, person.role, name)
         elif user_id != person.user_id:
             registry.set_password(user_id, person.password)
         seeded.append(replace(person, user_id=user_id))
     _relate(registry, school, {person.email: person for person in seeded})
-    if seeded != people:
+    if seeded != read_users(users_file):
         write_users(users_file, seeded)
+    draft.unlink(missing_ok=True)
     return seeded
 
 
@@ -231,6 +254,10 @@ def _people(school: School) -> Iterable[Person]:
             )
             learners = adult.children + taught
         yield Person(email=adult.email, password="", role=adult.role, user_id="", learners=learners)
+    for loader in school.loaders:
+        yield Person(
+            email=loader.email, password="", role="learner", user_id="", learners=loader.learners
+        )
     for pupil in school.pupils:
         yield Person(
             email=learner_email(pupil.learner_id),
@@ -262,3 +289,6 @@ def _relate(registry: Registry, school: School, people: dict[str, Person]) -> No
         registry.relate(
             "is_learner", people[learner_email(pupil.learner_id)].user_id, pupil.learner_id
         )
+    for loader in school.loaders:
+        for learner_id in loader.learners:
+            registry.relate("is_learner", people[loader.email].user_id, learner_id)

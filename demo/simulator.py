@@ -10,10 +10,11 @@ What the model infers, the simulator has: an ability, a strength per skill, a fa
 With `b` the easiness of the task's difficulty, `T` the tank and `h` hints taken,
 
     P(correct) = sigmoid(ability + strength[skill] + b - 1.2 T + 0.35 h + 0.5 [second try or later])
-    ln(seconds) ~ Normal(ln(base seconds of the difficulty) + slowness - 0.15 (ability +
-    strength[skill]) + 0.4 T, 0.35) strength[skill] += rate (1 - P) after a right answer, a third of
-    it after a wrong one T += (1 - T)(1 - exp(-load seconds / 3600)),  load = 0.35 + 0.5 (1 - P);
-    at rest T halves every 20 minutes
+    ln(seconds) ~ Normal(m + slowness - 0.15 (ability + strength[skill]) + 0.4 T, 0.35),
+                  m = ln(base seconds of the difficulty)
+    strength[skill] += rate (1 - P) after a right answer, a third of it after a wrong one
+    T += (1 - T)(1 - exp(-load seconds / 3600)),  load = 0.35 + 0.5 (1 - P);
+         at rest T halves every 20 minutes
 
 A hint is asked for with probability habit · (1 - P) · (1 - h/2); a learner gives up on a failed
 task with probability 1 - persistence, rushes (a quick and worse answer) more often when tired, and

@@ -5,9 +5,9 @@ It knows how each is configured from outside and nothing of what they do. `make 
 benchmarks share it:
 
     with private_stack(env={"EDGE_PING_S": "1"}) as stack:
-        stack.kill("brain")      # SIGKILL stack.start("brain")     # again, on the same port with
-        the same data; returns when it is ready stack.restart("edge")    # SIGTERM, as a deploy
-        does, then start
+        stack.kill("brain")      # SIGKILL
+        stack.start("brain")     # again, on the same port and data; returns when it is ready
+        stack.restart("edge")    # SIGTERM, as a deploy does, then start
 
 All calls block, for at most the timeouts named; inside an event loop use
 `await asyncio.to_thread(stack.restart, "brain")`.
@@ -30,7 +30,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from demo.files import write_secret_once
+from demo.files import make_private, write_secret_once
 from demo.ports import Ports, reserve
 from demo.supervisor import Child, ProcessDied, Spawner, StartTimeout
 
@@ -52,6 +52,8 @@ _MODULES = {
     "edge": "edge",
 }
 _OURS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks this machine, whatever proxy the environment names."""
 _EDGE_OWN = ("HOST", "PORT", "DEBUG")
 
 
@@ -77,11 +79,13 @@ class Stack:
         self.credential_file = self.directory / "service-credential"
         self.logs = self.directory / "logs"
         self._env = dict(env or {})
+        self.host = self._env.pop("HOST", "") or "127.0.0.1"
+        """Where the edge listens; the services always listen on loopback."""
         self._spawner = Spawner()
         self.children = {
             name: self._process(
                 name,
-                [sys.executable, "-m", _MODULES[name]],
+                self._command(name),
                 self.environment(name),
                 core=(cores or {}).get(name),
             )
@@ -136,6 +140,15 @@ class Stack:
             if child.exit_code is not None:
                 child.check()
 
+    def set(self, name: str, env: Mapping[str, str]) -> None:
+        """Add variables to a service's environment; what was given at the beginning goes first."""
+        self._env = {**env, **self._env}
+        self.children[name] = self._process(name, self._command(name), self.environment(name))
+
+    @staticmethod
+    def _command(name: str) -> list[str]:
+        return [sys.executable, "-m", _MODULES[name]]
+
     def add(self, name: str, command: Sequence[str]) -> Child:
         """Prepare a further process, of the same directory and fate; the caller starts it, `stop`
         stops it first.
@@ -170,12 +183,18 @@ class Stack:
     @property
     def http_url(self) -> str:
         """Where the page and `/api` are."""
-        return f"http://127.0.0.1:{self.ports.edge}"
+        return f"http://{self._reached}:{self.ports.edge}"
 
     @property
     def ws_url(self) -> str:
         """Where the socket is."""
-        return f"ws://127.0.0.1:{self.ports.edge}/ws"
+        return f"ws://{self._reached}:{self.ports.edge}/ws"
+
+    @property
+    def _reached(self) -> str:
+        """The host to ask for the edge; one that listens everywhere is asked on loopback."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"[{host}]" if ":" in host else host
 
     def address(self, name: str) -> str:
         """Return "host:port" of a process."""
@@ -221,8 +240,15 @@ class Stack:
         }
         if name == "edge":
             return settings | {
-                "HOST": "127.0.0.1",
+                "HOST": self.host,
                 "PORT": str(self.ports.edge),
+                # One page, whatever this machine is called in the address bar.
+                "EDGE_ALLOWED_ORIGINS": ",".join(
+                    f"http://{name}:{self.ports.edge}"
+                    for name in ("localhost", "127.0.0.1", "[::1]")
+                ),
+                # Nobody balances these edges: there is nothing that needs time to notice.
+                "EDGE_DRAIN_NOTICE_S": "0",
                 "EDGE_BRAIN_ADDRESSES": self.address("brain"),
                 "EDGE_AUTH_ADDRESS": self.address("auth"),
                 "EDGE_METRICS_ADDRESS": self.address("metrics"),
@@ -254,7 +280,8 @@ class Stack:
         )
 
     def _make_directory(self) -> None:
-        self.logs.mkdir(parents=True, exist_ok=True)
+        make_private(self.directory)
+        make_private(self.logs)
         if not self.credential_file.exists():
             write_secret_once(self.credential_file, secrets.token_urlsafe(32) + "\n")
 
@@ -269,7 +296,7 @@ class Stack:
 
     def _edge_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.http_url}/readyz", timeout=1) as answer:  # noqa: S310 - ours
+            with _DIRECT.open(f"{self.http_url}/readyz", timeout=1) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from demo.files import write_secret
 
+LOAD_TEST = "loadtest@school.example"
+"""Who load tests log in as; nobody simulates this one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
@@ -40,6 +43,11 @@ def read_users(path: Path) -> list[Person]:
         raise BadUsersFile(
             f"{path} is not a list of users; delete it to have it made again"
         ) from error
+
+
+def draft_of(path: Path) -> Path:
+    """Return where the people of a file are kept who are not all made yet."""
+    return path.with_name(f".{path.name}.draft")
 
 
 def write_users(path: Path, people: Iterable[Person]) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import uvicorn
@@ -39,6 +39,7 @@ from edge.upstream.rooms import RoomsLink
 from edge.upstream.routing import Brains
 from edge.upstream.watch import WatchLink
 from service_runtime import process, telemetry
+from service_runtime.addresses import is_address
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_client import Channel, open_channel
@@ -262,6 +263,15 @@ async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | No
         await asyncio.gather(links, stopping, return_exceptions=True)
 
 
+def _own(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment without a HOST that names a kind of machine instead of an address."""
+    host = environ.get("HOST", "")
+    if not host or is_address(host):
+        return environ
+    logger.warning("HOST=%.100s is no address and not used", host)
+    return {name: value for name, value in environ.items() if name != "HOST"}
+
+
 def main() -> int:
     """Run from the command line and return the exit code."""
     if len(sys.argv) > 1:
@@ -275,7 +285,7 @@ def main() -> int:
         return 2
 
     async def run(stop: process.Stop) -> None:
-        await serve(load(EdgeSettings, os.environ, prefix="EDGE"), stop)
+        await serve(load(EdgeSettings, _own(os.environ), prefix="EDGE"), stop)
 
     return process.run(run, name="edge")
 

@@ -31,7 +31,7 @@ _MAY_BE_ZERO = frozenset(
 class EdgeSettings(ClientSettings):
     """Read from EDGE_* and, as the guide has them, HOST, PORT and DEBUG."""
 
-    host: str = setting("127.0.0.1", "Address to listen on.", env="HOST")
+    host: str = setting("127.0.0.1", "IP address to listen on.", env="HOST")
     port: int = setting(
         8000, "Port of the socket, the HTTP API and the page; 0 takes any free one.", env="PORT"
     )

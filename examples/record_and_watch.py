@@ -1,8 +1,8 @@
 """An internal service's first steps: watch a learner, record an interaction, see the update arrive,
 read its trace id.
 
-    .venv/bin/python examples/record_and_watch.py --brain 127.0.0.1:8001 --credential-file
-    .aivo/service-credential
+    .venv/bin/python examples/record_and_watch.py \\
+        --brain 127.0.0.1:8001 --credential-file .aivo/service-credential
 
 runs against a system that `make run` started. The learner it makes up is simulated like those of
 the demonstration.
@@ -25,11 +25,14 @@ from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 
 DEADLINE_S = 5.0
 
+DIRECT = (("grpc.enable_http_proxy", 0),)
+"""The brain is inside: no proxy that the environment names stands between."""
+
 
 async def main(address: str, credential: str, learner_id: str) -> None:
     """Do the three things and print what came of them."""
     metadata = (("authorization", f"Bearer {credential}"),)
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address, options=DIRECT) as channel:
         brain = brain_pb2_grpc.BrainServiceStub(channel)
 
         # 1. Watch: one stream serves any number of learners; ModifyWatch adds and removes some

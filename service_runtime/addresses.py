@@ -29,6 +29,20 @@ def check_listen(listen: str, *, variable: str) -> list[str]:
     return []
 
 
+def is_address(host: str) -> bool:
+    """Tell whether this is an IP address, or the name that every machine has for itself.
+
+    The variable HOST holds other things, too: conda puts the kind of machine there.
+    """
+    if host == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(listen: str) -> bool:
     """Tell whether an address such as "127.0.0.1:8001" or "unix:/path" can only be reached from
     this machine.

@@ -23,9 +23,12 @@ Response = TypeVar("Response")
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A peer that vanished without a word is noticed within half a minute, also on idle streams.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A peer that hangs or vanished without a word is noticed within ten seconds, also on idle
+    # streams.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 4_000),
+    # The answer to a ping has a timeout of its own, by default of a minute.
+    ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     # A service that restarts is found again within a second, not after gRPC's default of up to two
@@ -52,6 +55,18 @@ class ClientSettings:
         None, "PEM certificate chain to show to other services (mutual TLS)."
     )
     tls_key_file: Path | None = setting(None, "PEM private key of that certificate.")
+    http_proxy: str = setting(
+        "",
+        "HTTP proxy for calls to other services, http://host:port; variables such as http_proxy do"
+        " not count.",
+    )
+
+    @property
+    def channel_options(self) -> tuple[tuple[str, str | int], ...]:
+        """How a channel behaves."""
+        if self.http_proxy:
+            return (*_OPTIONS, ("grpc.http_proxy", self.http_proxy))
+        return (*_OPTIONS, ("grpc.enable_http_proxy", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,10 @@ def open_channel(address: str, settings: ClientSettings, tracer: Tracer | None =
         if settings.tls_certificate_file or settings.tls_key_file:
             raise SettingsError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE need TLS_CA_FILE too")
         return Channel(
-            grpc.aio.insecure_channel(address, options=_OPTIONS), metadata, address, tracer
+            grpc.aio.insecure_channel(address, options=settings.channel_options),
+            metadata,
+            address,
+            tracer,
         )
     credentials = grpc.ssl_channel_credentials(
         root_certificates=read_file(settings.tls_ca_file),
@@ -104,5 +122,8 @@ def open_channel(address: str, settings: ClientSettings, tracer: Tracer | None =
         else None,
     )
     return Channel(
-        grpc.aio.secure_channel(address, credentials, options=_OPTIONS), metadata, address, tracer
+        grpc.aio.secure_channel(address, credentials, options=settings.channel_options),
+        metadata,
+        address,
+        tracer,
     )

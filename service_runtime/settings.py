@@ -5,12 +5,23 @@ setting.
 from __future__ import annotations
 
 import dataclasses
+import logging
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_INJECTED = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
+"""What Kubernetes tells every container of the services around it."""
+
+_ALIKE = 0.8
+"""How like a name must be to one of ours, 0 to 1, to be taken for it."""
 
 REQUIRED: Any = dataclasses.MISSING
 """Pass as `default` for a setting that has none."""
@@ -51,14 +62,29 @@ def load(cls: type[T], environ: Mapping[str, str], *, prefix: str) -> T:
                 problems.append(f"{name} is required: {field.metadata['help']}")
         except ValueError as error:
             problems.append(f"{name}: {error}")
-    problems += [
-        f"{name} is not a setting of this process; --help lists them all"
-        for name in sorted(environ)
-        if name.startswith(f"{prefix}_") and name not in known
-    ]
+    unknown = (name for name in environ if name.startswith(f"{prefix}_") and name not in known)
+    problems += _misspelt(sorted(unknown), known)
     if problems:
         raise SettingsError("\n".join(problems))
     return cls(**values)
+
+
+def _misspelt(unknown: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return a sentence for each variable that is likely one of ours, spelt wrongly.
+
+    Others are told in the log and not used: whoever runs us may share our prefix, as Kubernetes
+    does with the addresses of a service named `edge`.
+    """
+    problems = []
+    for name in unknown:
+        if _INJECTED.search(name):
+            continue
+        alike = get_close_matches(name, known, n=1, cutoff=_ALIKE)
+        if alike:
+            problems.append(f"{name} is not a setting of this process; is {alike[0]} meant?")
+        else:
+            logger.warning("%s is not a setting of this process and not used", name)
+    return problems
 
 
 def describe(cls: type[Any], *, prefix: str) -> str:

@@ -4,13 +4,18 @@ how to repeat it.
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from demo.proxies import spare_loopback
 
 settings.register_profile(
     "patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("patient")
+spare_loopback(os.environ)
 
 
 @pytest.hookimpl(trylast=True)

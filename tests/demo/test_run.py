@@ -12,6 +12,8 @@ import stat
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +88,7 @@ def test_it_starts_twice_on_the_same_data_and_stops_on_ctrl_c(tmp_path: Path, po
     users = tmp_path / "demo-users.json"
     people = []
     for _ in range(2):
-        with running(tmp_path, ports, DEMO="0") as (process, greeting):
+        with running(tmp_path, ports) as (process, greeting):
             assert f"http://127.0.0.1:{ports.edge}" in greeting
             assert re.search(r"teacher +\S+@school\.example +\S{12,}", greeting)
             process.send_signal(signal.SIGINT)
@@ -103,6 +105,81 @@ def test_it_starts_twice_on_the_same_data_and_stops_on_ctrl_c(tmp_path: Path, po
         for person in people[0]
     )
     assert stat.S_IMODE(users.stat().st_mode) == 0o600
+
+
+def log_in(url: str, email: str, password: str) -> int:
+    """Return the status of a login."""
+    request = urllib.request.Request(
+        f"{url}/api/auth/login",
+        json.dumps({"email": email, "password": password}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_file_with_the_people_appears_when_they_can_log_in(tmp_path: Path, ports: Ports):
+    """Whoever sees the edge ready, or the file, may log in as anybody in it."""
+    users = tmp_path / "demo-users.json"
+    seen: list[str] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            if users.exists():
+                seen.extend(one["user_id"] for one in json.loads(users.read_text()))
+                return
+            done.wait(0.005)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    with running(tmp_path, ports):
+        done.set()
+        watcher.join()
+        url = f"http://127.0.0.1:{ports.edge}"
+        everybody = json.loads(users.read_text())
+        assert {log_in(url, one["email"], one["password"]) for one in everybody[-3:]} == {200}
+    assert seen
+    assert all(seen), "everybody in it is known to the auth service"
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "logs").stat().st_mode) == 0o700
+
+
+def test_without_a_class_there_is_an_administrator_who_can_log_in(tmp_path: Path, ports: Ports):
+    for _ in range(2):
+        with running(tmp_path, ports, DEMO="0") as (_, greeting):
+            found = re.search(r"admin +(\S+@school\.example) +(\S{12,})", greeting)
+            assert found, greeting
+            assert log_in(f"http://127.0.0.1:{ports.edge}", found[1], found[2]) == 200
+    assert not (tmp_path / "demo-users.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"http_proxy": "http://127.0.0.1:9", "grpc_proxy": "http://127.0.0.1:9"}, "127.0.0.1"),
+        ({"ALL_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}, "127.0.0.1"),
+        ({"HOST": "x86_64-conda-linux-gnu"}, "127.0.0.1"),
+        ({"HOST": "::1"}, "[::1]"),
+        ({"HOST": "0.0.0.0"}, "127.0.0.1"),
+        ({"EDGE_SERVICE_HOST": "10.0.0.1", "BRAIN_PORT_8001_TCP": "tcp://10.0.0.2:1"}, "127.0.0.1"),
+        ({"AUTH_PORT": "tcp://10.0.0.2:1", "METRICS_SERVICE_PORT": "1"}, "127.0.0.1"),
+        ({"LC_ALL": "C"}, "127.0.0.1"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_it_runs_in_the_environment_of_others(
+    tmp_path: Path, ports: Ports, environ: dict[str, str], told: str
+):
+    with running(tmp_path / "dätä", ports, DEMO="0", **environ) as (_, greeting):
+        assert "Ctrl-C stops everything" in greeting, greeting
+        assert f"ws://{told}:{ports.edge}/ws" in greeting
+        found = re.search(r"admin +(\S+@school\.example) +(\S{12,})", greeting)
+        assert found
+        assert log_in(f"http://{told}:{ports.edge}", found[1], found[2]) == 200
 
 
 def test_a_process_that_dies_ends_the_run_with_its_last_words(tmp_path: Path, ports: Ports):

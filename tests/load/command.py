@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from bench.processes import allow_sockets
+from demo.proxies import spare_loopback
 from tests.load import people, report
 from tests.load.client import Run, Target
 from tests.load.people import CannotStart, Greeting, Person
@@ -60,6 +61,7 @@ was answered;
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the load test and return the exit code."""
+    spare_loopback(os.environ)
     parser = _parser()
     options = parser.parse_args(arguments)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import shutil
 import signal
@@ -21,6 +22,7 @@ import grpc
 from demo.client import Disconnected, FixedToken, Refused, TokenSource
 from demo.people import Registry, SeedingFailed
 from demo.ports import PortsTaken
+from demo.proxies import spare_loopback
 from demo.stack import ProcessDied, StartTimeout, private_stack
 from demo.users import BadUsersFile, Person, read_users
 from tests.replay.lane import GaveUp, Pace, Tally
@@ -300,6 +302,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Replay and print the summary; return 0, 1 when something was refused or failed, or 130 when
     interrupted.
     """
+    spare_loopback(os.environ)
     command = parser()
     arguments = command.parse_args(argv)
     try:

@@ -59,9 +59,26 @@ def test_each_problem_says_which_variable_and_why(environ: dict[str, str], messa
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        load(Example, {"X_PORT": "many", "X_OTHER": "1"}, prefix="X")
+        load(Example, {"X_PORT": "many", "X_PASSWORT": "1"}, prefix="X")
 
     assert len(str(caught.value).splitlines()) == 3
+
+
+def test_what_others_put_under_our_prefix_is_told_and_not_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kubernetes = {
+        "X_SERVICE_HOST": "10.0.0.1",
+        "X_SERVICE_PORT": "8000",
+        "X_SERVICE_PORT_HTTP": "8000",
+        "X_PORT_8001_TCP": "tcp://10.0.0.1:8001",
+        "X_PORT_8001_TCP_ADDR": "10.0.0.1",
+        "X_AUTH_PORT": "tcp://10.0.0.2:80",
+    }
+    settings = load(Example, {"X_NAME": "n", "X_QUITE_ANOTHER": "1", **kubernetes}, prefix="X")
+
+    assert settings.name == "n"
+    assert caplog.messages == ["X_QUITE_ANOTHER is not a setting of this process and not used"]
 
 
 def test_a_secret_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ RECOVERY_S = 60.0
 are busy.
 """
 
+HANG_S = 12.0
+"""A service that hangs is to be noticed within ten seconds, and this machine may be busy."""
+
 
 @pytest.fixture
 async def school(own_school: School) -> AsyncIterator[School]:
@@ -147,6 +150,22 @@ async def test_without_a_brain_the_edge_says_so_and_nothing_is_lost_after(
 
 
 # The edge
+
+
+@pytest.mark.parametrize("service", ["brain", "auth"])
+async def test_a_service_that_hangs_is_noticed_and_found_again(
+    school: School, service: str
+) -> None:
+    """It holds its connections and says nothing, as one whose disk or machine stands still does."""
+    os.kill(school.stack.pid(service), signal.SIGSTOP)
+    try:
+        status, told = await eventually(
+            lambda: ask(school, "/readyz"), lambda told: told[0] == 503, within_s=HANG_S
+        )
+        assert (status, told["missing"]) == (503, [service])
+    finally:
+        os.kill(school.stack.pid(service), signal.SIGCONT)
+    await eventually(lambda: ask(school, "/readyz"), lambda told: told[0] == 200)
 
 
 async def test_after_a_crash_of_the_edge_watchers_resume_with_what_they_missed(
