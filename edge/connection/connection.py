@@ -52,7 +52,7 @@ MAX_FRAGMENTS = 128
 CLOSE_S = 2.0
 """Seconds that a client has to answer a close frame."""
 
-CLOSING_BYTES = 64 * 1024
+CLOSING_BYTES = 32 * 1024
 """What is looked at after our close frame, for the client's; beyond, nothing is read any more."""
 
 _core_logger = logging.getLogger("aivo.websockets")
@@ -377,11 +377,12 @@ class Connection(asyncio.Protocol):
 
     def _await_close(self, data: bytes) -> None:
         """Look for the client's close frame, and for nothing else, in what comes after ours."""
-        self._unread -= len(data)
-        frame, self._buffer = find_close(self._buffer + data, FRAMES_PER_TURN)
+        seen = (self._buffer + data)[: self._unread]
+        frame, self._buffer = find_close(seen)
+        self._unread -= len(seen) - len(self._buffer)
         if frame:
             self._feed(frame)
-        elif self._unread < 0 or self._core.state is not State.CLOSING:
+        elif len(self._buffer) >= self._unread or self._core.state is not State.CLOSING:
             self._buffer = b""
             if not self._transport.is_closing():
                 self._transport.pause_reading()  # it ends when its time is up

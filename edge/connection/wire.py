@@ -25,13 +25,13 @@ def prepare(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8) + payload
 
 
-def find_close(data: bytes, frames: int) -> tuple[bytes, bytes]:
-    """Look for a whole close frame among the next `frames` masked ones, passing over all others.
+def find_close(data: bytes) -> tuple[bytes, bytes]:
+    """Look for a whole close frame among masked ones, passing over all others.
 
     Returns it, or nothing, and what is left to look at when more has come.
     """
     position, end = 0, len(data)
-    while frames and end - position >= 2:
+    while end - position >= 2:
         size, start = data[position + 1] & 0x7F, position + 6
         if size == 126:
             size, start = int.from_bytes(data[position + 2 : position + 4]), position + 8
@@ -42,5 +42,4 @@ def find_close(data: bytes, frames: int) -> tuple[bytes, bytes]:
         if data[position] == CLOSE:
             return data[position : start + size], b""
         position = start + size
-        frames -= 1
     return b"", data[position:]

@@ -114,8 +114,8 @@ def test_a_weak_password_is_refused(command: Run) -> None:
 def test_unknown_settings_are_told(
     environ: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["list-users"], environ | {"AUTH_TYPO": "1", "AUTH_POLL_S": "0"}) == 2
-    assert "AUTH_TYPO" in capsys.readouterr().err
+    assert main(["list-users"], environ | {"AUTH_POL_S": "1", "AUTH_POLL_S": "0"}) == 2
+    assert "AUTH_POL_S" in capsys.readouterr().err
     assert main(["list-users"], environ | {"AUTH_POLL_S": "0"}) == 2
     assert "AUTH_POLL_S must be at least" in capsys.readouterr().err
 

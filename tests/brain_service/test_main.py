@@ -281,7 +281,7 @@ async def test_help_names_the_commands_and_every_setting(database: Path) -> None
     [
         ({"BRAIN_CREDENTIAL": ""}, "Set BRAIN_CREDENTIAL or BRAIN_CREDENTIAL_FILE"),
         ({"BRAIN_MAX_BATCH": "many"}, "BRAIN_MAX_BATCH"),
-        ({"BRAIN_TYPO": "1"}, "BRAIN_TYPO"),
+        ({"BRAIN_DATABASE_ULR": "1"}, "BRAIN_DATABASE_ULR"),
         ({"BRAIN_DATABASE_URL": "/proc/no/such/brain.db"}, "cannot be opened"),
     ],
 )

@@ -268,7 +268,7 @@ def test_a_command_asked_wrongly_ends_with_2(database: Path, arguments: list[str
         ({"METRICS_DATABASE_URL": "sqlite:////proc/none/x"}, "METRICS_DATABASE_URL"),
         ({"METRICS_EXPOSITION_LISTEN": "203.0.113.1:1"}, "METRICS_EXPOSITION_LISTEN"),
         ({"METRICS_LISTEN": "203.0.113.1:1"}, "203.0.113.1:1"),
-        ({"METRICS_TYPO": "1"}, "METRICS_TYPO"),
+        ({"METRICS_DATABASE_ULR": "1"}, "METRICS_DATABASE_ULR"),
     ],
 )
 def test_it_refuses_to_start_with_settings_that_cannot_work(

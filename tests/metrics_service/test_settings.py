@@ -29,7 +29,7 @@ def test_the_defaults_listen_on_loopback_and_record() -> None:
         ("METRICS_ANALYTICS_RETENTION_DAYS", "nan"),
         ("METRICS_EXPOSITION_LISTEN", "8007"),
         ("METRICS_EXPOSITION_LISTEN", "localhost:99999"),
-        ("METRICS_NO_SUCH_THING", "1"),
+        ("METRICS_LISTEM", "1"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(variable: str, value: str) -> None:
