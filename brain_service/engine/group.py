@@ -16,6 +16,7 @@ from brain_service.engine.publication import Publication
 from brain_service.engine.submission import Applied, Failed, Submission
 from brain_service.model import Interaction, LearnerState, Signs, codec
 from brain_service.model.bank import Stage
+from brain_service.model.params import PARAMS_HASH
 from brain_service.model.values import maker
 
 
@@ -28,6 +29,8 @@ class Entry(NamedTuple):
 
     key: int
     state: LearnerState
+    constants: bytes
+    """The hash of those under which all of the state was computed."""
     signs: Signs
     """Of the last outcome."""
     outcome: bytes
@@ -113,9 +116,9 @@ class Group:
         _, interaction_id, interaction, response, context_json, _, _, traceparent = submission
         before = self.learners[learner_id]
         if before is None:
-            key, state, signs, at_ms = 0, None, model.QUIET, work.at_ms
+            key, state, constants, signs, at_ms = 0, None, PARAMS_HASH, model.QUIET, work.at_ms
         else:
-            key, state, signs, _, at_ms = before
+            key, state, constants, signs, _, at_ms = before
             at_ms = max(at_ms, work.at_ms)
         state, outcome, increments = model.apply(
             state, self.stage.lookup(interaction), interaction, at_ms / 1000
@@ -134,12 +137,12 @@ class Group:
             work.received_at_ms,
             traceparent,
             encoded,
-            codec.encode_state(state),
+            codec.encode_state(state, constants),
         ))  # fmt: skip
         now = model.signs(outcome)
         crossings = model.crossings(signs, now, outcome)
         self.stage.add(increments)
-        self.learners[learner_id] = _entry((key, state, now, encoded, at_ms))
+        self.learners[learner_id] = _entry((key, state, constants, now, encoded, at_ms))
         self.rows.append(row)
         self.applied.append((work, _applied((state.revision, False, outcome, at_ms))))
         self.publications.append(
@@ -150,12 +153,13 @@ class Group:
 
 
 def read_entry(head: Head) -> Entry:
-    """Read a stored learner. Raises `ValueError` when its bytes are damaged or another model
-    version's.
+    """Read a stored learner. Raises `ValueError` when its bytes are damaged or of an unknown
+    layout.
     """
     return Entry(
         head.learner_key,
         codec.decode_state(head.state),
+        codec.constants_of(head.state),
         model.signs(codec.decode_outcome(head.outcome)),
         head.outcome,
         head.occurred_at_ms,

@@ -1,46 +1,50 @@
 """Learner states and outcomes as compact bytes; it knows their shape and nothing of what they mean.
 
-Both start with a format byte and end with a CRC-32 over everything before, so that truncated or
-damaged bytes are refused, never misread. A state also carries the hash of the model's constants,
-because its numbers mean nothing under others; an outcome is self-contained and carries the version
-that made it. Older states have no migration yet: 0.1 is the first version.
+Both start with the number of their layout and end with a CRC-32 over everything before, so that
+truncated or damaged bytes are refused, never misread. Older layouts are read and led to today's,
+see `layouts`. A state also carries the hash of the constants under which all of it was computed:
+one that goes on under newer constants keeps the old hash, which tells that it can be rebuilt. An
+outcome carries the version that made it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import chain
 from math import isnan, nan
 from struct import Struct, error
-from typing import Final
+from typing import Any, Final, TypeVar
 from zlib import crc32
 
+from brain_service.model import layouts
 from brain_service.model.items import COUNT_SIZE, KEY_SIZE
-from brain_service.model.levels import DRIVER_NAMES, NAMES, Readout
+from brain_service.model.layouts import OUTCOME, OUTCOMES, STATE, STATES, OutcomeLayout
+from brain_service.model.levels import BASES, NAMES, Readout
 from brain_service.model.outcome import Outcome, Performance
-from brain_service.model.params import PARAMS_HASH, SIGNALS
+from brain_service.model.params import PARAMS_HASH
 from brain_service.model.prediction import SkillMastery
 from brain_service.model.recommend import ADVICE, Recommendation
-from brain_service.model.state import SKILL_SIZE, LearnerState
+from brain_service.model.state import LearnerState
 from brain_service.model.values import maker
 
-STATE_FORMAT: Final = 1
-OUTCOME_FORMAT: Final = 1
+T = TypeVar("T")
 
-_HEAD: Final = Struct("<B8sQ5d")
-_SIGNALS: Final = Struct(f"<{len(SIGNALS)}d")
-_REST: Final = Struct("<Qq6dd2dQ?8sIIHHH")
-_SIGNALS_AT: Final = _HEAD.size
-_WEIGHTS_AT: Final = _SIGNALS_AT + _SIGNALS.size
-_REST_AT: Final = _WEIGHTS_AT + _SIGNALS.size
-_SKILLS_AT: Final = _REST_AT + _REST.size
-_make_state, _make_outcome, _make_readout = maker(LearnerState), maker(Outcome), maker(Readout)
-_DRIVERS: Final = sum(map(len, DRIVER_NAMES))
-_OUTCOME: Final = Struct(f"<BQd{len(NAMES)}d{_DRIVERS}d{len(NAMES)}d4ddBHB")
-_ENDS: Final = tuple(accumulate(map(len, (*DRIVER_NAMES, NAMES)), initial=3 + len(NAMES)))
-_LEVELS: Final = slice(3, 3 + len(NAMES))
-*_CONTRIBUTIONS, _EVIDENCE = (slice(start, end) for start, end in pairwise(_ENDS))
-"""Where an outcome's levels, the contributions to each, and their evidence lie among its fields."""
+_LAYOUT: Final = STATES[STATE]
+_FIXED: Final = LearnerState._fields.index("skills")
+_ITEM: Final = LearnerState._fields.index("item")
+_RESPONSE_TIME: Final = LearnerState._fields.index("response_time")
+_TUPLES: Final = [
+    LearnerState._fields.index(field.name) for field in _LAYOUT.fields if field.length is not None
+][::-1]
+"""Where these lie among the fields of a state; the tuples from the last to the first."""
+_UP_TO_DATE: Final = bytes((STATE,)) + PARAMS_HASH
+_CONSTANTS: Final = slice(1, len(_UP_TO_DATE))
+
+_pack_state: Final = _LAYOUT.fixed.pack
+_pack_outcome: Final = OUTCOMES[OUTCOME].fixed.pack
+_make_outcome, _make_readout = maker(Outcome), maker(Readout)
+_BASES: Final = dict(zip(NAMES, BASES, strict=True))
 _MASTERY: Final = Struct("<ddI")
 _ADVICE: Final = Struct("<BB")
 _CRC: Final = Struct("<I")
@@ -50,73 +54,68 @@ class CorruptBytesError(ValueError):
     """Stored bytes are truncated or damaged."""
 
 
-class StateVersionError(ValueError):
-    """Stored bytes come from a model version or format that this one cannot read."""
+class UnknownLayoutError(ValueError):
+    """Stored bytes have a layout that this version does not know: a later one wrote them."""
 
 
-def encode_state(state: LearnerState) -> bytes:
-    """Write a state: about 560 bytes, 57 and its name for each skill, 12 for each item."""
-    (
-        revision, time, session_start, active_s, presence, tank, signals, weights,
-        answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts,
-        advice,
-    ) = state  # fmt: skip
-    if response_time is None:
-        response_time = nan
+def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
+    """Write a state: about 560 bytes, 57 and its name for each skill, 12 for each item.
+
+    `constants` is the hash of those under which all of it was computed; see `constants_of`.
+    """
+    values: list[Any] = [*state[:_FIXED]]
+    skills, keys, item = state.skills, state.item_keys, state.item
+    if state.response_time is None:
+        values[_RESPONSE_TIME] = nan
+    values[_ITEM : _ITEM + 1] = item is not None, item or b""
+    for at in _TUPLES:
+        values[at : at + 1] = values[at]
     body = b"".join((
-        _HEAD.pack(STATE_FORMAT, PARAMS_HASH, revision, time, session_start, active_s, presence,
-        tank),
-        _SIGNALS.pack(*signals),
-        _SIGNALS.pack(*weights),
-        _REST.pack(
-            answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-            time_mean, time_var, time_count, item is not None, item or b"", attempts, hints, advice,
-            len(skills), len(item_keys) // KEY_SIZE,
-        ),
+        _pack_state(STATE, constants, *values, len(skills), len(keys) // KEY_SIZE),
         *skills.values(),
-        item_keys,
-        item_counts,
+        keys,
+        state.item_counts,
         "\0".join(skills).encode(),
     ))  # fmt: skip
     return body + _CRC.pack(crc32(body))
 
 
 def decode_state(data: bytes) -> LearnerState:
-    """Read a state exactly as it was. Raises `StateVersionError` or `CorruptBytesError`."""
-    if data[:1] != bytes((STATE_FORMAT,)):
-        raise StateVersionError(_foreign("state", data))
+    """Read a state: exactly as it was, or where its layout is older, led to today's.
+
+    Raises `UnknownLayoutError` or `CorruptBytesError`.
+    """
+    layout = _layout("state", data, STATES)
     body = _checked(data)
-    if body[1:9] != PARAMS_HASH:
-        raise StateVersionError(
-            "The stored state belongs to a model with other constants; replay the learner's log."
-        )
     try:
-        _, _, *general = _HEAD.unpack_from(body)
-        signals = _SIGNALS.unpack_from(body, _SIGNALS_AT)
-        weights = _SIGNALS.unpack_from(body, _WEIGHTS_AT)
-        *special, known_item, item, attempts, hints, advice, skill_count, item_count = (
-            _REST.unpack_from(body, _REST_AT)
-        )
-        memories = _skills(skill_count).unpack_from(body, _SKILLS_AT)
-        items_at = _SKILLS_AT + _skills(skill_count).size
+        fields, skill_count, item_count = layout.read(body)
+        skills_at = layout.fixed.size
+        memories = _packed(layout.skill.size, skill_count)
+        items_at = skills_at + memories.size
         counts_at = items_at + item_count * KEY_SIZE
         names_at = counts_at + item_count * COUNT_SIZE
         if names_at > len(body):
             raise ValueError
         names = body[names_at:].decode().split("\0") if skill_count else ()
-        skills = dict(zip(names, memories, strict=True))
+        fields["skills"] = dict(zip(names, memories.unpack_from(body, skills_at), strict=True))
     except (error, ValueError) as fault:
         raise CorruptBytesError("The stored state is damaged.") from fault
-    if isnan(special[8]):
-        special[8] = None
-    return _make_state(
-        (
-            *general, signals, weights, *special, item if known_item else None, attempts, hints,
-            skills,
-            body[items_at:counts_at], body[counts_at:names_at], advice,
-        )
-    )  # fmt: skip
+    fields["item_keys"], fields["item_counts"] = body[items_at:counts_at], body[counts_at:names_at]
+    return LearnerState(**layouts.todays(fields, data[0]))
+
+
+def constants_of(data: bytes) -> bytes:
+    """Return the hash of the constants under which all of a stored state was computed."""
+    return data[_CONSTANTS]
+
+
+def is_up_to_date(data: bytes) -> bool:
+    """Tell whether all of a stored state was computed as today; its first bytes are enough."""
+    return data.startswith(_UP_TO_DATE)
+
+
+UP_TO_DATE_BYTES: Final = len(_UP_TO_DATE)
+"""How many first bytes of a state `is_up_to_date` looks at."""
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
@@ -124,18 +123,12 @@ def encode_outcome(outcome: Outcome) -> bytes:
     revision, time, readout, performance, mastery, predicted, recommendations, model_version = (
         outcome
     )
-    (
-        levels,
-        (load, frustration, confidence, item_confidence, engagement, fatigue, motivation),
-        evidence,
-    ) = readout
+    levels, contributions, evidence = readout
     accuracy, response_time, consistency, improvement_rate = performance
     version = model_version.encode()
     parts = [
-        _OUTCOME.pack(
-            OUTCOME_FORMAT, revision, time,
-            *levels, *load, *frustration, *confidence, *item_confidence, *engagement, *fatigue,
-            *motivation, *evidence,
+        _pack_outcome(
+            OUTCOME, revision, time, *levels, *chain.from_iterable(contributions), *evidence,
             accuracy, nan if response_time is None else response_time, consistency,
             improvement_rate,
             nan if predicted is None else predicted,
@@ -156,20 +149,29 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 
 def decode_outcome(data: bytes) -> Outcome:
-    """Read an outcome exactly as it was. Raises `StateVersionError` or `CorruptBytesError`."""
-    if data[:1] != bytes((OUTCOME_FORMAT,)):
-        raise StateVersionError(_foreign("outcome", data))
+    """Read an outcome: exactly as it was, or where its layout is older, in the places of today's.
+
+    Raises `UnknownLayoutError` or `CorruptBytesError`.
+    """
+    layout = _layout("outcome", data, OUTCOMES)
     body = _checked(data)
     try:
-        return _outcome(body)
+        return _outcome(body, layout)
     except (error, IndexError, KeyError, UnicodeDecodeError) as fault:
         raise CorruptBytesError("The stored outcome is damaged.") from fault
 
 
-def _outcome(body: bytes) -> Outcome:
-    fields = _OUTCOME.unpack_from(body)
+def _outcome(body: bytes, layout: OutcomeLayout) -> Outcome:
+    fields = layout.fixed.unpack_from(body)
+    readout: layouts.Readout = (
+        fields[layout.levels],
+        tuple([fields[drivers] for drivers in layout.contributions]),
+        fields[layout.evidence],
+    )
+    if layout is not OUTCOMES[OUTCOME]:
+        readout = layouts.renamed(layout, readout, OUTCOMES[OUTCOME], _BASES)
     version_length, mastered, recommended = fields[-3:]
-    at = _OUTCOME.size
+    at = layout.fixed.size
     version = body[at : at + version_length].decode()
     at += version_length
     mastery = []
@@ -189,13 +191,7 @@ def _outcome(body: bytes) -> Outcome:
         (
             fields[1],
             fields[2],
-            _make_readout(
-                (
-                    fields[_LEVELS],
-                    tuple([fields[drivers] for drivers in _CONTRIBUTIONS]),
-                    fields[_EVIDENCE],
-                )
-            ),
+            _make_readout(readout),
             Performance(
                 accuracy,
                 None if isnan(response_time) else response_time,
@@ -210,10 +206,15 @@ def _outcome(body: bytes) -> Outcome:
     )
 
 
-def _foreign(what: str, data: bytes) -> str:
+def _layout(what: str, data: bytes, known: Mapping[int, T]) -> T:
     if not data:
-        return f"The stored {what} is empty."
-    return f"The stored {what} has format {data[0]}, which this version cannot read."
+        raise UnknownLayoutError(f"The stored {what} is empty.")
+    if data[0] not in known:
+        raise UnknownLayoutError(
+            f"The stored {what} has layout {data[0]}, which this version does not know;"
+            " a later version wrote it."
+        )
+    return known[data[0]]
 
 
 def _checked(data: bytes) -> bytes:
@@ -238,8 +239,8 @@ def _read_text(body: bytes, at: int) -> tuple[str, int]:
 
 
 @lru_cache(maxsize=512)
-def _skills(count: int) -> Struct:
-    return Struct(f"{SKILL_SIZE}s" * count)
+def _packed(size: int, count: int) -> Struct:
+    return Struct(f"{size}s" * count)
 
 
 @lru_cache(maxsize=64)

@@ -103,7 +103,7 @@ def tell(
     (
         revision, time, _, active_s, _, tank, signals, weights,
         answers, streak, fast, _, slow, _, accuracy, spread, response_time,
-        _, _, _, _, attempts, _, _, _, _, advice,
+        _, _, _, _, attempts, _, advice, _, _, _,
     ) = state  # fmt: skip
     _, _, _, _, _, _, _, _, idle, haste, _, expect, _, _, _, rtvar, _, _ = signals
     _, _, _, _, _, _, _, _, w_idle, w_haste, _, w_expect, _, _, _, w_rtvar, _, _ = weights

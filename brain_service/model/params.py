@@ -1,8 +1,8 @@
 """Every fitted or chosen constant of the learner model `vb-ssm/0.1`, as data; it knows nothing of
 how they are used.
 
-A change of any constant here changes `PARAMS_HASH`, so a state computed with other constants is
-refused by the codec, and it must bump `VERSION`.
+A change of any constant here changes `PARAMS_HASH` and must bump `VERSION`. States computed under
+other constants are read and go on; `python -m brain_service rebuild` computes them anew.
 """
 
 from __future__ import annotations

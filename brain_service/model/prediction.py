@@ -109,7 +109,7 @@ def answer(
     (
         _, _, _, _, _, _, _, _, answers, streak, fast, mid, slow, total, accuracy, spread,
         response_time,
-        _, _, _, _, _, _, skills, item_keys, item_counts, _,
+        _, _, _, _, _, _, _, skills, item_keys, item_counts,
     ) = before  # fmt: skip
     skills = skills.copy()
     general = _general(fast, mid, slow, total, answers, streak)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final, NamedTuple
 
 from brain_service.model import params
 from brain_service.model.items import listed
+from brain_service.model.layouts import STATE, STATES
 
 
 class SkillMemory(NamedTuple):
@@ -33,19 +33,17 @@ class SkillMemory(NamedTuple):
     """The last answer on it: 1 right, −1 wrong."""
 
 
-_SKILL: Final = Struct("<5dIQb")
-SKILL_SIZE: Final = _SKILL.size
-"""Bytes of a packed `SkillMemory`."""
-pack_skill: Final = _SKILL.pack
+pack_skill: Final = STATES[STATE].skill.pack
 """Write the fields of a `SkillMemory` as a state holds them."""
-unpack_skill: Final = _SKILL.unpack
+unpack_skill: Final = STATES[STATE].skill.unpack
 """Read those bytes as a plain tuple, in the order of `SkillMemory`."""
 
 
 class LearnerState(NamedTuple):
     """One learner after `revision` interactions. Never change its dictionary: `apply` copies it.
 
-    `skills` are ordered, the one used longest ago first.
+    `skills` are ordered, the one used longest ago first. What has a fixed size comes before them,
+    in the order of `layouts.STATES[layouts.STATE]`.
     """
 
     revision: int
@@ -92,6 +90,9 @@ class LearnerState(NamedTuple):
     hints: int
     """Answers and hint requests on that item since it became the present one."""
 
+    advice: int
+    """Which recommendations are on, as bits, for hysteresis."""
+
     skills: dict[str, bytes]
     """Each a packed `SkillMemory`: one is touched per interaction, and all are copied, stored and
     read every time.
@@ -101,8 +102,6 @@ class LearnerState(NamedTuple):
     """How often each of these items was answered, negative when the last answer on it was wrong;
     see `items`.
     """
-    advice: int
-    """Which recommendations are on, as bits, for hysteresis."""
 
 
 BLANK = LearnerState(
@@ -111,7 +110,7 @@ BLANK = LearnerState(
     answers=0, streak=0, fast=0.0, mid=0.0, slow=0.0, total=0.0, accuracy=0.0, spread=0.0,
     response_time=None,
     time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0,
-    item=None, attempts=0, hints=0, skills={}, item_keys=b"", item_counts=b"", advice=0,
+    item=None, attempts=0, hints=0, advice=0, skills={}, item_keys=b"", item_counts=b"",
 )  # fmt: skip
 """Where a learner starts. It is never shown: before the first interaction a learner has no state.
 """

@@ -69,8 +69,8 @@ def apply(
     (
         revision, time, session_start, active_s, presence, tank, _, _,
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts,
-        advised,
+        time_mean, time_var, time_count, item, attempts, hints, advised, skills, item_keys,
+        item_counts,
     ) = before  # fmt: skip
     kind, item_name, _, _, subject, correct, _, time_taken, hints_told, attempts_told = interaction
 
@@ -127,8 +127,8 @@ def apply(
         revision + 1, time, session_start, active_s + active, presence, tank, tuple(moved),
         tuple(weighed),
         answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, skills, item_keys, item_counts,
-        advised,
+        time_mean, time_var, time_count, item, attempts, hints, advised, skills, item_keys,
+        item_counts,
     ))  # fmt: skip
     if given is None:
         outcome, advice = tell(after, readout, (), None)
@@ -137,7 +137,7 @@ def apply(
         outcome, advice = tell(after, readout, given.mastery, given.predicted)
         increments = _increments((item_name, given.easiness, given.step, subject, log_time))
     if advice != advised:
-        after = _state((*after[:-1], advice))
+        after = after._replace(advice=advice)
     return _applied((after, outcome, increments))
 
 

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from brain_service.model import Applied, Statistics, apply, interaction_from_context, reading
 from brain_service.model.codec import (
+    UP_TO_DATE_BYTES,
     CorruptBytesError,
-    StateVersionError,
+    UnknownLayoutError,
+    constants_of,
     decode_outcome,
     decode_state,
     encode_outcome,
     encode_state,
+    is_up_to_date,
 )
 from brain_service.model.params import PARAMS_HASH
 from brain_service.model.state import BLANK
@@ -89,7 +92,7 @@ def test_truncated_or_damaged_bytes_are_refused(data: st.DataObject) -> None:
         flipped[at] ^= 1 << bit
 
         for bad in (good[:cut], bytes(flipped), good + b"\0"):
-            with pytest.raises((CorruptBytesError, StateVersionError)):
+            with pytest.raises((CorruptBytesError, UnknownLayoutError)):
                 decode(bad)
 
 
@@ -99,7 +102,7 @@ def test_arbitrary_bytes_are_refused_even_with_a_good_checksum(garbage: bytes) -
     sealed = body + pack("<I", crc32(body))
 
     for decode in (decode_state, decode_outcome):
-        with pytest.raises((CorruptBytesError, StateVersionError)):
+        with pytest.raises((CorruptBytesError, UnknownLayoutError)):
             decode(sealed)
 
 
@@ -107,28 +110,31 @@ def sealed(body: bytes) -> bytes:
     return body + pack("<I", crc32(body))
 
 
-def test_a_state_of_other_constants_is_refused_with_what_to_do() -> None:
-    good = encode_state(learner(4, 5).state)
-    foreign = sealed(good[:1] + bytes(8) + good[9:-4])
+def test_a_state_of_other_constants_is_read_and_known_as_such() -> None:
+    state = learner(4, 5).state
+    todays, others = encode_state(state), encode_state(state, b"8 others")
 
-    with pytest.raises(StateVersionError, match="replay"):
-        decode_state(foreign)
+    assert decode_state(others) == state
+    assert (constants_of(todays), constants_of(others)) == (PARAMS_HASH, b"8 others")
+    assert (is_up_to_date(todays), is_up_to_date(others)) == (True, False)
+    assert is_up_to_date(todays[:UP_TO_DATE_BYTES])
+    assert not is_up_to_date(bytes([0]) + todays[1:])
 
 
-@pytest.mark.parametrize("form", [0, 2, 255])
-def test_an_unknown_format_is_refused_by_its_number(form: int) -> None:
+@pytest.mark.parametrize("number", [0, 100, 255])
+def test_an_unknown_layout_is_refused_by_its_number(number: int) -> None:
     applied = learner(5, 5)
 
-    with pytest.raises(StateVersionError, match=f"format {form}"):
-        decode_state(sealed(bytes([form]) + encode_state(applied.state)[1:-4]))
-    with pytest.raises(StateVersionError, match=f"format {form}"):
-        decode_outcome(sealed(bytes([form]) + encode_outcome(applied.outcome)[1:-4]))
+    with pytest.raises(UnknownLayoutError, match=f"layout {number}"):
+        decode_state(sealed(bytes([number]) + encode_state(applied.state)[1:-4]))
+    with pytest.raises(UnknownLayoutError, match=f"layout {number}"):
+        decode_outcome(sealed(bytes([number]) + encode_outcome(applied.outcome)[1:-4]))
 
 
 def test_empty_bytes_are_refused() -> None:
-    with pytest.raises(StateVersionError, match="empty"):
+    with pytest.raises(UnknownLayoutError, match="empty"):
         decode_state(b"")
-    with pytest.raises(StateVersionError, match="empty"):
+    with pytest.raises(UnknownLayoutError, match="empty"):
         decode_outcome(b"")
 
 

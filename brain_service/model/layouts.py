@@ -1,0 +1,180 @@
+"""How each version laid out the bytes of states and outcomes, and what makes older ones today's.
+
+Data, and the functions that lead from one layout to the next. A layout that a build has written is
+never changed: a new field, signal or level makes a new entry. A changed constant needs none. How
+to add a field is told in `docs/model.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import accumulate, pairwise
+from math import isnan
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+Fields = dict[str, Any]
+"""A state's fields by name, as they were at some layout; `skills` maps names to packed memories."""
+
+
+class Field(NamedTuple):
+    """A field of fixed size, or a tuple of such values."""
+
+    name: str
+    code: str
+    """What `struct` calls it."""
+    length: int | None = None
+    """How many values it has; None for a single one, which is no tuple."""
+
+
+class StateLayout:
+    """The bytes of a state: layout number, constants, fields of fixed size, how many skills and
+    items there are; then the skills' memories, the items' keys and counts, and the skills' names.
+    """
+
+    def __init__(self, *, signals: tuple[str, ...], fields: tuple[Field, ...], skill: str) -> None:
+        """`skill` is the structure of one skill's memory."""
+        self.signals = signals
+        """The names of the signals, in their order."""
+        self.fields = fields
+        codes = [f"{each.length or ''}{each.code}" for each in fields]
+        self.fixed = Struct("<B8s" + "".join(codes) + "HH")
+        self.skill = Struct(skill)
+        ends = accumulate([each.length or 1 for each in fields], initial=2)
+        self._slices = [slice(*ends_of) for ends_of in pairwise(ends)]
+
+    def read(self, body: bytes) -> tuple[Fields, int, int]:
+        """Return the fields by name, and how many skills and items there are.
+
+        Raises `struct.error` when there are too few bytes.
+        """
+        *values, skills, items = self.fixed.unpack_from(body)
+        fields: Fields = {
+            field.name: values[place.start] if field.length is None else tuple(values[place])
+            for field, place in zip(self.fields, self._slices, strict=True)
+        }
+        if isnan(fields["response_time"]):
+            fields["response_time"] = None
+        if not fields.pop("item_known"):
+            fields["item"] = None
+        return fields, skills, items
+
+
+_SIGNALS_1: Final = (
+    "declared", "demand", "slow", "err", "negsur", "impasse", "help", "fast", "idle", "haste",
+    "flow", "expect", "sur1", "dem1", "sur", "rtvar", "engage", "persist",
+)  # fmt: skip
+
+STATES: Final[Mapping[int, StateLayout]] = {
+    1: StateLayout(
+        signals=_SIGNALS_1,
+        fields=(
+            Field("revision", "Q"),
+            Field("time", "d"),
+            Field("session_start", "d"),
+            Field("active_s", "d"),
+            Field("presence", "d"),
+            Field("tank", "d"),
+            Field("signals", "d", len(_SIGNALS_1)),
+            Field("weights", "d", len(_SIGNALS_1)),
+            Field("answers", "Q"),
+            Field("streak", "q"),
+            Field("fast", "d"),
+            Field("mid", "d"),
+            Field("slow", "d"),
+            Field("total", "d"),
+            Field("accuracy", "d"),
+            Field("spread", "d"),
+            Field("response_time", "d"),  # NaN for none
+            Field("time_mean", "d"),
+            Field("time_var", "d"),
+            Field("time_count", "Q"),
+            Field("item_known", "?"),
+            Field("item", "8s"),
+            Field("attempts", "I"),
+            Field("hints", "I"),
+            Field("advice", "H"),
+        ),
+        skill="<5dIQb",
+    ),
+}
+"""Every layout of states that was ever written, by its number, the first byte."""
+STATE: Final = max(STATES)
+"""The layout that is written today."""
+
+Step = Callable[[Fields], Fields]
+
+STEPS: Final[Mapping[int, Step]] = {}
+"""What leads from one layout's fields to the next one's, by the number of the older."""
+
+
+def todays(
+    fields: Fields, layout: int, steps: Mapping[int, Step] = STEPS, today: int = STATE
+) -> Fields:
+    """Lead the fields of a state from its layout to today's, step by step."""
+    for number in range(layout, today):
+        fields = steps[number](fields)
+    return fields
+
+
+class OutcomeLayout:
+    """The bytes of an outcome: its levels with drivers and evidence; then performance and lists."""
+
+    def __init__(self, drivers: Mapping[str, tuple[str, ...]]) -> None:
+        """`drivers` are the names of each level's, levels and drivers in their order."""
+        self.names = tuple(drivers)
+        self.drivers = tuple(drivers.values())
+        count, total = len(self.names), sum(map(len, self.drivers))
+        self.fixed = Struct(f"<BQd{count}d{total}d{count}d4ddBHB")
+        ends = accumulate([count, *map(len, self.drivers), count], initial=3)
+        self.levels, *self.contributions, self.evidence = (slice(*each) for each in pairwise(ends))
+        """Where they lie among the fixed values."""
+
+
+OUTCOMES: Final[Mapping[int, OutcomeLayout]] = {
+    1: OutcomeLayout(
+        {
+            "cognitive_load": ("declared", "demand", "slow", "err"),
+            "frustration_level": ("err", "declared", "negsur", "impasse", "help"),
+            "confidence_level": ("sur", "demand", "err", "slow"),
+            "item_confidence": ("sur", "sur1", "dem1", "slow"),
+            "engagement_level": ("idle", "fast", "help", "err", "slow", "flow"),
+            "fatigue_level": ("load", "tank", "rtvar"),
+            "motivation_level": ("expect", "engage", "persist", "presence", "cost"),
+        }
+    ),
+}
+"""Every layout of outcomes that was ever written, by its number, the first byte."""
+OUTCOME: Final = max(OUTCOMES)
+"""The layout that is written today."""
+
+Readout = tuple[tuple[float, ...], tuple[tuple[float, ...], ...], tuple[float, ...]]
+"""Levels, the contributions of each one's drivers, and evidence."""
+
+
+def renamed(
+    old: OutcomeLayout, readout: Readout, new: OutcomeLayout, bases: Mapping[str, float]
+) -> Readout:
+    """Return what an older outcome says in the places of a newer layout.
+
+    A driver that was not there yet had no part. A level that was not there yet stands at its base
+    with no evidence, as it does for a learner of whom nothing is known. What is gone is not told.
+    """
+    told, contributions, evidence = readout
+    levels = {**bases, **dict(zip(old.names, told, strict=True))}
+    weights = dict(zip(old.names, evidence, strict=True))
+    parts = {
+        (name, driver): part
+        for name, drivers, values in zip(old.names, old.drivers, contributions, strict=True)
+        for driver, part in zip(drivers, values, strict=True)
+    }
+    return (
+        tuple([levels[name] for name in new.names]),
+        tuple(
+            [
+                tuple([parts.get((name, driver), 0.0) for driver in drivers])
+                for name, drivers in zip(new.names, new.drivers, strict=True)
+            ]
+        ),
+        tuple([weights.get(name, 0.0) for name in new.names]),
+    )

@@ -1,0 +1,123 @@
+"""Upgrades as claims: what an older build wrote is read, goes on, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brain_service.engine import privacy
+from brain_service.model import codec
+from brain_service.model.state import legible
+from tests.brain_service.engine.engine_support import revisions, running, submission
+from tests.brain_service.engine.old_database import EXPECTED, LEARNERS, stored, unpacked
+
+ROOT = Path(__file__).parents[3]
+
+
+async def test_what_an_older_build_wrote_reads_the_same(tmp_path: Path) -> None:
+    async with running(unpacked(tmp_path)) as brain:
+        snapshots = await brain.engine.snapshots([(learner, 0) for learner in LEARNERS])
+
+        for snapshot in snapshots:
+            expected = EXPECTED["learners"][snapshot.learner_id]
+            assert snapshot.revision == expected["revision"]
+            assert snapshot.state is not None
+            assert expected["state"].items() <= plain(legible(snapshot.state)).items()
+            entries, _ = await brain.engine.history(snapshot.learner_id, limit=3, newest=True)
+            for entry, told in zip(entries, expected["outcomes"], strict=True):
+                assert entry.outcome.model_version == told["model_version"]
+                assert list(entry.outcome.readout.levels) == told["levels"]
+                assert plain(entry.outcome.mastery) == told["mastery"]
+                assert entry.outcome.predicted_correct == told["predicted_correct"]
+
+
+async def test_each_row_of_an_older_build_can_be_read_and_goes_on(tmp_path: Path) -> None:
+    path = unpacked(tmp_path)
+    rows = stored(path)
+
+    assert len(list(map(codec.decode_state, rows["states"]))) == 94
+    assert len(list(map(codec.decode_outcome, rows["outcomes"]))) == 94
+    async with running(path) as brain:
+        results = await brain.apply(*[submission(learner, "next") for learner in LEARNERS])
+
+    assert revisions(results) == [
+        (EXPECTED["learners"][learner]["revision"] + 1, False) for learner in LEARNERS
+    ]
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code of the brain with one constant changed, as in the next version of it."""
+    folder = tmp_path_factory.mktemp("next")
+    shutil.copytree(ROOT / "brain_service", folder / "brain_service")
+    params = folder / "brain_service" / "model" / "params.py"
+    text = params.read_text()
+    assert "HASTY_S: Final = 3.0" in text
+    params.write_text(text.replace("HASTY_S: Final = 3.0", "HASTY_S: Final = 3.1"))
+    return folder
+
+
+def run(build: Path, *arguments: str, database: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(map(str, (build, ROOT, ROOT / "proto" / "gen"))),
+            "BRAIN_DATABASE_URL": str(database),
+        },
+        cwd=build,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+GO_ON = """
+import asyncio, json, sys
+from pathlib import Path
+from brain_service.model import params
+from tests.brain_service.engine.engine_support import running, submission
+
+async def main(path, learners):
+    async with running(Path(path)) as brain:
+        results = await brain.apply(*[submission(each, "after") for each in learners])
+        snapshots = await brain.engine.snapshots([(each, 0) for each in learners])
+        histories = [await brain.engine.history(each, limit=1000) for each in learners]
+    print(json.dumps({
+        "hasty_s": params.HASTY_S,
+        "applied": [result.revision for result in results],
+        "read": [snapshot.state.revision for snapshot in snapshots],
+        "rows": [len(entries) for entries, _ in histories],
+    }))
+
+asyncio.run(main(sys.argv[1], sys.argv[2:]))
+"""
+
+
+def test_a_changed_constant_stops_nobody(tmp_path: Path, changed: Path) -> None:
+    path = unpacked(tmp_path)
+
+    told = json.loads(run(changed, "-c", GO_ON, str(path), *LEARNERS, database=path))
+
+    expected = [EXPECTED["learners"][learner]["revision"] + 1 for learner in LEARNERS]
+    assert told == {"hasty_s": 3.1, "applied": expected, "read": expected, "rows": expected}
+    # And going back to the older build stops nobody either.
+    back = json.loads(
+        run(ROOT, "-c", GO_ON.replace("after", "back"), str(path), *LEARNERS, database=path)
+    )
+    assert back["applied"] == [revision + 1 for revision in expected]
+
+
+def plain(value: object) -> Any:
+    """Spell the model's values as the fixture's JSON does."""
+    return json.loads(json.dumps(privacy._plain(value)))

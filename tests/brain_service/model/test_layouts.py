@@ -1,0 +1,98 @@
+"""Layouts as claims: today's is what the model has, older ones lead to it, and none is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import pytest
+
+from brain_service.model import levels, params
+from brain_service.model.layouts import (
+    OUTCOME,
+    OUTCOMES,
+    STATE,
+    STATES,
+    STEPS,
+    Fields,
+    OutcomeLayout,
+    Step,
+    renamed,
+    todays,
+)
+from brain_service.model.state import LearnerState, SkillMemory
+
+WRITTEN = {
+    "state 1": "42d74e3d",
+    "outcome 1": "7b7ed7ac",
+}
+"""A digest of each layout that was written to somebody's disk. Add new ones; change none."""
+
+
+def test_todays_layout_of_a_state_is_what_the_model_remembers() -> None:
+    stored = [field.name for field in STATES[STATE].fields if field.name != "item_known"]
+    fixed = list(LearnerState._fields[: LearnerState._fields.index("skills")])
+
+    assert stored == fixed, "a field of LearnerState has no place in a layout: add a new one"
+    assert STATES[STATE].signals == tuple(signal.name for signal in params.SIGNALS)
+    assert len(STATES[STATE].skill.unpack(bytes(STATES[STATE].skill.size))) == len(
+        SkillMemory._fields
+    )
+
+
+def test_todays_layout_of_an_outcome_is_what_the_model_says() -> None:
+    assert OUTCOMES[OUTCOME].names == levels.NAMES
+    assert OUTCOMES[OUTCOME].drivers == levels.DRIVER_NAMES
+
+
+def test_a_layout_that_was_written_is_never_changed() -> None:
+    digests = {
+        f"state {number}": digest((layout.fields, layout.signals, layout.skill.format))
+        for number, layout in STATES.items()
+    } | {
+        f"outcome {number}": digest((layout.names, layout.drivers, layout.fixed.format))
+        for number, layout in OUTCOMES.items()
+    }
+
+    assert digests == WRITTEN
+
+
+def digest(shape: object) -> str:
+    return blake2b(repr(shape).encode(), digest_size=4).hexdigest()
+
+
+def test_every_older_layout_has_a_step_to_the_next() -> None:
+    assert set(STEPS) == set(range(min(STATES), STATE))
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        (1, {"revision": 7, "hurry": 0.5, "calm": 0.5}),
+        (2, {"revision": 7, "hurry": 0.25, "calm": 0.75}),
+        (3, {"revision": 7, "hurry": 0.25}),
+    ],
+)
+def test_fields_of_an_older_layout_are_led_to_todays_step_by_step(
+    layout: int, expected: Fields
+) -> None:
+    steps: Mapping[int, Step] = {
+        1: lambda fields: fields | {"hurry": 0.5},
+        2: lambda fields: fields | {"calm": 1.0 - fields["hurry"]},
+    }
+    stored: Fields = {"revision": 7} | ({} if layout == 1 else {"hurry": 0.25})
+
+    assert todays(stored, layout, steps, 3) == expected
+
+
+def test_an_older_outcome_is_told_in_the_places_of_today() -> None:
+    old = OutcomeLayout({"load": ("err", "slow"), "boredom": ("idle",)})
+    new = OutcomeLayout({"calm": ("rest",), "load": ("declared", "slow", "err")})
+    told = (0.7, 0.2), ((0.1, 0.2), (0.3,)), (0.9, 0.8)
+
+    assert renamed(old, told, new, {"calm": 0.4, "load": 0.5}) == (
+        (0.4, 0.7),
+        ((0.0,), (0.0, 0.2, 0.1)),
+        (0.0, 0.9),
+    )
+    assert renamed(old, told, old, {}) == told
