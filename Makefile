@@ -31,7 +31,7 @@ else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
-.PHONY: help setup run test e2e test-image schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
+.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ e2e: $(VENV)/.tools $(WEB_TOOLS) ## Test the page in headless Chromium against t
 
 test-image: $(VENV)/.tools ## Carry out the steps of the image's build (a minute, needs the network and root)
 	$(PYTHON) -m pytest -q -m image tests/deploy
+
+test-compose: $(VENV)/.tools ## Deploy compose.yaml on this machine's Docker engine and try it (some minutes; skipped without)
+	$(PYTHON) -m pytest -q -rs -m compose $(or $(ARGS),tests/compose)
 
 schema: $(VENV)/.tools ## Write docs/protocol.schema.json from the frames
 	$(PYTHON) -m edge.frames.schema > docs/protocol.schema.json

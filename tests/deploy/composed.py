@@ -125,7 +125,8 @@ class Containers:
     def here(self, text: str, name: str) -> str:
         """Return a command's argument or a variable's value as it has to be on this machine."""
         text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1)\b", self.address(name), text)
-        text = text.replace("172.30.77.2", self.address("proxy"))
+        proxy = self.compose["services"]["proxy"]["networks"]["front"]["ipv4_address"]
+        text = text.replace(proxy, self.address("proxy"))
         for other in self.compose["services"]:
             text = re.sub(rf"(?<![\w.-]){other}(?=:\d)", self.address(other), text)
         text = text.replace("/run/secrets", str(self.secrets)).replace(

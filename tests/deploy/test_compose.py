@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 from graphlib import TopologicalSorter
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from brain_service.settings import BrainSettings
 from edge.settings import EdgeSettings
 from metrics_service.settings import MetricsSettings
 from service_runtime.settings import SettingsError, load
-from tests.deploy.composed import OURS, ROOT, image, make_secrets, read
+from tests.deploy.composed import ENVIRONMENT, OURS, ROOT, image, make_secrets, read
 
 SETTINGS: dict[str, type[Any]] = {
     "edge": EdgeSettings,
@@ -241,6 +242,13 @@ def test_stopping_is_given_the_time_it_takes(name: str, secrets: Path) -> None:
     assert grace_s >= settings_of(name, secrets).drain_s + 5
 
 
+def test_every_engine_since_20_10_takes_the_health_checks() -> None:
+    """An engine before 25 refuses a container whose check has a `start_interval`."""
+    checks = [service["healthcheck"] for service in SERVICES.values() if "healthcheck" in service]
+    known = {"test", "interval", "timeout", "retries", "start_period"}
+    assert all(set(check) <= known for check in checks)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_health_is_asked_where_the_process_listens(name: str) -> None:
     target = SERVICES[name]["healthcheck"]["test"][-1]
@@ -275,6 +283,25 @@ def test_edges_believe_the_proxy_and_nobody_else(secrets: Path) -> None:
     proxy = SERVICES["proxy"]["networks"]["front"]["ipv4_address"]
     assert settings_of("edge", secrets).trusted_proxies == (proxy,)
     assert "*" not in settings_of("edge", secrets).allowed_origins
+
+
+@pytest.mark.parametrize("environ", [{}, {"AIVO_FRONT": "10.9.8"}], ids=["default", "moved"])
+def test_the_proxys_address_is_one_that_the_engine_gives_to_nobody_else(
+    environ: dict[str, str],
+) -> None:
+    compose = read(environ=ENVIRONMENT | environ)
+    (pool,) = compose["networks"]["front"]["ipam"]["config"]
+    services = compose["services"]
+    proxy = ip_address(services["proxy"]["networks"]["front"]["ipv4_address"])
+    network, given_away = ip_network(pool["subnet"]), ip_network(pool["ip_range"])
+    assert proxy in network
+    assert proxy not in (network.network_address, ip_address(pool["gateway"]))
+    assert proxy not in given_away
+    assert given_away.subnet_of(network)
+    assert ip_address(pool["gateway"]) not in given_away
+    assert services["edge"]["environment"]["EDGE_TRUSTED_PROXIES"] == str(proxy)
+    if environ:
+        assert "172.30.77" not in str(compose)
 
 
 # Hardening and pins

@@ -5,43 +5,35 @@ on one machine.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
 import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
-from operator import le
 from typing import Any
 
 import grpc
 import pytest
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
-from demo.client import Account
-from tests.replay.lane import Pace, Tally
-from tests.replay.log import Entry, rfc3339
-from tests.replay.run import replay
+from tests.replay.lane import Tally
 from tests.support.commands import auth_command
+from tests.support.day import RECOVERY_S, school_day, until_acknowledged
 from tests.support.eventually import eventually
 from tests.support.figures import figures_stream
 from tests.support.ledger import assert_in_log_exactly_once
-from tests.support.school import PASSWORD, School, request
+from tests.support.school import School, request
 from tests.support.slow import clog, small_socket
-from tests.support.socket import WAIT_S, Frame, Socket, answer, open_socket
-from tests.support.watcher import Watcher
+from tests.support.socket import WAIT_S, Socket, answer, open_socket
 
 logger = logging.getLogger(__name__)
 
-RECOVERY_S = 60.0
-"""How long a whole recovery may take before a test fails; generous, because machines that run tests
-are busy.
-"""
 
 HANG_S = 12.0
 """A service that hangs is to be noticed within ten seconds, and this machine may be busy."""
+
 
 
 @pytest.fixture
@@ -429,72 +421,16 @@ async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_no
     learners = [
         school.add_learner(f"day-{number}-{uuid.uuid4().hex[:8]}") for number in range(LEARNERS)
     ]
-    accounts = {
-        one: Account(school.stack.http_url, f"{one}@school.example", PASSWORD) for one in learners
-    }
-    entries = [interaction(line, learners[line % LEARNERS]) for line in range(INTERACTIONS)]
-    tally = Tally()
-    async with contextlib.AsyncExitStack() as open_ones:
-        watchers = [
-            await open_ones.enter_async_context(
-                Watcher(
-                    school.stack.ws_url,
-                    Account(school.stack.http_url, "teacher@school.example", PASSWORD),
-                    learners,
-                    mode=mode,
-                ).watching()
-            )
-            for mode in ("latest", "every")
-        ]
-        trouble = asyncio.create_task(make_trouble(school, tally))
-        report = await replay(
-            entries, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=tally
-        )
-        await trouble
-        again = Tally()
-        resent = entries[: 20 * LEARNERS]
-        await replay(
-            resent, ws_url=school.stack.ws_url, tokens=dict(accounts), pace=Pace(None), tally=again
-        )
-        acknowledged = {
-            one: {
-                entry.interaction_id: tally.revisions[entry.interaction_id]
-                for entry in entries
-                if entry.learner_id == one
-            }
-            for one in learners
-        }
-        newest = await assert_in_log_exactly_once(school, school.token("admin"), acknowledged)
-        for watcher in watchers:
-            await watcher.until(newest, within_s=RECOVERY_S)
-
-    assert report.complete
-    assert tally.errors == {}
-    assert set(tally.retryable) <= {"unavailable", "overloaded"}
-    assert tally.reconnects >= LEARNERS
-    assert tally.resent >= tally.duplicates
-    assert tally.resent > 0, "the faults should have hit work under way"
-    assert (again.duplicates, again.acknowledged) == (len(resent), len(resent))
-    assert newest == dict.fromkeys(learners, INTERACTIONS // LEARNERS)
-    for watcher in watchers:
-        assert watcher.broken == []
-        assert watcher.connections > 1
-        assert watcher.states == {one: report.states[one]["state"] for one in learners}
-    assert watchers[1].shown == {one: list(range(1, newest[one] + 1)) for one in learners}
-
-
-def interaction(line: int, learner: str) -> Entry:
-    """Return one answer of a made-up log."""
-    id = str(uuid.uuid4())
-    data: Frame = answer(learner, correct=line // 20 % 2 == 0, interaction_id=id)
-    at_s = 1_700_000_000 + line
-    return Entry(
-        line=line,
-        at_s=at_s,
-        learner_id=learner,
-        interaction_id=id,
-        data=data | {"occurred_at": rfc3339(at_s)},
+    day = await school_day(
+        school, learners, partial(make_trouble, school), interactions=INTERACTIONS
     )
+
+    day.assert_nothing_lost_or_doubled()
+    assert day.report.complete
+    assert day.newest == dict.fromkeys(learners, INTERACTIONS // LEARNERS)
+    assert day.tally.reconnects >= LEARNERS
+    assert day.tally.resent > 0, "the faults should have hit work under way"
+    assert min(day.latest.connections, day.every.connections) > 1
 
 
 async def make_trouble(school: School, tally: Tally) -> None:
@@ -515,17 +451,9 @@ async def make_trouble(school: School, tally: Tally) -> None:
     random.shuffle(faults)
     logger.info("faults in this order: %s", faults)
     for number, fault in enumerate(faults, 1):
-        due = number * INTERACTIONS // (len(faults) + 2)
-        await eventually(_count(tally), partial(le, due), within_s=RECOVERY_S)
+        await until_acknowledged(tally, number * INTERACTIONS // (len(faults) + 2))
         if isinstance(fault, str):
             await asyncio.to_thread(stack.restart, fault)
         else:
             await asyncio.to_thread(stack.kill, *fault)
             await asyncio.to_thread(stack.start)
-
-
-def _count(tally: Tally) -> Callable[[], Awaitable[int]]:
-    async def acknowledged() -> int:
-        return tally.acknowledged
-
-    return acknowledged
