@@ -35,7 +35,6 @@ HANG_S = 12.0
 """A service that hangs is to be noticed within ten seconds, and this machine may be busy."""
 
 
-
 @pytest.fixture
 async def school(own_school: School) -> AsyncIterator[School]:
     """A stack that a test may break; whatever does not run afterwards is started again."""
