@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from service_runtime import outside
+
 MAX_DISPLAY_NAME = 200
 MIN_PASSWORD_CHARACTERS = 12
 MAX_PASSWORD_BYTES = 1024
 _MIN_DISTINCT_CHARACTERS = 5
 
-_ID = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 _EMAIL_LOCAL = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _EMAIL_DOMAIN = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
@@ -193,7 +194,7 @@ def _may_watch(person: Person, learner_id: str, enrolments: Enrolments) -> bool:
 
 
 def _may_join(person: Person, room_id: str, enrolments: Enrolments) -> bool:
-    if _ID.fullmatch(room_id) is None:
+    if not outside.is_id(room_id):
         return False
     if person.role is Role.ADMIN:
         return True
@@ -234,8 +235,8 @@ def new_id() -> str:
 
 def checked_id(text: str, what: str) -> str:
     """Return `text` if it is a well-formed id of a `what`; raises InvalidInput otherwise."""
-    if _ID.fullmatch(text) is None:
-        raise InvalidInput(f"a {what} must be 1–128 characters of [A-Za-z0-9_.:@-]")
+    if not outside.is_id(text):
+        raise InvalidInput(f"a {what} must be {outside.ID_RULE}")
     return text
 
 

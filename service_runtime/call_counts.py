@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from service_runtime.credentials import is_refusal
 from service_runtime.figures import DURATION_S, Family, Histogram, Labels, counter, histogram
 
 
@@ -34,7 +35,9 @@ class CallCounts(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Leave a call as it is, or replace its handler by one that counts."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.response_streaming:
+        if handler is None or handler.response_streaming:
+            return handler
+        if handler.request_streaming and not is_refusal(handler):
             return handler
         service, _, method = handler_call_details.method.removeprefix("/").partition("/")
         return self._counted(handler, service, method) if service in self._services else handler
@@ -58,10 +61,12 @@ class CallCounts(grpc.aio.ServerInterceptor):
         )
 
     def _counted(self, handler: Any, service: str, method: str) -> Any:
+        answer = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
         async def behaviour(request: Any, context: Any) -> Any:
             began, code = time.perf_counter(), "OK"
             try:
-                return await handler.unary_unary(request, context)
+                return await answer(request, context)
             except asyncio.CancelledError:
                 code = "CANCELLED"
                 raise
@@ -75,6 +80,9 @@ class CallCounts(grpc.aio.ServerInterceptor):
                 durations.observe(time.perf_counter() - began)
                 self._codes[service, method, code] += 1
 
-        return grpc.unary_unary_rpc_method_handler(
-            behaviour, handler.request_deserializer, handler.response_serializer
+        make = (
+            grpc.stream_unary_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_unary_rpc_method_handler
         )
+        return make(behaviour, handler.request_deserializer, handler.response_serializer)

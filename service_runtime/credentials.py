@@ -18,6 +18,9 @@ OPEN_SERVICES = ("grpc.health.v1.Health",)
 """Anyone who reaches the port may ask these: an orchestrator's health check has no credential."""
 
 
+_REFUSE = "refuse the service credential"
+
+
 class CredentialInterceptor(grpc.aio.ServerInterceptor):
     """Refuses every call without the service credential, except health checks."""
 
@@ -38,26 +41,33 @@ class CredentialInterceptor(grpc.aio.ServerInterceptor):
         return _refusal(handler)
 
 
+def is_refusal(handler: Any) -> bool:
+    """Whether this handler stands in for one that a caller may not reach."""
+    return getattr(handler.stream_unary, "__name__", "") == _REFUSE
+
+
 def _refusal(handler: Any) -> Any:
-    async def refuse(request: Any, context: Any) -> None:
+    """Answer without reading what was sent: only handlers of streams need not receive a message
+    first, and on the wire there is no difference.
+    """
+
+    async def refuse(requests: Any, context: Any) -> None:
         await context.abort(
             grpc.StatusCode.UNAUTHENTICATED,
             "the service credential is missing or wrong; send it as metadata 'authorization: Bearer"
             " <credential>'",
         )
 
-    async def refuse_stream(request: Any, context: Any) -> Any:
-        await refuse(request, context)
+    async def refuse_stream(requests: Any, context: Any) -> Any:
+        await refuse(requests, context)
         yield
 
-    behaviour = refuse_stream if handler.response_streaming else refuse
-    kinds = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }
-    make = kinds[handler.request_streaming, handler.response_streaming]
+    refuse.__name__ = _REFUSE
+    make, behaviour = (
+        (grpc.stream_stream_rpc_method_handler, refuse_stream)
+        if handler.response_streaming
+        else (grpc.stream_unary_rpc_method_handler, refuse)
+    )
     return make(behaviour, handler.request_deserializer, handler.response_serializer)
 
 

@@ -10,8 +10,8 @@ learner's key twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
@@ -21,9 +21,9 @@ from typing import Any, Final
 from brain_service.engine.journal import AuditEntry, LogRow, Store
 from brain_service.model import Outcome, codec, levels
 from brain_service.model.state import legible
+from service_runtime import outside
 
 _PAGE: Final = 200
-_LEARNER_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 _MAX_NAME: Final = 256
 
 
@@ -35,8 +35,8 @@ class BadRequestError(ValueError):
 
 def check(learner_id: str, requested_by: str) -> None:
     """Refuse a request that the audit log could not attribute. Raises `BadRequestError`."""
-    if not _LEARNER_ID.fullmatch(learner_id):
-        raise BadRequestError("learner_id must have 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
+    if not outside.is_id(learner_id):
+        raise BadRequestError(f"learner_id must be {outside.ID_RULE}")
     if not requested_by.strip() or len(requested_by) > _MAX_NAME or not requested_by.isprintable():
         raise BadRequestError(
             f"requested_by must name who asks, in 1 to {_MAX_NAME} printable characters"
@@ -51,10 +51,22 @@ async def export(
 
     Line 1 is a `learner` (id, epoch, revision; revision 0 means nothing is stored), then each
     `interaction` with the reading after it, oldest first, up to the revision of line 1; then the
-    model's present `state`; last the `audit` lines about this learner. Raises
-    `StoreUnavailableError`, `BadRequestError`, and `ValueError` for damaged rows.
+    model's present `state`; then the `audit` lines about this learner. Last comes the `end`, with
+    how many lines came before it and the SHA-256 of their bytes: an export without it is not whole.
+    Raises `StoreUnavailableError`, `BadRequestError`, and `ValueError` for damaged rows.
     """
     check(learner_id, requested_by)
+    count, digest = 0, hashlib.sha256()
+    async for lines in _everything(store, learner_id, requested_by, at_ms):
+        count += lines.count(b"\n")
+        digest.update(lines)
+        yield lines
+    yield _line("end", lines=count, sha256=digest.hexdigest())
+
+
+async def _everything(
+    store: Store, learner_id: str, requested_by: str, at_ms: int
+) -> AsyncIterator[bytes]:
     newest = await store.record_export(learner_id, requested_by=requested_by, at_ms=at_ms)
     heads = await store.load([learner_id])
     yield _line(
@@ -164,12 +176,17 @@ def _audit(entry: AuditEntry) -> bytes:
 
 
 def _line(line_type: str, **fields: Any) -> bytes:
-    return json.dumps({"type": line_type} | fields, ensure_ascii=False).encode() + b"\n"
+    text = json.dumps({"type": line_type} | fields, ensure_ascii=False, allow_nan=False)
+    # Half a character, which older versions took, is written as JSON escapes it.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def _json_or_text(data: bytes) -> Any:
-    """Show a context as JSON; the store keeps it as it came, so it may be something else."""
+    """Show a context as JSON, or as text what older versions took and no reader could parse."""
+    if not data:
+        return {}
     try:
+        outside.check_object(data, most=len(data))
         return json.loads(data)
     except ValueError:
         return data.decode(errors="backslashreplace")
@@ -188,7 +205,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _rfc3339(at_ms: int) -> str:
+def _rfc3339(at_ms: int) -> str | None:
+    if not outside.is_moment(at_ms):  # older versions took any number
+        return None
     return (
         datetime.fromtimestamp(at_ms / 1000, UTC)
         .isoformat(timespec="milliseconds")

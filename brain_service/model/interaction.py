@@ -101,7 +101,7 @@ def checked(
     Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused
     with
     `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384
-    characters, more than 8 skills, names that are empty, over 128 characters or contain control
+    characters, more than 8 skills, names that are empty, over 128 bytes (UTF-8) or contain control
     characters, numbers that are not finite, negative times and counts, a time_taken over a day, and
     counts that are not whole. `correct` is kept only for answers.
     """
@@ -163,10 +163,10 @@ def content_key(content: str) -> str:
 
 
 def _check_name(field: str, value: str) -> None:
-    if not 0 < len(value) <= MAX_NAME:
+    size = len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if not 0 < size <= MAX_NAME:
         raise BadInteraction(
-            f"context.{field} must have 1 to {MAX_NAME} characters; leave it out where it is not"
-            " known."
+            f"context.{field} must have 1 to {MAX_NAME} bytes; leave it out where it is not known."
         )
     if not value.isprintable():
         raise BadInteraction(f"context.{field} must not contain control characters.")

@@ -4,10 +4,10 @@ its content.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sized
 from typing import Final
+
+from service_runtime import outside
 
 MAX_BATCH: Final = 1024
 """Interactions or queries per request."""
@@ -20,8 +20,6 @@ MAX_ROOM_DATA_BYTES: Final = 64 * 1024
 MAX_HISTORY: Final = 1000
 DEFAULT_HISTORY: Final = 100
 
-_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
-
 
 class InvalidFieldError(ValueError):
     """A field of a request is wrong; sending it again cannot succeed."""
@@ -29,8 +27,8 @@ class InvalidFieldError(ValueError):
 
 def identifier(field: str, value: str) -> str:
     """Return `value` when it is an id."""
-    if _ID.fullmatch(value) is None:
-        raise InvalidFieldError(f"{field} must be 1 to 128 characters of [A-Za-z0-9_.:@-].")
+    if not outside.is_id(value):
+        raise InvalidFieldError(f"{field} must be {outside.ID_RULE}.")
     return value
 
 
@@ -51,23 +49,19 @@ def at_most(field: str, values: Sized, most: int) -> None:
 
 def data_json(value: bytes) -> bytes:
     """Return `value` when it is a JSON object that fits into a room's message."""
-    if len(value) > MAX_ROOM_DATA_BYTES:
-        raise InvalidFieldError(f"data_json must have at most {MAX_ROOM_DATA_BYTES:,} bytes.")
-    try:
-        ok = isinstance(json.loads(value), dict)
-    except (ValueError, RecursionError):
-        ok = False
-    if not ok:
-        raise InvalidFieldError("data_json must be a JSON object.")
-    return value
+    return _json("data_json", value, MAX_ROOM_DATA_BYTES)
 
 
 def context_json(value: bytes) -> bytes:
-    """Return `value` when it can be stored; what it says was checked by the caller, and nobody here
-    reads it.
+    """Return `value` when it is empty, or a JSON object that can be stored and shown; nobody here
+    reads what it says.
     """
-    if len(value) > MAX_CONTEXT_BYTES:
-        raise InvalidFieldError(f"context_json must have at most {MAX_CONTEXT_BYTES:,} bytes.")
-    if value and not (value.lstrip()[:1] == b"{" and value.rstrip()[-1:] == b"}"):
-        raise InvalidFieldError("context_json must be a JSON object.")
+    return _json("context_json", value, MAX_CONTEXT_BYTES) if value else value
+
+
+def _json(field: str, value: bytes, most: int) -> bytes:
+    try:
+        outside.check_object(value, most=most)
+    except outside.OutsideError as error:
+        raise InvalidFieldError(f"{field} {error}.") from None
     return value

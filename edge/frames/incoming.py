@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-ID_PATTERN = r"\A[A-Za-z0-9_.:@-]{1,128}\Z"
+from service_runtime import outside
+
+ID_PATTERN = rf"\A{outside.ID_PATTERN}\Z"
 MAX_CONTENT = 16_384
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=ID_PATTERN)]
@@ -215,17 +217,31 @@ def type_of(payload: bytes) -> str:
 def decode_context(raw: Raw) -> Context:
     """Return what the model reads of an interaction's context. Raises BadFrame."""
     try:
+        outside.check_nesting(bytes(raw))
         return _decode_context(raw)
+    except outside.OutsideError as error:
+        raise BadFrame("bad_request", f"data.context {error}.") from None
     except msgspec.ValidationError as error:
         raise BadFrame("bad_request", _sentence(error, "data.context")) from None
     except _UNREADABLE:
         raise BadFrame("bad_request", "data.context is nested too deeply or is not text.") from None
 
 
+def check_moment(moment: datetime, name: str) -> None:
+    """Refuse a time that nothing can have happened at. Raises BadFrame."""
+    try:
+        outside.unix_ms(moment)
+    except outside.OutsideError as error:
+        raise BadFrame("bad_request", f"{name} {error}.") from None
+
+
 def check_object(raw: Raw, name: str) -> None:
     """Refuse anything but a JSON object. Raises BadFrame."""
     try:
+        outside.check_nesting(bytes(raw))
         _decode_object(raw)
+    except outside.OutsideError as error:
+        raise BadFrame("bad_request", f"{name} {error}.") from None
     except _UNREADABLE:
         raise BadFrame("bad_request", f"{name} must be a JSON object.") from None
 
@@ -252,5 +268,5 @@ def _sentence(error: msgspec.ValidationError, root: str = "") -> str:
     if text.startswith("Invalid enum value"):
         text = "Not one of the allowed values"
     elif "matching regex" in text:
-        text = "Expected 1–128 characters of A–Z a–z 0–9 _ . : @ -"
+        text = f"Expected {outside.ID_RULE}"
     return f"{field}: {text.replace('`', '')}."

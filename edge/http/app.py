@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 
 from edge.http import auth, fleet, health, learners
 from edge.http.debug import log_requests
-from edge.http.page import add_headers, add_page
+from edge.http.page import Headers, add_page
 from edge.http.problems import ANY_PROBLEM, add_problems
 from edge.http.requests import HeadLikeGet, KnownClient, SmallBodies
 from edge.http.services import Services
@@ -46,7 +46,7 @@ def make_app(services: Services) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
             max_age=600,
         )
-    add_headers(app)
+    app.add_middleware(Headers)
     add_page(app, services.settings.static_dir)
     if services.settings.debug:
         log_requests(app)

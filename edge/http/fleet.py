@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -14,6 +14,7 @@ from edge.http.callers import Administrator, Caller
 from edge.http.live import EventStream, events, snapshots
 from edge.http.problems import Problem
 from edge.http.services import Using
+from service_runtime import outside
 
 Code = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 
@@ -91,7 +92,7 @@ async def analytics(
 
 
 def _unix_ms(moment: datetime, name: str) -> int:
-    ms = round(moment.astimezone(UTC).timestamp() * 1000)
-    if ms <= 0:
-        raise Problem(422, "bad_request", f"query.{name}: must be after 1970")
-    return ms
+    try:
+        return outside.unix_ms(moment)
+    except outside.OutsideError as error:
+        raise Problem(422, "bad_request", f"query.{name}: {error}") from None

@@ -9,15 +9,23 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from edge.frames import outgoing
 from edge.frames.clock import timestamp
 from edge.http.callers import Administrator, Caller, answer, require
 from edge.http.services import Using
 from edge.ports import UpstreamError
+from service_runtime import outside
 
-LearnerId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:@-]{1,128}$", description="Learner's id.")]
+
+def _checked(learner_id: str) -> str:
+    if not outside.is_id(learner_id):
+        raise ValueError(f"must be {outside.ID_RULE}")
+    return learner_id
+
+
+LearnerId = Annotated[str, Path(description="Learner's id."), AfterValidator(_checked)]
 
 router = APIRouter()
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers as RequestHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.routing import Match, Mount
-from starlette.types import Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
@@ -49,28 +50,41 @@ class _Page(Mount):
         return (Match.NONE, {}) if scope["path"].startswith("/api/") else super().matches(scope)
 
 
-def add_headers(app: FastAPI) -> None:
-    """Add to every answer what browsers should be strict about."""
+class Headers:
+    """ASGI middleware: adds to every answer what browsers should be strict about."""
 
-    @app.middleware("http")
-    async def harden(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await call_next(request)
-        secure = request.scope["scheme"] == "https"
-        policy = _DOCS_POLICY if request.scope["path"] == "/docs" else _POLICY
-        response.headers["Content-Security-Policy"] = policy + _connect(request, secure)
-        if secure:
-            response.headers["Strict-Transport-Security"] = _HSTS
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        if request.scope["path"].startswith("/api/"):
-            response.headers.setdefault("Cache-Control", "no-store")
-        return response
+    def __init__(self, app: ASGIApp) -> None:
+        """Ask `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _harden(scope, MutableHeaders(scope=message))
+            await send(message)
+
+        await self._app(scope, receive, hardened)
 
 
-def _connect(request: Request, secure: bool) -> str:
+def _harden(scope: Scope, headers: MutableHeaders) -> None:
+    path, secure = scope["path"], scope["scheme"] == "https"
+    policy = _DOCS_POLICY if path == "/docs" else _POLICY
+    host = RequestHeaders(scope=scope).get("host", "")
+    headers["Content-Security-Policy"] = policy + _connect(host, secure)
+    if secure:
+        headers["Strict-Transport-Security"] = _HSTS
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    if path.startswith("/api/"):
+        headers.setdefault("Cache-Control", "no-store")
+
+
+def _connect(host: str, secure: bool) -> str:
     """Allow this host alone; older browsers do not take a socket to it for `'self'`."""
-    host = request.headers.get("host", "")
     socket = f" {'wss' if secure else 'ws'}://{host}" if _HOST.fullmatch(host) else ""
     return f"; connect-src 'self'{socket}"

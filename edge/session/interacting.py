@@ -41,6 +41,8 @@ class Interacting:
         session, data = self._session, frame.data
         try:
             context = incoming.decode_context(data.context)
+            if data.occurred_at is not None:
+                incoming.check_moment(data.occurred_at, "data.occurred_at")
         except BadFrame as error:
             error.id, error.message_type = frame.id, "virtual_brain_interact"
             raise

@@ -102,7 +102,9 @@ class Receipt:
         """Record the frame with its answer, a frame of type `answer`; or without one, when that is
         empty.
         """
-        recording, learner_id = self._recording, self.learner_id
+        recording = self._recording
+        # What was refused is not part of the learner's record, and may be a stranger's.
+        learner_id = self.learner_id if outcome == OK else ""
         entry = (
             self._started,
             recording.clock(),

@@ -13,7 +13,6 @@ import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import raw
 from edge.ports import Acknowledged, Adapted, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
 from edge.telemetry.tracing import CallTraces
@@ -21,7 +20,7 @@ from edge.upstream import interactions, readings
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import is_transient, translate
 from edge.upstream.interactions import Sent
-from service_runtime import telemetry, trace_context
+from service_runtime import outside, telemetry, trace_context
 from service_runtime.grpc_client import Channel
 from service_runtime.trace_context import TraceContext
 
@@ -105,7 +104,7 @@ class BrainLink:
                 interaction_id,
                 data,
                 context,
-                int(occurred_at.timestamp() * 1000) if occurred_at is not None else 0,
+                0 if occurred_at is None else outside.unix_ms(occurred_at),
                 received_at_ms,
                 trace_context.render(trace if queued is None else queued.context),
             ),
@@ -218,7 +217,7 @@ class BrainLink:
                 "type": _KIND_NAMES.get(entry.kind, "unknown"),
                 "content": entry.content,
                 "response": entry.response if entry.HasField("response") else None,
-                "context": raw(entry.context_json or b"{}"),
+                "context": readings.context(entry.context_json),
                 "update": readings.update_from_history(learner_id, entry, page.epoch),
                 "mastery": {one.skill: round(one.probability, 4) for one in entry.reading.mastery},
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from math import floor
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from aivo.brain.v1 import brain_pb2
 from edge.frames import outgoing
 from edge.frames.clock import rfc3339
 from edge.ports import Advice, Update
+from service_runtime import outside
 
 _URGENCIES = {0: "none", 1: "low", 2: "medium", 3: "high"}
 _GRADES = {0: "none", 1: "human", 2: "convergent", 3: "theory"}
@@ -205,6 +207,17 @@ def update(message: brain_pb2.StateUpdate, epoch: str) -> Update:
         trace_id=trace_id(traceparents[0]) if traceparents else "",
         traceparents=traceparents,
     )
+
+
+def context(data: bytes) -> object:
+    """Return an interaction's context as it came; as text what older versions took and no reader
+    could parse.
+    """
+    try:
+        outside.check_object(data or b"{}", most=len(data) + 2)
+    except outside.OutsideError:
+        data = json.dumps(data.decode(errors="replace")).encode()
+    return outgoing.raw(data or b"{}")
 
 
 def update_from_snapshot(snapshot: brain_pb2.Snapshot, epoch: str) -> Update:

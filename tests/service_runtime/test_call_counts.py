@@ -20,10 +20,15 @@ SERVICE = "test.Echo"
 CREDENTIAL = (("authorization", "Bearer secret"),)
 
 
+READ: list[bytes] = []
+
+
 class Handlers(grpc.GenericRpcHandler):
     """Answers, refuses, fails and streams."""
 
     def service(self, handler_call_details: Any) -> Any:
+        if handler_call_details.method == f"/{SERVICE}/Read":
+            return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=READ.append)
         behaviours = {"Answer": answer, "Refuse": refuse, "Fail": fail}
         service, name = handler_call_details.method.strip("/").split("/")
         if service != SERVICE:
@@ -87,3 +92,17 @@ async def test_calls_are_counted_by_method_and_status(server: GrpcServer) -> Non
         key: sum(one.counts) for key, one in durations.values.items() if isinstance(one, Buckets)
     }
     assert counts == {(SERVICE, "Answer"): 3, (SERVICE, "Refuse"): 1, (SERVICE, "Fail"): 1}
+
+
+async def test_what_somebody_without_the_credential_sends_is_not_even_received(
+    server: GrpcServer,
+) -> None:
+    READ.clear()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await channel.unary_unary(f"/{SERVICE}/Read")(b"x" * 3_000_000, timeout=10)
+        assert READ == []
+        await call(channel, "Read")
+
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert READ == [b"x"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import sqlite3
@@ -65,7 +66,7 @@ async def test_an_export_tells_everything_stored_in_readable_lines(brain: Brain)
     results = await brain.apply(*sent, submission("bob", "b"))
     learner, *lines = await exported(brain, "ada")
 
-    assert [line["type"] for line in lines] == ["interaction"] * 3 + ["state", "audit"]
+    assert [line["type"] for line in lines] == ["interaction"] * 3 + ["state", "audit", "end"]
     assert (learner["learner_id"], learner["revision"], learner["epoch"]) == (
         "ada",
         3,
@@ -111,16 +112,40 @@ async def test_an_export_of_many_pages_has_each_revision_once(brain: Brain) -> N
 async def test_an_export_of_an_unknown_learner_is_recorded_and_has_no_interactions(
     brain: Brain,
 ) -> None:
-    learner, audit = await exported(brain, "nobody")
+    learner, audit, _ = await exported(brain, "nobody")
 
     assert learner["revision"] == 0
     assert audit["action"] == "export"
 
 
-async def test_a_context_that_is_no_json_is_exported_as_text(brain: Brain) -> None:
-    await brain.apply(submission("ada", "a", context_json=b"\xffnot json"))
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (b"\xffnot json", "\\xffnot json"),
+        (b'{"a":' * 985 + b"1" + b"}" * 985, '{"a":' * 985 + "1" + "}" * 985),
+        (b'{"a":NaN}', '{"a":NaN}'),
+        (b'{"a":1e999}', '{"a":1e999}'),
+        ('{"a":1}'.encode("utf-16"), '\\xff\\xfe{\0"\0a\0"\0:\x001\0}\0'),
+        (rb'{"a":"\ud800"}', r'{"a":"\ud800"}'),
+    ],
+)
+async def test_what_older_versions_took_as_context_is_exported_as_text(
+    brain: Brain, stored: bytes, shown: object
+) -> None:
+    await brain.apply(submission("ada", "a", context_json=stored))
 
-    assert (await exported(brain, "ada"))[1]["context"] == "\\xffnot json"
+    assert (await exported(brain, "ada"))[1]["context"] == shown
+
+
+async def test_an_export_ends_with_what_it_must_hold(brain: Brain) -> None:
+    await brain.apply(*[submission("ada", f"i{n}") for n in range(250)])
+    whole = b"".join([part async for part in brain.engine.export("ada", "a parent")])
+    *lines, last = whole.splitlines(keepends=True)
+    end = json.loads(last)
+
+    assert end["type"] == "end"
+    assert end["lines"] == len(lines) == 253
+    assert end["sha256"] == hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 async def test_an_erased_learner_is_gone_from_log_memory_and_duplicates(
