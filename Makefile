@@ -31,7 +31,7 @@ else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
-.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench evaluate load web up down secrets lock clean
+.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench evaluate load web up upgrade down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,10 @@ secrets: ## Make the secrets of compose.yaml in deploy/secrets, those that are n
 
 up: secrets ## Build the image and start everything in compose.yaml (EDGES=1), wait until it serves
 	docker compose up --build --detach --wait --scale edge=$(EDGES)
+
+upgrade: secrets ## Build the image and replace what `make up` started, one container at a time, where it changed
+	docker compose build
+	deploy/upgrade.sh
 
 down: ## Stop what `make up` started; its data stay
 	docker compose down

@@ -97,7 +97,12 @@ class Deployment:
     def containers(self, service: str) -> list[dict[str, Any]]:
         """Return what the engine knows of a service's containers, also of those that ended."""
         ids = self.compose("ps", "--all", "--quiet", "--no-trunc", service).split()
-        return json.loads(self.run("docker", "inspect", *ids)) if ids else []
+        return self.inspect(*ids) if ids else []
+
+    def inspect(self, *ids: str) -> list[dict[str, Any]]:
+        """Return what the engine knows of containers."""
+        found: list[dict[str, Any]] = json.loads(self.run("docker", "inspect", *ids))
+        return found
 
     def container(self, service: str) -> dict[str, Any]:
         """Return what the engine knows of the service's only container."""
