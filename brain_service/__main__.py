@@ -1,4 +1,4 @@
-"""Starts the brain, or exports or erases one learner: the only place that reads the environment and
+"""Starts the brain, or runs one of its commands: the only place that reads the environment and
 opens anything.
 """
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from brain_service.engine import privacy
+from brain_service.engine import privacy, rebuild
 from brain_service.engine.engine import Engine, EngineOptions
 from brain_service.engine.journal import StoreError
 from brain_service.figures import families
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_command(_export(chosen.learner, chosen.requested_by))
     if chosen.command == "erase":
         return _run_command(_erase(chosen.learner, chosen.requested_by))
+    if chosen.command == "rebuild":
+        return _run_command(_rebuild())
     return run(_serve, name="brain_service")
 
 
@@ -61,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     erase = commands.add_parser(
         "erase", help="delete everything stored about a learner; this cannot be undone"
     )
+    commands.add_parser(
+        "rebuild",
+        help="compute states of older versions of the model anew from the log; it may be stopped"
+        " and run again, also while the brain serves",
+    )
     for command in (export, erase):
         command.add_argument("learner", metavar="LEARNER", help="the learner's id")
         command.add_argument(
@@ -69,18 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_command(command: Coroutine[None, None, None]) -> int:
+def _run_command(command: Coroutine[None, None, bool | None]) -> int:
     try:
-        asyncio.run(command)
+        return 1 if asyncio.run(command) is False else 0
     except (SettingsError, StoreError, privacy.BadRequestError) as error:
         print(f"brain_service: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
+    except KeyboardInterrupt:
+        print("brain_service: stopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         # Whoever read has heard enough; what still waits for them would be complained of when
         # Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
 
 
 async def _export(learner_id: str, requested_by: str) -> None:
@@ -92,6 +101,19 @@ async def _export(learner_id: str, requested_by: str) -> None:
 async def _erase(learner_id: str, requested_by: str) -> None:
     async with _store(_settings_of_a_brain()) as store:
         print(await privacy.erase_command(store, learner_id, requested_by))
+
+
+async def _rebuild() -> bool:
+    settings = _settings_of_a_brain()
+    async with _store(settings) as store:
+        bank = Bank(capacity=settings.bank_items)
+        return await rebuild.rebuild_all(
+            store, bank, notice_s=2 * settings.erasure_check_s, tell=_tell
+        )
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, flush=True)
 
 
 async def _serve(stop: Stop) -> None:

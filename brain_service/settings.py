@@ -45,7 +45,7 @@ class BrainSettings(ListenerSettings):
         30.0, "Seconds between looks at what other brains taught the bank."
     )
     erasure_check_s: float = setting(
-        1.0, "Seconds between looks for learners that another process erased."
+        1.0, "Seconds between looks for learners that another process erased or rebuilds."
     )
     heartbeat_s: float = setting(
         5.0, "Seconds between heartbeats, which also find updates whose message was lost."

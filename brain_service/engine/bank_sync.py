@@ -14,6 +14,7 @@ from typing import Final
 from brain_service.engine.journal import Store, StoreError
 from brain_service.model.bank import Bank, BankIncrements, Stage
 from brain_service.model.interaction import Interaction
+from brain_service.model.prediction import Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ class BankSync:
     def stage(self) -> Stage:
         """Return a view in which a group can learn."""
         return self._bank.stage()
+
+    def lookup(self, interaction: Interaction) -> Statistics:
+        """Return what is known for one interaction that was prepared."""
+        return self._bank.lookup(interaction)
 
     async def prepare(self, interactions: Iterable[Interaction]) -> None:
         """Read what these interactions need and memory does not have, in one read or none."""

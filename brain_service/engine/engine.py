@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
-from brain_service.engine import privacy, reads
+from brain_service.engine import privacy, reads, rebuild
 from brain_service.engine.bank_sync import NOTHING, BankSync
 from brain_service.engine.counters import Counters
 from brain_service.engine.group import Call, Entry, Group, Work, read_entry
@@ -29,6 +29,7 @@ from brain_service.engine.journal import (
 )
 from brain_service.engine.memory import Memory, read_answer
 from brain_service.engine.publication import Bus, Publication
+from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import (
     INTERNAL_FAULT,
     Applied,
@@ -68,6 +69,10 @@ _SLICE: Final = 32
 _OVERLOADED: Final = Failed(
     code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later."
 )
+_REBUILDING: Final = Failed(
+    code=FailureCode.UNAVAILABLE,
+    message="This learner's state is being rebuilt from the log; try again.",
+)
 _NOT_RUNNING: Final = Failed(
     code=FailureCode.UNAVAILABLE, message="The brain is not running; try again."
 )
@@ -94,7 +99,7 @@ class EngineOptions:
     bank_refresh_s: float = 30.0
     """How often the items learned here are read again, for what other brains learned."""
     erasure_check_s: float = 1.0
-    """How often the audit log is read for erasures that another process made."""
+    """How often the audit log is read for what another process erased or rebuilds."""
 
 
 class _Erasure(NamedTuple):
@@ -143,6 +148,7 @@ class Engine:
             flush_s=self._options.bank_flush_s,
             refresh_s=self._options.bank_refresh_s,
         )
+        self._on_touch = OnTouch(store, self._bank)
         self._erasure_check_at = 0.0
         self._audit_seen = 0
 
@@ -165,6 +171,7 @@ class Engine:
         """Begin to work. Raises `StoreUnavailableError` when the store cannot be read."""
         seen = await self._store.audit()
         self._audit_seen = seen[-1].audit_id if seen else 0
+        self._memory.keep_outdated(not rebuild.is_going_on(seen))
         self._bank.start(self._now())
         self._erasure_check_at = self._now() + self._options.erasure_check_s
         self._stopping = False
@@ -180,6 +187,7 @@ class Engine:
         self._stopping = True
         self._wake.set()
         await task
+        await self._on_touch.stop()
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Applied | Failed]:
         """Apply interactions and return what became of each, in their order, once all are durable
@@ -216,7 +224,9 @@ class Engine:
         """Return the present state of each (learner id, least revision), in order; see
         `reads.snapshots`.
         """
-        return await reads.snapshots(self._store, self._memory, self.counters, queries)
+        return await reads.snapshots(
+            self._store, self._memory, self.counters, queries, self._on_touch
+        )
 
     async def history(
         self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
@@ -395,12 +405,12 @@ class Engine:
 
     async def _compute(self, group: list[Work]) -> Group:
         """Apply the model to a group, on new values."""
-        learners, unreadable = await self._load(group)
+        learners, rebuilding = await self._load(group)
         plan = Group(self._bank.stage(), learners)
         apply = plan.apply if self._traces is None else self._traces.timed(plan.apply)
         for count, work in enumerate(group, 1):
-            if work.learner_id in unreadable:
-                plan.failed.append((work, INTERNAL_FAULT))
+            if work.learner_id in rebuilding:
+                plan.failed.append((work, _REBUILDING))
                 continue
             try:
                 apply(work)
@@ -414,8 +424,8 @@ class Engine:
         return plan
 
     async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
-        """Return the learners of a group as they stand, one read for all not in memory, and who is
-        unreadable.
+        """Return the learners of a group as they stand, one read for all not in memory, and who
+        must be rebuilt first.
         """
         learners = {work.learner_id: self._memory.get(work.learner_id) for work in group}
         missing = [learner_id for learner_id, entry in learners.items() if entry is None]
@@ -427,14 +437,17 @@ class Engine:
             heads, _ = await asyncio.gather(self._store.load(missing), preparing)
         else:
             await preparing
-        unreadable = set()
+        rebuilding = set()
         for learner_id, head in heads.items():
             try:
-                learners[learner_id] = read_entry(head)
+                learners[learner_id] = entry = read_entry(head)
+                if self._memory.keeps(entry):
+                    continue
             except ValueError:
-                logger.exception("a stored state cannot be read", extra={"revision": head.revision})
-                unreadable.add(learner_id)
-        return learners, unreadable
+                reads.log_unreadable(head)
+            self._on_touch.begin(head.learner_key)
+            rebuilding.add(learner_id)
+        return learners, rebuilding
 
     async def _reconcile(self, group: list[Work]) -> list[Work]:
         """After a conflict: answer what is in the log already, forget what is stale, and return
@@ -512,20 +525,22 @@ class Engine:
             await self._bank.upkeep(now)
             if now >= self._erasure_check_at:
                 self._erasure_check_at = now + self._options.erasure_check_s
-                await self._notice_erasures()
+                await self._read_audit()
         except StoreError as error:
             logger.warning("the store is not available for upkeep: %s", error)
         except Exception:
             logger.exception("upkeep failed")
 
-    async def _notice_erasures(self) -> None:
-        """Drop learners that another process erased; conflicts would show it later, but readers
-        must not see them.
+    async def _read_audit(self) -> None:
+        """Drop learners that another process erased (conflicts would show it later, but readers
+        must not see them), or may have rebuilt.
         """
         entries = await self._store.audit(after=self._audit_seen)
         if not entries:
             return
         self._audit_seen = entries[-1].audit_id
+        if any(entry.action in (rebuild.BEGUN, rebuild.ENDED) for entry in entries):
+            self._memory.keep_outdated(not rebuild.is_going_on(entries))
         keys = {entry.learner_key for entry in entries if entry.action == "erase"}
         self._announce_gone(self._memory.with_keys(keys))
 

@@ -100,6 +100,27 @@ class Head(NamedTuple):
     state: bytes
 
 
+class Standing(NamedTuple):
+    """Where a learner stands, as far as it can be told without reading what is stored of them."""
+
+    learner_key: int
+    revision: int
+    """Of the newest row; at least 1."""
+    stamp: bytes
+    """The first bytes of its state; what they mean is `codec`'s to say."""
+
+
+class Rebuilt(NamedTuple):
+    """A learner's newest state, computed anew from the log."""
+
+    learner_key: int
+    revision: int
+    """The revision whose state it is; the learner must still stand there."""
+    state: bytes
+    outcome: bytes | None = None
+    """The encoded outcome, where the stored one cannot be read; None leaves what was told."""
+
+
 class Found(NamedTuple):
     """A row looked up by its interaction id."""
 
@@ -128,12 +149,12 @@ class AuditEntry:
     audit_id: int
     at_ms: int
     action: str
-    """"export" or "erase"."""
+    """"export" or "erase"; "rebuild" and "rebuilt" are about all learners."""
     requested_by: str
     learner_key: int
     """The store's number of the learner, never used again; 0 when the learner was unknown."""
     interactions: int
-    """How many interactions were exported or erased."""
+    """How many interactions were exported or erased; how many learners are to be rebuilt."""
 
 
 class Store(Protocol):
@@ -168,6 +189,27 @@ class Store(Protocol):
         self, learner_id: str, *, after_revision: int, limit: int, newest: bool
     ) -> list[LogRow]:
         """Return rows after a revision, or the last ones, oldest first; at most `limit`."""
+
+    async def standings(self, *, after: int, limit: int, stamp: int) -> list[Standing]:
+        """Return learners that have interactions, in the order of their keys, those after one.
+
+        At most `limit`, with the first `stamp` bytes of their states.
+        """
+
+    async def interactions(
+        self, learner_key: int, *, after_revision: int, limit: int
+    ) -> list[LogRow]:
+        """Return the first rows of a learner after a revision, oldest first; at most `limit`."""
+
+    async def rebuild(self, learners: Sequence[Rebuilt]) -> list[int]:
+        """Put states in place of the newest ones, in one transaction; returns the keys of learners
+        who were put right.
+
+        Others have moved on meanwhile, or were erased: nothing of theirs has changed.
+        """
+
+    async def record_rebuild(self, action: str, *, at_ms: int, learners: int) -> None:
+        """Write to the audit log that rebuilding begins ("rebuild") or has ended ("rebuilt")."""
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the shared bank's totals for these items and subjects; unknown ones are absent."""

@@ -15,6 +15,7 @@ from brain_service.engine.group import Entry
 from brain_service.engine.journal import Found, Head
 from brain_service.engine.submission import Applied
 from brain_service.model import codec
+from brain_service.model.params import PARAMS_HASH
 
 
 class Memory:
@@ -24,6 +25,7 @@ class Memory:
         self._max_learners = learners
         self._max_answers = answers
         self._learners: OrderedDict[str, Entry] = OrderedDict()
+        self._keeps_outdated = True
         self._answers: OrderedDict[tuple[str, str], Found] = OrderedDict()
 
     @property
@@ -35,8 +37,25 @@ class Memory:
         """Return a learner; None when the store must be asked."""
         return self._learners.get(learner_id)
 
+    def keep_outdated(self, kept: bool) -> None:
+        """Say whether learners whose states are of older constants are kept and go on.
+
+        Not while all are being rebuilt. Those that are here leave: they may be rebuilt already.
+        """
+        self._keeps_outdated = kept
+        for learner_id, entry in list(self._learners.items()):
+            if entry.constants != PARAMS_HASH:
+                del self._learners[learner_id]
+
+    def keeps(self, entry: Entry) -> bool:
+        """Tell whether a learner may be kept; others must be rebuilt before they go on."""
+        return entry.constants == PARAMS_HASH or self._keeps_outdated
+
     def put(self, learner_id: str, entry: Entry) -> None:
         """Keep what was just committed of a learner."""
+        if not self.keeps(entry):
+            self._learners.pop(learner_id, None)
+            return
         self._learners[learner_id] = entry
         self._learners.move_to_end(learner_id)
         if len(self._learners) > self._max_learners:

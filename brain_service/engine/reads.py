@@ -5,6 +5,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,20 +14,27 @@ from brain_service.engine.counters import Counters
 from brain_service.engine.group import Entry
 from brain_service.engine.journal import Head, LogRow, Store
 from brain_service.engine.memory import Memory
+from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import HistoryEntry, Snapshot
 from brain_service.model import codec
+
+logger = logging.getLogger(__name__)
 
 MAX_HISTORY: Final = 1000
 """Rows of one page of history."""
 
 
 async def snapshots(
-    store: Store, memory: Memory, counters: Counters, queries: Sequence[tuple[str, int]]
+    store: Store,
+    memory: Memory,
+    counters: Counters,
+    queries: Sequence[tuple[str, int]],
+    on_touch: OnTouch,
 ) -> list[Snapshot]:
     """Return the present state of each (learner id, least revision), in order.
 
-    From memory where it is new enough, else all in one read of the store. Raises
-    `StoreUnavailableError`, and `ValueError` when a stored state cannot be read.
+    From memory where it is new enough, else all in one read of the store; states that cannot be
+    read are rebuilt first. Raises `StoreUnavailableError`.
     """
     found: dict[str, Snapshot] = {}
     missing: dict[str, None] = {}
@@ -40,7 +48,19 @@ async def snapshots(
     counters.cache_hits += len(found.keys() - missing.keys())
     if missing:
         heads = await store.load(list(missing))
-        found |= {learner_id: _stored(learner_id, heads.get(learner_id)) for learner_id in missing}
+        unreadable: dict[str, int] = {}
+        for learner_id in missing:
+            head = heads.get(learner_id)
+            try:
+                found[learner_id] = _stored(learner_id, head)
+            except ValueError:
+                assert head is not None  # noqa: S101 - what is not there is read easily
+                log_unreadable(head)
+                unreadable[learner_id] = head.learner_key
+        if unreadable:
+            await on_touch.rebuild(unreadable.values())
+            heads = await store.load(list(unreadable))
+            found |= {each: _stored(each, heads.get(each)) for each in unreadable}
     return [found[learner_id] for learner_id, _ in queries]
 
 
@@ -70,6 +90,14 @@ async def history(
         rows = rows[: limit + has_previous]
     entries = await asyncio.to_thread(_entries, rows)
     return entries[has_previous:], has_more
+
+
+def log_unreadable(head: Head) -> None:
+    """Log the present exception: a learner's stored state cannot be read and will be rebuilt."""
+    logger.exception(
+        "a stored state cannot be read; it is rebuilt from the log",
+        extra={"revision": head.revision},
+    )
 
 
 def _remembered(learner_id: str, entry: Entry) -> Snapshot:

@@ -55,7 +55,7 @@ class CorruptBytesError(ValueError):
 
 
 class UnknownLayoutError(ValueError):
-    """Stored bytes have a layout that this version does not know: a later one wrote them."""
+    """Stored bytes have a layout that this version does not know."""
 
 
 def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
@@ -114,7 +114,7 @@ def is_up_to_date(data: bytes) -> bool:
     return data.startswith(_UP_TO_DATE)
 
 
-UP_TO_DATE_BYTES: Final = len(_UP_TO_DATE)
+STAMP_BYTES: Final = len(_UP_TO_DATE)
 """How many first bytes of a state `is_up_to_date` looks at."""
 
 
@@ -210,9 +210,9 @@ def _layout(what: str, data: bytes, known: Mapping[int, T]) -> T:
     if not data:
         raise UnknownLayoutError(f"The stored {what} is empty.")
     if data[0] not in known:
+        whose = "; a later version wrote it" if data[0] > max(known) else ""
         raise UnknownLayoutError(
-            f"The stored {what} has layout {data[0]}, which this version does not know;"
-            " a later version wrote it."
+            f"The stored {what} has layout {data[0]}, which this version does not know{whose}."
         )
     return known[data[0]]
 

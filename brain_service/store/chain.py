@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from brain_service.engine.journal import ConflictError, LogRow, Row
+from brain_service.engine.journal import ConflictError, LogRow, Rebuilt, Row
+from brain_service.store.statements import SHELL
 from brain_service.store.tables import MILESTONE, MILESTONES, learners, log
 
 _PLACES: Final = sa.Sequence("log_seq_seq")
@@ -151,11 +152,19 @@ def standing(connection: sa.Connection, learner_digest: bytes) -> Standing:
     return Standing(*found) if found else Standing(0, None, 0)
 
 
+def standing_of(connection: sa.Connection, key: int) -> Standing:
+    """Return where the learner with this key stands; a key of nobody has revision 0."""
+    found = connection.execute(_STANDING_OF, {"key": key}).one_or_none()
+    return Standing(*found) if found else Standing(0, None, 0)
+
+
 def page(
-    connection: sa.Connection, learner_digest: bytes, *, after: int, limit: int, newest: bool
+    connection: sa.Connection, stands: Standing, *, after: int, limit: int, newest: bool = False
 ) -> list[LogRow]:
-    """Return the first rows after a revision, or the last ones, oldest first; at most `limit`."""
-    key, start, revision = standing(connection, learner_digest)
+    """Return a learner's first rows after a revision, or the last ones, oldest first; at most
+    `limit`.
+    """
+    key, start, revision = stands
     if newest:
         after = max(0, revision - limit)
     until = min(after + limit, revision)
@@ -166,13 +175,53 @@ def page(
     return [LogRow(*row) for row in rows]
 
 
+def replace_newest(connection: sa.Connection, rebuilt: Rebuilt) -> bool:
+    """Put a state into a learner's newest row, which moves to the end of the log for that.
+
+    False when the learner stands elsewhere by now. Changed in its place, a row that grows would
+    make SQLite move its neighbours, and copies of those would stay in the slack of pages, out of
+    reach of an erasure.
+    """
+    key, revision, state, outcome = rebuilt
+    # Changes nothing, but keeps others from moving the learner until this transaction ends.
+    if not connection.execute(_HOLD, {"key": key, "believed": revision}).rowcount:
+        return False
+    _, newest, _ = standing_of(connection, key)
+    row = dict(connection.execute(sa.select(log).where(log.c.seq == newest)).mappings().one())
+    connection.execute(emptied(connection).where(log.c.seq == newest))
+    on_sqlite = connection.dialect.name == "sqlite"
+    place = connection.scalar(sa.text(_LAST_PLACE)) + 1 if on_sqlite else connection.scalar(_PLACES)
+    row |= {"seq": place, "state": state, "outcome": outcome or row["outcome"]}
+    connection.execute(sa.insert(log), row)
+    connection.execute(
+        sa.update(learners).where(learners.c.learner_key == key).values(newest=place)
+    )
+    return True
+
+
+def emptied(connection: sa.Connection) -> sa.Update | sa.Delete:
+    """Return the statement that takes rows out of the log; on SQLite an empty shell of each stays.
+
+    Deleting rows would make SQLite move their neighbours too.
+    """
+    return sa.update(log).values(SHELL) if connection.dialect.name == "sqlite" else sa.delete(log)
+
+
 def places_of(connection: sa.Connection, newest: int | None) -> Sequence[int]:
     """Return the places of all rows of the learner whose newest row is at this one."""
     return connection.scalars(_WHOLE, {"start": newest, "after": 0}).all()
 
 
-_STANDING: Final = sa.select(learners.c.learner_key, learners.c.newest, learners.c.revision).where(
-    learners.c.learner_digest == sa.bindparam("digest")
+_STANDS: Final = sa.select(learners.c.learner_key, learners.c.newest, learners.c.revision)
+_STANDING: Final = _STANDS.where(learners.c.learner_digest == sa.bindparam("digest"))
+_STANDING_OF: Final = _STANDS.where(learners.c.learner_key == sa.bindparam("key"))
+_HOLD: Final = (
+    sa.update(learners)
+    .values(revision=learners.c.revision)
+    .where(
+        learners.c.learner_key == sa.bindparam("key"),
+        learners.c.revision == sa.bindparam("believed"),
+    )
 )
 _MILESTONE: Final = sa.select(log.c.seq).where(
     log.c.learner_key == sa.bindparam("key"),

@@ -17,11 +17,21 @@ from brain_service.engine.journal import (
     Found,
     Head,
     LogRow,
+    Rebuilt,
     Row,
+    Standing,
     StoreUnavailableError,
 )
 from brain_service.model.bank import BankIncrements
-from brain_service.store.chain import Chain, page, places_of, standing
+from brain_service.store.chain import (
+    Chain,
+    emptied,
+    page,
+    places_of,
+    replace_newest,
+    standing,
+    standing_of,
+)
 from brain_service.store.database import (
     begin,
     clear_errors,
@@ -37,7 +47,7 @@ from brain_service.store.statements import (
     KEYS,
     NORMS,
     REVISIONS,
-    SHELL,
+    STANDINGS,
     bank_merges,
     in_pieces,
     rows_in,
@@ -158,9 +168,38 @@ class SqlStore:
         digest = self._digest(learner_id)
         return await self._read(
             lambda connection: page(
-                connection, digest, after=after_revision, limit=limit, newest=newest
+                connection,
+                standing(connection, digest),
+                after=after_revision,
+                limit=limit,
+                newest=newest,
             )
         )
+
+    async def interactions(
+        self, learner_key: int, *, after_revision: int, limit: int
+    ) -> list[LogRow]:
+        """Return a page of the log of the learner with this key, oldest first."""
+        return await self._read(
+            lambda connection: page(
+                connection, standing_of(connection, learner_key), after=after_revision, limit=limit
+            )
+        )
+
+    async def standings(self, *, after: int, limit: int, stamp: int) -> list[Standing]:
+        """Return learners that have interactions, in the order of their keys, those after one."""
+        bounds = {"after": after, "limit": limit, "stamp": stamp}
+        return await self._read(
+            lambda connection: [Standing(*row) for row in connection.execute(STANDINGS, bounds)]
+        )
+
+    async def rebuild(self, learners: Sequence[Rebuilt]) -> list[int]:
+        """Put states in place of the newest ones, in one transaction."""
+
+        def work(connection: sa.Connection) -> list[int]:
+            return [each.learner_key for each in learners if replace_newest(connection, each)]
+
+        return await self._write(work)
 
     async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
         """Write rows and increments in one transaction; durable (fsync) on return."""
@@ -221,19 +260,14 @@ class SqlStore:
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
         """Delete everything about a learner and return how many interactions went; the bytes leave
         the files too.
-
-        On SQLite each row of the log shrinks to an empty shell in its place: deleting rows would
-        make SQLite move their neighbours, which leaves copies of those in the slack of pages, out
-        of reach of a later erasure.
         """
         digest = self._digest(learner_id)
 
         def work(connection: sa.Connection) -> int:
             key, newest, _ = standing(connection, digest)
             places = places_of(connection, newest)
-            emptied = sa.update(log).values(SHELL) if self._sqlite else sa.delete(log)
             for some in in_pieces(places):
-                connection.execute(emptied.where(log.c.seq.in_(some)))
+                connection.execute(emptied(connection).where(log.c.seq.in_(some)))
             connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
             self._insert_audit(connection, "erase", digest, key, requested_by, at_ms, len(places))
             return len(places)
@@ -267,6 +301,14 @@ class SqlStore:
             return revision
 
         return await self._write(work)
+
+    async def record_rebuild(self, action: str, *, at_ms: int, learners: int) -> None:
+        """Write to the audit log that rebuilding begins or has ended."""
+        await self._write(
+            lambda connection: self._insert_audit(
+                connection, action, b"", 0, "python -m brain_service rebuild", at_ms, learners
+            )
+        )
 
     async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
         """Return lines of the audit log, oldest first."""

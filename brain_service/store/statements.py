@@ -42,6 +42,17 @@ _FIND: Final = sa.select(
     log.c.interaction_key.in_(sa.bindparam("interaction_keys", expanding=True)),
     log.c.learner_key.in_(sa.bindparam("learner_keys", expanding=True)),
 )
+STANDINGS: Final = (
+    sa.select(
+        learners.c.learner_key,
+        learners.c.revision,
+        sa.func.substr(log.c.state, 1, sa.bindparam("stamp"), type_=sa.LargeBinary),
+    )
+    .join_from(learners, log, log.c.seq == learners.c.newest)
+    .where(learners.c.learner_key > sa.bindparam("after"))
+    .order_by(learners.c.learner_key)
+    .limit(sa.bindparam("limit"))
+)
 ITEMS: Final = sa.select(bank_items).where(
     bank_items.c.item.in_(sa.bindparam("wanted", expanding=True))
 )

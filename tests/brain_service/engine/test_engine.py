@@ -454,7 +454,7 @@ async def test_memory_is_bounded_and_forgetting_loses_nothing(path: Path) -> Non
         assert revisions(await brain.apply(submission("l0", "i0"))) == [(1, True)]
 
 
-async def test_a_state_that_cannot_be_read_stops_that_learner_only(
+async def test_a_state_that_cannot_be_read_delays_that_learner_only(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(path) as brain:
@@ -468,7 +468,7 @@ async def test_a_state_that_cannot_be_read_stops_that_learner_only(
 
     damaged = [isinstance(result, Failed) for result in results]
     assert sorted(damaged) == [False, True]
-    assert FailureCode.INTERNAL in codes(results)
+    assert FailureCode.UNAVAILABLE in codes(results)
     assert "cannot be read" in caplog.text
 
 

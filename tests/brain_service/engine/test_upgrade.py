@@ -111,6 +111,11 @@ def test_a_changed_constant_stops_nobody(tmp_path: Path, changed: Path) -> None:
 
     expected = [EXPECTED["learners"][learner]["revision"] + 1 for learner in LEARNERS]
     assert told == {"hasty_s": 3.1, "applied": expected, "read": expected, "rows": expected}
+    # The command computes them all by the new constants, once.
+    rebuilt = run(changed, "-m", "brain_service", "rebuild", database=path).splitlines()
+    assert rebuilt[0] == "4 learners are to be rebuilt."
+    assert rebuilt[-1] == f"Rebuilt 4 learners from {sum(expected)} interactions."
+    assert "nothing is" in run(changed, "-m", "brain_service", "rebuild", database=path)
     # And going back to the older build stops nobody either.
     back = json.loads(
         run(ROOT, "-c", GO_ON.replace("after", "back"), str(path), *LEARNERS, database=path)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brain_service.model import Applied, Statistics, apply, interaction_from_context, reading
 from brain_service.model.codec import (
-    UP_TO_DATE_BYTES,
+    STAMP_BYTES,
     CorruptBytesError,
     UnknownLayoutError,
     constants_of,
@@ -117,7 +117,7 @@ def test_a_state_of_other_constants_is_read_and_known_as_such() -> None:
     assert decode_state(others) == state
     assert (constants_of(todays), constants_of(others)) == (PARAMS_HASH, b"8 others")
     assert (is_up_to_date(todays), is_up_to_date(others)) == (True, False)
-    assert is_up_to_date(todays[:UP_TO_DATE_BYTES])
+    assert is_up_to_date(todays[:STAMP_BYTES])
     assert not is_up_to_date(bytes([0]) + todays[1:])
 
 

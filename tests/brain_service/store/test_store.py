@@ -234,7 +234,8 @@ def test_every_hot_query_reads_by_index() -> None:
     with engine.connect() as connection:
         for query in (statements.HEADS, statements.REVISIONS, statements.KEYS):
             list(statements.rows_in(connection, query, [b"1", b"2"]))
-        chain.page(connection, b"1", after=0, limit=10, newest=False)
+        chain.page(connection, chain.standing(connection, b"1"), after=0, limit=10)
+        connection.execute(statements.STANDINGS, {"after": 1, "limit": 9, "stamp": 9}).all()
         connection.scalar(chain._MILESTONE, {"key": 1, "milestone": 64})
         chain.places_of(connection, 1)
         list(statements.rows_of(connection, [(b"1", 2), (b"3", 4)]))

@@ -1,0 +1,213 @@
+"""Computes learners' states anew from the log: all that are not of today's by a command; and when
+it is first touched, one that cannot be read, or any such while the command runs.
+
+Knows the journal, the bank and the model. A state takes the place of the learner's newest one only
+while the learner still stands where the replay ended, so it is safe beside brains that serve. What
+was told at the time (outcomes) stays; difficulties and time norms are the bank's of today.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from brain_service import model
+from brain_service.engine.bank_sync import BankSync
+from brain_service.engine.journal import AuditEntry, LogRow, Rebuilt, Store
+from brain_service.model import BadInteraction, Interaction, codec, interaction_from_context
+from brain_service.model.bank import Bank
+from brain_service.model.state import BLANK
+
+logger = logging.getLogger(__name__)
+
+BEGUN: Final = "rebuild"
+ENDED: Final = "rebuilt"
+"""What the audit log calls the beginning and the end of rebuilding all."""
+_PAGE: Final = 200
+"""Interactions applied before other tasks of the event loop get a turn."""
+_SCAN: Final = 500
+_GROUP: Final = 32
+"""Learners of one transaction."""
+_ATTEMPTS: Final = 10
+_TELL_S: Final = 1.0
+
+
+async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | None:
+    """Apply all of a learner's interactions again; None when the log has none of them.
+
+    An interaction that cannot be read any more (rules may have become stricter) is skipped. The
+    bank learns nothing.
+    """
+    state, outcome, skipped = BLANK, None, 0
+    last: LogRow | None = None
+    while rows := await store.interactions(
+        learner_key, after_revision=last.revision if last else 0, limit=_PAGE
+    ):
+        interactions = list(map(_interaction, rows))
+        await bank.prepare([each for each in interactions if each is not None])
+        for row, interaction in zip(rows, interactions, strict=True):
+            if interaction is None:
+                skipped += 1
+            else:
+                statistics = bank.lookup(interaction)
+                state, outcome, _ = model.apply(
+                    state, statistics, interaction, row.occurred_at_ms / 1000
+                )
+        last = rows[-1]
+    if last is None:
+        return None
+    if skipped:
+        logger.warning("%d interactions of a learner could not be read again", skipped)
+        state = state._replace(revision=last.revision)
+        outcome = None if outcome is None else outcome._replace(revision=last.revision)
+    if _is_readable(last.outcome):
+        told = None
+    else:
+        told = codec.encode_outcome(model.reading(state) if outcome is None else outcome)
+    return Rebuilt(learner_key, last.revision, codec.encode_state(state), told)
+
+
+class OnTouch:
+    """Rebuilds learners who cannot go on from their stored states, each once at a time.
+
+    All methods belong to one event loop.
+    """
+
+    def __init__(self, store: Store, bank: BankSync) -> None:
+        self._store = store
+        self._bank = bank
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    def begin(self, learner_key: int) -> asyncio.Task[None]:
+        """Rebuild a learner, if that is not going on already; failures are logged."""
+        task = self._running.get(learner_key)
+        if task is None:
+            task = asyncio.create_task(self._rebuild(learner_key), name="rebuild")
+            self._running[learner_key] = task
+            task.add_done_callback(lambda done: self._end(learner_key, done))
+        return task
+
+    async def rebuild(self, learner_keys: Iterable[int]) -> None:
+        """Return when these are rebuilt. Raises what the store raises. Cancelling stops nothing."""
+        await asyncio.gather(*[asyncio.shield(self.begin(key)) for key in learner_keys])
+
+    async def stop(self) -> None:
+        """Give up what is going on; it begins again at the next touch."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _rebuild(self, learner_key: int) -> None:
+        for _ in range(_ATTEMPTS):
+            rebuilt = await replay(self._store, self._bank, learner_key)
+            if rebuilt is None or await self._store.rebuild([rebuilt]):
+                return
+
+    def _end(self, learner_key: int, done: asyncio.Task[None]) -> None:
+        del self._running[learner_key]
+        if not done.cancelled() and (error := done.exception()):
+            logger.error("a learner could not be rebuilt", exc_info=error)
+
+
+def is_going_on(audit: Sequence[AuditEntry], before: bool = False) -> bool:
+    """Tell from lines of the audit log whether all learners are being rebuilt, by the last line
+    that says so; where none does, as `before`.
+    """
+    said = [entry.action for entry in audit if entry.action in (BEGUN, ENDED)]
+    return said[-1] == BEGUN if said else before
+
+
+async def rebuild_all(
+    store: Store, bank: Bank, *, notice_s: float, tell: Callable[[str], object]
+) -> bool:
+    """Rebuild every learner whose state is not of today's layout and constants.
+
+    `tell` hears a sentence now and then. Brains that serve notice within `notice_s`; from then on
+    they rebuild such a learner themselves before anything more is applied. Whoever moved on before
+    that is done again. Returns False when some kept moving until the last attempt, beside a brain
+    that does not notice. Stopped at any point it goes on where it was when it is called again.
+    Raises `StoreUnavailableError`.
+    """
+    sync = BankSync(bank, store, flush_s=0.0, refresh_s=0.0)
+    outdated = await _outdated(store)
+    if not outdated and not is_going_on(await store.audit()):
+        tell("Every learner's state is of today's layout and constants; nothing is to be done.")
+        return True
+    await store.record_rebuild(BEGUN, at_ms=_now_ms(), learners=len(outdated))
+    progress = _Progress(len(outdated), tell)
+    for _ in range(_ATTEMPTS):
+        for start in range(0, len(outdated), _GROUP):
+            replayed = [await replay(store, sync, key) for key in outdated[start : start + _GROUP]]
+            rebuilt = [each for each in replayed if each is not None]
+            await store.rebuild(rebuilt)
+            progress.add(len(rebuilt), sum(each.revision for each in rebuilt))
+        # A brain that has not noticed yet may have put an older state back.
+        await asyncio.sleep(notice_s)
+        outdated = await _outdated(store)
+        if not outdated:
+            await store.record_rebuild(ENDED, at_ms=_now_ms(), learners=0)
+            progress.end()
+            return True
+    tell(f"{len(outdated)} learners kept moving and are not rebuilt yet; run it again.")
+    return False
+
+
+class _Progress:
+    """Says how far it is, at most once a second."""
+
+    def __init__(self, total: int, tell: Callable[[str], object]) -> None:
+        self._total = total
+        self._tell = tell
+        self._learners = self._interactions = 0
+        self._told_at = time.monotonic()
+        tell(f"{total:,} learners are to be rebuilt.")
+
+    def add(self, learners: int, interactions: int) -> None:
+        self._learners += learners
+        self._interactions += interactions
+        if time.monotonic() >= self._told_at + _TELL_S:
+            self._told_at = time.monotonic()
+            share = min(1.0, self._learners / max(1, self._total))
+            self._tell(
+                f"{self._learners:,} of {self._total:,} learners ({share:.0%}),"
+                f" {self._interactions:,} interactions."
+            )
+
+    def end(self) -> None:
+        self._tell(f"Rebuilt {self._learners:,} learners from {self._interactions:,} interactions.")
+
+
+async def _outdated(store: Store) -> array[int]:
+    """Return the keys of learners whose states are not of today's layout and constants."""
+    found = array("q")
+    after = 0
+    while some := await store.standings(after=after, limit=_SCAN, stamp=codec.STAMP_BYTES):
+        found.extend(each.learner_key for each in some if not codec.is_up_to_date(each.stamp))
+        after = some[-1].learner_key
+    return found
+
+
+def _interaction(row: LogRow) -> Interaction | None:
+    try:
+        context = json.loads(row.context_json or b"{}")
+        return interaction_from_context(row.kind, row.content, context)
+    except (BadInteraction, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def _is_readable(outcome: bytes) -> bool:
+    try:
+        codec.decode_outcome(outcome)
+    except ValueError:
+        return False
+    return True
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
