@@ -20,6 +20,14 @@ OPEN_SERVICES = ("grpc.health.v1.Health",)
 
 _REFUSE = "refuse the service credential"
 
+REFUSED = (("aivo-refused", "credential"),)
+"""Tells callers that it is their credential that was refused, and nothing that they asked about."""
+
+
+def is_credential_refused(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a service refused the caller itself."""
+    return REFUSED[0] in tuple(error.trailing_metadata() or ())
+
 
 class CredentialInterceptor(grpc.aio.ServerInterceptor):
     """Refuses every call without the service credential, except health checks."""
@@ -56,6 +64,7 @@ def _refusal(handler: Any) -> Any:
             grpc.StatusCode.UNAUTHENTICATED,
             "the service credential is missing or wrong; send it as metadata 'authorization: Bearer"
             " <credential>'",
+            trailing_metadata=REFUSED,
         )
 
     async def refuse_stream(requests: Any, context: Any) -> Any:

@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
         "_phase",
         "_ping_sent",
         "_queue",
+        "_reading",
         "_resting",
         "_since",
         "_slow_since",
@@ -118,6 +119,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[bytes] | None = None
         self._taking = False
         """Whether frames are taken now: the phase is OPEN and nothing below forbids it."""
+        self._reading = True
+        """Whether the transport reads."""
         self._holding = False
         """The session wants no frames for now."""
         self._resting = False
@@ -223,8 +226,7 @@ class Connection(asyncio.Protocol):
         if self._core.state is State.OPEN:
             self._core.send_close(code, reason[:100])
             self._flush_core()
-        if (self._holding or self._resting) and not self._transport.is_closing():
-            self._transport.resume_reading()  # to hear the client's close frame
+        self._read(True)  # to hear the client's close frame
         self.deadline_changed()
 
     def hold_reading(self, hold: bool) -> None:
@@ -236,7 +238,7 @@ class Connection(asyncio.Protocol):
             return  # reading is paused as it is; the next turn sees whether to go on
         if hold:
             self._taking = False
-            self._transport.pause_reading()
+            self._read(False)
         else:
             self._go_on_later()
 
@@ -358,7 +360,7 @@ class Connection(asyncio.Protocol):
     def _rest(self) -> None:
         """Go on with what has come in the loop's next turn; others get theirs first."""
         self._taking = False
-        self._transport.pause_reading()
+        self._read(False)
         self._go_on_later()
 
     def _go_on_later(self) -> None:
@@ -373,7 +375,16 @@ class Connection(asyncio.Protocol):
         if self._buffer:
             self._consume(self._buffer)
         if self._taking:
-            self._transport.resume_reading()
+            self._read(True)
+
+    def _read(self, reads: bool) -> None:
+        """Have the transport read on, or not."""
+        if reads is not self._reading and not self._transport.is_closing():
+            self._reading = reads
+            if reads:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def _await_close(self, data: bytes) -> None:
         """Look for the client's close frame, and for nothing else, in what comes after ours."""
@@ -384,8 +395,7 @@ class Connection(asyncio.Protocol):
             self._feed(frame)
         elif len(self._buffer) >= self._unread or self._core.state is not State.CLOSING:
             self._buffer = b""
-            if not self._transport.is_closing():
-                self._transport.pause_reading()  # it ends when its time is up
+            self._read(False)  # it ends when its time is up
 
     def _feed(self, data: bytes) -> None:
         self._core.receive_data(data)

@@ -34,6 +34,11 @@ MAX_QUEUED = 1_024
 from the log.
 """
 
+MAX_ASKED = 8
+"""Snapshots asked for until one shows all that the socket has written; only brains that lag behind
+each other need more than two.
+"""
+
 REPLAY_PAGE = 100
 """Updates read from the log at a time for one subscriber; the next are read once these are out."""
 
@@ -42,6 +47,11 @@ class Subscriber(Protocol):
     """A socket's session, as the hub sees it."""
 
     sink: Sink
+
+    def written(self, learner_id: str) -> int:
+        """Revision of the newest write that this socket heard acknowledged, or 0: it must not be
+        shown less.
+        """
 
     def on_subscribed(
         self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
@@ -59,6 +69,8 @@ class Subscription:
     """One socket's subscription to one learner."""
 
     __slots__ = (
+        "answered",
+        "asked",
         "blocked",
         "causes",
         "crossings",
@@ -69,6 +81,7 @@ class Subscription:
         "hub",
         "interval_s",
         "learner_id",
+        "missed",
         "next_at",
         "queue",
         "recalled",
@@ -104,6 +117,12 @@ class Subscription:
         self.request_id = request_id
         self.receipt: Receipt | None = None
         """Of the frame that asked for it, until it is answered; None while nothing is recorded."""
+        self.answered = False
+        """Whether the client has heard what became of its request."""
+        self.asked = 0
+        """How often a snapshot was asked for that is new enough to be shown."""
+        self.missed = 0
+        """Updates that were replayed before it stood."""
         self.delivered = 0
         """Revision sent last."""
         self.gate = 0
@@ -312,13 +331,15 @@ class Hub:
         self.feed.watch(learner_id, lambda snapshot: self._joined(subscription, snapshot))
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove a subscription; harmless when it is gone."""
+        """Remove a subscription, or the one that it was to renew; harmless when it is gone."""
         topic = self._topics.get(subscription.learner_id)
-        if topic is None or not self._is_current(subscription):
+        if topic is None:
             return
-        del topic.subscriptions[subscription.subscriber]
+        standing = topic.subscriptions.pop(subscription.subscriber, None)
+        if standing is None:
+            return
         self._counters.learners.remove(subscription.learner_id)
-        self._sweep.cancel(subscription)
+        self._sweep.cancel(standing)
         if not topic.subscriptions:
             del self._topics[subscription.learner_id]
             self.feed.unwatch(subscription.learner_id)
@@ -359,14 +380,18 @@ class Hub:
             topic.revision < 0
         ):  # else the stream tells, or others would miss what this snapshot already has
             topic.revision = snapshot.revision
+        if self._is_behind(subscription, snapshot):
+            self._ask_again(subscription)
+            return
         resume = subscription.resume
+        seen = max(resume[1], subscription.delivered) if resume else 0
         if (
             subscription.every
             and resume
             and resume[0] == snapshot.epoch
-            and resume[1] < snapshot.revision
+            and seen < snapshot.revision
         ):
-            subscription.delivered = resume[1]
+            subscription.delivered = seen
             _Replay(
                 self,
                 subscription,
@@ -374,36 +399,45 @@ class Hub:
                 lambda missed: self._caught_up(subscription, snapshot, missed),
             ).go_on()
         elif (
-            resume
-            and resume[0] == snapshot.epoch
-            and 0 < snapshot.revision - resume[1] <= MAX_RECALLED
+            resume and resume[0] == snapshot.epoch and 0 < snapshot.revision - seen <= MAX_RECALLED
         ):
-            subscription.delivered = resume[1]
+            subscription.delivered = seen
             self.read_log(
                 subscription,
                 snapshot.revision,
                 lambda missed: self._recall(subscription, snapshot, missed),
             )
         else:
-            self._settle(subscription, snapshot, 0)
+            self._settle(subscription, snapshot)
 
     def _recall(self, subscription: Subscription, snapshot: Snapshot, missed: list[Update]) -> None:
         """Have the update that follows list the crossings of those that a resuming `latest`
         subscription missed.
         """
-        subscription.recalled = [crossing for update in missed for crossing in update.crossings]
+        subscription.recalled += [crossing for update in missed for crossing in update.crossings]
         self._caught_up(subscription, snapshot, 0)
 
     def _caught_up(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
-        if snapshot.epoch == self.epoch:
-            self._settle(subscription, snapshot, missed)
-        else:  # the history began again meanwhile
+        subscription.missed += missed
+        if snapshot.epoch != self.epoch:  # the history began again meanwhile
             subscription.recalled = []
-            self.feed.watch(
-                subscription.learner_id, lambda newer: self._joined(subscription, newer)
-            )
+            self._ask_again(subscription)
+        elif self._is_behind(subscription, snapshot):
+            subscription.delivered = max(subscription.delivered, snapshot.revision)
+            self._ask_again(subscription)
+        else:
+            self._settle(subscription, snapshot)
 
-    def _settle(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
+    def _is_behind(self, subscription: Subscription, snapshot: Snapshot) -> bool:
+        """Whether the socket has meanwhile heard a write acknowledged that this does not show."""
+        written = subscription.subscriber.written(subscription.learner_id)
+        return snapshot.revision < written and subscription.asked < MAX_ASKED
+
+    def _ask_again(self, subscription: Subscription) -> None:
+        subscription.asked += 1
+        self.feed.watch(subscription.learner_id, lambda newer: self._joined(subscription, newer))
+
+    def _settle(self, subscription: Subscription, snapshot: Snapshot) -> None:
         subscription.delivered = snapshot.revision
         subscription.gate = max(subscription.gate, snapshot.revision)
         newer = [one for one in subscription.crossings if one.revision > snapshot.revision]
@@ -413,7 +447,7 @@ class Hub:
         )
         subscription.recalled = []
         subscription.settled = True
-        subscription.subscriber.on_subscribed(subscription, snapshot, missed)
+        subscription.subscriber.on_subscribed(subscription, snapshot, subscription.missed)
         self.flush(subscription)
 
     def read_log(

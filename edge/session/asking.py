@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     from edge.session.surroundings import Surroundings
 
 
+MAX_ASKED = 8
+"""Times that a state is asked for until it shows all that the socket has written."""
+
+
 def get_state(session: Session, frame: incoming.GetState) -> None:
     """Answer with the learner's present state, at least as new as this socket's own writes."""
     edge = session.edge
     started = edge.clock()
     received, receipt = _receive(edge, "get_state"), session.receipt
-    asked_again = False
+    asked = 0
 
     def ask() -> None:
+        nonlocal asked
+        asked += 1
         written = session.watching.written(frame.learner_id)
         with _within(received):
             edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
@@ -35,13 +41,12 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
         )
 
     def answered(answer: outgoing.StateResponse | UpstreamError) -> None:
-        nonlocal asked_again
-        if isinstance(answer, outgoing.StateResponse) and not asked_again and is_outdated(answer):
-            asked_again = (
-                True  # a write of this socket was acknowledged while the question was under way
-            )
-            ask()
-            return
+        if isinstance(answer, outgoing.StateResponse) and is_outdated(answer):
+            # A write of this socket was acknowledged while the question was under way.
+            if asked < MAX_ASKED:
+                ask()
+                return
+            answer = UpstreamError("unavailable", "The state could not be read; try again.")
         _end(received, answer)
         if isinstance(answer, UpstreamError):
             session.replies.refuse(answer, "get_state", frame.id, receipt)

@@ -65,6 +65,17 @@ class Replies:
             trace_id,
         )
 
+    def overtaken(self, message_type: str, id: RequestId, receipt: Receipt | None) -> None:
+        """Answer a request that a later one has made void: whoever gave it an id waits for that.
+
+        Nobody else does, and an error would only puzzle who has simply changed their mind.
+        """
+        if id is not None:
+            message = "A later request of this socket took its place."
+            self.error("conflict", message, id, message_type, receipt=receipt)
+        elif receipt is not None:
+            receipt.unanswered("conflict")
+
     def refuse(
         self,
         answer: UpstreamError | bool,

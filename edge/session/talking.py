@@ -41,9 +41,9 @@ class Talking:
     def _allowed(
         self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: bool | UpstreamError
     ) -> None:
-        if frame.room_id not in self._rooms:
-            return
-        if answer is True:
+        if answer is True and frame.room_id not in self._rooms:
+            self._session.replies.overtaken("join_room", frame.id, receipt)
+        elif answer is True:
             self._edge.rooms.enter(frame.room_id, self, self._member)
             self._edge.room_link.join(
                 frame.room_id, self._member, partial(self._joined, frame, receipt)
@@ -73,6 +73,8 @@ class Talking:
                 ),
                 receipt,
             )
+        else:
+            self._session.replies.overtaken("join_room", frame.id, receipt)
 
     def leave(self, frame: incoming.LeaveRoom) -> None:
         """Leave a room; harmless when not in it."""

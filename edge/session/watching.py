@@ -46,6 +46,9 @@ class Watching:
             raise BadFrame(
                 "too_many_subscriptions", message, id=frame.id, message_type="subscribe_learner"
             )
+        earlier = self._subscriptions.get(learner_id)
+        if earlier is not None:
+            self._overtake(earlier)
         subscription = self._subscriptions[learner_id] = Subscription(
             self._edge.hub,
             self,
@@ -68,6 +71,7 @@ class Watching:
             self._edge.hub.subscribe(subscription)
         else:
             self._drop(subscription.learner_id)
+            self._edge.hub.unsubscribe(subscription)  # it may renew one that stands
             self._session.replies.refuse(
                 answer, "subscribe_learner", subscription.request_id, subscription.receipt
             )
@@ -76,6 +80,7 @@ class Watching:
         """End a subscription; harmless when there is none."""
         subscription = self._drop(frame.learner_id)
         if subscription is not None:
+            self._overtake(subscription)
             self._edge.hub.unsubscribe(subscription)
         self._session.replies.send(
             outgoing.Unsubscribed(learner_id=frame.learner_id, timestamp=timestamp(), id=frame.id),
@@ -89,6 +94,7 @@ class Watching:
     ) -> None:
         """Tell the client that it is subscribed, or why not."""
         receipt, subscription.receipt = subscription.receipt, None
+        subscription.answered = True
         if isinstance(snapshot, UpstreamError):
             self._drop(subscription.learner_id)
             self._session.replies.refuse(
@@ -136,11 +142,11 @@ class Watching:
 
     def written(self, learner_id: str) -> int:
         """Return the revision of this socket's newest acknowledged write, or 0."""
-        if (
-            self._epoch != self._edge.hub.epoch
-        ):  # revisions began again: those of before mean nothing now
-            self._epoch = self._edge.hub.epoch
-            self._written.clear()
+        epoch = self._edge.hub.epoch
+        if epoch != self._epoch:
+            if self._epoch:  # else this edge had not heard of any: nothing has begun again
+                self._written.clear()
+            self._epoch = epoch
         return self._written.get(learner_id, 0)
 
     def answer_write(self, learner_id: str, revision: int, payload: bytes) -> None:
@@ -189,8 +195,23 @@ class Watching:
             self.sink.send(payload)
         return self._subscriptions.pop(learner_id, None)
 
+    def _overtake(self, subscription: Subscription) -> None:
+        """Answer a request that has not been, because a later one takes its place."""
+        if not subscription.answered:
+            subscription.answered = True
+            self._edge.hub.unsubscribe(subscription)
+            self._session.replies.overtaken(
+                "subscribe_learner", subscription.request_id, subscription.receipt
+            )
+
     def _end(self, learner_id: str, code: str) -> None:
-        if self._drop(learner_id) is not None:
+        subscription = self._drop(learner_id)
+        if subscription is not None and not subscription.answered:
+            subscription.answered = True
+            self._session.replies.refuse(
+                False, "subscribe_learner", subscription.request_id, subscription.receipt
+            )
+        elif subscription is not None:
             self._session.replies.send(
                 outgoing.Unsubscribed(
                     learner_id=learner_id, timestamp=timestamp(), code=code, retryable=False

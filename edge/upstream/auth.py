@@ -22,6 +22,7 @@ from edge.telemetry.tracing import CallTraces
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import sentence, translate
 from service_runtime import telemetry
+from service_runtime.credentials import is_credential_refused
 from service_runtime.grpc_client import Channel
 
 Response = TypeVar("Response")
@@ -232,8 +233,8 @@ class AuthLink:
         try:
             return await self._channel.call(method, f"{_SERVICE}/{name}", request, self._patience_s)
         except grpc.aio.AioRpcError as error:
-            ours = "service credential" in (error.details() or "")
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED and unauthenticated and not ours:
+            refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+            if refused and unauthenticated and not is_credential_refused(error):
                 raise UpstreamError("unauthenticated", unauthenticated) from error
             raise translate(error, "auth") from error
 

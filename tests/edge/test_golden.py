@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from brain_service.model.alerts import RECOMMENDATION, THRESHOLDS
+from brain_service.model.levels import CLIPPED, DRIVER_NAMES, GRADES, NAMES
+from brain_service.model.recommend import ADVICE, Urgency
 from edge.frames import incoming, outgoing, schema
 from edge.frames.codes import RETRYABLE
 from edge.frames.schema import SERVER_FRAMES
@@ -96,3 +99,43 @@ def test_every_golden_frame_has_only_fields_of_the_schema() -> None:
         direction, type = name.split(".")[:2]
         sent, described = json.loads((FOLDER / name).read_text()), by_direction[direction][type]
         assert set(described["required"]) <= set(sent) <= set(described["properties"]), name
+
+
+def _found(value: Any, name: str) -> list[Any]:
+    """Return every value of a field, wherever it stands."""
+    if isinstance(value, dict):
+        here = [value[name]] if name in value else []
+        return here + [found for one in value.values() for found in _found(one, name)]
+    return (
+        [found for one in value for found in _found(one, name)] if isinstance(value, list) else []
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("server.")])
+def test_a_server_frame_says_what_the_brain_says(name: str) -> None:
+    """Whoever writes a client from these examples must not wait for words that never come."""
+    frame = json.loads((FOLDER / name).read_text())
+    advice = {one.code: one for one in ADVICE}
+    for crossing in [one for found in _found(frame, "crossings") for one in found]:
+        assert crossing["name"] in (*THRESHOLDS, RECOMMENDATION)
+        if crossing["name"] == RECOMMENDATION:
+            assert crossing["value"] in set(Urgency)
+    for actions, sentences in zip(
+        _found(frame, "actions"), _found(frame, "recommendations"), strict=True
+    ):
+        for action, sentence in zip(actions, sentences, strict=True):
+            meant = advice[action["code"]]
+            assert sentence == meant.sentence
+            assert action["urgency"] == meant.urgency.name.lower()
+            assert tuple(action["reason"]) == meant.reasons
+    for drivers in _found(frame, "drivers"):
+        for level, parts in drivers.items():
+            assert set(parts) <= {*DRIVER_NAMES[NAMES.index(level)], CLIPPED}
+    for grades in _found(frame, "grades"):
+        assert grades == {
+            level: grade
+            for level, grade in zip(NAMES, GRADES, strict=True)
+            if level != "item_confidence"
+        }
+    for version in _found(frame, "model_version"):
+        assert version.startswith("vb-ssm/")

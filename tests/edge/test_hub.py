@@ -23,6 +23,9 @@ class Watcher:
         self.subscribed: list[tuple[Snapshot | UpstreamError, int]] = []
         self.gone: list[str] = []
 
+    def written(self, learner_id: str) -> int:
+        return 0
+
     def on_subscribed(
         self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
     ) -> None:

@@ -119,6 +119,9 @@ class Socket:
         self.sink: FakeSink = _CheckingSink(self)
         self.seen: dict[str, Seen] = {}
 
+    def written(self, learner_id: str) -> int:
+        return self.seen[learner_id].written if learner_id in self.seen else 0
+
     def on_subscribed(
         self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
     ) -> None:
@@ -126,6 +129,7 @@ class Socket:
         seen = self.seen[subscription.learner_id]
         assert seen.subscription is subscription
         assert seen.started == -1
+        assert snapshot.revision >= seen.written, "a socket sees its own writes"
         if seen.first >= 0 and subscription.every:
             assert seen.at == snapshot.revision or seen.at == seen.first >= snapshot.revision
             assert missed == max(0, snapshot.revision - seen.first)

@@ -25,6 +25,7 @@ from edge.upstream.auth import AuthLink
 from edge.upstream.brain import BrainLink
 from edge.upstream.rooms import RoomsLink
 from edge.upstream.watch import WatchLink
+from service_runtime.credentials import REFUSED
 from service_runtime.grpc_client import open_channel
 from service_runtime.trace_context import TraceContext
 from tests.support.fakes import FakeEdge, say
@@ -147,7 +148,8 @@ class Auth(auth_pb2_grpc.AuthServiceServicer):
         return auth_pb2.CheckSessionsResponse(standing=standing)
 
     async def Login(self, request: Any, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, request.email)
+        ours = REFUSED if request.email == "whoever" else ()
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, request.email, ours)
 
     async def WatchRevocations(self, request: Any, context: Any) -> AsyncIterator[Any]:
         queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -533,7 +535,7 @@ async def test_tokens_and_logins_are_answered_in_words_for_the_client() -> None:
             with pytest.raises(UpstreamError) as wrong:
                 await link.login("someone@school.example", "x", "")
             with pytest.raises(UpstreamError) as ours:
-                await link.login("the service credential is missing", "x", "")
+                await link.login("whoever", "x", "")
         await channel.close()
 
     assert good == ("u", "teacher", "s", 5, ("ada",), 1.5)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -415,6 +416,40 @@ async def test_writers_see_their_own_writes_at_the_calmest_interval_too(
         elif frame["type"] == "state_update":
             assert frame["revision"] >= written
     assert_accounted(socket.updates(learner), after=0)
+
+
+async def test_whoever_subscribes_and_writes_at_once_is_never_shown_less_than_was_written(
+    wide_school: School, learner: str
+) -> None:
+    """Also who resumes after a reconnect, while unanswered interactions are sent again."""
+
+    async def connect(resume: dict[str, Any]) -> None:
+        async with open_socket(wide_school.stack.ws_url, wide_school.token(learner)) as socket:
+            await socket.expect(type="connection_established")
+            ids = await socket.send_answers(learner, 2)
+            subscribe = {"type": "subscribe_learner", "learner_id": learner, "id": "s", **resume}
+            await socket.send(subscribe)
+            ids += await socket.send_answers(learner, 3)
+            await socket.send({"type": "get_state", "learner_id": learner, "id": "g"})
+            await socket.responses(ids)
+            await socket.expect(type="state_response", id="g")
+            await socket.expect(type="subscribed", id="s")
+            # `every` goes through all that was, in order, and the answers wait for it.
+            shown = {"subscribed", "state_response", "state_update"}
+            shown -= {"state_update"} if resume.get("mode") == "every" else set()
+            written = 0
+            for frame in socket.frames:
+                if frame["type"] == "virtual_brain_response":
+                    written = max(written, frame["revision"])
+                elif frame["type"] in shown:
+                    assert frame["revision"] >= written, frame
+
+    async with open_socket(wide_school.stack.ws_url, wide_school.token(learner)) as first:
+        epoch = (await first.ask("get_state", learner_id=learner))["epoch"]
+    resume = {"resume": {"epoch": epoch, "revision": 0}}
+    kinds: list[dict[str, Any]] = [{}, resume, {**resume, "mode": "every"}, {"mode": "every"}]
+    for _ in range(5):
+        await asyncio.gather(*(connect(kinds[one % 4]) for one in range(16)))
 
 
 # Closing

@@ -100,7 +100,8 @@ describe("golden frames", () => {
     const content = readFileSync(resolve(folder, name), "utf8").trimEnd();
     const frame: unknown = JSON.parse(content);
 
-    expect(JSON.stringify(frame)).toBe(content);
+    // JavaScript writes the number 3.0 as 3.
+    expect(JSON.stringify(frame)).toBe(content.replaceAll(/(\d)\.0\b/g, "$1"));
     expect(frame).toMatchObject({ type });
     if (direction === "server") expect(parseServerFrame(content)).toEqual({ frame });
     else

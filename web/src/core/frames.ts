@@ -61,7 +61,7 @@ export type Drivers = {
  * urgency.
  */
 export interface Crossing {
-  /** The level, or `urgency`. */
+  /** The level, or `recommendation`. */
   name: string;
   rising: boolean;
   value: number;
