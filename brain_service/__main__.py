@@ -17,6 +17,7 @@ from brain_service.engine.journal import StoreError
 from brain_service.figures import families
 from brain_service.model.adapt import RuleAdapter
 from brain_service.model.bank import Bank
+from brain_service.model.teaching import Allowance
 from brain_service.rooms import Rooms
 from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
@@ -181,6 +182,7 @@ def _options(settings: BrainSettings) -> EngineOptions:
         max_age_s=settings.max_backdate_s or None,
         bank_flush_s=settings.bank_flush_s,
         bank_refresh_s=settings.bank_refresh_s,
+        allowance=Allowance(settings.bank_items_a_day, settings.bank_times_a_day),
         erasure_check_s=settings.erasure_check_s,
     )
 

@@ -11,7 +11,7 @@ from service_runtime.settings import SettingsError, setting
 PREFIX = "BRAIN"
 """Every variable of this process starts with it."""
 
-_MAY_BE_ZERO = ("drain_s", "max_backdate_s")
+_MAY_BE_ZERO = ("drain_s", "max_backdate_s", "bank_items_a_day", "bank_times_a_day")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,12 @@ class BrainSettings(ListenerSettings):
     )
     bank_refresh_s: float = setting(
         30.0, "Seconds between looks at what other brains taught the bank."
+    )
+    bank_items_a_day: int = setting(
+        200, "Items that one learner may teach the bank on one day; 0 for none."
+    )
+    bank_times_a_day: int = setting(
+        20, "Times taken by one learner that count for time norms on one day; 0 for none."
     )
     erasure_check_s: float = setting(
         1.0, "Seconds between looks for learners that another process erased or rebuilds."

@@ -137,13 +137,17 @@ def prediction(path: Path, *, quick: bool, progress: Progress) -> tuple[list[Che
         train, test = _sample(train), _sample(test)
     progress(f"assist09: {len(train):,} training answers fill the bank")
     bank = Bank()
-    trained = _predictions(Replay(bank), train)
+    trained = _predictions(Replay(bank, once=True), train)
     frozen = deepcopy(bank)
     progress(f"assist09: {len(test):,} test answers, each predicted before it is learned from")
     online, still = (
-        _predictions(Replay(bank), test),
+        _predictions(Replay(bank, once=True), test),
         _predictions(Replay(frozen, learning=False), test),
     )
+    progress("assist09: the same, every answer teaching")
+    unguarded = Bank()
+    _predictions(Replay(unguarded), train)
+    reference = _predictions(Replay(unguarded), test)
     others: dict[str, Floats] = {}
     for name, predictor in (
         ("item mean", baselines.item_mean),
@@ -172,6 +176,13 @@ def prediction(path: Path, *, quick: bool, progress: Progress) -> tuple[list[Che
             },
             note=f"{len(test):,} test answers of {len({a.learner for a in test}):,} learners"
             + (f"; a sample, every {SAMPLE}th learner" if quick else ""),
+            judged=not quick,
+        ),
+        Check(
+            name="– the same, every answer teaching the bank",
+            value=measures.auc(right, reference),
+            reference=".776",
+            note="as in the reference calculation; in a brain a learner teaches an item once",
             judged=not quick,
         ),
         Check(

@@ -10,7 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from brain_service.model import Interaction, LearnerState, Outcome, apply, interaction_from_context
+from brain_service.model import (
+    Increments,
+    Interaction,
+    LearnerState,
+    Outcome,
+    apply,
+    interaction_from_context,
+)
 from brain_service.model.bank import Bank
 from brain_service.model.codec import encode_state
 from evaluation import data
@@ -22,23 +29,33 @@ EDNET_PRIOR, NBACK_PRIOR = 0.65, 0.0
 
 class Replay:
     """Learners who share one item bank. With `learning=False` the bank stays as it is; the learners
-    still learn.
+    still learn. With `once=True` a learner teaches an item once, as in a brain; the reference
+    calculation lets every answer teach.
     """
 
-    def __init__(self, bank: Bank, *, learning: bool = True) -> None:
+    def __init__(self, bank: Bank, *, learning: bool = True, once: bool = False) -> None:
         self.bank = bank
         self.states: dict[str, LearnerState] = {}
         self._learning = learning
+        self._taught: set[tuple[str, str]] | None = set() if once else None
 
     def step(self, learner: str, interaction: Interaction, now: float) -> Outcome:
         """Apply one interaction and return what the model says of it."""
         stage = self.bank.stage()
         applied = apply(self.states.get(learner), stage.lookup(interaction), interaction, now)
-        if self._learning:
+        if self._learning and self._teaches(learner, applied.increments):
             stage.add(applied.increments)
             stage.commit(written=True)
         self.states[learner] = applied.state
         return applied.outcome
+
+    def _teaches(self, learner: str, increments: Increments) -> bool:
+        taught, item = self._taught, increments.item
+        if taught is None or item is None:
+            return True
+        first = (learner, item) not in taught
+        taught.add((learner, item))
+        return first
 
     def digest(self) -> str:
         """Return a hash of the stored bytes of all states."""

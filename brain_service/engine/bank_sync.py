@@ -15,6 +15,7 @@ from brain_service.engine.journal import Store, StoreError
 from brain_service.model.bank import Bank, BankIncrements, Stage
 from brain_service.model.interaction import Interaction
 from brain_service.model.prediction import Statistics
+from brain_service.model.update import Increments
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +53,19 @@ class BankSync:
         """Return what is known for one interaction that was prepared."""
         return self._bank.lookup(interaction)
 
+    async def learn(self, increments: Increments) -> None:
+        """Learn of one item, outside any group."""
+        if increments.item is not None and not self._bank.knows(increments.item):
+            await self._read([increments.item], [])
+        stage = self._bank.stage()
+        stage.add(increments)
+        stage.commit()
+
     async def prepare(self, interactions: Iterable[Interaction]) -> None:
         """Read what these interactions need and memory does not have, in one read or none."""
-        items, subjects = self._bank.missing(interactions)
+        await self._read(*self._bank.missing(interactions))
+
+    async def _read(self, items: Iterable[str], subjects: Iterable[str]) -> None:
         wanted_items = [item for item in items if ("item", item) not in self._unknown]
         wanted_subjects = [
             subject for subject in subjects if ("subject", subject) not in self._unknown

@@ -41,8 +41,10 @@ from brain_service.engine.submission import (
     admit,
     invalid,
 )
+from brain_service.engine.teaching import Teaching
 from brain_service.model import BadInteraction
 from brain_service.model.bank import Bank, BankIncrements
+from brain_service.model.teaching import Allowance
 from brain_service.tracing import BrainTraces
 from service_runtime import trace_context
 from service_runtime.telemetry import now_ns
@@ -98,6 +100,12 @@ class EngineOptions:
     """
     bank_refresh_s: float = 30.0
     """How often the items learned here are read again, for what other brains learned."""
+    bank_ask_s: float = 10.0
+    """How long answers of learners who answered more than a state remembers wait until the log is
+    asked whether they were first ones.
+    """
+    allowance: Allowance = Allowance()
+    """How much a learner may teach the shared bank on one day."""
     erasure_check_s: float = 1.0
     """How often the audit log is read for what another process erased or rebuilds."""
 
@@ -149,6 +157,13 @@ class Engine:
             refresh_s=self._options.bank_refresh_s,
         )
         self._on_touch = OnTouch(store, self._bank)
+        self._teaching = Teaching(
+            store,
+            self._bank,
+            self._options.allowance,
+            clock=clock,
+            ask_s=self._options.bank_ask_s,
+        )
         self._erasure_check_at = 0.0
         self._audit_seen = 0
 
@@ -174,6 +189,7 @@ class Engine:
         self._memory.keep_outdated(not rebuild.is_going_on(seen))
         self._bank.start(self._now())
         self._erasure_check_at = self._now() + self._options.erasure_check_s
+        self._teaching.start()
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name="engine")
 
@@ -187,6 +203,7 @@ class Engine:
         self._stopping = True
         self._wake.set()
         await task
+        await self._teaching.stop()
         await self._on_touch.stop()
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Applied | Failed]:
@@ -258,6 +275,10 @@ class Engine:
         self._queue.append(_Erasure(learner_id, requested_by, done))
         self._wake.set()
         return await done
+
+    async def settle_teaching(self) -> None:
+        """Ask the log now about answers of which it must tell whether they teach the bank."""
+        await self._teaching.settle()
 
     async def export(self, learner_id: str, requested_by: str) -> AsyncIterator[bytes]:
         """Yield everything stored about a learner as JSON lines, some lines at a time; see
@@ -406,7 +427,7 @@ class Engine:
     async def _compute(self, group: list[Work]) -> Group:
         """Apply the model to a group, on new values."""
         learners, rebuilding = await self._load(group)
-        plan = Group(self._bank.stage(), learners)
+        plan = Group(self._bank.stage(), learners, self._teaching.admit)
         apply = plan.apply if self._traces is None else self._traces.timed(plan.apply)
         for count, work in enumerate(group, 1):
             if work.learner_id in rebuilding:
@@ -468,6 +489,7 @@ class Engine:
 
     def _announce_gone(self, learner_ids: Sequence[str]) -> None:
         self._memory.erase(learner_ids)
+        self._teaching.forget()
         self._bus.publish(
             [Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids]
         )
@@ -475,6 +497,7 @@ class Engine:
     def _accept(self, plan: Group, keys: dict[str, int]) -> None:
         """The group is durable: change memory, answer, publish."""
         plan.stage.commit()
+        self._teaching.ask(plan.doubts)
         for learner_id, entry in plan.changed().items():
             self._memory.put(
                 learner_id, entry if entry.key else entry._replace(key=keys[learner_id])

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 from brain_service import model
-from brain_service.engine.journal import Head, Row
+from brain_service.engine.journal import Head, LogRow, Row
 from brain_service.engine.publication import Publication
 from brain_service.engine.submission import Applied, Failed, Submission
-from brain_service.model import Interaction, LearnerState, Signs, codec
+from brain_service.model import (
+    BadInteraction,
+    Increments,
+    Interaction,
+    LearnerState,
+    Signs,
+    Statistics,
+    codec,
+    interaction_from_context,
+)
 from brain_service.model.bank import Stage
 from brain_service.model.params import PARAMS_HASH
 from brain_service.model.values import maker
@@ -86,14 +96,33 @@ class Work:
         self.call.settle(self.place, result)
 
 
+class Doubt(NamedTuple):
+    """An answer of which the log must tell whether it was the learner's first to its item."""
+
+    learner_key: int
+    learner_id: str
+    revision: int
+    increments: Increments
+
+
+Admit = Callable[[str, Statistics, Increments], Increments]
+"""Says what of an interaction's increments the bank learns at once, given whose it is and what was
+known.
+"""
+
+
 class Group:
     """A group computed on new values; nothing outside has changed yet."""
 
-    __slots__ = ("applied", "failed", "learners", "publications", "rows", "stage")
+    __slots__ = (
+        "admit", "applied", "doubts", "failed", "learners", "publications", "rows", "stage"
+    )  # fmt: skip
 
-    def __init__(self, stage: Stage, learners: dict[str, Entry | None]) -> None:
+    def __init__(self, stage: Stage, learners: dict[str, Entry | None], admit: Admit) -> None:
         self.stage = stage
         self.learners = learners
+        self.admit = admit
+        self.doubts: list[Doubt] = []
         self.rows: list[Row] = []
         self.applied: list[tuple[Work, Applied]] = []
         self.publications: list[Publication] = []
@@ -120,9 +149,8 @@ class Group:
         else:
             key, state, constants, signs, _, at_ms = before
             at_ms = max(at_ms, work.at_ms)
-        state, outcome, increments = model.apply(
-            state, self.stage.lookup(interaction), interaction, at_ms / 1000
-        )
+        statistics = self.stage.lookup(interaction)
+        state, outcome, increments = model.apply(state, statistics, interaction, at_ms / 1000)
         encoded = codec.encode_outcome(outcome)
         row = _row((
             learner_id,
@@ -141,7 +169,9 @@ class Group:
         ))  # fmt: skip
         now = model.signs(outcome)
         crossings = model.crossings(signs, now, outcome)
-        self.stage.add(increments)
+        self.stage.add(self.admit(learner_id, statistics, increments))
+        if increments.repeated is None:
+            self.doubts.append(Doubt(key, learner_id, state.revision, increments))
         self.learners[learner_id] = _entry((key, state, constants, now, encoded, at_ms))
         self.rows.append(row)
         self.applied.append((work, _applied((state.revision, False, outcome, at_ms))))
@@ -164,6 +194,15 @@ def read_entry(head: Head) -> Entry:
         head.outcome,
         head.occurred_at_ms,
     )
+
+
+def read_interaction(row: LogRow) -> Interaction | None:
+    """Read what the model read of a logged interaction; None where rules of today refuse it."""
+    try:
+        context = json.loads(row.context_json or b"{}")
+        return interaction_from_context(row.kind, row.content, context)
+    except (BadInteraction, ValueError, AttributeError, RecursionError):
+        return None
 
 
 def _context_json(interaction: Interaction) -> bytes:

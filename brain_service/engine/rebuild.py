@@ -9,7 +9,6 @@ was told at the time (outcomes) stays; difficulties and time norms are the bank'
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from array import array
@@ -18,8 +17,9 @@ from typing import Final
 
 from brain_service import model
 from brain_service.engine.bank_sync import BankSync
+from brain_service.engine.group import read_interaction
 from brain_service.engine.journal import AuditEntry, LogRow, Rebuilt, Store
-from brain_service.model import BadInteraction, Interaction, codec, interaction_from_context
+from brain_service.model import codec
 from brain_service.model.bank import Bank
 from brain_service.model.state import BLANK
 
@@ -48,7 +48,7 @@ async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | No
     while rows := await store.interactions(
         learner_key, after_revision=last.revision if last else 0, limit=_PAGE
     ):
-        interactions = list(map(_interaction, rows))
+        interactions = list(map(read_interaction, rows))
         await bank.prepare([each for each in interactions if each is not None])
         for row, interaction in zip(rows, interactions, strict=True):
             if interaction is None:
@@ -191,14 +191,6 @@ async def _outdated(store: Store) -> array[int]:
         found.extend(each.learner_key for each in some if not codec.is_up_to_date(each.stamp))
         after = some[-1].learner_key
     return found
-
-
-def _interaction(row: LogRow) -> Interaction | None:
-    try:
-        context = json.loads(row.context_json or b"{}")
-        return interaction_from_context(row.kind, row.content, context)
-    except (BadInteraction, ValueError, AttributeError, RecursionError):
-        return None
 
 
 def _is_readable(outcome: bytes) -> bool:

@@ -196,6 +196,10 @@ class Bank:
         """What is known for one interaction; counts are 0 where nothing is."""
         return self.stage().lookup(interaction)
 
+    def knows(self, item: str) -> bool:
+        """Tell whether an item is in memory."""
+        return item in self._items
+
     def missing(self, interactions: Iterable[Interaction]) -> tuple[frozenset[str], frozenset[str]]:
         """Items and subjects of these interactions that are not in memory and may be in the
         store.
@@ -318,7 +322,7 @@ class Stage:
 
     def add(self, increments: Increments) -> None:
         """Learn from one interaction."""
-        item, start, delta, subject, log_time = increments
+        item, start, delta, subject, log_time, _ = increments
         if item is not None:
             learned = self._items.get(item)
             if learned is None:

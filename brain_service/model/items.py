@@ -41,6 +41,11 @@ def put(keys: bytes, counts: bytes, key: bytes, count: int) -> tuple[bytes, byte
     return (keys + key)[-_KEYS:], (counts + _COUNT.pack(count))[-_COUNTS:]
 
 
+def is_full(keys: bytes) -> bool:
+    """Tell whether items may have been forgotten, because there is room for no more."""
+    return len(keys) >= _KEYS
+
+
 def listed(keys: bytes, counts: bytes) -> dict[bytes, int]:
     """Return the counts by key."""
     apart = [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]

@@ -71,6 +71,8 @@ class Answer(NamedTuple):
     item_counts: bytes
     mastery: tuple[SkillMastery, ...]
     """Of the skills of the item, after the answer."""
+    repeated: bool | None
+    """Whether the learner answered the item before; None where older ones were forgotten."""
 
 
 def keep(half_life: float) -> float:
@@ -123,9 +125,11 @@ def answer(
             logit += _special(memory, answers) * share
     if not memories:
         logit += _W_NEW
+    repeated: bool | None = None if items.is_full(item_keys) else False
     seen, item_keys, item_counts = items.take(item_keys, item_counts, item)
     if seen:
         logit += (_W_ITEM if seen > 0 else -_W_ITEM) + _W_ATTEMPTS * log1p(abs(seen))
+        repeated = True
     predicted = sigmoid(logit)
     expected = sigmoid(easiness)
 
@@ -166,7 +170,7 @@ def answer(
     progress = answers + 1, streak, fast, mid, slow, total, accuracy, spread, response_time
     return _answer((
         correct, predicted, easiness, expected, step, progress, skills, item_keys, item_counts,
-        tuple(mastered.values()),
+        tuple(mastered.values()), repeated,
     ))  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def move(
             help_ *= fade
             w_help *= fade
     else:
-        correct, p, _, expected, _, (_, streak, *_), _, _, _, _ = given
+        correct, p, _, expected, _, (_, streak, *_), _, _, _, _, _ = given
         difficulty = interaction.difficulty
         surprise, expected_failure, near = correct - p, 1.0 - p, 1.0 - abs(p - 0.75) / 0.5
         wrong = doubt = stuck = hasty = 0.0

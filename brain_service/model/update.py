@@ -39,6 +39,8 @@ class Increments(NamedTuple):
     subject: str | None
     log_time: float
     """Observed log-seconds in that subject."""
+    repeated: bool | None = False
+    """Whether the learner answered the item before; None where the state no longer knows."""
 
 
 class Applied(NamedTuple):
@@ -132,10 +134,12 @@ def apply(
     ))  # fmt: skip
     if given is None:
         outcome, advice = tell(after, readout, (), None)
-        increments = _increments((None, 0.0, 0.0, subject, log_time))
+        increments = _increments((None, 0.0, 0.0, subject, log_time, False))
     else:
         outcome, advice = tell(after, readout, given.mastery, given.predicted)
-        increments = _increments((item_name, given.easiness, given.step, subject, log_time))
+        increments = _increments(
+            (item_name, given.easiness, given.step, subject, log_time, given.repeated)
+        )
     if advice != advised:
         after = after._replace(advice=advice)
     return _applied((after, outcome, increments))

@@ -88,7 +88,8 @@ async def test_states_equal_a_straight_run_of_the_model(brain: Brain) -> None:
     stage, state = Bank().stage(), None
     for n, each in enumerate(interactions):
         state, outcome, increments = model.apply(state, stage.lookup(each), each, NOW_S - 60 + n)
-        stage.add(increments)
+        # A learner teaches an item once.
+        stage.add(increments._replace(item=None) if increments.repeated else increments)
         result = results[n]
         assert isinstance(result, Applied)
         assert result.outcome == outcome
@@ -505,8 +506,8 @@ async def test_increments_of_a_failed_commit_are_written_once_by_a_later_one(pat
     async with running(path, bank_flush_s=0) as brain:
         await brain.apply(submission("ada", "a"))
         brain.store.refusals = 1
-        await brain.apply(submission("ada", "b"))
-        await brain.apply(submission("ada", "c"))
+        await brain.apply(submission("bob", "a"))
+        await brain.apply(submission("eve", "a"))
     async with running(path) as brain:
         totals = await brain.store.bank([interaction().item], ["maths"])
 

@@ -176,8 +176,8 @@ async def test_brains_learn_of_each_others_items(path: Path) -> None:
         running(path, bank_flush_s=0, bank_refresh_s=0) as two,
     ):
         for n in range(3):
-            await one.apply(submission("ada", f"a{n}"))
-            await two.apply(submission("bob", f"b{n}"))
+            await one.apply(submission(f"ada-{n}", "a"))
+            await two.apply(submission(f"bob-{n}", "b"))
 
         async def totals() -> BankTotals:
             return await one.store.bank([interaction().item], ["maths"])
@@ -185,5 +185,5 @@ async def test_brains_learn_of_each_others_items(path: Path) -> None:
         async with asyncio.timeout(10):
             while (await totals()).items[interaction().item][1] < 6:
                 continue
-        await two.apply(submission("bob", "b3"))
+        await two.apply(submission("eve", "e"))
         assert two.engine._bank._bank.lookup(interaction()).answers >= 6

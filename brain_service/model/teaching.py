@@ -1,0 +1,79 @@
+"""What one learner may teach the bank that all share: pure rules, which know no log and no clock.
+
+The model computes what an interaction would teach (`update.Increments`); these rules say how much
+of that counts. They are kept apart from it, because they guard against people, and a replay of
+somebody's research data needs no guard.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import log
+from typing import Final, NamedTuple
+
+from brain_service.model.params import MAX_ACTIVE_S, MIN_TIME_S
+from brain_service.model.prediction import Statistics
+
+SHORTEST: Final = log(MIN_TIME_S)
+LONGEST: Final = log(MAX_ACTIVE_S)
+"""Log-seconds beyond these say no more about a subject than these do."""
+MATURE: Final = 20
+"""Observations from which on a norm is trusted enough to call others unusual."""
+REACH: Final = 1.5
+"""How far from a mature norm an observation counts, in log-seconds; about two spreads."""
+_MAX_LEARNERS: Final = 100_000
+_DAY_S: Final = 86_400.0
+
+
+def plain_time(log_time: float, statistics: Statistics) -> float:
+    """Return how an observed time counts towards its subject's norm: bounded, and near the norm
+    once that is mature. So nobody moves a norm far by times that nobody else has.
+    """
+    low, high = SHORTEST, LONGEST
+    if statistics.observations >= MATURE:
+        low = max(low, statistics.log_time - REACH)
+        high = min(high, statistics.log_time + REACH)
+    return low if log_time < low else high if log_time > high else log_time
+
+
+class Allowance(NamedTuple):
+    """How much one learner may teach on one day."""
+
+    items: int = 200
+    """First answers that teach their item."""
+    times: int = 20
+    """Times that teach a subject's norm."""
+
+
+class Allowances:
+    """What each learner has taught today. In memory, of the learners who taught last; the day is
+    that of the caller's clock, in UTC, not of the interaction, which may be dated back.
+    """
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._items, self._times = allowance
+        self._day = -1.0
+        self._taught: OrderedDict[str, list[int]] = OrderedDict()
+
+    def take_item(self, learner_id: str, now_s: float) -> bool:
+        """Say whether a learner may teach one more item, and count it."""
+        return self._take(learner_id, now_s, 0, self._items)
+
+    def take_time(self, learner_id: str, now_s: float) -> bool:
+        """Say whether a learner may teach one more time, and count it."""
+        return self._take(learner_id, now_s, 1, self._times)
+
+    def _take(self, learner_id: str, now_s: float, what: int, most: int) -> bool:
+        day = now_s // _DAY_S
+        if day != self._day:
+            self._day = day
+            self._taught.clear()
+        taught = self._taught.get(learner_id)
+        if taught is None:
+            taught = self._taught[learner_id] = [0, 0]
+            if len(self._taught) > _MAX_LEARNERS:
+                self._taught.popitem(last=False)
+        if taught[what] >= most:
+            return False
+        taught[what] += 1
+        return True
