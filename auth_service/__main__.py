@@ -17,10 +17,12 @@ from typing import TextIO
 from auth_service import commands
 from auth_service.administration import Administration
 from auth_service.counters import Counters
+from auth_service.devices import Devices
 from auth_service.directory import Directory
 from auth_service.domain import AlreadyExists, InvalidInput, NotFound
 from auth_service.figures import families
 from auth_service.follower import Follower, KeyFollower, follow, sweep
+from auth_service.login_limits import Allowance, LoginLimits
 from auth_service.passwords import Cost, Passwords
 from auth_service.revocations import Broadcaster
 from auth_service.servicer import SERVICE_NAME, AuthServicer, register
@@ -35,8 +37,8 @@ from auth_service.store import (
     StoreUnavailable,
     open_database,
 )
-from auth_service.throttle import Policy, Throttle
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
+from auth_service.turns import Turns
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -83,7 +85,12 @@ def opened(settings: Settings) -> Iterator[Core]:
     Raises StoreUnavailable or KeyFileError.
     """
     key_file = KeyFile(settings.key_file)
-    tokens = Tokens(key_file.load_or_create(time.time()), issuer=settings.issuer, clock=time.time)
+    tokens = Tokens(
+        key_file.load_or_create(time.time()),
+        issuer=settings.issuer,
+        clock=time.time,
+        leeway_s=settings.clock_leeway_s,
+    )
     cost = Cost(
         time=settings.argon2_time_cost,
         memory_kib=settings.argon2_memory_kib,
@@ -196,9 +203,6 @@ async def _serve(
 def _sessions(
     settings: Settings, core: Core, directory: Directory, follower: Follower, counters: Counters
 ) -> Sessions:
-    def throttle(free: int) -> Throttle:
-        return Throttle(Policy(free=free, max_s=settings.login_max_wait_s))
-
     return Sessions(
         database=core.database,
         people=core.people,
@@ -207,8 +211,16 @@ def _sessions(
         tokens=core.tokens,
         passwords=core.passwords,
         directory=directory,
-        accounts=throttle(settings.login_free_attempts),
-        addresses=throttle(settings.login_free_attempts_per_address),
+        limits=LoginLimits(
+            Allowance(
+                per_pair=settings.login_free_attempts,
+                per_account=settings.login_free_attempts_per_account,
+                per_address=settings.login_free_attempts_per_address,
+                max_wait_s=settings.login_max_wait_s,
+            )
+        ),
+        turns=Turns(at_once=settings.password_threads, clock=time.monotonic),
+        devices=Devices(core.tokens.secret_for("devices"), lifetime_s=settings.device_ttl_s),
         after_change=follower.after_change,
         clock=time.time,
         counters=counters,

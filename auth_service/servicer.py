@@ -25,11 +25,13 @@ from auth_service.domain import (
     Role,
     User,
 )
+from auth_service.login_limits import TooManyAttempts, Unauthenticated
 from auth_service.passwords import TooManyHashes
 from auth_service.revocations import Broadcaster, WatchCut
-from auth_service.sessions import Grant, Identity, Sessions, TooManyAttempts, Unauthenticated
+from auth_service.sessions import Grant, Identity, Sessions
 from auth_service.store import StoreUnavailable
 from auth_service.tokens import Tokens
+from auth_service.turns import TooManyWaiting
 from service_runtime.errors import ErrorTable
 
 ERRORS = ErrorTable(
@@ -38,6 +40,7 @@ ERRORS = ErrorTable(
         Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
         TooManyAttempts: grpc.StatusCode.RESOURCE_EXHAUSTED,
         TooManyHashes: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        TooManyWaiting: grpc.StatusCode.RESOURCE_EXHAUSTED,
         NotFound: grpc.StatusCode.NOT_FOUND,
         AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
@@ -98,8 +101,12 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
         """Exchange an e-mail address and password for tokens."""
-        grant = await self._sessions.login(request.email, request.password, request.client_address)
-        return pb.LoginResponse(tokens=_tokens(grant), user=_user(grant.user))
+        grant = await self._sessions.login(
+            request.email, request.password, request.client_address, request.device_token
+        )
+        return pb.LoginResponse(
+            tokens=_tokens(grant), user=_user(grant.user), device_token=grant.device_token
+        )
 
     async def Refresh(self, request: pb.RefreshRequest, context: Any) -> pb.RefreshResponse:
         """Exchange a refresh token for new tokens."""
@@ -258,6 +265,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
                 role=_ROLE_NUMBERS[answer.role],
                 session_id=answer.session_id,
                 expires_at_ms=answer.expires_at_ms,
+                expires_in_ms=answer.expires_in_ms,
                 display_name=answer.display_name,
                 own_learners=self._directory.own_learners(answer.user_id, _MAX_OWN_LEARNERS),
                 decision_ttl_ms=self._decision_ttl_ms,

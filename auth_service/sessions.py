@@ -7,12 +7,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from auth_service.counters import Counters
+from auth_service.devices import Devices
 from auth_service.directory import Directory
 from auth_service.domain import (
     MAX_PASSWORD_BYTES,
@@ -22,6 +22,7 @@ from auth_service.domain import (
     new_id,
     normalised_email,
 )
+from auth_service.login_limits import LoginLimits, TooManyAttempts, Unauthenticated
 from auth_service.passwords import Passwords, TooManyHashes
 from auth_service.store import (
     Credentials,
@@ -32,8 +33,9 @@ from auth_service.store import (
     SessionEnded,
     SessionTable,
 )
-from auth_service.throttle import Throttle, address_key
+from auth_service.throttle import address_key
 from auth_service.tokens import BadToken, Claims, Tokens
+from auth_service.turns import TooManyWaiting, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +44,6 @@ Clock = Callable[[], float]
 
 _VERIFICATIONS_PER_TURN = 8
 """Signatures checked before the event loop gets a turn: about 2 ms of work."""
-
-
-class Unauthenticated(Exception):
-    """Whoever it is, they did not prove it; the sentence does not say what exactly was wrong."""
-
-
-class TooManyAttempts(Exception):
-    """Too many failed sign-ins for this account or from this address; wait before the next one."""
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__(f"too many attempts; try again in {math.ceil(wait_s)} s")
-        self.trailing_metadata = (("retry-after-ms", str(math.ceil(wait_s * 1000))),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +66,8 @@ class Grant:
     refresh_token: str
     refresh_expires_in_s: int
     user: User
+    device_token: str = ""
+    """What the device shows when this person signs in again; empty for a mere renewal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +78,8 @@ class Identity:
     role: Role
     session_id: str
     expires_at_ms: int
+    expires_in_ms: int
+    """How long the token is still good, leeway included."""
     display_name: str
 
 
@@ -201,8 +195,9 @@ class Sessions:
         tokens: Tokens,
         passwords: Passwords,
         directory: Directory,
-        accounts: Throttle,
-        addresses: Throttle,
+        limits: LoginLimits,
+        turns: Turns,
+        devices: Devices,
         after_change: Callable[[], Awaitable[None]],
         clock: Clock,
         counters: Counters,
@@ -214,22 +209,25 @@ class Sessions:
         self._tokens = tokens
         self._passwords = passwords
         self._directory = directory
-        self._accounts = accounts
-        self._addresses = addresses
+        self._limits = limits
+        self._turns = turns
+        self._devices = devices
         self._after_change = after_change
         self._clock = clock
         self._counters = counters
 
-    async def login(self, email: str, password: str, client_address: str) -> Grant:
+    async def login(
+        self, email: str, password: str, client_address: str, device_token: str = ""
+    ) -> Grant:
         """Open a session for whoever knows the password.
 
         Raises Unauthenticated with the same words, after the same work, for an unknown address, a
         wrong password and a disabled user; TooManyAttempts; InvalidInput for an oversized password;
-        TooManyHashes.
+        TooManyWaiting, TooManyHashes.
         """
         began, outcome = time.perf_counter(), "failed"
         try:
-            grant = await self._login(email, password, client_address)
+            grant = await self._login(email, password, client_address, device_token)
             outcome = "granted"
             return grant
         except Unauthenticated:
@@ -238,7 +236,7 @@ class Sessions:
         except TooManyAttempts:
             outcome = "slowed"
             raise
-        except TooManyHashes:
+        except (TooManyWaiting, TooManyHashes):
             outcome = "busy"
             raise
         finally:
@@ -246,19 +244,25 @@ class Sessions:
             if outcome in ("granted", "refused"):
                 self._counters.logins_s.observe(time.perf_counter() - began)
 
-    async def _login(self, email: str, password: str, client_address: str) -> Grant:
+    async def _login(
+        self, email: str, password: str, client_address: str, device_token: str
+    ) -> Grant:
         if len(password.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES:
             raise InvalidInput(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
         try:
             account = normalised_email(email)
         except InvalidInput:
             account = ""  # belongs to nobody, and goes the same way as any other wrong address
-        with self._slowed(account, address_key(client_address)):
-            credentials = await self._check(account, password)
+        address, now_s = address_key(client_address), self._clock()
+        device = self._devices.knows(device_token, account, now_s)
+        with self._limits.counted(account, address, device, now_s):
+            async with self._turns.turn(account, device or address):
+                credentials = await self._check(account, password)
             try:
-                return await self._issuer.open(credentials.user, credentials.password_hash)
+                grant = await self._issuer.open(credentials.user, credentials.password_hash)
             except SessionEnded:
                 raise _wrong_pair() from None
+        return replace(grant, device_token=self._devices.token(account, now_s))
 
     async def refresh(self, refresh_token: str, request_id: str = "") -> Grant:
         """Exchange a refresh token for new tokens; the same again for the same `request_id`, soon
@@ -334,6 +338,7 @@ class Sessions:
             role=person.role,
             session_id=claims.session_id,
             expires_at_ms=claims.expires_at * 1000,
+            expires_in_ms=self._tokens.left_ms(claims),
             display_name=person.display_name,
         )
 
@@ -351,31 +356,6 @@ class Sessions:
             self._people.rehash, credentials.user.user_id, credentials.password_hash, renewed
         )
         return Credentials(user=credentials.user, password_hash=renewed)
-
-    @contextlib.contextmanager
-    def _slowed(self, account: str, address: str) -> Iterator[None]:
-        """Count an attempt; it stays counted if the block raises Unauthenticated or is
-        cancelled.
-        """
-        now_s = self._clock()
-        lines = [(self._accounts, account)] + ([(self._addresses, address)] if address else [])
-        wait_s = max(throttle.wait_s(key, now_s) for throttle, key in lines)
-        if wait_s > 0:
-            raise TooManyAttempts(wait_s)
-        tickets = [throttle.attempt(key, now_s) for throttle, key in lines]
-        try:
-            yield
-        except Unauthenticated:
-            raise
-        except Exception:
-            self._refund(lines, tickets)
-            raise
-        self._refund(lines, tickets)
-        self._accounts.forgive(account)
-
-    def _refund(self, lines: list[tuple[Throttle, str]], tickets: list[float]) -> None:
-        for (throttle, key), ticket in zip(lines, tickets, strict=True):
-            throttle.refund(key, ticket)
 
 
 def _wrong_pair() -> Unauthenticated:

@@ -49,7 +49,19 @@ class Settings(ListenerSettings):
     revocation_backlog: int = setting(
         10_000, "Changes that a revocation stream may lag behind before it is cut."
     )
-    login_free_attempts: int = setting(10, "Failed sign-ins of an account that cost no waiting.")
+    clock_leeway_s: float = setting(
+        5.0, "Seconds by which the clocks of several auth services may differ."
+    )
+    login_free_attempts: int = setting(
+        10, "Failed sign-ins of an account from one address that cost no waiting."
+    )
+    login_free_attempts_per_account: int = setting(
+        100, "Failed sign-ins of an account from anywhere that cost no waiting."
+    )
+    device_ttl_s: int = setting(
+        90 * 86_400,
+        "Seconds for which a device that somebody signed in from is not slowed by strangers.",
+    )
     login_free_attempts_per_address: int = setting(
         100,
         "Failed sign-ins from a client address that cost no waiting; a whole school may share one.",
@@ -105,7 +117,10 @@ _LEAST: dict[str, float] = {
     "heartbeat_s": 0.01,
     "revocation_backlog": 1,
     "login_free_attempts": 1,
+    "login_free_attempts_per_account": 1,
     "login_free_attempts_per_address": 1,
+    "clock_leeway_s": 0,
+    "device_ttl_s": 1,
     "login_max_wait_s": 0,
     "argon2_time_cost": 1,
     "argon2_memory_kib": 8,

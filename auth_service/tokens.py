@@ -242,11 +242,19 @@ class Tokens:
     """
 
     def __init__(
-        self, keys: KeySet, *, issuer: str, clock: Clock, remembered: int = 16_384
+        self,
+        keys: KeySet,
+        *,
+        issuer: str,
+        clock: Clock,
+        leeway_s: float = 0.0,
+        remembered: int = 16_384,
     ) -> None:
-        """Sign and verify as `issuer`; `remembered` bounds the memory of verified tokens (about 350
-        bytes each).
+        """Sign and verify as `issuer`. Tokens are good for `leeway_s` longer than they say, because
+        another service's clock may have been ahead when it signed them; `remembered` bounds the
+        memory of verified tokens (about 350 bytes each).
         """
+        self._leeway_s = leeway_s
         self._keys = keys
         self._issuer = issuer
         self._clock = clock
@@ -285,6 +293,14 @@ class Tokens:
         self._remember(_digest(token), Claims(user_id, session_id, int(now) + ttl_s))
         return token
 
+    def secret_for(self, purpose: str) -> bytes:
+        """Return a secret of this key set for another purpose than tokens."""
+        return hmac.digest(self._keys.refresh_secret, b"for " + purpose.encode(), "sha256")
+
+    def left_ms(self, claims: Claims) -> int:
+        """Return for how many milliseconds a token is still good, leeway included."""
+        return max(0, int((claims.expires_at + self._leeway_s - self._clock()) * 1000))
+
     def read(self, token: str, *, allow_expired: bool = False) -> Claims:
         """Return what an access token says, if we signed it and it has not expired. Raises
         BadToken.
@@ -296,7 +312,7 @@ class Tokens:
         if claims is None:
             claims = self._verify(token)
             self._remember(digest, claims)
-        if not allow_expired and claims.expires_at <= self._clock():
+        if not allow_expired and claims.expires_at + self._leeway_s <= self._clock():
             raise BadToken("the access token has expired")
         return claims
 

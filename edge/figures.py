@@ -200,6 +200,13 @@ def _upstream(brains: Brains, auth: AuthLink, auth_address: str) -> Iterator[Fam
         "peer",
     )
     yield gauge(
+        "aivo_edge_clock_skew_seconds",
+        "Seconds by which the clock of this service is ahead of the edge's.",
+        {("auth", auth_address): auth.skew.seconds},
+        "service",
+        "peer",
+    )
+    yield gauge(
         "aivo_edge_pending",
         "Questions of sockets that wait for the next call.",
         {key: len(one) for key, one in batchers.items()},

@@ -16,6 +16,8 @@ from edge.http.services import Services, Using
 from edge.ports import UpstreamError
 
 REFRESH_COOKIE = "aivo_refresh"
+DEVICE_COOKIE = "aivo_device"
+DEVICE_COOKIE_S = 90 * 86_400
 COOKIE_PATH = "/api/auth"
 
 router = APIRouter(tags=["auth"])
@@ -31,6 +33,11 @@ class Credentials(BaseModel):
         description=(
             "Keep the refresh token in an HttpOnly cookie instead of the answer (for pages)."
         ),
+    )
+    device_token: str = Field(
+        default="",
+        max_length=256,
+        description="What an earlier login on this device answered; a page sends none.",
     )
 
 
@@ -59,16 +66,30 @@ class Tokens(BaseModel):
     token_type: Literal["bearer"]
     expires_in: int = Field(description="Seconds that the access token is good for.")
     refresh_expires_in: int = Field(description="Seconds that the refresh token is good for.")
+    device_token: str = Field(
+        default="",
+        description=(
+            "To be kept and sent with the next login: wrong passwords that strangers try do not"
+            " slow this device down. Absent when a cookie has it."
+        ),
+    )
     user: User
 
 
 @router.post("/api/auth/login", response_model=None, responses={200: {"model": Tokens}})
 async def login(
-    credentials: Credentials, request: Request, response: Response, services: Using
+    credentials: Credentials,
+    request: Request,
+    response: Response,
+    services: Using,
+    aivo_device: Annotated[str | None, Cookie(max_length=256)] = None,
 ) -> dict[str, Any]:
     """Exchange an e-mail address and password for tokens."""
     address = request.client.host if request.client else ""
-    session = await services.auth.login(credentials.email, credentials.password, address)
+    device = credentials.device_token or aivo_device or ""
+    session = await services.auth.login(credentials.email, credentials.password, address, device)
+    if credentials.cookie:
+        _set_cookie(request, response, DEVICE_COOKIE, session.pop("device_token"), DEVICE_COOKIE_S)
     return _hand_out(session, response, request, in_cookie=credentials.cookie)
 
 
@@ -154,13 +175,26 @@ def _hand_out(
 ) -> dict[str, Any]:
     response.headers["Cache-Control"] = "no-store"
     if in_cookie:
-        response.set_cookie(
+        _set_cookie(
+            request,
+            response,
             REFRESH_COOKIE,
             session.pop("refresh_token"),
-            max_age=session["refresh_expires_in"],
-            path=COOKIE_PATH,
-            httponly=True,
-            secure=request.url.scheme == "https",
-            samesite="strict",
+            session["refresh_expires_in"],
         )
     return session
+
+
+def _set_cookie(
+    request: Request, response: Response, name: str, value: str, lifetime_s: int
+) -> None:
+    """Keep something where no script, and no page of somebody else, can read or use it."""
+    response.set_cookie(
+        name,
+        value,
+        max_age=lifetime_s,
+        path=COOKIE_PATH,
+        httponly=True,
+        secure=request.url.scheme == "https",
+        samesite="strict",
+    )

@@ -14,6 +14,7 @@ from edge.admission.door import Door
 from edge.admission.registry import Listing
 from edge.ports import Auth, Brain
 from edge.settings import EdgeSettings
+from edge.telemetry.skew import Skew
 from service_runtime.telemetry import Tracer
 
 
@@ -40,8 +41,11 @@ class AuthApi(Auth, Protocol):
     """What the HTTP API asks of the auth service besides what sockets ask."""
 
     is_open: asyncio.Event
+    skew: Skew
 
-    async def login(self, email: str, password: str, client_address: str) -> dict[str, Any]:
+    async def login(
+        self, email: str, password: str, client_address: str, device_token: str
+    ) -> dict[str, Any]:
         """Exchange credentials for tokens."""
 
     async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:

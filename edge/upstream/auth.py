@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from edge.admission.access import Access
 from edge.admission.registry import Listed, Listing
 from edge.ports import Done, Identity, UpstreamError
 from edge.settings import EdgeSettings
+from edge.telemetry.skew import Skew
 from edge.telemetry.tracing import CallTraces
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import sentence, translate
@@ -68,6 +70,7 @@ class AuthLink:
             max_pending=settings.max_pending,
             traces=_traces(channel, "Authorize"),
         )
+        self.skew = Skew("auth")
         self.is_open = asyncio.Event()
         self.status = ""
         """The gRPC status that the stream of revocations ended with last; empty before that, and
@@ -97,7 +100,8 @@ class AuthLink:
             metadata=telemetry.outgoing(self._metadata),
             timeout=self._patience_s,
         )
-        return [_identity(one) for one in response.authentications]
+        now_ms = int(time.time() * 1000)
+        return [_identity(one, now_ms, self.skew) for one in response.authentications]
 
     def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
         """Ask whether a user may do something; `done` gets (allowed, seconds to live)."""
@@ -171,15 +175,21 @@ class AuthLink:
 
     # For the HTTP API; all raise UpstreamError
 
-    async def login(self, email: str, password: str, client_address: str) -> dict[str, Any]:
+    async def login(
+        self, email: str, password: str, client_address: str, device_token: str
+    ) -> dict[str, Any]:
         """Exchange credentials for tokens."""
         request = auth_pb2.LoginRequest(
-            email=email, password=password, client_address=client_address
+            email=email,
+            password=password,
+            client_address=client_address,
+            device_token=device_token,
         )
         response = await self._call(
             self._stub.Login, "Login", request, "The address or password is wrong."
         )
-        return _session(response.tokens, response.user)
+        session = _session(response.tokens, response.user)
+        return session | {"device_token": response.device_token}
 
     async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
         """Exchange a refresh token for new tokens."""
@@ -247,17 +257,24 @@ def _traces(channel: Channel, method: str) -> CallTraces | None:
     )
 
 
-def _identity(message: auth_pb2.Authentication) -> Identity | UpstreamError:
+def _identity(
+    message: auth_pb2.Authentication, now_ms: int, skew: Skew
+) -> Identity | UpstreamError:
+    """Return whose token it is, with its end by our own clock: the service's may be another."""
     if not message.HasField("identity"):
         return UpstreamError(
             "unauthenticated", sentence(message.error or "The token is not valid.")
         )
     one = message.identity
+    expires_at_ms = one.expires_at_ms
+    if one.expires_in_ms:
+        skew.note((expires_at_ms - one.expires_in_ms - now_ms) / 1000)
+        expires_at_ms = now_ms + one.expires_in_ms
     return Identity(
         one.user_id,
         _ROLES.get(one.role, "unknown"),
         one.session_id,
-        one.expires_at_ms,
+        expires_at_ms,
         tuple(one.own_learners),
         one.decision_ttl_ms / 1000,
     )

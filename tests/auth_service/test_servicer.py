@@ -142,7 +142,7 @@ CALLS = [
         "Login",
         pb.LoginRequest(email="e", password="p", client_address="a"),
         GRANT,
-        ("login", ("e", "p", "a")),
+        ("login", ("e", "p", "a", "")),
         pb.LoginResponse(tokens=TOKENS_MESSAGE, user=ANN_MESSAGE),
     ),
     (
@@ -164,7 +164,12 @@ CALLS = [
         pb.AuthenticateRequest(tokens=["t", "u"]),
         [
             Identity(
-                user_id="u1", role=Role.TEACHER, session_id="s", expires_at_ms=5, display_name="Ann"
+                user_id="u1",
+                role=Role.TEACHER,
+                session_id="s",
+                expires_at_ms=5,
+                expires_in_ms=7,
+                display_name="Ann",
             ),
             "why not",
         ],
@@ -177,6 +182,7 @@ CALLS = [
                         role=pb.ROLE_TEACHER,
                         session_id="s",
                         expires_at_ms=5,
+                        expires_in_ms=7,
                         display_name="Ann",
                         decision_ttl_ms=1500,
                     )
@@ -303,7 +309,12 @@ def test_what_the_contract_refuses_is_refused_before_anything_is_asked(
 
 def test_a_learner_is_told_ahead_for_whom_they_may_act() -> None:
     lea = Identity(
-        user_id="lea", role=Role.LEARNER, session_id="s", expires_at_ms=5, display_name="Lea"
+        user_id="lea",
+        role=Role.LEARNER,
+        session_id="s",
+        expires_at_ms=5,
+        expires_in_ms=7,
+        display_name="Lea",
     )
 
     reply = unit(sessions=Recorder([lea])).unary(

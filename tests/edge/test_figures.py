@@ -15,6 +15,7 @@ from edge.frames.incoming import CLIENT_TYPES
 from edge.ports import UpstreamError
 from edge.telemetry.counters import BUCKETS, Counters, Latency
 from edge.telemetry.recording import Receipt, Recording
+from edge.telemetry.skew import Skew
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
 from service_runtime.figures import Buckets, Family
@@ -30,6 +31,7 @@ class Reached:
     def __init__(self, **batchers: Batcher[Any]) -> None:
         self.batchers = batchers
         self.is_open = asyncio.Event()
+        self.skew = Skew("auth")
 
 
 def told(counters: Counters, **links: Any) -> dict[str, Family]:

@@ -22,6 +22,7 @@ from edge.http import STATUSES, Services, make_app, requests
 from edge.http.requests import MAX_BODY_BYTES
 from edge.ports import Identity, UpstreamError
 from edge.settings import EdgeSettings
+from edge.telemetry.skew import Skew
 from tests.support.fakes import FakeAuth, FakeBrain, FakeClock, update
 
 SESSION = {
@@ -61,6 +62,7 @@ class AuthApi(FakeAuth):
         self.is_open.set()
         self.fault: Exception | None = None
         self.calls: list[Any] = []
+        self.skew = Skew("auth")
 
     def _answer(self, *call: Any) -> Any:
         self.calls.append(call)
@@ -68,8 +70,9 @@ class AuthApi(FakeAuth):
             raise self.fault
         return dict(SESSION)
 
-    async def login(self, email: str, password: str, client_address: str) -> Any:
-        return self._answer("login", email, client_address)
+    async def login(self, email: str, password: str, client_address: str, device_token: str) -> Any:
+        answer = self._answer("login", email, client_address, device_token)
+        return answer | {"device_token": "device-1"}
 
     async def refresh(self, refresh_token: str, request_id: str) -> Any:
         return self._answer("refresh", refresh_token, request_id)
@@ -512,14 +515,15 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 async def test_a_page_gets_its_refresh_token_in_a_strict_cookie_only(api: Api, scheme: str) -> None:
     body = {"email": "a@b", "password": "p", "cookie": True}
     response = await api("POST", "/api/auth/login", json=body, scheme=scheme)
-    cookie = response.headers["set-cookie"].lower()
+    device, cookie = (one.lower() for one in response.headers.get_list("set-cookie"))
 
-    assert "refresh_token" not in response.json()
+    assert not {"refresh_token", "device_token"} & response.json().keys()
     assert cookie.startswith("aivo_refresh=refresh-2;")
-    assert {"httponly", "path=/api/auth", "samesite=strict", "max-age=3600"} <= set(
-        cookie.split("; ")
-    )
-    assert ("secure" in cookie.split("; ")) is (scheme == "https")
+    assert device.startswith("aivo_device=device-1;")
+    assert "max-age=3600" in cookie.split("; ")
+    for one in (device, cookie):
+        assert {"httponly", "path=/api/auth", "samesite=strict"} <= set(one.split("; "))
+        assert ("secure" in one.split("; ")) is (scheme == "https")
     assert response.headers["cache-control"] == "no-store"
 
 
@@ -527,7 +531,17 @@ async def test_a_program_gets_its_refresh_token_in_the_answer(api: Api) -> None:
     response = await api("POST", "/api/auth/login", json={"email": "a@b", "password": "p"})
 
     assert response.json()["refresh_token"] == "refresh-2"
+    assert response.json()["device_token"] == "device-1"
     assert "set-cookie" not in response.headers
+
+
+@pytest.mark.parametrize("way", ["cookie", "body"])
+async def test_a_device_shows_that_it_was_here_before(api: Api, way: str) -> None:
+    body = {"email": "a@b", "password": "p"} | ({"device_token": "old"} if way == "body" else {})
+    headers = {"Cookie": "aivo_device=old"} if way == "cookie" else {}
+    await api("POST", "/api/auth/login", json=body, headers=headers)
+
+    assert api.auth.calls[-1][-1] == "old"
 
 
 async def test_a_refresh_goes_the_way_it_came(api: Api) -> None:
@@ -655,10 +669,13 @@ async def test_readiness_says_what_is_missing(api: Api) -> None:
         response = await api("GET", "/readyz")
         return response.status_code, response.json()
 
-    assert await ready() == (200, {"status": "ready", "missing": []})
+    assert await ready() == (200, {"status": "ready", "missing": [], "clocks": "agree"})
     api.brain.ready = False
     api.auth.is_open.clear()
-    assert await ready() == (503, {"status": "unready", "missing": ["brain", "auth"]})
+    assert await ready() == (
+        503,
+        {"status": "unready", "missing": ["brain", "auth"], "clocks": "agree"},
+    )
     api.draining = True
     assert (await ready())[1]["status"] == "draining"
     assert (await api("GET", "/healthz")).json() == {"status": "ok"}

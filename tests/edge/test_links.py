@@ -533,9 +533,9 @@ async def test_tokens_and_logins_are_answered_in_words_for_the_client() -> None:
             good = await asked(lambda done: link.authenticate("good", done))
             bad = await asked(lambda done: link.authenticate("bad", done))
             with pytest.raises(UpstreamError) as wrong:
-                await link.login("someone@school.example", "x", "")
+                await link.login("someone@school.example", "x", "", "")
             with pytest.raises(UpstreamError) as ours:
-                await link.login("whoever", "x", "")
+                await link.login("whoever", "x", "", "")
         await channel.close()
 
     assert good == ("u", "teacher", "s", 5, ("ada",), 1.5)

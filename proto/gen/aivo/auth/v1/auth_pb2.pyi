@@ -262,22 +262,28 @@ class LoginRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     """email, any case."""
     password: _builtins.str
     """password as typed; at most 1,024 bytes."""
     client_address: _builtins.str
     """client_address of the browser, for slowing brute force; empty when unknown."""
+    device_token: _builtins.str
+    """device_token that this device got when this person last signed in; empty when it has none. What
+    strangers try does not slow such a device down.
+    """
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         password: _builtins.str = ...,
         client_address: _builtins.str = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "email", b"email", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "device_token", b"device_token", "email", b"email", "password", b"password"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,6 +297,9 @@ class LoginResponse(_message.Message):
 
     TOKENS_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
+    device_token: _builtins.str
+    """device_token for the device to keep, and to bring when this person signs in again."""
     @_builtins.property
     def tokens(self) -> Global___Tokens:
         """tokens of the session."""
@@ -304,10 +313,11 @@ class LoginResponse(_message.Message):
         *,
         tokens: Global___Tokens | None = ...,
         user: Global___User | None = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_token", b"device_token", "tokens", b"tokens", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -453,6 +463,7 @@ class Identity(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     OWN_LEARNERS_FIELD_NUMBER: _builtins.int
     DECISION_TTL_MS_FIELD_NUMBER: _builtins.int
+    EXPIRES_IN_MS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """user_id of the person."""
     role: Global___Role.ValueType
@@ -466,6 +477,10 @@ class Identity(_message.Message):
     decision_ttl_ms: _builtins.int
     """decision_ttl_ms says how long `own_learners` may be relied on, unless a revocation says
     otherwise.
+    """
+    expires_in_ms: _builtins.int
+    """expires_in_ms: milliseconds that the token is still good for. What callers should use: their
+    clock may differ from this service's.
     """
     @_builtins.property
     def own_learners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -483,10 +498,11 @@ class Identity(_message.Message):
         display_name: _builtins.str = ...,
         own_learners: _abc.Iterable[_builtins.str] | None = ...,
         decision_ttl_ms: _builtins.int = ...,
+        expires_in_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_ttl_ms", b"decision_ttl_ms", "display_name", b"display_name", "expires_at_ms", b"expires_at_ms", "own_learners", b"own_learners", "role", b"role", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_ttl_ms", b"decision_ttl_ms", "display_name", b"display_name", "expires_at_ms", b"expires_at_ms", "expires_in_ms", b"expires_in_ms", "own_learners", b"own_learners", "role", b"role", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,147 @@
+"""Whose password is checked next, while more wait than can be checked at once. It knows no
+passwords, no users and no clock.
+
+Whoever has asked least lately goes first: first by account, then by address, then by arrival. So
+one who tries again and again waits behind somebody new, wherever both come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+HALF_LIFE_S: Final = 30.0
+"""In which half of what somebody has asked is forgotten."""
+
+MAX_KEYS: Final = 65_536
+"""Accounts and addresses whose asking is remembered, the latest ones."""
+
+
+class TooManyWaiting(Exception):
+    """There is no place to wait; try again in a moment."""
+
+    trailing_metadata = (("retry-after-ms", "1000"),)
+
+    def __init__(self) -> None:
+        super().__init__("too many sign-ins at once; try again in a moment")
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    account: str
+    address: str
+    arrived: int
+    turn: asyncio.Future[None] = field(default_factory=asyncio.Future)
+
+
+class _Recent:
+    """How much each key has asked lately."""
+
+    def __init__(self) -> None:
+        self._asked: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def add(self, key: str, now_s: float) -> None:
+        self._asked[key] = (self.of(key, now_s) + 1.0, now_s)
+        self._asked.move_to_end(key)
+        while len(self._asked) > MAX_KEYS:
+            self._asked.popitem(last=False)
+
+    def of(self, key: str, now_s: float) -> float:
+        asked, when_s = self._asked.get(key, (0.0, now_s))
+        return float(asked * 0.5 ** ((now_s - when_s) / HALF_LIFE_S))
+
+
+class Turns:
+    """Lets so many work at once; the others wait for their turn."""
+
+    def __init__(
+        self,
+        *,
+        at_once: int,
+        clock: Callable[[], float],
+        max_waiting: int = 128,
+        per_account: int = 2,
+        per_address: int = 32,
+    ) -> None:
+        """Places to wait are limited in all, for one account and for one address. `clock` gives
+        seconds.
+        """
+        self._free = at_once
+        self._clock = clock
+        self._max_waiting = max_waiting
+        self._per_account = per_account
+        self._per_address = per_address
+        self._accounts, self._addresses = _Recent(), _Recent()
+        self._waiting: list[_Waiting] = []
+        self._arrivals = 0
+
+    @asynccontextmanager
+    async def turn(self, account: str, address: str) -> AsyncIterator[None]:
+        """Wait for a turn and hold it while the block runs. An empty address counts as one.
+
+        Raises TooManyWaiting at once, or later when somebody who has asked less needs the place.
+        """
+        waiting = self._enter(account, address)
+        try:
+            await waiting.turn
+        except asyncio.CancelledError:
+            self._leave(waiting)
+            raise
+        try:
+            yield
+        finally:
+            self._free += 1
+            self._call()
+
+    def _enter(self, account: str, address: str) -> _Waiting:
+        self._arrivals += 1
+        waiting = _Waiting(account, address, self._arrivals)
+        others = Counter(one.account for one in self._waiting)
+        if account and others[account] >= self._per_account:
+            raise TooManyWaiting
+        beside = [one for one in self._waiting if one.address == address]
+        if len(beside) >= self._per_address:
+            self._make_place(waiting, beside)
+        elif len(self._waiting) >= self._max_waiting:
+            self._make_place(waiting, self._waiting)
+        self._waiting.append(waiting)
+        self._call()
+        return waiting
+
+    def _make_place(self, newcomer: _Waiting, among: list[_Waiting]) -> None:
+        """Send away who has asked most, if that is somebody else than the newcomer."""
+        now_s = self._clock()
+        last = max([*among, newcomer], key=lambda one: self._rank(one, now_s))
+        if last is newcomer:
+            raise TooManyWaiting
+        self._waiting.remove(last)
+        last.turn.set_exception(TooManyWaiting())
+
+    def _call(self) -> None:
+        now_s = self._clock()
+        while self._free and self._waiting:
+            first = min(self._waiting, key=lambda one: self._rank(one, now_s))
+            self._waiting.remove(first)
+            self._accounts.add(first.account, now_s)
+            self._addresses.add(first.address, now_s)
+            self._free -= 1
+            first.turn.set_result(None)
+
+    def _rank(self, one: _Waiting, now_s: float) -> tuple[float, float, int]:
+        # In whole and tenths: what happened a moment earlier is no reason.
+        return (
+            round(self._accounts.of(one.account, now_s), 1),
+            round(self._addresses.of(one.address, now_s), 1),
+            one.arrived,
+        )
+
+    def _leave(self, waiting: _Waiting) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+        elif waiting.turn.done() and not waiting.turn.cancelled() and not waiting.turn.exception():
+            self._free += 1  # its turn had just come
+            self._call()

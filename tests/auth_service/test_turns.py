@@ -1,0 +1,122 @@
+"""Whose password is checked next: somebody new is never behind those who try again and again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from auth_service.turns import TooManyWaiting, Turns
+
+
+class Desk:
+    """Checks passwords by hand: who has a turn keeps it until told to leave."""
+
+    def __init__(self, **limits: int) -> None:
+        self.now_s = 0.0
+        self.turns = Turns(at_once=1, clock=lambda: self.now_s, **limits)
+        self.served: list[str] = []
+        self.refused: list[str] = []
+        self.here: dict[str, asyncio.Event] = {}
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def come(self, name: str, account: str, address: str = "a") -> None:
+        async def stay() -> None:
+            try:
+                async with self.turns.turn(account, address):
+                    self.served.append(name)
+                    self.here[name] = asyncio.Event()
+                    await self.here[name].wait()
+            except TooManyWaiting:
+                self.refused.append(name)
+
+        self.tasks.append(asyncio.create_task(stay()))
+        await self.settle()
+
+    async def leave(self, name: str) -> None:
+        self.here.pop(name).set()
+        await self.settle()
+
+    async def leave_all(self) -> None:
+        while self.here:
+            await self.leave(next(iter(self.here)))
+
+    @staticmethod
+    async def settle() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def test_who_has_asked_before_waits_behind_somebody_new() -> None:
+    desk = Desk()
+    await desk.come("ann again", "ann")
+    for number in range(2):
+        await desk.come(f"ann {number}", "ann")
+    await desk.come("bob", "bob")
+    await desk.leave_all()
+
+    assert desk.served == ["ann again", "bob", "ann 0", "ann 1"]
+
+
+async def test_an_address_that_asks_much_waits_behind_another() -> None:
+    desk = Desk()
+    for number in range(6):
+        await desk.come(f"one of many {number}", f"guess-{number}", "bad")
+    await desk.come("honest", "honest", "good")
+    await desk.leave_all()
+
+    assert desk.served[:2] == ["one of many 0", "honest"]
+    assert len(desk.served) == 7
+
+
+async def test_an_account_has_two_places_and_an_address_so_many() -> None:
+    desk = Desk(per_address=4)
+    for number in range(4):
+        await desk.come(f"ann {number}", "ann")
+    assert desk.refused == ["ann 3"], "one has its turn, two wait"
+    for number in range(4):
+        await desk.come(f"other {number}", f"other-{number}")
+
+    assert desk.refused == ["ann 3", "ann 2", "ann 1"], "somebody new takes their places"
+    await desk.leave_all()
+    assert desk.served == ["ann 0", "other 0", "other 1", "other 2", "other 3"]
+
+
+async def test_among_equals_who_comes_last_is_sent_away() -> None:
+    desk = Desk(max_waiting=2)
+    for number in range(4):
+        await desk.come(str(number), f"account-{number}", f"address-{number}")
+
+    assert desk.refused == ["3"]
+    await desk.leave_all()
+    assert desk.served == ["0", "1", "2"]
+
+
+async def test_what_was_asked_is_forgotten() -> None:
+    desk = Desk()
+    await desk.come("ann", "ann")
+    await desk.leave("ann")
+    await desk.come("blocker", "blocker", "c")
+    desk.now_s += 600.0
+    await desk.come("ann later", "ann")
+    await desk.come("bob", "bob")
+    await desk.leave_all()
+
+    assert desk.served == ["ann", "blocker", "ann later", "bob"]
+
+
+@pytest.mark.parametrize("when", ["waiting", "its turn"])
+async def test_whoever_gives_up_leaves_no_gap(when: str) -> None:
+    desk = Desk()
+    await desk.come("first", "first")
+    await desk.come("second", "second")
+    await desk.come("third", "third")
+    if when == "its turn":
+        desk.here.pop("first").set()
+        await asyncio.sleep(0)
+    desk.tasks[1].cancel()
+    await desk.settle()
+    await desk.leave_all()
+
+    assert desk.served[-1] == "third"
+    assert desk.turns._free == 1
