@@ -13,7 +13,7 @@ from edge.telemetry.recording import Recording
 from edge.upstream.auth import AuthLink
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
-from service_runtime.figures import Buckets, Family, Labels, counter, gauge, histogram
+from service_runtime.figures import Buckets, Family, Labels, counter, gauge, histogram, in_seconds
 
 LATENCY_BOUNDS_MS = tuple(0.05 * 2 ** (index / 4) for index in range(BUCKETS - 1))
 
@@ -142,7 +142,8 @@ def _frames(counters: Counters) -> Iterator[Family]:
     )
     errors: dict[Labels, int] = {(code,): count for code, count in counters.errors_by_code.items()}
     yield counter("aivo_websocket_errors", "Error frames sent, by their code.", errors, "code")
-    yield Family(
+    # Milliseconds are the original guide's spelling.
+    latency_ms = Family(
         kind="histogram",
         name="aivo_websocket_latency_ms",
         meaning="Milliseconds from receiving an interaction to writing its answer.",
@@ -151,6 +152,8 @@ def _frames(counters: Counters) -> Iterator[Family]:
             (): Buckets(LATENCY_BOUNDS_MS, tuple(latency.counts), latency.sum_ms, latency.exemplars)
         },
     )
+    yield latency_ms
+    yield in_seconds(latency_ms)
 
 
 def _subscriptions(counters: Counters) -> Iterator[Family]:

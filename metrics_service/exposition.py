@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from metrics_service.aggregate import Snapshot
 from metrics_service.latency import BOUNDS_MS
 from metrics_service.store import Tally
-from service_runtime.figures import Buckets, Family, counter, gauge
+from service_runtime.figures import Buckets, Family, counter, gauge, in_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def families(figures: Figures) -> Iterator[Family]:
         totals.messages_received,
     )
     yield counter("aivo_fleet_errors", "Error frames ever sent.", totals.errors)
-    yield Family(
+    latency_ms = Family(
         kind="histogram",
         name="aivo_fleet_latency_ms",
         meaning=(
@@ -60,6 +60,8 @@ def families(figures: Figures) -> Iterator[Family]:
         labels=(),
         values={(): Buckets(BOUNDS_MS, totals.latency.counts, totals.latency.sum_ms, {})},
     )
+    yield latency_ms
+    yield in_seconds(latency_ms)
     yield counter(
         "aivo_metrics_records_stored",
         "Message records that reached the disk.",

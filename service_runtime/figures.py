@@ -104,5 +104,28 @@ def histogram(
     return Family(kind="histogram", name=name, meaning=meaning, labels=labels, values=now)
 
 
+def in_seconds(milliseconds: Family) -> Family:
+    """Return the same histogram in the base unit, under the name that the conventions ask for."""
+    return Family(
+        kind="histogram",
+        name=f"{milliseconds.name.removesuffix('_ms')}_seconds",
+        meaning=milliseconds.meaning.replace("Milliseconds", "Seconds"),
+        labels=milliseconds.labels,
+        values={
+            key: Buckets(
+                bounds=tuple(bound / 1000 for bound in one.bounds),
+                counts=one.counts,
+                sum=one.sum / 1000,
+                exemplars={
+                    place: exemplar._replace(value=exemplar.value / 1000)
+                    for place, exemplar in one.exemplars.items()
+                },
+            )
+            for key, one in milliseconds.values.items()
+            if isinstance(one, Buckets)
+        },
+    )
+
+
 def _by_labels(value: float | Mapping[Labels, float]) -> dict[Labels, Value]:
     return dict(value.items()) if isinstance(value, Mapping) else {(): value}

@@ -11,7 +11,15 @@ import grpc
 import grpc.aio
 
 from service_runtime import trace_context
-from service_runtime.telemetry import Kind, Tracer, current, now_ns, rpc_attributes, within
+from service_runtime.telemetry import (
+    Kind,
+    Tracer,
+    current,
+    now_ns,
+    rpc_attributes,
+    rpc_name,
+    within,
+)
 from service_runtime.trace_context import TraceContext
 
 T = TypeVar("T")
@@ -37,7 +45,7 @@ async def traced_call(
         attributes = rpc_attributes(method, address) | {"rpc.response.status_code": status}
         error_type = "" if status == "OK" else status
         tracer.record(
-            method,
+            rpc_name(method),
             context,
             parent,
             start_ns,
@@ -85,7 +93,7 @@ class ServerSpans(grpc.aio.ServerInterceptor):
                 attributes = rpc_attributes(method) | {"rpc.response.status_code": status}
                 error = "" if status == "OK" else status
                 self._tracer.record(
-                    method,
+                    rpc_name(method),
                     own,
                     parent,
                     start_ns,

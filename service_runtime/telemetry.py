@@ -226,6 +226,14 @@ def outgoing(metadata: Metadata) -> Metadata:
     )
 
 
+def rpc_name(method: str) -> str:
+    """Return what to call a span of "package.Service/Method": the whole name, which is among its
+    attributes, is longer than Jaeger's tree is wide.
+    """
+    service, _, name = method.rpartition("/")
+    return f"{service.rpartition('.')[2].removesuffix('Service').lower()}.{name}"
+
+
 def rpc_attributes(method: str, address: str = "") -> dict[str, str | int]:
     """Describe a gRPC call by the semantic conventions; `method` is "package.Service/Method"."""
     attributes: dict[str, str | int] = {"rpc.system.name": "grpc", "rpc.method": method}

@@ -146,8 +146,8 @@ FLEET: tuple[Panel, ...] = (
     panel(
         "Latency of all edges",
         "Percentiles of answers to interactions.",
-        *quantiles("aivo_websocket_latency_ms"),
-        unit="ms",
+        *quantiles("aivo_websocket_latency_seconds"),
+        unit="s",
         exemplars=True,
     ),
     panel(
@@ -258,8 +258,8 @@ EDGE: tuple[Panel, ...] = (
     panel(
         "Latency",
         "From receiving an interaction to writing its durable answer.",
-        *quantiles("aivo_websocket_latency_ms", f"{{{ONE}}}"),
-        unit="ms",
+        *quantiles("aivo_websocket_latency_seconds", f"{{{ONE}}}"),
+        unit="s",
         exemplars=True,
     ),
     panel(

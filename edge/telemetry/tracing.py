@@ -68,7 +68,7 @@ class CallTraces:
         link to that.
         """
         self._tracer = tracer
-        self._name = name or method
+        self._name = name or telemetry.rpc_name(method)
         self._alone = alone
         self._attributes = telemetry.rpc_attributes(method, address)
 

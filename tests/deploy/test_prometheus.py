@@ -282,11 +282,13 @@ async def test_sockets_are_counted_by_the_code_they_closed_with(
 
 
 @live
-def test_a_sampled_trace_is_the_exemplar_of_its_latency(prometheus: Prometheus) -> None:
+@pytest.mark.parametrize("unit", ["ms", "seconds"])
+def test_a_sampled_trace_is_the_exemplar_of_its_latency(prometheus: Prometheus, unit: str) -> None:
     def exemplars() -> list[Any]:
-        found: list[Any] = prometheus.get("query_exemplars",
-        query="aivo_websocket_latency_ms_bucket",
-                                          start="0", end="99999999999")  # fmt: skip
+        query = f"aivo_websocket_latency_{unit}_bucket"
+        found: list[Any] = prometheus.get(
+            "query_exemplars", query=query, start="0", end="99999999999"
+        )
         return found
 
     found = until(exemplars, "an exemplar")

@@ -173,6 +173,22 @@ def test_reports_take_nothing_from_what_prometheus_sees() -> None:
     assert len(whole.exemplars) == 1
 
 
+def test_latencies_are_told_in_the_guides_unit_and_in_seconds() -> None:
+    counters = Counters()
+    counters.latency.observe(0.002, TRACE)
+    counters.latency.observe(0.003)
+    ms = told(counters)["aivo_websocket_latency_ms"].values[()]
+    seconds = told(counters)["aivo_websocket_latency_seconds"].values[()]
+
+    assert isinstance(ms, Buckets)
+    assert isinstance(seconds, Buckets)
+    assert seconds.counts == ms.counts
+    assert (seconds.sum, ms.sum) == (pytest.approx(0.005), pytest.approx(5))
+    assert seconds.bounds == pytest.approx([bound / 1000 for bound in ms.bounds])
+    (exemplar,) = seconds.exemplars.values()
+    assert (exemplar.trace_id, exemplar.value) == (TRACE, pytest.approx(0.002))
+
+
 @pytest.mark.parametrize("ms", [0.01, 0.05, 0.0501, 1.0, 3.2, 1000.0, 2000.0, 1e7])
 def test_a_latency_lies_within_the_bounds_that_are_told(ms: float) -> None:
     latency = Latency()

@@ -63,9 +63,12 @@ def test_each_figure_of_the_fleet_has_a_name() -> None:
 
 
 def test_latency_keeps_its_buckets_and_sum() -> None:
-    (latency,) = [family.values[()] for family in families(FIGURES) if family.kind == "histogram"]
+    told = {family.name: family.values[()] for family in families(FIGURES)}
+    latency, seconds = told["aivo_fleet_latency_ms"], told["aivo_fleet_latency_seconds"]
 
     assert isinstance(latency, Buckets)
+    assert isinstance(seconds, Buckets)
+    assert (seconds.counts, seconds.sum) == (latency.counts, pytest.approx(latency.sum / 1000))
     assert sum(latency.counts) == len(DURATIONS)
     assert latency.sum == pytest.approx(sum(DURATIONS))
     for place, bound in enumerate(latency.bounds):

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from demo.stack import ROOT
 from service_runtime import telemetry, trace_context
 from service_runtime.settings import SettingsError
-from service_runtime.telemetry import Sampler, Span, Tracer, exporting, read_sampler
+from service_runtime.telemetry import (
+    Sampler,
+    Span,
+    Tracer,
+    exporting,
+    read_sampler,
+    rpc_attributes,
+    rpc_name,
+)
 from service_runtime.trace_context import TraceContext
 
 EVERY = 1 << 64
@@ -163,3 +171,18 @@ def test_metadata_carry_the_present_trace_and_only_it() -> None:
 
 def _fail(span: Any) -> None:
     raise AssertionError(f"nothing is recorded by beginning, but was: {span}")
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("aivo.auth.v1.AuthService/Authorize", "auth.Authorize"),
+        ("aivo.metrics.v1.MetricsService/GetSnapshot", "metrics.GetSnapshot"),
+        ("grpc.health.v1.Health/Check", "health.Check"),
+    ],
+)
+def test_a_call_has_a_name_that_fits_into_a_tree_and_keeps_its_whole_one(
+    method: str, name: str
+) -> None:
+    assert rpc_name(method) == name
+    assert rpc_attributes(method)["rpc.method"] == method

@@ -11,7 +11,7 @@ from tests.support import jaeger
 from tests.support.school import found_school
 from tests.support.socket import open_socket
 
-AUTHORIZE = "aivo.auth.v1.AuthService/Authorize"
+AUTHORIZE = "auth.Authorize"
 ONCE = (
     "ws.receive",
     "queued",

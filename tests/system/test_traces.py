@@ -25,7 +25,7 @@ from tests.support.socket import Frame, open_socket
 
 CONTENT = "Who-wrote-this-question"
 RESPONSE = "Nobody-may-read-this-answer"
-AUTHORIZE = "aivo.auth.v1.AuthService/Authorize"
+AUTHORIZE = "auth.Authorize"
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,7 @@ def test_an_http_request_leads_to_the_metrics_service(traced: School, collector:
     )
     with urllib.request.urlopen(call, timeout=10) as answer:
         assert answer.status == 200
-    method = "aivo.metrics.v1.MetricsService/GetSnapshot"
+    method = "metrics.GetSnapshot"
     spans = collector.until(
         sent.split("-")[1],
         lambda found: (
@@ -325,6 +325,8 @@ def test_an_http_request_leads_to_the_metrics_service(traced: School, collector:
         "metrics_service",
     )
     assert server.attributes["rpc.response.status_code"] == "OK"
+    for span in (client, server):
+        assert span.attributes["rpc.method"] == "aivo.metrics.v1.MetricsService/GetSnapshot"
 
 
 def test_adapted_content_is_traced_from_frame_to_brain(
@@ -340,7 +342,7 @@ def test_adapted_content_is_traced_from_frame_to_brain(
 
     asyncio.run(play())
     for method in ("AdaptContent", "GetState"):
-        name = f"aivo.brain.v1.BrainService/{method}"
+        name = f"brain.{method}"
         found = [span for span in collector.spans[seen:] if span.name == name]
         trace_id = found[0].trace_id if found else _wait_for(collector, name, seen)
         spans = collector.until(

@@ -27,7 +27,7 @@ COUNTS = {
     "commit": 1,
     "state_update send": 2,
     "fan-out": 2,
-    "aivo.auth.v1.AuthService/Authorize": 2,
+    "auth.Authorize": 2,
 }
 
 
