@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from brain_service.engine import privacy, rebuild
 from brain_service.engine.engine import Engine, EngineOptions
 from brain_service.engine.journal import StoreError
+from brain_service.engine.teaching import BadNameError, TeachingOptions, declare_command
 from brain_service.figures import families
 from brain_service.model.adapt import RuleAdapter
 from brain_service.model.bank import Bank
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_command(_export(chosen.learner, chosen.requested_by))
     if chosen.command == "erase":
         return _run_command(_erase(chosen.learner, chosen.requested_by))
+    if chosen.command == "declare":
+        return _run_command(_declare(item=chosen.items, subject=chosen.subjects))
     if chosen.command == "rebuild":
         return _run_command(_rebuild())
     return run(_serve, name="brain_service")
@@ -69,6 +73,17 @@ def _parser() -> argparse.ArgumentParser:
         help="compute states of older versions of the model anew from the log; it may be stopped"
         " and run again, also while the brain serves",
     )
+    declare = commands.add_parser(
+        "declare",
+        help="name the items and subjects that may teach the shared bank where"
+        " BRAIN_BANK_TEACHERS=declared; each list takes the place of the one before",
+    )
+    for kind in ("items", "subjects"):
+        declare.add_argument(
+            f"--{kind}",
+            metavar="FILE",
+            help=f"{kind}, one a line; - is standard input",
+        )
     for command in (export, erase):
         command.add_argument("learner", metavar="LEARNER", help="the learner's id")
         command.add_argument(
@@ -80,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run_command(command: Coroutine[None, None, bool | None]) -> int:
     try:
         return 1 if asyncio.run(command) is False else 0
-    except (SettingsError, StoreError, privacy.BadRequestError) as error:
+    except (SettingsError, StoreError, privacy.BadRequestError, BadNameError) as error:
         print(f"brain_service: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     except KeyboardInterrupt:
@@ -102,6 +117,24 @@ async def _export(learner_id: str, requested_by: str) -> None:
 async def _erase(learner_id: str, requested_by: str) -> None:
     async with _store(_settings_of_a_brain()) as store:
         print(await privacy.erase_command(store, learner_id, requested_by))
+
+
+async def _declare(**files: str | None) -> None:
+    lists = {kind: _lines(file) for kind, file in files.items() if file is not None}
+    if not lists:
+        raise BadNameError("name a list by --items FILE or --subjects FILE")
+    async with _store(_settings_of_a_brain()) as store:
+        for kind, names in lists.items():
+            _tell(await declare_command(store, kind, names))
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        if file == "-":
+            return sys.stdin.readlines()
+        return Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadNameError(f"{file} cannot be read: {error}") from error
 
 
 async def _rebuild() -> bool:
@@ -182,7 +215,12 @@ def _options(settings: BrainSettings) -> EngineOptions:
         max_age_s=settings.max_backdate_s or None,
         bank_flush_s=settings.bank_flush_s,
         bank_refresh_s=settings.bank_refresh_s,
-        allowance=Allowance(settings.bank_items_a_day, settings.bank_times_a_day),
+        teaching=TeachingOptions(
+            teachers=settings.bank_teachers,
+            allowance=Allowance(settings.bank_items_a_day, settings.bank_times_a_day),
+            items=settings.bank_rows,
+            age_days=settings.bank_age_days,
+        ),
         erasure_check_s=settings.erasure_check_s,
     )
 

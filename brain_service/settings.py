@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from brain_service.model.teaching import Teachers
 from service_runtime.addresses import check_listen
 from service_runtime.grpc_server import ListenerSettings
 from service_runtime.settings import SettingsError, setting
@@ -11,7 +12,13 @@ from service_runtime.settings import SettingsError, setting
 PREFIX = "BRAIN"
 """Every variable of this process starts with it."""
 
-_MAY_BE_ZERO = ("drain_s", "max_backdate_s", "bank_items_a_day", "bank_times_a_day")
+_MAY_BE_ZERO = (
+    "drain_s",
+    "max_backdate_s",
+    "bank_items_a_day",
+    "bank_times_a_day",
+    "bank_age_days",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,18 @@ class BrainSettings(ListenerSettings):
     )
     bank_refresh_s: float = setting(
         30.0, "Seconds between looks at what other brains taught the bank."
+    )
+    bank_teachers: Teachers = setting(
+        Teachers.ANYBODY,
+        "Who may teach the bank: `anybody`; `trusted`, only services that judged the answer"
+        " themselves; `declared`, anybody, but only items and subjects named by the command"
+        " `declare`.",
+    )
+    bank_rows: int = setting(
+        1_000_000, "Items of the shared bank kept; those with the fewest answers leave first."
+    )
+    bank_age_days: int = setting(
+        400, "Days after which items and subjects that nobody taught leave the bank; 0 for never."
     )
     bank_items_a_day: int = setting(
         200, "Items that one learner may teach the bank on one day; 0 for none."

@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -144,8 +145,18 @@ def _convert(kind: Any, text: str) -> Any:
         (kind,) = (option for option in get_args(kind) if option is not type(None))
     if get_origin(kind) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    if issubclass(kind, Enum):
+        return _choice(kind, text)
     converter: Callable[[str], Any] = _CONVERTERS[kind]
     return converter(text)
+
+
+def _choice(kind: type[Enum], text: str) -> Enum:
+    try:
+        return kind(text)
+    except ValueError:
+        choices = ", ".join(str(each.value) for each in kind)
+        raise ValueError(f"must be one of {choices}") from None
 
 
 def _boolean(text: str) -> bool:

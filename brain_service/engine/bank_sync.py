@@ -7,8 +7,9 @@ Knows the bank, the store and intervals; not what an interaction does.
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from brain_service.engine.journal import Store, StoreError
@@ -30,11 +31,21 @@ class BankSync:
     crash) cost the bank an observation, never a learner anything.
     """
 
-    def __init__(self, bank: Bank, store: Store, *, flush_s: float, refresh_s: float) -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        store: Store,
+        *,
+        flush_s: float,
+        refresh_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` tells the day on which the bank learned, Unix seconds."""
         self._bank = bank
         self._store = store
         self._flush_s = flush_s
         self._refresh_s = refresh_s
+        self._clock = clock
         self._flush_at = self._refresh_at = 0.0
         # What neither memory nor store knows, so that views of content do not read the store each
         # time.
@@ -93,7 +104,11 @@ class BankSync:
         """
         if not self._bank.pending or now < self._flush_at:
             return NOTHING
-        return self._bank.drain()
+        return self._drain()
+
+    def _drain(self) -> BankIncrements:
+        drained = self._bank.drain()
+        return NOTHING if drained == NOTHING else drained._replace(day=int(self._clock() // 86_400))
 
     def written(self, increments: BankIncrements, now: float) -> None:
         """Hear that increments are in the store."""
@@ -117,7 +132,7 @@ class BankSync:
         """Write all increments now, alone. When that fails it is logged and they wait for the next
         time.
         """
-        increments = self._bank.drain()
+        increments = self._drain()
         if increments == NOTHING:
             return
         try:

@@ -41,10 +41,9 @@ from brain_service.engine.submission import (
     admit,
     invalid,
 )
-from brain_service.engine.teaching import Teaching
+from brain_service.engine.teaching import Teaching, TeachingOptions
 from brain_service.model import BadInteraction
 from brain_service.model.bank import Bank, BankIncrements
-from brain_service.model.teaching import Allowance
 from brain_service.tracing import BrainTraces
 from service_runtime import trace_context
 from service_runtime.telemetry import now_ns
@@ -100,12 +99,8 @@ class EngineOptions:
     """
     bank_refresh_s: float = 30.0
     """How often the items learned here are read again, for what other brains learned."""
-    bank_ask_s: float = 10.0
-    """How long answers of learners who answered more than a state remembers wait until the log is
-    asked whether they were first ones.
-    """
-    allowance: Allowance = Allowance()
-    """How much a learner may teach the shared bank on one day."""
+    teaching: TeachingOptions = TeachingOptions()
+    """Who may teach the shared bank how much, and what it keeps."""
     erasure_check_s: float = 1.0
     """How often the audit log is read for what another process erased or rebuilds."""
 
@@ -155,14 +150,14 @@ class Engine:
             store,
             flush_s=self._options.bank_flush_s,
             refresh_s=self._options.bank_refresh_s,
+            clock=clock,
         )
         self._on_touch = OnTouch(store, self._bank)
         self._teaching = Teaching(
             store,
             self._bank,
-            self._options.allowance,
+            self._options.teaching,
             clock=clock,
-            ask_s=self._options.bank_ask_s,
         )
         self._erasure_check_at = 0.0
         self._audit_seen = 0
@@ -189,7 +184,7 @@ class Engine:
         self._memory.keep_outdated(not rebuild.is_going_on(seen))
         self._bank.start(self._now())
         self._erasure_check_at = self._now() + self._options.erasure_check_s
-        self._teaching.start()
+        await self._teaching.start()
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name="engine")
 

@@ -105,9 +105,9 @@ class Doubt(NamedTuple):
     increments: Increments
 
 
-Admit = Callable[[str, Statistics, Increments], Increments]
-"""Says what of an interaction's increments the bank learns at once, given whose it is and what was
-known.
+Admit = Callable[[Submission, Statistics, Increments], Increments]
+"""Says what of an interaction's increments the bank learns at once, given what was known; see
+`Teaching.admit`.
 """
 
 
@@ -142,7 +142,7 @@ class Group:
         has changed.
         """
         submission, learner_id = work.submission, work.learner_id
-        _, interaction_id, interaction, response, context_json, _, _, traceparent = submission
+        _, interaction_id, interaction, response, context_json, _, _, traceparent, _ = submission
         before = self.learners[learner_id]
         if before is None:
             key, state, constants, signs, at_ms = 0, None, PARAMS_HASH, model.QUIET, work.at_ms
@@ -169,8 +169,9 @@ class Group:
         ))  # fmt: skip
         now = model.signs(outcome)
         crossings = model.crossings(signs, now, outcome)
-        self.stage.add(self.admit(learner_id, statistics, increments))
-        if increments.repeated is None:
+        taught = self.admit(submission, statistics, increments)
+        self.stage.add(taught)
+        if taught.repeated is None:
             self.doubts.append(Doubt(key, learner_id, state.revision, increments))
         self.learners[learner_id] = _entry((key, state, constants, now, encoded, at_ms))
         self.rows.append(row)

@@ -7,7 +7,7 @@ subclass with a twist.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -140,6 +140,15 @@ class BankTotals(NamedTuple):
     """Mean log time and observations."""
 
 
+class Declared(NamedTuple):
+    """The items and subjects that an operator declared, and a name of this list of them."""
+
+    version: str
+    """Empty while nothing was ever declared."""
+    items: frozenset[str]
+    subjects: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """One line of the audit log. It names the learner by key and by a keyed digest, never by the
@@ -213,6 +222,19 @@ class Store(Protocol):
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the shared bank's totals for these items and subjects; unknown ones are absent."""
+
+    async def prune_bank(self, *, before_day: int, items: int, subjects: int) -> int:
+        """Delete items and subjects that nobody taught since a day (days since 1970), and those
+        with the least behind them while there are more than so many; returns how many went.
+        """
+
+    async def declare(self, kind: str, names: Collection[str]) -> tuple[int, int]:
+        """Make these all the declared names of a kind, "item" or "subject"; returns how many are
+        new and how many went.
+        """
+
+    async def declared(self, known: str) -> Declared | None:
+        """Return what is declared; None while its version is the `known` one."""
 
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
         """Delete everything about a learner, write who asked to the audit log, and return how many

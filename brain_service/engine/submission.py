@@ -53,6 +53,10 @@ class Submission(NamedTuple):
     """When it reached the system, Unix milliseconds; 0 means the engine's clock."""
     traceparent: str = ""
     """The W3C trace context it continues; empty for none."""
+    verified: bool = False
+    """Whether the calling service judged the answer and measured the time itself; otherwise both
+    are the word of the learner's device.
+    """
 
 
 class Applied(NamedTuple):

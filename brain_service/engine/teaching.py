@@ -1,4 +1,5 @@
-"""Lets learners teach the shared bank: each item once, so much a day, and no wild times.
+"""Lets learners teach the shared bank: who may, each item once, so much a day, and no wild times;
+and keeps its rows bounded.
 
 Whether an answer was the learner's first to an item is told by the state, which remembers the last
 64. A learner who answered more than that may have answered an older one too: then the log is asked
@@ -13,16 +14,19 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.group import Doubt, read_interaction
-from brain_service.engine.journal import Store, StoreError
+from brain_service.engine.journal import Declared, Store, StoreError
+from brain_service.engine.submission import Submission
 from brain_service.model import Increments, Statistics
+from brain_service.model.interaction import MAX_NAME
 from brain_service.model.prediction import item_key
-from brain_service.model.teaching import Allowance, Allowances, plain_time
+from brain_service.model.teaching import Allowance, Allowances, Teachers, plain_time
 from brain_service.model.values import maker
 
 logger = logging.getLogger(__name__)
@@ -36,7 +40,49 @@ _REST: Final = 4.0
 """After asking the log this many times as long is rested, so that interactions come first."""
 
 
+_PRUNE_S: Final = 3600.0
+"""How often rows that are old or too many are looked for."""
+_NOTHING: Final = Increments(None, 0.0, 0.0, None, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeachingOptions:
+    """Who may teach the bank how much, and what it keeps."""
+
+    teachers: Teachers = Teachers.ANYBODY
+    allowance: Allowance = Allowance()
+    """How much one learner may teach on one day."""
+    ask_s: float = 10.0
+    """How long answers gather before the log is asked about them."""
+    items: int = 1_000_000
+    """Items kept in the store; those with the fewest answers leave first."""
+    subjects: int = 10_000
+    """Subjects kept in the store."""
+    age_days: int = 400
+    """Days after which what nobody taught leaves the store; 0 for never."""
+
+
 _increments: Final = maker(Increments)
+
+
+class BadNameError(ValueError):
+    """A list of names that cannot be used; the text says why."""
+
+
+async def declare_command(store: Store, kind: str, names: Iterable[str]) -> str:
+    """Do what `python -m brain_service declare` does with one list: return the sentence to print.
+
+    `kind` is "item" or "subject"; empty names are left out. The list takes the place of the one
+    before. Raises `BadNameError` and `StoreUnavailableError`.
+    """
+    declared = {name.strip() for name in names} - {""}
+    for name in declared:
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise BadNameError(
+                f"{name[:40]!r} can be no {kind}: at most {MAX_NAME} characters, none that control"
+            )
+    new, gone = await store.declare(kind, declared)
+    return f"{len(declared):,} {kind}s are declared: {new:,} new, {gone:,} no longer."
 
 
 class Teaching:
@@ -46,22 +92,26 @@ class Teaching:
         self,
         store: Store,
         bank: BankSync,
-        allowance: Allowance,
+        options: TeachingOptions,
         *,
         clock: Callable[[], float],
-        ask_s: float,
     ) -> None:
-        """`ask_s` is how long answers gather before the log is asked about them."""
+        """`clock` tells the day, Unix seconds."""
+        self._store = store
         self._bank = bank
+        self._options = options
         self._clock = clock
-        self._ask_s = ask_s
-        self._allowances = Allowances(allowance)
+        self._everybody = options.teachers is Teachers.ANYBODY
+        self._declared = Declared("", frozenset(), frozenset())
+        self._allowances = Allowances(options.allowance)
         self._answered = _Answered(store)
         self._doubts: deque[Doubt] = deque(maxlen=_MAX_WAITING)
+        self._asking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to ask the log now and then."""
+    async def start(self) -> None:
+        """Begin to ask the log now and then. Raises `StoreUnavailableError`."""
+        await self._read_declared()
         self._task = asyncio.create_task(self._run(), name="teaching")
 
     async def stop(self) -> None:
@@ -71,9 +121,23 @@ class Teaching:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def admit(self, learner_id: str, statistics: Statistics, increments: Increments) -> Increments:
-        """Return what the bank learns at once of what an interaction would teach it."""
+    def admit(
+        self, submission: Submission, statistics: Statistics, increments: Increments
+    ) -> Increments:
+        """Return what the bank learns at once of what an interaction would teach it.
+
+        `repeated` is None in it where the log must be asked first, see `ask`.
+        """
         item, base, delta, subject, log_time, repeated = increments
+        learner_id = submission.learner_id
+        if not self._everybody:
+            if not self._may_teach(submission):
+                return _NOTHING
+            if (
+                self._options.teachers is Teachers.DECLARED
+                and subject not in self._declared.subjects
+            ):
+                subject = None
         now_s = self._clock()
         if item is not None and (
             repeated is not False or not self._allowances.take_item(learner_id, now_s)
@@ -98,26 +162,56 @@ class Teaching:
         """Ask the log about all that waits. Raises `StoreUnavailableError`; the rest is then not
         learned.
         """
+        async with self._asking:
+            await self._ask_all()
+
+    async def _ask_all(self) -> None:
         waiting = sorted(self._doubts, key=lambda doubt: doubt[:3])
         self._doubts.clear()
         for learner_key, of_learner in groupby(waiting, key=lambda doubt: doubt.learner_key):
             doubts = {doubt.revision: doubt for doubt in of_learner}
             began = time.monotonic()
-            for revision in await self._answered.firsts(learner_key, doubts.keys()):
+            items = {each.revision: each.increments.item for each in doubts.values()}
+            for revision in await self._answered.firsts(learner_key, items):
                 doubt = doubts[revision]
                 if self._allowances.take_item(doubt.learner_id, self._clock()):
                     await self._bank.learn(doubt.increments._replace(subject=None))
             await asyncio.sleep(_REST * (time.monotonic() - began))
 
+    def _may_teach(self, submission: Submission) -> bool:
+        if self._options.teachers is Teachers.TRUSTED:
+            return submission.verified
+        return submission.interaction.item in self._declared.items
+
     async def _run(self) -> None:
+        prune_at = time.monotonic()
         while True:
-            await asyncio.sleep(self._ask_s)
             try:
+                if time.monotonic() >= prune_at:
+                    prune_at = time.monotonic() + _PRUNE_S
+                    await self._prune()
+                await self._read_declared()
                 await self.settle()
             except StoreError as error:
-                logger.warning("the log could not be asked for first answers: %s", error)
+                logger.warning("the store is not available for the item bank: %s", error)
             except Exception:
-                logger.exception("asking the log for first answers failed")
+                logger.exception("the upkeep of the item bank failed")
+            await asyncio.sleep(self._options.ask_s)
+
+    async def _prune(self) -> None:
+        options = self._options
+        today = int(self._clock() // 86_400)
+        removed = await self._store.prune_bank(
+            before_day=today - options.age_days if options.age_days else 0,
+            items=options.items,
+            subjects=options.subjects,
+        )
+        if removed:
+            logger.info("%d items and subjects left the bank", removed)
+
+    async def _read_declared(self) -> None:
+        if self._options.teachers is Teachers.DECLARED:
+            self._declared = await self._store.declared(self._declared.version) or self._declared
 
 
 class _Known:
@@ -138,12 +232,12 @@ class _Answered:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._size = 0
 
-    async def firsts(self, learner_key: int, revisions: Collection[int]) -> list[int]:
-        """Return those of these revisions that were the learner's first answer to their item."""
+    async def firsts(self, learner_key: int, items: Mapping[int, str | None]) -> list[int]:
+        """Return those of these revisions that were the learner's first answer to their items."""
         known = self._known.pop(learner_key, None) or _Known()
         before = len(known.items)
         firsts = []
-        last = max(revisions)
+        last = max(items)
         while known.until < last:
             rows = await self.store.interactions(
                 learner_key, after_revision=known.until, limit=min(_PAGE, last - known.until)
@@ -157,7 +251,7 @@ class _Answered:
                 key = item_key(interaction.item)
                 if key not in known.items:
                     known.items.add(key)
-                    if row.revision in revisions:
+                    if items.get(row.revision) == interaction.item:
                         firsts.append(row.revision)
             known.until = rows[-1].revision
         self._keep(learner_key, known, len(known.items) - before)

@@ -66,6 +66,8 @@ class BankIncrements(NamedTuple):
 
     items: tuple[ItemIncrement, ...] = ()
     norms: tuple[NormIncrement, ...] = ()
+    day: int = 0
+    """When it was written, in days since 1970; told by who writes."""
 
 
 def merge_item(old: Value | None, new: ItemIncrement) -> Value:

@@ -8,6 +8,7 @@ somebody's research data needs no guard.
 from __future__ import annotations
 
 from collections import OrderedDict
+from enum import StrEnum
 from math import log
 from typing import Final, NamedTuple
 
@@ -34,6 +35,17 @@ def plain_time(log_time: float, statistics: Statistics) -> float:
         low = max(low, statistics.log_time - REACH)
         high = min(high, statistics.log_time + REACH)
     return low if log_time < low else high if log_time > high else log_time
+
+
+class Teachers(StrEnum):
+    """Who may teach the bank."""
+
+    ANYBODY = "anybody"
+    """Every learner, by what their devices say."""
+    TRUSTED = "trusted"
+    """Only services that judged the answer themselves (`Submission.verified`)."""
+    DECLARED = "declared"
+    """Every learner, but only items and subjects that an operator declared."""
 
 
 class Allowance(NamedTuple):

@@ -58,6 +58,7 @@ def submission(message: brain_pb2.Interaction) -> Submission:
         message.occurred_at_ms,
         message.received_at_ms,
         traceparent if trace_context.is_valid(traceparent) else "",
+        message.verified,
     ))  # fmt: skip
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from brain_service.engine.journal import (
     AuditEntry,
     BankTotals,
+    Declared,
     Found,
     Head,
     LogRow,
@@ -23,6 +25,8 @@ from brain_service.engine.journal import (
     StoreUnavailableError,
 )
 from brain_service.model.bank import BankIncrements
+from brain_service.store import bank_rows
+from brain_service.store.bank_rows import BankRows, too_many, too_old
 from brain_service.store.chain import (
     Chain,
     emptied,
@@ -43,17 +47,14 @@ from brain_service.store.database import (
 )
 from brain_service.store.statements import (
     HEADS,
-    ITEMS,
     KEYS,
-    NORMS,
     REVISIONS,
     STANDINGS,
-    bank_merges,
     in_pieces,
     rows_in,
     rows_of,
 )
-from brain_service.store.tables import audit, learners, log
+from brain_service.store.tables import audit, bank_items, bank_norms, learners, log
 from brain_service.store.worker import Worker, WorkerClosedError
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class SqlStore:
         self._salt = salt
         self._sqlite = engine.dialect.name == "sqlite"
         self._chain = Chain(engine.dialect, self._interaction_key)
-        self._merge_item, self._merge_norm = bank_merges(engine.dialect)
+        self._bank = BankRows(engine.dialect)
         # Kept for the life of the store: fetching a connection from the pool costs as much as
         # writing a row.
         self._written = engine.connect().execution_options(writes=True)
@@ -210,10 +211,7 @@ class SqlStore:
             )
             if rows:
                 self._chain.append(connection, rows, keys)
-            if increments.items:
-                connection.execute(self._merge_item, [row._asdict() for row in increments.items])
-            if increments.norms:
-                connection.execute(self._merge_norm, [row._asdict() for row in increments.norms])
+            self._bank.add(connection, increments)
             return keys
 
         def append() -> dict[str, int]:
@@ -242,20 +240,25 @@ class SqlStore:
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the totals of these items and subjects, in one read."""
+        return await self._read(lambda connection: bank_rows.totals(connection, items, subjects))
 
-        def work(connection: sa.Connection) -> BankTotals:
-            return BankTotals(
-                {
-                    item: (easiness, answers)
-                    for item, easiness, answers in rows_in(connection, ITEMS, items)
-                },
-                {
-                    subject: (mean, count)
-                    for subject, mean, count in rows_in(connection, NORMS, subjects)
-                },
-            )
+    async def prune_bank(self, *, before_day: int, items: int, subjects: int) -> int:
+        """Delete rows of the bank that are old or too many, in transactions of their own."""
+        removed = 0
+        for table, most in ((bank_items, items), (bank_norms, subjects)):
+            for find in (partial(too_old, before_day=before_day), partial(too_many, most=most)):
+                while names := await self._read(partial(find, table=table)):
+                    await self._write(partial(bank_rows.remove, table=table, names=names))
+                    removed += len(names)
+        return removed
 
-        return await self._read(work)
+    async def declare(self, kind: str, names: Collection[str]) -> tuple[int, int]:
+        """Make these all the declared names of a kind."""
+        return await self._write(partial(bank_rows.declare, kind=kind, names=names))
+
+    async def declared(self, known: str) -> Declared | None:
+        """Return what is declared; None while its version is the known one."""
+        return await self._read(partial(bank_rows.declared, known=known))
 
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
         """Delete everything about a learner and return how many interactions went; the bytes leave

@@ -1,5 +1,5 @@
-"""The statements that the store runs, built once: reads by lists of keys, the merges of the
-bank.
+"""The statements that the store runs, built once: reads by lists of keys, and what is left of
+a row that was erased.
 """
 
 from __future__ import annotations
@@ -8,10 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from brain_service.model.params import NORM_WINDOW
-from brain_service.store.tables import bank_items, bank_norms, learners, log
+from brain_service.store.tables import learners, log
 
 T = TypeVar("T")
 
@@ -53,13 +51,6 @@ STANDINGS: Final = (
     .order_by(learners.c.learner_key)
     .limit(sa.bindparam("limit"))
 )
-ITEMS: Final = sa.select(bank_items).where(
-    bank_items.c.item.in_(sa.bindparam("wanted", expanding=True))
-)
-NORMS: Final = sa.select(bank_norms).where(
-    bank_norms.c.subject.in_(sa.bindparam("wanted", expanding=True))
-)
-
 SHELL: Final[dict[str, Any]] = {
     "learner_key": None,
     "previous": 0,
@@ -100,33 +91,3 @@ def rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> I
         interaction_keys, learner_keys = zip(*some, strict=True)
         wanted = {"interaction_keys": interaction_keys, "learner_keys": tuple(set(learner_keys))}
         yield from connection.execute(_FIND, wanted)
-
-
-def bank_merges(dialect: sa.Dialect) -> tuple[Any, Any]:
-    """Build the statements that add increments to the shared bank, as `bank.merge_item` and
-    `bank.merge_norm` do.
-    """
-    insert: Any = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    delta: sa.BindParameter[float] = sa.bindparam("delta")
-    answers: sa.BindParameter[float] = sa.bindparam("answers")
-    merge_item = (
-        insert(bank_items)
-        .values(item=sa.bindparam("item"), easiness=sa.bindparam("start") + delta, answers=answers)
-        .on_conflict_do_update(
-            index_elements=["item"],
-            set_={
-                "easiness": bank_items.c.easiness + delta,
-                "answers": bank_items.c.answers + answers,
-            },
-        )
-    )
-    norm = insert(bank_norms)
-    old, new = bank_norms.c, norm.excluded
-    total = old.observations + new.observations
-    window = sa.case((total < NORM_WINDOW, total), else_=float(NORM_WINDOW))
-    share = sa.case((new.observations < window, new.observations / window), else_=1.0)
-    merge_norm = norm.on_conflict_do_update(
-        index_elements=["subject"],
-        set_={"mean": old.mean + (new.mean - old.mean) * share, "observations": total},
-    )
-    return merge_item, merge_norm

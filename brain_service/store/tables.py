@@ -81,6 +81,8 @@ bank_items = sa.Table(
     sa.Column("item", sa.Text, primary_key=True),
     sa.Column("easiness", sa.Double, nullable=False),
     sa.Column("answers", sa.Double, nullable=False),
+    # When it was last taught, in days since 1970.
+    sa.Column("day", sa.Integer, nullable=False, server_default="0"),
 )
 
 bank_norms = sa.Table(
@@ -89,6 +91,15 @@ bank_norms = sa.Table(
     sa.Column("subject", sa.Text, primary_key=True),
     sa.Column("mean", sa.Double, nullable=False),
     sa.Column("observations", sa.Double, nullable=False),
+    sa.Column("day", sa.Integer, nullable=False, server_default="0"),
+)
+
+# Names of items and subjects that an operator declared; see `engine.teaching`.
+bank_declared = sa.Table(
+    "bank_declared",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
 )
 
 audit = sa.Table(

@@ -261,6 +261,36 @@ async def test_a_command_beside_no_database_does_not_say_that_nothing_is_stored(
     assert not elsewhere.exists()
 
 
+async def test_items_are_declared_by_command(empty: Path) -> None:
+    items = empty.with_name("items.txt")
+    items.write_text("q1\nq2\n\nq2\n")
+
+    assert await command(empty, "declare", "--items", str(items)) == (
+        0, b"2 items are declared: 2 new, 0 no longer.\n", b"",
+    )  # fmt: skip
+    items.write_text("q2\nmit Leerzeichen \n")
+    assert (await command(empty, "declare", "--items", str(items)))[1] == (
+        b"2 items are declared: 1 new, 1 no longer.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--items", "nowhere"], "nowhere cannot be read"),
+        (["--subjects", "bad.txt"], "can be no subject: at most 128 characters"),
+        ([], "--items FILE"),
+    ],
+)
+async def test_a_bad_list_declares_nothing(empty: Path, arguments: list[str], told: str) -> None:
+    empty.with_name("bad.txt").write_text("good\n" + "x" * 129)
+    code, out, error = await command(empty, "declare", *arguments)
+
+    assert (code, out) == (1, b"")
+    assert told in error.decode()
+    assert b"Traceback" not in error
+
+
 async def test_help_names_the_commands_and_every_setting(database: Path) -> None:
     code, out, _ = await command(database, "--help")
 
@@ -326,6 +356,8 @@ async def test_a_command_nobody_asked_for_is_refused(empty: Path) -> None:
         ("RESUME_LIMIT", "1001"),
         ("MAX_BACKDATE_S", "-1"),
         ("WATCH_PENDING", "-3"),
+        ("BANK_TEACHERS", "nobody"),
+        ("BANK_ROWS", "0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(name: str, value: str) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from service_runtime.settings import REQUIRED, SettingsError, describe, load, setting
+
+
+class Colour(StrEnum):
+    RED = "red"
+    DARK_BLUE = "dark-blue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +29,7 @@ class Example(Base):
     debug: bool = setting(False, "Debug.", env="DEBUG")
     origins: tuple[str, ...] = setting((), "Origins.")
     path: Path | None = setting(None, "Path.")
+    colour: Colour = setting(Colour.RED, "Colour.")
 
 
 def test_values_are_converted_and_defaults_kept() -> None:
@@ -33,10 +40,17 @@ def test_values_are_converted_and_defaults_kept() -> None:
         "X_ORIGINS": "a, b",
         "X_PATH": "p",
         "X_RATIO": "",
+        "X_COLOUR": "dark-blue",
     }
 
     assert load(Example, environ, prefix="X") == Example(
-        name="n", port=1, debug=True, origins=("a", "b"), path=Path("p"), ratio=0.5
+        name="n",
+        port=1,
+        debug=True,
+        origins=("a", "b"),
+        path=Path("p"),
+        ratio=0.5,
+        colour=Colour.DARK_BLUE,
     )
 
 
@@ -47,6 +61,7 @@ def test_values_are_converted_and_defaults_kept() -> None:
         ({"X_NAME": "n", "X_PORT": "many"}, "X_PORT: must be a whole number"),
         ({"X_NAME": "n", "X_RATIO": "nan"}, "X_RATIO: must be a finite number"),
         ({"X_NAME": "n", "DEBUG": "perhaps"}, "DEBUG: must be true or false"),
+        ({"X_NAME": "n", "X_COLOUR": "mauve"}, "X_COLOUR: must be one of red, dark-blue"),
         ({"X_NAME": "n", "X_PROT": "1"}, "X_PROT is not a setting"),
         ({"X_NAME": "n", "X_PASSWORD_FILE": "nowhere"}, "cannot read X_PASSWORD_FILE"),
         ({"X_NAME": "n", "X_PASSWORD": "a", "X_PASSWORD_FILE": "b"}, "not both"),

@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 
 from brain_service.engine.engine import Applied
+from brain_service.engine.teaching import TeachingOptions
 from brain_service.model import Statistics
 from brain_service.model.interaction import Interaction
 from brain_service.model.params import MAX_ITEMS
-from brain_service.model.teaching import Allowance
-from tests.brain_service.engine.engine_support import Brain, interaction, running, submission
+from brain_service.model.teaching import Allowance, Teachers
+from tests.brain_service.engine.engine_support import (
+    Brain,
+    Clock,
+    interaction,
+    running,
+    submission,
+)
 
 LIMIT_S = 30
 
@@ -147,7 +154,7 @@ async def test_a_pupil_makes_so_many_rows_a_day(
 
 
 async def test_who_answered_more_than_a_state_remembers_still_teaches_new_items(path: Path) -> None:
-    async with running(path, bank_ask_s=0.01) as brain:
+    async with running(path, teaching=TeachingOptions(ask_s=0.01)) as brain:
         await answer(brain, "ada", *FILLERS, *FILLERS, about("new"), about("newer"))
         async with asyncio.timeout(LIMIT_S):
             while not brain.engine._bank.lookup(about("newer")).answers:
@@ -189,9 +196,76 @@ async def test_an_erased_learner_teaches_nothing_more(path: Path) -> None:
 
 
 async def test_what_a_learner_may_teach_is_a_setting(path: Path) -> None:
-    options: dict[str, Any] = {"allowance": Allowance(items=2, times=0)}
+    options: dict[str, Any] = {"teaching": TeachingOptions(allowance=Allowance(items=2, times=0))}
     async with running(path, **options) as brain:
         await answer(brain, "ada", *FILLERS[:5])
 
         assert [(await learned(brain, f"filler-{n}")).answers for n in range(4)] == [1, 1, 0, 0]
         assert (await learned(brain, "x")).observations == 0
+
+
+@pytest.mark.parametrize(
+    ("teachers", "verified", "item", "subject", "learns"),
+    [
+        (Teachers.ANYBODY, False, "random", "random", (1, 1)),
+        (Teachers.TRUSTED, False, "random", "random", (0, 0)),
+        (Teachers.TRUSTED, True, "random", "random", (1, 1)),
+        (Teachers.DECLARED, False, "q1", "maths", (1, 1)),
+        (Teachers.DECLARED, False, "q1", "random", (1, 0)),
+        (Teachers.DECLARED, True, "random", "maths", (0, 0)),
+        (Teachers.DECLARED, False, "random", "random", (0, 0)),
+    ],
+)
+@pytest.mark.parametrize("veteran", [False, True])
+async def test_who_may_teach_what(
+    path: Path,
+    teachers: Teachers,
+    verified: bool,
+    item: str,
+    subject: str,
+    learns: tuple[int, int],
+    veteran: bool,
+) -> None:
+    async with running(path) as brain:
+        await brain.store.declare("item", ["q1", "q2"])
+        await brain.store.declare("subject", ["maths"])
+        await answer(brain, "ada", *[about(f"f{n}", subject="f") for n in range(66 * veteran)])
+    async with running(path, teaching=TeachingOptions(teachers=teachers)) as brain:
+        sent = submission("ada", "x", interaction=about(item, subject=subject), verified=verified)
+        [applied] = await brain.apply(sent)
+        assert isinstance(applied, Applied)
+        known = await learned(brain, item, subject)
+
+    assert (known.answers, known.observations) == learns
+
+
+async def test_a_brain_hears_what_is_declared_while_it_serves(path: Path) -> None:
+    options = TeachingOptions(teachers=Teachers.DECLARED, ask_s=0.01)
+    async with running(path, teaching=options) as brain:
+        await answer(brain, "ada", about("q1"))
+        await brain.store.declare("item", ["q1"])
+        count = 0
+        async with asyncio.timeout(LIMIT_S):
+            while not (await learned(brain, "q1")).answers:
+                count += 1
+                await answer(brain, f"ben-{count}", about("q1"))
+
+
+async def test_what_is_too_much_or_too_old_leaves_the_store(path: Path) -> None:
+    clock = Clock()
+    async with running(path, clock=clock) as brain:
+        for n in range(5):
+            await answer(brain, "ada", about(f"q{n}", subject="old"))
+        await answer(brain, "ben", about("q3", subject="old"))
+    clock.now += 100 * 86_400
+    options = TeachingOptions(items=2, age_days=99)
+    async with running(path, clock=clock) as brain:
+        await answer(brain, "cleo", about("q4", subject="new"), about("q9", subject="new"))
+    async with running(path, clock=clock, teaching=options) as brain:
+        async with asyncio.timeout(LIMIT_S):
+            while (await brain.store.bank([], ["old"])).norms:
+                pass
+        kept = await brain.store.bank([f"q{n}" for n in range(10)], ["new"])
+
+    assert kept.items.keys() == {"q4", "q9"}
+    assert kept.norms.keys() == {"new"}

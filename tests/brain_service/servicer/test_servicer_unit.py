@@ -140,6 +140,7 @@ def test_a_record_reaches_the_engine_whole_and_continues_the_callers_trace() -> 
             context_json=b'{"z":1}',
             occurred_at_ms=11,
             received_at_ms=12,
+            verified=True,
         ),
         metadata=(("traceparent", TRACE),),
     )
@@ -169,6 +170,7 @@ def test_a_record_reaches_the_engine_whole_and_continues_the_callers_trace() -> 
         occurred_at_ms=11,
         received_at_ms=12,
         traceparent=TRACE,
+        verified=True,
     )
 
 
@@ -179,6 +181,7 @@ def test_what_is_absent_stays_unknown() -> None:
     (submission,) = engine.submitted
     assert submission.interaction == interaction_from_context("assessment", "3 + 4", {})
     assert submission.response is None
+    assert not submission.verified
 
 
 @pytest.mark.parametrize(

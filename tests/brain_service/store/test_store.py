@@ -34,7 +34,7 @@ from brain_service.model.bank import (
     merge_item,
     merge_norm,
 )
-from brain_service.store import SqlStore, chain, database, statements, tables
+from brain_service.store import SqlStore, bank_rows, chain, database, statements, tables
 
 NOTHING = BankIncrements()
 
@@ -179,7 +179,7 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
     """Increments that the store adds up end where `bank.merge_item` and `bank.merge_norm` end."""
     items: dict[str, Value] = {}
     norms: dict[str, Value] = {}
-    merge_items, merge_norms = statements.bank_merges(sa.create_engine("sqlite://").dialect)
+    merge_items, merge_norms = bank_rows.merges(sa.create_engine("sqlite://").dialect)
     engine = sa.create_engine("sqlite://")
     tables.metadata.create_all(engine)
     with engine.begin() as connection:
@@ -187,15 +187,17 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
             item, norm = ItemIncrement(name, start, delta, count), NormIncrement(name, start, count)
             items[name] = merge_item(items.get(name), item)
             norms[name] = merge_norm(norms.get(name), norm)
-            connection.execute(merge_items, [item._asdict()])
-            connection.execute(merge_norms, [norm._asdict()])
+            connection.execute(merge_items, [item._asdict() | {"day": count}])
+            connection.execute(merge_norms, [norm._asdict() | {"day": count}])
         stored_items = {
             name: tuple(values)
-            for name, *values in connection.execute(sa.select(tables.bank_items))
+            for name, *values, day in connection.execute(sa.select(tables.bank_items))
+            if day == {change[0]: change[3] for change in changes}[name]
         }
         stored_norms = {
             name: tuple(values)
-            for name, *values in connection.execute(sa.select(tables.bank_norms))
+            for name, *values, day in connection.execute(sa.select(tables.bank_norms))
+            if day == {change[0]: change[3] for change in changes}[name]
         }
     engine.dispose()
 
@@ -239,7 +241,8 @@ def test_every_hot_query_reads_by_index() -> None:
         connection.scalar(chain._MILESTONE, {"key": 1, "milestone": 64})
         chain.places_of(connection, 1)
         list(statements.rows_of(connection, [(b"1", 2), (b"3", 4)]))
-        list(statements.rows_in(connection, statements.ITEMS, ["a", "b"]))
+        list(statements.rows_in(connection, bank_rows.ITEMS, ["a", "b"]))
+        list(statements.rows_in(connection, bank_rows.NORMS, ["a", "b"]))
     engine.dispose()
 
     assert len(plans) > 5
@@ -250,7 +253,7 @@ def test_every_hot_query_reads_by_index() -> None:
 
 def test_the_statements_compile_for_postgresql() -> None:
     dialect = postgresql.dialect()
-    for statement in statements.bank_merges(dialect):
+    for statement in bank_rows.merges(dialect):
         assert "ON CONFLICT" in str(statement.compile(dialect=dialect))
     for table in tables.metadata.sorted_tables:
         sa.schema.CreateTable(table).compile(dialect=dialect)

@@ -242,6 +242,7 @@ class Interaction(_message.Message):
     OCCURRED_AT_MS_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_MS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """request_id is chosen by the caller and echoed in the outcome; it means nothing here."""
     interaction_id: _builtins.str
@@ -261,8 +262,10 @@ class Interaction(_message.Message):
     16,384 characters.
     """
     context_json: _builtins.bytes
-    """context_json is the whole context as the client sent it (a JSON object), stored and not read;
-    empty means "{}".
+    """context_json is the whole context as the client sent it (a JSON object), stored and given back
+    by history; empty means "{}". The model reads `context`; only when a state is computed anew from
+    the log are the same fields read here, so both must say the same. Where this is empty, what the
+    model read is stored instead.
     """
     occurred_at_ms: _builtins.int
     """occurred_at_ms says when it happened, in Unix milliseconds; 0 means `received_at_ms`. At most
@@ -274,6 +277,11 @@ class Interaction(_message.Message):
     """
     traceparent: _builtins.str
     """traceparent is the W3C trace context that this interaction continues; empty starts none."""
+    verified: _builtins.bool
+    """verified says that the caller judged the answer and measured the time itself, instead of
+    passing on the word of a learner's device. It never changes how the learner is read; it matters
+    for what all learners share where BRAIN_BANK_TEACHERS is `trusted`. The edge never sets it.
+    """
     @_builtins.property
     def context(self) -> Global___Context:
         """context holds the fields that the model reads. Absent fields are unknown, never assumed."""
@@ -292,10 +300,11 @@ class Interaction(_message.Message):
         occurred_at_ms: _builtins.int = ...,
         received_at_ms: _builtins.int = ...,
         traceparent: _builtins.str = ...,
+        verified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "context", b"context", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "content", b"content", "context", b"context", "context_json", b"context_json", "interaction_id", b"interaction_id", "kind", b"kind", "learner_id", b"learner_id", "occurred_at_ms", b"occurred_at_ms", "received_at_ms", b"received_at_ms", "request_id", b"request_id", "response", b"response", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "content", b"content", "context", b"context", "context_json", b"context_json", "interaction_id", b"interaction_id", "kind", b"kind", "learner_id", b"learner_id", "occurred_at_ms", b"occurred_at_ms", "received_at_ms", b"received_at_ms", "request_id", b"request_id", "response", b"response", "traceparent", b"traceparent", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__response: _TypeAlias = _typing.Literal["response"]  # noqa: Y015
     _WhichOneofArgType__response: _TypeAlias = _typing.Literal["_response", b"_response"]  # noqa: Y015
