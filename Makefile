@@ -59,8 +59,9 @@ test-compose: $(VENV)/.tools ## Deploy compose.yaml on this machine's Docker eng
 schema: $(VENV)/.tools ## Write docs/protocol.schema.json from the frames
 	$(PYTHON) -m edge.frames.schema > docs/protocol.schema.json
 
-dashboards: $(VENV)/.tools ## Write the Grafana dashboards from their tables
+dashboards: $(VENV)/.tools ## Write the Grafana dashboards from their tables, and the page of runbooks from docs/
 	$(PYTHON) deploy/grafana/generate.py
+	$(PYTHON) deploy/prometheus/runbooks.py
 
 proto: $(VENV)/.tools ## Regenerate proto/gen from the contracts
 	PYTHON=$(PYTHON) scripts/generate_proto.sh
@@ -101,6 +102,8 @@ secrets: ## Make the secrets of compose.yaml in deploy/secrets, those that are n
 
 up: secrets ## Build the image and start everything in compose.yaml (EDGES=1), wait until it serves
 	docker compose up --build --detach --wait --scale edge=$(EDGES)
+	@docker compose config --services | grep -qx alertmanager || \
+		echo "alerts reach nobody: docs/operations.md (\"Who is told\") says how to change that" >&2
 
 upgrade: secrets ## Build the image and replace what `make up` started, one container at a time, where it changed
 	docker compose build

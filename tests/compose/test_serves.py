@@ -114,6 +114,8 @@ def test_prometheus_scrapes_every_one_of_our_containers(started: Deployment) -> 
     started.until(all_up, "Prometheus reaches each of ours and looks for nobody else")
     rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert len(rules) > 20
+    runbooks = started.run("curl", "--silent", "--fail", f"{prometheus.url}/consoles/runbooks.html")
+    assert 'id="aivoservicegone"' in runbooks
 
 
 def test_nothing_of_ours_is_published_but_the_proxy(started: Deployment) -> None:

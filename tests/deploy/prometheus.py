@@ -61,9 +61,9 @@ def until(met: Callable[[], Any], what: str) -> Any:
     return answer
 
 
-def configuration(targets: Mapping[str, str]) -> str:
-    """Return the deployed configuration, every second and with these addresses instead of compose's
-    names.
+def configuration(targets: Mapping[str, str], rules: Path = DEPLOYED / "alerts.yml") -> str:
+    """Return the deployed configuration, every second, with these rules, and with these addresses
+    instead of compose's names.
     """
     text = (DEPLOYED / "prometheus.yml").read_text(encoding="utf-8")
     text = re.sub(r"(scrape_interval|scrape_timeout|evaluation_interval): \d+s", r"\1: 1s", text)
@@ -76,19 +76,29 @@ def configuration(targets: Mapping[str, str]) -> str:
             f"- job_name: aivo-{name[1]}\n    static_configs:\n      - targets:"
             f' ["{targets[name[1]]}"]\n'
         )
-    return "  ".join(jobs).replace("- alerts.yml", f"- {DEPLOYED / 'alerts.yml'}")
+    return "  ".join(jobs).replace("- alerts.yml", f"- {rules}")
 
 
 @contextlib.contextmanager
-def running(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
+def running(
+    folder: Path, targets: Mapping[str, str], rules: Path = DEPLOYED / "alerts.yml"
+) -> Iterator[Prometheus]:
     """Run Prometheus over these targets until the block ends."""
     file = folder / "prometheus.yml"
-    file.write_text(configuration(targets), encoding="utf-8")
+    file.write_text(configuration(targets, rules), encoding="utf-8")
     ports, claim = reserve()
     address = f"127.0.0.1:{ports.edge}"
-    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}",
-               f"--web.listen-address={address}",
-                "--enable-feature=exemplar-storage", "--log.level=warn"]  # fmt: skip
+    command = [
+        "prometheus",
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+        f"--web.external-url=http://{address}",
+        f"--web.console.templates={DEPLOYED / 'consoles'}",
+        "--enable-feature=exemplar-storage",
+        "--rules.alert.resend-delay=1s",
+        "--log.level=warn",
+    ]
     with claim, (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:

@@ -55,14 +55,25 @@ def test_the_dashboards_are_what_their_tables_say() -> None:
     assert [path.stem for path in DASHBOARDS] == ["auth", "brain", "edge", "fleet", "learners"]
 
 
+def test_the_page_of_runbooks_is_what_the_documentation_says() -> None:
+    checked = subprocess.run(
+        [sys.executable, DEPLOYED / "runbooks.py", "--check"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+    page = (DEPLOYED / "consoles" / "runbooks.html").read_text(encoding="utf-8")
+    assert re.findall(r'<h2 id="(\w+)">', page) == [name.lower() for name in ALERT_NAMES]
+    assert set(re.findall(r'href="([^"]*)"', page)) <= {f"#{name.lower()}" for name in ALERT_NAMES}
+
+
 def test_every_alert_has_a_runbook_and_tests_that_fire_it_and_that_do_not() -> None:
     runbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     tests = (DEPLOYED / "alerts_test.yml").read_text(encoding="utf-8")
 
     assert len(ALERT_NAMES) == len(set(ALERT_NAMES)) > 20
-    assert re.findall(r"runbook_url: docs/operations\.md#(\w+)", ALERTS) == [
-        name.lower() for name in ALERT_NAMES
-    ]
+    linked = re.findall(r"runbook_url: '{{ \$externalURL }}/consoles/runbooks.html#(\w+)'", ALERTS)
+    assert linked == [name.lower() for name in ALERT_NAMES]
     for name in ALERT_NAMES:
         assert f"\n### {name}\n" in runbook
         assert f"name: {name} fires\n" in tests
