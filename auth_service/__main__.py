@@ -19,7 +19,7 @@ from auth_service.administration import Administration
 from auth_service.counters import Counters
 from auth_service.devices import Devices
 from auth_service.directory import Directory
-from auth_service.domain import AlreadyExists, InvalidInput, NotFound
+from auth_service.domain import AlreadyExists, InvalidInput, NotFound, RoomRules
 from auth_service.figures import families
 from auth_service.follower import Follower, KeyFollower, follow, sweep
 from auth_service.login_limits import Allowance, LoginLimits
@@ -152,7 +152,7 @@ async def _serve(
     tracer: Tracer | None,
 ) -> None:
     directory, broadcaster, counters = (
-        Directory(),
+        Directory(RoomRules(free=settings.free_rooms, guardians_speak=settings.guardians_speak)),
         Broadcaster(settings.revocation_backlog),
         Counters(),
     )

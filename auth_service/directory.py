@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 
 from auth_service.domain import (
+    CAREFUL,
     RELATIONS_OF_ROLE,
     Action,
     Learner,
     Person,
     RelationKind,
     Role,
+    RoomRules,
     close_learners,
     may,
 )
@@ -24,7 +26,9 @@ class Directory:
     `load` and `apply`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rules: RoomRules = CAREFUL) -> None:
+        """`rules` say who may be and speak in rooms."""
+        self._rules = rules
         self._people: dict[str, Person] = {}
         self._learners: dict[str, Learner] = {}
         self._class_members: defaultdict[str, set[str]] = defaultdict(set)
@@ -87,7 +91,7 @@ class Directory:
 
     def may(self, user_id: str, action: Action, resource: str) -> bool:
         """Tell whether a user may do something; unknown users may do nothing."""
-        return may(self._people.get(user_id), action, resource, self)
+        return may(self._people.get(user_id), action, resource, self, self._rules)
 
     def own_learners(self, user_id: str, most: int) -> list[str]:
         """Return up to `most` of the learners that a user is and may interact for."""

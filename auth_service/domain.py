@@ -55,6 +55,9 @@ class Action(StrEnum):
     WATCH = "watch"
     INTERACT = "interact"
     JOIN = "join"
+    """Be in a room, and hear what is said there."""
+    SPEAK = "speak"
+    """Say something in a room."""
     ADMINISTER = "administer"
 
 
@@ -139,6 +142,19 @@ class Change:
     learner_id: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomRules:
+    """What a school decides about rooms. Both are off unless it says otherwise."""
+
+    free: bool = False
+    """Any user may be and speak in any room that belongs to no learner and no class."""
+    guardians_speak: bool = False
+    """Guardians may speak in the rooms of their wards' classes, not only listen."""
+
+
+CAREFUL = RoomRules()
+
+
 class Enrolments(Protocol):
     """What `may` asks about learners."""
 
@@ -146,7 +162,13 @@ class Enrolments(Protocol):
         """Return the classes of a learner; None when there is no such learner."""
 
 
-def may(person: Person | None, action: Action, resource: str, enrolments: Enrolments) -> bool:
+def may(
+    person: Person | None,
+    action: Action,
+    resource: str,
+    enrolments: Enrolments,
+    rules: RoomRules = CAREFUL,
+) -> bool:
     """Tell whether `person` may do `action` to `resource`: the one place where rights are decided.
 
     ===========  ========================  =====================================================
@@ -158,7 +180,9 @@ def may(person: Person | None, action: Action, resource: str, enrolments: Enrolm
     JOIN         room ``learner:<id>``     who may WATCH that learner, admins
     JOIN         room ``class:<id>``       its teachers, learners enrolled in it, their guardians,
                                            admins
-    JOIN         any other well-formed id  every user
+    JOIN         any other well-formed id  admins; every user where rooms are free
+    SPEAK        a room                    who may JOIN it; guardians in a class room only where
+                                           that is allowed
     ADMINISTER   empty                     admins
     ===========  ========================  =====================================================
 
@@ -176,7 +200,13 @@ def may(person: Person | None, action: Action, resource: str, enrolments: Enrolm
                 person.role is Role.ADMIN or _counts(person, RelationKind.IS_LEARNER, resource)
             )
         case Action.JOIN:
-            return _may_join(person, resource, enrolments)
+            return _may_join(person, resource, enrolments, rules)
+        case Action.SPEAK:
+            return _may_join(person, resource, enrolments, rules) and not (
+                person.role is Role.GUARDIAN
+                and resource.startswith(CLASS_ROOM)
+                and not rules.guardians_speak
+            )
         case Action.ADMINISTER:
             return person.role is Role.ADMIN and resource == ""
 
@@ -193,9 +223,12 @@ def _may_watch(person: Person, learner_id: str, enrolments: Enrolments) -> bool:
     )
 
 
-def _may_join(person: Person, room_id: str, enrolments: Enrolments) -> bool:
+def _may_join(person: Person, room_id: str, enrolments: Enrolments, rules: RoomRules) -> bool:
     if not outside.is_id(room_id):
         return False
+    reserved = room_id.lower().startswith((LEARNER_ROOM, CLASS_ROOM))
+    if reserved and not room_id.startswith((LEARNER_ROOM, CLASS_ROOM)):
+        return False  # it would look like another room
     if person.role is Role.ADMIN:
         return True
     if room_id.startswith(LEARNER_ROOM):
@@ -207,7 +240,7 @@ def _may_join(person: Person, room_id: str, enrolments: Enrolments) -> bool:
         return any(
             class_id in (enrolments.class_ids(learner) or ()) for learner in close_learners(person)
         )
-    return True
+    return rules.free
 
 
 def close_learners(person: Person) -> Set[str]:

@@ -79,7 +79,7 @@ class Identity:
     session_id: str
     expires_at_ms: int
     expires_in_ms: int
-    """How long the token is still good, leeway included."""
+    """How long the token is still good by this service's clock; at least 1."""
     display_name: str
 
 

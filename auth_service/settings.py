@@ -58,6 +58,14 @@ class Settings(ListenerSettings):
     login_free_attempts_per_account: int = setting(
         100, "Failed sign-ins of an account from anywhere that cost no waiting."
     )
+    free_rooms: bool = setting(
+        False,
+        "Let every user talk in rooms of any name, unmoderated; else only in those of their"
+        " learners and classes.",
+    )
+    guardians_speak: bool = setting(
+        False, "Let guardians speak in the rooms of classes, not only listen."
+    )
     device_ttl_s: int = setting(
         90 * 86_400,
         "Seconds for which a device that somebody signed in from is not slowed by strangers.",

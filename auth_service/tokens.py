@@ -298,8 +298,8 @@ class Tokens:
         return hmac.digest(self._keys.refresh_secret, b"for " + purpose.encode(), "sha256")
 
     def left_ms(self, claims: Claims) -> int:
-        """Return for how many milliseconds a token is still good, leeway included."""
-        return max(0, int((claims.expires_at + self._leeway_s - self._clock()) * 1000))
+        """Return for how many milliseconds a token is still good by this clock; at least 1."""
+        return max(1, int((claims.expires_at - self._clock()) * 1000))
 
     def read(self, token: str, *, allow_expired: bool = False) -> Claims:
         """Return what an access token says, if we signed it and it has not expired. Raises

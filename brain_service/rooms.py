@@ -1,9 +1,11 @@
 """Who is in which room, and who hears what is said there; knows no transport, no protobuf and no
 learner.
 
-A member lives exactly as long as the attendance (one stream of one edge) that brought it, so a
+A member lives as long as the attendance (one stream of one edge) that brought it, and a little
+longer: an edge whose stream broke joins its members again, and nobody is told that they left. A
 crashed edge leaves nobody behind. Events are collected per attendance and taken in batches, and
-only edges with a member in a room get its events.
+only edges with a member in a room get its events. A message that some edge has no room for is
+refused, so that no room's load ends another's.
 
 A room lives in one brain. Where several brains run, the edges choose it by rendezvous hashing of
 the room's id over the brains they know, as they do for learners, and attend at each of them; when
@@ -16,18 +18,29 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple
 
+logger = logging.getLogger(__name__)
+
 MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
-"""An edge for which more than this waits is too slow: its attendance ends, and it joins its members
-again.
+"""While more than this waits for an edge, messages that it would have to hear are refused."""
+TOO_SLOW_BYTES: Final = 4 * MAX_WAITING_BYTES
+"""An edge for which more than this waits, comings and goings included, is too slow: its attendance
+ends.
 """
 EVENT_OVERHEAD_BYTES: Final = 256
 """What an event without data counts for."""
 MAX_EVENTS: Final = 512
-"""Events per batch."""
+MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
+"""Events per batch, and their bytes; the one that passes it is still taken."""
+MAX_LISTED: Final = 100
+"""Members that a list names; who joins a larger room hears how many there are."""
+GRACE_S: Final = 5.0
+"""For how long members stay whose edge's stream broke."""
 
 
 class AttendanceEndedError(Exception):
@@ -40,6 +53,10 @@ class AttendanceTooSlowError(AttendanceEndedError):
 
 class AttendanceStoppedError(AttendanceEndedError):
     """The service stops."""
+
+
+class CrowdedError(Exception):
+    """Too much waits for an edge that would have to hear this; try again in a moment."""
 
 
 class NotAMemberError(Exception):
@@ -115,8 +132,10 @@ class Attendance:
         self._rooms.leave(self, room_id, connection_id)
 
     def publish(self, room_id: str, connection_id: str, data: bytes) -> None:
-        """Send `data` to everyone in a room; raises NotAMemberError when the sender is not one of
-        ours there.
+        """Send `data` to everyone in a room.
+
+        Raises NotAMemberError when the sender is not one of ours there, CrowdedError when too much
+        waits for an edge that would hear it.
         """
         self._rooms.publish(self, room_id, connection_id, data)
 
@@ -131,16 +150,30 @@ class Attendance:
         self._wake.clear()
         if self._ended:
             raise self._ended
-        batch, self._events = self._events[:MAX_EVENTS], self._events[MAX_EVENTS:]
-        self._waiting_bytes -= sum(map(_weight, batch))
+        count, size = 0, 0
+        for event in self._events[:MAX_EVENTS]:
+            count, size = count + 1, size + _weight(event)
+            if size > MAX_EVENT_BYTES:
+                break
+        batch, self._events = self._events[:count], self._events[count:]
+        self._waiting_bytes -= size
         return batch
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more waits than messages may add to."""
+        return self._waiting_bytes > MAX_WAITING_BYTES
+
+    def count(self, room_id: str) -> int:
+        """Return how many members are in a room."""
+        return self._rooms.count(room_id)
 
     def wake(self) -> None:
         """Make the present or next `take` return, even without events."""
         self._wake.set()
 
     def close(self) -> None:
-        """Let all members leave; closing again is harmless."""
+        """End it: its members leave unless they are joined again soon. Again is harmless."""
         self._rooms.end(self, AttendanceEndedError("the attendance is closed."))
 
     @property
@@ -149,23 +182,27 @@ class Attendance:
         return self._seats
 
     def hear(self, event: Event) -> bool:
-        """Collect an event; returns whether there was room for it."""
+        """Collect an event, if anybody still takes it; returns whether there was room for it."""
+        if self._ended:
+            return True
         self._events.append(event)
         self._waiting_bytes += _weight(event)
         self._wake.set()
-        return self._waiting_bytes <= MAX_WAITING_BYTES
+        return self._waiting_bytes <= TOO_SLOW_BYTES
 
     def end(self, reason: AttendanceEndedError) -> None:
         """Make `take` raise `reason`, now and from now on, and free what waits."""
         self._ended = self._ended or reason
-        self._events = []
+        self._events, self._waiting_bytes = [], 0
         self._wake.set()
 
 
 class Rooms:
     """All rooms of this process. An empty room does not exist."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, grace_s: float = GRACE_S) -> None:
+        """Members of an attendance that ended stay for `grace_s`; 0 lets them leave at once."""
+        self._grace_s = grace_s
         self._rooms: dict[str, _Room] = {}
         self._attendances: set[Attendance] = set()
         self._stopped = False
@@ -183,17 +220,26 @@ class Rooms:
         return attendance
 
     def members(self, room_id: str) -> tuple[Member, ...]:
-        """Return who is in a room, in the order they came; nobody when there is no such room."""
+        """Return who is in a room, in the order they came, at most `MAX_LISTED`; nobody when there
+        is no such room.
+        """
         room = self._rooms.get(room_id)
-        return tuple(seat.member for seat in room.seats.values()) if room else ()
+        seats = islice(room.seats.values(), MAX_LISTED) if room else ()
+        return tuple(seat.member for seat in seats)
+
+    def count(self, room_id: str) -> int:
+        """Return how many members are in a room."""
+        room = self._rooms.get(room_id)
+        return len(room.seats) if room else 0
 
     def announce(self, room_id: str, member: Member, data: bytes) -> int:
         """Send `data` to everyone in a room on behalf of a service, and return how many members are
-        there.
+        there. Raises CrowdedError.
         """
         room = self._rooms.get(room_id)
         if room is None:
             return 0
+        _check_space(room)
         count = len(room.seats)
         self._tell(room, Event(EventKind.MESSAGE, room_id, member, data))
         return count
@@ -243,12 +289,25 @@ class Rooms:
         seat = room.seats.get(connection_id) if room else None
         if room is None or seat is None or seat.attendance is not attendance:
             raise NotAMemberError("the sender is not a member of the room; join it first.")
+        _check_space(room)
         self._tell(room, Event(EventKind.MESSAGE, room_id, seat.member, data))
 
     def end(self, attendance: Attendance, reason: AttendanceEndedError) -> None:
-        """End an attendance: its members leave, and its `take` raises `reason`."""
+        """End an attendance: its `take` raises `reason`, and its members leave unless another
+        attendance brings them back in time.
+        """
+        if attendance not in self._attendances:
+            return
         attendance.end(reason)
         self._attendances.discard(attendance)
+        if isinstance(reason, AttendanceTooSlowError):
+            logger.warning("an edge is too slow for what is said in rooms; it has to join again")
+        if attendance.seats and self._grace_s:
+            asyncio.get_running_loop().call_later(self._grace_s, self._clear, attendance)
+        else:
+            self._clear(attendance)
+
+    def _clear(self, attendance: Attendance) -> None:
         # Sorted, so that the others hear it in the same order every time.
         for room_id, connection_id in sorted(attendance.seats):
             self.leave(attendance, room_id, connection_id)
@@ -273,6 +332,11 @@ def _unseat(room: _Room, room_id: str, seat: _Seat) -> None:
         room.attendances[seat.attendance] = left
     else:
         del room.attendances[seat.attendance]
+
+
+def _check_space(room: _Room) -> None:
+    if any(attendance.is_crowded for attendance in room.attendances):
+        raise CrowdedError("too much is being said; try again in a moment.")
 
 
 def _weight(event: Event) -> int:

@@ -92,7 +92,11 @@ class Edge:
             traces=traces,
         )
         hub.feed = self.brains
-        rooms = Rooms(prepare=prepare, counters=counters)
+        rooms = Rooms(
+            prepare=prepare,
+            counters=counters,
+            hides_guardians=not settings.guardians_see_each_other,
+        )
         for index, channel in enumerate(self.brain_channels):
             self._add_brain(index, channel, hub, rooms)
         self.registry = Registry(

@@ -97,6 +97,20 @@ class Member(NamedTuple):
     role: str
 
 
+class Members(NamedTuple):
+    """Who is in a room."""
+
+    listed: tuple[Member, ...]
+    """Those that the brain names, in the order they came."""
+    total: int
+    """How many there are; more than are listed in a crowd."""
+
+    @property
+    def is_crowd(self) -> bool:
+        """Whether there are too many to name."""
+        return self.total > len(self.listed)
+
+
 class RoomEvent(NamedTuple):
     """Something that happened in a room: kind is "joined", "left" or "message"."""
 

@@ -15,6 +15,7 @@ from brain_service.rooms import (
     AttendanceEndedError,
     AttendanceStoppedError,
     AttendanceTooSlowError,
+    CrowdedError,
     Member,
     NotAMemberError,
     Rooms,
@@ -28,10 +29,13 @@ SERVICE: Final = Member("", "", "service")
 """Who speaks when no person does."""
 MAX_RESULTS: Final = 1024
 """Results that may wait for an edge."""
+MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
+"""Of the results in one message; the one that passes it is still in."""
 
 ERRORS = ErrorTable(
     {
         InvalidFieldError: grpc.StatusCode.INVALID_ARGUMENT,
+        CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
         AttendanceStoppedError: grpc.StatusCode.UNAVAILABLE,
         AttendanceTooSlowError: grpc.StatusCode.RESOURCE_EXHAUSTED,
         AttendanceEndedError: grpc.StatusCode.CANCELLED,
@@ -84,7 +88,10 @@ class RoomServicer(room_pb2_grpc.RoomServiceServicer):
     ) -> room_pb2.ListMembersResponse:
         """Return who is in a room."""
         members = self._rooms.members(checks.identifier("room_id", request.room_id))
-        return room_pb2.ListMembersResponse(members=map(convert.member_message, members))
+        return room_pb2.ListMembersResponse(
+            members=map(convert.member_message, members),
+            member_count=self._rooms.count(request.room_id),
+        )
 
 
 class _Attending:
@@ -123,7 +130,13 @@ class _Attending:
         their end.
         """
         events = await self._attendance.take()
-        results, self._results = self._results, []
+        count, size = 0, 0
+        for result in self._results:
+            count, size = count + 1, size + result.ByteSize()
+            if size > MAX_RESULT_BYTES:
+                self._attendance.wake()  # for the rest
+                break
+        results, self._results = self._results[:count], self._results[count:]
         self._taken.set()
         if not results and not events:
             return None
@@ -145,7 +158,11 @@ def _command(command: room_pb2.Command, attendance: Attendance) -> room_pb2.Comm
                 members = attendance.join(
                     checks.identifier("room_id", join.room_id), convert.member(join.member)
                 )
-                return room_pb2.CommandResult(ok=True, members=map(convert.member_message, members))
+                return room_pb2.CommandResult(
+                    ok=True,
+                    members=map(convert.member_message, members),
+                    member_count=attendance.count(join.room_id),
+                )
             case "leave":
                 leave = command.leave
                 room_id = checks.identifier("room_id", leave.room_id)
@@ -162,4 +179,6 @@ def _command(command: room_pb2.Command, attendance: Attendance) -> room_pb2.Comm
                 )
     except (InvalidFieldError, NotAMemberError) as error:
         return room_pb2.CommandResult(ok=False, error=str(error))
+    except CrowdedError as error:
+        return room_pb2.CommandResult(ok=False, error=str(error), overloaded=True)
     return room_pb2.CommandResult(ok=True)

@@ -217,6 +217,8 @@ class RoomJoined(ServerFrame, tag="room_joined"):
     user: User
     members: list[dict[str, Any]]
     timestamp: str
+    member_count: int = 0
+    """How many are there; more than `members` names in a crowd."""
     id: RequestId = None
 
 

@@ -4,13 +4,17 @@ rooms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from edge.frames.clock import timestamp
 from edge.frames.outgoing import RoomMessage, User, UserJoined, UserLeft, encode, raw
-from edge.ports import Member, Prepare, RoomEvent, Sink
+from edge.ports import Member, Members, Prepare, RoomEvent, Sink
 from edge.telemetry.counters import Counters
+
+CLASS_ROOM = "class:"
+HIDDEN = frozenset({"guardian"})
+NOBODY: frozenset[str] = frozenset()
 
 
 class Occupant(Protocol):
@@ -22,10 +26,12 @@ class Occupant(Protocol):
 class _Room:
     """One room: its sockets at this edge, and what they were told of everybody in it."""
 
-    __slots__ = ("known", "places")
+    __slots__ = ("is_crowd", "known", "places")
 
     def __init__(self) -> None:
         self.places: dict[str, tuple[Occupant, Member]] = {}
+        self.is_crowd = False
+        """Whether there are too many to tell of each who comes and goes."""
         self.known: dict[str, Member] | None = None
         """Who is there, at whatever edge, as every socket here has heard; None before the first
         member list.
@@ -33,8 +39,10 @@ class _Room:
 
     def is_news(self, event: RoomEvent) -> bool:
         """Take an event into account; False when the sockets have heard of it already."""
-        if event.kind == "message" or self.known is None:
+        if event.kind == "message":
             return True
+        if self.known is None:
+            return not self.is_crowd
         connection_id = event.member.connection_id
         was_known = connection_id in self.known
         if event.kind == "joined":
@@ -47,8 +55,13 @@ class _Room:
 class Rooms:
     """Fans room events out to the sockets that are there."""
 
-    def __init__(self, *, prepare: Prepare, counters: Counters) -> None:
-        """`prepare` turns a payload into bytes that any sink sends as they are."""
+    def __init__(
+        self, *, prepare: Prepare, counters: Counters, hides_guardians: bool = True
+    ) -> None:
+        """`prepare` turns a payload into bytes that any sink sends as they are; guardians do not
+        see each other in the rooms of classes if `hides_guardians`.
+        """
+        self._hides_guardians = hides_guardians
         self._prepare = prepare
         self._counters = counters
         self._rooms: dict[str, _Room] = {}
@@ -84,7 +97,7 @@ class Rooms:
         room = self._rooms.get(room_id)
         return None if room is None else next(iter(room.places.values()))[1]
 
-    def learn(self, room_id: str, members: Sequence[Member]) -> None:
+    def learn(self, room_id: str, members: Members) -> None:
         """Tell everyone in the room how a member list of the brain differs from what they have
         heard.
 
@@ -94,13 +107,19 @@ class Rooms:
         room = self._rooms.get(room_id)
         if room is None:
             return
-        before, room.known = room.known, {member.connection_id: member for member in members}
+        before = room.known
+        if members.is_crowd:
+            room.known = None  # nobody keeps track of so many
+            room.is_crowd = True
+            return
+        room.known = {member.connection_id: member for member in members.listed}
+        room.is_crowd = False
         if before is None:
             return  # whoever is here gets the list itself
         for member in before.values():
             if member.connection_id not in room.known:
                 self._tell(room, RoomEvent("left", room_id, member, b""))
-        for member in members:
+        for member in members.listed:
             if member.connection_id not in before:
                 self._tell(room, RoomEvent("joined", room_id, member, b""))
 
@@ -110,10 +129,24 @@ class Rooms:
         if room is not None and room.is_news(event):
             self._tell(room, event)
 
+    def shown(self, room_id: str, viewer: Member, members: Iterable[Member]) -> list[Member]:
+        """Return those of these members that this one may see in this room."""
+        hidden = self._hides(room_id, viewer)
+        return [one for one in members if one == viewer or one.role not in hidden]
+
+    def _hides(self, room_id: str, viewer: Member) -> frozenset[str]:
+        """Which roles this one does not see: whose children are in a class is nobody else's
+        business.
+        """
+        of_class = room_id.startswith(CLASS_ROOM)
+        return HIDDEN if of_class and viewer.role in HIDDEN and self._hides_guardians else NOBODY
+
     def _tell(self, room: _Room, event: RoomEvent) -> None:
         frame = self._prepare(_encode(event))
-        for connection_id, (occupant, _) in room.places.items():
-            if connection_id != event.member.connection_id:
+        for connection_id, (occupant, member) in room.places.items():
+            if connection_id != event.member.connection_id and (
+                event.member.role not in self._hides(event.room_id, member)
+            ):
                 self._counters.room_events_sent[event.kind] += 1
                 occupant.sink.send_prepared(frame)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
-from edge.ports import Member, Sink, UpstreamError
+from edge.ports import Done, Member, Members, Sink, UpstreamError
+from edge.session.replies import FORBIDDEN
 from edge.telemetry.recording import Receipt
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Talking:
         self,
         frame: incoming.JoinRoom,
         receipt: Receipt | None,
-        answer: list[Member] | UpstreamError,
+        answer: Members | UpstreamError,
     ) -> None:
         if isinstance(answer, UpstreamError):
             self._quit(frame.room_id)
@@ -67,7 +68,13 @@ class Talking:
                     room_id=frame.room_id,
                     connection_id=self._member.connection_id,
                     user=self._user(),
-                    members=[_describe(member) for member in answer],
+                    members=[
+                        _describe(member)
+                        for member in self._edge.rooms.shown(
+                            frame.room_id, self._member, answer.listed
+                        )
+                    ],
+                    member_count=answer.total,
                     timestamp=timestamp(),
                     id=frame.id,
                 ),
@@ -92,12 +99,17 @@ class Talking:
             raise BadFrame(
                 "forbidden", "Join the room first.", id=frame.id, message_type="room_message"
             )
-        self._edge.room_link.publish(
-            frame.room_id,
-            self._member.connection_id,
-            bytes(frame.data),
-            partial(self._said, frame.id, self._session.receipt),
-        )
+        said = partial(self._said, frame.id, self._session.receipt)
+        allowed = partial(self._may_speak, frame.room_id, bytes(frame.data), said)
+        self._edge.access.ask(self._session.user_id, "speak", frame.room_id, allowed)
+
+    def _may_speak(
+        self, room_id: str, data: bytes, said: Done, answer: bool | UpstreamError
+    ) -> None:
+        if answer is True:
+            self._edge.room_link.publish(room_id, self._member.connection_id, data, said)
+        else:
+            said(answer or FORBIDDEN)
 
     def _said(self, id: RequestId, receipt: Receipt | None, answer: Any) -> None:
         if isinstance(answer, UpstreamError):

@@ -41,6 +41,7 @@ _ACTIONS = {
     "watch": auth_pb2.ACTION_WATCH,
     "interact": auth_pb2.ACTION_INTERACT,
     "join": auth_pb2.ACTION_JOIN,
+    "speak": auth_pb2.ACTION_SPEAK,
     "administer": auth_pb2.ACTION_ADMINISTER,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import grpc
 import grpc.aio
 
@@ -72,8 +74,18 @@ def unavailable(service: str) -> UpstreamError:
     return UpstreamError(
         "unavailable",
         f"The {service} service cannot be reached now; try again.",
-        retry_after_ms=1000,
+        retry_after_ms=_soon_ms(),
     )
+
+
+def overloaded(message: str) -> UpstreamError:
+    """Return what a client hears whose request may succeed in a moment."""
+    return UpstreamError("overloaded", message, retry_after_ms=_soon_ms())
+
+
+def _soon_ms() -> int:
+    """About a second, another one for everybody: they must not all come back at once."""
+    return int(random.uniform(500, 1500))  # noqa: S311 - not a secret
 
 
 def is_transient(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,8 +20,8 @@ import grpc.aio
 
 from aivo.room.v1 import room_pb2, room_pb2_grpc
 from edge.hub.rooms import Rooms
-from edge.ports import Done, Member, RoomEvent, UpstreamError
-from edge.upstream.errors import unavailable
+from edge.ports import Done, Member, Members, RoomEvent, UpstreamError
+from edge.upstream.errors import overloaded, sentence, unavailable
 from service_runtime.grpc_client import Channel
 
 _EVENTS = {
@@ -29,7 +30,12 @@ _EVENTS = {
     room_pb2.EVENT_KIND_MESSAGE: "message",
 }
 
+logger = logging.getLogger(__name__)
+
 MAX_PENDING = 20_000
+MAX_COMMAND_BYTES = 2 * 1024 * 1024
+"""Of the commands in one message to the brain; the one that passes it is still in."""
+
 SETTLE_S = 3.0
 """How long after a break every other edge is back too: they try once a second, over connections
 that do the same. Who is in the rooms is asked then and not before, or their members would leave and
@@ -59,11 +65,13 @@ class RoomsLink:
         self._arrived = asyncio.Event()
         self._waiting: dict[int, tuple[str, Done]] = {}
         self._open = False
+        self._told = True
+        """Whether the log has that the stream broke; others tell what has yet to be reached."""
 
     def join(self, room_id: str, member: Member, done: Done) -> None:
-        """Bring a member in; `done` gets the list of Members."""
+        """Bring a member in; `done` gets Members."""
 
-        def joined(answer: list[Member] | UpstreamError) -> None:
+        def joined(answer: Members | UpstreamError) -> None:
             if not isinstance(answer, UpstreamError):
                 self._rooms.learn(room_id, answer)
             done(answer)
@@ -108,8 +116,17 @@ class RoomsLink:
                         partial(_cancel, others)
                     )
                 backoff_s = 0.05
-            except* (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-                pass
+            except* (
+                grpc.aio.AioRpcError,
+                grpc.aio.UsageError,
+                asyncio.InvalidStateError,
+            ) as broken:
+                if not self._told:
+                    status = ", ".join(map(_status, broken.exceptions))
+                    logger.warning(
+                        "the stream of rooms broke and is opened again", extra={"status": status}
+                    )
+                self._told = True
             finally:
                 self._open = False
                 stream.cancel()
@@ -153,12 +170,22 @@ class RoomsLink:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            commands, self._commands = self._commands, []
-            if commands:
-                await stream.write(room_pb2.AttendRequest(commands=commands))
+            while self._commands:
+                await stream.write(room_pb2.AttendRequest(commands=self._take_commands()))
+
+    def _take_commands(self) -> list[room_pb2.Command]:
+        """Take as many commands as fit into a message with room to spare."""
+        count, size = 0, 0
+        for command in self._commands:
+            count, size = count + 1, size + command.ByteSize()
+            if size > MAX_COMMAND_BYTES:
+                break
+        commands, self._commands = self._commands[:count], self._commands[count:]
+        return commands
 
     async def _read(self, stream: Any) -> None:
         while (response := await stream.read()) is not grpc.aio.EOF:
+            self._told = False
             # Results first: a member list is older than any arrival in the same message, and would
             # wipe it out.
             for result in response.results:
@@ -174,10 +201,13 @@ class RoomsLink:
         kind, done = self._waiting.pop(result.request_id, ("", None))
         if done is None:
             return
-        if not result.ok:
+        if result.overloaded:
+            done(overloaded(sentence(result.error)))
+        elif not result.ok:
             done(UpstreamError("forbidden", result.error or "Refused."))
         elif kind == "join":
-            done([_to_value(member) for member in result.members])
+            listed = tuple(map(_to_value, result.members))
+            done(Members(listed, max(result.member_count, len(listed))))
         else:
             done(True)
 
@@ -185,6 +215,10 @@ class RoomsLink:
         waiting, self._waiting = self._waiting, {}
         for _, done in waiting.values():
             done(unavailable("room"))
+
+
+def _status(error: BaseException) -> str:
+    return error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
 
 
 def _cancel(tasks: Iterable[asyncio.Task[None]], _: object) -> None:

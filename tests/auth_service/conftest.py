@@ -45,6 +45,7 @@ def settings(tmp_path: Path) -> Settings:
         argon2_lanes=1,
         poll_s=0.02,
         heartbeat_s=30.0,
+        free_rooms=True,
         bootstrap_admin_email=ADMIN[0],
         bootstrap_admin_password=ADMIN[1],
     )

@@ -15,6 +15,7 @@ from auth_service.domain import (
     Person,
     RelationKind,
     Role,
+    RoomRules,
     checked_display_name,
     checked_id,
     checked_password,
@@ -76,7 +77,15 @@ RIGHTS = [
     (Action.JOIN, "class:maths", ["ann herself", "ann's parent", "maths teacher", "admin"]),
     (Action.JOIN, "class:art", ["art teacher", "admin"]),
     (Action.JOIN, "class:none", ["admin"]),
-    (Action.JOIN, "lobby", ENABLED),
+    (Action.JOIN, "lobby", ["admin"]),
+    (Action.JOIN, "Class:maths", []),
+    (Action.JOIN, "LEARNER:ann", []),
+    (Action.JOIN, "class", ["admin"]),
+    (Action.SPEAK, "learner:ann", ["ann herself", "ann's parent", "maths teacher", "admin"]),
+    (Action.SPEAK, "class:maths", ["ann herself", "maths teacher", "admin"]),
+    (Action.SPEAK, "class:art", ["art teacher", "admin"]),
+    (Action.SPEAK, "Class:maths", []),
+    (Action.SPEAK, "lobby", ["admin"]),
     (Action.JOIN, "", []),
     (Action.JOIN, "no room\n", []),
     (Action.JOIN, "x" * 129, []),
@@ -88,6 +97,33 @@ RIGHTS = [
 @pytest.mark.parametrize(("action", "resource", "allowed"), RIGHTS)
 def test_exactly_those_in_the_table_may(action: Action, resource: str, allowed: list[str]) -> None:
     granted = [name for name, person in PEOPLE.items() if may(person, action, resource, Enrolled())]
+
+    assert sorted(allowed) == sorted(granted)
+
+
+@pytest.mark.parametrize(
+    ("rules", "action", "resource", "allowed"),
+    [
+        (RoomRules(free=True), Action.JOIN, "lobby", ENABLED),
+        (RoomRules(free=True), Action.SPEAK, "lobby", ENABLED),
+        (RoomRules(free=True), Action.JOIN, "cLass:maths", []),
+        (RoomRules(free=True), Action.JOIN, "class:art", ["art teacher", "admin"]),
+        (RoomRules(free=True), Action.JOIN, "no room\n", []),
+        (
+            RoomRules(guardians_speak=True),
+            Action.SPEAK,
+            "class:maths",
+            ["ann herself", "ann's parent", "maths teacher", "admin"],
+        ),
+        (RoomRules(guardians_speak=True), Action.SPEAK, "lobby", ["admin"]),
+    ],
+)
+def test_a_school_may_decide_otherwise_about_rooms(
+    rules: RoomRules, action: Action, resource: str, allowed: list[str]
+) -> None:
+    granted = [
+        name for name, person in PEOPLE.items() if may(person, action, resource, Enrolled(), rules)
+    ]
 
     assert sorted(allowed) == sorted(granted)
 

@@ -16,6 +16,7 @@ from brain_service.rooms import (
     AttendanceEndedError,
     AttendanceStoppedError,
     AttendanceTooSlowError,
+    CrowdedError,
     Event,
     EventKind,
     Member,
@@ -25,12 +26,13 @@ from brain_service.rooms import (
 
 MIA = Member("c-mia", "mia", "learner")
 BEN = Member("c-ben", "ben", "learner")
+EVA = Member("c-eva", "eva", "learner")
 TEACHER = Member("c-tea", "tea", "teacher")
 
 
 @pytest.fixture
 def rooms() -> Rooms:
-    return Rooms()
+    return Rooms(grace_s=0)
 
 
 async def heard(attendance: Attendance) -> list[tuple[EventKind, str, bytes]]:
@@ -149,7 +151,7 @@ async def test_a_service_speaks_without_being_there(rooms: Rooms) -> None:
 async def test_an_edge_that_does_not_read_is_ended_and_costs_the_others_nothing(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms_module, "MAX_WAITING_BYTES", 10_000)
+    monkeypatch.setattr(rooms_module, "TOO_SLOW_BYTES", 10_000)
     slow, quick = rooms.attend(), rooms.attend()
     slow.join("r", MIA)
     quick.join("r", BEN)
@@ -163,6 +165,71 @@ async def test_an_edge_that_does_not_read_is_ended_and_costs_the_others_nothing(
     with pytest.raises(AttendanceTooSlowError):
         await slow.take()
     assert slow._events == []
+
+
+async def test_messages_are_refused_while_an_edge_that_would_hear_them_is_behind(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's membership ends for what others say, and other rooms go on."""
+    monkeypatch.setattr(rooms_module, "MAX_WAITING_BYTES", 10_000)
+    slow, quick = rooms.attend(), rooms.attend()
+    slow.join("r", MIA)
+    quick.join("r", BEN)
+    quick.join("s", BEN)
+    said = 8  # each counts for its size and an overhead
+    for _ in range(said):
+        quick.publish("r", BEN.connection_id, b"x" * 1000)
+        await heard(quick)
+    with pytest.raises(CrowdedError):
+        quick.publish("r", BEN.connection_id, b"x" * 1000)
+    with pytest.raises(CrowdedError):
+        rooms.announce("r", BEN, b"{}")
+    quick.publish("s", BEN.connection_id, b"x" * 1000)
+
+    assert rooms.members("r") == (MIA, BEN)
+    assert sum(kind is EventKind.MESSAGE for kind, _, _ in await heard(slow)) == said
+    quick.publish("r", BEN.connection_id, b"{}")
+
+
+async def test_an_edge_that_comes_back_in_time_was_never_away() -> None:
+    rooms = Rooms(grace_s=0.05)
+    broken, other = rooms.attend(), rooms.attend()
+    for member in (MIA, EVA):
+        broken.join("r", member)
+    other.join("r", BEN)
+    await heard(other)
+    broken.close()
+    rooms.attend().join("r", MIA)
+    assert await heard(other) == []
+    assert set(rooms.members("r")) == {MIA, EVA, BEN}
+
+    async with asyncio.timeout(5):
+        (event,) = await other.take()
+    assert (event.kind, event.member) == (EventKind.LEFT, EVA), "who does not come back has left"
+    assert set(rooms.members("r")) == {MIA, BEN}
+
+
+async def test_batches_are_bounded_by_bytes_too(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms_module, "MAX_EVENT_BYTES", 10_000)
+    one = rooms.attend()
+    one.join("r", MIA)
+    await heard(one)
+    for _ in range(25):
+        one.publish("r", MIA.connection_id, b"x" * 1000)
+    batches = [len(await one.take()) for _ in range(4)]
+
+    assert batches == [8, 8, 8, 1]
+
+
+async def test_a_crowd_is_counted_and_not_listed(rooms: Rooms) -> None:
+    one = rooms.attend()
+    for number in range(rooms_module.MAX_LISTED + 20):
+        listed = one.join("r", Member(f"c-{number}", "u", "learner"))
+
+    assert len(listed) == rooms_module.MAX_LISTED
+    assert one.count("r") == rooms_module.MAX_LISTED + 20
 
 
 async def test_a_batch_is_bounded_and_nothing_is_dropped(
@@ -240,7 +307,7 @@ def test_whoever_replays_the_events_knows_who_is_there(
 
 
 async def _replay(steps: list[tuple[str, int, str, str]]) -> None:
-    rooms = Rooms()
+    rooms = Rooms(grace_s=0)
     edges = [rooms.attend() for _ in range(3)]
     listener = rooms.attend()
     for room in ("r", "s"):

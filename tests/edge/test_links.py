@@ -18,7 +18,7 @@ from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from aivo.room.v1 import room_pb2, room_pb2_grpc
 from edge.frames.incoming import Context, InteractionData
-from edge.ports import Member, UpstreamError
+from edge.ports import Member, Members, UpstreamError
 from edge.settings import EdgeSettings
 from edge.upstream import watch as watch_room
 from edge.upstream.auth import AuthLink
@@ -309,7 +309,8 @@ async def test_without_a_brain_the_client_hears_unavailable() -> None:
     answer = await _once(BrainLink(channel, settings), "i1")
     await channel.close()
 
-    assert (answer.code, answer.retry_after_ms) == ("unavailable", 1000)
+    assert answer.code == "unavailable"
+    assert 500 <= (answer.retry_after_ms or 0) <= 1500, "not everybody at the same moment"
 
 
 # Watching
@@ -566,7 +567,7 @@ async def test_rooms_are_joined_again_when_the_stream_comes_back() -> None:
         closed = await asked(lambda done: link.publish("r", "c1", b"{}", done))
         await channel.close()
 
-    assert (joined, said) == ([member], True)
+    assert (joined, said) == (Members((member,), 1), True)
     assert (refused.code, broken.code, closed.code) == ("forbidden", "unavailable", "unavailable")
     assert [frame["type"] for frame in sink.frames] == ["room_message", "room_message"]
 

@@ -16,7 +16,7 @@ from edge.admission.limits import TokenBucket
 from edge.admission.registry import Registry
 from edge.frames.clock import rfc3339, timestamp
 from edge.hub.rooms import Rooms
-from edge.ports import Member, RoomEvent, UpstreamError
+from edge.ports import Member, Members, RoomEvent, UpstreamError
 from edge.sweep import TICK_S, Sweep
 from edge.telemetry.counters import BUCKETS, Counters, Latency, Presence
 from tests.support.fakes import FakeAuth, FakeClock, FakeSink, message, prepare
@@ -24,6 +24,10 @@ from tests.support.fakes import FakeAuth, FakeClock, FakeSink, message, prepare
 quick = settings(max_examples=60, deadline=None)
 
 # Times
+
+
+def listed(*members: Member) -> Members:
+    return Members(members, len(members))
 
 
 @pytest.mark.parametrize(
@@ -505,10 +509,10 @@ def test_a_member_list_tells_the_sockets_what_they_missed_and_nothing_else() -> 
     )
     place = _Occupant()
     rooms.enter("r", place, ada)
-    rooms.learn("r", [ada, ben, cem])
+    rooms.learn("r", listed(ada, ben, cem))
     first = place.sink.take()
-    rooms.learn("r", [cem, dan, ada])
-    rooms.learn("nowhere", [ben])
+    rooms.learn("r", listed(cem, dan, ada))
+    rooms.learn("nowhere", listed(ben))
 
     assert first == [], "whoever joins gets the list itself"
     assert [
@@ -527,7 +531,7 @@ def test_nobody_is_told_twice_who_came_or_went() -> None:
     ada, ben = (Member(name, f"u-{name}", "learner") for name in ("ada", "ben"))
     place = _Occupant()
     rooms.enter("r", place, ada)
-    rooms.learn("r", [ada])
+    rooms.learn("r", listed(ada))
     for kind in ("joined", "joined", "left", "left", "joined"):
         rooms.deliver(RoomEvent(kind, "r", ben, b""))
     rooms.deliver(message("r", ben))

@@ -23,6 +23,7 @@ from edge.ports import (
     Done,
     Identity,
     Member,
+    Members,
     RoomEvent,
     Snapshot,
     Update,
@@ -317,7 +318,7 @@ class FakeRoomLink(Answers):
         members = self.members.setdefault(room_id, [])
         if member not in members:
             members.append(member)
-        self.answer(done, list(members))
+        self.answer(done, Members(tuple(members), len(members)))
 
     def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
         """Take a member out."""

@@ -248,7 +248,7 @@ async def test_content_is_adapted_with_what_was_done(school: School, learner: st
 
 
 async def test_rooms_tell_who_is_there_and_carry_messages(school: School) -> None:
-    room = f"room-{uuid.uuid4().hex}"
+    room = "class:5a"
     async with open_socket(school.stack.ws_url, school.token("ada")) as ada:
         joined = await ada.ask("join_room", room_id=room)
         async with open_socket(school.stack.ws_url, school.token("ben")) as ben:
@@ -259,11 +259,46 @@ async def test_rooms_tell_who_is_there_and_carry_messages(school: School) -> Non
         gone = await ada.expect(type="user_left", room_id=room)
         left = await ada.ask("leave_room", room_id=room)
 
-    assert [member["user"]["id"] for member in joined["members"]] == [school.user_id("ada")]
-    assert len(also["members"]) == 2
+    there = {member["user"]["id"] for member in joined["members"]}
+    assert school.user_id("ada") in there
+    assert len(also["members"]) == also["member_count"] == len(joined["members"]) + 1
     assert came["user"]["id"] == gone["user"]["id"] == school.user_id("ben")
     assert message["data"] == {"text": "hello"}
     assert left["type"] == "room_left"
+
+
+async def test_guardians_listen_in_a_class_room_and_do_not_see_each_other(school: School) -> None:
+    async with (
+        open_socket(school.stack.ws_url, school.token("teacher")) as teacher,
+        open_socket(school.stack.ws_url, school.token("parent")) as one,
+        open_socket(school.stack.ws_url, school.token("parent")) as other,
+    ):
+        await teacher.ask("join_room", room_id="class:5a")
+        await one.ask("join_room", room_id="class:5a")
+        joined = await other.ask("join_room", room_id="class:5a")
+        refused = await one.ask("room_message", room_id="class:5a", data={"text": "hello"})
+        await teacher.send({"type": "room_message", "room_id": "class:5a", "data": {"text": "hi"}})
+        heard = await one.expect(type="room_message")
+        seen = [
+            await teacher.expect(
+                type="user_joined", user={"id": school.user_id("parent"), "role": "guardian"}
+            )
+        ]
+
+    assert [m["user"]["role"] for m in joined["members"]].count("guardian") == 1, "oneself"
+    assert joined["member_count"] >= 3
+    assert refused["code"] == "forbidden"
+    assert heard["data"] == {"text": "hi"}
+    assert seen
+    assert not [frame for frame in one.frames if frame["type"] == "user_joined"]
+
+
+@pytest.mark.parametrize("room", ["lobby", "Class:5a", "LEARNER:ada", "class:5b"])
+async def test_rooms_that_are_nobodys_are_closed(school: School, room: str) -> None:
+    async with open_socket(school.stack.ws_url, school.token("ada")) as socket:
+        reply = await socket.ask("join_room", room_id=room)
+
+    assert reply["code"] == "forbidden"
 
 
 async def test_a_message_needs_membership(school: School) -> None:

@@ -29,7 +29,7 @@ export const server: readonly ServerFrame[] = [
   {"type":"error","error":"learner_id: Expected 1–128 characters of A–Z a–z 0–9 _ . : @ -.","timestamp":"2026-11-23T10:15:30.250Z","code":"bad_request","retryable":false,"message_type":"subscribe_learner"},
   {"type":"pong","timestamp":"2026-11-23T10:15:30.250Z"},
   {"type":"pong","timestamp":"2026-11-23T10:15:30.250Z","sent_at":1763892930250.5,"id":"q10"},
-  {"type":"room_joined","room_id":"class:5a","connection_id":"0198c0de-5eed-4000-8000-00000000000c","user":{"id":"u-7f3a","role":"teacher"},"members":[{"connection_id":"0198c0de-5eed-4000-8000-00000000000c","user":{"id":"u-7f3a","role":"teacher"}},{"connection_id":"0198c0de-5eed-4000-8000-00000000000d","user":{"id":"u-9c01","role":"learner"}}],"timestamp":"2026-11-23T10:15:30.250Z","id":"q7"},
+  {"type":"room_joined","room_id":"class:5a","connection_id":"0198c0de-5eed-4000-8000-00000000000c","user":{"id":"u-7f3a","role":"teacher"},"members":[{"connection_id":"0198c0de-5eed-4000-8000-00000000000c","user":{"id":"u-7f3a","role":"teacher"}},{"connection_id":"0198c0de-5eed-4000-8000-00000000000d","user":{"id":"u-9c01","role":"learner"}}],"timestamp":"2026-11-23T10:15:30.250Z","member_count":2,"id":"q7"},
   {"type":"room_left","room_id":"class:5a","connection_id":"0198c0de-5eed-4000-8000-00000000000c","user":{"id":"u-7f3a","role":"teacher"},"timestamp":"2026-11-23T10:15:30.250Z","id":"q8"},
   {"type":"room_message","room_id":"class:5a","connection_id":"0198c0de-5eed-4000-8000-00000000000c","user":{"id":"u-7f3a","role":"teacher"},"data":{"text":"Well done, Ada! 🎉","to":["ada"]},"timestamp":"2026-11-23T10:15:30.250Z"},
   {"type":"server_draining","reconnect_after_ms":2480,"timestamp":"2026-11-23T10:15:30.250Z"},

@@ -189,7 +189,7 @@ const serverFields: {
     adapted_content: 0,
     changes: 0,
   },
-  room_joined: { ...room, members: 0 },
+  room_joined: { ...room, members: 0, member_count: 0 },
   room_left: room,
   user_joined: room,
   user_left: room,

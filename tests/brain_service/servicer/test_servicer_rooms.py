@@ -68,7 +68,7 @@ class Stack:
     """A server of rooms and a channel to it."""
 
     def __init__(self) -> None:
-        self.rooms = Rooms()
+        self.rooms = Rooms(grace_s=0)
         self.servicer = RoomServicer(self.rooms)
         self.server = GrpcServer(
             ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5),

@@ -221,7 +221,7 @@ def test_an_export_streams_lines_as_they_come() -> None:
 
 
 def test_rooms_are_listed_and_spoken_into() -> None:
-    rooms = Rooms()
+    rooms = Rooms(grace_s=0)
     server = UnitServer({ROOM: RoomServicer(rooms)})
     rooms.attend().join("r", Member("c", "mia", "learner"))
     listed = server.unary("ListMembers", room_pb2.ListMembersRequest(room_id="r"))

@@ -337,7 +337,10 @@ interface RoomFrame extends Answer {
 }
 export interface RoomJoinedFrame extends RoomFrame {
   type: "room_joined";
+  /** Who is there, at most 100. */
   members?: readonly RoomMember[];
+  /** How many are there. Above 100 nobody is told who comes and goes. */
+  member_count?: number;
 }
 export interface RoomLeftFrame extends RoomFrame {
   type: "room_left";

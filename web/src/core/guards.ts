@@ -90,6 +90,7 @@ const fields: { readonly [K in FieldOf<ServerFrame>]: Check } = {
   adapted_content: text,
   revision: finite,
   coalesced: finite,
+  member_count: finite,
   heartbeat_ms: finite,
   reconnect_after_ms: finite,
   retry_after_ms: nullable(finite),

@@ -64,7 +64,9 @@ class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Action.ValueTy
     ACTION_INTERACT: _Action.ValueType  # 2
     """ACTION_INTERACT: send interactions of a learner."""
     ACTION_JOIN: _Action.ValueType  # 3
-    """ACTION_JOIN: join a room."""
+    """ACTION_JOIN: join a room, and hear what is said there."""
+    ACTION_SPEAK: _Action.ValueType  # 5
+    """ACTION_SPEAK: say something in a room."""
     ACTION_ADMINISTER: _Action.ValueType  # 4
     """ACTION_ADMINISTER: administer users, export and erase data, read the fleet's metrics; the
     resource is empty.
@@ -80,7 +82,9 @@ ACTION_WATCH: Action.ValueType  # 1
 ACTION_INTERACT: Action.ValueType  # 2
 """ACTION_INTERACT: send interactions of a learner."""
 ACTION_JOIN: Action.ValueType  # 3
-"""ACTION_JOIN: join a room."""
+"""ACTION_JOIN: join a room, and hear what is said there."""
+ACTION_SPEAK: Action.ValueType  # 5
+"""ACTION_SPEAK: say something in a room."""
 ACTION_ADMINISTER: Action.ValueType  # 4
 """ACTION_ADMINISTER: administer users, export and erase data, read the fleet's metrics; the
 resource is empty.

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61ivo/room/v1/room.proto\x12\x0c\x61ivo.room.v1\">\n\x06Member\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\"=\n\x04Join\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12$\n\x06member\x18\x02 \x01(\x0b\x32\x14.aivo.room.v1.Member\"/\n\x05Leave\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\"D\n\x07Publish\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x11\n\tdata_json\x18\x03 \x01(\x0c\"\x9b\x01\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\"\n\x04join\x18\x02 \x01(\x0b\x32\x12.aivo.room.v1.JoinH\x00\x12$\n\x05leave\x18\x03 \x01(\x0b\x32\x13.aivo.room.v1.LeaveH\x00\x12(\n\x07publish\x18\x04 \x01(\x0b\x32\x15.aivo.room.v1.PublishH\x00\x42\x08\n\x06\x61\x63tion\"8\n\rAttendRequest\x12\'\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x15.aivo.room.v1.Command\"e\n\rCommandResult\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12%\n\x07members\x18\x04 \x03(\x0b\x32\x14.aivo.room.v1.Member\"x\n\x05\x45vent\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.aivo.room.v1.EventKind\x12\x0f\n\x07room_id\x18\x02 \x01(\t\x12$\n\x06member\x18\x03 \x01(\x0b\x32\x14.aivo.room.v1.Member\x12\x11\n\tdata_json\x18\x04 \x01(\x0c\"c\n\x0e\x41ttendResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.aivo.room.v1.CommandResult\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.aivo.room.v1.Event\"?\n\x19PublishRoomMessageRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\x0c\"-\n\x1aPublishRoomMessageResponse\x12\x0f\n\x07members\x18\x01 \x01(\r\"%\n\x12ListMembersRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\"<\n\x13ListMembersResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.aivo.room.v1.Member*k\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45VENT_KIND_JOINED\x10\x01\x12\x13\n\x0f\x45VENT_KIND_LEFT\x10\x02\x12\x16\n\x12\x45VENT_KIND_MESSAGE\x10\x03\x32\x93\x02\n\x0bRoomService\x12G\n\x06\x41ttend\x12\x1b.aivo.room.v1.AttendRequest\x1a\x1c.aivo.room.v1.AttendResponse(\x01\x30\x01\x12g\n\x12PublishRoomMessage\x12\'.aivo.room.v1.PublishRoomMessageRequest\x1a(.aivo.room.v1.PublishRoomMessageResponse\x12R\n\x0bListMembers\x12 .aivo.room.v1.ListMembersRequest\x1a!.aivo.room.v1.ListMembersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61ivo/room/v1/room.proto\x12\x0c\x61ivo.room.v1\">\n\x06Member\x12\x15\n\rconnection_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\"=\n\x04Join\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12$\n\x06member\x18\x02 \x01(\x0b\x32\x14.aivo.room.v1.Member\"/\n\x05Leave\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\"D\n\x07Publish\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x11\n\tdata_json\x18\x03 \x01(\x0c\"\x9b\x01\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\"\n\x04join\x18\x02 \x01(\x0b\x32\x12.aivo.room.v1.JoinH\x00\x12$\n\x05leave\x18\x03 \x01(\x0b\x32\x13.aivo.room.v1.LeaveH\x00\x12(\n\x07publish\x18\x04 \x01(\x0b\x32\x15.aivo.room.v1.PublishH\x00\x42\x08\n\x06\x61\x63tion\"8\n\rAttendRequest\x12\'\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x15.aivo.room.v1.Command\"\x8f\x01\n\rCommandResult\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12%\n\x07members\x18\x04 \x03(\x0b\x32\x14.aivo.room.v1.Member\x12\x14\n\x0cmember_count\x18\x05 \x01(\r\x12\x12\n\noverloaded\x18\x06 \x01(\x08\"x\n\x05\x45vent\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.aivo.room.v1.EventKind\x12\x0f\n\x07room_id\x18\x02 \x01(\t\x12$\n\x06member\x18\x03 \x01(\x0b\x32\x14.aivo.room.v1.Member\x12\x11\n\tdata_json\x18\x04 \x01(\x0c\"c\n\x0e\x41ttendResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.aivo.room.v1.CommandResult\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.aivo.room.v1.Event\"?\n\x19PublishRoomMessageRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x11\n\tdata_json\x18\x02 \x01(\x0c\"-\n\x1aPublishRoomMessageResponse\x12\x0f\n\x07members\x18\x01 \x01(\r\"%\n\x12ListMembersRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\"R\n\x13ListMembersResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.aivo.room.v1.Member\x12\x14\n\x0cmember_count\x18\x02 \x01(\r*k\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45VENT_KIND_JOINED\x10\x01\x12\x13\n\x0f\x45VENT_KIND_LEFT\x10\x02\x12\x16\n\x12\x45VENT_KIND_MESSAGE\x10\x03\x32\x93\x02\n\x0bRoomService\x12G\n\x06\x41ttend\x12\x1b.aivo.room.v1.AttendRequest\x1a\x1c.aivo.room.v1.AttendResponse(\x01\x30\x01\x12g\n\x12PublishRoomMessage\x12\'.aivo.room.v1.PublishRoomMessageRequest\x1a(.aivo.room.v1.PublishRoomMessageResponse\x12R\n\x0bListMembers\x12 .aivo.room.v1.ListMembersRequest\x1a!.aivo.room.v1.ListMembersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aivo.room.v1.room_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTKIND']._serialized_start=1042
-  _globals['_EVENTKIND']._serialized_end=1149
+  _globals['_EVENTKIND']._serialized_start=1107
+  _globals['_EVENTKIND']._serialized_end=1214
   _globals['_MEMBER']._serialized_start=41
   _globals['_MEMBER']._serialized_end=103
   _globals['_JOIN']._serialized_start=105
@@ -45,20 +45,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMAND']._serialized_end=443
   _globals['_ATTENDREQUEST']._serialized_start=445
   _globals['_ATTENDREQUEST']._serialized_end=501
-  _globals['_COMMANDRESULT']._serialized_start=503
-  _globals['_COMMANDRESULT']._serialized_end=604
-  _globals['_EVENT']._serialized_start=606
-  _globals['_EVENT']._serialized_end=726
-  _globals['_ATTENDRESPONSE']._serialized_start=728
-  _globals['_ATTENDRESPONSE']._serialized_end=827
-  _globals['_PUBLISHROOMMESSAGEREQUEST']._serialized_start=829
-  _globals['_PUBLISHROOMMESSAGEREQUEST']._serialized_end=892
-  _globals['_PUBLISHROOMMESSAGERESPONSE']._serialized_start=894
-  _globals['_PUBLISHROOMMESSAGERESPONSE']._serialized_end=939
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=941
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=978
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=980
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1040
-  _globals['_ROOMSERVICE']._serialized_start=1152
-  _globals['_ROOMSERVICE']._serialized_end=1427
+  _globals['_COMMANDRESULT']._serialized_start=504
+  _globals['_COMMANDRESULT']._serialized_end=647
+  _globals['_EVENT']._serialized_start=649
+  _globals['_EVENT']._serialized_end=769
+  _globals['_ATTENDRESPONSE']._serialized_start=771
+  _globals['_ATTENDRESPONSE']._serialized_end=870
+  _globals['_PUBLISHROOMMESSAGEREQUEST']._serialized_start=872
+  _globals['_PUBLISHROOMMESSAGEREQUEST']._serialized_end=935
+  _globals['_PUBLISHROOMMESSAGERESPONSE']._serialized_start=937
+  _globals['_PUBLISHROOMMESSAGERESPONSE']._serialized_end=982
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=984
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1021
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1023
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1105
+  _globals['_ROOMSERVICE']._serialized_start=1217
+  _globals['_ROOMSERVICE']._serialized_end=1492
 # @@protoc_insertion_point(module_scope)

@@ -237,15 +237,23 @@ class CommandResult(_message.Message):
     OK_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    OVERLOADED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """request_id of the command."""
     ok: _builtins.bool
     """ok is false when the command was refused."""
     error: _builtins.str
     """error is one sentence for a person when it was refused."""
+    member_count: _builtins.int
+    """member_count says how many are in the room; only for join. More than `members` names: comings
+    and goings in so large a room are not worth showing.
+    """
+    overloaded: _builtins.bool
+    """overloaded is true when too much was being said: the same command may succeed in a moment."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
-        """members now in the room, the joining one included; only for join."""
+        """members now in the room, in the order they came, at most 100; only for join."""
 
     def __init__(
         self,
@@ -254,10 +262,12 @@ class CommandResult(_message.Message):
         ok: _builtins.bool = ...,
         error: _builtins.str = ...,
         members: _abc.Iterable[Global___Member] | None = ...,
+        member_count: _builtins.int = ...,
+        overloaded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "members", b"members", "ok", b"ok", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "member_count", b"member_count", "members", b"members", "ok", b"ok", "overloaded", b"overloaded", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -408,18 +418,22 @@ class ListMembersResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMBERS_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    member_count: _builtins.int
+    """member_count says how many are in the room."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
-        """members now in the room."""
+        """members now in the room, in the order they came, at most 100."""
 
     def __init__(
         self,
         *,
         members: _abc.Iterable[Global___Member] | None = ...,
+        member_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_count", b"member_count", "members", b"members"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

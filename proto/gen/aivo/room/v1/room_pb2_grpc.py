@@ -29,9 +29,9 @@ class RoomServiceStub:
     """RoomService lets connected people talk in rooms and see who is there. The brain process serves
     it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the
-    edge that brought them: when the stream ends, however it ends, they leave. An edge that
-    reconnects joins its members again.
+    A member is one socket of one person. Members live as long as the Attend stream of the edge that
+    brought them: when the stream ends, however it ends, they leave, unless the edge joins them again
+    within five seconds. Nobody is told of a member that comes back in time.
 
     Callers authenticate with the service credential, as for BrainService.
     """
@@ -63,9 +63,9 @@ class RoomServiceServicer:
     """RoomService lets connected people talk in rooms and see who is there. The brain process serves
     it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the
-    edge that brought them: when the stream ends, however it ends, they leave. An edge that
-    reconnects joins its members again.
+    A member is one socket of one person. Members live as long as the Attend stream of the edge that
+    brought them: when the stream ends, however it ends, they leave, unless the edge joins them again
+    within five seconds. Nobody is told of a member that comes back in time.
 
     Callers authenticate with the service credential, as for BrainService.
     """
@@ -125,9 +125,9 @@ class RoomService:
     """RoomService lets connected people talk in rooms and see who is there. The brain process serves
     it, because it owns the bus.
 
-    A member is one socket of one person. Members live exactly as long as the Attend stream of the
-    edge that brought them: when the stream ends, however it ends, they leave. An edge that
-    reconnects joins its members again.
+    A member is one socket of one person. Members live as long as the Attend stream of the edge that
+    brought them: when the stream ends, however it ends, they leave, unless the edge joins them again
+    within five seconds. Nobody is told of a member that comes back in time.
 
     Callers authenticate with the service credential, as for BrainService.
     """
