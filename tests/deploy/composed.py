@@ -9,6 +9,7 @@ stands for them here.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import os
 import random
@@ -22,7 +23,11 @@ from typing import Any
 
 import yaml
 
+from auth_service.settings import Settings as AuthSettings
+from brain_service.settings import BrainSettings
 from demo.supervisor import Child, Spawner
+from edge.settings import EdgeSettings
+from metrics_service.settings import MetricsSettings
 
 ROOT = Path(__file__).parents[2]
 OURS = {
@@ -32,6 +37,14 @@ OURS = {
     "metrics": "metrics_service",
 }
 """Container → the Python package it runs."""
+
+SETTINGS: dict[str, type[Any]] = {
+    "edge": EdgeSettings,
+    "brain": BrainSettings,
+    "auth": AuthSettings,
+    "metrics": MetricsSettings,
+}
+"""Container → what its variables are read into."""
 
 ENVIRONMENT = {"AIVO_ADMIN_EMAIL": "operator@school.example"}
 """What the operator's .env says in tests."""
@@ -94,6 +107,12 @@ def image() -> dict[str, Any]:
             case "WORKDIR" | "USER":
                 found[instruction.lower()] = rest
     return found
+
+
+def variable(name: str, field: str) -> str:
+    """Return the variable of a setting."""
+    (found,) = [one for one in dataclasses.fields(SETTINGS[name]) if one.name == field]
+    return found.metadata["env"] or f"{name.upper()}_{field.upper()}"
 
 
 class Containers:

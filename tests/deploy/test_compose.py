@@ -19,19 +19,19 @@ import pytest
 import yaml
 from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME
 
-from auth_service.settings import Settings as AuthSettings
 from brain_service.settings import BrainSettings
-from edge.settings import EdgeSettings
-from metrics_service.settings import MetricsSettings
 from service_runtime.settings import SettingsError, load
-from tests.deploy.composed import ENVIRONMENT, OURS, ROOT, image, make_secrets, read
+from tests.deploy.composed import (
+    ENVIRONMENT,
+    OURS,
+    ROOT,
+    SETTINGS,
+    image,
+    make_secrets,
+    read,
+    variable,
+)
 
-SETTINGS: dict[str, type[Any]] = {
-    "edge": EdgeSettings,
-    "brain": BrainSettings,
-    "auth": AuthSettings,
-    "metrics": MetricsSettings,
-}
 OTHERS = ("proxy", "jaeger", "prometheus", "grafana")
 TLS = ("compose.yaml", "deploy/compose.tls.yaml")
 ALERTS = ("compose.yaml", "deploy/compose.alerts.yaml")
@@ -54,11 +54,6 @@ def settings_of(name: str, secrets: Path) -> Any:
         for key, value in SERVICES[name]["environment"].items()
     }
     return load(SETTINGS[name], environ, prefix=name.upper())
-
-
-def variable(name: str, field: str) -> str:
-    (found,) = [one for one in dataclasses.fields(SETTINGS[name]) if one.name == field]
-    return found.metadata["env"] or f"{name.upper()}_{field.upper()}"
 
 
 def listen(name: str) -> dict[str, str]:
