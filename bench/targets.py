@@ -29,6 +29,9 @@ _PASSWORD = secrets.token_urlsafe(16)
 # checking them is part of the cost.
 _ENVIRONMENT = {
     "EDGE_FRAMES_PER_S": "1000000",
+    "EDGE_USER_UNITS_PER_S": "1000000000",
+    "EDGE_USER_UNITS_BURST": "1000000000",
+    "BRAIN_QUOTA_A_DAY": "0",
     "EDGE_FRAMES_BURST": "1000000",
     "EDGE_MAX_SOCKETS_PER_USER": "1000000",
     "EDGE_MAX_SOCKETS_PER_ADDRESS": "1000000",

@@ -212,6 +212,7 @@ def _options(settings: BrainSettings) -> EngineOptions:
         max_pending=settings.max_pending,
         cache_learners=settings.cache_learners,
         recent_ids=settings.recent_ids,
+        quota_a_day=settings.quota_a_day,
         max_age_s=settings.max_backdate_s or None,
         bank_flush_s=settings.bank_flush_s,
         bank_refresh_s=settings.bank_refresh_s,

@@ -15,6 +15,7 @@ PREFIX = "BRAIN"
 _MAY_BE_ZERO = (
     "drain_s",
     "max_backdate_s",
+    "quota_a_day",
     "bank_items_a_day",
     "bank_times_a_day",
     "bank_age_days",
@@ -39,6 +40,9 @@ class BrainSettings(ListenerSettings):
     )
     max_backdate_s: float = setting(
         604_800.0, "Seconds that an interaction may lie back; 0 for any distance."
+    )
+    quota_a_day: int = setting(
+        20_000, "Interactions that one learner may add on one day (UTC); 0 for any number."
     )
     cache_learners: int = setting(20_000, "Learners kept in memory.")
     recent_ids: int = setting(

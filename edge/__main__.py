@@ -66,6 +66,7 @@ class Edge:
         clock = asyncio.get_running_loop().time
         self.settings = settings
         self.sweep = Sweep(clock)
+        self.door = Door(settings)
         self.auth_channel = open_channel(settings.auth_address, settings, tracer)
         self.metrics_channel = open_channel(settings.metrics_address, settings, tracer)
         self.brain_channels = [
@@ -89,6 +90,7 @@ class Edge:
             sweep=self.sweep,
             clock=clock,
             counters=counters,
+            readers=self.door.readers,
             traces=traces,
         )
         hub.feed = self.brains
@@ -105,13 +107,13 @@ class Edge:
             max_per_address=settings.max_sockets_per_address,
         )
         self.streams = Listing(max_per_user=settings.max_streams_per_user)
-        self.door = Door(settings)
         self.endpoint = Endpoint(
             Surroundings(
                 settings=settings,
                 hub=hub,
                 rooms=rooms,
                 registry=self.registry,
+                budgets=self.door.budgets,
                 access=self.access,
                 brain=self.brains,
                 auth=self.auth,

@@ -23,6 +23,8 @@ _MAY_BE_ZERO = frozenset(
         "slow_queue",
         "drain_s",
         "drain_notice_s",
+        "user_units_per_s",
+        "address_failures_per_s",
     ]
 )
 
@@ -73,6 +75,15 @@ class EdgeSettings(ClientSettings):
         50.0, "Frames a second that one socket may send on average; 0 for no limit."
     )
     frames_burst: int = setting(100, "Frames that one socket may send at once.")
+    user_units_per_s: float = setting(
+        1_000.0,
+        "What one user may ask for in all, by all sockets and requests: a frame costs 1 and 1 per"
+        " KiB, a request 5, five entries of the log 1; 0 for no limit.",
+    )
+    user_units_burst: int = setting(5_000, "The same at once.")
+    address_failures_per_s: float = setting(
+        20.0, "Requests with bad tokens that one address may make on average; 0 for no limit."
+    )
     max_in_flight: int = setting(
         64, "Interactions of one socket under way; beyond, the edge stops reading from it."
     )

@@ -29,6 +29,7 @@ from brain_service.engine.journal import (
 )
 from brain_service.engine.memory import Memory, read_answer
 from brain_service.engine.publication import Bus, Publication
+from brain_service.engine.quota import Quota
 from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import (
     INTERNAL_FAULT,
@@ -74,6 +75,9 @@ _REBUILDING: Final = Failed(
     code=FailureCode.UNAVAILABLE,
     message="This learner's state is being rebuilt from the log; try again.",
 )
+_QUOTA_USED: Final = Failed(
+    code=FailureCode.QUOTA, message="This learner has done too much today; go on tomorrow."
+)
 _NOT_RUNNING: Final = Failed(
     code=FailureCode.UNAVAILABLE, message="The brain is not running; try again."
 )
@@ -91,6 +95,8 @@ class EngineOptions:
     """Learners kept in memory, the least recently used one leaving first."""
     recent_ids: int = 8192
     """Answers remembered in memory, so that a prompt resend costs no read."""
+    quota_a_day: int = 0
+    """Interactions that one learner may add in a day; 0 for any number."""
     max_age_s: float | None = 7 * 86_400.0
     """How far back `occurred_at_ms` may lie; None for any distance."""
     bank_flush_s: float = 1.0
@@ -142,6 +148,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._quota = Quota(self._options.quota_a_day)
         self._memory = Memory(
             learners=self._options.cache_learners, answers=self._options.recent_ids
         )
@@ -186,6 +193,7 @@ class Engine:
         self._erasure_check_at = self._now() + self._options.erasure_check_s
         await self._teaching.start()
         self._stopping = False
+        self._quota = Quota(self._options.quota_a_day)
         self._task = asyncio.create_task(self._run(), name="engine")
 
     async def stop(self) -> None:
@@ -221,6 +229,10 @@ class Engine:
             admitted = (
                 _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
             )
+            if not isinstance(admitted, Failed) and not self._quota.take(
+                submission.learner_id, now_ms
+            ):
+                admitted = _QUOTA_USED
             if isinstance(admitted, Failed):
                 self.counters.count_failed(admitted.code)
                 call.settle(place, admitted)

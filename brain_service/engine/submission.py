@@ -30,6 +30,8 @@ class FailureCode(enum.Enum):
     """The store did not accept the batch, or the engine stops; retry under the same id."""
     INTERNAL = "internal"
     """A fault of ours, logged."""
+    QUOTA = "quota"
+    """The learner's interactions of today are used up; tomorrow the same succeeds."""
     OVERLOADED = "overloaded"
     """Too much is waiting already; retry later under the same id."""
 

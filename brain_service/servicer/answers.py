@@ -19,6 +19,7 @@ FAILURES: Final = {
     FailureCode.UNAVAILABLE: brain_pb2.FAILURE_CODE_UNAVAILABLE,
     FailureCode.INTERNAL: brain_pb2.FAILURE_CODE_INTERNAL,
     FailureCode.OVERLOADED: brain_pb2.FAILURE_CODE_OVERLOADED,
+    FailureCode.QUOTA: brain_pb2.FAILURE_CODE_QUOTA,
 }
 
 _OUTCOMES: Final = SHORT[tag(brain_pb2.InteractResponse.DESCRIPTOR, "outcomes", BYTES)]

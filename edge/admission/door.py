@@ -4,10 +4,14 @@ the same door.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from weakref import WeakValueDictionary
 
 from edge.admission.addresses import Proxies, shared_by
+from edge.admission.budgets import Budgets
 from edge.admission.origins import Origins
+from edge.admission.turns import Turns
 from edge.settings import EdgeSettings
 
 
@@ -20,8 +24,24 @@ class Door:
         self.origins = Origins(settings.allowed_origins)
         self.refused_requests = 0
         """Requests that could not be understood, or whose connection broke the rules."""
+        self.budgets = Budgets(rate=settings.user_units_per_s, burst=settings.user_units_burst)
+        """What users may ask for."""
+        self.failures = Budgets(
+            rate=settings.address_failures_per_s, burst=10 * settings.address_failures_per_s
+        )
+        """Bad tokens that addresses may show."""
+        self.readers = Turns()
+        """Who reads the log now."""
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._limit = settings.max_connections_per_address
         self._connections: Counter[str] = Counter()
+
+    def reading(self, user_id: str) -> asyncio.Lock:
+        """Return what a user holds while reading a page of a log, one at a time."""
+        lock = self._reading.get(user_id)
+        if lock is None:
+            lock = self._reading[user_id] = asyncio.Lock()
+        return lock
 
     def admit(self, peer: str) -> bool:
         """Count a connection of this peer; False when it has too many, then it does not count.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from edge.admission.addresses import shared_by
+from edge.admission.budgets import REQUEST, Budget
 from edge.http.problems import Problem
 from edge.http.services import Services, Using
 from edge.ports import Done, Identity, UpstreamError
@@ -46,7 +49,7 @@ async def bearer_token(
 BearerToken = Annotated[str, Depends(bearer_token)]
 
 
-async def caller(services: Using, token: BearerToken) -> Identity:
+async def caller(request: Request, services: Using, token: BearerToken) -> Identity:
     """Return who sent the request's bearer token."""
     if not token:
         raise Problem(
@@ -54,8 +57,26 @@ async def caller(services: Using, token: BearerToken) -> Identity:
             "unauthenticated",
             "Send `Authorization: Bearer <access token>`; log in to get one.",
         )
-    identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
+    now, door = time.monotonic(), services.door
+    address = shared_by(request.client.host if request.client else "")
+    failures = door.failures.of(address, now)
+    _spend(failures, 0.0, now)
+    try:
+        identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
+    except UpstreamError as error:
+        if error.code == "unauthenticated":
+            failures.charge(1.0)
+        raise
+    _spend(door.budgets.of(identity.user_id, now), REQUEST, now)
     return identity
+
+
+def _spend(budget: Budget, price: float, now: float) -> None:
+    wait_s = budget.take(price, now)
+    if wait_s:
+        raise UpstreamError(
+            "rate_limited", "Too many requests; slow down.", retry_after_ms=int(wait_s * 1000) + 1
+        )
 
 
 Caller = Annotated[Identity, Depends(caller)]

@@ -4,6 +4,7 @@ or erase.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, Field
 
+from edge.admission.budgets import PER_ENTRY
 from edge.frames import outgoing
 from edge.frames.clock import timestamp
 from edge.http.callers import Administrator, Caller, answer, require
@@ -75,7 +77,10 @@ async def history(
 ) -> Response:
     """Return a page of a learner's interactions with the state after each, oldest first."""
     await require(services, who, "watch", learner_id)
-    page = await services.brain.history(learner_id, after=after, limit=limit, newest=newest)
+    budget = services.door.budgets.of(who.user_id, time.monotonic())
+    budget.charge(limit * PER_ENTRY)
+    async with services.door.reading(who.user_id):
+        page = await services.brain.history(learner_id, after=after, limit=limit, newest=newest)
     page["entries"] = [_entry(one) for one in page["entries"]]
     return _json({"learner_id": learner_id, **page})
 

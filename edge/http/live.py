@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Query
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 
 from edge.admission.access import Access
@@ -73,6 +73,7 @@ class Live:
 
 
 async def snapshots(
+    request: Request,
     who: Administrator,
     services: Using,
     token: BearerToken,
@@ -88,7 +89,7 @@ async def snapshots(
         )
     try:
         # What was revoked before this was listed shows now, what is revoked later ends it.
-        await administrator(services, await caller(services, token))
+        await administrator(services, await caller(request, services, token))
         async with contextlib.aclosing(services.metrics.snapshots(interval_ms)) as upstream:
             yield live.follow(upstream)
     finally:

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from edge.admission.budgets import PER_ENTRY, Budget
+from edge.admission.turns import Turns
 from edge.frames.clock import timestamp
 from edge.frames.codes import CloseCode
 from edge.frames.incoming import RequestId
 from edge.frames.outgoing import Crossing, StateUpdate, encode
-from edge.ports import Brain, Feed, Prepare, Sink, Snapshot, Update, UpstreamError
+from edge.ports import Brain, Done, Feed, Prepare, Sink, Snapshot, Update, UpstreamError
 from edge.sweep import Sweep
 from edge.telemetry.counters import Counters
 from edge.telemetry.recording import Receipt
@@ -47,6 +49,8 @@ class Subscriber(Protocol):
     """A socket's session, as the hub sees it."""
 
     sink: Sink
+    user_id: str
+    budget: Budget
 
     def written(self, learner_id: str) -> int:
         """Revision of the newest write that this socket heard acknowledged, or 0: it must not be
@@ -226,11 +230,11 @@ class Hub:
         sweep: Sweep,
         clock: Callable[[], float],
         counters: Counters,
+        readers: Turns | None = None,
         traces: EdgeTraces | None = None,
     ) -> None:
         """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives
-        monotonic seconds.
-
+        monotonic seconds. Each user reads the log once at a time, in their turn among `readers`;
         `traces` records deliveries that sampled interactions caused.
         """
         self.feed: Feed
@@ -240,6 +244,7 @@ class Hub:
         self._sweep = sweep
         self._clock = clock
         self._counters = counters
+        self._readers = readers or Turns()
         self._traces = traces
         self._topics: dict[str, _Topic] = {}
 
@@ -467,9 +472,16 @@ class Hub:
                 return
             then(updates)
 
-        self._brain.replay(
-            subscription.learner_id, after=subscription.delivered, until=until, done=answered
-        )
+        def read(done: Done) -> None:
+            if self._is_current(subscription):
+                after = subscription.delivered
+                self._brain.replay(subscription.learner_id, after=after, until=until, done=done)
+            else:
+                done([])
+
+        subscriber = subscription.subscriber
+        subscriber.budget.charge((until - subscription.delivered) * PER_ENTRY)
+        self._readers.take(subscriber.user_id, read, answered)
 
     def _park(self, subscription: Subscription, update: Update) -> None:
         """Keep an update for later, or drop one that the socket must not see any more."""

@@ -84,6 +84,11 @@ class Rooms:
         if not room.places:
             del self._rooms[room_id]
 
+    def count(self, room_id: str) -> int:
+        """Return how many sockets of this edge are in a room."""
+        room = self._rooms.get(room_id)
+        return 0 if room is None else len(room.places)
+
     def memberships(self) -> list[tuple[str, Member]]:
         """Return who of this edge is where, for a brain that has forgotten."""
         return [

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from edge.admission.budgets import FRAME, PER_BYTE, Budget
 from edge.admission.limits import TokenBucket
 from edge.frames import incoming, outgoing
 from edge.frames.clock import rfc3339, timestamp
@@ -22,6 +23,9 @@ from edge.session.watching import Watching
 from edge.telemetry.recording import Receipt
 
 logger = logging.getLogger(__name__)
+
+NO_LIMIT = Budget(rate=0.0, burst=0.0, now=0.0)
+"""Of whoever is not known yet; strangers have a few frames."""
 
 MAX_REFUSALS = 200
 """How many more frames may be refused, for their rate or their form, than are taken, before the
@@ -45,6 +49,7 @@ class Session:
         "_refusals",
         "_talking",
         "_watching",
+        "budget",
         "connection_id",
         "edge",
         "expires_at_ms",
@@ -77,6 +82,8 @@ class Session:
         self._bucket = TokenBucket(
             rate=settings.frames_per_s, burst=settings.frames_burst, now=edge.clock()
         )
+        self.budget = NO_LIMIT
+        """What this user may still ask for; shared by all that they do."""
         self._refusals = 0
         self._identifying = False
         self._ended = False
@@ -116,7 +123,7 @@ class Session:
         now = edge.clock()
         if edge.recording is not None and edge.recording.is_on:
             self.receipt = Receipt(edge.recording, self.user_id, self.role, now, payload)
-        wait = self._bucket.take(now)
+        wait = self._bucket.take(now) or self.budget.take(FRAME + len(payload) * PER_BYTE, now)
         if wait:
             self._refuse(
                 BadFrame("rate_limited", "Too many frames; slow down."),
@@ -252,6 +259,7 @@ class Session:
             self.sink.close(CloseCode.RATE_LIMITED, message)
             return
         edge.access.tell_own(self.user_id, identity.own_learners, identity.decision_ttl_s)
+        self.budget = edge.budgets.of(self.user_id, edge.clock())
         self.connection_id = str(uuid.uuid4())
         self.sink.deadline_changed()
         settings = edge.settings

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.admission.access import Access
+from edge.admission.budgets import Budgets
 from edge.admission.registry import Registry
 from edge.hub.hub import Hub
 from edge.hub.rooms import Rooms
@@ -25,6 +26,8 @@ class Surroundings:
     hub: Hub
     rooms: Rooms
     registry: Registry
+    budgets: Budgets
+    """What users may ask for in all."""
     access: Access
     brain: Brain
     auth: Auth

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edge.admission.budgets import PER_BYTE, PER_LISTENER
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
@@ -99,6 +100,10 @@ class Talking:
             raise BadFrame(
                 "forbidden", "Join the room first.", id=frame.id, message_type="room_message"
             )
+        listeners = self._edge.rooms.count(frame.room_id)
+        self._session.budget.charge(
+            PER_LISTENER * listeners * (1 + len(bytes(frame.data)) * PER_BYTE)
+        )
         said = partial(self._said, frame.id, self._session.receipt)
         allowed = partial(self._may_speak, frame.room_id, bytes(frame.data), said)
         self._edge.access.ask(self._session.user_id, "speak", frame.room_id, allowed)

@@ -20,13 +20,25 @@ if TYPE_CHECKING:
 class Watching:
     """The subscriptions of one socket."""
 
-    __slots__ = ("_edge", "_epoch", "_held", "_session", "_subscriptions", "_written", "sink")
+    __slots__ = (
+        "_edge",
+        "_epoch",
+        "_held",
+        "_session",
+        "_subscriptions",
+        "_written",
+        "budget",
+        "sink",
+        "user_id",
+    )
 
     def __init__(self, session: Session) -> None:
         """Begin with no subscription."""
         self._session = session
         self._edge = session.edge
         self.sink: Sink = session.sink
+        self.user_id = session.user_id
+        self.budget = session.budget
         self._subscriptions: dict[str, Subscription] = {}
         self._written: dict[str, int] = {}
         """Revision of this socket's newest acknowledged write per learner."""

@@ -7,6 +7,7 @@ later, each is written and copied for more than twice the cost.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -14,7 +15,7 @@ from aivo.brain.v1 import brain_pb2
 from edge.frames.incoming import Context, InteractionData
 from edge.ports import Acknowledged, UpstreamError
 from edge.upstream import readings
-from edge.upstream.errors import unavailable
+from edge.upstream.errors import overloaded, unavailable
 
 KINDS: Final = {
     "question_response": brain_pb2.INTERACTION_KIND_QUESTION_RESPONSE,
@@ -24,10 +25,13 @@ KINDS: Final = {
     "practice": brain_pb2.INTERACTION_KIND_PRACTICE,
 }
 
+DAY_MS: Final = 86_400_000
+
 _FAILURES: Final = {
     brain_pb2.FAILURE_CODE_INVALID: "bad_request",
     brain_pb2.FAILURE_CODE_UNAVAILABLE: "unavailable",
     brain_pb2.FAILURE_CODE_OVERLOADED: "overloaded",
+    brain_pb2.FAILURE_CODE_QUOTA: "rate_limited",
     brain_pb2.FAILURE_CODE_INTERNAL: "internal",
 }
 
@@ -101,6 +105,7 @@ def acknowledged(outcome: brain_pb2.Outcome) -> Acknowledged | UpstreamError:
         )
     if code == "unavailable":
         return unavailable("brain")
-    return UpstreamError(
-        code, outcome.failure.message, retry_after_ms=1000 if code == "overloaded" else None
-    )
+    if code == "overloaded":
+        return overloaded(outcome.failure.message)
+    retry_after_ms = DAY_MS - int(time.time() * 1000) % DAY_MS if code == "rate_limited" else None
+    return UpstreamError(code, outcome.failure.message, retry_after_ms=retry_after_ms)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edge.admission.budgets import Budget
 from edge.frames.codes import CloseCode
 from edge.hub import hub as hub_room
 from edge.hub.hub import Subscription
@@ -22,6 +23,9 @@ class Watcher:
         self.sink = FakeSink()
         self.subscribed: list[tuple[Snapshot | UpstreamError, int]] = []
         self.gone: list[str] = []
+
+    user_id = "u"
+    budget = Budget(rate=0.0, burst=0.0, now=0.0)
 
     def written(self, learner_id: str) -> int:
         return 0

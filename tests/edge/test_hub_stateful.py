@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from edge.admission.budgets import Budget
 from edge.hub.hub import Subscription
 from edge.ports import Done, Snapshot, Update, UpstreamError
 from tests.support.fakes import FakeEdge, FakeSink, advice, gone, update
@@ -118,6 +119,12 @@ class Socket:
         self.machine = machine
         self.sink: FakeSink = _CheckingSink(self)
         self.seen: dict[str, Seen] = {}
+
+    budget = Budget(rate=0.0, burst=0.0, now=0.0)
+
+    @property
+    def user_id(self) -> str:
+        return str(id(self))
 
     def written(self, learner_id: str) -> int:
         return self.seen[learner_id].written if learner_id in self.seen else 0

@@ -45,6 +45,8 @@ unless --run names another run."""
 
 LIFTED = {
     "EDGE_FRAMES_PER_S": "0",
+    "EDGE_USER_UNITS_PER_S": "0",
+    "BRAIN_QUOTA_A_DAY": "0",
     "EDGE_MAX_IN_FLIGHT": "1024",
     "BRAIN_MAX_BACKDATE_S": "0",
 }

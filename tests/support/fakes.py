@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from edge.admission.access import Access
+from edge.admission.budgets import Budgets
 from edge.admission.registry import Registry
 from edge.frames.incoming import AdaptData, Context, InteractionData
 from edge.frames.outgoing import Crossing, Grades, Levels, Performance, Result, StateResponse
@@ -371,6 +372,9 @@ class FakeEdge:
             hub=self.hub,
             rooms=self.rooms,
             registry=self.registry,
+            budgets=Budgets(
+                rate=self.settings.user_units_per_s, burst=self.settings.user_units_burst
+            ),
             access=self.access,
             brain=self.brain,
             auth=self.auth,

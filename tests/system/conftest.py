@@ -55,7 +55,10 @@ def wide_school() -> Iterator[School]:
     was.
     """
     with running_school(
-        EDGE_FRAMES_PER_S="0", EDGE_MAX_IN_FLIGHT="1024", EDGE_REPORT_S="0.1"
+        EDGE_FRAMES_PER_S="0",
+        EDGE_USER_UNITS_PER_S="0",
+        EDGE_MAX_IN_FLIGHT="1024",
+        EDGE_REPORT_S="0.1",
     ) as school:
         yield school
 

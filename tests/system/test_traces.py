@@ -41,6 +41,7 @@ def traced(collector: Collector) -> Iterator[School]:
     env = collector.environment | {
         "OTEL_TRACES_SAMPLER": "parentbased_always_on",
         "EDGE_FRAMES_PER_S": "0",
+        "EDGE_USER_UNITS_PER_S": "0",
         "EDGE_MAX_IN_FLIGHT": "1024",
     }
     with private_stack(env=env) as stack:
@@ -450,7 +451,10 @@ def test_a_collector_that_is_down_costs_spans_and_nothing_else() -> None:
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "32",
             "OTEL_EXPORTER_OTLP_TIMEOUT": "0.5",
         }
-    with private_stack(env=env | {"EDGE_FRAMES_PER_S": "0", "EDGE_MAX_IN_FLIGHT": "1024"}) as stack:
+    with private_stack(
+        env=env
+        | {"EDGE_FRAMES_PER_S": "0", "EDGE_USER_UNITS_PER_S": "0", "EDGE_MAX_IN_FLIGHT": "1024"}
+    ) as stack:
         school = found_school(stack)
 
         async def play() -> None:

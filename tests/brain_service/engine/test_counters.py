@@ -37,8 +37,8 @@ async def test_every_interaction_is_counted_under_what_became_of_it(tmp_path: Pa
         outcomes = brain.engine.counters.outcomes
 
     assert outcomes == {
-        "applied": 2, "duplicate": 2, "invalid": 1, "overloaded": 1, "unavailable": 2, "internal":
-        0,
+        "applied": 2, "duplicate": 2, "invalid": 1, "quota": 0, "overloaded": 1, "unavailable": 2,
+        "internal": 0,
     }  # fmt: skip
     assert brain.engine.counters.commit_failures == 1
 

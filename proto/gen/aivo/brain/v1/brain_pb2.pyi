@@ -203,6 +203,10 @@ class _FailureCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureCo
     """FAILURE_CODE_OVERLOADED: too much is waiting already, nothing changed; retry later under the
     same id.
     """
+    FAILURE_CODE_QUOTA: _FailureCode.ValueType  # 5
+    """FAILURE_CODE_QUOTA: the learner has done as much today as one may (a setting), nothing changed;
+    the same succeeds tomorrow (UTC).
+    """
 
 class FailureCode(_FailureCode, metaclass=_FailureCodeEnumTypeWrapper):
     """FailureCode says why an interaction of a batch was not applied."""
@@ -222,6 +226,10 @@ nothing changed.
 FAILURE_CODE_OVERLOADED: FailureCode.ValueType  # 4
 """FAILURE_CODE_OVERLOADED: too much is waiting already, nothing changed; retry later under the
 same id.
+"""
+FAILURE_CODE_QUOTA: FailureCode.ValueType  # 5
+"""FAILURE_CODE_QUOTA: the learner has done as much today as one may (a setting), nothing changed;
+the same succeeds tomorrow (UTC).
 """
 Global___FailureCode: _TypeAlias = FailureCode  # noqa: Y015
 

@@ -1,0 +1,81 @@
+"""What one person may ask of this edge in all, whatever sockets and requests it comes through.
+
+Everything has a price that follows from the work it makes: a ping is 1. Somebody may run up a debt
+with one dear request, and is heard again when it is paid off.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+FRAME: Final = 1.0
+"""Any frame, and any small question."""
+
+PER_BYTE: Final = 1.0 / 1024
+"""What is sent along: it is parsed, and much of it stored."""
+
+REQUEST: Final = 5.0
+"""Any HTTP request."""
+
+PER_ENTRY: Final = 0.2
+"""One interaction read from the log, as history or for who missed it."""
+
+PER_LISTENER: Final = 0.1
+"""Each socket here that hears a message in a room, and each KiB of it again."""
+
+MAX_REMEMBERED: Final = 65_536
+"""People whose budgets are kept, those who asked last."""
+
+
+class Budget:
+    """One person's: `rate` units a second on average and `burst` at once."""
+
+    __slots__ = ("_burst", "_rate", "_units", "_updated")
+
+    def __init__(self, *, rate: float, burst: float, now: float) -> None:
+        """Start full. A rate of 0 allows everything."""
+        self._rate = rate
+        self._burst = burst
+        self._units = burst
+        self._updated = now
+
+    def take(self, price: float, now: float) -> float:
+        """Take the price and return 0, or return after how many seconds to try again."""
+        rate = self._rate
+        if not rate:
+            return 0.0
+        units = self._units + (now - self._updated) * rate
+        self._updated = now
+        if units > self._burst:
+            units = self._burst
+        if units > 0.0:
+            self._units = units - price
+            return 0.0
+        self._units = units
+        return (1.0 - units) / rate
+
+    def charge(self, price: float) -> None:
+        """Take a price that is known only afterwards."""
+        self._units -= price
+
+
+class Budgets:
+    """Everybody's budgets, by a name: a user's id, or an address of strangers."""
+
+    def __init__(self, *, rate: float, burst: float) -> None:
+        """All have the same rate and burst."""
+        self._rate = rate
+        self._burst = burst
+        self._budgets: OrderedDict[str, Budget] = OrderedDict()
+
+    def of(self, name: str, now: float) -> Budget:
+        """Return somebody's budget, the same object for all that they do."""
+        budget = self._budgets.get(name)
+        if budget is None:
+            budget = self._budgets[name] = Budget(rate=self._rate, burst=self._burst, now=now)
+            if len(self._budgets) > MAX_REMEMBERED:
+                self._budgets.popitem(last=False)
+        else:
+            self._budgets.move_to_end(name)
+        return budget
