@@ -72,8 +72,10 @@ describe.skipIf(!chromiumPath)("the page", () => {
         }),
       );
       expect(kept).not.toMatch(/eyJ|aivo_refresh/);
-      const [cookie] = await page.context().cookies(`${stack.url}/api/auth/refresh`);
-      expect(cookie).toMatchObject({ name: "aivo_refresh", httpOnly: true, sameSite: "Strict" });
+      const cookies = await page.context().cookies(`${stack.url}/api/auth/refresh`);
+      expect(cookies.map(({ name }) => name).sort()).toEqual(["aivo_device", "aivo_refresh"]);
+      for (const cookie of cookies)
+        expect(cookie).toMatchObject({ httpOnly: true, sameSite: "Strict" });
     });
 
     it("keeps the login when reloaded again and again without waiting", async () => {
@@ -333,6 +335,35 @@ describe.skipIf(!chromiumPath)("the page", () => {
       expect(new Set(ids).size).toBe(ids.length);
     });
 
+    it.each([40, -40])(
+      "takes a device's clock that is %s minutes off for what it is",
+      async (off) => {
+        const [pupil, glance] = await Promise.all([
+          openAs(ada, { clockOffMinutes: off }),
+          openAs(teacher, { clockOffMinutes: off }),
+        ]);
+        allow(/ERR_INTERNET_DISCONNECTED|WebSocket connection/);
+        await pupil.locator(`${practice}[data-revision]`).waitFor();
+        const before = await revision(pupil, practice);
+        await answer(pupil);
+        await pupil.context().setOffline(true);
+        await answer(pupil);
+        await pupil.getByText("This device is offline.").waitFor();
+        await pupil.context().setOffline(false);
+
+        await glance
+          .locator(`.pupil[data-learner="demo-ada"][data-revision="${before + 2}"]`)
+          .waitFor();
+        const row = glance.locator('.pupil[data-learner="demo-ada"]');
+        expect(await row.locator(".pupil__age").textContent()).toMatch(/now|second/);
+        const away = glance.locator("section", { hasText: "Not working at the moment" });
+        expect(await away.locator('[data-learner="demo-ada"]').count()).toBe(0);
+        const answers = (await history("demo-ada", pupil)).slice(-2);
+        for (const { occurred_at } of answers)
+          expect(Math.abs(Date.parse(occurred_at) - Date.now())).toBeLessThan(60_000);
+      },
+    );
+
     it("says when the figures cannot be had, and shows them again when they can", async () => {
       const page = await openAs(office);
       allow(/status of 50|ERR_INCOMPLETE_CHUNKED/);
@@ -407,8 +438,21 @@ async function open(context) {
   return page;
 }
 
-async function openAs(email) {
+async function openAs(email, { clockOffMinutes = 0 } = {}) {
   const page = await open();
+  if (clockOffMinutes)
+    await page.addInitScript((minutes) => {
+      const real = Date;
+      const off = minutes * 60_000;
+      Date = class extends real {
+        constructor(...given) {
+          super(...(given.length === 0 ? [real.now() + off] : given));
+        }
+        static now() {
+          return real.now() + off;
+        }
+      };
+    }, clockOffMinutes);
   await logIn(page, stack, email);
   return page;
 }

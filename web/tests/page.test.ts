@@ -1,5 +1,6 @@
 /** The page's own rules: what it says in words, who comes first, what a quiz asks, where one is. */
 
+import { timeRange } from "../src/page/TimeChart";
 import type { CognitiveState, Drivers, LearnerView } from "@aivo/realtime";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -261,5 +262,28 @@ describe("figures in words", () => {
       "Fractions",
       "--",
     ]);
+  });
+});
+
+describe("a chart's range of time", () => {
+  const at = 1_790_000_000;
+
+  it("has at least five minutes, also around a single answer", () => {
+    for (const last of [at, at + 1, at + 299]) {
+      const [from, to] = timeRange(at, last);
+      expect(to - from).toBe(300);
+      expect(from).toBeLessThanOrEqual(at);
+      expect(to).toBeGreaterThanOrEqual(last);
+    }
+  });
+
+  it("is that of the answers once they take longer", () => {
+    expect(timeRange(at, at + 4_000)).toEqual([at, at + 4_000]);
+  });
+
+  it("is now while there is none", () => {
+    const [from, to] = timeRange(null, null);
+    expect(to - from).toBeCloseTo(300);
+    expect(Math.abs(to - Date.now() / 1_000)).toBeLessThan(300);
   });
 });

@@ -275,6 +275,14 @@ export class RealtimeClient {
     return this.#state;
   }
 
+  /**
+   * The present by the server's clock, ms since 1970: what ages of states and updates count from. A
+   * device's own clock may be wrong by hours. The same as the device's until the first connection.
+   */
+  get serverNow(): number {
+    return this.#environment.clock.now() + this.#state.skewMs;
+  }
+
   /** The clock the client runs on. */
   get clock(): Environment["clock"] {
     return this.#environment.clock;

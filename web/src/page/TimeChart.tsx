@@ -101,7 +101,7 @@ function optionsFor(
     legend: { show: false },
     hooks: { setCursor: [point] },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-    scales: { x: { time: true }, y: scale },
+    scales: { x: { time: true, range: (_, first, last) => timeRange(first, last) }, y: scale },
     axes: [
       { ...axis, size: 28, space: 80, values: clockTimes },
       { ...axis, size: 48, space: 44, values: (_, splits) => splits.map(words) },
@@ -113,7 +113,8 @@ function optionsFor(
         show: shown,
         stroke: colour(name),
         width: 2,
-        points: { show: false },
+        // A line has two ends; what has only one is a dot.
+        points: { show: ({ data }: uPlot) => data[0].length < 3 },
         ...(dash ? { dash: [...dash] } : {}),
       })),
     ],
@@ -130,6 +131,16 @@ function colourReader(element: HTMLElement): (name: string) => string {
     return color;
   };
 }
+
+/** A range in which even a first answer has its place: at least five minutes. In seconds. */
+export function timeRange(first: number | null, last: number | null): [number, number] {
+  const to = last ?? Date.now() / 1_000;
+  const from = first ?? to;
+  const missing = Math.max(0, leastSpanS - (to - from));
+  return [from - missing * 0.8, to + missing * 0.2];
+}
+
+const leastSpanS = 300;
 
 function atLeastOne(_: uPlot, __: number, max: number): [number, number] {
   return [0, Math.max(1, Number.isFinite(max) ? max * 1.1 : 1)];

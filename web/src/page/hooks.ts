@@ -46,13 +46,19 @@ export function useTitle(text: string): void {
   }, [text]);
 }
 
-/** The present, renewed every so often; for ages. */
+/**
+ * The present by the server's clock, renewed every so often; for ages. School tablets' clocks are
+ * wrong by minutes and hours.
+ */
 export function useNow(everyMs: number): number {
-  const [now, setNow] = useState(Date.now);
+  const { client, isConnected } = useWebSocketContext();
+  const [now, setNow] = useState(() => client.serverNow);
   useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), everyMs);
+    const look = () => setNow(client.serverNow);
+    look(); // what the first connection taught of the clock counts at once
+    const timer = setInterval(look, everyMs);
     return () => clearInterval(timer);
-  }, [everyMs]);
+  }, [client, isConnected, everyMs]);
   return now;
 }
 

@@ -83,7 +83,6 @@ export function usePractice(learnerId: string, live: LearnerState): Practice {
           difficulty: task.difficulty,
           item_id: task.itemId,
         },
-        occurred_at: new Date().toISOString(),
       });
       setGiven((old) => [
         ...old,
