@@ -151,6 +151,7 @@ class Edge:
         return families(
             self.counters,
             refused_requests=self.door.refused_requests,
+            abandoned_requests=self.door.abandoned_requests,
             brains=self.brains,
             auth=self.auth,
             auth_address=self.settings.auth_address,

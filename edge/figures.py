@@ -36,6 +36,7 @@ def families(
     counters: Counters,
     *,
     refused_requests: int,
+    abandoned_requests: int,
     brains: Brains,
     auth: AuthLink,
     auth_address: str,
@@ -57,6 +58,11 @@ def families(
         "Connections and requests turned away at the door: no HTTP, too many, too slow, or not"
         " introduced by a proxy of ours.",
         refused_requests,
+    )
+    yield counter(
+        "aivo_edge_abandoned_requests",
+        "Requests whose answer failed because their client had gone.",
+        abandoned_requests,
     )
     yield gauge(
         "aivo_edge_event_streams", "Streams of server-sent events open now at this edge.", streams

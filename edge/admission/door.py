@@ -24,6 +24,8 @@ class Door:
         self.origins = Origins(settings.allowed_origins)
         self.refused_requests = 0
         """Requests that could not be understood, or whose connection broke the rules."""
+        self.abandoned_requests = 0
+        """Requests whose answer failed when their client had gone."""
         self.budgets = Budgets(rate=settings.user_units_per_s, burst=settings.user_units_burst)
         """What users may ask for."""
         self.failures = Budgets(

@@ -188,6 +188,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        if not self.paused:
+            return  # it read too slowly before it became a socket
         self.paused = False
         self._endpoint.edge.counters.slow_readers -= 1
         self._slow_since = None

@@ -12,7 +12,7 @@ import logging
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from edge.admission.door import Door
 from edge.connection import proxy_protocol
@@ -22,8 +22,18 @@ logger = logging.getLogger(__name__)
 MAX_HEAD_BYTES = 64 * 1024
 """Of an unfinished head: a token in the address and a browser's cookies are a few KB."""
 
-HEAD_S = 10.0
-"""Seconds from the connection, or a request's first byte, to the end of its head."""
+MAX_HEADERS = 128
+"""Of one request; browsers send thirty."""
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Of everything after a head. The application refuses bodies much smaller than this; what is left
+of one after such an answer is only thrown away.
+"""
+
+REQUEST_S = 15.0
+"""Seconds from the connection, or a request's first byte, to the request's last, however many
+pieces it comes in; the application answers one whose body is late a little earlier.
+"""
 
 READ_S = 30.0
 """Seconds that a client may leave an answer unread."""
@@ -38,8 +48,15 @@ class Listener(HttpToolsProtocol):
     """
 
     _late: asyncio.TimerHandle | None = None
+    """Ends the wait for a request; None between two."""
     _unread: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    """Ends the wait for a client that does not read."""
+    _in_body = False
+    """Whether the head of the arriving request is complete."""
+    _taken = 0
+    """Bytes of the head, or of what follows it, so far; of the whole piece that it began in."""
+    _answering: RequestResponseCycle | None = None
+    """The request that is answered now, or was last; uvicorn knows only the one that came last."""
     _admitted = False
 
     def __init__(self, door: Door, *, proxied: bool, **uvicorn: Any) -> None:
@@ -56,6 +73,7 @@ class Listener(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, unless there are too many connections."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # `pause_writing` for whatever is not read
         if self.client is not None:
             self.peer = self.client[0]
         self._admitted = self._door.admit(self.peer)
@@ -63,12 +81,16 @@ class Listener(HttpToolsProtocol):
             self._end()
         elif self._introduction is not None and not self._door.proxies.trust(self.peer):
             self._end()  # only our own proxies may say who their client is
-        self._await_head()
+        self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Wait no longer, and answer nothing that is not answered yet."""
         self._leave()
+        self.pipeline.clear()
         super().connection_lost(exc)
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Take what came. Whatever it is, nothing is raised."""
@@ -78,7 +100,6 @@ class Listener(HttpToolsProtocol):
             data = self._introduced(self._introduction + data)
             if not data:
                 return
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -87,7 +108,7 @@ class Listener(HttpToolsProtocol):
         except (httptools.HttpParserError, ValueError):
             self._refuse("This is no HTTP request.")
         else:
-            self._limit_head(len(data))
+            self._limit(len(data))
 
     def pause_writing(self) -> None:
         """The client does not read its answer: give it some time."""
@@ -104,18 +125,53 @@ class Listener(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a request begins."""
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # not before: an empty line is no request
+        self._in_body, self._taken = False, 0
         if self._late is None:
-            self._await_head()
+            self._await_request()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, unless there are too many; what follows a body is none."""
+        if self._in_body:
+            return
+        if len(self.headers) >= MAX_HEADERS:
+            raise ValueError("too many headers")  # the parser stops
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Note that a request's head is there, unless too many wait for earlier answers."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")  # the parser stops; nothing is answered
         super().on_headers_complete()
-        self._await_no_head()
+        self._in_body, self._taken = True, 0
+
+    def on_message_complete(self) -> None:
+        """Note that a request is there."""
+        super().on_message_complete()
+        self._await_nothing()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer a request. An answer that fails because its client has gone is counted:
+        a stranger could order any number of tracebacks in our log.
+        """
+        self._answering = cycle
+
+        async def answer(*arguments: Any) -> None:
+            try:
+                await app(*arguments)
+            except Exception:
+                if not self.transport.is_closing():
+                    raise
+                cycle.disconnected = True
+                self._door.abandoned_requests += 1
+
+        super()._start_asgi_task(cycle, answer)
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over to the protocol of sockets."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._end()  # two would write
+            return
         self.connections.discard(self)
         socket = self.ws_protocol_class(peer=self.peer)  # type: ignore[misc,call-arg]
         socket.connection_made(self.transport)
@@ -152,11 +208,13 @@ class Listener(HttpToolsProtocol):
                 return b""
         return data[header.size :]
 
-    def _limit_head(self, size: int) -> None:
+    def _limit(self, size: int) -> None:
         if self._late is None:
             return
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
+        self._taken += size
+        if self._in_body and self._taken > MAX_BODY_BYTES:
+            self._end()
+        elif not self._in_body and self._taken > MAX_HEAD_BYTES:
             self._refuse("The head of the request is too large.")
 
     def _refuse(self, why: str) -> None:
@@ -173,18 +231,18 @@ class Listener(HttpToolsProtocol):
         self._door.refused_requests += 1
         self.transport.close()
 
-    def _await_head(self) -> None:
-        self._head_bytes = 0
+    def _await_request(self) -> None:
         # Without an answer: browsers open connections ahead of any request.
-        self._late = self.loop.call_later(HEAD_S, self.transport.close)
+        self._late = self.loop.call_later(REQUEST_S, self.transport.close)
 
-    def _await_no_head(self) -> None:
+    def _await_nothing(self) -> None:
         self._stop(self._late)
         self._late = None
 
     def _leave(self) -> None:
         """This protocol is done with the connection."""
-        self._await_no_head()
+        self._unset_keepalive_if_required()
+        self._await_nothing()
         self._stop(self._unread)
         self._leave_door()
 

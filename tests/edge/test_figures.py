@@ -42,6 +42,7 @@ def told(counters: Counters, **links: Any) -> dict[str, Family]:
         for family in families(
             counters,
             refused_requests=0,
+            abandoned_requests=0,
             brains=brains,
             auth=auth,
             auth_address="auth:8002",
@@ -267,6 +268,7 @@ def test_records_are_told_while_they_are_made() -> None:
         for family in families(
             Counters(),
             refused_requests=0,
+            abandoned_requests=0,
             brains=Brains([]),
             auth=Reached(),
             auth_address="",

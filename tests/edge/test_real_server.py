@@ -125,16 +125,16 @@ async def test_a_large_body_is_no_large_head(running: Running) -> None:
 async def test_a_head_that_does_not_come_is_not_waited_for(
     running: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(listener, "HEAD_S", 0.1)
+    monkeypatch.setattr(listener, "REQUEST_S", 0.1)
     answer = await exchange(running, sent)
 
     assert answer.count(b"HTTP/1.1 ") == sent.count(b"\r\n\r\n")
 
 
-async def test_a_socket_lives_on_after_the_time_of_its_head(
+async def test_a_socket_lives_on_after_the_time_of_its_request(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "HEAD_S", 0.05)
+    monkeypatch.setattr(listener, "REQUEST_S", 0.05)
     async with open_socket(running.url, "ada") as socket:
         await asyncio.sleep(0.2)
         assert (await socket.ask("ping", sent_at=1.5))["sent_at"] == 1.5

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from edge.connection import listener
 from edge.connection.proxy_protocol import SIGNATURE
 from edge.settings import EdgeSettings
-from tests.support.edge_server import WAIT_S, Running, exchange, running_edge
+from tests.support.edge_server import WAIT_S, Running, exchange, running_edge, until
 from tests.support.socket import open_socket
 
 UPGRADE = {
@@ -94,12 +93,6 @@ async def _watched(settings: EdgeSettings) -> Any:
     assert complaints.records == []
 
 
-async def _until(met: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not met():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.002)
-
-
 async def _say(running: Running, request: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     with contextlib.suppress(ConnectionError):
@@ -118,9 +111,9 @@ async def _after(requests: list[bytes]) -> None:
         for request in requests:
             with contextlib.suppress(TimeoutError):
                 await _say(running, request)
-        await _until(lambda: not running.endpoint._connections)
-        await _until(lambda: not running.edge.registry._addresses)
-        await _until(lambda: not running.endpoint.door._connections)
+        await until(lambda: not running.endpoint._connections)
+        await until(lambda: not running.edge.registry._addresses)
+        await until(lambda: not running.endpoint.door._connections)
         async with open_socket(running.url, "ada") as honest:
             assert (await honest.ask("ping", sent_at=1.5))["sent_at"] == 1.5
             await running.endpoint.drain()
@@ -170,7 +163,7 @@ async def test_one_address_holds_so_many_connections_and_no_more() -> None:
         held = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3)]
         assert await exchange(running, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == b""
         held.pop()[1].close()
-        await _until(lambda: sum(running.endpoint.door._connections.values()) == 2)
+        await until(lambda: sum(running.endpoint.door._connections.values()) == 2)
         last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         assert (await exchange(running, last)).startswith(b"HTTP/1.1 404 ")
         for _, writer in held:
@@ -192,7 +185,7 @@ async def test_a_proxy_that_passes_bytes_on_says_who_its_client_is() -> None:
             await writer.drain()
         async with asyncio.timeout(WAIT_S):
             assert b" 101 " in await reader.readline()
-        await _until(lambda: running.edge.registry._addresses["203.0.113.9"] == 1)
+        await until(lambda: running.edge.registry._addresses["203.0.113.9"] == 1)
         writer.close()
 
 

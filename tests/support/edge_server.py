@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -46,7 +46,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running_edge(settings: EdgeSettings, app: Any = None) -> AsyncIterator[Running]:
+async def running_edge(
+    settings: EdgeSettings, app: Any = None, **uvicorn_config: Any
+) -> AsyncIterator[Running]:
     """Serve until the block ends."""
     clock = asyncio.get_running_loop().time
     edge = FakeEdge(settings=settings, prepare=prepare, clock=clock)  # type: ignore[arg-type]
@@ -61,6 +63,7 @@ async def running_edge(settings: EdgeSettings, app: Any = None) -> AsyncIterator
         lifespan="off",
         log_config=None,
         proxy_headers=False,
+        **uvicorn_config,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())
@@ -89,3 +92,10 @@ async def exchange(running: Running, *pieces: bytes) -> bytes:
         return answer
     finally:
         writer.close()
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait for what only can be looked at, not heard of."""
+    async with asyncio.timeout(WAIT_S):
+        while not met():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.002)

@@ -1,0 +1,188 @@
+"""HTTP connections that are held without need: by bodies without end, by not reading, by saying
+nothing; and answers whose client has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import Any
+
+import pytest
+
+from edge.connection import listener
+from edge.connection.listener import Listener
+from edge.settings import EdgeSettings
+from tests.support.edge_server import WAIT_S, Running, exchange, running_edge, until
+from tests.support.socket import open_socket
+
+ENDLESS = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+class App:
+    """Answers with how many headers it has seen, once the body is there when it `reads`, and not
+    before it `may` answer.
+    """
+
+    def __init__(self, *, reads: bool = False, waits: bool = False, fails: bool = False) -> None:
+        self.may, self.asked, self.left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._reads, self._fails = reads, fails
+        if not waits:
+            self.may.set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.set()
+        while self._reads and (await receive()).get("more_body"):
+            pass
+        if not self.may.is_set():
+            await receive()
+            assert (await receive())["type"] == "http.disconnect"
+            self.left.set()
+        if self._fails:
+            raise RuntimeError("the answer failed")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d headers" % len(scope["headers"])})
+
+
+async def _sent_until_closed(running: Running, head: bytes, piece: bytes, *, gap_s: float) -> int:
+    """Send pieces until the connection ends; return how many bytes that took."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    sent = 0
+    ended = asyncio.create_task(reader.read(-1))
+    with contextlib.suppress(ConnectionError):
+        writer.write(head)
+        async with asyncio.timeout(WAIT_S):
+            while not (ended.done() or writer.transport.is_closing()):
+                writer.write(piece)
+                sent += len(piece)
+                await writer.drain()
+                await asyncio.sleep(gap_s)
+    writer.close()
+    await asyncio.gather(ended, return_exceptions=True)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (ENDLESS, b"x" * 65_536),
+        (CHUNKED, b"10000\r\n" + b"x" * 65_536 + b"\r\n"),
+        (CHUNKED + b"1;", b"x" * 65_536),
+        (CHUNKED + b"0\r\n", b"a:b\r\n" * 13_000),
+    ],
+    ids=["length", "chunks", "a chunk's extension", "trailers"],
+)
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "answered before"])
+async def test_what_follows_a_head_without_end_is_cut_off(
+    head: bytes, piece: bytes, reads: bool
+) -> None:
+    async with running_edge(EdgeSettings(), App(reads=reads)) as running:
+        sent = await _sent_until_closed(running, head, piece, gap_s=0)
+
+    assert sent < 64 * listener.MAX_BODY_BYTES, "more only because the system buffers"
+
+
+@pytest.mark.parametrize("head", [ENDLESS, CHUNKED + b"1;", CHUNKED + b"0\r\na:"])
+async def test_what_follows_a_head_slowly_is_not_waited_for(
+    head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "REQUEST_S", 0.2)
+    async with running_edge(EdgeSettings(), App()) as running:
+        await _sent_until_closed(running, head, b"x", gap_s=0.02)
+
+
+async def test_an_answered_request_is_not_kept_alive_by_empty_lines() -> None:
+    async with running_edge(EdgeSettings(), App(), timeout_keep_alive=1) as running:
+        await _sent_until_closed(running, GET, b"\r\n", gap_s=0.05)
+
+
+async def test_headers_after_the_body_are_none() -> None:
+    trailing = b"0\r\n" + b"x-forwarded-for: 6.6.6.6\r\n" * 3 + b"\r\n"
+    async with running_edge(EdgeSettings(), App(reads=True)) as running:
+        answer = await exchange(
+            running, CHUNKED, trailing, GET.replace(b"x\r\n", b"x\r\nConnection: close\r\n")
+        )
+
+    assert answer.count(b"2 headers") == 2, answer
+
+
+async def test_a_request_has_so_many_headers_and_no_more() -> None:
+    async with running_edge(EdgeSettings(), App()) as running:
+        many = b"GET / HTTP/1.1\r\nConnection: close\r\n" + b"a: b\r\n" * (listener.MAX_HEADERS - 1)
+        assert b"128 headers" in await exchange(running, many, b"\r\n")
+        assert (await exchange(running, many, b"a: b\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_client_that_asks_on_and_leaves_is_missed() -> None:
+    app = App(waits=True)
+    async with running_edge(EdgeSettings(), app) as running:
+        _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(GET * 3)
+        await asyncio.wait_for(app.asked.wait(), WAIT_S)
+        writer.close()
+        await asyncio.wait_for(app.left.wait(), WAIT_S)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_only_clients_that_stay_hear_of_a_failed_answer(
+    leaves: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    app = App(waits=leaves, fails=True)
+    async with running_edge(EdgeSettings(), app) as running:
+        if leaves:
+            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(GET)
+            await asyncio.wait_for(app.asked.wait(), WAIT_S)
+            writer.close()
+            await until(lambda: running.endpoint.door.abandoned_requests == 1)
+        else:
+            answer = await exchange(running, GET)
+            assert answer.startswith(b"HTTP/1.1 500 ")
+
+    assert ("Exception in ASGI application" in caplog.text) is not leaves
+
+
+async def test_a_socket_does_not_begin_before_earlier_requests_are_answered() -> None:
+    app = App(waits=True)
+    async with running_edge(EdgeSettings(), app) as running:
+        assert await exchange(running, GET + UPGRADE) == b""
+        assert not running.endpoint._connections
+
+
+async def test_a_client_that_leaves_little_unread_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "READ_S", 0.2)
+    listeners: list[Listener] = []
+    made = Listener.connection_made
+
+    def connection_made(self: Listener, transport: Any) -> None:
+        listeners.append(self)
+        made(self, transport)
+
+    async def much(scope: Any, receive: Any, send: Any) -> None:
+        """Answer until a little waits in the transport."""
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        transport = listeners[0].transport
+        while not (transport.is_closing() or transport.get_write_buffer_size()):
+            await send({"type": "http.response.body", "body": b"x" * 4096, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(Listener, "connection_made", connection_made)
+    async with running_edge(EdgeSettings(), much, timeout_keep_alive=1) as running:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            deaf.connect(("127.0.0.1", running.port))
+            deaf.sendall(GET)
+            await until(lambda: bool(listeners) and not running.endpoint.door._connections)
+        async with open_socket(running.url, "ada") as honest:
+            assert (await honest.ask("ping", sent_at=1.5))["sent_at"] == 1.5
