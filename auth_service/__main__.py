@@ -39,6 +39,7 @@ from auth_service.store import (
 )
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
 from auth_service.turns import Turns
+from service_runtime import backups
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -48,7 +49,15 @@ from service_runtime.telemetry import Tracer, exporting
 
 PREFIX = "AUTH"
 
-_REFUSALS = (InvalidInput, NotFound, AlreadyExists, SessionEnded, StoreUnavailable, KeyFileError)
+_REFUSALS = (
+    backups.BackupError,
+    InvalidInput,
+    NotFound,
+    AlreadyExists,
+    SessionEnded,
+    StoreUnavailable,
+    KeyFileError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +260,10 @@ def main(
         return run(serving, name="auth_service")
     actor = f"command:{_operator()}"
     try:
+        if arguments.command in backups.COMMANDS:
+            told = backups.execute(arguments, settings.database_url, commands.KEPT)
+            print(told, file=stdout or sys.stdout)
+            return 0
         with opened(settings) as core:
             tools = commands.Tools(
                 administration=core.administration(actor, _nothing),

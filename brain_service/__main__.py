@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import sys
+import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from brain_service.store import SqlStore
 from brain_service.tracing import BrainTraces
 from brain_service.watch.bus import LocalBus
 from brain_service.watch.watch import Watches
+from service_runtime import backups
 from service_runtime.databases import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
@@ -39,6 +41,8 @@ from service_runtime.telemetry import Tracer, exporting
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
     chosen = _parser().parse_args(arguments)
+    if chosen.command in backups.COMMANDS:
+        return _run_command(_back_up(chosen))
     if chosen.command == "export":
         return _run_command(_export(chosen.learner, chosen.requested_by))
     if chosen.command == "erase":
@@ -84,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help=f"{kind}, one a line; - is standard input",
         )
+    backups.add_commands(commands)
     for command in (export, erase):
         command.add_argument("learner", metavar="LEARNER", help="the learner's id")
         command.add_argument(
@@ -95,7 +100,13 @@ def _parser() -> argparse.ArgumentParser:
 def _run_command(command: Coroutine[None, None, bool | None]) -> int:
     try:
         return 1 if asyncio.run(command) is False else 0
-    except (SettingsError, StoreError, privacy.BadRequestError, BadNameError) as error:
+    except (
+        SettingsError,
+        StoreError,
+        privacy.BadRequestError,
+        BadNameError,
+        backups.BackupError,
+    ) as error:
         print(f"brain_service: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     except KeyboardInterrupt:
@@ -224,6 +235,13 @@ def _options(settings: BrainSettings) -> EngineOptions:
         ),
         erasure_check_s=settings.erasure_check_s,
     )
+
+
+async def _back_up(chosen: argparse.Namespace) -> None:
+    # Watchers whose revisions are of a history that is no more begin anew under another epoch.
+    epoch = f"UPDATE meta SET value = '{uuid.uuid4()}' WHERE name = 'epoch'"  # noqa: S608 - ours
+    kept = backups.Kept(service="brain_service", table="bank_norms", after_restore=(epoch,))
+    print(await asyncio.to_thread(backups.execute, chosen, _settings().database_url, kept))
 
 
 def _settings() -> BrainSettings:

@@ -20,7 +20,7 @@ from metrics_service.recorder import ERASE_SPAN, PAGE, Limits, Recorder
 from metrics_service.servicer import SERVICE_NAME, MetricsServicer
 from metrics_service.settings import PREFIX, MetricsSettings
 from metrics_service.store import Store, StoreUnavailable
-from service_runtime import telemetry
+from service_runtime import backups, telemetry
 from service_runtime.databases import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
@@ -28,6 +28,9 @@ from service_runtime.grpc_server import GrpcServer, check_listener
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer
+
+KEPT = backups.Kept(service="metrics_service", table="tallies")
+"""What `backup` and `restore` know of the database."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(_serve, name="metrics_service")
     try:
         settings = load(MetricsSettings, os.environ, prefix=PREFIX)
+        if options.command in backups.COMMANDS:
+            print(backups.execute(options, settings.database_url, KEPT))
+            return 0
         require_existing(settings.database_url, variable=f"{PREFIX}_DATABASE_URL")
         return (
             _export(settings, options) if options.command == "export" else _erase(settings, options)
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"metrics_service cannot start:\n{error}", file=sys.stderr)
         return 2
-    except (StoreUnavailable, exporting.ExportError, OSError) as error:
+    except (StoreUnavailable, exporting.ExportError, backups.BackupError, OSError) as error:
         print(f"metrics_service {options.command}: {error}", file=sys.stderr)
         return 1
 
@@ -65,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", metavar="command", help="without one, it serves"
     )
     commands.add_parser("serve", help="serve until interrupted")
+    backups.add_commands(commands)
     export = commands.add_parser(
         "export", help="write kept message records to a file; the service may run meanwhile"
     )

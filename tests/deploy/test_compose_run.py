@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sqlite3
 import subprocess
 import sys
@@ -92,15 +91,11 @@ def test_data_lie_on_the_volumes_and_nowhere_else(running: Containers) -> None:
 @pytest.mark.parametrize("name", ["brain", "auth", "metrics"])
 def test_documented_backup_copies_a_database_in_use(running: Containers, name: str) -> None:
     documented = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    found = re.search(r'exec -T \$name python -c "(.*)"\n', documented)
-    assert found is not None
-    script = (
-        found[1]
-        .replace('\\"', '"')
-        .replace("$name", name)
-        .replace("/data/", f"{running.volume(name)}/")
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    assert "exec -T $name python -m ${name}_service backup " in documented
+    file = running.volume(name) / "backup.sqlite3"
+    command = [sys.executable, "-m", f"{name}_service", "backup", str(file)]
+    subprocess.run(command, check=True, timeout=60, cwd=ROOT, env=running.environment(name))
+    assert file.stat().st_mode & 0o077 == 0
     with contextlib.closing(sqlite3.connect(running.volume(name) / "backup.sqlite3")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert (

@@ -1,0 +1,265 @@
+"""Backs up and restores a service's database: whole, verified, and readable by its owner only.
+
+SQLite by its own online backup, so that the service may run meanwhile; PostgreSQL by the tools that
+come with it, which must be on the PATH. Knows no schema beyond the name of one table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+COMMANDS = ("backup", "restore")
+
+_BUSY_S = 5.0
+_PAGES = 4096
+"""Copied at a time; others may write in between."""
+
+
+class BackupError(Exception):
+    """Nothing was changed; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a service keeps in its database."""
+
+    service: str
+    """The name of its command, for people."""
+    table: str
+    """A table that only this service's databases have."""
+    after_restore: Sequence[str] = ()
+    """SQL that makes an older state safe to go on from; carried out before anybody sees it."""
+
+
+def add_commands(commands: Any) -> None:
+    """Add `backup` and `restore` to a service's commands (what `add_subparsers` returned)."""
+    backup = commands.add_parser(
+        "backup", help="copy the database into a new file; the service may run meanwhile"
+    )
+    backup.add_argument("file", type=Path, metavar="FILE", help="where to; it must not exist")
+    restore = commands.add_parser(
+        "restore", help="put a backup in the place of the database; stop the service first"
+    )
+    restore.add_argument("file", type=Path, metavar="FILE", help="what `backup` wrote")
+
+
+def execute(arguments: argparse.Namespace, url: str, kept: Kept) -> str:
+    """Do what the command line says and return a sentence for people. Raises BackupError."""
+    database = _database(url, kept)
+    try:
+        if arguments.command == "backup":
+            database.backup(arguments.file)
+            size = arguments.file.stat().st_size
+            return f"{arguments.file}: {size:,} bytes, verified"
+        return database.restore(arguments.file)
+    except OSError as error:
+        raise BackupError(f"{error.filename or arguments.file}: {error.strerror}") from error
+
+
+def _database(url: str, kept: Kept) -> _Sqlite | _Postgres:
+    scheme, separator, place = url.partition("://")
+    if not separator or scheme.partition("+")[0] == "sqlite":
+        path = place.partition("?")[0].removeprefix("/") if separator else url
+        return _Sqlite(Path(path), kept)
+    if scheme.partition("+")[0] == "postgresql":
+        return _Postgres(url, kept)
+    raise BackupError(f"databases of the kind {scheme.partition('+')[0]!r} cannot be backed up")
+
+
+@contextlib.contextmanager
+def _becoming(file: Path) -> Iterator[Path]:
+    """Give a private file that takes its name when the block ends well, and goes otherwise."""
+    if file.exists():
+        raise BackupError(f"{file} exists; name a new file, or move that one away")
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as whole:
+            os.fsync(whole.fileno())
+        os.link(temporary, file)  # fails if another one was faster
+        _sync_folder(file.parent)
+    except FileExistsError:
+        raise BackupError(f"{file} exists; name a new file, or move that one away") from None
+    finally:
+        for left in (temporary, *(Path(name + end) for end in ("-journal", "-wal", "-shm"))):
+            left.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Sqlite:
+    def __init__(self, path: Path, kept: Kept) -> None:
+        self._path = path
+        self._kept = kept
+
+    def backup(self, file: Path) -> None:
+        if not self._path.exists():
+            raise BackupError(f"there is no database {self._path}")
+        with _becoming(file) as temporary:
+            self._copy(self._path, temporary)
+            self._verify(temporary)
+
+    def restore(self, file: Path) -> str:
+        if not file.is_file():
+            raise BackupError(f"there is no file {file}")
+        self._verify(file)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            self._copy(file, temporary)
+            with contextlib.closing(sqlite3.connect(temporary)) as connection, connection:
+                for statement in self._kept.after_restore:
+                    connection.execute(statement)
+            self._verify(temporary)
+            return self._replace(temporary)
+        finally:
+            for end in ("", "-journal", "-wal", "-shm"):
+                Path(name + end).unlink(missing_ok=True)
+
+    def _replace(self, temporary: Path) -> str:
+        """Put a verified file in the database's place, while nobody has that open."""
+        kept = None
+        if self._path.exists():
+            self._close_out()
+            kept = self._path.with_name(f"{self._path.name}.before-{time.time_ns() // 1_000_000}")
+            os.link(self._path, kept)
+        with temporary.open("rb") as whole:
+            os.fsync(whole.fileno())
+        temporary.replace(self._path)
+        for end in ("-wal", "-shm"):
+            Path(f"{self._path}{end}").unlink(missing_ok=True)
+        _sync_folder(self._path.parent)
+        was = f"; what was there is now {kept}" if kept else ""
+        return f"{self._path} is restored{was}"
+
+    def _close_out(self) -> None:
+        """Bring the write-ahead file into the database, and be sure that nobody else has it open:
+        whoever has would go on writing into a file that is no more.
+        """
+        connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None)
+        with contextlib.closing(connection):
+            try:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("PRAGMA journal_mode = DELETE")
+                connection.execute("BEGIN EXCLUSIVE")
+                connection.execute("ROLLBACK")
+            except sqlite3.OperationalError as error:
+                raise BackupError(
+                    f"{self._path} is in use; stop {self._kept.service} first"
+                ) from error
+            except sqlite3.DatabaseError:
+                pass  # damaged, which is why somebody restores a backup
+
+    def _copy(self, source: Path, target: Path) -> None:
+        try:
+            with (
+                contextlib.closing(_reading(source)) as old,
+                contextlib.closing(sqlite3.connect(target)) as new,
+            ):
+                old.backup(new, pages=_PAGES)
+                new.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.Error as error:
+            raise BackupError(f"{source} cannot be copied: {error}") from error
+
+    def _verify(self, file: Path) -> None:
+        """Refuse what is damaged, cut off, or another service's."""
+        try:
+            with contextlib.closing(_reading(file)) as connection:
+                (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        except sqlite3.Error as error:
+            raise BackupError(f"{file} is no whole SQLite database: {error}") from error
+        if found != "ok":
+            raise BackupError(f"{file} is damaged: {found}")
+        if not {self._kept.table, "alembic_version"} <= names:
+            raise BackupError(f"{file} is no database of {self._kept.service}")
+
+
+def _reading(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
+
+
+class _Postgres:
+    def __init__(self, url: str, kept: Kept) -> None:
+        self._kept = kept
+        parts = urlsplit(url)
+        given = {
+            "PGHOST": parts.hostname,
+            "PGPORT": str(parts.port) if parts.port else None,
+            "PGUSER": unquote(parts.username) if parts.username else None,
+            # Not in the arguments, which everybody on the machine can read.
+            "PGPASSWORD": unquote(parts.password) if parts.password else None,
+            "PGDATABASE": parts.path.lstrip("/"),
+        }
+        for pair in filter(None, parts.query.split("&")):
+            name, _, value = pair.partition("=")
+            variable = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "host": "PGHOST"}
+            if name in variable:
+                given[variable[name]] = unquote(value)
+        self._environ = os.environ | {name: value for name, value in given.items() if value}
+
+    def backup(self, file: Path) -> None:
+        with _becoming(file) as temporary:
+            self._run("pg_dump", "--format=custom", "--no-owner", f"--file={temporary}")
+            self._verify(temporary)
+
+    def restore(self, file: Path) -> str:
+        if not file.is_file():
+            raise BackupError(f"there is no file {file}")
+        self._verify(file)
+        script = self._run("pg_restore", "--clean", "--if-exists", "--no-owner", "--file=-", file)
+        after = "".join(f"{statement};\n" for statement in self._kept.after_restore)
+        # One transaction for all: whoever reads meanwhile sees the one state or the other.
+        settings = ("--single-transaction", "--set=ON_ERROR_STOP=1", "--quiet")
+        self._run("psql", "--no-psqlrc", *settings, given=f"{script}\n{_PUBLIC}{after}")
+        return f"the database {self._environ['PGDATABASE']} is restored"
+
+    def _verify(self, file: Path) -> None:
+        listed = self._run("pg_restore", "--list", file)
+        tables = {line.split()[5] for line in listed.splitlines() if " TABLE public " in line}
+        if not {self._kept.table, "alembic_version"} <= tables:
+            raise BackupError(f"{file} is no database of {self._kept.service}")
+
+    def _run(self, tool: str, *arguments: str | Path, given: str | None = None) -> str:
+        program = shutil.which(tool)
+        if program is None:
+            raise BackupError(
+                f"{tool} is not on the PATH; it comes with PostgreSQL (postgresql-client)"
+            )
+        done = subprocess.run(  # noqa: S603 - a program of the operator's
+            [program, *map(str, arguments)],
+            env=self._environ,
+            input=given,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise BackupError(f"{tool}: {last[0]}")
+        return done.stdout
+
+
+_PUBLIC = "SET search_path = public;\n"
+"""A dump unsets it."""

@@ -1,0 +1,207 @@
+"""Backups are whole, private and verified, and what they restore is what was there."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service_runtime.backups import BackupError, Kept, add_commands, execute
+
+KEPT = Kept(
+    service="test_service",
+    table="things",
+    after_restore=("UPDATE things SET name = 'anew' WHERE id = 0",),
+)
+
+
+def command(*words: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(dest="command"))
+    return parser.parse_args([str(word) for word in words])
+
+
+def things(path: Path) -> list[tuple[int, str]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return list(connection.execute("SELECT id, name FROM things ORDER BY id"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "service.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "PRAGMA journal_mode = WAL;"
+            "CREATE TABLE alembic_version (version_num TEXT);"
+            "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT);"
+            "INSERT INTO things VALUES (0, 'old'), (1, 'one');"
+        )
+        connection.commit()
+    return path
+
+
+def test_a_backup_of_a_database_in_use_is_whole_private_and_restores_it(
+    database: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.sqlite3"
+    with contextlib.closing(sqlite3.connect(database)) as service:
+        service.execute("INSERT INTO things VALUES (2, 'in the write-ahead file')")
+        service.commit()
+        service.execute("INSERT INTO things VALUES (3, 'not committed')")
+        execute(command("backup", file), f"sqlite:///{database}", KEPT)
+        service.rollback()
+        service.execute("DELETE FROM things")
+        service.commit()
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert things(file) == [(0, "old"), (1, "one"), (2, "in the write-ahead file")]
+    told = execute(command("restore", file), f"sqlite:///{database}", KEPT)
+    assert things(database) == [(0, "anew"), (1, "one"), (2, "in the write-ahead file")]
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    (before,) = tmp_path.glob("service.sqlite3.before-*")
+    assert str(before) in told
+    assert things(before) == []
+    assert things(file)[0] == (0, "old"), "a backup can be restored again"
+    assert not list(tmp_path.glob(".*")), "nothing is left behind"
+
+
+def test_a_restore_makes_a_database_where_there_is_none(database: Path, tmp_path: Path) -> None:
+    file, new = tmp_path / "copy", tmp_path / "deep" / "new.sqlite3"
+    execute(command("backup", file), str(database), KEPT)
+    execute(command("restore", file), str(new), KEPT)
+
+    assert things(new) == [(0, "anew"), (1, "one")]
+
+
+def test_a_restore_waits_for_no_service_that_runs(database: Path, tmp_path: Path) -> None:
+    file = tmp_path / "copy"
+    execute(command("backup", file), str(database), KEPT)
+    with contextlib.closing(sqlite3.connect(database)) as service:
+        service.execute("SELECT * FROM things").fetchall()
+        with pytest.raises(BackupError, match="stop test_service first"):
+            execute(command("restore", file), str(database), KEPT)
+        service.execute("INSERT INTO things VALUES (9, 'still here')")
+        service.commit()
+
+    assert (9, "still here") in things(database)
+
+
+def test_an_earlier_backup_is_never_overwritten(database: Path, tmp_path: Path) -> None:
+    file = tmp_path / "copy"
+    file.write_text("precious")
+    with pytest.raises(BackupError, match="exists"):
+        execute(command("backup", file), str(database), KEPT)
+
+    assert file.read_text() == "precious"
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize("harm", [_cut, lambda data: b"", lambda data: b"garbage" * 9])
+def test_half_a_backup_is_refused_and_changes_nothing(
+    database: Path, tmp_path: Path, harm: object
+) -> None:
+    file = tmp_path / "copy"
+    execute(command("backup", file), str(database), KEPT)
+    file.write_bytes(harm(file.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(BackupError):
+        execute(command("restore", file), str(database), KEPT)
+
+    assert things(database) == [(0, "old"), (1, "one")]
+
+
+def test_another_services_backup_is_refused(database: Path, tmp_path: Path) -> None:
+    file = tmp_path / "copy"
+    execute(command("backup", file), str(database), KEPT)
+    with pytest.raises(BackupError, match="no database of other"):
+        execute(command("restore", file), str(database), Kept(service="other", table="others"))
+
+
+@pytest.mark.parametrize(
+    ("words", "url", "why"),
+    [
+        (("backup", "copy"), "sqlite:///nowhere.sqlite3", "there is no database"),
+        (("restore", "nowhere"), "sqlite:///x.sqlite3", "there is no file"),
+        (("backup", "copy"), "mysql://x/y", "'mysql' cannot be backed up"),
+        (("backup", "none/copy"), "sqlite:///nowhere.sqlite3", "there is no database"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    words: tuple[str, str], url: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackupError, match=why):
+        execute(command(*words), url, KEPT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _postgres_tools() -> Path | None:
+    homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = homes and all((homes[-1] / tool).exists() for tool in ("initdb", "pg_ctl"))
+    return homes[-1] if found and shutil.which("pg_dump") else None
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of the test's own, reached by a socket in its folder."""
+    tools = _postgres_tools()
+    if tools is None:
+        pytest.skip("PostgreSQL (initdb, pg_ctl, pg_dump) is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="aivo-pg-"))
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    ordinary = [] if os.getuid() else nobody  # it does not run as root
+    if ordinary:
+        os.chown(folder, 65534, 65534)
+
+    def run(*words: str) -> None:
+        subprocess.run([*ordinary, *words], check=True, capture_output=True, cwd=folder)
+
+    data = str(folder / "data")
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
+    try:
+        run(str(tools / "initdb"), "--pgdata", data, "--auth=trust", "--username=test")
+        start = ("start", "--silent", "--log", str(folder / "log"))
+        run(str(tools / "pg_ctl"), "--pgdata", data, "--wait", "--options", options, *start)
+        yield f"postgresql+psycopg://test@/postgres?host={folder}"
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            run(str(tools / "pg_ctl"), "--pgdata", data, "--mode=immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_same_with_postgresql(postgres: str, tmp_path: Path) -> None:
+    host = postgres.partition("host=")[2]
+
+    def sql(text: str) -> str:
+        words = ["psql", "-h", host, "-U", "test", "-At", "-d", "postgres", "-c", text]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    sql(
+        "CREATE TABLE alembic_version (version_num TEXT);"
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT);"
+        "INSERT INTO things VALUES (0, 'old'), (1, 'one')"
+    )
+    file = tmp_path / "copy.dump"
+    execute(command("backup", file), postgres, KEPT)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    sql("DELETE FROM things; INSERT INTO things VALUES (5, 'later')")
+    execute(command("restore", file), postgres, KEPT)
+
+    assert sql("SELECT id, name FROM things ORDER BY id") == "0|anew\n1|one"
+    with pytest.raises(BackupError, match="no database of other"):
+        execute(command("restore", file), postgres, Kept(service="other", table="others"))
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(BackupError):
+        execute(command("restore", file), postgres, KEPT)
+    assert sql("SELECT count(*) FROM things") == "2"
