@@ -86,7 +86,7 @@ def rows(samples: int) -> list[dict[str, object]]:
             i: int, chain: list[LearnerState] = chain, todo: list[Interaction] = interactions
         ) -> None:
             last = chain[0]
-            chain[0] = apply(last, STATISTICS, todo[i % len(todo)], last.time + 45.0).state
+            chain[0] = apply(last, STATISTICS, todo[i % len(todo)], last.session.time + 45.0).state
 
         for name, calls, size in (
             ("apply", step, None),

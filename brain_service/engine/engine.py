@@ -45,6 +45,7 @@ from brain_service.engine.submission import (
 from brain_service.engine.teaching import Teaching, TeachingOptions
 from brain_service.model import BadInteraction
 from brain_service.model.bank import Bank, BankIncrements
+from brain_service.model.values import maker
 from brain_service.tracing import BrainTraces
 from service_runtime import trace_context
 from service_runtime.telemetry import now_ns
@@ -78,6 +79,7 @@ _REBUILDING: Final = Failed(
 _QUOTA_USED: Final = Failed(
     code=FailureCode.QUOTA, message="This learner has done too much today; go on tomorrow."
 )
+_found: Final = maker(Found)
 _NOT_RUNNING: Final = Failed(
     code=FailureCode.UNAVAILABLE, message="The brain is not running; try again."
 )
@@ -511,7 +513,7 @@ class Engine:
             )
         for (work, applied), row in zip(plan.applied, plan.rows, strict=True):
             self._memory.keep_answer(
-                work.name, Found(row.revision, row.occurred_at_ms, row.outcome)
+                work.name, _found((row.revision, row.occurred_at_ms, row.outcome))
             )
             work.settle(applied)
         for work, failed in plan.failed:

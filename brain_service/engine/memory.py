@@ -53,7 +53,7 @@ class Memory:
 
     def put(self, learner_id: str, entry: Entry) -> None:
         """Keep what was just committed of a learner."""
-        if not self.keeps(entry):
+        if not self._keeps_outdated and not self.keeps(entry):
             self._learners.pop(learner_id, None)
             return
         self._learners[learner_id] = entry

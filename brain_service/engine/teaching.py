@@ -26,7 +26,7 @@ from brain_service.engine.submission import Submission
 from brain_service.model import Increments, Statistics
 from brain_service.model.interaction import MAX_NAME
 from brain_service.model.prediction import item_key
-from brain_service.model.teaching import Allowance, Allowances, Teachers, plain_time
+from brain_service.model.teaching import ITEMS, TIMES, Allowance, Allowances, Teachers, plain_time
 from brain_service.model.values import maker
 
 logger = logging.getLogger(__name__)
@@ -138,16 +138,18 @@ class Teaching:
                 and subject not in self._declared.subjects
             ):
                 subject = None
-        now_s = self._clock()
-        if item is not None and (
-            repeated is not False or not self._allowances.take_item(learner_id, now_s)
-        ):
-            item = None
-        if subject is not None:
-            if self._allowances.take_time(learner_id, now_s):
-                log_time = plain_time(log_time, statistics)
+        left = self._allowances.left(learner_id, self._clock())
+        if item is not None:
+            if repeated is not False or not left[ITEMS]:
+                item = None
             else:
+                left[ITEMS] -= 1
+        if subject is not None:
+            if not left[TIMES]:
                 subject = None
+            else:
+                left[TIMES] -= 1
+                log_time = plain_time(log_time, statistics)
         return _increments((item, base, delta, subject, log_time, repeated))
 
     def ask(self, doubts: list[Doubt]) -> None:
@@ -174,7 +176,9 @@ class Teaching:
             items = {each.revision: each.increments.item for each in doubts.values()}
             for revision in await self._answered.firsts(learner_key, items):
                 doubt = doubts[revision]
-                if self._allowances.take_item(doubt.learner_id, self._clock()):
+                left = self._allowances.left(doubt.learner_id, self._clock())
+                if left[ITEMS]:
+                    left[ITEMS] -= 1
                     await self._bank.learn(doubt.increments._replace(subject=None))
             await asyncio.sleep(_REST * (time.monotonic() - began))
 

@@ -4,6 +4,7 @@ changed urgency.
 
 from __future__ import annotations
 
+from operator import gt, itemgetter
 from typing import Final, NamedTuple
 
 from brain_service.model.levels import NAMES
@@ -16,7 +17,8 @@ FALLING: Final = {"engagement_level": 0.40, "confidence_level": 0.35, "motivatio
 """Levels that alert below a threshold."""
 THRESHOLDS: Final = {**RISING, **FALLING}
 RECOMMENDATION: Final = "recommendation"
-_WATCHED: Final = tuple((NAMES.index(name), threshold) for name, threshold in THRESHOLDS.items())
+_LIMITS: Final = tuple(THRESHOLDS.values())
+_watched: Final = itemgetter(*map(NAMES.index, THRESHOLDS))
 _NAMED: Final = tuple((place, name, NAMES.index(name)) for place, name in enumerate(THRESHOLDS))
 
 Signs = tuple[bool | Urgency, ...]
@@ -45,7 +47,7 @@ def signs(outcome: Outcome) -> Signs:
     """Return what of an outcome is compared with the next one."""
     levels, recommended = outcome.readout.levels, outcome.recommendations
     urgency = recommended[0].advice.urgency if recommended else Urgency.NONE
-    return (*[levels[place] > threshold for place, threshold in _WATCHED], urgency)
+    return (*map(gt, _watched(levels), _LIMITS), urgency)
 
 
 def crossings(before: Signs, now: Signs, outcome: Outcome) -> tuple[Crossing, ...]:

@@ -93,77 +93,38 @@ def merge_norm(old: Value | None, new: NormIncrement) -> Value:
     return _value((old.value + (new.mean - old.value) * share, weight))
 
 
-class _Learned:
-    """What was learned of one item or subject, added up: in place, because each interaction adds to
-    two of them.
-    """
+def add_items(old: ItemIncrement | None, new: ItemIncrement) -> ItemIncrement:
+    """Add up what was learned of one item; the first start stays."""
+    if old is None:
+        return new
+    item, start, delta, answers = old
+    return _item_increment((item, start, delta + new.delta, answers + new.answers))
 
-    __slots__ = ("count", "mean", "start", "sum")
 
-    def __init__(self, start: float = 0.0) -> None:
-        self.start = start
-        """The easiness that an item started from."""
-        self.sum = 0.0
-        """Of what is to be added to an item's easiness."""
-        self.mean = 0.0
-        """Of a subject's log times."""
-        self.count = 0
-
-    def add_delta(self, delta: float, count: int = 1) -> None:
-        self.sum += delta
-        self.count += count
-
-    def add_time(self, mean: float, count: int = 1) -> None:
-        self.count += count
-        self.mean = (
-            mean if self.count == count else self.mean + (mean - self.mean) * count / self.count
-        )
-
-    def of_item(self, item: str) -> ItemIncrement:
-        return _item_increment((item, self.start, self.sum, self.count))
-
-    def of_subject(self, subject: str) -> NormIncrement:
-        return _norm_increment((subject, self.mean, self.count))
+def add_norms(old: NormIncrement | None, new: NormIncrement) -> NormIncrement:
+    """Add up what was observed in one subject."""
+    if old is None:
+        return new
+    subject, mean, count = old
+    count += new.observations
+    return _norm_increment((subject, mean + (new.mean - mean) * new.observations / count, count))
 
 
 class _Pending:
     """Increments that are being gathered, by item and subject."""
 
     def __init__(self) -> None:
-        self.items: dict[str, _Learned] = {}
-        self.norms: dict[str, _Learned] = {}
+        self.items: dict[str, ItemIncrement] = {}
+        self.norms: dict[str, NormIncrement] = {}
 
     def add(self, increments: BankIncrements) -> None:
-        for item, start, delta, answers in increments.items:
-            self.add_item(item, start, delta, answers)
-        for subject, mean, observations in increments.norms:
-            self.add_norm(subject, mean, observations)
-
-    def add_item(self, item: str, start: float, delta: float, answers: int) -> None:
-        learned = self.items.get(item)
-        if learned is None:
-            learned = self.items[item] = _Learned(start)
-        learned.add_delta(delta, answers)
-
-    def add_norm(self, subject: str, mean: float, observations: int) -> None:
-        observed = self.norms.get(subject)
-        if observed is None:
-            observed = self.norms[subject] = _Learned()
-        observed.add_time(mean, observations)
-
-    def item(self, item: str) -> ItemIncrement | None:
-        learned = self.items.get(item)
-        return None if learned is None else learned.of_item(item)
-
-    def norm(self, subject: str) -> NormIncrement | None:
-        observed = self.norms.get(subject)
-        return None if observed is None else observed.of_subject(subject)
+        for item in increments.items:
+            self.items[item.item] = add_items(self.items.get(item.item), item)
+        for norm in increments.norms:
+            self.norms[norm.subject] = add_norms(self.norms.get(norm.subject), norm)
 
     def rows(self) -> BankIncrements:
-        return BankIncrements(
-            tuple([learned.of_item(item) for item, learned in self.items.items()]),
-            tuple([observed.of_subject(subject) for subject, observed in self.norms.items()]),
-        )
+        return BankIncrements(tuple(self.items.values()), tuple(self.norms.values()))
 
 
 class Bank:
@@ -233,11 +194,11 @@ class Bank:
         """
         for name, (value, weight) in items.items():
             if weight > 0 and isfinite(value) and isfinite(weight):
-                item, own = Value(value, weight), self._pending.item(name)
+                item, own = Value(value, weight), self._pending.items.get(name)
                 _put(self._items, name, merge_item(item, own) if own else item, self._capacity)
         for name, (value, weight) in (norms or {}).items():
             if weight > 0 and isfinite(value) and isfinite(weight):
-                norm, mine = Value(value, weight), self._pending.norm(name)
+                norm, mine = Value(value, weight), self._pending.norms.get(name)
                 _put(self._norms, name, merge_norm(norm, mine) if mine else norm, self._subjects)
 
     def merge(self, increments: BankIncrements) -> None:
@@ -274,26 +235,11 @@ class Bank:
             self._items.move_to_end(item)
         return value
 
-    def _norm(self, subject: str | None) -> Value | None:
-        if subject is None:
-            return None
+    def _norm(self, subject: str) -> Value | None:
         value = self._norms.get(subject)
         if value is not None:
             self._norms.move_to_end(subject)
         return value
-
-
-class _Staged(_Learned):
-    """The same of one batch, with what the bank had before it (`base`), and what that is with the
-    batch.
-    """
-
-    __slots__ = ("base", "value", "weight")
-
-    def __init__(self, base: Value | None, start: float = 0.0) -> None:
-        super().__init__(start)
-        self.base = base
-        self.value, self.weight = (start, 0.0) if base is None else base
 
 
 class Stage:
@@ -306,42 +252,33 @@ class Stage:
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self._items: dict[str, _Staged] = {}
-        self._norms: dict[str, _Staged] = {}
+        self._items: dict[str, Value] = {}
+        self._norms: dict[str, Value] = {}
+        self._learned: list[ItemIncrement] = []
+        self._observed: list[NormIncrement] = []
 
     def lookup(self, interaction: Interaction) -> Statistics:
         """What is known for one interaction, with what the batch learned before it."""
         bank, name, subject = self._bank, interaction.item, interaction.subject
-        learned = self._items.get(name)
-        observed = None if subject is None else self._norms.get(subject)
-        easiness, answers = (
-            (learned.value, learned.weight) if learned else bank._item(name) or (bank._prior, 0)
-        )
-        log_time, observations = (
-            (observed.value, observed.weight) if observed else bank._norm(subject) or (0.0, 0)
-        )
+        easiness, answers = self._items.get(name) or bank._item(name) or (bank._prior, 0)
+        log_time, observations = 0.0, 0.0
+        if subject is not None:
+            log_time, observations = self._norms.get(subject) or bank._norm(subject) or (0.0, 0)
         return _statistics((easiness, answers, log_time, observations))
 
     def add(self, increments: Increments) -> None:
         """Learn from one interaction."""
         item, start, delta, subject, log_time, _ = increments
         if item is not None:
-            learned = self._items.get(item)
-            if learned is None:
-                learned = self._items[item] = _Staged(self._bank._items.get(item), start)
-            learned.add_delta(delta)
-            learned.value += delta
-            learned.weight += 1
+            learned = _item_increment((item, start, delta, 1))
+            known = self._items.get(item) or self._bank._items.get(item)
+            self._items[item] = merge_item(known, learned)
+            self._learned.append(learned)
         if subject is not None:
-            observed = self._norms.get(subject)
-            if observed is None:
-                observed = self._norms[subject] = _Staged(self._bank._norms.get(subject))
-            observed.add_time(log_time)
-            observed.weight = weight = observed.weight + 1
-            # As `merge_norm` does it, rounding included.
-            observed.value += (log_time - observed.value) * (
-                1 / (weight if weight < NORM_WINDOW else NORM_WINDOW)
-            )
+            observed = _norm_increment((subject, log_time, 1))
+            known = self._norms.get(subject) or self._bank._norms.get(subject)
+            self._norms[subject] = merge_norm(known, observed)
+            self._observed.append(observed)
 
     def commit(self, *, written: bool = False) -> None:
         """Let the bank learn what the batch learned; `written` says that the store has it, so it is
@@ -349,24 +286,11 @@ class Stage:
 
         Committing twice learns nothing more.
         """
-        bank, pending = self._bank, self._bank._pending
-        for item, learned in self._items.items():
-            present = bank._items.get(item)
-            value = _value((learned.value, learned.weight))
-            if present is not learned.base:
-                value = merge_item(present, learned.of_item(item))
-            _put(bank._items, item, value, bank._capacity)
-            if not written:
-                pending.add_item(item, learned.start, learned.sum, learned.count)
-        for subject, observed in self._norms.items():
-            present = bank._norms.get(subject)
-            value = _value((observed.value, observed.weight))
-            if present is not observed.base:
-                value = merge_norm(present, observed.of_subject(subject))
-            _put(bank._norms, subject, value, bank._subjects)
-            if not written:
-                pending.add_norm(subject, observed.mean, observed.count)
-        self._items, self._norms = {}, {}
+        increments = BankIncrements(tuple(self._learned), tuple(self._observed))
+        self._bank.merge(increments)
+        if not written:
+            self._bank._pending.add(increments)
+        self._items, self._norms, self._learned, self._observed = {}, {}, [], []
 
 
 def _put(values: OrderedDict[str, Value], name: str, value: Value, capacity: int) -> None:

@@ -25,23 +25,22 @@ from brain_service.model.outcome import Outcome, Performance
 from brain_service.model.params import PARAMS_HASH
 from brain_service.model.prediction import SkillMastery
 from brain_service.model.recommend import ADVICE, Recommendation
-from brain_service.model.state import LearnerState
+from brain_service.model.state import LearnerState, Pace, Progress, Session, Task
 from brain_service.model.values import maker
 
 T = TypeVar("T")
 
-_LAYOUT: Final = STATES[STATE]
-_FIXED: Final = LearnerState._fields.index("skills")
-_ITEM: Final = LearnerState._fields.index("item")
-_RESPONSE_TIME: Final = LearnerState._fields.index("response_time")
-_TUPLES: Final = [
-    LearnerState._fields.index(field.name) for field in _LAYOUT.fields if field.length is not None
-][::-1]
-"""Where these lie among the fields of a state; the tuples from the last to the first."""
+_PARTS: Final[dict[str, Any]] = {
+    "session": Session,
+    "progress": Progress,
+    "pace": Pace,
+    "task": Task,
+}
+"""The parts of a state that its layout lists field by field."""
 _UP_TO_DATE: Final = bytes((STATE,)) + PARAMS_HASH
 _CONSTANTS: Final = slice(1, len(_UP_TO_DATE))
 
-_pack_state: Final = _LAYOUT.fixed.pack
+_pack_state: Final = STATES[STATE].fixed.pack
 _pack_outcome: Final = OUTCOMES[OUTCOME].fixed.pack
 _make_outcome, _make_readout = maker(Outcome), maker(Readout)
 _BASES: Final = dict(zip(NAMES, BASES, strict=True))
@@ -63,18 +62,19 @@ def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
 
     `constants` is the hash of those under which all of it was computed; see `constants_of`.
     """
-    values: list[Any] = [*state[:_FIXED]]
-    skills, keys, item = state.skills, state.item_keys, state.item
-    if state.response_time is None:
-        values[_RESPONSE_TIME] = nan
-    values[_ITEM : _ITEM + 1] = item is not None, item or b""
-    for at in _TUPLES:
-        values[at : at + 1] = values[at]
+    (
+        revision, session, signals, weights, (*answered, response_time), pace,
+        (item, attempts, hints), advice, skills, keys, counts,
+    ) = state  # fmt: skip
     body = b"".join((
-        _pack_state(STATE, constants, *values, len(skills), len(keys) // KEY_SIZE),
+        _pack_state(
+            STATE, constants, revision, *session, *signals, *weights, *answered,
+            nan if response_time is None else response_time, *pace, item is not None, item or b"",
+            attempts, hints, advice, len(skills), len(keys) // KEY_SIZE,
+        ),
         *skills.values(),
         keys,
-        state.item_counts,
+        counts,
         "\0".join(skills).encode(),
     ))  # fmt: skip
     return body + _CRC.pack(crc32(body))
@@ -101,7 +101,15 @@ def decode_state(data: bytes) -> LearnerState:
     except (error, ValueError) as fault:
         raise CorruptBytesError("The stored state is damaged.") from fault
     fields["item_keys"], fields["item_counts"] = body[items_at:counts_at], body[counts_at:names_at]
-    return LearnerState(**layouts.todays(fields, data[0]))
+    return _state(layouts.todays(fields, data[0]))
+
+
+def _state(fields: layouts.Fields) -> LearnerState:
+    """Put together a state of its fields by name."""
+    parts: layouts.Fields = {
+        name: part(*[fields.pop(field) for field in part._fields]) for name, part in _PARTS.items()
+    }
+    return LearnerState(**parts, **fields)
 
 
 def constants_of(data: bytes) -> bytes:

@@ -7,14 +7,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from math import sqrt
-from operator import add
+from operator import add, itemgetter
 from typing import Final, NamedTuple
 
-from brain_service.model.params import LEVELS, PRESENCE_FULL, PRIOR_SD, REFERENCE, SIGNALS
+from brain_service.model.params import (
+    DECLARED,
+    DEM1,
+    DEMAND,
+    ENGAGE,
+    ERR,
+    EXPECT,
+    FAST,
+    FLOW,
+    HELP,
+    IDLE,
+    IMPASSE,
+    LEVELS,
+    NEGSUR,
+    PERSIST,
+    PRESENCE_FULL,
+    PRIOR_SD,
+    PRIORS,
+    REFERENCE,
+    RTVAR,
+    SIGNALS,
+    SLOW,
+    SUR,
+    SUR1,
+)
 from brain_service.model.values import maker
 
 INDEX: Final = {signal.name: i for i, signal in enumerate(SIGNALS)}
-PRIORS: Final = tuple(signal.prior for signal in SIGNALS)
 NAMES: Final = tuple(level.name for level in LEVELS)
 """The levels in the order of every tuple of levels here."""
 GRADES: Final = tuple(level.grade for level in LEVELS)
@@ -77,8 +100,6 @@ _LOAD, _FRUSTRATION, _CONFIDENCE, _ITEM_CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTI
     _FATIGUE_BASE,
     _MOTIVATION_BASE,
 ) = BASES
-_DECLARED, _DEMAND, _, _ERR, _NEGSUR, _IMPASSE, _, _FAST, _IDLE, _, _FLOW, _EXPECT = PRIORS[:12]
-_, _DEM1, _, _RTVAR, _ENGAGE, _PERSIST = PRIORS[12:]
 _USUAL_LOAD, _USUAL_COST = REFERENCE["load"], REFERENCE["cost"]
 
 
@@ -105,38 +126,20 @@ _direct, _readout = maker(Direct), maker(Readout)
 
 def read_direct(signals: Sequence[float], weights: Sequence[float]) -> Direct:
     """Read the levels that rest on signals alone."""
-    (
-        declared,
-        demand,
-        slow,
-        err,
-        negsur,
-        impasse,
-        help_,
-        fast,
-        idle,
-        _,
-        flow,
-        _,
-        sur1,
-        dem1,
-        sur,
-        _,
-        _,
-        _,
-    ) = signals
-    judged, _, _, _, _, _, _, w_fast, _, _, w_flow, _, w_sur1, _, _, _, _, _ = weights
+    judged = weights[DECLARED]
     # How far the value of each, S + (1 − w)·prior, lies from its prior; the priors of slow, help,
     # sur1 and sur are 0.
-    declared -= judged * _DECLARED
-    demand -= judged * _DEMAND
-    err -= judged * _ERR
-    negsur -= judged * _NEGSUR
-    impasse -= judged * _IMPASSE
-    fast -= w_fast * _FAST
-    idle -= w_fast * _IDLE
-    flow -= w_flow * _FLOW
-    dem1 -= w_sur1 * _DEM1
+    declared = signals[DECLARED] - judged * PRIORS[DECLARED]
+    demand = signals[DEMAND] - judged * PRIORS[DEMAND]
+    err = signals[ERR] - judged * PRIORS[ERR]
+    negsur = signals[NEGSUR] - judged * PRIORS[NEGSUR]
+    impasse = signals[IMPASSE] - judged * PRIORS[IMPASSE]
+    w_fast = weights[FAST]
+    fast = signals[FAST] - w_fast * PRIORS[FAST]
+    idle = signals[IDLE] - w_fast * PRIORS[IDLE]
+    flow = signals[FLOW] - weights[FLOW] * PRIORS[FLOW]
+    dem1 = signals[DEM1] - weights[SUR1] * PRIORS[DEM1]
+    slow, help_, sur, sur1 = signals[SLOW], signals[HELP], signals[SUR], signals[SUR1]
 
     a, b, c, d = _LOAD
     load_parts = p, q, r, s = a * declared, b * demand, c * slow, d * err
@@ -164,20 +167,20 @@ def read(
     pushed.
     """
     load, frustration, confidence, item_confidence, engagement, contributions = direct
-    _, _, _, _, _, _, _, _, _, _, _, expect, _, _, _, rtvar, engage, persist = signals
-    (
-        judged, _, w_slow, _, _, _, w_help, w_fast, _, _,
-        w_flow, _, w_sur1, _, w_sur, w_rtvar, w_engage, w_persist,
-    ) = weights  # fmt: skip
 
+    w_rtvar = weights[RTVAR]
     a, b, c = _FATIGUE
-    fatigue_parts = p, q, r = a * (load - _USUAL_LOAD), b * tank, c * (rtvar - w_rtvar * _RTVAR)
+    fatigue_parts = p, q, r = (
+        a * (load - _USUAL_LOAD),
+        b * tank,
+        c * (signals[RTVAR] - w_rtvar * PRIORS[RTVAR]),
+    )
     fatigue = clip(_FATIGUE_BASE + (p + q + r))
     a, b, c, d, e = _MOTIVATION
     motivation_parts = p, q, r, s, t = (
-        a * (expect - w_flow * _EXPECT),
-        b * (engage - w_engage * _ENGAGE),
-        c * (persist - w_persist * _PERSIST),
+        a * (signals[EXPECT] - weights[FLOW] * PRIORS[EXPECT]),
+        b * (signals[ENGAGE] - weights[ENGAGE] * PRIORS[ENGAGE]),
+        c * (signals[PERSIST] - weights[PERSIST] * PRIORS[PERSIST]),
         d * (presence / PRESENCE_FULL if presence < PRESENCE_FULL else 1.0),
         e * (0.5 * frustration + 0.5 * fatigue - _USUAL_COST),
     )
@@ -185,6 +188,7 @@ def read(
 
     # The smallest weight among the signals that each level rests on, directly or through other
     # levels.
+    judged, w_slow, w_help, w_sur = weights[DECLARED], weights[SLOW], weights[HELP], weights[SUR]
     w_load = judged if judged < w_slow else w_slow
     w_frustration = judged if judged < w_help else w_help
     w_fatigue = w_load if w_load < w_rtvar else w_rtvar
@@ -192,10 +196,10 @@ def read(
         w_load,
         w_frustration,
         w_load if w_load < w_sur else w_sur,
-        min(w_sur, w_sur1, w_slow),
-        min(w_load, w_help, w_fast, w_flow),
+        min(w_sur, weights[SUR1], w_slow),
+        min(w_load, w_help, weights[FAST], weights[FLOW]),
         w_fatigue,
-        min(w_frustration, w_fatigue, w_flow, w_engage, w_persist),
+        min(w_frustration, w_fatigue, weights[FLOW], weights[ENGAGE], weights[PERSIST]),
     )
     levels = load, frustration, confidence, item_confidence, engagement, fatigue, motivation
     return _readout((levels, (*contributions, fatigue_parts, motivation_parts), evidence))
@@ -222,14 +226,20 @@ def drivers(readout: Readout, position: int) -> tuple[Driver, ...]:
 
 def uncertainty(readout: Readout) -> tuple[float, ...]:
     """Per level, the standard error √(RMSE² + ((1 − w)·.25)²), w being the level's evidence."""
-    return tuple(
-        sqrt(level.rmse**2 + ((1.0 - w) * PRIOR_SD) ** 2)
-        for level, w in zip(LEVELS, readout.evidence, strict=True)
-    )
+    return tuple([
+        # The same, (1 − w)² multiplied out.
+        sqrt(square + (w - 2.0) * w * _VARIANCE)
+        for square, w in zip(_SQUARES, readout.evidence)  # noqa: B905 - hot, and equal by construction
+    ])  # fmt: skip
 
 
 def confidence(readout: Readout) -> float:
     """How much evidence stands behind the six levels: the mean of their evidence weights, 0
     to 1.
     """
-    return sum(readout.evidence[i] for i in SIX) / len(SIX)
+    return float(sum(_six(readout.evidence)) / len(SIX))
+
+
+_VARIANCE: Final = PRIOR_SD**2
+_SQUARES: Final = tuple(level.rmse**2 + _VARIANCE for level in LEVELS)
+_six: Final = itemgetter(*SIX)

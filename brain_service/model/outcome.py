@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from itertools import islice
-from math import sqrt
+from math import copysign, sqrt
 from typing import Final, NamedTuple
 
 from brain_service.model import params
-from brain_service.model.levels import INDEX, NAMES, PRIORS, SIX, Readout, clip, read, read_direct
-from brain_service.model.params import VERSION
+from brain_service.model.levels import NAMES, SIX, Readout, clip, read, read_direct
+from brain_service.model.params import EXPECT, HASTE, IDLE, PRIORS, RTVAR, VERSION
 from brain_service.model.prediction import SkillMastery, masteries
 from brain_service.model.recommend import REVIEW_AFTER_S, Recommendation, Situation, recommend
 from brain_service.model.state import LearnerState, unpack_skill
 from brain_service.model.values import maker
 
-_EXPECT, _HASTE, _IDLE, _RTVAR = (
-    PRIORS[INDEX[name]] for name in ("expect", "haste", "idle", "rtvar")
-)
 _REVIEW_SCAN: Final = 8
 
 
@@ -82,7 +79,8 @@ def reading(state: LearnerState) -> Outcome:
     predicted.
     """
     signals, weights = state.signals, state.weights
-    readout = read(read_direct(signals, weights), signals, weights, state.tank, state.presence)
+    session = state.session
+    readout = read(read_direct(signals, weights), signals, weights, session.tank, session.presence)
     return tell(state, readout, mastery_of_all(state), None)[0]
 
 
@@ -100,32 +98,41 @@ def tell(
     """What to say of a state whose levels were read, and which recommendations are on now, as bits
     for its `advice`.
     """
-    (
-        revision, time, _, active_s, _, tank, signals, weights,
-        answers, streak, fast, _, slow, _, accuracy, spread, response_time,
-        _, _, _, _, attempts, _, advice, _, _, _,
-    ) = state  # fmt: skip
-    _, _, _, _, _, _, _, _, idle, haste, _, expect, _, _, _, rtvar, _, _ = signals
-    _, _, _, _, _, _, _, _, w_idle, w_haste, _, w_expect, _, _, _, w_rtvar, _, _ = weights
+    signals, weights, session = state.signals, state.weights, state.session
+    answers, streak, fast, _, slow, _, accuracy, spread, response_time = state.progress
     accuracy += 0.5 ** (answers / params.PERFORMANCE_HALF_LIFE) * params.P_GLOBAL
     surprise = sqrt(spread + 0.5 ** (answers / params.SPREAD_HALF_LIFE) * params.SPREAD_PRIOR)
-    pace = (rtvar + (1.0 - w_rtvar) * _RTVAR) / 2.0
+    pace = (signals[RTVAR] + (1.0 - weights[RTVAR]) * PRIORS[RTVAR]) / 2.0
     consistency = 1.0 - 0.5 * (clip(surprise) + clip(pace))
-    performance = _performance(
-        (clip(accuracy), response_time, consistency, min(max(fast - slow, -1.0), 1.0))
-    )
+    improvement = fast - slow
+    improvement = improvement if -1.0 <= improvement <= 1.0 else copysign(1.0, improvement)
+    performance = _performance((clip(accuracy), response_time, consistency, improvement))
 
     load, frustration, *_ = readout.levels
-    failures = max(-streak, attempts - 1) if streak < 0 else 0
-    expect += (1.0 - w_expect) * _EXPECT
-    haste += (1.0 - w_haste) * _HASTE
-    idle += (1.0 - w_idle) * _IDLE
-    situation = _situation(
-        (tank, active_s, frustration, load, failures, expect, haste, idle, _due(state))
-    )
-    recommendations, advice = recommend(situation, advice)
+    failures = max(-streak, state.task.attempts - 1) if streak < 0 else 0
+    situation = _situation((
+        session.tank,
+        session.active_s,
+        frustration,
+        load,
+        failures,
+        signals[EXPECT] + (1.0 - weights[EXPECT]) * PRIORS[EXPECT],
+        signals[HASTE] + (1.0 - weights[HASTE]) * PRIORS[HASTE],
+        signals[IDLE] + (1.0 - weights[IDLE]) * PRIORS[IDLE],
+        _due(state),
+    ))  # fmt: skip
+    recommendations, advice = recommend(situation, state.advice)
     return _outcome(
-        (revision, time, readout, performance, mastery, predicted, recommendations, VERSION)
+        (
+            state.revision,
+            session.time,
+            readout,
+            performance,
+            mastery,
+            predicted,
+            recommendations,
+            VERSION,
+        )
     ), advice
 
 
@@ -134,7 +141,7 @@ def _due(state: LearnerState) -> tuple[str, float, float] | None:
 
     Only the eight skills practised longest ago are looked at, which keeps the cost constant.
     """
-    last_day = state.time - REVIEW_AFTER_S
+    last_day = state.session.time - REVIEW_AFTER_S
     due: dict[str, float] = {}
     for skill, packed in islice(state.skills.items(), _REVIEW_SCAN):
         practised_at = unpack_skill(packed)[3]
@@ -147,5 +154,5 @@ def _due(state: LearnerState) -> tuple[str, float, float] | None:
     return weakest and (
         weakest.skill,
         weakest.probability,
-        (state.time - due[weakest.skill]) / 86400.0,
+        (state.session.time - due[weakest.skill]) / 86400.0,
     )

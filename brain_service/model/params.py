@@ -131,6 +131,12 @@ SIGNALS: Final = (
     Signal("persist", 0.50, 16),
 )
 """The signals in the order in which a state stores them: those that fade with idle time first."""
+(
+    DECLARED, DEMAND, SLOW, ERR, NEGSUR, IMPASSE, HELP, FAST, IDLE, HASTE,
+    FLOW, EXPECT, SUR1, DEM1, SUR, RTVAR, ENGAGE, PERSIST,
+) = range(len(SIGNALS))  # fmt: skip
+"""Where each signal lies in every tuple of signals or weights."""
+PRIORS: Final = tuple(signal.prior for signal in SIGNALS)
 FADING: Final = 14
 """The first so many signals fade in real time (half-life 15 min); the rest stay until new evidence
 comes.

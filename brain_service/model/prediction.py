@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from brain_service.model import items, params
 from brain_service.model.interaction import ANONYMOUS_SKILL, Interaction
 from brain_service.model.params import FEATURES
-from brain_service.model.state import LearnerState, pack_skill, unpack_skill
+from brain_service.model.state import LearnerState, Progress, pack_skill, unpack_skill
 from brain_service.model.values import maker
 
 
@@ -49,9 +49,6 @@ class SkillMastery(NamedTuple):
     standard_error: float
 
 
-Progress = tuple[int, int, float, float, float, float, float, float, float | None]
-
-
 class Answer(NamedTuple):
     """A graded answer, its prediction, and what is learned from it."""
 
@@ -65,7 +62,7 @@ class Answer(NamedTuple):
     step: float
     """What the answer adds to the item's easiness."""
     progress: Progress
-    """The fields of the state from `answers` to `response_time`, after the answer."""
+    """After the answer."""
     skills: dict[str, bytes]
     item_keys: bytes
     item_counts: bytes
@@ -95,7 +92,7 @@ _K_SHRINK: Final = params.K_SHRINK
 _UNPRACTISED: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0)
 _MIDDLING: Final = _W_B * params.LEVEL_B[2]
 
-_answer, _skill_mastery = maker(Answer), maker(SkillMastery)
+_answer, _progress, _skill_mastery = maker(Answer), maker(Progress), maker(SkillMastery)
 
 _Memory = tuple[float, float, float, float, float, int, int, int]
 """The fields of a `SkillMemory`."""
@@ -108,13 +105,10 @@ def answer(
     easiness = statistics.easiness
     if statistics.answers == 0 and interaction.difficulty is not None:
         easiness = params.LEVEL_B[min(max(round(interaction.difficulty), 1), 5) - 1]
-    (
-        _, _, _, _, _, _, _, _, answers, streak, fast, mid, slow, total, accuracy, spread,
-        response_time,
-        _, _, _, _, _, _, _, skills, item_keys, item_counts,
-    ) = before  # fmt: skip
-    skills = skills.copy()
-    general = _general(fast, mid, slow, total, answers, streak)
+    answers, streak, fast, mid, slow, total, accuracy, spread, response_time = before.progress
+    item_keys, item_counts = before.item_keys, before.item_counts
+    skills = before.skills.copy()
+    general = _general(before.progress)
     logit = general + _W_B * easiness
     share = 1.0 / len(interaction.skills)
     memories: dict[str, _Memory] = {}
@@ -140,7 +134,6 @@ def answer(
     slow = _SLOW * slow + (1.0 - _SLOW) * residual
     total += residual
     streak = streak + last if streak * last > 0 else last
-    general_after = _general(fast, mid, slow, total, answers + 1, streak)
     accuracy = _RECENT * accuracy + (1.0 - _RECENT) * correct
     spread = _SPREAD * spread + (1.0 - _SPREAD) * (correct - predicted) * (correct - predicted)
     time_taken = interaction.time_taken
@@ -150,6 +143,10 @@ def answer(
             if response_time is None
             else _RECENT * response_time + (1.0 - _RECENT) * time_taken
         )
+    progress = _progress(
+        (answers + 1, streak, fast, mid, slow, total, accuracy, spread, response_time)
+    )
+    general_after = _general(progress)
 
     mastered: dict[str, SkillMastery] = {}
     for skill in interaction.skills:
@@ -167,7 +164,6 @@ def answer(
     step = (
         params.BANK_GAIN / (1.0 + params.BANK_COOLING * statistics.answers) * (correct - predicted)
     )
-    progress = answers + 1, streak, fast, mid, slow, total, accuracy, spread, response_time
     return _answer((
         correct, predicted, easiness, expected, step, progress, skills, item_keys, item_counts,
         tuple(mastered.values()), repeated,
@@ -184,8 +180,8 @@ def masteries(state: LearnerState, skills: Iterable[str]) -> list[SkillMastery]:
     """Mastery of those of these skills that are remembered, in their order; the anonymous one is
     never shown.
     """
-    answers, remembered = state.answers, state.skills
-    general = _general(state.fast, state.mid, state.slow, state.total, answers, state.streak)
+    answers, remembered = state.progress.answers, state.skills
+    general = _general(state.progress)
     found = []
     for skill in skills:
         if skill in remembered and skill != ANONYMOUS_SKILL:
@@ -207,10 +203,9 @@ def sigmoid(x: float) -> float:
     return 1.0 / (1.0 + exp(-x if -30.0 <= x <= 30.0 else 30.0 if x < 0.0 else -30.0))
 
 
-def _general(
-    fast: float, mid: float, slow: float, total: float, answers: int, streak: int
-) -> float:
+def _general(progress: Progress) -> float:
     """The learner's part of the logit of a right answer."""
+    answers, streak, fast, mid, slow, total, _, _, _ = progress
     logit = (
         _BIAS
         + _W_FAST * fast

@@ -39,16 +39,11 @@ unpack_skill: Final = STATES[STATE].skill.unpack
 """Read those bytes as a plain tuple, in the order of `SkillMemory`."""
 
 
-class LearnerState(NamedTuple):
-    """One learner after `revision` interactions. Never change its dictionary: `apply` copies it.
+class Session(NamedTuple):
+    """Where a learner stands in time."""
 
-    `skills` are ordered, the one used longest ago first. What has a fixed size comes before them,
-    in the order of `layouts.STATES[layouts.STATE]`.
-    """
-
-    revision: int
     time: float
-    """Time of the last interaction, epoch seconds; reading a state later does not make it fade
+    """Of the last interaction, epoch seconds; reading a state later does not make it fade
     further.
     """
     session_start: float
@@ -59,9 +54,9 @@ class LearnerState(NamedTuple):
     tank: float
     """Fatigue tank, 0 (fresh) to 1."""
 
-    signals: tuple[float, ...]
-    weights: tuple[float, ...]
-    """The signals S and their evidence weights w, in the order of `params.SIGNALS`."""
+
+class Progress(NamedTuple):
+    """How a learner's answers have been, all skills together."""
 
     answers: int
     streak: int
@@ -79,17 +74,40 @@ class LearnerState(NamedTuple):
     response_time: float | None
     """Average time per timed answer, half-life 8, seconds; None before the first."""
 
+
+class Pace(NamedTuple):
+    """Mean, variance and count of log-time residuals."""
+
     time_mean: float
     time_var: float
     time_count: int
-    """Mean, variance and count of log-time residuals."""
+
+
+class Task(NamedTuple):
+    """The item worked on last."""
 
     item: bytes | None
-    """Key of the item worked on last; None before the first."""
+    """Its key; None before the first."""
     attempts: int
     hints: int
-    """Answers and hint requests on that item since it became the present one."""
+    """Answers and hint requests on it since it became the present one."""
 
+
+class LearnerState(NamedTuple):
+    """One learner after `revision` interactions. Never change its dictionary: `apply` copies it.
+
+    `skills` are ordered, the one used longest ago first. How the bytes of all this are laid out is
+    said in `layouts`, under the same names.
+    """
+
+    revision: int
+    session: Session
+    signals: tuple[float, ...]
+    weights: tuple[float, ...]
+    """The signals S and their evidence weights w, in the order of `params.SIGNALS`."""
+    progress: Progress
+    pace: Pace
+    task: Task
     advice: int
     """Which recommendations are on, as bits, for hysteresis."""
 
@@ -104,14 +122,29 @@ class LearnerState(NamedTuple):
     """
 
 
-BLANK = LearnerState(
-    revision=0, time=0.0, session_start=0.0, active_s=0.0, presence=0.0, tank=0.0,
-    signals=(0.0,) * len(params.SIGNALS), weights=(0.0,) * len(params.SIGNALS),
-    answers=0, streak=0, fast=0.0, mid=0.0, slow=0.0, total=0.0, accuracy=0.0, spread=0.0,
-    response_time=None,
-    time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0,
-    item=None, attempts=0, hints=0, advice=0, skills={}, item_keys=b"", item_counts=b"",
-)  # fmt: skip
+BLANK: Final = LearnerState(
+    revision=0,
+    session=Session(time=0.0, session_start=0.0, active_s=0.0, presence=0.0, tank=0.0),
+    signals=(0.0,) * len(params.SIGNALS),
+    weights=(0.0,) * len(params.SIGNALS),
+    progress=Progress(
+        answers=0,
+        streak=0,
+        fast=0.0,
+        mid=0.0,
+        slow=0.0,
+        total=0.0,
+        accuracy=0.0,
+        spread=0.0,
+        response_time=None,
+    ),
+    pace=Pace(time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0),
+    task=Task(item=None, attempts=0, hints=0),
+    advice=0,
+    skills={},
+    item_keys=b"",
+    item_counts=b"",
+)
 """Where a learner starts. It is never shown: before the first interaction a learner has no state.
 """
 
@@ -119,9 +152,12 @@ BLANK = LearnerState(
 def legible(state: LearnerState) -> dict[str, object]:
     """Every field of a state by name, nothing packed, for a person to read."""
     fields = state._asdict()
+    for part in ("session", "progress", "pace", "task"):
+        fields |= fields.pop(part)._asdict()
     items = listed(fields.pop("item_keys"), fields.pop("item_counts"))
+    item = state.task.item
     return fields | {
-        "item": None if state.item is None else int.from_bytes(state.item, "little"),
+        "item": None if item is None else int.from_bytes(item, "little"),
         "skills": {
             skill: SkillMemory._make(unpack_skill(packed)) for skill, packed in state.skills.items()
         },

@@ -57,35 +57,28 @@ class Allowance(NamedTuple):
     """Times that teach a subject's norm."""
 
 
+ITEMS, TIMES = range(len(Allowance._fields))
+
+
 class Allowances:
-    """What each learner has taught today. In memory, of the learners who taught last; the day is
-    that of the caller's clock, in UTC, not of the interaction, which may be dated back.
+    """What each learner may still teach today. In memory, of the learners who taught last; the day
+    is that of the caller's clock, in UTC, not of the interaction, which may be dated back.
     """
 
     def __init__(self, allowance: Allowance) -> None:
-        self._items, self._times = allowance
+        self._allowance = allowance
         self._day = -1.0
-        self._taught: OrderedDict[str, list[int]] = OrderedDict()
+        self._left: OrderedDict[str, list[int]] = OrderedDict()
 
-    def take_item(self, learner_id: str, now_s: float) -> bool:
-        """Say whether a learner may teach one more item, and count it."""
-        return self._take(learner_id, now_s, 0, self._items)
-
-    def take_time(self, learner_id: str, now_s: float) -> bool:
-        """Say whether a learner may teach one more time, and count it."""
-        return self._take(learner_id, now_s, 1, self._times)
-
-    def _take(self, learner_id: str, now_s: float, what: int, most: int) -> bool:
+    def left(self, learner_id: str, now_s: float) -> list[int]:
+        """Return how many items and times a learner may still teach; the caller counts down."""
         day = now_s // _DAY_S
         if day != self._day:
             self._day = day
-            self._taught.clear()
-        taught = self._taught.get(learner_id)
-        if taught is None:
-            taught = self._taught[learner_id] = [0, 0]
-            if len(self._taught) > _MAX_LEARNERS:
-                self._taught.popitem(last=False)
-        if taught[what] >= most:
-            return False
-        taught[what] += 1
-        return True
+            self._left.clear()
+        left = self._left.get(learner_id)
+        if left is None:
+            left = self._left[learner_id] = [*self._allowance]
+            if len(self._left) > _MAX_LEARNERS:
+                self._left.popitem(last=False)
+        return left

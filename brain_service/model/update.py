@@ -14,15 +14,15 @@ counts as persistence also where its time is unknown.
 from __future__ import annotations
 
 from math import exp, isfinite, log, sqrt
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from brain_service.model import params
 from brain_service.model.interaction import BadInteraction, Interaction
 from brain_service.model.levels import read, read_direct
 from brain_service.model.outcome import Outcome, tell
-from brain_service.model.prediction import Answer, Statistics, answer, item_key
+from brain_service.model.prediction import Statistics, answer, item_key
 from brain_service.model.signals import move, push_engagement
-from brain_service.model.state import BLANK, LearnerState
+from brain_service.model.state import BLANK, LearnerState, Pace, Session, Task
 from brain_service.model.values import maker
 
 
@@ -52,6 +52,8 @@ class Applied(NamedTuple):
 
 
 _applied, _increments, _state = maker(Applied), maker(Increments), maker(LearnerState)
+_ADVICE: Final = LearnerState._fields.index("advice")
+_session, _pace, _task = maker(Session), maker(Pace), maker(Task)
 
 
 def apply(
@@ -67,91 +69,99 @@ def apply(
     if not isfinite(now):
         raise BadInteraction("The time of the interaction must be a finite number of seconds.")
     before = BLANK if state is None else state
-    # The state is taken apart by name, changed, and put together again in the same order.
-    (
-        revision, time, session_start, active_s, presence, tank, _, _,
-        answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, advised, skills, item_keys,
-        item_counts,
-    ) = before  # fmt: skip
-    kind, item_name, _, _, subject, correct, _, time_taken, hints_told, attempts_told = interaction
-
-    fade = 1.0
-    if revision == 0:
-        time, session_start, presence = now, now, 1.0
-    else:
-        idle_s = now - time - (time_taken or 0.0)
-        time = now if now > time else time
-        if idle_s > 0.0:
-            fade = 0.5 ** (idle_s / params.SIGNAL_HALF_LIFE_S)
-            presence *= 0.5 ** (idle_s / params.PRESENCE_HALF_LIFE_S)
-            if idle_s > params.TANK_GRACE_S:
-                tank *= 0.5 ** (idle_s / params.TANK_HALF_LIFE_S)
-            if idle_s > params.SESSION_GAP_S:
-                session_start, active_s, presence = time, 0.0, presence + 1.0
-
-    z, active, log_time = None, 0.0, 0.0
-    if time_taken is None:
-        subject = None
-    else:
+    time_taken = interaction.time_taken
+    fade, time, session_start, active_s, presence, tank = _elapse(before, now, time_taken)
+    z, log_time, pace = None, 0.0, before.pace
+    if time_taken is not None:
         log_time = log(time_taken if time_taken > params.MIN_TIME_S else params.MIN_TIME_S)
-        normed = subject is not None and statistics.observations > 0
-        residual = log_time - statistics.log_time if normed else log_time
-        if time_count == 0:
-            time_mean = residual / 2.0 if normed else residual
-        z, time_mean, time_var = _pace(residual, time_mean, time_var, time_count)
-        time_count += 1
-        active = time_taken if time_taken < params.MAX_ACTIVE_S else params.MAX_ACTIVE_S
-
-    given: Answer | None = None
-    if correct is not None or kind == "hint_request":
-        key = item_key(item_name)
-        if key != item:
-            item, attempts, hints = key, 0, 0
-        if correct is None:
-            hints = max(hints + 1, hints_told or 0)
-        else:
-            attempts = max(attempts + 1, attempts_told or 0)
-            hints = max(hints, hints_told or 0)
+        normed = interaction.subject is not None and statistics.observations > 0
+        z, pace = _keep_pace(pace, log_time, statistics.log_time if normed else None)
+    task, progress, given = before.task, before.progress, None
+    skills, item_keys, item_counts = before.skills, before.item_keys, before.item_counts
+    if interaction.correct is not None or interaction.kind == "hint_request":
+        key = item_key(interaction.item)
+        task = _work(task, key, interaction)
+        if interaction.correct is not None:
             given = answer(before, statistics, interaction, key, time)
-            answers, streak, fast, mid, slow, total, accuracy, spread, response_time = (
-                given.progress
-            )
-            skills, item_keys, item_counts = given.skills, given.item_keys, given.item_counts
+            progress, skills = given.progress, given.skills
+            item_keys, item_counts = given.item_keys, given.item_counts
 
-    moved, weighed = move(before, fade, interaction, z, given, attempts, hints)
-    direct = read_direct(moved, weighed)
-    push_engagement(moved, weighed, direct.engagement)
-    tank += (1.0 - tank) * (1.0 - exp(-direct.load * active / params.TANK_FILL_S))
-    readout = read(direct, moved, weighed, tank, presence)
+    signals, weights = move(before, fade, interaction, z, given, task.attempts, task.hints)
+    direct = read_direct(signals, weights)
+    push_engagement(signals, weights, direct.engagement)
+    if time_taken is not None:
+        active = time_taken if time_taken < params.MAX_ACTIVE_S else params.MAX_ACTIVE_S
+        active_s += active
+        tank += (1.0 - tank) * (1.0 - exp(-direct.load * active / params.TANK_FILL_S))
+    readout = read(direct, signals, weights, tank, presence)
 
+    session = _session((time, session_start, active_s, presence, tank))
     after = _state((
-        revision + 1, time, session_start, active_s + active, presence, tank, tuple(moved),
-        tuple(weighed),
-        answers, streak, fast, mid, slow, total, accuracy, spread, response_time,
-        time_mean, time_var, time_count, item, attempts, hints, advised, skills, item_keys,
-        item_counts,
+        before.revision + 1, session, tuple(signals), tuple(weights), progress, pace, task,
+        before.advice, skills, item_keys, item_counts,
     ))  # fmt: skip
+    subject = None if time_taken is None else interaction.subject
     if given is None:
         outcome, advice = tell(after, readout, (), None)
         increments = _increments((None, 0.0, 0.0, subject, log_time, False))
     else:
         outcome, advice = tell(after, readout, given.mastery, given.predicted)
         increments = _increments(
-            (item_name, given.easiness, given.step, subject, log_time, given.repeated)
+            (interaction.item, given.easiness, given.step, subject, log_time, given.repeated)
         )
-    if advice != advised:
-        after = after._replace(advice=advice)
+    if advice != before.advice:
+        after = _state((*after[:_ADVICE], advice, *after[_ADVICE + 1 :]))
     return _applied((after, outcome, increments))
 
 
-def _pace(residual: float, mean: float, var: float, count: int) -> tuple[float, float, float]:
-    """How unusual a log time is for this learner (z), and the mean and variance of their log times
-    with it.
+def _elapse(
+    before: LearnerState, now: float, time_taken: float | None
+) -> tuple[float, float, float, float, float, float]:
+    """What idle time left of the fading signals (a factor), and the fields of the session as the
+    interaction finds it.
     """
+    time, session_start, active_s, presence, tank = before.session
+    if before.revision == 0:
+        return 1.0, now, now, active_s, 1.0, tank
+    idle_s = now - time - (time_taken or 0.0)
+    time = now if now > time else time
+    fade = 1.0
+    if idle_s > 0.0:
+        fade = 0.5 ** (idle_s / params.SIGNAL_HALF_LIFE_S)
+        presence *= 0.5 ** (idle_s / params.PRESENCE_HALF_LIFE_S)
+        if idle_s > params.TANK_GRACE_S:
+            tank *= 0.5 ** (idle_s / params.TANK_HALF_LIFE_S)
+        if idle_s > params.SESSION_GAP_S:
+            session_start, active_s, presence = time, 0.0, presence + 1.0
+    return fade, time, session_start, active_s, presence, tank
+
+
+def _keep_pace(before: Pace, log_time: float, norm: float | None) -> tuple[float, Pace]:
+    """How unusual a time is for this learner (z), and what they usually take with it."""
+    mean, var, count = before
+    residual = log_time if norm is None else log_time - norm
+    if count == 0:
+        mean = residual if norm is None else residual / 2.0
     off = residual - mean
     z = off / sqrt(var)
     gain = 1.0 / (count + 2 if count + 2 < params.TIME_WINDOW else params.TIME_WINDOW)
     if count >= 2:
         var = max(params.TIME_VAR_FLOOR, var + gain * (off * off - var))
-    return min(max(z, -params.MAX_Z), params.MAX_Z), mean + gain * off, var
+    z = z if z < params.MAX_Z else params.MAX_Z
+    return z if z > -params.MAX_Z else -params.MAX_Z, _pace((mean + gain * off, var, count + 1))
+
+
+def _work(before: Task, key: bytes, interaction: Interaction) -> Task:
+    """The present item after an answer to it or a hint asked for."""
+    item, attempts, hints = before
+    if key != item:
+        attempts = hints = 0
+    if interaction.correct is None:
+        hints += 1
+    else:
+        attempts += 1
+        told = interaction.attempts
+        if told is not None and told > attempts:
+            attempts = told
+    told = interaction.hints
+    return _task((key, attempts, hints if told is None or told < hints else told))

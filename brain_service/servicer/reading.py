@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import chain
-from math import sqrt
 from operator import itemgetter
 from struct import Struct
 from typing import Final
 
 from aivo.brain.v1 import brain_pb2
 from brain_service.model import Outcome, SkillMastery, levels
-from brain_service.model.levels import CLIPPED, DRIVER_NAMES, NAMES, SIX
-from brain_service.model.params import LEVELS, PRIOR_SD
+from brain_service.model.levels import CLIPPED, DRIVER_NAMES, NAMES
+from brain_service.model.params import LEVELS
 from brain_service.model.recommend import ADVICE, Recommendation
 from brain_service.servicer.wire import BYTES, FIXED64, SHORT, VARINT, tag, varint
 
@@ -38,9 +37,6 @@ _GRADES: Final = {
     "theory": brain_pb2.GRADE_THEORY,
 }
 _in_order: Final = itemgetter(*(NAMES.index(name) for name, _ in _ORDER))
-_six: Final = itemgetter(*SIX)
-_VARIANCE: Final = PRIOR_SD**2
-_SQUARES: Final = tuple(level.rmse**2 + _VARIANCE for level in _in_order(LEVELS))
 
 
 class Readings:
@@ -87,18 +83,14 @@ def serialised(outcome: Outcome) -> bytes:
     readout, performance = outcome.readout, outcome.performance
     fields = _FIELDS.copy()
     fields[_LEVELS] = _in_order(readout.levels)
-    fields[_UNCERTAINTY] = [
-        # The same as `levels.uncertainty`, √(RMSE² + V(1 − w)²), with constants taken together.
-        sqrt(square + (w - 2.0) * w * _VARIANCE)
-        for square, w in zip(_SQUARES, _in_order(readout.evidence))  # noqa: B905 - hot, and equal by construction
-    ]
+    fields[_UNCERTAINTY] = _in_order(levels.uncertainty(readout))
     fields[_PERFORMANCE] = (
         performance.accuracy,
         performance.response_time or 0.0,
         performance.consistency,
         performance.improvement_rate,
     )
-    fields[_CONFIDENCE] = sum(_six(readout.evidence)) / len(SIX)  # the same as `levels.confidence`
+    fields[_CONFIDENCE] = levels.confidence(readout)
     parts = [
         _STRUCT.pack(*fields, *chain.from_iterable(readout.contributions)),
         _version(outcome.model_version),

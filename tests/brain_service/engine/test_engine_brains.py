@@ -53,7 +53,7 @@ async def test_a_stale_brain_reloads_and_recomputes(
     assert revisions(stale) == [(3, False), (1, False)]
     assert [row[1:] for row in logged(path)] == [(1, "a"), (2, "b"), (3, "c"), (1, "c")]
     assert snapshot.state is not None
-    assert snapshot.state.answers == 3
+    assert snapshot.state.progress.answers == 3
 
 
 async def test_an_id_that_the_other_brain_applied_is_a_duplicate_in_any_position(

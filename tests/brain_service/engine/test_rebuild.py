@@ -73,7 +73,8 @@ async def change(path: Path, learners: Sequence[str], to: Callable[[bytes], byte
 
 def older(state: bytes) -> bytes:
     """A state of other constants, which made it say something else."""
-    return codec.encode_state(codec.decode_state(state)._replace(tank=0.77), OLDER)
+    read = codec.decode_state(state)
+    return codec.encode_state(read._replace(session=read.session._replace(tank=0.77)), OLDER)
 
 
 async def states(path: Path, *learners: str) -> list[bytes]:
@@ -170,7 +171,7 @@ async def test_a_brain_that_serves_keeps_the_rebuilt_states(path: Path) -> None:
         await states(path, "ada", "bob", "eve"), (count + 1, 7, 6), strict=True
     ):
         assert codec.constants_of(state) == PARAMS_HASH
-        assert codec.decode_state(state).answers == answers
+        assert codec.decode_state(state).progress.answers == answers
 
 
 async def test_a_state_of_older_constants_goes_on_as_such(path: Path) -> None:
@@ -183,7 +184,7 @@ async def test_a_state_of_older_constants_goes_on_as_such(path: Path) -> None:
     [state] = await states(path, "ada")
 
     assert codec.constants_of(state) == OLDER
-    assert codec.decode_state(state).tank > 0.7
+    assert codec.decode_state(state).session.tank > 0.7
 
 
 def of_a_later_version(state: bytes) -> bytes:
@@ -220,7 +221,7 @@ async def test_a_state_that_cannot_be_read_is_rebuilt_when_it_is_touched(
 
     assert bob.revision == 6
     assert bob.state is not None
-    assert bob.state.answers == 6
+    assert bob.state.progress.answers == 6
     assert [each.message for each in caplog.records if "rebuilt from the log" in each.message]
 
 
@@ -264,7 +265,7 @@ async def test_what_rules_refuse_today_is_left_out_and_counted(
     assert done
     assert told[-1] == "Rebuilt 1 learners from 6 interactions."
     # The last had no context of its own, so what the model had read was written.
-    assert codec.decode_state(state).answers == 2
+    assert codec.decode_state(state).progress.answers == 2
     assert codec.decode_state(state).revision == 6
     assert "4 interactions" in caplog.text
     async with running(path) as brain:

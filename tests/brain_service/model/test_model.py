@@ -71,12 +71,12 @@ def run(
     log: list[tuple[Interaction, Statistics, float]], state: LearnerState | None = None
 ) -> list[Applied]:
     found = []
-    now = START if state is None else state.time
+    now = START if state is None else state.session.time
     for interaction, known, gap in log:
         now += gap
         found.append(apply(state, known, interaction, now))
         state = found[-1].state
-        now = state.time
+        now = state.session.time
     return found
 
 
@@ -212,7 +212,7 @@ def test_a_right_answer_never_lowers_mastery_of_its_skill(
     )
     before = {skill: mastery(state, skill) for skill in ("add", "mul")}
 
-    after, outcome, _ = apply(state, known, right, state.time + gap)
+    after, outcome, _ = apply(state, known, right, state.session.time + gap)
 
     for skill, was in before.items():
         now = mastery(after, skill)
@@ -229,14 +229,14 @@ def test_idle_time_moves_fading_signals_toward_their_priors(
     """Seen through an untimed view, which pushes no evidence but the engagement readout."""
     state = run(log)[-1].state
     view = interaction_from_context("content_view", "q1", {})
-    sooner = apply(state, Statistics(), view, state.time + gap).state
-    later = apply(state, Statistics(), view, state.time + gap + longer).state
+    sooner = apply(state, Statistics(), view, state.session.time + gap).state
+    later = apply(state, Statistics(), view, state.session.time + gap + longer).state
 
     for i in range(params.FADING):
         off = [abs(s.signals[i] - s.weights[i] * PRIORS[i]) for s in (state, sooner, later)]
         assert off[0] + 1e-15 >= off[1]
         assert off[1] + 1e-15 >= off[2]
-    assert later.tank <= sooner.tank <= state.tank
+    assert later.session.tank <= sooner.session.tank <= state.session.tank
 
 
 @given(logs)
@@ -260,13 +260,15 @@ def test_a_clock_running_backwards_counts_as_standing_still(
     state = run(log)[-1].state
     step = answer(True)
 
-    assert apply(state, Statistics(), step, state.time - back) == apply(
-        state, Statistics(), step, state.time
+    assert apply(state, Statistics(), step, state.session.time - back) == apply(
+        state, Statistics(), step, state.session.time
     )
 
 
 @pytest.mark.parametrize("now", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("state", [None, BLANK._replace(revision=1, time=START)])
+@pytest.mark.parametrize(
+    "state", [None, BLANK._replace(revision=1, session=BLANK.session._replace(time=START))]
+)
 def test_a_time_that_is_no_number_is_refused(now: float, state: LearnerState | None) -> None:
     with pytest.raises(BadInteraction, match="finite"):
         apply(state, Statistics(), answer(True), now)
@@ -299,7 +301,7 @@ def test_an_ungraded_answer_is_not_predicted() -> None:
     ungraded = interaction_from_context("question_response", "essay", {"time_taken": 60.0})
     state, outcome, increments = apply(None, Statistics(), ungraded, START)
 
-    assert (outcome.predicted_correct, state.answers, increments.item) == (None, 0, None)
+    assert (outcome.predicted_correct, state.progress.answers, increments.item) == (None, 0, None)
 
 
 def test_skills_and_items_are_remembered_up_to_their_limits_least_recently_used_first() -> None:
@@ -340,12 +342,12 @@ def test_hints_on_the_present_item_are_counted_until_the_item_changes() -> None:
     state = apply(
         state, Statistics(), interaction_from_context("content_view", "explanation", {}), START
     ).state
-    assert state.hints == 2
+    assert state.task.hints == 2
     state = apply(state, Statistics(), answer(False), START).state
-    assert (state.hints, state.attempts) == (2, 1)
+    assert (state.task.hints, state.task.attempts) == (2, 1)
     other = interaction_from_context("question_response", "q2", {"correct": True})
 
-    assert apply(state, Statistics(), other, START).state.hints == 0
+    assert apply(state, Statistics(), other, START).state.task.hints == 0
 
 
 def test_half_an_hour_of_idling_ends_a_session_and_a_shorter_pause_does_not() -> None:
@@ -353,9 +355,9 @@ def test_half_an_hour_of_idling_ends_a_session_and_a_shorter_pause_does_not() ->
     same = apply(state, Statistics(), answer(True, time_taken=50.0), START + 1800).state
     new = apply(state, Statistics(), answer(True, time_taken=50.0), START + 1900).state
 
-    assert (same.active_s, same.session_start) == (150.0, START)
-    assert (new.active_s, new.session_start) == (50.0, START + 1900)
-    assert new.presence > 1.9
+    assert (same.session.active_s, same.session.session_start) == (150.0, START)
+    assert (new.session.active_s, new.session.session_start) == (50.0, START + 1900)
+    assert new.session.presence > 1.9
 
 
 def test_grades_say_what_each_level_was_checked_against() -> None:

@@ -105,7 +105,10 @@ def test_each_signal_moves_as_its_row_of_the_table_says(
         for other in others:
             weights[NAMES.index(other)] = weights[NAMES.index(first)]
     before = BLANK._replace(
-        revision=1, streak=streak, signals=tuple(averages), weights=tuple(weights)
+        revision=1,
+        progress=BLANK.progress._replace(streak=streak),
+        signals=tuple(averages),
+        weights=tuple(weights),
     )
     pace = None if interaction.time_taken is None else z
     graded = interaction.correct is not None
@@ -125,3 +128,7 @@ def test_each_signal_moves_as_its_row_of_the_table_says(
         else:
             expected = left * s, left * w
         assert (moved[0][i], moved[1][i]) == expected, signal.name
+
+
+def test_each_position_has_the_name_of_its_row() -> None:
+    assert [getattr(params, name.upper()) for name in NAMES] == list(range(len(NAMES)))

@@ -9,7 +9,7 @@ import pytest
 from brain_service.model import Increments, Statistics
 from brain_service.model.bank import Bank
 from brain_service.model.interaction import Interaction
-from brain_service.model.teaching import Allowance, Allowances, plain_time
+from brain_service.model.teaching import ITEMS, Allowance, Allowances, plain_time
 
 DAY_S = 86_400.0
 
@@ -37,19 +37,12 @@ def test_how_a_time_counts(seconds: float, known: Statistics, counts: float) -> 
 
 def test_a_learner_teaches_so_much_a_day_and_others_as_much() -> None:
     allowances = Allowances(Allowance(items=3, times=2))
+    left = allowances.left("ada", 5.0)
+    left[ITEMS] -= 1
 
-    assert [allowances.take_item("ada", 5.0) for _ in range(5)] == [True] * 3 + [False] * 2
-    assert [allowances.take_time("ada", 5.0) for _ in range(3)] == [True] * 2 + [False]
-    assert allowances.take_item("bob", 5.0)
-    assert not allowances.take_item("ada", DAY_S - 1)
-    assert [allowances.take_item("ada", DAY_S + 1) for _ in range(4)] == [True] * 3 + [False]
-
-
-def test_nothing_is_taught_without_an_allowance() -> None:
-    allowances = Allowances(Allowance(items=0, times=0))
-
-    assert not allowances.take_item("ada", 5.0)
-    assert not allowances.take_time("ada", 5.0)
+    assert allowances.left("ada", DAY_S - 1) == [2, 2]
+    assert allowances.left("bob", 5.0) == [3, 2]
+    assert allowances.left("ada", DAY_S + 1) == [3, 2]
 
 
 def teach(bank: Bank, seconds: float, times: int) -> float:
