@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 from brain_service.model.params import PARAMS_HASH, VERSION
@@ -49,9 +50,12 @@ def write_block(path: Path, findings: Findings, command: str) -> None:
     if not begin or not end:
         raise ValueError(f"{path} needs the lines {BEGIN!r} and {END!r}")
     where = _surroundings(command)
-    made = (
+    made = fill(
         f"Made by `{command}` on {where['date']} with Python {where['python']}: "
-        f"model `{where['model']}`, constants `{where['constants']}`."
+        f"model `{where['model']}`, constants `{where['constants']}`.",
+        width=100,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
     path.write_text(
         f"{before}{begin}\n{made}\n\n{tables(findings)}\n{end}{after}", encoding="utf-8"

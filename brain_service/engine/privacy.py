@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from brain_service.engine.journal import AuditEntry, LogRow, Store
 from brain_service.model import Outcome, codec, levels
 from brain_service.model.state import legible
 from service_runtime import outside
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _PAGE: Final = 200
 _MAX_NAME: Final = 256
@@ -53,7 +58,8 @@ async def export(
     `interaction` with the reading after it, oldest first, up to the revision of line 1; then the
     model's present `state`; then the `audit` lines about this learner. Last comes the `end`, with
     how many lines came before it and the SHA-256 of their bytes: an export without it is not whole.
-    Raises `StoreUnavailableError`, `BadRequestError`, and `ValueError` for damaged rows.
+    What the model made of a row is null where it is damaged. Raises `StoreUnavailableError` and
+    `BadRequestError`.
     """
     check(learner_id, requested_by)
     count, digest = 0, hashlib.sha256()
@@ -86,8 +92,9 @@ async def _everything(
         revision = rows[-1].revision
         yield b"".join(map(_interaction, rows))
     if head := heads.get(learner_id):
+        state = _readable(codec.decode_state, head.state)
         yield _line(
-            "state", revision=head.revision, state=_plain(legible(codec.decode_state(head.state)))
+            "state", revision=head.revision, state=None if state is None else _plain(legible(state))
         )
     yield b"".join(map(_audit, await store.audit(learner_id=learner_id)))
 
@@ -126,7 +133,7 @@ async def erase_command(store: Store, learner_id: str, requested_by: str) -> str
 
 
 def _interaction(row: LogRow) -> bytes:
-    outcome = codec.decode_outcome(row.outcome)
+    outcome = _readable(codec.decode_outcome, row.outcome)
     return _line(
         "interaction",
         revision=row.revision,
@@ -138,9 +145,20 @@ def _interaction(row: LogRow) -> bytes:
         occurred_at=_rfc3339(row.occurred_at_ms),
         received_at=_rfc3339(row.received_at_ms),
         traceparent=row.traceparent,
-        levels=dict(zip(levels.NAMES, outcome.readout.levels, strict=True)),
-        outcome=_outcome(outcome),
+        levels=outcome and dict(zip(levels.NAMES, outcome.readout.levels, strict=True)),
+        outcome=outcome and _outcome(outcome),
     )
+
+
+def _readable(decode: Callable[[bytes], T], data: bytes) -> T | None:
+    """Decode what the model made of a learner; None where it cannot be read, which must not keep
+    anybody from what they told us.
+    """
+    try:
+        return decode(data)
+    except ValueError:
+        logger.warning("an export leaves out what cannot be read", exc_info=True)
+        return None
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

@@ -51,6 +51,26 @@ def in_files(path: Path, text: str) -> int:
     return sum(file.read_bytes().count(text.encode()) for file in path.parent.iterdir())
 
 
+async def test_what_is_damaged_keeps_nobody_from_the_rest(path: Path) -> None:
+    async with running(path) as brain:
+        await brain.apply(*[submission("ada", f"i{n}", response="vier") for n in range(3)])
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE log SET outcome = x'63' WHERE revision = 2")
+        connection.execute("UPDATE log SET state = x'63'")
+    connection.close()
+    async with running(path) as brain:
+        lines = await exported(brain, "ada")
+
+    told = [line for line in lines if line["type"] == "interaction"]
+    assert [line["response"] for line in told] == ["vier"] * 3
+    assert [line["outcome"] is None for line in told] == [False, True, False]
+    assert [line["levels"] is None for line in told] == [False, True, False]
+    [state] = [line for line in lines if line["type"] == "state"]
+    assert (state["revision"], state["state"]) == (3, None)
+    assert lines[-1]["type"] == "end"
+
+
 async def test_an_export_tells_everything_stored_in_readable_lines(brain: Brain) -> None:
     sent = [
         submission(
