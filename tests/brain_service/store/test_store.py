@@ -262,6 +262,7 @@ def test_the_statements_compile_for_postgresql() -> None:
                 sa.schema.CreateIndex(index).compile(dialect=dialect)
             )
     assert "WITH RECURSIVE" in str(chain._PAGE.compile(dialect=dialect))
+    assert "substr(log.state, " in str(statements.STANDINGS.compile(dialect=dialect))
     assert (
         "%s" in chain.Chain(dialect, str.encode)._append
     )  # by place, though the driver's usual way is by name
