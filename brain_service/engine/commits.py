@@ -1,0 +1,275 @@
+"""Makes groups of interactions durable: computes them on new values, writes them in one
+transaction, and only then changes memory, answers and publishes.
+
+Knows no queue and no time of day; `engine` says which group is next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from brain_service.engine import reads
+from brain_service.engine.bank_sync import NOTHING, BankSync
+from brain_service.engine.counters import Counters
+from brain_service.engine.group import Entry, Group, Work, read_entry
+from brain_service.engine.journal import ConflictError, Found, Head, Store, StoreError
+from brain_service.engine.memory import Memory, read_answer
+from brain_service.engine.publication import Bus, Publication
+from brain_service.engine.rebuild import OnTouch
+from brain_service.engine.submission import INTERNAL_FAULT, Applied, Failed, FailureCode, invalid
+from brain_service.engine.teaching import Teaching
+from brain_service.model import BadInteraction
+from brain_service.model.bank import BankIncrements
+from brain_service.model.values import maker
+from brain_service.tracing import BrainTraces
+from service_runtime import trace_context
+from service_runtime.telemetry import now_ns
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS: Final = 10
+"""Tries of one group against other brains that write the same learners, before its callers are told
+to come again.
+"""
+_SLICE: Final = 32
+"""Interactions computed before other tasks of the event loop get a turn."""
+_REBUILDING: Final = Failed(
+    code=FailureCode.UNAVAILABLE,
+    message="This learner's state is being rebuilt from the log; try again.",
+)
+_found: Final = maker(Found)
+
+
+class Commits:
+    """Applies groups, one after the other. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        memory: Memory,
+        bank: BankSync,
+        teaching: Teaching,
+        on_touch: OnTouch,
+        counters: Counters,
+        traces: BrainTraces | None,
+    ) -> None:
+        """`traces` records sampled interactions."""
+        self._store = store
+        self._bus = bus
+        self._memory = memory
+        self._bank = bank
+        self._teaching = teaching
+        self._on_touch = on_touch
+        self._counters = counters
+        self._traces = traces
+
+    async def apply(self, group: list[Work]) -> None:
+        """Give every interaction of a group its result."""
+        leaders, followers = self._sort_out(group)
+        try:
+            await self._commit(leaders)
+        except Exception:
+            if len(leaders) == 1:
+                logger.exception("an interaction could not be applied", extra=_trace(leaders[0]))
+            else:
+                # Whatever it was must not take the others along: find the one by going one at a
+                # time.
+                for work in leaders:
+                    if work.result is None:
+                        await self.apply([work])
+        for work in leaders:
+            if work.result is None:
+                self._counters.count_failed(INTERNAL_FAULT.code)
+                work.settle(INTERNAL_FAULT)
+        for leader, work in followers:
+            self._repeat(work, leader.result or INTERNAL_FAULT)
+
+    def _sort_out(self, group: list[Work]) -> tuple[list[Work], list[tuple[Work, Work]]]:
+        """Answer what was answered lately, and pair repetitions within the group with their first
+        one.
+        """
+        leaders: dict[tuple[str, str], Work] = {}
+        followers = []
+        for work in group:
+            name = work.name
+            if known := self._memory.answer(name):
+                self._repeat(work, known)
+            elif leader := leaders.get(name):
+                followers.append((leader, work))
+            else:
+                leaders[name] = work
+        return list(leaders.values()), followers
+
+    def _repeat(self, work: Work, result: Applied | Failed) -> None:
+        """Give a repeated interaction the result of the first."""
+        if isinstance(result, Applied):
+            self._counters.count_duplicate()
+            work.settle(result._replace(duplicate=True))
+        else:
+            self._counters.count_failed(result.code)
+            work.settle(result)
+
+    async def _commit(self, group: list[Work]) -> None:
+        """Compute, write, and only then answer; again while other brains are faster with the same
+        learners.
+        """
+        for attempt in range(_ATTEMPTS):
+            if not group:
+                return
+            increments = NOTHING
+            try:
+                plan = await self._compute(group)
+                increments = self._bank.take(_now())
+                keys = await self._write(plan, increments)
+            except ConflictError:
+                self._counters.conflicts += 1
+                self._bank.not_written(increments, _now())
+                try:
+                    group = await self._reconcile(group)
+                except StoreError as error:
+                    self._fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                    return
+                await asyncio.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311 — parts two brains in step
+            except StoreError as error:
+                self._counters.commit_failures += 1
+                self._bank.not_written(increments, _now())
+                logger.warning("a group of %d was not stored: %s", len(group), error)
+                self._fail(group, FailureCode.UNAVAILABLE, f"Not stored: {error}.")
+                return
+            except BaseException:
+                self._bank.not_written(increments, _now())
+                raise
+            else:
+                self._bank.written(increments, _now())
+                self._accept(plan, keys)
+                return
+        self._fail(
+            group,
+            FailureCode.UNAVAILABLE,
+            "Not stored: other brains keep writing the same learners; try again.",
+        )
+
+    async def _write(self, plan: Group, increments: BankIncrements) -> dict[str, int]:
+        if not plan.rows and increments == NOTHING:
+            return {}
+        began = time.perf_counter()
+        began_ns = 0 if self._traces is None else now_ns()
+        keys = await self._store.commit(plan.rows, increments)
+        self._counters.commits_s.observe(time.perf_counter() - began)
+        if self._traces is not None:
+            self._traces.committed([row.traceparent for row in plan.rows], began_ns)
+        self._counters.batch_sizes.observe(len(plan.rows))
+        return keys
+
+    def _fail(self, group: Sequence[Work], code: FailureCode, message: str) -> None:
+        failed = Failed(code=code, message=message)
+        self._counters.count_failed(code, len(group))
+        for work in group:
+            work.settle(failed)
+
+    async def _compute(self, group: list[Work]) -> Group:
+        """Apply the model to a group, on new values."""
+        learners, rebuilding = await self._load(group)
+        plan = Group(self._bank.stage(), learners, self._teaching.admit)
+        apply = plan.apply if self._traces is None else self._traces.timed(plan.apply)
+        for count, work in enumerate(group, 1):
+            if work.learner_id in rebuilding:
+                plan.failed.append((work, _REBUILDING))
+                continue
+            try:
+                apply(work)
+            except BadInteraction as error:
+                plan.failed.append((work, invalid(str(error))))
+            except Exception:
+                logger.exception("the model failed on an interaction", extra=_trace(work))
+                plan.failed.append((work, INTERNAL_FAULT))
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+        return plan
+
+    async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
+        """Return the learners of a group as they stand, one read for all not in memory, and who
+        must be rebuilt first.
+        """
+        learners = {work.learner_id: self._memory.get(work.learner_id) for work in group}
+        missing = [learner_id for learner_id, entry in learners.items() if entry is None]
+        self._counters.cache_misses += len(missing)
+        self._counters.cache_hits += len(learners) - len(missing)
+        preparing = self._bank.prepare([work.submission.interaction for work in group])
+        heads: dict[str, Head] = {}
+        if missing:
+            heads, _ = await asyncio.gather(self._store.load(missing), preparing)
+        else:
+            await preparing
+        rebuilding = set()
+        for learner_id, head in heads.items():
+            try:
+                learners[learner_id] = entry = read_entry(head)
+                if self._memory.keeps(entry):
+                    continue
+            except ValueError:
+                reads.log_unreadable(head)
+            self._on_touch.begin(head.learner_key)
+            rebuilding.add(learner_id)
+        return learners, rebuilding
+
+    async def _reconcile(self, group: list[Work]) -> list[Work]:
+        """After a conflict: answer what is in the log already, forget what is stale, and return
+        what is still to do.
+        """
+        found = await self._store.find([work.name for work in group])
+        left = []
+        for work in group:
+            if there := found.get(work.name):
+                self._counters.count_duplicate()
+                self._memory.keep_answer(work.name, there)
+                work.settle(read_answer(there))
+            else:
+                left.append(work)
+        if kept := self._memory.kept({work.learner_id for work in group}):
+            self.announce_gone(self._memory.drop_stale(kept, await self._store.load(kept)))
+        return left
+
+    def announce_gone(self, learner_ids: Sequence[str]) -> None:
+        """Drop learners that were erased and tell watchers."""
+        self._memory.erase(learner_ids)
+        self._teaching.forget()
+        self._bus.publish(
+            [Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids]
+        )
+
+    def _accept(self, plan: Group, keys: dict[str, int]) -> None:
+        """The group is durable: change memory, answer, publish."""
+        plan.stage.commit()
+        self._teaching.ask(plan.doubts)
+        for learner_id, entry in plan.changed().items():
+            self._memory.put(
+                learner_id, entry if entry.key else entry._replace(key=keys[learner_id])
+            )
+        for (work, applied), row in zip(plan.applied, plan.rows, strict=True):
+            self._memory.keep_answer(
+                work.name, _found((row.revision, row.occurred_at_ms, row.outcome))
+            )
+            work.settle(applied)
+        for work, failed in plan.failed:
+            self._counters.count_failed(failed.code)
+            work.settle(failed)
+        self._counters.count_applied(plan.applied, plan.publications)
+        self._bus.publish(plan.publications)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _trace(work: Work) -> dict[str, Any]:
+    return {"traceparent": work.submission.traceparent} | trace_context.log_fields(
+        work.submission.traceparent
+    )
