@@ -31,7 +31,7 @@ else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
-.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench evaluate load web up upgrade down secrets lock clean
+.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench evaluate load web up upgrade backup restore down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,12 @@ up: secrets ## Build the image and start everything in compose.yaml (EDGES=1), w
 upgrade: secrets ## Build the image and replace what `make up` started, one container at a time, where it changed
 	docker compose build
 	deploy/upgrade.sh
+
+backup: ## Copy what must not be lost out of what `make up` started, into a new folder below backups/
+	@deploy/backup.sh
+
+restore: ## Put a backup back while nothing runs (FROM=backups/…)
+	@deploy/restore.sh $(FROM)
 
 down: ## Stop what `make up` started; its data stay
 	docker compose down

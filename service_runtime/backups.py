@@ -23,8 +23,6 @@ from urllib.parse import unquote, urlsplit
 COMMANDS = ("backup", "restore")
 
 _BUSY_S = 5.0
-_PAGES = 4096
-"""Copied at a time; others may write in between."""
 
 
 class BackupError(Exception):
@@ -178,7 +176,8 @@ class _Sqlite:
                 contextlib.closing(_reading(source)) as old,
                 contextlib.closing(sqlite3.connect(target)) as new,
             ):
-                old.backup(new, pages=_PAGES)
+                # In one step: a copy in several begins again whenever somebody else has written.
+                old.backup(new)
                 new.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
             raise BackupError(f"{source} cannot be copied: {error}") from error

@@ -5,10 +5,11 @@ docs/operations.md tells to make.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-import sqlite3
+import stat
 from typing import Any
+
+import pytest
 
 from tests.compose.engine import Deployment
 from tests.deploy.composed import ROOT
@@ -53,21 +54,34 @@ async def test_the_documented_backup_is_made_in_use_and_brings_everything_back(
 ) -> None:
     backup, restore = documented("Backup")
     before = await answered(school, learner)
-    await asyncio.to_thread(deployment.run, "sh", "-ec", backup)
-    copies = sorted(deployment.folder.glob("backup-*.sqlite3"))
-    assert [path.name for path in copies] == [
-        f"backup-{name}.sqlite3" for name in ("auth", "brain", "metrics")
-    ]
-    for path in copies:
-        with contextlib.closing(sqlite3.connect(path)) as copy:
-            assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",), path
+    printed = await asyncio.to_thread(deployment.run, "sh", "-ec", backup)
+    folder = deployment.folder / printed.split()[-1]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    copies = ("auth-keys.json", "auth.sqlite3", "brain.sqlite3", "metrics.sqlite3")
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == (
+        dict.fromkeys(copies, 0o600)
+    )
     assert len(await answered(school, learner)) == len(before) + COUNT
 
     # As on a new machine: no volume is there.
     await asyncio.to_thread(deployment.compose, "down", "--volumes")
+    restore = re.sub(r"FROM=\S+", f"FROM={folder.relative_to(deployment.folder)}", restore)
     await asyncio.to_thread(deployment.run, "sh", "-ec", restore)
     token = await asyncio.to_thread(school.token, learner)
     assert await asyncio.to_thread(history, school, learner, token) == before
     assert [entry["revision"] for entry in await answered(school, learner)] == list(
         range(1, len(before) + COUNT + 1)
     )
+
+
+def test_a_backup_that_fails_half_way_leaves_nothing(deployment: Deployment) -> None:
+    deployment.compose("stop", "metrics")
+    with pytest.raises(AssertionError, match="not running"):
+        deployment.run("deploy/backup.sh", "backups/half")
+    assert not list((deployment.folder / "backups").glob("half*"))
+
+
+def test_nothing_is_put_under_what_runs(deployment: Deployment) -> None:
+    folder = deployment.run("make", "-s", "backup").split()[-1]
+    with pytest.raises(AssertionError, match="something runs here"):
+        deployment.run("make", "restore", f"FROM={folder}")

@@ -90,8 +90,8 @@ def test_data_lie_on_the_volumes_and_nowhere_else(running: Containers) -> None:
 
 @pytest.mark.parametrize("name", ["brain", "auth", "metrics"])
 def test_documented_backup_copies_a_database_in_use(running: Containers, name: str) -> None:
-    documented = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    assert "exec -T $name python -m ${name}_service backup " in documented
+    scripted = (ROOT / "deploy" / "backup.sh").read_text(encoding="utf-8")
+    assert "exec -T $name python -m ${name}_service backup " in scripted
     file = running.volume(name) / "backup.sqlite3"
     command = [sys.executable, "-m", f"{name}_service", "backup", str(file)]
     subprocess.run(command, check=True, timeout=60, cwd=ROOT, env=running.environment(name))

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,41 @@ def test_a_backup_of_a_database_in_use_is_whole_private_and_restores_it(
     assert things(before) == []
     assert things(file)[0] == (0, "old"), "a backup can be restored again"
     assert not list(tmp_path.glob(".*")), "nothing is left behind"
+
+
+@pytest.mark.timeout(30)
+def test_a_backup_ends_and_is_one_state_however_much_is_written_meanwhile(
+    database: Path, tmp_path: Path
+) -> None:
+    """Each transaction adds two things that say the same: a copy has both or neither."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = ((number, "x" * 4000) for number in range(10, 30_010))
+        connection.executemany("INSERT INTO things VALUES (?, ?)", rows)
+        connection.commit()
+    writing, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+            number = 100_000
+            while not done.is_set():
+                pair = [(number, "pair"), (number + 1, "pair")]
+                connection.executemany("INSERT INTO things VALUES (?, ?)", pair)
+                connection.commit()
+                number += 2
+                writing.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert writing.wait(10)
+        execute(command("backup", tmp_path / "copy"), f"sqlite:///{database}", KEPT)
+    finally:
+        done.set()
+        writer.join()
+    pairs = [number for number, name in things(tmp_path / "copy") if name == "pair"]
+    assert pairs == list(range(100_000, 100_000 + len(pairs)))
+    assert len(pairs) % 2 == 0
+    assert pairs
 
 
 def test_a_restore_makes_a_database_where_there_is_none(database: Path, tmp_path: Path) -> None:

@@ -1,24 +1,31 @@
-"""The commands of the auth service, run beside it on the same database as an operator does."""
+"""The commands of the services, run beside them on the same databases as an operator does."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-from demo.stack import ROOT
+from demo.stack import ROOT, Stack
 from tests.support.school import School
 
+PACKAGES = {"brain": "brain_service", "auth": "auth_service", "metrics": "metrics_service"}
 
-def auth_command(school: School, *arguments: str) -> str:
-    """Run a command of the auth service beside the running one and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "auth_service", *arguments],
-        env=school.stack.environment("auth"),
+
+def service_command(stack: Stack, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of brain, auth or metrics beside the running one and return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", PACKAGES[name], *arguments],
+        env=stack.environment(name),
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def auth_command(school: School, *arguments: str) -> str:
+    """Run a command of the auth service beside the running one and return what it prints."""
+    done = service_command(school.stack, "auth", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
