@@ -229,6 +229,7 @@ def _options(settings: BrainSettings) -> EngineOptions:
         bank_refresh_s=settings.bank_refresh_s,
         teaching=TeachingOptions(
             teachers=settings.bank_teachers,
+            guarded=settings.bank_guarded,
             allowance=Allowance(settings.bank_items_a_day, settings.bank_times_a_day),
             items=settings.bank_rows,
             age_days=settings.bank_age_days,

@@ -61,6 +61,11 @@ class BrainSettings(ListenerSettings):
         " themselves; `declared`, anybody, but only items and subjects named by the command"
         " `declare`.",
     )
+    bank_guarded: bool = setting(
+        True,
+        "Whether one learner teaches the bank an item once, so much a day and no wild times; false"
+        " only to replay research data as the reference calculation does.",
+    )
     bank_rows: int = setting(
         1_000_000, "Items of the shared bank kept; those with the fewest answers leave first."
     )
@@ -103,6 +108,7 @@ class BrainSettings(ListenerSettings):
             f" {'zero or more' if field.name in _MAY_BE_ZERO else 'above zero'}"
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), int | float)
+            and not isinstance(value, bool)
             and (value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO))
         ]
         problems += check_listen(self.exposition_listen, variable=f"{PREFIX}_EXPOSITION_LISTEN")

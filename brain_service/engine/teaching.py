@@ -50,6 +50,10 @@ class TeachingOptions:
     """Who may teach the bank how much, and what it keeps."""
 
     teachers: Teachers = Teachers.ANYBODY
+    guarded: bool = True
+    """Whether what one learner teaches is bounded. Without it every answer and time counts, as in
+    the reference calculation.
+    """
     allowance: Allowance = Allowance()
     """How much one learner may teach on one day."""
     ask_s: float = 10.0
@@ -138,6 +142,8 @@ class Teaching:
                 and subject not in self._declared.subjects
             ):
                 subject = None
+        if not self._options.guarded:
+            return _increments((item, base, delta, subject, log_time, False))
         left = self._allowances.left(learner_id, self._clock())
         if item is not None:
             if repeated is not False or not left[ITEMS]:

@@ -49,8 +49,9 @@ LIFTED = {
     "BRAIN_QUOTA_A_DAY": "0",
     "EDGE_MAX_IN_FLIGHT": "1024",
     "BRAIN_MAX_BACKDATE_S": "0",
+    "BRAIN_BANK_GUARDED": "false",
 }
-"""Settings of a private system: no rate limit, a wide window, any age."""
+"""Settings of a private system: no rate limit, a wide window, any age, every answer teaches."""
 
 FAILURES = (
     BadLog,

@@ -269,3 +269,14 @@ async def test_what_is_too_much_or_too_old_leaves_the_store(path: Path) -> None:
 
     assert kept.items.keys() == {"q4", "q9"}
     assert kept.norms.keys() == {"new"}
+
+
+async def test_without_the_guard_every_answer_and_time_teaches(path: Path) -> None:
+    async with running(path, teaching=TeachingOptions(guarded=False)) as brain:
+        await answer(brain, "ada", *[about("item", time_taken=3600.0)] * 250, *FILLERS)
+        await answer(brain, "ada", about("item", time_taken=3600.0))
+        known = await learned(brain, "item")
+
+    assert known.answers == 251
+    assert known.observations == 251 + len(FILLERS)
+    assert exp(known.log_time) > 300.0
