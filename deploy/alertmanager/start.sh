@@ -12,7 +12,7 @@ refuse() {
     exit 2
 }
 
-# A YAML string, whatever is in it.
+# A YAML string, whatever is in it; it is printed by printf, for echo would read backslashes.
 quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }
 
 webhook=$(tr -d '[:space:]' <"$secrets/alert-webhook")
@@ -59,20 +59,20 @@ receivers:
 ROUTE
     if [ -n "$webhook" ]; then
         echo "    webhook_configs:"
-        echo "      - url: $(quoted "$webhook")"
+        printf '      - url: %s\n' "$(quoted "$webhook")"
         echo "        send_resolved: true"
     fi
     if [ -n "$to" ]; then
         echo "    email_configs:"
-        echo "      - to: $(quoted "$to")"
+        printf '      - to: %s\n' "$(quoted "$to")"
         echo "        send_resolved: true"
         echo "global:"
-        echo "  smtp_smarthost: $(quoted "$AIVO_ALERT_SMTP")"
-        echo "  smtp_from: $(quoted "$AIVO_ALERT_EMAIL_FROM")"
+        printf '  smtp_smarthost: %s\n' "$(quoted "$AIVO_ALERT_SMTP")"
+        printf '  smtp_from: %s\n' "$(quoted "$AIVO_ALERT_EMAIL_FROM")"
         echo "  smtp_require_tls: ${AIVO_ALERT_SMTP_TLS:-true}"
         if [ -n "$user" ]; then
-            echo "  smtp_auth_username: $(quoted "$user")"
-            echo "  smtp_auth_password_file: $(quoted "$secrets/smtp-password")"
+            printf '  smtp_auth_username: %s\n' "$(quoted "$user")"
+            printf '  smtp_auth_password_file: %s\n' "$(quoted "$secrets/smtp-password")"
         fi
     fi
 } >"$place"

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from demo.ports import reserve
@@ -130,6 +130,7 @@ def test_alertmanager_accepts_what_is_written(
 
 
 @settings(max_examples=30)
+@example(text="\\0 \\n '' \"")
 @given(text=st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1))
 def test_any_text_is_one_value(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.mktemp("config")
