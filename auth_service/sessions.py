@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from auth_service.counters import Counters
 from auth_service.devices import Devices
@@ -256,8 +257,9 @@ class Sessions:
         address, now_s = address_key(client_address), self._clock()
         device = self._devices.knows(device_token, account, now_s)
         with self._limits.counted(account, address, device, now_s):
-            async with self._turns.turn(account, device or address):
-                credentials = await self._check(account, password)
+            credentials = await self._turns.take(
+                account, device or address, partial(self._check, account, password)
+            )
             try:
                 grant = await self._issuer.open(credentials.user, credentials.password_hash)
             except SessionEnded:

@@ -1,18 +1,20 @@
 """Whose password is checked next, while more wait than can be checked at once. It knows no
 passwords, no users and no clock.
 
-Whoever has asked least lately goes first: first by account, then by address, then by arrival. So
-one who tries again and again waits behind somebody new, wherever both come from.
+Whoever has asked least lately goes first. Addresses that were refused much come last, whichever
+accounts they name, for anybody can think of ever new ones; then it goes by account, by address and
+by arrival. So one who tries again and again waits behind somebody new, wherever both come from.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 HALF_LIFE_S: Final = 30.0
 """In which half of what somebody has asked is forgotten."""
@@ -75,15 +77,18 @@ class Turns:
         self._max_waiting = max_waiting
         self._per_account = per_account
         self._per_address = per_address
-        self._accounts, self._addresses = _Recent(), _Recent()
+        self._accounts, self._addresses, self._refused = _Recent(), _Recent(), _Recent()
+        self._working: set[asyncio.Future[Any]] = set()
         self._waiting: list[_Waiting] = []
         self._arrivals = 0
 
-    @asynccontextmanager
-    async def turn(self, account: str, address: str) -> AsyncIterator[None]:
-        """Wait for a turn and hold it while the block runs. An empty address counts as one.
+    async def take(self, account: str, address: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a turn and do the work; what it raises counts against the address, which counts
+        as one also when empty.
 
-        Raises TooManyWaiting at once, or later when somebody who has asked less needs the place.
+        Work that has begun is done to its end, and keeps its turn, when the caller gives up: a
+        thread cannot be stopped. Raises TooManyWaiting at once, or later when somebody who has
+        asked less needs the place.
         """
         waiting = self._enter(account, address)
         try:
@@ -91,8 +96,22 @@ class Turns:
         except asyncio.CancelledError:
             self._leave(waiting)
             raise
+        task = asyncio.ensure_future(self._do(work, address))
+        self._working.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self._working.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, should nobody wait for it any more
+
+    async def _do(self, work: Callable[[], Awaitable[T]], address: str) -> T:
         try:
-            yield
+            return await work()
+        except Exception:
+            self._refused.add(address, self._clock())
+            raise
         finally:
             self._free += 1
             self._call()
@@ -119,21 +138,25 @@ class Turns:
         if last is newcomer:
             raise TooManyWaiting
         self._waiting.remove(last)
-        last.turn.set_exception(TooManyWaiting())
+        if not last.turn.done():  # else its caller has just given up
+            last.turn.set_exception(TooManyWaiting())
 
     def _call(self) -> None:
         now_s = self._clock()
         while self._free and self._waiting:
             first = min(self._waiting, key=lambda one: self._rank(one, now_s))
             self._waiting.remove(first)
+            if first.turn.done():
+                continue  # its caller has just given up
             self._accounts.add(first.account, now_s)
             self._addresses.add(first.address, now_s)
             self._free -= 1
             first.turn.set_result(None)
 
-    def _rank(self, one: _Waiting, now_s: float) -> tuple[float, float, int]:
+    def _rank(self, one: _Waiting, now_s: float) -> tuple[float, float, float, int]:
         # In whole and tenths: what happened a moment earlier is no reason.
         return (
+            round(self._refused.of(one.address, now_s), 1),
             round(self._accounts.of(one.account, now_s), 1),
             round(self._addresses.of(one.address, now_s), 1),
             one.arrived,

@@ -17,6 +17,7 @@ _MAY_BE_ZERO = frozenset(
         "max_sockets_per_user",
         "max_sockets_per_address",
         "max_connections_per_address",
+        "connections_per_s",
         "max_streams_per_user",
         "max_subscriptions",
         "max_rooms",
@@ -99,6 +100,11 @@ class EdgeSettings(ClientSettings):
     )
     max_connections_per_address: int = setting(
         10_000, "HTTP connections that one address may hold, proxies excepted; 0 for no limit."
+    )
+    connections_per_s: float = setting(
+        300.0,
+        "New connections a second from one address on average, proxies excepted, and ten times as"
+        " many at once; 0 for no limit.",
     )
     max_streams_per_user: int = setting(
         8, "Live HTTP answers that one user may hold at this edge; 0 for no limit."

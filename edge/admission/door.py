@@ -5,14 +5,19 @@ the same door.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import time
 from weakref import WeakValueDictionary
 
 from edge.admission.addresses import Proxies, shared_by
 from edge.admission.budgets import Budgets
+from edge.admission.limits import Known, Places
 from edge.admission.origins import Origins
 from edge.admission.turns import Turns
 from edge.settings import EdgeSettings
+
+MAX_LOGINS = 64
+"""Of one address at once; auth lets fewer wait and decides who is next, but must hear of no more.
+"""
 
 
 class Door:
@@ -32,11 +37,18 @@ class Door:
             rate=settings.address_failures_per_s, burst=10 * settings.address_failures_per_s
         )
         """Bad tokens that addresses may show."""
+        self.known = Known()
+        """Tokens that were good lately: who shows one pays for no neighbour's bad ones."""
         self.readers = Turns()
         """Who reads the log now."""
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._limit = settings.max_connections_per_address
-        self._connections: Counter[str] = Counter()
+        self._arrivals = Budgets(
+            rate=settings.connections_per_s, burst=10 * settings.connections_per_s
+        )
+        self.connections = Places(settings.max_connections_per_address)
+        """HTTP connections of each address."""
+        self.logins = Places(MAX_LOGINS)
+        """Passwords of each address that are being checked."""
 
     def reading(self, user_id: str) -> asyncio.Lock:
         """Return what a user holds while reading a page of a log, one at a time."""
@@ -46,19 +58,18 @@ class Door:
         return lock
 
     def admit(self, peer: str) -> bool:
-        """Count a connection of this peer; False when it has too many, then it does not count.
+        """Count a connection of this peer; False when it has too many, or has come too often, then
+        it does not count.
 
         Connections of our own proxies are those of many clients, and not limited.
         """
-        key = shared_by(peer)
-        if self._limit and self._connections[key] >= self._limit and not self.proxies.trust(peer):
-            return False
-        self._connections[key] += 1
-        return True
+        if self.proxies.trust(peer):
+            return True
+        address, now = shared_by(peer), time.monotonic()
+        wait_s = self._arrivals.of(address, now).take(1.0, now)
+        return not wait_s and self.connections.take(address)
 
     def leave(self, peer: str) -> None:
         """One admitted connection of this peer less."""
-        key = shared_by(peer)
-        self._connections[key] -= 1
-        if not self._connections[key]:
-            del self._connections[key]
+        if not self.proxies.trust(peer):
+            self.connections.leave(shared_by(peer))

@@ -2,6 +2,58 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict
+
+
+class Places:
+    """Each name may hold so many at once; a limit of 0 means as many as it likes."""
+
+    def __init__(self, limit: int) -> None:
+        """Begin with all free."""
+        self._limit = limit
+        self._taken: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How many are held by all."""
+        return self._taken.total()
+
+    def held(self, name: str) -> int:
+        """Return how many this name holds."""
+        return self._taken[name]
+
+    def take(self, name: str) -> bool:
+        """Take one; False when the name holds too many, then it has not got it."""
+        if self._limit and self._taken[name] >= self._limit:
+            return False
+        self._taken[name] += 1
+        return True
+
+    def leave(self, name: str) -> None:
+        """Give one back that was taken."""
+        self._taken[name] -= 1
+        if not self._taken[name]:
+            del self._taken[name]
+
+
+class Known:
+    """Texts that were seen lately, of which only a fingerprint is kept."""
+
+    def __init__(self, most: int = 65_536) -> None:
+        """Remember so many at most."""
+        self._most = most
+        self._prints: OrderedDict[int, None] = OrderedDict()
+
+    def __contains__(self, text: str) -> bool:
+        """Whether this one was."""
+        return hash(text) in self._prints
+
+    def add(self, text: str) -> None:
+        """Remember one."""
+        self._prints[hash(text)] = None
+        self._prints.move_to_end(hash(text))
+        if len(self._prints) > self._most:
+            self._prints.popitem(last=False)
+
 
 class TokenBucket:
     """Allows `rate` takes a second on average and `burst` at once."""

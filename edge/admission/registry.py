@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
+from edge.admission.limits import Places
 from edge.telemetry.counters import Counters
 
 
@@ -69,21 +69,8 @@ class Registry(Listing):
         """A limit of 0 means none."""
         super().__init__(max_per_user=max_per_user)
         self._counters = counters
-        self._max_per_address = max_per_address
-        self._addresses: Counter[str] = Counter()
-
-    def admit_address(self, address: str) -> bool:
-        """Count a socket of this address; False when there are too many, then it does not count."""
-        if self._max_per_address and self._addresses[address] >= self._max_per_address:
-            return False
-        self._addresses[address] += 1
-        return True
-
-    def leave_address(self, address: str) -> None:
-        """One admitted socket of this address less."""
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+        self.addresses = Places(max_per_address)
+        """Sockets of each address, also of those who have not said who they are."""
 
     def add(self, session: Listed) -> bool:
         """Add an authenticated session; False when its user has too many, then it is not added."""

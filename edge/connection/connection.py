@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 HIGH_WATER_BYTES = 32 * 1024
 """Bytes that may wait in the transport before a reader counts as slow."""
 
-FRAMES_PER_TURN = 32
-"""Frames taken of one socket before all others get their turn."""
+FRAMES_PER_TURN = 8
+"""Frames taken of one socket before all others get their turn; most send one at a time."""
 
 BYTES_PER_TURN = 64 * 1024
 """The same in bytes; the frame that passes it is still taken."""
@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
         self._endpoint.discard(self)
         edge.sweep.cancel(self)
         if self._counted:
-            edge.registry.leave_address(self.address)
+            edge.registry.addresses.leave(self.address)
             self._counted = False
         self._count_end()
         self.session.end()
@@ -285,7 +285,7 @@ class Connection(asyncio.Protocol):
         edge = self._endpoint.edge
         self._endpoint.add(self)
         edge.counters.sockets_opened += 1
-        self._counted = edge.registry.admit_address(self.address)
+        self._counted = edge.registry.addresses.take(self.address)
         if self._endpoint.closing:
             self.close(CloseCode.RESTART, "server restarts")
         elif not self._counted:

@@ -41,6 +41,9 @@ READ_S = 30.0
 MAX_PIPELINED = 8
 """Requests that may wait for the answer to an earlier one; browsers send none."""
 
+SAFE = frozenset(["GET", "HEAD"])
+"""Methods whose requests have no effect (RFC 9110 §9.2.1): no work goes on for who has left."""
+
 
 class Listener(HttpToolsProtocol):
     """One HTTP connection; sockets have another protocol from the end of their handshake's
@@ -57,6 +60,8 @@ class Listener(HttpToolsProtocol):
     """Bytes of the head, or of what follows it, so far; of the whole piece that it began in."""
     _answering: RequestResponseCycle | None = None
     """The request that is answered now, or was last; uvicorn knows only the one that came last."""
+    _asked: asyncio.Task[Any] | None = None
+    """Answers it, if nothing is lost by stopping."""
     _admitted = False
 
     def __init__(self, door: Door, *, proxied: bool, **uvicorn: Any) -> None:
@@ -91,6 +96,8 @@ class Listener(HttpToolsProtocol):
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
+            if self._asked is not None:
+                self._asked.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take what came. Whatever it is, nothing is raised."""
@@ -157,13 +164,17 @@ class Listener(HttpToolsProtocol):
         self._answering = cycle
 
         async def answer(*arguments: Any) -> None:
+            if cycle.scope["method"] in SAFE:
+                self._asked = asyncio.current_task()
             try:
                 await app(*arguments)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 if not self.transport.is_closing():
                     raise
                 cycle.disconnected = True
                 self._door.abandoned_requests += 1
+            finally:
+                self._asked = None
 
         super()._start_asgi_task(cycle, answer)
 

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Cookie, Header, Request, Response
 from pydantic import BaseModel, Field
 
+from edge.admission.addresses import shared_by
 from edge.admission.origins import HINT
 from edge.http.callers import BearerToken, Caller
 from edge.http.problems import Problem, upstream_problem
+from edge.http.requests import while_there
 from edge.http.services import Services, Using
 from edge.ports import UpstreamError
 
@@ -87,7 +89,16 @@ async def login(
     """Exchange an e-mail address and password for tokens."""
     address = request.client.host if request.client else ""
     device = credentials.device_token or aivo_device or ""
-    session = await services.auth.login(credentials.email, credentials.password, address, device)
+    key = shared_by(address)
+    if not services.door.logins.take(key):
+        raise UpstreamError(
+            "rate_limited", "Too many sign-ins at once; come again.", retry_after_ms=1000
+        )
+    try:
+        asked = services.auth.login(credentials.email, credentials.password, address, device)
+        session = await while_there(request, asked)
+    finally:
+        services.door.logins.leave(key)
     if credentials.cookie:
         _set_cookie(request, response, DEVICE_COOKIE, session.pop("device_token"), DEVICE_COOKIE_S)
     return _hand_out(session, response, request, in_cookie=credentials.cookie)

@@ -60,13 +60,15 @@ async def caller(request: Request, services: Using, token: BearerToken) -> Ident
     now, door = time.monotonic(), services.door
     address = shared_by(request.client.host if request.client else "")
     failures = door.failures.of(address, now)
-    _spend(failures, 0.0, now)
+    if token not in door.known:
+        _spend(failures, 0.0, now)
     try:
         identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
     except UpstreamError as error:
         if error.code == "unauthenticated":
             failures.charge(1.0)
         raise
+    door.known.add(token)
     _spend(door.budgets.of(identity.user_id, now), REQUEST, now)
     return identity
 

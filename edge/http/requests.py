@@ -5,11 +5,16 @@ without a body, bodies are small and come soon.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.admission.addresses import Proxies
+
+T = TypeVar("T")
 
 _FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
 
@@ -97,3 +102,21 @@ class SmallBodies:
             return message
 
         await self._app(scope, piece, send)
+
+
+async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work does, which is cancelled when the client goes meanwhile; for work that
+    is dear and of no use to anybody else. The request's body must have been read.
+
+    Raises `ClientDisconnect`.
+    """
+    asked = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise ClientDisconnect
+        return asked.result()
+    finally:
+        asked.cancel()
+        gone.cancel()

@@ -9,6 +9,10 @@ import pytest
 from auth_service.turns import TooManyWaiting, Turns
 
 
+class WrongPassword(Exception):
+    pass
+
+
 class Desk:
     """Checks passwords by hand: who has a turn keeps it until told to leave."""
 
@@ -20,17 +24,25 @@ class Desk:
         self.here: dict[str, asyncio.Event] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def come(self, name: str, account: str, address: str = "a") -> None:
+    async def come(
+        self, name: str, account: str, address: str = "a", *, wrong: bool = False
+    ) -> None:
         async def stay() -> None:
+            self.served.append(name)
+            self.here[name] = asyncio.Event()
+            await self.here[name].wait()
+            if wrong:
+                raise WrongPassword
+
+        async def ask() -> None:
             try:
-                async with self.turns.turn(account, address):
-                    self.served.append(name)
-                    self.here[name] = asyncio.Event()
-                    await self.here[name].wait()
+                await self.turns.take(account, address, stay)
             except TooManyWaiting:
                 self.refused.append(name)
+            except WrongPassword:
+                pass
 
-        self.tasks.append(asyncio.create_task(stay()))
+        self.tasks.append(asyncio.create_task(ask()))
         await self.settle()
 
     async def leave(self, name: str) -> None:
@@ -67,6 +79,18 @@ async def test_an_address_that_asks_much_waits_behind_another() -> None:
 
     assert desk.served[:2] == ["one of many 0", "honest"]
     assert len(desk.served) == 7
+
+
+async def test_an_address_that_was_refused_waits_whichever_accounts_it_names() -> None:
+    desk = Desk()
+    await desk.come("honest before", "honest", "good")
+    await desk.leave("honest before")
+    for number in range(3):
+        await desk.come(f"guess {number}", f"account-{number}", "bad", wrong=True)
+    await desk.come("honest", "honest", "good")
+    await desk.leave("guess 0")
+
+    assert desk.served == ["honest before", "guess 0", "honest"]
 
 
 async def test_an_account_has_two_places_and_an_address_so_many() -> None:
@@ -119,4 +143,43 @@ async def test_whoever_gives_up_leaves_no_gap(when: str) -> None:
     await desk.leave_all()
 
     assert desk.served[-1] == "third"
+    assert desk.turns._free == 1
+
+
+async def test_whoever_gives_up_just_when_called_costs_nobody_a_turn() -> None:
+    desk = Desk()
+    for name in ("first", "second", "third"):
+        await desk.come(name, name)
+    desk.here.pop("first").set()
+    desk.tasks[1].cancel()
+    await desk.settle()
+    await desk.leave_all()
+
+    assert desk.served == ["first", "third"]
+    assert desk.turns._free == 1
+
+
+async def test_whoever_gives_up_just_when_sent_away_is_no_fault() -> None:
+    desk = Desk(max_waiting=1)
+    await desk.come("first", "first")
+    await desk.come("first again", "first")
+    new = asyncio.create_task(desk.turns.take("new", "b", asyncio.Event().wait))
+    desk.tasks[1].cancel()
+    await desk.settle()
+    await desk.leave_all()
+    new.cancel()
+
+    assert desk.turns._free == 0, "the new one has its turn"
+
+
+async def test_a_turn_is_taken_until_its_work_is_done() -> None:
+    desk = Desk()
+    await desk.come("first", "first", wrong=True)
+    await desk.come("second", "second")
+    desk.tasks[0].cancel()
+    await desk.settle()
+    assert desk.served == ["first"], "whoever gives up leaves a thread at work"
+    await desk.leave_all()
+
+    assert desk.served == ["first", "second"]
     assert desk.turns._free == 1

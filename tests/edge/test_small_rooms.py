@@ -214,10 +214,10 @@ def test_a_user_has_at_most_so_many_sockets() -> None:
 def test_an_address_has_at_most_so_many_sockets() -> None:
     registry = Registry(Counters(), max_per_user=0, max_per_address=2)
 
-    assert [registry.admit_address("a") for _ in range(3)] == [True, True, False]
-    assert registry.admit_address("b")
-    registry.leave_address("a")
-    assert registry.admit_address("a")
+    assert [registry.addresses.take("a") for _ in range(3)] == [True, True, False]
+    assert registry.addresses.take("b")
+    registry.addresses.leave("a")
+    assert registry.addresses.take("a")
 
 
 def test_sessions_may_leave_while_all_are_told() -> None:

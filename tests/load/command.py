@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 lifted = {
                     "EDGE_MAX_SOCKETS_PER_USER": "100000",
                     "EDGE_MAX_SOCKETS_PER_ADDRESS": "100000",
+                    "EDGE_CONNECTIONS_PER_S": "0",
                 }
                 own, options.token = stack.enter_context(people.private_admin(**lifted))
                 options.url = own.ws_url

@@ -1,0 +1,87 @@
+"""What one address may ask of the HTTP API, and that it is not asked in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from edge.admission.door import MAX_LOGINS
+from edge.admission.limits import Known
+from edge.settings import EdgeSettings
+from tests.support.edge_server import running_edge, until
+from tests.support.http_api import Api, AuthApi
+
+PAIR = {"email": "a@b.example", "password": "p"}
+
+
+class Hashing(AuthApi):
+    """Checks passwords without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.cancelled = 0, 0
+
+    async def login(self, *credentials: str) -> Any:
+        self.begun += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+async def test_a_password_is_not_checked_for_who_has_left() -> None:
+    auth = Hashing()
+    api = Api(auth=auth)
+    body = json.dumps(PAIR).encode()
+    head = (
+        b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    async with running_edge(EdgeSettings(), api.app) as running:
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(head + body)
+            before = auth.begun
+            await until(lambda before=before: auth.begun > before)  # type: ignore[misc]
+            writer.close()
+        await until(lambda: auth.cancelled == 3)
+        await until(lambda: not len(api.services.door.logins))
+
+
+async def test_one_address_has_so_many_passwords_checked_at_once_and_no_more() -> None:
+    auth = Hashing()
+    api = Api(auth=auth)
+    asked = [
+        asyncio.create_task(api("POST", "/api/auth/login", json=PAIR)) for _ in range(MAX_LOGINS)
+    ]
+    await until(lambda: auth.begun == MAX_LOGINS)
+    one_more = await api("POST", "/api/auth/login", json=PAIR)
+    for task in asked:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+
+    assert one_more.status_code == 429
+    assert one_more.headers["retry-after"] == "1"
+    assert one_more.json()["code"] == "rate_limited"
+    assert auth.begun == MAX_LOGINS
+    await until(lambda: not len(api.services.door.logins))
+
+
+async def test_bad_tokens_of_an_address_keep_nobody_out_who_was_in_before() -> None:
+    api = Api(address_failures_per_s=0.01)
+    assert (await api("GET", "/api/me", token="ada")).status_code == 200
+    bad = [(await api("GET", "/api/me", token="nobody")).status_code for _ in range(3)]
+
+    assert bad == [401, 429, 429]
+    assert (await api("GET", "/api/me", token="ada")).status_code == 200
+    assert (await api("GET", "/api/me", token="admin")).status_code == 429
+
+
+def test_so_many_texts_are_remembered_and_no_more() -> None:
+    known = Known(2)
+    for text in ("a", "b", "a", "c"):
+        known.add(text)
+
+    assert [text in known for text in "abc"] == [True, False, True]
