@@ -31,7 +31,7 @@ else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
-.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench evaluate load web up upgrade backup restore down secrets lock clean
+.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench siege evaluate load web up upgrade backup restore down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ check: proto-check lint test web ## All that must hold before a change is handed
 bench: $(VENV)/.tools ## Measure the model's cost, then the speed against the reference monolith
 	$(PYTHON) -m bench.bench_model
 	$(PYTHON) -m bench $(ARGS)
+
+siege: $(VENV)/.tools ## Attack a stack of its own with every kind of hostile client (ARGS="--soak 600" with all at once)
+	$(PYTHON) -m siege $(ARGS)
 
 evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (needs the research data)
 	$(PYTHON) -m evaluation $(ARGS)

@@ -28,10 +28,10 @@ class HandshakeFailed(Exception):
 
 def text_frame(payload: bytes) -> bytes:
     """Return a whole masked text frame."""
-    return _frame(_TEXT, payload)
+    return frame(_TEXT, payload)
 
 
-def _frame(first: int, payload: bytes) -> bytes:
+def frame(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
         return bytes((first, _MASKED | size)) + _KEY + payload
@@ -116,7 +116,7 @@ class Socket(asyncio.Protocol):
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == _PING:
-            self.transport.write(_frame(_PONG_FRAME, payload))
+            self.transport.write(frame(_PONG_FRAME, payload))
         elif opcode == _CLOSE:
             self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
             self.transport.close()

@@ -1,0 +1,167 @@
+"""The command: one kind of hostile clients after the other, or all of them at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.processes import GENERATOR_CORE, ROOT, SERVER_CORE, core_busy_s, on_core
+from demo.proxies import spare_loopback
+from siege import honest, report
+from siege.kinds import KINDS, PUPILS, STRANGERS
+from siege.town import Town, besieged
+
+NOBODY = "nobody"
+"""The quiet time that everything else is held against."""
+
+SAMPLE_S = 0.25
+ELSEWHERE = "127.0.0.2"
+"""Where hostile clients come from, unless they share the honest ones' address."""
+
+SETTLE_S = 1.0
+"""Between two kinds."""
+
+
+async def attack(town: Town, kinds: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Let these kinds attack for a while; return what happened to whom."""
+    processes = town.processes
+    before = [process.memory_kb() for process in processes]
+    cpu = [process.cpu_s() for process in processes]
+    errors = len(town.errors())
+    began, core = time.monotonic(), core_busy_s(SERVER_CORE)
+    working = asyncio.create_task(
+        honest.work(town.honest, town.stack.ports.edge, seconds=options.seconds)
+    )
+    besieging = asyncio.create_task(_besiege(town, kinds, options))
+    peak = list(before)
+    while not (working.done() and besieging.done()):
+        await asyncio.wait({working, besieging}, timeout=SAMPLE_S)
+        await asyncio.sleep(SAMPLE_S)
+        peak = [max(pair) for pair in zip(peak, (p.memory_kb() for p in processes), strict=True)]
+    elapsed = time.monotonic() - began
+    town.stack.check()
+    spent = [process.cpu_s() - first for process, first in zip(processes, cpu, strict=True)]
+    return {
+        "kind": " + ".join(kinds) if len(kinds) == 1 else "all at once" if kinds else NOBODY,
+        "honest": honest.outline(working.result()),
+        "hostile": besieging.result(),
+        "memory_mb": {
+            process.name: (most - first) / 1024
+            for process, most, first in zip(processes, peak, before, strict=True)
+        },
+        "busy": {
+            process.name: seconds / elapsed
+            for process, seconds in zip(processes, spent, strict=True)
+        },
+        "others_busy": max(0.0, (core_busy_s(SERVER_CORE) - core - sum(spent)) / elapsed),
+        "errors": town.errors()[errors:],
+    }
+
+
+async def _besiege(town: Town, kinds: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    if not kinds:
+        return {"sent_mb": 0.0, "opened": 0, "outcomes": {}}
+    plan = {
+        "kinds": list(kinds),
+        "port": town.stack.ports.edge,
+        "clients": max(options.clients, len(kinds)),
+        "seconds": options.seconds,
+        "mbit_per_s": options.mbit,
+        "source": "127.0.0.1" if options.same_address else ELSEWHERE,
+        "tokens": [person.token for person in town.hostile],
+        "learners": [person.learner_id for person in town.hostile],
+    }
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "siege.hostile",
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await child.communicate(json.dumps(plan).encode())
+    if child.returncode:
+        raise RuntimeError("the hostile side failed; see above")
+    told: dict[str, Any] = json.loads(output)
+    return told
+
+
+async def _run(town: Town, options: argparse.Namespace) -> list[dict[str, Any]]:
+    runs = []
+    rounds = [list(options.kinds)] if options.soak else [[name] for name in options.kinds]
+    for kinds in [[], *rounds]:
+        runs.append(await attack(town, kinds, options))
+        print(report.line(runs[-1]), file=sys.stderr, flush=True)
+        await asyncio.sleep(SETTLE_S)
+    return runs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the siege and return the exit code."""
+    spare_loopback(os.environ)
+    options = _options(arguments)
+    with besieged(honest=options.honest, hostile=options.clients) as town, on_core(GENERATOR_CORE):
+        runs = uvloop.run(_run(town, options))
+    missed = report.missed(runs, ping_p99_ms=options.ping_p99_ms, memory_mb=options.memory_mb)
+    print(report.table(runs))
+    for sentence in missed:
+        print(f"missed: {sentence}")
+    if options.json:
+        options.json.write_text(json.dumps(runs, indent=1), encoding="utf-8")
+    return 1 if missed else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m siege",
+        description="Attack a stack of its own, and measure what honest people notice.",
+        epilog="exit code: 0 all goals reached; 1 some missed, and which",
+    )
+    groups = {"strangers": STRANGERS, "pupils": PUPILS}
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=list(KINDS),
+        metavar="KIND",
+        help="strangers, pupils, or names of kinds (all); --list prints them",
+    )
+    parser.add_argument("--list", action="store_true", help="print the kinds and end")
+    parser.add_argument("--seconds", type=float, default=8.0, help="for each kind (8)")
+    parser.add_argument("--soak", type=float, metavar="S", help="all kinds at once, for so long")
+    parser.add_argument("--clients", type=int, default=20, help="hostile clients at a time (20)")
+    parser.add_argument("--honest", type=int, default=10, help="honest people (10)")
+    parser.add_argument("--mbit", type=float, default=50.0, help="of all hostile clients (50)")
+    parser.add_argument(
+        "--same-address", action="store_true", help="hostile and honest share an address"
+    )
+    parser.add_argument("--ping-p99-ms", type=float, default=50.0, help="goal (50)")
+    parser.add_argument("--memory-mb", type=float, default=20.0, help="goal for the edge (20)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    options = parser.parse_args(arguments)
+    if options.list:
+        print("\n".join(KINDS))
+        parser.exit()
+    names = [
+        name
+        for given in options.kinds
+        for name in ([kind.name for kind in groups[given]] if given in groups else [given])
+    ]
+    if unknown := [name for name in names if name not in KINDS]:
+        parser.error(f"no kind is called {unknown[0]!r}; --list prints them")
+    options.kinds = names
+    options.seconds = options.soak or options.seconds
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
