@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from edge.http import auth, fleet, health, learners
+from edge.http.cross_origin import CrossOrigin
 from edge.http.debug import log_requests
 from edge.http.page import Headers, add_page
 from edge.http.problems import ANY_PROBLEM, add_problems
@@ -38,14 +38,7 @@ def make_app(services: Services) -> FastAPI:
     for room in (auth, learners, fleet, health):
         app.include_router(room.router)
     app.add_middleware(SmallBodies)
-    if services.door.origins.allowed:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=sorted(services.door.origins.allowed),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-            max_age=600,
-        )
+    app.add_middleware(CrossOrigin, origins=services.door.origins)
     app.add_middleware(Headers)
     add_page(app, services.settings.static_dir)
     if services.settings.debug:
