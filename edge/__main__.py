@@ -5,7 +5,6 @@ starts the server.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from edge.admission.door import Door
 from edge.admission.registry import Listing, Registry
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
+from edge.connection.server import Server
 from edge.connection.wire import prepare
 from edge.figures import families
 from edge.http import Services, make_app
@@ -203,15 +203,6 @@ class Edge:
             self.sweep.stop()
             for channel in (self.auth_channel, self.metrics_channel, *self.brain_channels):
                 await channel.close()
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, leaving signals to the process: sockets are drained before it stops."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
 
 
 def make_server(edge: Edge) -> Server:

@@ -78,7 +78,8 @@ class Listener(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, unless there are too many connections."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # `pause_writing` for whatever is not read
+        # Have `pause_writing` called for whatever is not read; TLS never gets below 0.
+        transport.set_write_buffer_limits(high=1, low=0)
         if self.client is not None:
             self.peer = self.client[0]
         self._admitted = self._door.admit(self.peer)

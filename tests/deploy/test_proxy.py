@@ -25,8 +25,9 @@ import yaml
 
 from demo.stack import Stack
 from edge.settings import EdgeSettings
-from tests.deploy.balancer import StandIn, looked_up, make_certificate, prepare_proxy
+from tests.deploy.balancer import StandIn, looked_up, prepare_proxy
 from tests.deploy.composed import ROOT, Containers, containers, read
+from tests.support.certificate import make_certificate
 from tests.support.eventually import eventually
 from tests.support.school import PASSWORD, found_school
 from tests.support.socket import Socket, open_socket

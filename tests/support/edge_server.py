@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
+from edge.connection.server import Server
 from edge.connection.wire import prepare
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeEdge
@@ -22,14 +23,10 @@ from tests.support.fakes import FakeEdge
 WAIT_S = 10.0
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
