@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import Crossing, Levels, Performance, Result
+from edge.frames.outgoing import ABSENT, Absent, Crossing, Levels, Meaning, Performance, Result
 from service_runtime.trace_context import TraceContext
 
 
@@ -57,6 +57,7 @@ class Advice(NamedTuple):
     performance: Performance
     recommendations: list[str]
     actions: list[Any]
+    meaning: Meaning | Absent = ABSENT
 
 
 class Snapshot(NamedTuple):

@@ -12,6 +12,10 @@ from edge.frames.clock import timestamp
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import RequestId
 
+ABSENT = UNSET
+"""What an optional field has that does not appear in the JSON."""
+Absent = UnsetType
+
 
 class ServerFrame(Struct, tag_field="type", omit_defaults=True):
     """Base of the frames that the edge sends."""
@@ -48,12 +52,73 @@ class Performance(Struct, gc=False):
     improvement_rate: float
 
 
+class Because(Struct, gc=False):
+    """One thing that speaks for a statement: which way it pulls, and a teacher's words for it."""
+
+    code: str
+    direction: str
+    words: str
+
+
 class Action(Struct):
     """A recommendation for a machine."""
 
     code: str
     reason: list[str]
     urgency: str
+    because: list[Because] | UnsetType = UNSET
+
+
+class Bands(Struct, gc=False):
+    """How each level stands to what is usual for the learner: much_lower, lower, as_usual, higher,
+    much_higher, or too_early.
+    """
+
+    cognitive_load: str
+    engagement_level: str
+    frustration_level: str
+    fatigue_level: str
+    confidence_level: str
+    motivation_level: str
+
+
+class TooEarly(Struct, gc=False):
+    """Why bands cannot be told yet: new_learner or after_break, and how many answers it needs."""
+
+    code: str
+    needs: int
+    sentence: str
+
+
+class Struggle(Struct):
+    """The probability that at least two of the next three answers are wrong, and what is usual."""
+
+    probability: float
+    usual: float
+    because: list[Because]
+
+
+class Attention(Struct, gc=False):
+    """Whether a person should look after the learner: now, look or none."""
+
+    level: str
+    code: str
+    reason: str
+    since: str
+
+
+class Meaning(Struct):
+    """What the levels mean for this learner; `usual` and `spread` are in units of the level,
+    `deviation` is in spreads.
+    """
+
+    bands: Bands
+    usual: Levels
+    spread: Levels
+    deviation: Levels
+    attention: Attention
+    struggle: Struggle | UnsetType = UNSET
+    too_early: TooEarly | UnsetType = UNSET
 
 
 class Mastery(Struct, gc=False):
@@ -90,6 +155,8 @@ class Result(Struct):
     grades: Grades
     item_confidence: float
     processing_time: float = 0.0
+    meaning: Meaning | UnsetType = UNSET
+    explanations: dict[str, list[Because]] | UnsetType = UNSET
 
 
 class User(Struct, gc=False):
@@ -134,6 +201,7 @@ class Subscribed(Struct, tag_field="type", tag="subscribed"):
     recommendations: list[str] | UnsetType = UNSET
     actions: list[Action] | UnsetType = UNSET
     occurred_at: str | UnsetType = UNSET
+    meaning: Meaning | UnsetType = UNSET
     id: RequestId | UnsetType = UNSET
 
 
@@ -161,6 +229,7 @@ class StateUpdate(Struct, tag_field="type", tag="state_update"):
     recommendations: list[str]
     actions: list[Action]
     occurred_at: str
+    meaning: Meaning | UnsetType = UNSET
     trace_id: str | UnsetType = UNSET
 
 
@@ -195,6 +264,8 @@ class StateResponse(Struct, tag_field="type", tag="state_response"):
     confidence: float | UnsetType = UNSET
     model_version: str | UnsetType = UNSET
     occurred_at: str | UnsetType = UNSET
+    meaning: Meaning | UnsetType = UNSET
+    explanations: dict[str, list[Because]] | UnsetType = UNSET
     id: RequestId | UnsetType = UNSET
 
 

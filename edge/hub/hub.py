@@ -604,6 +604,7 @@ def _encode(update: Update, delivered: int, crossings: list[Crossing]) -> bytes:
             recommendations=advice.recommendations,
             actions=advice.actions,
             occurred_at=update.occurred_at,
+            meaning=advice.meaning,
             trace_id=update.trace_id,
         )
     )

@@ -131,6 +131,7 @@ class Watching:
         if advice:
             frame.performance = advice.performance
             frame.recommendations, frame.actions = advice.recommendations, advice.actions
+            frame.meaning = advice.meaning
         if snapshot.occurred_at:
             frame.occurred_at = snapshot.occurred_at
         if subscription.request_id is not None:

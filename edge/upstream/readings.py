@@ -4,46 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from math import floor
 from typing import Any, NamedTuple
 
 from aivo.brain.v1 import brain_pb2
 from edge.frames import outgoing
 from edge.frames.clock import rfc3339
 from edge.ports import Advice, Update
+from edge.upstream.meaning import LEVEL_NAMES, because, explanations, levels, meaning, rounded
 from service_runtime import outside
 
 _URGENCIES = {0: "none", 1: "low", 2: "medium", 3: "high"}
 _GRADES = {0: "none", 1: "human", 2: "convergent", 3: "theory"}
 _CLIPPED = "clipped"
-_LEVEL_NAMES = {
-    brain_pb2.LEVEL_COGNITIVE_LOAD: "cognitive_load",
-    brain_pb2.LEVEL_ENGAGEMENT: "engagement_level",
-    brain_pb2.LEVEL_FRUSTRATION: "frustration_level",
-    brain_pb2.LEVEL_FATIGUE: "fatigue_level",
-    brain_pb2.LEVEL_CONFIDENCE: "confidence_level",
-    brain_pb2.LEVEL_MOTIVATION: "motivation_level",
-    brain_pb2.LEVEL_ITEM_CONFIDENCE: "item_confidence",
-}
-
-
-def rounded(value: float) -> float:
-    """Return `value` to 4 decimals; half the cost of `round`, which finds the shortest decimal text
-    first.
-    """
-    return floor(value * 10_000.0 + 0.5) / 10_000.0
-
-
-def levels(message: brain_pb2.Levels) -> outgoing.Levels:
-    """Return the six levels, rounded to 4 decimals."""
-    return outgoing.Levels(
-        floor(message.cognitive_load * 10_000.0 + 0.5) / 10_000.0,
-        floor(message.engagement * 10_000.0 + 0.5) / 10_000.0,
-        floor(message.frustration * 10_000.0 + 0.5) / 10_000.0,
-        floor(message.fatigue * 10_000.0 + 0.5) / 10_000.0,
-        floor(message.confidence * 10_000.0 + 0.5) / 10_000.0,
-        floor(message.motivation * 10_000.0 + 0.5) / 10_000.0,
-    )
 
 
 def performance(message: brain_pb2.Performance) -> outgoing.Performance:
@@ -61,9 +33,12 @@ def recommendations(message: brain_pb2.Reading) -> tuple[list[str], list[outgoin
     sentences, actions = [], []
     for one in message.recommendations:
         sentences.append(one.sentence)
-        actions.append(
-            outgoing.Action(one.code, list(one.reasons), _URGENCIES.get(one.urgency, "none"))
+        action = outgoing.Action(
+            one.code, list(one.reasons), _URGENCIES.get(one.urgency, "none"), outgoing.ABSENT
         )
+        if one.because:
+            action.because = because(one.because)
+        actions.append(action)
     return sentences, actions
 
 
@@ -96,7 +71,7 @@ def _read_layout(message: brain_pb2.Reading) -> _Layout:
     rows: dict[str, list[str]] = {}
     for level, name in zip(message.drivers.levels, message.drivers.names, strict=True):
         if name != _CLIPPED:
-            rows.setdefault(_LEVEL_NAMES.get(level, "unknown"), []).append(name)
+            rows.setdefault(LEVEL_NAMES.get(level, "unknown"), []).append(name)
     levels, size = [], 0
     for level_name, names in rows.items():
         levels.append((level_name, outgoing.record(names), size, size + len(names)))
@@ -119,14 +94,17 @@ def _clipped_drivers(table: brain_pb2.DriverTable) -> dict[str, Any]:
     for level, name, contribution in zip(
         table.levels, table.names, table.contributions, strict=True
     ):
-        moved.setdefault(_LEVEL_NAMES.get(level, "unknown"), {})[name] = contribution
+        moved.setdefault(LEVEL_NAMES.get(level, "unknown"), {})[name] = contribution
     return moved
 
 
 def advice(message: brain_pb2.Reading) -> Advice:
     """Return the part that watchers see live."""
     return Advice(
-        levels(message.levels), performance(message.performance), *recommendations(message)
+        levels(message.levels),
+        performance(message.performance),
+        *recommendations(message),
+        meaning(message),
     )
 
 
@@ -148,6 +126,8 @@ def result(message: brain_pb2.Reading) -> outgoing.Result:
         levels(message.uncertainty),
         _layout(message).grades,
         rounded(now.item_confidence),
+        meaning=meaning(message),
+        explanations=explanations(message),
     )
 
 
@@ -173,6 +153,8 @@ def state_response(snapshot: brain_pb2.Snapshot, epoch: str) -> outgoing.StateRe
         confidence=rounded(reading.confidence),
         model_version=reading.model_version,
         occurred_at=rfc3339(snapshot.occurred_at_ms),
+        meaning=meaning(reading),
+        explanations=explanations(reading),
     )
 
 

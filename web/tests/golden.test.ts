@@ -144,11 +144,12 @@ export const server: readonly ServerFrame[] = [\n${frames("server")}];
 /** Every field of a server frame; the compiler refuses to forget one, or to know one more. */
 const answer = { id: 0, timestamp: 0 } as const;
 const room = { ...answer, room_id: 0, connection_id: 0, user: 0 } as const;
-const advice = { performance: 0, recommendations: 0, actions: 0 } as const;
+const advice = { performance: 0, recommendations: 0, actions: 0, meaning: 0 } as const;
 const details = {
   ...advice,
   mastery: 0,
   drivers: 0,
+  explanations: 0,
   confidence: 0,
   uncertainty: 0,
   grades: 0,

@@ -39,6 +39,67 @@ export interface RecommendedAction {
   reason?: readonly string[];
   /** `high`, `medium` or `low`. */
   urgency?: string;
+  /** The same reasons in a teacher's words. */
+  because?: readonly Because[];
+}
+
+/** One thing that speaks for a statement. */
+export interface Because {
+  /** Stable code, such as `err`. */
+  code: string;
+  /** Which way it pulls the number it explains. */
+  direction: "up" | "down";
+  /** For a teacher, such as "more mistakes than usual". */
+  words: string;
+}
+
+/** How a level stands to what is usual for this learner. */
+export type Band = "much_lower" | "lower" | "as_usual" | "higher" | "much_higher" | "too_early";
+
+/** Whether a person should look after the learner. */
+export interface Attention {
+  /** `now` needs help, `look` is worth a look in this lesson. */
+  level: "now" | "look" | "none";
+  /** Stable code, such as `stuck`; empty at `none`. */
+  code: string;
+  /** One sentence; empty at `none`. */
+  reason: string;
+  /** When this level began; empty at `none`. */
+  since: Timestamp | "";
+}
+
+/** A forecast that anybody can check three answers later. */
+export interface Struggle {
+  /** That at least two of the next three answers are wrong; [0, 1]. */
+  probability: number;
+  /** The same among all learners of the subject; [0, 1]. */
+  usual: number;
+  /** Strongest first, at most three. */
+  because: readonly Because[];
+}
+
+/** Why bands cannot be told yet. */
+export interface TooEarly {
+  /** `new_learner`: what is usual is not known yet; `after_break`: too little was done since. */
+  code: string;
+  /** So many more answers. */
+  needs: number;
+  sentence: string;
+}
+
+/** What the levels mean for this learner. */
+export interface Meaning {
+  bands: Readonly<Record<keyof CognitiveState, Band>>;
+  /** The learner's usual levels, and one standard deviation around them. */
+  usual: CognitiveState;
+  spread: CognitiveState;
+  /** Of each level from its usual value, in spreads, signed. */
+  deviation: CognitiveState;
+  attention: Attention;
+  /** Absent before the first answer. */
+  struggle?: Struggle;
+  /** There while bands are `too_early`. */
+  too_early?: TooEarly;
 }
 
 /** One skill's mastery with the evidence behind it. */
@@ -85,6 +146,8 @@ export interface Advice {
   recommendations?: readonly string[];
   /** The same for machines, in the same order. */
   actions?: readonly RecommendedAction[];
+  /** Absent where the model is older than vb-ssm/0.2. */
+  meaning?: Meaning;
 }
 
 /**
@@ -98,6 +161,8 @@ export interface ModelDetails extends Advice {
   mastery?: Readonly<Record<string, number | SkillMastery>>;
   /** Explains the state's own revision. */
   drivers?: Drivers;
+  /** Per level whose band is not `as_usual`: what pulls it there, compared with what is usual. */
+  explanations?: { readonly [level in keyof CognitiveState]?: readonly Because[] };
   /** How much evidence stands behind the state; [0, 1]. */
   confidence?: number;
   /** Per level, the standard uncertainty; same unit as the level. */

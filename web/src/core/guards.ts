@@ -4,7 +4,13 @@
  * cannot do without. Unknown fields and unknown types pass.
  */
 
-import type { CognitiveState, ModelDetails, PerformanceMetrics, ServerFrame } from "./frames";
+import type {
+  CognitiveState,
+  Meaning,
+  ModelDetails,
+  PerformanceMetrics,
+  ServerFrame,
+} from "./frames";
 import { isLevel, parseLoosely, record, type Parsed } from "./parse";
 
 type Check = (value: unknown) => boolean;
@@ -60,6 +66,16 @@ export const details: { readonly [K in keyof ModelDetails]-?: Check } = {
   recommendations: list(text),
   actions: list(record),
   drivers: record,
+  explanations: record,
+  meaning: all<Meaning>({
+    bands: record,
+    usual: state,
+    spread: state,
+    deviation: record,
+    attention: record,
+    struggle: (value) => value === undefined || record(value),
+    too_early: (value) => value === undefined || record(value),
+  }),
   confidence: anything,
   uncertainty: record,
   grades: record,

@@ -157,6 +157,98 @@ URGENCY_HIGH: Urgency.ValueType  # 3
 """URGENCY_HIGH: act now."""
 Global___Urgency: _TypeAlias = Urgency  # noqa: Y015
 
+class _Band:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Band.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BAND_UNSPECIFIED: _Band.ValueType  # 0
+    """BAND_UNSPECIFIED: the brain told none."""
+    BAND_MUCH_LOWER: _Band.ValueType  # 1
+    """BAND_MUCH_LOWER: far below what is usual."""
+    BAND_LOWER: _Band.ValueType  # 2
+    """BAND_LOWER: below it."""
+    BAND_AS_USUAL: _Band.ValueType  # 3
+    """BAND_AS_USUAL: within what is usual."""
+    BAND_HIGHER: _Band.ValueType  # 4
+    """BAND_HIGHER: above it."""
+    BAND_MUCH_HIGHER: _Band.ValueType  # 5
+    """BAND_MUCH_HIGHER: far above it."""
+    BAND_TOO_EARLY: _Band.ValueType  # 6
+    """BAND_TOO_EARLY: there is not enough evidence yet; `Meaning.too_early` says why."""
+
+class Band(_Band, metaclass=_BandEnumTypeWrapper):
+    """Band says how a level stands to what is usual for this learner, see docs/model.md."""
+
+BAND_UNSPECIFIED: Band.ValueType  # 0
+"""BAND_UNSPECIFIED: the brain told none."""
+BAND_MUCH_LOWER: Band.ValueType  # 1
+"""BAND_MUCH_LOWER: far below what is usual."""
+BAND_LOWER: Band.ValueType  # 2
+"""BAND_LOWER: below it."""
+BAND_AS_USUAL: Band.ValueType  # 3
+"""BAND_AS_USUAL: within what is usual."""
+BAND_HIGHER: Band.ValueType  # 4
+"""BAND_HIGHER: above it."""
+BAND_MUCH_HIGHER: Band.ValueType  # 5
+"""BAND_MUCH_HIGHER: far above it."""
+BAND_TOO_EARLY: Band.ValueType  # 6
+"""BAND_TOO_EARLY: there is not enough evidence yet; `Meaning.too_early` says why."""
+Global___Band: _TypeAlias = Band  # noqa: Y015
+
+class _Direction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """DIRECTION_UNSPECIFIED never occurs in answers."""
+    DIRECTION_UP: _Direction.ValueType  # 1
+    """DIRECTION_UP: it makes the number higher."""
+    DIRECTION_DOWN: _Direction.ValueType  # 2
+    """DIRECTION_DOWN: it makes the number lower."""
+
+class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
+    """Direction says which way something pulls."""
+
+DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""DIRECTION_UNSPECIFIED never occurs in answers."""
+DIRECTION_UP: Direction.ValueType  # 1
+"""DIRECTION_UP: it makes the number higher."""
+DIRECTION_DOWN: Direction.ValueType  # 2
+"""DIRECTION_DOWN: it makes the number lower."""
+Global___Direction: _TypeAlias = Direction  # noqa: Y015
+
+class _AttentionLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttentionLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttentionLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTENTION_LEVEL_UNSPECIFIED: _AttentionLevel.ValueType  # 0
+    """ATTENTION_LEVEL_UNSPECIFIED: the brain told none."""
+    ATTENTION_LEVEL_NONE: _AttentionLevel.ValueType  # 1
+    """ATTENTION_LEVEL_NONE: nobody needs to do anything."""
+    ATTENTION_LEVEL_LOOK: _AttentionLevel.ValueType  # 2
+    """ATTENTION_LEVEL_LOOK: worth a look in this lesson."""
+    ATTENTION_LEVEL_NOW: _AttentionLevel.ValueType  # 3
+    """ATTENTION_LEVEL_NOW: needs help now."""
+
+class AttentionLevel(_AttentionLevel, metaclass=_AttentionLevelEnumTypeWrapper):
+    """AttentionLevel says how soon a person should look after a learner."""
+
+ATTENTION_LEVEL_UNSPECIFIED: AttentionLevel.ValueType  # 0
+"""ATTENTION_LEVEL_UNSPECIFIED: the brain told none."""
+ATTENTION_LEVEL_NONE: AttentionLevel.ValueType  # 1
+"""ATTENTION_LEVEL_NONE: nobody needs to do anything."""
+ATTENTION_LEVEL_LOOK: AttentionLevel.ValueType  # 2
+"""ATTENTION_LEVEL_LOOK: worth a look in this lesson."""
+ATTENTION_LEVEL_NOW: AttentionLevel.ValueType  # 3
+"""ATTENTION_LEVEL_NOW: needs help now."""
+Global___AttentionLevel: _TypeAlias = AttentionLevel  # noqa: Y015
+
 class _DeliveryMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -515,6 +607,7 @@ class Recommendation(_message.Message):
     URGENCY_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """code is stable and machine-readable, such as "take_break"."""
     urgency: Global___Urgency.ValueType
@@ -525,6 +618,10 @@ class Recommendation(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """reasons name the drivers behind it, such as "err" or "fatigue"."""
 
+    @_builtins.property
+    def because(self) -> _containers.RepeatedCompositeFieldContainer[Global___Because]:
+        """because tells the same in a teacher's words, with the way each pulls."""
+
     def __init__(
         self,
         *,
@@ -532,14 +629,235 @@ class Recommendation(_message.Message):
         urgency: Global___Urgency.ValueType = ...,
         sentence: _builtins.str = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        because: _abc.Iterable[Global___Because] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "reasons", b"reasons", "sentence", b"sentence", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "code", b"code", "reasons", b"reasons", "sentence", b"sentence", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
+
+@_typing.final
+class Because(_message.Message):
+    """Because is one thing that speaks for a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """code is stable and machine-readable, such as "err"."""
+    direction: Global___Direction.ValueType
+    """direction in which it pulls the number it explains; of a recommendation, which way it stands."""
+    words: _builtins.str
+    """words for a teacher, such as "more mistakes than usual"."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "direction", b"direction", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Because: _TypeAlias = Because  # noqa: Y015
+
+@_typing.final
+class TooEarly(_message.Message):
+    """TooEarly says why bands cannot be told yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """code is "new_learner" (what is usual is not known yet) or "after_break" (too little was done
+    since the last break).
+    """
+    needs: _builtins.int
+    """needs so many more answers."""
+    sentence: _builtins.str
+    """sentence for a person."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        needs: _builtins.int = ...,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "needs", b"needs", "sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TooEarly: _TypeAlias = TooEarly  # noqa: Y015
+
+@_typing.final
+class Struggle(_message.Message):
+    """Struggle is a forecast that anybody can check three answers later."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    USUAL_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    probability: _builtins.float
+    """probability that at least two of the next three answers are wrong, [0, 1]."""
+    usual: _builtins.float
+    """usual probability among all learners of the subject, as learned so far, [0, 1]."""
+    @_builtins.property
+    def because(self) -> _containers.RepeatedCompositeFieldContainer[Global___Because]:
+        """because of these, strongest first, at most three."""
+
+    def __init__(
+        self,
+        *,
+        probability: _builtins.float = ...,
+        usual: _builtins.float = ...,
+        because: _abc.Iterable[Global___Because] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "probability", b"probability", "usual", b"usual"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Struggle: _TypeAlias = Struggle  # noqa: Y015
+
+@_typing.final
+class Attention(_message.Message):
+    """Attention says whether a person should look after the learner, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    level: Global___AttentionLevel.ValueType
+    """level of urgency."""
+    code: _builtins.str
+    """code is stable and machine-readable, such as "stuck"; empty at ATTENTION_LEVEL_NONE."""
+    reason: _builtins.str
+    """reason is one sentence for a person; empty at ATTENTION_LEVEL_NONE."""
+    since_ms: _builtins.int
+    """since_ms: when this level began, Unix milliseconds by the learner's clock; 0 at
+    ATTENTION_LEVEL_NONE.
+    """
+    def __init__(
+        self,
+        *,
+        level: Global___AttentionLevel.ValueType = ...,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        since_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "level", b"level", "reason", b"reason", "since_ms", b"since_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attention: _TypeAlias = Attention  # noqa: Y015
+
+@_typing.final
+class Meaning(_message.Message):
+    """Meaning says what the levels mean for this learner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANDS_FIELD_NUMBER: _builtins.int
+    USUAL_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    TOO_EARLY_FIELD_NUMBER: _builtins.int
+    STRUGGLE_FIELD_NUMBER: _builtins.int
+    ATTENTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bands(self) -> _containers.RepeatedScalarFieldContainer[Global___Band.ValueType]:
+        """bands of the six levels, in the order of the enum Level starting with LEVEL_COGNITIVE_LOAD."""
+
+    @_builtins.property
+    def usual(self) -> Global___Levels:
+        """usual value of each level for this learner."""
+
+    @_builtins.property
+    def spread(self) -> Global___Levels:
+        """spread around it that is usual for this learner, one standard deviation."""
+
+    @_builtins.property
+    def deviation(self) -> Global___Levels:
+        """deviation of each level from its usual value, in spreads; not bounded to [0, 1]."""
+
+    @_builtins.property
+    def too_early(self) -> Global___TooEarly:
+        """too_early is there while bands are BAND_TOO_EARLY."""
+
+    @_builtins.property
+    def struggle(self) -> Global___Struggle:
+        """struggle; absent before the first answer."""
+
+    @_builtins.property
+    def attention(self) -> Global___Attention:
+        """attention, always there."""
+
+    def __init__(
+        self,
+        *,
+        bands: _abc.Iterable[Global___Band.ValueType] | None = ...,
+        usual: Global___Levels | None = ...,
+        spread: Global___Levels | None = ...,
+        deviation: Global___Levels | None = ...,
+        too_early: Global___TooEarly | None = ...,
+        struggle: Global___Struggle | None = ...,
+        attention: Global___Attention | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "deviation", b"deviation", "spread", b"spread", "struggle", b"struggle", "too_early", b"too_early", "usual", b"usual"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "bands", b"bands", "deviation", b"deviation", "spread", b"spread", "struggle", b"struggle", "too_early", b"too_early", "usual", b"usual"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Meaning: _TypeAlias = Meaning  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Explanation says what pulls one level away from what is usual."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    level: Global___Level.ValueType
+    """level that is explained."""
+    @_builtins.property
+    def because(self) -> _containers.RepeatedCompositeFieldContainer[Global___Because]:
+        """because of these, compared with what is usual for the learner; first what pulls the way of the
+        level's band.
+        """
+
+    def __init__(
+        self,
+        *,
+        level: Global___Level.ValueType = ...,
+        because: _abc.Iterable[Global___Because] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "level", b"level"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class DriverTable(_message.Message):
@@ -597,6 +915,8 @@ class Reading(_message.Message):
     DRIVERS_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    MEANING_FIELD_NUMBER: _builtins.int
+    EXPLANATIONS_FIELD_NUMBER: _builtins.int
     predicted_correct: _builtins.float
     """predicted_correct is what the model expected before it saw the answer, [0, 1]; absent when it
     was not an answer.
@@ -604,7 +924,7 @@ class Reading(_message.Message):
     confidence: _builtins.float
     """confidence says how much evidence stands behind the state, 0 (none) to 1."""
     model_version: _builtins.str
-    """model_version that made this reading, such as "vb-ssm/0.1"."""
+    """model_version that made this reading, such as "vb-ssm/0.2"."""
     @_builtins.property
     def levels(self) -> Global___Levels:
         """levels read out of the state."""
@@ -633,6 +953,14 @@ class Reading(_message.Message):
     def drivers(self) -> Global___DriverTable:
         """drivers of every level."""
 
+    @_builtins.property
+    def meaning(self) -> Global___Meaning:
+        """meaning of the levels for this learner; absent in readings made before vb-ssm/0.2."""
+
+    @_builtins.property
+    def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
+        """explanations of the levels whose band is not BAND_AS_USUAL."""
+
     def __init__(
         self,
         *,
@@ -646,10 +974,12 @@ class Reading(_message.Message):
         drivers: Global___DriverTable | None = ...,
         confidence: _builtins.float = ...,
         model_version: _builtins.str = ...,
+        meaning: Global___Meaning | None = ...,
+        explanations: _abc.Iterable[Global___Explanation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_predicted_correct", b"_predicted_correct", "drivers", b"drivers", "levels", b"levels", "performance", b"performance", "predicted_correct", b"predicted_correct", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_predicted_correct", b"_predicted_correct", "drivers", b"drivers", "levels", b"levels", "meaning", b"meaning", "performance", b"performance", "predicted_correct", b"predicted_correct", "uncertainty", b"uncertainty"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_correct", b"_predicted_correct", "confidence", b"confidence", "drivers", b"drivers", "grades", b"grades", "levels", b"levels", "mastery", b"mastery", "model_version", b"model_version", "performance", b"performance", "predicted_correct", b"predicted_correct", "recommendations", b"recommendations", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_correct", b"_predicted_correct", "confidence", b"confidence", "drivers", b"drivers", "explanations", b"explanations", "grades", b"grades", "levels", b"levels", "mastery", b"mastery", "meaning", b"meaning", "model_version", b"model_version", "performance", b"performance", "predicted_correct", b"predicted_correct", "recommendations", b"recommendations", "uncertainty", b"uncertainty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__predicted_correct: _TypeAlias = _typing.Literal["predicted_correct"]  # noqa: Y015
     _WhichOneofArgType__predicted_correct: _TypeAlias = _typing.Literal["_predicted_correct", b"_predicted_correct"]  # noqa: Y015
