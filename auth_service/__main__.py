@@ -29,17 +29,18 @@ from auth_service.servicer import SERVICE_NAME, AuthServicer, register
 from auth_service.sessions import Issuer, Lifetimes, Sessions
 from auth_service.settings import Settings
 from auth_service.store import (
+    SCHEMA,
     ChangeLog,
     Database,
     People,
     SessionEnded,
     SessionTable,
-    StoreUnavailable,
+    StoreError,
     open_database,
 )
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
 from auth_service.turns import Turns
-from service_runtime import backups
+from service_runtime.database import backups
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -50,12 +51,11 @@ from service_runtime.telemetry import Tracer, exporting
 PREFIX = "AUTH"
 
 _REFUSALS = (
-    backups.BackupError,
     InvalidInput,
     NotFound,
     AlreadyExists,
     SessionEnded,
-    StoreUnavailable,
+    StoreError,
     KeyFileError,
 )
 
@@ -91,7 +91,7 @@ class Core:
 def opened(settings: Settings) -> Iterator[Core]:
     """Open database and key file, making what is missing, and close them again.
 
-    Raises StoreUnavailable or KeyFileError.
+    Raises StoreError or KeyFileError.
     """
     key_file = KeyFile(settings.key_file)
     tokens = Tokens(
@@ -149,7 +149,7 @@ async def serve(
     try:
         with opened(settings) as core:
             await _serve(settings, core, stop, ready, tracer)
-    except (StoreUnavailable, KeyFileError, InvalidInput) as error:
+    except (StoreError, KeyFileError, InvalidInput) as error:
         raise SettingsError(str(error)) from error
 
 
@@ -261,7 +261,7 @@ def main(
     actor = f"command:{_operator()}"
     try:
         if arguments.command in backups.COMMANDS:
-            told = backups.execute(arguments, settings.database_url, commands.KEPT)
+            told = backups.execute(arguments, settings.database_url, SCHEMA)
             print(told, file=stdout or sys.stdout)
             return 0
         with opened(settings) as core:

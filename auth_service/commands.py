@@ -17,7 +17,7 @@ from auth_service.domain import InvalidInput, Relation, RelationKind, Role
 from auth_service.sessions import Issuer
 from auth_service.store import ChangeLog, Database
 from auth_service.tokens import KeyFile, KeySet
-from service_runtime import backups
+from service_runtime.database import backups
 
 _DESCRIPTION = """\
 Says who is connected and whom they may watch. Without a command (or with "serve") it serves
@@ -30,14 +30,6 @@ has them."""
 _MAX_MINT_S = 30 * 86_400
 
 _PAGE = 1000
-
-KEPT = backups.Kept(
-    service="auth_service",
-    table="teachings",
-    # Whoever was signed in then may have been signed out since.
-    after_restore=("DELETE FROM sessions",),
-)
-"""What `backup` and `restore` know of the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from auth_service.directory import Directory
 from auth_service.revocations import Broadcaster
-from auth_service.store import ChangeLog, Database, SessionTable, StoreUnavailable
+from auth_service.store import ChangeLog, Database, SessionTable, StoreUnavailableError
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Follower:
         """Return when every change committed before the call is in memory and on its way to the
         streams.
 
-        Raises StoreUnavailable; then memory is as it was.
+        Raises StoreUnavailableError; then memory is as it was.
         """
         async with self._lock:
             batch = (
@@ -67,7 +67,7 @@ class Follower:
         """
         try:
             await self.catch_up()
-        except StoreUnavailable:
+        except StoreUnavailableError:
             logger.warning(
                 "a change is committed but not in memory yet; the next poll will bring it"
             )
@@ -109,7 +109,7 @@ async def follow(follower: Follower, keys: KeyFollower, *, poll_s: float) -> Non
         try:
             await follower.catch_up()
             keys.check()
-        except (StoreUnavailable, KeyFileError) as error:
+        except (StoreUnavailableError, KeyFileError) as error:
             if healthy:
                 logger.error(
                     "cannot follow changes; decisions are made from memory",
@@ -142,6 +142,6 @@ async def sweep(
         try:
             await database.run(log.forget_before, clock_ms() - _CHANGES_KEPT_MS)
             await database.run(sessions.sweep)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             logger.warning("sweeping failed", extra={"reason": str(error)})
         await asyncio.sleep(_SWEEP_INTERVAL_S)

@@ -29,7 +29,7 @@ from auth_service.login_limits import TooManyAttempts, Unauthenticated
 from auth_service.passwords import TooManyHashes
 from auth_service.revocations import Broadcaster, WatchCut
 from auth_service.sessions import Grant, Identity, Sessions
-from auth_service.store import StoreUnavailable
+from auth_service.store import StoreUnavailableError
 from auth_service.tokens import Tokens
 from auth_service.turns import TooManyWaiting
 from service_runtime.errors import ErrorTable
@@ -43,7 +43,7 @@ ERRORS = ErrorTable(
         TooManyWaiting: grpc.StatusCode.RESOURCE_EXHAUSTED,
         NotFound: grpc.StatusCode.NOT_FOUND,
         AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
-        StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+        StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
         WatchCut: grpc.StatusCode.DATA_LOSS,
     }
 )

@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from brain_service.engine import privacy, rebuild
@@ -24,12 +25,12 @@ from brain_service.model.teaching import Allowance
 from brain_service.rooms import Rooms
 from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
-from brain_service.store import SqlStore
+from brain_service.store import SCHEMA, SqlStore
 from brain_service.tracing import BrainTraces
 from brain_service.watch.bus import LocalBus
 from brain_service.watch.watch import Watches
-from service_runtime import backups
-from service_runtime.databases import require_existing
+from service_runtime.database import backups
+from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -105,7 +106,6 @@ def _run_command(command: Coroutine[None, None, bool | None]) -> int:
         StoreError,
         privacy.BadRequestError,
         BadNameError,
-        backups.BackupError,
     ) as error:
         print(f"brain_service: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
@@ -241,8 +241,8 @@ def _options(settings: BrainSettings) -> EngineOptions:
 async def _back_up(chosen: argparse.Namespace) -> None:
     # Watchers whose revisions are of a history that is no more begin anew under another epoch.
     epoch = f"UPDATE meta SET value = '{uuid.uuid4()}' WHERE name = 'epoch'"  # noqa: S608 - ours
-    kept = backups.Kept(service="brain_service", table="bank_norms", after_restore=(epoch,))
-    print(await asyncio.to_thread(backups.execute, chosen, _settings().database_url, kept))
+    schema = replace(SCHEMA, after_restore=(epoch,))
+    print(await asyncio.to_thread(backups.execute, chosen, _settings().database_url, schema))
 
 
 def _settings() -> BrainSettings:

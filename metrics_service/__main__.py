@@ -19,18 +19,16 @@ from metrics_service.exposition import Figures, families
 from metrics_service.recorder import ERASE_SPAN, PAGE, Limits, Recorder
 from metrics_service.servicer import SERVICE_NAME, MetricsServicer
 from metrics_service.settings import PREFIX, MetricsSettings
-from metrics_service.store import Store, StoreUnavailable
-from service_runtime import backups, telemetry
-from service_runtime.databases import require_existing
+from metrics_service.store import SCHEMA, Store, StoreError
+from service_runtime import telemetry
+from service_runtime.database import backups
+from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer
-
-KEPT = backups.Kept(service="metrics_service", table="tallies")
-"""What `backup` and `restore` know of the database."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load(MetricsSettings, os.environ, prefix=PREFIX)
         if options.command in backups.COMMANDS:
-            print(backups.execute(options, settings.database_url, KEPT))
+            print(backups.execute(options, settings.database_url, SCHEMA))
             return 0
         require_existing(settings.database_url, variable=f"{PREFIX}_DATABASE_URL")
         return (
@@ -52,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"metrics_service cannot start:\n{error}", file=sys.stderr)
         return 2
-    except (StoreUnavailable, exporting.ExportError, backups.BackupError, OSError) as error:
+    except (StoreError, exporting.ExportError, OSError) as error:
         print(f"metrics_service {options.command}: {error}", file=sys.stderr)
         return 1
 
@@ -163,7 +161,7 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     try:
         store = await asyncio.to_thread(Store.open, settings.database_url)
         retained, tally = await asyncio.to_thread(store.load)
-    except StoreUnavailable as error:
+    except StoreError as error:
         raise SettingsError(f"{PREFIX}_DATABASE_URL: {error}") from error
     aggregate = Aggregate(monotonic=time.monotonic, wall_ms=_wall_ms, retained=retained)
     recorder = Recorder(

@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 from metrics_service.aggregate import Retained
 from metrics_service.exchanges import Exchanges, check
 from metrics_service.records import AnalyticsRow, MessageRecord, Query
-from metrics_service.store import Store, StoreUnavailable, Tally
+from metrics_service.store import Store, StoreUnavailableError, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -174,13 +174,13 @@ class Recorder:
         return messages
 
     async def analytics(self, query: Query) -> list[AnalyticsRow]:
-        """Sum the messages that reached the disk. Raises StoreUnavailable, BadQuery."""
+        """Sum the messages that reached the disk. Raises StoreUnavailableError, BadQuery."""
         return await self._in(self._readers, self._store.analytics, query)
 
     async def export(
         self, *, from_ms: int, to_ms: int | None
     ) -> AsyncIterator[list[MessageRecord]]:
-        """Yield the records on the disk page by page. Raises StoreUnavailable."""
+        """Yield the records on the disk page by page. Raises StoreUnavailableError."""
         pages: Iterator[list[MessageRecord]] = self._store.pages(
             from_ms=from_ms, to_ms=to_ms, size=PAGE
         )
@@ -189,7 +189,7 @@ class Recorder:
 
     async def erase(self, *, user_id: str = "", learner_id: str = "") -> int:
         """Delete the records of a user or about a learner, waiting ones too; return how many.
-        Raises StoreUnavailable.
+        Raises StoreUnavailableError.
 
         When cancelled, some may be deleted and others not.
         """
@@ -261,7 +261,7 @@ class Recorder:
         tally = Tally(recorded=self._recorded + messages, dropped=self._dropped)
         try:
             await self._in(self._writer, self._store.append, batches, tally)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self._note_failure(error)
             return False
         except Exception:
@@ -286,7 +286,7 @@ class Recorder:
             return
         try:
             await self._in(self._writer, self._store.save, *state)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self._note_failure(error)
         else:
             self._saved = state
@@ -294,7 +294,7 @@ class Recorder:
 
     async def _tidy_up(self) -> None:
         while not self._stopping.is_set():
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StoreUnavailableError):
                 while await self._prune() and not self._stopping.is_set():
                     pass
             await self._pause(TIDY_S)
@@ -318,7 +318,7 @@ class Recorder:
     ) -> R:
         return await asyncio.wrap_future(threads.submit(work, *args, **kwargs))
 
-    def _note_failure(self, error: StoreUnavailable) -> None:
+    def _note_failure(self, error: StoreUnavailableError) -> None:
         if not self._is_failing:
             logger.error(
                 "the database fails; records wait and are dropped when too many",

@@ -29,7 +29,7 @@ from metrics_service.exchanges import BadRecord, Content, Exchanges, Kind
 from metrics_service.latency import BUCKET_COUNT, Histogram
 from metrics_service.recorder import Recorder, RecordingOff
 from metrics_service.records import AnalyticsRow, BadQuery, MessageRecord, query
-from metrics_service.store import StoreUnavailable, Tally
+from metrics_service.store import StoreUnavailableError, Tally
 from service_runtime.errors import ErrorTable
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ ERRORS = ErrorTable(
         Superseded: grpc.StatusCode.ABORTED,
         Silent: grpc.StatusCode.ABORTED,
         RecordingOff: grpc.StatusCode.FAILED_PRECONDITION,
-        StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+        StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
         Stopping: grpc.StatusCode.UNAVAILABLE,
     }
 )

@@ -5,11 +5,14 @@ transport.
 from __future__ import annotations
 
 from auth_service.store.change_log import ChangeBatch, ChangeLog, Snapshot
-from auth_service.store.database import Database, StoreUnavailable, open_database
+from auth_service.store.database import Database, open_database
 from auth_service.store.people import Credentials, People
 from auth_service.store.session_table import RefreshReused, Rotation, SessionEnded, SessionTable
+from auth_service.store.tables import SCHEMA
+from service_runtime.database.errors import StoreError, StoreUnavailableError
 
 __all__ = [
+    "SCHEMA",
     "ChangeBatch",
     "ChangeLog",
     "Credentials",
@@ -20,6 +23,7 @@ __all__ = [
     "SessionEnded",
     "SessionTable",
     "Snapshot",
-    "StoreUnavailable",
+    "StoreError",
+    "StoreUnavailableError",
     "open_database",
 ]

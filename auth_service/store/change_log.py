@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, 
 
 from auth_service.domain import Change, Learner, Person, RelationKind, Role
 from auth_service.store.database import Database
-from auth_service.store.schema import (
+from auth_service.store.tables import (
     audit,
     change_clock,
     changes,

@@ -26,7 +26,8 @@ from auth_service.domain import (
 )
 from auth_service.store.change_log import record_audit, record_changes
 from auth_service.store.database import Database
-from auth_service.store.schema import (
+from auth_service.store.session_table import revoke_sessions
+from auth_service.store.tables import (
     classes,
     enrolments,
     learners,
@@ -35,7 +36,6 @@ from auth_service.store.schema import (
     user_of,
     users,
 )
-from auth_service.store.session_table import revoke_sessions
 
 _NO_USER = "there is no such user"
 

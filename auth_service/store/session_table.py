@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, delete, insert, select, update
 from auth_service.domain import Change, User
 from auth_service.store.change_log import record_audit, record_changes
 from auth_service.store.database import Database
-from auth_service.store.schema import sessions, user_of, users
+from auth_service.store.tables import sessions, user_of, users
 
 
 class SessionEnded(Exception):

@@ -12,30 +12,29 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from brain_service.model.bank import BankIncrements
+from service_runtime.database.errors import (
+    ConflictError,
+    SchemaError,
+    StoreError,
+    StoreUnavailableError,
+)
 
-
-class StoreError(Exception):
-    """The base of what a store raises; its text is one sentence that may be shown to an
-    operator.
-    """
-
-
-class StoreUnavailableError(StoreError):
-    """The store did not do it and nothing changed: locked, full, unreachable, damaged. A later try
-    may succeed.
-    """
-
-
-class SchemaError(StoreError):
-    """The database was made by another version of this program, or is none of ours."""
-
-
-class ConflictError(StoreError):
-    """Something written is there already (a repeated id, a revision that another brain took) or a
-    learner was erased.
-
-    Nothing changed; `Store.load` and `Store.find` tell which.
-    """
+__all__ = [
+    "AuditEntry",
+    "BankTotals",
+    "ConflictError",
+    "Declared",
+    "Found",
+    "Head",
+    "LogRow",
+    "Rebuilt",
+    "Row",
+    "SchemaError",
+    "Standing",
+    "Store",
+    "StoreError",
+    "StoreUnavailableError",
+]
 
 
 class Row(NamedTuple):

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 import sqlalchemy as sa
+
+from service_runtime.database.schema import Schema
+
+SCHEMA: Final = Schema(
+    service="brain_service",
+    table="bank_norms",
+    migrations=Path(__file__).parents[1] / "migrations",
+)
 
 metadata = sa.MetaData()
 

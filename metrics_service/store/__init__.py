@@ -4,7 +4,8 @@ transport.
 
 from __future__ import annotations
 
-from metrics_service.store.database import StoreUnavailable
 from metrics_service.store.sql_store import Store, Tally
+from metrics_service.store.tables import SCHEMA
+from service_runtime.database.errors import StoreError, StoreUnavailableError
 
-__all__ = ["Store", "StoreUnavailable", "Tally"]
+__all__ = ["SCHEMA", "Store", "StoreError", "StoreUnavailableError", "Tally"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,14 +11,6 @@ import sqlalchemy as sa
 from metrics_service.aggregate import Counters, Remembered, Retained
 from metrics_service.exchanges import Exchanges
 from metrics_service.records import OUTCOME_OK, AnalyticsRow, MessageRecord, Query
-from metrics_service.store.database import (
-    StoreUnavailable,
-    create_engine,
-    migrate,
-    reading,
-    translated,
-    writing,
-)
 from metrics_service.store.rows import (
     analytics_rows,
     counter_row,
@@ -31,15 +21,26 @@ from metrics_service.store.rows import (
     sum_rows,
 )
 from metrics_service.store.tables import (
+    SCHEMA,
     Upserts,
     counters_table,
     exchanges_table,
     sums_table,
     tallies_table,
 )
+from service_runtime.database.connections import Database, truncate_wal
+from service_runtime.database.faults import translated
+from service_runtime.database.schema import migrate
 
 WHOLE_FLEET = ""
 """Edge id of the row that holds the fleet's totals; no edge can have it."""
+
+
+def open_database(address: str) -> Database:
+    """Open the database at an address, whatever its schema."""
+    # A power cut may take the last records, never the file: they are dropped rather than waited
+    # for anyway.
+    return Database.open(address, durable=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,30 +56,34 @@ class Store:
     a time.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._saved = Retained()
-        self._upserts = Upserts(engine.dialect.name)
+        self._upserts = Upserts(database.engine.dialect.name)
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """Open the database at an SQLAlchemy URL and bring its schema up to date; an SQLite file is
-        made when missing.
+        """Open the database at an address and bring its schema up to date; an SQLite file is made
+        when missing.
 
-        Raises StoreUnavailable, without the URL (it may contain a password), when that is not
-        possible.
+        Raises StoreError when that is not possible.
         """
-        engine = create_engine(url)
-        migrate(engine)
-        return cls(engine)
+        database = open_database(url)
+        try:
+            with database.write() as connection:
+                migrate(connection, SCHEMA)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._database.close()
 
     def load(self) -> tuple[Retained, Tally]:
         """Return what was saved last; nothing but zeros in a new database."""
-        with reading(self._engine) as connection:
+        with self._database.read() as connection:
             rows = {
                 row.edge_id: remembered(row)
                 for row in connection.execute(sa.select(counters_table))
@@ -102,7 +107,7 @@ class Store:
                 counter_row(WHOLE_FLEET, Remembered(counters=retained.totals, seen_at_ms=0))
             )
         gone = [edge_id for edge_id in self._saved.edges if edge_id not in retained.edges]
-        with writing(self._engine) as connection:
+        with self._database.write() as connection:
             if changed:
                 connection.execute(self._upserts.counters, changed)
             if gone:
@@ -116,7 +121,7 @@ class Store:
         """Keep exchanges and add them to the sums, all or nothing; `tally` counts them already."""
         parts = [part for batch in batches for part in batch.by_minute()]
         kept, sums = [exchanges_row(part) for part in parts], sum_rows(parts)
-        with writing(self._engine) as connection:
+        with self._database.write() as connection:
             connection.execute(sa.insert(exchanges_table), kept)
             connection.execute(self._upserts.sums, sums)
             self._save_tally(connection, tally)
@@ -136,7 +141,7 @@ class Store:
             .distinct()
             .limit(10)
         )
-        with writing(self._engine) as connection:
+        with self._database.write() as connection:
             batches = connection.execute(
                 sa.delete(exchanges_table).where(exchanges_table.c.batch_id.in_(old))
             ).rowcount
@@ -162,8 +167,8 @@ class Store:
         )
         upto = after + span
         erased = 0
-        with writing(self._engine) as connection:
-            if self._engine.dialect.name == "sqlite":
+        with self._database.write() as connection:
+            if self._database.is_sqlite:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             within = batch_id.between(after + 1, upto)
             statement = sa.select(exchanges_table).where(
@@ -186,18 +191,10 @@ class Store:
         """Remove what was erased from SQLite's write-ahead file too; return False while a reader
         still needs it.
         """
-        if self._engine.dialect.name != "sqlite":
+        if not self._database.is_sqlite:
             return True
-        with translated(), contextlib.closing(self._engine.raw_connection()) as connection:
-            # Outside of a transaction, which SQLAlchemy's own connections always have.
-            cursor = connection.cursor()
-            try:
-                busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            except sqlite3.Error as error:
-                raise StoreUnavailable(
-                    "the write-ahead file cannot be emptied now; try again"
-                ) from error
-        return not busy
+        with translated(), self._database.writer() as connection:
+            return truncate_wal(connection)
 
     def analytics(self, query: Query) -> list[AnalyticsRow]:
         """Sum the messages per interval, type, role and direction. Raises BadQuery when that is too
@@ -229,7 +226,7 @@ class Store:
             statement = statement.where(sums_table.c.type.in_(query.types))
         if query.roles:
             statement = statement.where(sums_table.c.role.in_(query.roles))
-        with reading(self._engine) as connection:
+        with self._database.read() as connection:
             return analytics_rows(connection.execute(statement))
 
     def pages(self, *, from_ms: int, to_ms: int | None, size: int) -> Iterator[list[MessageRecord]]:
@@ -249,7 +246,7 @@ class Store:
             )
             if to_ms is not None:
                 statement = statement.where(exchanges_table.c.first_ms < to_ms)
-            with reading(self._engine) as connection:
+            with self._database.read() as connection:
                 rows = connection.execute(statement).all()
             records = itertools.chain.from_iterable(stored_exchanges(row).records() for row in rows)
             page = [

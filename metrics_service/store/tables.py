@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+
+from service_runtime.database.schema import Schema
+
+SCHEMA: Final = Schema(
+    service="metrics_service",
+    table="tallies",
+    migrations=Path(__file__).parents[1] / "migrations",
+)
 
 metadata = sa.MetaData()
 

@@ -12,7 +12,7 @@ from auth_service.directory import Directory
 from auth_service.domain import Role, User, new_id
 from auth_service.follower import Follower, KeyFollower, follow
 from auth_service.revocations import Broadcaster, WatchCut
-from auth_service.store import ChangeBatch, ChangeLog, StoreUnavailable
+from auth_service.store import ChangeBatch, ChangeLog, StoreUnavailableError
 from auth_service.tokens import KeyFile, Tokens
 from tests.auth_service.harness import PATIENCE_S, Stored
 
@@ -27,7 +27,7 @@ class Shaky(ChangeLog):
     def since(self, seq: int, now_ms: int) -> ChangeBatch | None:
         if self.failures:
             self.failures -= 1
-            raise StoreUnavailable("the disk is away")
+            raise StoreUnavailableError("the disk is away")
         return super().since(seq, now_ms)
 
 

@@ -29,7 +29,7 @@ from auth_service.passwords import TooManyHashes
 from auth_service.revocations import Broadcaster, WatchCut
 from auth_service.servicer import AuthServicer
 from auth_service.sessions import Grant, Identity, TooManyAttempts, Unauthenticated
-from auth_service.store import StoreUnavailable
+from auth_service.store import StoreUnavailableError
 from auth_service.tokens import KeySet, Tokens
 from service_runtime.errors import INTERNAL_DETAILS
 from tests.support.grpc_unit import UnitServer
@@ -120,7 +120,7 @@ def unit(
         (TooManyHashes("why"), grpc.StatusCode.RESOURCE_EXHAUSTED, (("retry-after-ms", "1000"),)),
         (NotFound("why"), grpc.StatusCode.NOT_FOUND, ()),
         (AlreadyExists("why"), grpc.StatusCode.ALREADY_EXISTS, ()),
-        (StoreUnavailable("why"), grpc.StatusCode.UNAVAILABLE, ()),
+        (StoreUnavailableError("why"), grpc.StatusCode.UNAVAILABLE, ()),
     ],
 )
 def test_each_exception_has_its_status(

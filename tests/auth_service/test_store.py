@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from auth_service.domain import (
@@ -29,11 +28,11 @@ from auth_service.store import (
     RefreshReused,
     Rotation,
     SessionEnded,
-    StoreUnavailable,
+    StoreUnavailableError,
     open_database,
 )
-from auth_service.store.database import MIGRATIONS
-from auth_service.store.schema import metadata
+from auth_service.store.tables import SCHEMA, metadata
+from service_runtime.database.schema import configured
 from tests.auth_service.harness import Stored
 
 HOUR_MS = 3_600_000
@@ -85,11 +84,8 @@ def test_migrations_make_exactly_the_tables_of_the_schema(stored: Stored) -> Non
 
 
 def test_migrations_go_down_to_nothing_and_up_again(stored: Stored) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
     with stored.database.write() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(configured(connection, SCHEMA), "base")
         assert sqlalchemy.inspect(connection).get_table_names() == ["alembic_version"]
     stored.database.migrate()
 
@@ -157,7 +153,7 @@ def test_the_file_is_private_durable_and_lets_readers_in(stored: Stored, tmp_pat
     "url", ["", "nonsense", "sqlite://", "sqlite:///:memory:", "sqlite:////proc/none/x", "what://x"]
 )
 def test_an_unusable_url_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(StoreUnavailable) as caught:
+    with pytest.raises(StoreUnavailableError) as caught:
         open_database(url)
 
     assert not url or url not in str(caught.value)
@@ -436,7 +432,7 @@ def test_a_busy_database_is_unavailable_and_changes_nothing(stored: Stored) -> N
         connection.exec_driver_sql("PRAGMA busy_timeout = 1")
     with (
         stored.database.write(),
-        pytest.raises(StoreUnavailable, match="try again"),
+        pytest.raises(StoreUnavailableError, match="try again"),
         impatient.write(),
     ):
         pass
@@ -445,7 +441,7 @@ def test_a_busy_database_is_unavailable_and_changes_nothing(stored: Stored) -> N
 
 def test_no_value_of_a_row_shows_in_an_error(stored: Stored) -> None:
     with (
-        pytest.raises(StoreUnavailable) as caught,
+        pytest.raises(StoreUnavailableError) as caught,
         stored.database.read() as connection,
     ):
         connection.execute(

@@ -17,7 +17,7 @@ from metrics_service import recorder as recorder_module
 from metrics_service.aggregate import Counters, Retained
 from metrics_service.exchanges import BadRecord, Exchanges
 from metrics_service.recorder import Limits, Recorder, RecordingOff
-from metrics_service.store import Store, StoreUnavailable, Tally
+from metrics_service.store import Store, StoreUnavailableError, Tally
 from tests.metrics_service.support import LIMITS, NOW_MS, PATIENCE_S, Exchange, batch, url
 
 
@@ -157,7 +157,7 @@ async def test_a_failed_write_is_tried_again_until_it_succeeds(
 ) -> None:
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.001)
     async with recording(tmp_path) as (recorder, disk):
-        disk.failures = [StoreUnavailable("full"), StoreUnavailable("full")]
+        disk.failures = [StoreUnavailableError("full"), StoreUnavailableError("full")]
         recorder.submit(of("a"))
         async with asyncio.timeout(PATIENCE_S):
             while await asyncio.to_thread(kept, tmp_path) != ["a"]:
@@ -183,7 +183,7 @@ async def test_a_batch_that_the_database_never_takes_does_not_keep_out_the_next(
 
 async def test_when_the_disk_fails_at_the_end_the_loss_is_counted(tmp_path: Path) -> None:
     async with recording(tmp_path) as (recorder, disk):
-        disk.failures = [StoreUnavailable("gone")] * 100
+        disk.failures = [StoreUnavailableError("gone")] * 100
         disk.works.clear()
         recorder.submit(of("u"))
         await asked(disk)
@@ -228,7 +228,7 @@ async def test_erasing_reaches_records_that_wait_and_that_are_being_written(
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.001)
     async with recording(tmp_path) as (recorder, disk):
         disk.works.clear()
-        disk.failures = [StoreUnavailable("once")]
+        disk.failures = [StoreUnavailableError("once")]
         recorder.submit(of("gone", "other"))
         await asked(disk)
         recorder.submit(of("gone", "another"))

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from metrics_service.aggregate import Counters, Remembered, Retained
 from metrics_service.latency import Histogram
 from metrics_service.records import MINUTE_MS, BadQuery, Query
-from metrics_service.store import Store, StoreUnavailable, Tally, database, rows
-from metrics_service.store.tables import metadata
+from metrics_service.store import Store, StoreUnavailableError, Tally, rows
+from metrics_service.store.sql_store import open_database
+from metrics_service.store.tables import SCHEMA, metadata
+from service_runtime.database import connections
+from service_runtime.database.schema import migrate
 from tests.metrics_service.support import NOW_MS, Exchange, batch, records, url
 
 MINUTE = NOW_MS - NOW_MS % MINUTE_MS
@@ -63,17 +66,17 @@ def test_a_new_database_has_nothing_and_belongs_to_its_owner(tmp_path: Path) -> 
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_uses(store: Store) -> None:
-    with database.reading(store._engine) as connection:
+    with store._database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_records_of_the_first_schema_are_gone_after_the_upgrade_and_sums_are_not(
     tmp_path: Path,
 ) -> None:
-    engine = database.create_engine(url(tmp_path))
-    database.migrate(engine, "0001")
+    database = open_database(url(tmp_path))
     secret = "Zebra-Quokka-4713"
-    with database.writing(engine) as connection:
+    with database.write() as connection:
+        migrate(connection, SCHEMA, "0001")
         connection.exec_driver_sql(
             f"INSERT INTO records VALUES (1, {MINUTE}, '{secret}', '', 'ping', 1, 2, NULL, 'ok',"
             " '', '', '')"
@@ -81,7 +84,7 @@ def test_records_of_the_first_schema_are_gone_after_the_upgrade_and_sums_are_not
         connection.exec_driver_sql(
             f"INSERT INTO sums VALUES ({MINUTE}, 'ping', '', 1, 'ok', -1, 1, 2, 0, 0)"
         )
-    engine.dispose()
+    database.close()
     store = Store.open(url(tmp_path))
 
     assert everything(store) == []
@@ -312,12 +315,15 @@ def test_whoever_is_erased_nobody_else_is(
 def test_erased_records_leave_no_trace_in_the_files(tmp_path: Path) -> None:
     # Some builds of SQLite overwrite what is deleted by default; the service must not depend on
     # that.
-    engine = database.create_engine(url(tmp_path))
+    database = open_database(url(tmp_path))
     sa.event.listen(
-        engine, "connect", lambda connection, _: connection.execute("PRAGMA secure_delete = OFF")
+        database.engine,
+        "connect",
+        lambda connection, _: connection.execute("PRAGMA secure_delete = OFF"),
     )
-    database.migrate(engine)
-    store = Store(engine)
+    with database.write() as connection:
+        migrate(connection, SCHEMA)
+    store = Store(database)
     secret = "Zebra-Quokka-4711"
     about = Exchange(user_id="person-4712", content=secret, learner_id="l")
     store.append(
@@ -351,13 +357,13 @@ def test_erasing_jumps_over_gaps(store: Store) -> None:
 def test_a_locked_database_is_unavailable_and_has_changed_nothing(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_S", 0)
+    monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0)
     impatient = Store.open(url(tmp_path))
-    with database.writing(store._engine) as connection:
+    with store._database.write() as connection:
         assert connection.in_transaction()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             impatient.append([batch(Exchange())], Tally(recorded=1))
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             impatient.save(Retained(totals=Counters(errors=1)), NONE)
 
     assert (everything(impatient), impatient.load()) == ([], (Retained(), Tally()))
@@ -378,6 +384,6 @@ def test_a_locked_database_is_unavailable_and_has_changed_nothing(
     ],
 )
 def test_an_unusable_address_is_told_without_its_password(bad: str) -> None:
-    with pytest.raises(StoreUnavailable) as told:
+    with pytest.raises(StoreUnavailableError) as told:
         Store.open(bad)
     assert "secret" not in str(told.value)

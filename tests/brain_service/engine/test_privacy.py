@@ -17,7 +17,7 @@ import pytest
 from brain_service.engine import privacy
 from brain_service.engine.journal import LogRow, StoreUnavailableError
 from brain_service.store import SqlStore
-from brain_service.store.database import sqlite_connection
+from service_runtime.database.connections import sqlite_connection
 from tests.brain_service.engine.engine_support import (
     NOW_S,
     Brain,

@@ -56,7 +56,7 @@ async def practised(path: Path, *learners: str, times: int = 5) -> None:
                 *[submission(each, f"i{n}", interaction=answer(each, n)) for each in learners]
             )
     store = await SqlStore.open(path)
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM bank_items")
         connection.exec_driver_sql("DELETE FROM bank_norms")
     await store.close()

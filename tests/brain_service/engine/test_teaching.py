@@ -147,7 +147,7 @@ async def test_a_pupil_makes_so_many_rows_a_day(
         await answer(brain, "mallory", *attack)
         await learned(brain, "any")
         await brain.engine._bank.flush(0.0)
-        with brain.store._engine.connect() as connection:
+        with brain.store._database.engine.connect() as connection:
             count = connection.exec_driver_sql
             assert count("SELECT count(*) FROM bank_items").scalar_one() == items
             assert count("SELECT count(*) FROM bank_norms").scalar_one() == subjects

@@ -34,7 +34,8 @@ from brain_service.model.bank import (
     merge_item,
     merge_norm,
 )
-from brain_service.store import SqlStore, bank_rows, chain, database, statements, tables
+from brain_service.store import SqlStore, bank_rows, chain, statements, tables
+from service_runtime.database import connections
 
 NOTHING = BankIncrements()
 
@@ -317,7 +318,7 @@ def scribble(path: Path, *, after: int) -> None:
 async def test_a_database_that_another_process_holds_gives_a_clear_error(
     path: Path, store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0.01)
     impatient = await SqlStore.open(path)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -350,7 +351,7 @@ async def test_a_full_disk_gives_a_clear_error_and_keeps_what_was_there(
     await store.commit([row("ada", 0, 1, "a")], NOTHING)
 
     # The same error as a full disk, from a limit of SQLite's own.
-    driver = database.sqlite_connection(store._written)
+    driver = connections.sqlite_connection(store._written)
     (before,) = driver.execute("PRAGMA max_page_count").fetchone()
     driver.execute("PRAGMA max_page_count=1")
     with pytest.raises(StoreUnavailableError, match="disk is full"):
@@ -389,7 +390,7 @@ async def test_a_closed_store_says_so(path: Path) -> None:
 
 async def test_commits_are_synced_to_the_disk(store: SqlStore) -> None:
     """An acknowledged commit survives a power cut: write-ahead log, full synchronisation."""
-    with store._engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         assert tuple(connection.exec_driver_sql("PRAGMA journal_mode").one()) == ("wal",)
         assert tuple(connection.exec_driver_sql("PRAGMA synchronous").one()) == (2,)
         assert tuple(connection.exec_driver_sql("PRAGMA secure_delete").one()) == (1,)

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brain_service.engine.journal import Row
 from brain_service.model.bank import BankIncrements, ItemIncrement
-from brain_service.store import SqlStore, database
+from brain_service.store import SCHEMA, SqlStore
+from brain_service.store.sql_store import identity
 from brain_service.store.tables import MILESTONE
+from service_runtime.database.connections import Database
+from service_runtime.database.schema import migrate
 
 NOTHING = BankIncrements()
 LONG = 2 * MILESTONE + 5
@@ -120,7 +121,7 @@ async def test_all_of_a_long_log_is_erased_and_nothing_else(tmp_path: Path) -> N
     store = await SqlStore.open(tmp_path / "brain.db")
     await write(store, [["ada", "bob"] * 300] * 4)
     assert await store.erase("ada", requested_by="root", at_ms=1) == 1200
-    with store._engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         left = connection.exec_driver_sql(
             "SELECT content, previous FROM log WHERE content LIKE 'ada%'"
         ).all()
@@ -138,33 +139,28 @@ def old_database(path: Path) -> None:
     """Make a database of the first schema: two learners turn and turn about, a third one erased, a
     fourth unwritten.
     """
-    engine = database.create_engine(path)
-    with database.begin(engine, write=True) as connection:
-        config = Config()
-        config.set_main_option(
-            "script_location", str(Path(database.__file__).parents[1] / "migrations")
-        )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        database.identity(connection)
-    engine.dispose()
+    database = Database.open(path)
+    with database.write() as connection:
+        migrate(connection, SCHEMA, "0001")
+        identity(connection)
+    database.close()
 
 
 async def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "brain.db"
     old_database(path)
-    engine = database.create_engine(path)
-    with engine.connect() as connection:
+    database = Database.open(path)
+    with database.read() as connection:
         salt = bytes.fromhex(
             connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'salt'").scalar_one()
         )
-    names = SqlStore(engine, epoch="", salt=salt)
+    names = SqlStore(database, epoch="", salt=salt)
     insert = (
         "INSERT INTO log (learner_key, revision, interaction_key, interaction_id, kind, content,"
         " context_json, occurred_at_ms, received_at_ms, traceparent, outcome, state) VALUES (?, ?,"
         " ?, ?, 'practice', ?, x'7b7d', 5, 6, '', ?, ?)"
     )
-    with database.begin(engine, write=True) as connection:
+    with database.write() as connection:
         for key, name in enumerate(["ada", "bob", "new"], 1):
             connection.execute(
                 sa.text(
@@ -202,7 +198,7 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Pa
 async def test_a_brain_of_the_time_before_chains_cannot_write(tmp_path: Path) -> None:
     path = tmp_path / "brain.db"
     await (await SqlStore.open(path)).close()
-    engine = database.create_engine(path)
+    database = Database.open(path)
     old_insert = (
         "INSERT INTO log (learner_key, revision, interaction_key, interaction_id, kind, content,"
         " context_json, occurred_at_ms, received_at_ms, traceparent, outcome, state) VALUES (1, 1,"
@@ -210,7 +206,7 @@ async def test_a_brain_of_the_time_before_chains_cannot_write(tmp_path: Path) ->
     )
     with (
         pytest.raises(sa.exc.IntegrityError, match=r"log\.previous"),
-        engine.connect() as connection,
+        database.engine.connect() as connection,
     ):
         connection.exec_driver_sql(old_insert)
-    engine.dispose()
+    database.close()

@@ -4,7 +4,8 @@ milliseconds.
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -22,6 +23,15 @@ from sqlalchemy import (
 )
 
 from auth_service.domain import Role, User
+from service_runtime.database.schema import Schema
+
+SCHEMA: Final = Schema(
+    service="auth_service",
+    table="teachings",
+    migrations=Path(__file__).parents[1] / "migrations",
+    # Whoever was signed in then may have been signed out since.
+    after_restore=("DELETE FROM sessions",),
+)
 
 metadata = MetaData(
     naming_convention={

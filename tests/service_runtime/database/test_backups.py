@@ -16,13 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from service_runtime.backups import BackupError, Kept, add_commands, execute
+from service_runtime.database.backups import BackupError, add_commands, execute
+from service_runtime.database.errors import StoreError
+from service_runtime.database.schema import Schema
 
-KEPT = Kept(
+KEPT = Schema(
     service="test_service",
     table="things",
+    migrations=Path(),
     after_restore=("UPDATE things SET name = 'anew' WHERE id = 0",),
 )
+OTHER = Schema(service="other", table="others", migrations=Path())
 
 
 def command(*words: object) -> argparse.Namespace:
@@ -161,7 +165,7 @@ def test_another_services_backup_is_refused(database: Path, tmp_path: Path) -> N
     file = tmp_path / "copy"
     execute(command("backup", file), str(database), KEPT)
     with pytest.raises(BackupError, match="no database of other"):
-        execute(command("restore", file), str(database), Kept(service="other", table="others"))
+        execute(command("restore", file), str(database), OTHER)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_another_services_backup_is_refused(database: Path, tmp_path: Path) -> N
     [
         (("backup", "copy"), "sqlite:///nowhere.sqlite3", "there is no database"),
         (("restore", "nowhere"), "sqlite:///x.sqlite3", "there is no file"),
-        (("backup", "copy"), "mysql://x/y", "'mysql' cannot be backed up"),
+        (("backup", "copy"), "mysql://x/y", "'mysql' are not supported"),
         (("backup", "none/copy"), "sqlite:///nowhere.sqlite3", "there is no database"),
     ],
 )
@@ -177,7 +181,7 @@ def test_what_cannot_be_done_is_said(
     words: tuple[str, str], url: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BackupError, match=why):
+    with pytest.raises(StoreError, match=why):
         execute(command(*words), url, KEPT)
     assert list(tmp_path.iterdir()) == []
 
@@ -236,7 +240,7 @@ def test_the_same_with_postgresql(postgres: str, tmp_path: Path) -> None:
 
     assert sql("SELECT id, name FROM things ORDER BY id") == "0|anew\n1|one"
     with pytest.raises(BackupError, match="no database of other"):
-        execute(command("restore", file), postgres, Kept(service="other", table="others"))
+        execute(command("restore", file), postgres, OTHER)
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(BackupError):
         execute(command("restore", file), postgres, KEPT)

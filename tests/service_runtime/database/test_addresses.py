@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service_runtime.databases import require_existing
+from service_runtime.database.addresses import require_existing
 from service_runtime.settings import SettingsError
 
 

@@ -1,7 +1,7 @@
 """Backs up and restores a service's database: whole, verified, and readable by its owner only.
 
 SQLite by its own online backup, so that the service may run meanwhile; PostgreSQL by the tools that
-come with it, which must be on the PATH. Knows no schema beyond the name of one table.
+come with it, which must be on the PATH. Knows of a schema no more than the name of one table.
 """
 
 from __future__ import annotations
@@ -14,31 +14,23 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+
+import sqlalchemy as sa
+
+from service_runtime.database.addresses import url_of
+from service_runtime.database.errors import StoreError
+from service_runtime.database.schema import Schema
 
 COMMANDS = ("backup", "restore")
 
 _BUSY_S = 5.0
 
 
-class BackupError(Exception):
+class BackupError(StoreError):
     """Nothing was changed; the sentence says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What a service keeps in its database."""
-
-    service: str
-    """The name of its command, for people."""
-    table: str
-    """A table that only this service's databases have."""
-    after_restore: Sequence[str] = ()
-    """SQL that makes an older state safe to go on from; carried out before anybody sees it."""
 
 
 def add_commands(commands: Any) -> None:
@@ -53,9 +45,9 @@ def add_commands(commands: Any) -> None:
     restore.add_argument("file", type=Path, metavar="FILE", help="what `backup` wrote")
 
 
-def execute(arguments: argparse.Namespace, url: str, kept: Kept) -> str:
+def execute(arguments: argparse.Namespace, address: str, schema: Schema) -> str:
     """Do what the command line says and return a sentence for people. Raises BackupError."""
-    database = _database(url, kept)
+    database = _database(address, schema)
     try:
         if arguments.command == "backup":
             database.backup(arguments.file)
@@ -66,14 +58,11 @@ def execute(arguments: argparse.Namespace, url: str, kept: Kept) -> str:
         raise BackupError(f"{error.filename or arguments.file}: {error.strerror}") from error
 
 
-def _database(url: str, kept: Kept) -> _Sqlite | _Postgres:
-    scheme, separator, place = url.partition("://")
-    if not separator or scheme.partition("+")[0] == "sqlite":
-        path = place.partition("?")[0].removeprefix("/") if separator else url
-        return _Sqlite(Path(path), kept)
-    if scheme.partition("+")[0] == "postgresql":
-        return _Postgres(url, kept)
-    raise BackupError(f"databases of the kind {scheme.partition('+')[0]!r} cannot be backed up")
+def _database(address: str, schema: Schema) -> _Sqlite | _Postgres:
+    url = url_of(address)
+    if url.get_backend_name() == "sqlite":
+        return _Sqlite(Path(url.database or ""), schema)
+    return _Postgres(url, schema)
 
 
 @contextlib.contextmanager
@@ -106,9 +95,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 class _Sqlite:
-    def __init__(self, path: Path, kept: Kept) -> None:
+    def __init__(self, path: Path, schema: Schema) -> None:
         self._path = path
-        self._kept = kept
+        self._schema = schema
 
     def backup(self, file: Path) -> None:
         if not self._path.exists():
@@ -128,7 +117,7 @@ class _Sqlite:
         try:
             self._copy(file, temporary)
             with contextlib.closing(sqlite3.connect(temporary)) as connection, connection:
-                for statement in self._kept.after_restore:
+                for statement in self._schema.after_restore:
                     connection.execute(statement)
             self._verify(temporary)
             return self._replace(temporary)
@@ -165,7 +154,7 @@ class _Sqlite:
                 connection.execute("ROLLBACK")
             except sqlite3.OperationalError as error:
                 raise BackupError(
-                    f"{self._path} is in use; stop {self._kept.service} first"
+                    f"{self._path} is in use; stop {self._schema.service} first"
                 ) from error
             except sqlite3.DatabaseError:
                 pass  # damaged, which is why somebody restores a backup
@@ -192,8 +181,8 @@ class _Sqlite:
             raise BackupError(f"{file} is no whole SQLite database: {error}") from error
         if found != "ok":
             raise BackupError(f"{file} is damaged: {found}")
-        if not {self._kept.table, "alembic_version"} <= names:
-            raise BackupError(f"{file} is no database of {self._kept.service}")
+        if not {self._schema.table, "alembic_version"} <= names:
+            raise BackupError(f"{file} is no database of {self._schema.service}")
 
 
 def _reading(file: Path) -> sqlite3.Connection:
@@ -201,22 +190,19 @@ def _reading(file: Path) -> sqlite3.Connection:
 
 
 class _Postgres:
-    def __init__(self, url: str, kept: Kept) -> None:
-        self._kept = kept
-        parts = urlsplit(url)
+    def __init__(self, url: sa.URL, schema: Schema) -> None:
+        self._schema = schema
         given = {
-            "PGHOST": parts.hostname,
-            "PGPORT": str(parts.port) if parts.port else None,
-            "PGUSER": unquote(parts.username) if parts.username else None,
+            "PGHOST": url.host,
+            "PGPORT": str(url.port) if url.port else None,
+            "PGUSER": url.username,
             # Not in the arguments, which everybody on the machine can read.
-            "PGPASSWORD": unquote(parts.password) if parts.password else None,
-            "PGDATABASE": parts.path.lstrip("/"),
+            "PGPASSWORD": url.password,
+            "PGDATABASE": url.database,
         }
-        for pair in filter(None, parts.query.split("&")):
-            name, _, value = pair.partition("=")
-            variable = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "host": "PGHOST"}
-            if name in variable:
-                given[variable[name]] = unquote(value)
+        for name, values in url.normalized_query.items():
+            if name in _VARIABLES:
+                given[_VARIABLES[name]] = ",".join(values)
         self._environ = os.environ | {name: value for name, value in given.items() if value}
 
     def backup(self, file: Path) -> None:
@@ -229,7 +215,7 @@ class _Postgres:
             raise BackupError(f"there is no file {file}")
         self._verify(file)
         script = self._run("pg_restore", "--clean", "--if-exists", "--no-owner", "--file=-", file)
-        after = "".join(f"{statement};\n" for statement in self._kept.after_restore)
+        after = "".join(f"{statement};\n" for statement in self._schema.after_restore)
         # One transaction for all: whoever reads meanwhile sees the one state or the other.
         settings = ("--single-transaction", "--set=ON_ERROR_STOP=1", "--quiet")
         self._run("psql", "--no-psqlrc", *settings, given=f"{script}\n{_PUBLIC}{after}")
@@ -238,8 +224,8 @@ class _Postgres:
     def _verify(self, file: Path) -> None:
         listed = self._run("pg_restore", "--list", file)
         tables = {line.split()[5] for line in listed.splitlines() if " TABLE public " in line}
-        if not {self._kept.table, "alembic_version"} <= tables:
-            raise BackupError(f"{file} is no database of {self._kept.service}")
+        if not {self._schema.table, "alembic_version"} <= tables:
+            raise BackupError(f"{file} is no database of {self._schema.service}")
 
     def _run(self, tool: str, *arguments: str | Path, given: str | None = None) -> str:
         program = shutil.which(tool)
@@ -260,5 +246,10 @@ class _Postgres:
         return done.stdout
 
 
+_VARIABLES = {
+    name: f"PG{name.replace('_', '').upper()}"
+    for name in ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
+} | {"target_session_attrs": "PGTARGETSESSIONATTRS", "channel_binding": "PGCHANNELBINDING"}
+"""What libpq's tools call the parameters of an address."""
 _PUBLIC = "SET search_path = public;\n"
 """A dump unsets it."""

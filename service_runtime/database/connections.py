@@ -1,0 +1,132 @@
+"""Opens a database and hands out transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self, cast
+
+import sqlalchemy as sa
+
+from service_runtime.database.addresses import url_of
+from service_runtime.database.errors import StoreUnavailableError
+from service_runtime.database.faults import translated
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long a statement waits for another process that writes the same SQLite file."""
+
+
+class Database:
+    """Transactions on a pool of connections. It blocks and belongs into threads."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        """`open` makes one; `engine` is what it made."""
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+
+    @classmethod
+    def open(
+        cls, address: str | Path, *, durable: bool = True, pragmas: Sequence[str] = ()
+    ) -> Self:
+        """Open the database at an address (see `url_of`); a SQLite file is made, with its folder,
+        readable by its owner only.
+
+        `durable` transactions survive a power cut when they have ended; others survive a crash of
+        the service. `pragmas` are further settings of SQLite. Raises StoreUnavailableError.
+        """
+        url = url_of(address)
+        _make_file(Path(url.database or ""))
+        # Parameters would bring what people wrote into tracebacks.
+        engine = sa.create_engine(
+            url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S}
+        )
+        _set_up_sqlite(
+            engine,
+            (*pragmas, "journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}"),
+        )
+        return cls(engine)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Give a transaction that sees one state of the database and changes nothing."""
+        with translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Give a transaction that is kept when the block ends, and undone when the block raises."""
+        with translated(), self.writer() as connection, connection.begin():
+            yield connection
+
+    def writer(self) -> sa.Connection:
+        """Return a connection whose transactions write; the caller closes it."""
+        return self.engine.connect().execution_options(writes=True)
+
+    def close(self) -> None:
+        """Close all connections; on SQLite this empties the write-ahead file."""
+        self.engine.dispose()
+
+
+def _make_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Made here, because SQLite would let everyone read it; its companion files take over the
+        # mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"the database {path} cannot be opened: {error.strerror}"
+        ) from error
+
+
+def _set_up_sqlite(engine: sa.Engine, pragmas: Sequence[str]) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # The driver's own transaction handling would commit around changes of the schema; the
+        # "begin" hook below takes its place.
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin_of_kind(connection: sa.Connection) -> None:
+        # A writer takes the lock at once: taking it later, after reading, fails when another
+        # process wrote in between.
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def sqlite_connection(connection: sa.Connection) -> sqlite3.Connection:
+    """Return the driver's own connection to a SQLite file, for what must be cheap or outside any
+    transaction.
+    """
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
+
+
+@contextmanager
+def directly(connection: sa.Connection) -> Iterator[sqlite3.Connection]:
+    """Open a transaction that writes, on the driver's own connection to a SQLite file; it commits
+    at the end, or rolls back.
+    """
+    driver = sqlite_connection(connection)
+    driver.execute("BEGIN IMMEDIATE")
+    try:
+        yield driver
+        driver.execute("COMMIT")
+    except BaseException:
+        # Where a full disk ended the transaction already, there is nothing to roll back.
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+        raise
+
+
+def truncate_wal(connection: sa.Connection) -> bool:
+    """Empty SQLite's write-ahead file, where erased bytes still are; False while somebody reads
+    older pages.
+    """
+    busy: int
+    (busy, *_) = sqlite_connection(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy

@@ -1,0 +1,81 @@
+"""Which schema a database has, and the steps that bring it up to date.
+
+A service's steps are `<service>/migrations/vNNNN_*.py`; a test keeps them equal to its tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from service_runtime.database.errors import SchemaError
+
+_ENVIRONMENT: Final = Path(__file__).parent / "alembic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What a service keeps in its database."""
+
+    service: str
+    """The name of its command, for people."""
+    table: str
+    """A table that only this service's databases have, from their first version on."""
+    migrations: Path
+    """The folder of the steps."""
+    after_restore: Sequence[str] = ()
+    """SQL that makes an older state safe to go on from; carried out before anybody sees it."""
+
+
+def migrate(connection: sa.Connection, schema: Schema, revision: str = "head") -> None:
+    """Bring the schema up to date, or up to a `revision`, inside the caller's transaction.
+
+    Raises SchemaError, having changed nothing, for a database of another service, of something
+    else, or of a newer version.
+    """
+    config = configured(connection, schema)
+    if _check(connection, schema, ScriptDirectory.from_config(config)):
+        command.upgrade(config, revision)
+
+
+def configured(connection: sa.Connection, schema: Schema) -> Config:
+    """Return what Alembic needs to work on a service's steps, on this connection."""
+    config = Config()
+    config.set_main_option("script_location", _escaped(_ENVIRONMENT))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", _escaped(schema.migrations))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")
+
+
+def _check(connection: sa.Connection, schema: Schema, scripts: ScriptDirectory) -> bool:
+    """Tell whether the schema is an older one, or none yet. Raises SchemaError."""
+    present = MigrationContext.configure(connection).get_current_revision()
+    newest = scripts.get_current_head()
+    tables = sa.inspect(connection).get_table_names()
+    if present is None:
+        if set(tables) - {"alembic_version"}:
+            raise SchemaError(
+                f"this is not a database of {schema.service}: it has a table {tables[0]!r} but no"
+                " schema version"
+            )
+    elif schema.table not in tables:
+        raise SchemaError(f"this is the database of another service, not of {schema.service}")
+    elif present not in {script.revision for script in scripts.walk_revisions()}:
+        raise SchemaError(
+            f"the database has schema {present}, made by a newer version of this program than this"
+            f" one, which knows only up to {newest}; run that version or a later one"
+        )
+    return present != newest
