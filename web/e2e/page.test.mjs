@@ -133,7 +133,7 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await detail.getByText("The first answer will show here by itself.").waitFor();
       await answer(pupil);
       await detail.getByRole("meter").first().waitFor();
-      await detail.locator(".chart canvas").waitFor();
+      await detail.locator(".chart[data-drawn='true']").waitFor();
       const before = await detail
         .getByRole("meter", { name: "Frustration" })
         .getAttribute("aria-valuenow");
@@ -233,7 +233,7 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await logIn(page, stack, office);
       for (const [name, hash, ready] of [
         ["class", "#/", ".pupil[data-revision]"],
-        ["learner", "#/learner/demo-ada", ".chart canvas"],
+        ["learner", "#/learner/demo-ada", ".chart[data-drawn='true']"],
         ["room", "#/rooms/class%3Ademo-class-5a", '.room[data-joined="true"]'],
         ["system", "#/system", ".figures"],
       ]) {

@@ -87,7 +87,7 @@ async function visit(
 
 async function learner(page) {
   await page.locator(".pupil__name").first().click();
-  await page.locator(".chart canvas").waitFor();
+  await page.locator(".chart[data-drawn='true']").waitFor();
   await page.getByRole("heading", { name: "Mastery" }).waitFor();
 }
 
@@ -115,6 +115,6 @@ async function room(page) {
 
 async function system(page) {
   await page.goto(`${stack.url}/#/system`);
-  await page.locator(".chart canvas").waitFor();
+  await page.locator(".chart[data-drawn='true']").waitFor();
   await page.waitForTimeout(14_000);
 }

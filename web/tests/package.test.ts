@@ -7,6 +7,8 @@ import { resolve } from "node:path";
 import { expect, it } from "vitest";
 // @ts-expect-error -- a script of plain JavaScript
 import { budgets, gzippedSize, withPackage } from "../scripts/size.mjs";
+// @ts-expect-error -- a script of plain JavaScript
+import { pageWeights, scriptLimit } from "../scripts/weights.mjs";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -25,6 +27,15 @@ it("the built package keeps every part within its budget, and leaves out what is
       .filter(({ name, limit }) => !(sizes[name]! <= limit))
       .map(({ name, limit }) => `${name}: ${sizes[name]} of ${limit}`),
   ).toEqual([]);
+});
+
+it("no view of the page needs more than 100 KB of script", async () => {
+  const weights = (await pageWeights()) as { view: string; script: number }[];
+
+  expect(weights.map(({ view }) => view).sort()).toEqual(
+    ["ClassView", "LearnerPage", "PracticePage", "RoomsPage", "SystemPage", "login"].sort(),
+  );
+  expect(weights.filter(({ script }) => script > scriptLimit)).toEqual([]);
 });
 
 it("the package depends on nothing", () => {

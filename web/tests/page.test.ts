@@ -1,12 +1,11 @@
 /** The page's own rules: what it says in words, who comes first, what a quiz asks, where one is. */
 
-import { timeRange } from "../src/page/TimeChart";
 import type { CognitiveState, Drivers, LearnerView } from "@aivo/realtime";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { makeTask, nextDifficulty, readAnswer, skills } from "../src/page/quiz";
-import { href, routeOf, type Route } from "../src/page/routes";
-import { awayMs, classesOf, groupOf, headline, triage } from "../src/page/triage";
+import { makeTask, nextDifficulty, readAnswer, skills } from "../src/page/practice/quiz";
+import { href, routeOf, type Route } from "../src/page/frame/routes";
+import { awayMs, classesOf, groupOf, headline, triage } from "../src/page/class/triage";
 import {
   ageInWords,
   driversInWords,
@@ -14,7 +13,7 @@ import {
   signed,
   streakInWords,
   summaryOf,
-} from "../src/page/words";
+} from "../src/page/parts/words";
 
 const calm: CognitiveState = {
   cognitive_load: 0.5,
@@ -262,28 +261,5 @@ describe("figures in words", () => {
       "Fractions",
       "--",
     ]);
-  });
-});
-
-describe("a chart's range of time", () => {
-  const at = 1_790_000_000;
-
-  it("has at least five minutes, also around a single answer", () => {
-    for (const last of [at, at + 1, at + 299]) {
-      const [from, to] = timeRange(at, last);
-      expect(to - from).toBe(300);
-      expect(from).toBeLessThanOrEqual(at);
-      expect(to).toBeGreaterThanOrEqual(last);
-    }
-  });
-
-  it("is that of the answers once they take longer", () => {
-    expect(timeRange(at, at + 4_000)).toEqual([at, at + 4_000]);
-  });
-
-  it("is now while there is none", () => {
-    const [from, to] = timeRange(null, null);
-    expect(to - from).toBeCloseTo(300);
-    expect(Math.abs(to - Date.now() / 1_000)).toBeLessThan(300);
   });
 });

@@ -1,7 +1,7 @@
 /** The page's login: where the token is, when it is renewed, and what happens when that fails. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ApiError, Session } from "../src/page/session";
+import { ApiError, Session } from "../src/page/frame/session";
 
 type Answer = { status: number; body?: unknown } | "unreachable";
 

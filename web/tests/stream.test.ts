@@ -1,7 +1,7 @@
 /** The stream of figures: how events are read, and when and how fast it is asked for again. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { eventData, follow } from "../src/page/stream";
+import { eventData, follow } from "../src/page/frame/stream";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

@@ -3,10 +3,10 @@
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import "@aivo/realtime/styles.css";
-import "uplot/dist/uPlot.min.css";
-import "./page.css";
-import { App } from "./App";
-import { Session } from "./session";
+import "./frame/page.css";
+import "./parts/parts.css";
+import { App } from "./frame/App";
+import { Session } from "./frame/session";
 
 const session = new Session();
 void session.start();

@@ -5,19 +5,41 @@ import {
   WebSocketProvider,
   useWebSocketContext,
 } from "@aivo/realtime/react";
-import { useEffect, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
+import {
+  lazy,
+  Suspense,
+  useEffect,
+  useRef,
+  useState,
+  useSyncExternalStore,
+  type ComponentType,
+  type ReactNode,
+} from "react";
 import { Brand } from "./Brand";
-import { ClassView } from "./ClassView";
 import { SurroundingsContext, type Learner } from "./hooks";
-import { LearnerPage } from "./LearnerPage";
 import { Login } from "./Login";
 import { Notices } from "./Notices";
-import { PracticePage } from "./PracticePage";
-import { RoomsPage } from "./RoomsPage";
 import { href, useRoute, type Route } from "./routes";
 import { ApiError, type Session, type User } from "./session";
-import { SystemPage } from "./SystemPage";
 import { ThemeButton } from "./ThemeButton";
+
+const loads = {
+  class: async () => (await import("../class/ClassView")).ClassView,
+  learner: async () => (await import("../learner/LearnerPage")).LearnerPage,
+  practice: async () => (await import("../practice/PracticePage")).PracticePage,
+  rooms: async () => (await import("../rooms/RoomsPage")).RoomsPage,
+  system: async () => (await import("../system/SystemPage")).SystemPage,
+};
+
+/** A view is loaded when it is first opened; where that fails, it says so. */
+function view<P extends object>(load: () => Promise<ComponentType<P>>): ComponentType<P> {
+  return lazy(async () => ({ default: await load().catch(() => NotLoaded) }));
+}
+const ClassView = view(loads.class);
+const LearnerPage = view(loads.learner);
+const PracticePage = view(loads.practice);
+const RoomsPage = view(loads.rooms);
+const SystemPage = view(loads.system);
 
 const socketUrl = `${location.protocol.replace("http", "ws")}//${location.host}/ws`;
 
@@ -59,6 +81,7 @@ function Inside({ session, user }: { session: Session; user: User }) {
   const route = useRoute();
   const main = useRef<HTMLElement>(null);
   useArrival(route, main);
+  useOtherViews();
   return (
     <SurroundingsContext value={{ session, user, learners }}>
       <a
@@ -76,11 +99,42 @@ function Inside({ session, user }: { session: Session; user: User }) {
             {problem}
           </p>
         ) : (
-          <View route={route} user={user} />
+          <Suspense
+            fallback={
+              <p className="note" role="status">
+                Loading
+              </p>
+            }
+          >
+            <View route={route} user={user} />
+          </Suspense>
         )}
       </main>
     </SurroundingsContext>
   );
+}
+
+/** After an update of the server its old files are gone; without a network none can be had. */
+function NotLoaded() {
+  return (
+    <p className="note" role="alert">
+      This part of the page could not be loaded.{" "}
+      <button className="button" type="button" onClick={() => location.reload()}>
+        Load the page again
+      </button>
+    </p>
+  );
+}
+
+/** Once one view is there, fetch the others: they shall open without a network, too. */
+function useOtherViews(): void {
+  useEffect(() => {
+    const timer = setTimeout(
+      () => void Promise.allSettled(Object.values(loads).map((load) => load())),
+      3_000,
+    );
+    return () => clearTimeout(timer);
+  }, []);
 }
 
 function View({ route, user }: { route: Route; user: User }) {

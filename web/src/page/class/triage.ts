@@ -2,8 +2,8 @@
 
 import type { LearnerView } from "@aivo/realtime";
 import { levels, toneOf } from "@aivo/realtime/react";
-import { occurredAt, type Learner } from "./hooks";
-import { nameOfId } from "./words";
+import { occurredAt, type Learner } from "../frame/hooks";
+import { nameOfId } from "../parts/words";
 
 /** In the order in which they are shown. */
 export const groups = ["now", "soon", "fine", "away", "new"] as const;

@@ -1,9 +1,9 @@
 /** For administrators: the figures of the whole system, live. */
 
 import { useEffect, useState } from "react";
-import type uPlot from "uplot";
-import { useStreamed, useTitle } from "./hooks";
-import { TimeChart } from "./TimeChart";
+import { useStreamed, useTitle } from "../frame/hooks";
+import { TimeChart } from "../parts/TimeChart";
+import "./system.css";
 
 /** As each event of `/api/websocket/metrics/stream` tells. */
 interface Metrics {
@@ -51,8 +51,9 @@ export function SystemPage() {
         <section className="card" aria-labelledby="traffic">
           <h2 id="traffic">Messages per second</h2>
           <TimeChart
-            lines={[{ label: "Messages per second", colour: "--chart-engagement", shown: true }]}
-            data={course}
+            label="Moment in the traffic"
+            lines={[{ key: "traffic", label: "Messages per second", values: course.rates }]}
+            times={course.times}
             unit="count"
             height={200}
             summary={`Messages per second since this page was opened; now ${data.messages.per_second.toFixed(1)}`}
@@ -118,16 +119,21 @@ function Figures({
   );
 }
 
-function useCourse(data: Metrics | null): uPlot.AlignedData {
-  const [course, setCourse] = useState<readonly [readonly number[], readonly number[]]>([[], []]);
+interface Course {
+  readonly times: readonly number[];
+  readonly rates: readonly number[];
+}
+
+function useCourse(data: Metrics | null): Course {
+  const [course, setCourse] = useState<Course>({ times: [], rates: [] });
   useEffect(() => {
     if (data === null) return;
-    setCourse(([times, rates]) => [
-      [...times, Date.now() / 1_000].slice(-pointsKept),
-      [...rates, data.messages.per_second].slice(-pointsKept),
-    ]);
+    setCourse(({ times, rates }) => ({
+      times: [...times, Date.now() / 1_000].slice(-pointsKept),
+      rates: [...rates, data.messages.per_second].slice(-pointsKept),
+    }));
   }, [data]);
-  return course as unknown as uPlot.AlignedData;
+  return course;
 }
 
 const count = (value: number) => value.toLocaleString();

@@ -2,18 +2,17 @@
 
 import { levels, percent } from "@aivo/realtime/react";
 import { useMemo, useState } from "react";
-import type uPlot from "uplot";
-import { TimeChart } from "./TimeChart";
+import { TimeChart, type Line } from "../parts/TimeChart";
 import type { Entry } from "./useHistory";
 
 type Key = (typeof levels)[number]["key"];
 
 /** A pause that ends a session in the model, too. */
 const gapS = 30 * 60;
-const dashes: Partial<Record<Key, readonly number[]>> = {
-  motivation_level: [8, 5],
-  fatigue_level: [8, 5],
-  confidence_level: [2, 4],
+const dashes: Partial<Record<Key, string>> = {
+  motivation_level: "8 5",
+  fatigue_level: "8 5",
+  confidence_level: "2 4",
 };
 
 /** Chart with switches for each level and for the span of time. */
@@ -24,7 +23,7 @@ export function StateChart({ entries }: { entries: readonly Entry[] | null }) {
   const [all, setAll] = useState(false);
   const session = useMemo(() => lastSession(entries ?? []), [entries]);
   const used = all ? (entries ?? []) : session;
-  const data = useMemo(() => table(used), [used]);
+  const { times, values } = useMemo(() => table(used), [used]);
   if (entries === null)
     return (
       <p className="soft" role="status">
@@ -32,12 +31,9 @@ export function StateChart({ entries }: { entries: readonly Entry[] | null }) {
       </p>
     );
   if (entries.length === 0) return <p className="soft">The lines begin with the first answer.</p>;
-  const lines = levels.map(({ key, label }) => ({
-    label,
-    colour: `--chart-${key.replace("_level", "").replace("_", "-")}`,
-    dash: dashes[key],
-    shown: shown.has(key),
-  }));
+  const lines = levels.flatMap(({ key, label }, i): Line[] =>
+    shown.has(key) ? [{ key, label, dash: dashes[key], values: values[i]! }] : [],
+  );
   const toggle = (key: Key) =>
     setShown((old) =>
       old.has(key) ? new Set([...old].filter((one) => one !== key)) : new Set([...old, key]),
@@ -50,7 +46,7 @@ export function StateChart({ entries }: { entries: readonly Entry[] | null }) {
             key={key}
             type="button"
             className="chip"
-            data-level={key}
+            data-line={key}
             aria-pressed={shown.has(key)}
             onClick={() => toggle(key)}
           >
@@ -61,14 +57,20 @@ export function StateChart({ entries }: { entries: readonly Entry[] | null }) {
                 x2="18"
                 y1="2"
                 y2="2"
-                strokeDasharray={dashes[key]?.map((part) => part / 2).join(" ")}
+                strokeDasharray={dashes[key]}
               />
             </svg>
             {label}
           </button>
         ))}
       </div>
-      <TimeChart lines={lines} data={data} unit="percent" summary={summaryOf(used, shown)} />
+      <TimeChart
+        label="Moment in the course of the levels"
+        times={times}
+        lines={lines}
+        unit="percent"
+        summary={summaryOf(used, shown)}
+      />
       {session.length < entries.length && (
         <div className="choice choice--small" role="group" aria-label="Span">
           <button type="button" aria-pressed={!all} onClick={() => setAll(false)}>
@@ -95,7 +97,10 @@ function lastSession(entries: readonly Entry[]): readonly Entry[] {
  * Times and one row per level; a row of nulls where a session ended, so that no line runs through
  * the night.
  */
-function table(entries: readonly Entry[]): uPlot.AlignedData {
+function table(entries: readonly Entry[]): {
+  times: readonly number[];
+  values: readonly (readonly (number | null)[])[];
+} {
   const times: number[] = [];
   const rows: (number | null)[][] = levels.map(() => []);
   entries.forEach((entry, i) => {
@@ -108,7 +113,7 @@ function table(entries: readonly Entry[]): uPlot.AlignedData {
     times.push(at);
     levels.forEach(({ key }, line) => rows[line]!.push(entry.state[key]));
   });
-  return [times, ...rows];
+  return { times, values: rows };
 }
 
 function summaryOf(entries: readonly Entry[], shown: ReadonlySet<Key>): string {

@@ -3,7 +3,7 @@
  * send a token. Knows no component.
  */
 
-import { backoff } from "../core/backoff";
+import { backoff } from "../../core/backoff";
 
 /** After so long without a value the connection counts as dead; values come every two seconds. */
 const silenceMs = 10_000;

@@ -2,7 +2,7 @@
 
 import { useEffect, useId, useRef, useState, type FormEvent } from "react";
 import type { Practice } from "./usePractice";
-import { nameOfId } from "./words";
+import { nameOfId } from "../parts/words";
 
 const difficulties = ["very easy", "easy", "medium", "hard", "very hard"];
 

@@ -10,9 +10,9 @@ import {
   type LevelDescription,
 } from "@aivo/realtime/react";
 import { useMemo, useState } from "react";
-import { useLearnerViews, useNow, useSurroundings, useTitle, type Learner } from "./hooks";
-import { LevelBar } from "./LevelBar";
-import { href } from "./routes";
+import { useLearnerViews, useNow, useSurroundings, useTitle, type Learner } from "../frame/hooks";
+import { LevelBar } from "../parts/LevelBar";
+import { href } from "../frame/routes";
 import {
   classesOf,
   groupNames,
@@ -23,7 +23,8 @@ import {
   type Group,
   type Place,
 } from "./triage";
-import { ageInWords } from "./words";
+import { ageInWords } from "../parts/words";
+import "./class.css";
 
 /** A socket may watch 128 learners; a few are left for the other views. */
 const mostAtOnce = 120;

@@ -14,12 +14,12 @@ import {
   type LevelDescription,
 } from "@aivo/realtime/react";
 import { useId, useMemo, useState } from "react";
-import { useNow, useSurroundings, useTitle } from "./hooks";
-import { LevelBar } from "./LevelBar";
-import { Mastery } from "./Mastery";
+import { useNow, useSurroundings, useTitle } from "../frame/hooks";
+import { LevelBar } from "../parts/LevelBar";
+import { Mastery } from "../parts/Mastery";
 import { StateChart } from "./StateChart";
-import { href } from "./routes";
-import { classesOf, nameOf } from "./triage";
+import { href } from "../frame/routes";
+import { classesOf, nameOf } from "../class/triage";
 import { useHistory, type Entry } from "./useHistory";
 import {
   ageInWords,
@@ -28,7 +28,8 @@ import {
   interactionInWords,
   nameOfId,
   summaryOf,
-} from "./words";
+} from "../parts/words";
+import "./learner.css";
 
 /** Everything about a learner that the model tells. */
 export function LearnerPage({ learnerId }: { learnerId: string }) {

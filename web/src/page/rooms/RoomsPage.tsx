@@ -2,11 +2,12 @@
 
 import { useWebSocketContext } from "@aivo/realtime/react";
 import { useEffect, useRef, useState, type FormEvent } from "react";
-import { useSurroundings, useTitle, type Learner } from "./hooks";
-import { href } from "./routes";
-import { classesOf, nameOf } from "./triage";
+import { useSurroundings, useTitle, type Learner } from "../frame/hooks";
+import { href } from "../frame/routes";
+import { classesOf, nameOf } from "../class/triage";
 import { useRoom, type Said } from "./useRoom";
-import { nameOfId } from "./words";
+import { nameOfId } from "../parts/words";
+import "./rooms.css";
 
 /** The rooms one may enter, and the one that is open. */
 export function RoomsPage({ roomId }: { roomId: string | null }) {

@@ -9,13 +9,14 @@ import {
   wordOf,
   type LearnerState,
 } from "@aivo/realtime/react";
-import { useSurroundings, useTitle } from "./hooks";
-import { LevelBar } from "./LevelBar";
-import { Mastery } from "./Mastery";
-import { nameOf } from "./triage";
+import { useSurroundings, useTitle } from "../frame/hooks";
+import { LevelBar } from "../parts/LevelBar";
+import { Mastery } from "../parts/Mastery";
+import { nameOf } from "../class/triage";
 import { usePractice, type Given, type Practice } from "./usePractice";
 import { QuestionCard } from "./QuestionCard";
-import { nameOfId, signed } from "./words";
+import { nameOfId, signed } from "../parts/words";
+import "./practice.css";
 
 /** Practice for whoever is logged in as a learner. */
 export function PracticePage() {

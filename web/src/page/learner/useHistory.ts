@@ -5,7 +5,7 @@
 
 import type { CognitiveState, LearnerView, PerformanceMetrics } from "@aivo/realtime";
 import { useEffect, useState } from "react";
-import { useSurroundings } from "./hooks";
+import { useSurroundings } from "../frame/hooks";
 
 /** One interaction with the state after it, as `/api/learners/{id}/history` tells. */
 export interface Entry {

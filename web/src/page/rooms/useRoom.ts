@@ -3,7 +3,7 @@
 import type { RoomMember, RoomMessageFrame } from "@aivo/realtime";
 import { useWebSocketContext } from "@aivo/realtime/react";
 import { useCallback, useEffect, useMemo, useState } from "react";
-import { useSurroundings } from "./hooks";
+import { useSurroundings } from "../frame/hooks";
 
 /** Somebody who is there; one person with two tabs is shown once. */
 export interface Present {
