@@ -16,13 +16,13 @@ from typing import TextIO
 
 from auth_service import commands
 from auth_service.administration import Administration
-from auth_service.counters import Counters
+from auth_service.counters import AuthCounters
 from auth_service.devices import Devices
 from auth_service.directory import Directory
 from auth_service.domain import AlreadyExists, InvalidInput, NotFound, RoomRules
-from auth_service.figures import families
 from auth_service.follower import Follower, KeyFollower, follow, sweep
 from auth_service.login_limits import Allowance, LoginLimits
+from auth_service.metrics import families
 from auth_service.passwords import Cost, Passwords
 from auth_service.revocations import Broadcaster
 from auth_service.servicer import SERVICE_NAME, AuthServicer, register
@@ -42,8 +42,8 @@ from auth_service.tokens import KeyFile, KeyFileError, Tokens
 from auth_service.turns import Turns
 from service_runtime.database import backups
 from service_runtime.exposition import exposed
-from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
+from service_runtime.metrics import Family
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer, exporting
@@ -163,7 +163,7 @@ async def _serve(
     directory, broadcaster, counters = (
         Directory(RoomRules(free=settings.free_rooms, guardians_speak=settings.guardians_speak)),
         Broadcaster(settings.revocation_backlog),
-        Counters(),
+        AuthCounters(),
     )
     follower = Follower(core.database, core.change_log, directory, broadcaster, _clock_ms)
     keys = KeyFollower(core.key_file, core.tokens)
@@ -191,12 +191,12 @@ async def _serve(
         ),
     ]
 
-    def figures() -> Iterable[Family]:
+    def metrics() -> Iterable[Family]:
         return (*families(counters, directory, broadcaster), *server.calls.families())
 
     try:
         async with exposed(
-            settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"
+            settings.exposition_listen, metrics, variable=f"{PREFIX}_EXPOSITION_LISTEN"
         ):
             ready(await server.start())
             await stop.wait()
@@ -210,7 +210,7 @@ async def _serve(
 
 
 def _sessions(
-    settings: Settings, core: Core, directory: Directory, follower: Follower, counters: Counters
+    settings: Settings, core: Core, directory: Directory, follower: Follower, counters: AuthCounters
 ) -> Sessions:
     return Sessions(
         database=core.database,

@@ -4,14 +4,14 @@ metrics system.
 
 from __future__ import annotations
 
-from service_runtime.figures import DURATION_S, Histogram
+from service_runtime.metrics import DURATION_S, Histogram
 
 LOGINS = ("granted", "refused", "slowed", "busy", "failed")
 REFRESHES = ("granted", "refused", "reused")
 
 
-class Counters:
-    """The figures of one auth service; its rooms add to the plain numbers."""
+class AuthCounters:
+    """The metrics of one auth service; its rooms add to the plain numbers."""
 
     def __init__(self) -> None:
         """Start at zero."""

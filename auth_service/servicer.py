@@ -11,7 +11,7 @@ import grpc.aio
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
 from auth_service.administration import Administration
-from auth_service.counters import Counters
+from auth_service.counters import AuthCounters
 from auth_service.directory import Directory
 from auth_service.domain import (
     Action,
@@ -89,7 +89,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         tokens: Tokens,
         decision_ttl_s: float,
         heartbeat_s: float,
-        counters: Counters,
+        counters: AuthCounters,
     ) -> None:
         self._sessions = sessions
         self._administration = administration

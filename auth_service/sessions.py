@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from auth_service.counters import Counters
+from auth_service.counters import AuthCounters
 from auth_service.devices import Devices
 from auth_service.directory import Directory
 from auth_service.domain import (
@@ -201,7 +201,7 @@ class Sessions:
         devices: Devices,
         after_change: Callable[[], Awaitable[None]],
         clock: Clock,
-        counters: Counters,
+        counters: AuthCounters,
     ) -> None:
         self._database = database
         self._people = people

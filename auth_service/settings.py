@@ -94,7 +94,7 @@ class Settings(ListenerSettings):
 
     exposition_listen: str = setting(
         "127.0.0.1:8006",
-        "Address and port that Prometheus scrapes (figures without names); `off` for none.",
+        "Address and port that Prometheus scrapes (metrics without names); `off` for none.",
     )
 
     def __post_init__(self) -> None:

@@ -108,9 +108,10 @@ def pure_parts(
     table: list[dict[str, object]] = [{"what": "model and bank", **watch.per(rows)}]
     with Stopwatch() as watch:
         blobs = [
-            (codec.encode_outcome(each.outcome), codec.encode_state(each.state)) for each in applied
+            (codec.encode_assessment(each.assessment), codec.encode_state(each.state))
+            for each in applied
         ]
-    size = sum(len(outcome) + len(state) for outcome, state in blobs) // rows
+    size = sum(len(assessment) + len(state) for assessment, state in blobs) // rows
     table.append({"what": f"encode ({size} bytes a row)", **watch.per(rows)})
     return table, blobs
 
@@ -121,12 +122,12 @@ def log_rows(
     """Rows that go on for ever, as the engine would make them."""
     n = 0
     while True:
-        outcome, state = blobs[n % len(blobs)]
+        assessment, state = blobs[n % len(blobs)]
         yield Row(
             f"learner-{n % learners}", n % learners + 1, n // learners + 1, next(names),
                 "question_response",
             "What is item 7, and why?", None, CONTEXT, 1_700_000_000_000 + n, 1_700_000_000_000 + n,
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", outcome, state,
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", assessment, state,
         )  # fmt: skip
         n += 1
 

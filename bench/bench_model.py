@@ -1,4 +1,4 @@
-"""Measures the learner model on one core: apply, and encoding and decoding of states and outcomes.
+"""Measures the learner model on one core: apply, encode and decode.
 
 Run as `python -m bench.bench_model [--json] [--samples N]`. The mean is CPU time; p50 and p99 are
 single calls on the clock, so they hold the noise of the machine too.
@@ -14,19 +14,24 @@ from collections.abc import Callable
 from time import perf_counter_ns, process_time_ns
 
 from brain_service.model import (
-    Applied,
     Interaction,
     LearnerState,
     Statistics,
+    Step,
     apply,
     interaction_from_context,
 )
-from brain_service.model.codec import decode_outcome, decode_state, encode_outcome, encode_state
+from brain_service.model.codec import (
+    decode_assessment,
+    decode_state,
+    encode_assessment,
+    encode_state,
+)
 
 STATISTICS = Statistics(0.5, 10, 2.0, 50)
 
 
-def learner(skills: int, items: int, steps: int) -> tuple[Applied, list[Interaction]]:
+def learner(skills: int, items: int, steps: int) -> tuple[Step, list[Interaction]]:
     """A learner after many answers, and interactions to go on with: mostly answers, some views and
     hints.
     """
@@ -78,8 +83,8 @@ def rows(samples: int) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for skills, items in ((12, 30), (256, 64)):
         applied, interactions = learner(skills, items, 3000)
-        state, outcome = applied.state, applied.outcome
-        stored, told = encode_state(state), encode_outcome(outcome)
+        state, assessment = applied.state, applied.assessment
+        stored, told = encode_state(state), encode_assessment(assessment)
         chain = [state]
 
         def step(
@@ -92,8 +97,8 @@ def rows(samples: int) -> list[dict[str, object]]:
             ("apply", step, None),
             ("encode state", lambda _, s=state: encode_state(s), len(stored)),
             ("decode state", lambda _, b=stored: decode_state(b), len(stored)),
-            ("encode outcome", lambda _, o=outcome: encode_outcome(o), len(told)),
-            ("decode outcome", lambda _, b=told: decode_outcome(b), len(told)),
+            ("encode assessment", lambda _, o=assessment: encode_assessment(o), len(told)),
+            ("decode assessment", lambda _, b=told: decode_assessment(b), len(told)),
         ):
             found.append({"what": name, "skills": skills, "bytes": size, **measure(calls, samples)})
     return found

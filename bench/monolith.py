@@ -87,9 +87,9 @@ class VirtualBrain:
         applied = model.apply(self._states.get(data.learner_id), statistics, interaction, now)
         self._states[data.learner_id] = applied.state
         self._learn(applied.increments)
-        result = result_of(applied.outcome, started)
+        result = result_of(applied.assessment, started)
         return applied.state.revision, (
-            result if self._bare else result | certainty_of(applied.outcome)
+            result if self._bare else result | certainty_of(applied.assessment)
         )
 
     def _learn(self, increments: model.Increments) -> None:
@@ -101,24 +101,26 @@ class VirtualBrain:
             self._staged = 0
 
 
-def result_of(outcome: model.Outcome, started: float) -> dict[str, Any]:
-    """Put an outcome in the words of the protocol."""
-    performance = outcome.performance
+def result_of(assessment: model.Assessment, started: float) -> dict[str, Any]:
+    """Put an assessment in the words of the protocol."""
+    performance = assessment.performance
     response_time = performance.response_time
     return {
         "success": True,
-        "state": {name: round(level, 4) for name, level in outcome.six().items()},
+        "state": {name: round(level, 4) for name, level in assessment.six().items()},
         "performance": {
             "accuracy": round(performance.accuracy, 4),
             "response_time": None if response_time is None else round(response_time, 4),
             "consistency": round(performance.consistency, 4),
             "improvement_rate": round(performance.improvement_rate, 4),
         },
-        "mastery": {skill.skill: round(skill.probability, 4) for skill in outcome.mastery},
+        "mastery": {skill.skill: round(skill.probability, 4) for skill in assessment.mastery},
         "predicted_correct": (
-            None if outcome.predicted_correct is None else round(outcome.predicted_correct, 4)
+            None if assessment.predicted_correct is None else round(assessment.predicted_correct, 4)
         ),
-        "recommendations": [recommendation.sentence for recommendation in outcome.recommendations],
+        "recommendations": [
+            recommendation.sentence for recommendation in assessment.recommendations
+        ],
         "actions": [
             {
                 "code": recommendation.code,
@@ -130,30 +132,32 @@ def result_of(outcome: model.Outcome, started: float) -> dict[str, Any]:
                 ),
                 "urgency": recommendation.urgency.name.lower(),
             }
-            for recommendation in outcome.recommendations
+            for recommendation in assessment.recommendations
         ],
         "drivers": {
             levels.NAMES[i]: {
                 name: round(contribution, 4)
                 for name, contribution in zip(
-                    levels.DRIVER_NAMES[i], outcome.readout.contributions[i], strict=True
+                    levels.DRIVER_NAMES[i], assessment.estimates.contributions[i], strict=True
                 )
             }
             for i in levels.SIX
         },
-        "confidence": round(levels.confidence(outcome.readout), 4),
-        "model_version": outcome.model_version,
+        "confidence": round(levels.confidence(assessment.estimates), 4),
+        "model_version": assessment.model_version,
         "processing_time": round(time.perf_counter() - started, 6),
     }
 
 
-def certainty_of(outcome: model.Outcome) -> dict[str, Any]:
+def certainty_of(assessment: model.Assessment) -> dict[str, Any]:
     """Tell how far the levels can be relied on."""
-    uncertainty = levels.uncertainty(outcome.readout)
+    uncertainty = levels.uncertainty(assessment.estimates)
     return {
         "uncertainty": {levels.NAMES[i]: round(uncertainty[i], 4) for i in levels.SIX},
         "grades": {LEVELS[i].name: LEVELS[i].grade for i in levels.SIX},
-        "item_confidence": round(outcome.readout.levels[levels.NAMES.index("item_confidence")], 4),
+        "item_confidence": round(
+            assessment.estimates.levels[levels.NAMES.index("item_confidence")], 4
+        ),
     }
 
 

@@ -18,7 +18,7 @@ from brain_service.engine import privacy, rebuild
 from brain_service.engine.engine import Engine, EngineOptions
 from brain_service.engine.journal import StoreError
 from brain_service.engine.teaching import BadNameError, TeachingOptions, declare_command
-from brain_service.figures import families
+from brain_service.metrics import families
 from brain_service.model.adapt import RuleAdapter
 from brain_service.model.bank import Bank
 from brain_service.model.teaching import Allowance
@@ -32,8 +32,8 @@ from brain_service.watch.watch import Watches
 from service_runtime.database import backups
 from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed
-from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
+from service_runtime.metrics import Family
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer, exporting
@@ -196,12 +196,12 @@ async def _serve_store(
     await engine.start()
     beating = asyncio.create_task(watches.run(settings.heartbeat_s))
 
-    def figures() -> Iterable[Family]:
+    def metrics() -> Iterable[Family]:
         return (*families(engine, watches, bank), *server.calls.families())
 
     try:
         async with exposed(
-            settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"
+            settings.exposition_listen, metrics, variable=f"{PREFIX}_EXPOSITION_LISTEN"
         ):
             await server.start()
             await stop.wait()

@@ -20,15 +20,15 @@ from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
 from edge.connection.server import Server
 from edge.connection.wire import prepare
-from edge.figures import families
 from edge.http import Services, make_app
 from edge.hub.hub import Hub
 from edge.hub.rooms import Rooms
-from edge.session.surroundings import Surroundings
+from edge.metrics import families
+from edge.session.dependencies import Dependencies
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
 from edge.telemetry import reachability
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import Recording
 from edge.telemetry.tracing import EdgeTraces
 from edge.upstream.auth import AuthLink
@@ -41,8 +41,8 @@ from edge.upstream.watch import WatchLink
 from service_runtime import process, telemetry
 from service_runtime.addresses import is_address
 from service_runtime.exposition import exposed
-from service_runtime.figures import Family
 from service_runtime.grpc_client import Channel, open_channel
+from service_runtime.metrics import Family
 from service_runtime.settings import describe, load
 from service_runtime.telemetry import Tracer
 
@@ -72,7 +72,7 @@ class Edge:
         self.brain_channels = [
             open_channel(address, settings, tracer) for address in settings.brain_addresses
         ]
-        self.counters = counters = Counters()
+        self.counters = counters = EdgeCounters()
         self.auth = AuthLink(self.auth_channel, settings)
         self.recording = (
             Recording(
@@ -108,7 +108,7 @@ class Edge:
         )
         self.streams = Listing(max_per_user=settings.max_streams_per_user)
         self.endpoint = Endpoint(
-            Surroundings(
+            Dependencies(
                 settings=settings,
                 hub=hub,
                 rooms=rooms,
@@ -146,7 +146,7 @@ class Edge:
         self.brains.watches.append(WatchLink(channel, self.settings, hub, is_mine=is_mine))
         self.brains.room_links.append(RoomsLink(channel, rooms, is_mine=is_mine))
 
-    def figures(self) -> Iterator[Family]:
+    def measured(self) -> Iterator[Family]:
         """Name what this edge counts, as it is now."""
         return families(
             self.counters,
@@ -248,7 +248,7 @@ async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | No
     stopping = asyncio.create_task(stop.wait())
     try:
         async with exposed(
-            settings.exposition_listen, edge.figures, variable="EDGE_EXPOSITION_LISTEN"
+            settings.exposition_listen, edge.measured, variable="EDGE_EXPOSITION_LISTEN"
         ):
             await asyncio.wait({links, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import ABSENT, Absent, Crossing, Levels, Meaning, Performance, Result
+from edge.frames.outgoing import ABSENT, Absent, Assessment, Crossing, Levels, Meaning, Performance
 from service_runtime.trace_context import TraceContext
 
 
@@ -42,16 +42,16 @@ class Identity(NamedTuple):
     """For how long that is known, unless something is revoked."""
 
 
-class Acknowledged(NamedTuple):
+class Applied(NamedTuple):
     """An interaction is committed."""
 
     revision: int
     duplicate: bool
-    result: Result
+    result: Assessment
 
 
-class Advice(NamedTuple):
-    """The part of a reading that watchers see live."""
+class LiveAssessment(NamedTuple):
+    """The part of an assessment that watchers see live."""
 
     state: Levels
     performance: Performance
@@ -60,14 +60,14 @@ class Advice(NamedTuple):
     meaning: Meaning | Absent = ABSENT
 
 
-class Snapshot(NamedTuple):
-    """Where a learner stands when a subscription begins; `advice` is None while the learner has no
+class LearnerSnapshot(NamedTuple):
+    """Where a learner stands when a subscription begins; `assessment` is None while there is no
     state.
     """
 
     epoch: str
     revision: int
-    advice: Advice | None
+    assessment: LiveAssessment | None
     occurred_at: str = ""
     """When the last interaction happened; empty while there is none."""
 
@@ -79,7 +79,7 @@ class Update:
     learner_id: str
     epoch: str
     revision: int
-    advice: Advice | None
+    assessment: LiveAssessment | None
     """None when the learner is gone."""
     crossings: list[Crossing] = field(default_factory=list)
     """What must not be missed since the last update from the brain."""
@@ -177,7 +177,7 @@ class Brain(Protocol):
         trace: TraceContext,
         done: Done,
     ) -> None:
-        """Send an interaction, which is part of `trace`; `done` gets Acknowledged."""
+        """Send an interaction, which is part of `trace`; `done` gets Applied."""
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""
@@ -195,7 +195,7 @@ class Feed(Protocol):
     """Where updates come from: the hub says what it wants, the feed calls `hub.deliver`."""
 
     def watch(self, learner_id: str, done: Done) -> None:
-        """Begin or change watching as `hub.cursor` says; `done` gets a Snapshot."""
+        """Begin or change watching as `hub.cursor` says; `done` gets a LearnerSnapshot."""
 
     def unwatch(self, learner_id: str) -> None:
         """Stop watching, unless the hub wants the learner again by then."""

@@ -144,7 +144,7 @@ class EdgeSettings(ClientSettings):
     )
     exposition_listen: str = setting(
         "127.0.0.1:8004",
-        "Address and port that Prometheus scrapes (figures without names); `off` for none.",
+        "Address and port that Prometheus scrapes (metrics without names); `off` for none.",
     )
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from bench.bench_model import rows as speed_rows
-from brain_service.model import Interaction, Outcome, interaction_from_context
+from brain_service.model import Assessment, Interaction, interaction_from_context
 from brain_service.model.alerts import RISING, THRESHOLDS
 from brain_service.model.bank import Bank
 from evaluation import baselines, data, measures, replay
@@ -98,7 +98,8 @@ def run(path: Path, *, quick: bool, progress: Progress) -> Findings:
     told = frames(Replay(Bank(prior=EDNET_PRIOR)), log)
     checks.append(cold_items(log, told))
     alerts = alert_shares(
-        told, [outcome for row, _, outcome in replay.nback(path) if isinstance(row, data.Trial)]
+        told,
+        [assessment for row, _, assessment in replay.nback(path) if isinstance(row, data.Trial)],
     )
     progress("speed")
     checks.append(speed())
@@ -116,8 +117,8 @@ def golden(path: Path) -> Check:
         (ednet, frames(Replay(Bank(prior=EDNET_PRIOR)), log)),
         (nback, frames(Replay(Bank(prior=NBACK_PRIOR)), trials)),
     ):
-        for row, outcome in zip(expected, told, strict=True):
-            worst = max(worst, _difference(row, outcome))
+        for row, assessment in zip(expected, told, strict=True):
+            worst = max(worst, _difference(row, assessment))
             lines += 1
     return Check(
         name="golden files, largest difference",
@@ -284,7 +285,7 @@ def engagement(actions: list[Action]) -> list[Check]:
     bank = Bank()
     bank.load({}, {"mathematics": (sum(map(log, seconds)) / len(seconds), float(len(seconds)))})
     ours = [Replay(bank, learning=False).step("anyone", _action(action), 0.0) for action in actions]
-    level = np.array([outcome.level("engagement_level") for outcome in ours])
+    level = np.array([assessment.level("engagement_level") for assessment in ours])
     concentrating = np.array([action.concentrating for action in actions])
     worst = np.array([max(action.bored, action.off_task, action.gaming) for action in actions])
     engaged = concentrating > worst
@@ -350,14 +351,14 @@ def determinism(path: Path) -> Check:
     )
 
 
-def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Outcome]) -> Check:
+def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Assessment]) -> Check:
     """EdNet: items chosen adaptively, nearly all unknown to the bank; a known weakness, so it has
     no target.
     """
     pairs = [
-        (frame["context"]["correct"], outcome.predicted_correct)
-        for frame, outcome in zip(log, told, strict=True)
-        if outcome.predicted_correct is not None
+        (frame["context"]["correct"], assessment.predicted_correct)
+        for frame, assessment in zip(log, told, strict=True)
+        if assessment.predicted_correct is not None
     ]
     right, probability = zip(*pairs, strict=True)
     return Check(
@@ -371,11 +372,13 @@ def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Outcome]) -> Check:
     )
 
 
-def alert_shares(ednet: Sequence[Outcome], nback: Sequence[Outcome]) -> tuple[AlertShare, ...]:
+def alert_shares(
+    ednet: Sequence[Assessment], nback: Sequence[Assessment]
+) -> tuple[AlertShare, ...]:
     """Return for each alert how often it would be on; it says nothing of whether that is right."""
 
-    def share(told: Sequence[Outcome], name: str, threshold: float) -> float:
-        beyond = [(outcome.level(name) > threshold) == (name in RISING) for outcome in told]
+    def share(told: Sequence[Assessment], name: str, threshold: float) -> float:
+        beyond = [(assessment.level(name) > threshold) == (name in RISING) for assessment in told]
         return sum(beyond) / len(beyond)
 
     return tuple(
@@ -404,12 +407,12 @@ def speed() -> Check:
     )
 
 
-def _difference(row: dict[str, Any], outcome: Outcome) -> float:
+def _difference(row: dict[str, Any], assessment: Assessment) -> float:
     told: dict[str, float | None] = {
-        "predicted_correct": outcome.predicted_correct,
-        **outcome.six(),
+        "predicted_correct": assessment.predicted_correct,
+        **assessment.six(),
     }
-    told["item_confidence"] = outcome.level("item_confidence")
+    told["item_confidence"] = assessment.level("item_confidence")
     differences = [0.0]
     for name, value in told.items():
         if (value is None) != (row[name] is None):

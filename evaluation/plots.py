@@ -12,7 +12,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brain_service.model import Outcome, interaction_from_context
+from brain_service.model import Assessment, interaction_from_context
 from brain_service.model.bank import Bank
 from brain_service.model.params import SESSION_GAP_S
 from demo import simulator
@@ -83,28 +83,32 @@ def real_session(data_path: Path, path: Path) -> None:
     """
     log = data.json_lines(data_path, "ednet_kt4_frames.jsonl.gz")
     everything = replay.frames(replay.Replay(Bank(prior=replay.EDNET_PRIOR)), log)
-    sessions: list[list[Outcome]] = []
+    sessions: list[list[Assessment]] = []
     last: tuple[str, float] | None = None
-    for frame, outcome in zip(log, everything, strict=True):
-        if last is None or frame["learner_id"] != last[0] or outcome.time - last[1] > SESSION_GAP_S:
+    for frame, assessment in zip(log, everything, strict=True):
+        if (
+            last is None
+            or frame["learner_id"] != last[0]
+            or assessment.time - last[1] > SESSION_GAP_S
+        ):
             sessions.append([])
-        sessions[-1].append(outcome)
-        last = frame["learner_id"], outcome.time
+        sessions[-1].append(assessment)
+        last = frame["learner_id"], assessment.time
     longest = max(
         sessions, key=lambda session: sum(told.predicted_correct is not None for told in session)
     )
     _session(longest, "One real learner over a session – do not publish", path)
 
 
-def _session(told: Sequence[Outcome], title: str, path: Path) -> None:
+def _session(told: Sequence[Assessment], title: str, path: Path) -> None:
     figure = Figure(figsize=(8.0, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(4, 1.4))
-    minutes = [(outcome.time - told[0].time) / 60.0 for outcome in told]
+    minutes = [(assessment.time - told[0].time) / 60.0 for assessment in told]
     for name, colour in _COLOURS.items():
         label = name.removesuffix("_level").replace("_", " ")
         upper.plot(
             minutes,
-            [outcome.level(name) for outcome in told],
+            [assessment.level(name) for assessment in told],
             color=colour,
             linewidth=1.5,
             label=label,
@@ -113,9 +117,9 @@ def _session(told: Sequence[Outcome], title: str, path: Path) -> None:
     upper.set_title(title, fontsize=11)
     upper.legend(ncols=3, frameon=False, fontsize=9)
     chances = [
-        (minute, outcome.predicted_correct)
-        for minute, outcome in zip(minutes, told, strict=True)
-        if outcome.predicted_correct is not None
+        (minute, assessment.predicted_correct)
+        for minute, assessment in zip(minutes, told, strict=True)
+        if assessment.predicted_correct is not None
     ]
     lower.plot(
         *zip(*chances, strict=True), color="#5b6770", marker=".", markersize=4, linewidth=0.8

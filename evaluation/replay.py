@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from brain_service.model import (
+    Assessment,
     Increments,
     Interaction,
     LearnerState,
-    Outcome,
     apply,
     interaction_from_context,
 )
@@ -39,7 +39,7 @@ class Replay:
         self._learning = learning
         self._taught: set[tuple[str, str]] | None = set() if once else None
 
-    def step(self, learner: str, interaction: Interaction, now: float) -> Outcome:
+    def step(self, learner: str, interaction: Interaction, now: float) -> Assessment:
         """Apply one interaction and return what the model says of it."""
         stage = self.bank.stage()
         applied = apply(self.states.get(learner), stage.lookup(interaction), interaction, now)
@@ -47,7 +47,7 @@ class Replay:
             stage.add(applied.increments)
             stage.commit(written=True)
         self.states[learner] = applied.state
-        return applied.outcome
+        return applied.assessment
 
     def _teaches(self, learner: str, increments: Increments) -> bool:
         taught, item = self._taught, increments.item
@@ -65,7 +65,7 @@ class Replay:
         return digest.hexdigest()
 
 
-def frames(replay: Replay, log: Iterable[Mapping[str, Any]]) -> list[Outcome]:
+def frames(replay: Replay, log: Iterable[Mapping[str, Any]]) -> list[Assessment]:
     """Replay a log of frames as a client sends them."""
     return [
         replay.step(
@@ -77,7 +77,7 @@ def frames(replay: Replay, log: Iterable[Mapping[str, Any]]) -> list[Outcome]:
     ]
 
 
-def nback(path: Path) -> Iterator[tuple[data.Trial | data.Rating, float, Outcome]]:
+def nback(path: Path) -> Iterator[tuple[data.Trial | data.Rating, float, Assessment]]:
     """Replay all n-back trials; yield each trial and rating with the person's time so far and what
     the model says then.
 
@@ -85,7 +85,7 @@ def nback(path: Path) -> Iterator[tuple[data.Trial | data.Rating, float, Outcome
     """
     replay = Replay(Bank(prior=NBACK_PRIOR))
     trials: defaultdict[str, int] = defaultdict(int)
-    last: dict[str, Outcome] = {}
+    last: dict[str, Assessment] = {}
     for row in data.nback(path):
         if isinstance(row, data.Trial):
             trials[row.person] += 1

@@ -75,16 +75,16 @@ async def main(address: str, credential: str, learner_id: str) -> None:
             metadata=metadata,
             timeout=DEADLINE_S,
         )
-        reading = recorded.applied.reading
+        assessment = recorded.applied.assessment
         print(
             f"recorded as revision {recorded.applied.revision}, predicted"
-            f" {reading.predicted_correct:.2f}"
+            f" {assessment.predicted_correct:.2f}"
         )
         print(
-            f"cognitive load {reading.levels.cognitive_load:.2f}, confidence"
-            f" {reading.levels.confidence:.2f}"
+            f"cognitive load {assessment.levels.cognitive_load:.2f}, confidence"
+            f" {assessment.levels.confidence:.2f}"
         )
-        for recommendation in reading.recommendations:
+        for recommendation in assessment.recommendations:
             print(f"recommended: {recommendation.sentence}")
 
         # 3. The watcher hears of it, with the trace that caused it.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from metrics_service import exporting
 from metrics_service.aggregate import Aggregate
-from metrics_service.exposition import Figures, families
+from metrics_service.exposition import Metrics, families
 from metrics_service.recorder import ERASE_SPAN, PAGE, Limits, Recorder
 from metrics_service.servicer import SERVICE_NAME, MetricsServicer
 from metrics_service.settings import PREFIX, MetricsSettings
@@ -24,8 +24,8 @@ from service_runtime import telemetry
 from service_runtime.database import backups
 from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed
-from service_runtime.figures import Family
 from service_runtime.grpc_server import GrpcServer, check_listener
+from service_runtime.metrics import Family
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer
@@ -173,8 +173,8 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     server = GrpcServer(settings, services=(SERVICE_NAME,), prefix=PREFIX, tracer=tracer)
     servicer.register(server.server)
 
-    def figures() -> Iterable[Family]:
-        now = Figures(
+    def metrics() -> Iterable[Family]:
+        now = Metrics(
             fleet=aggregate.snapshot(), records=recorder.tally, records_waiting=recorder.waiting
         )
         return (*families(now), *server.calls.families())
@@ -182,7 +182,7 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     recorder.start()
     try:
         async with exposed(
-            settings.exposition_listen, figures, variable=f"{PREFIX}_EXPOSITION_LISTEN"
+            settings.exposition_listen, metrics, variable=f"{PREFIX}_EXPOSITION_LISTEN"
         ):
             await server.start()
             try:

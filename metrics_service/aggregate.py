@@ -1,4 +1,4 @@
-"""Merges the reports of any number of edges into the fleet's figures; it knows no transport and no
+"""Merges the reports of any number of edges into the fleet's metrics; it knows no transport and no
 database.
 
 Per edge it keeps two things of different nature. *Counters* only grow: what an edge has counted
@@ -24,7 +24,7 @@ counts as a new one.
 """
 
 LARGEST_COUNT = 2**48
-"""Highest count that one report may carry: sums of such counts cannot overflow what the figures are
+"""Highest count that one report may carry: sums of such counts cannot overflow what the metrics are
 sent in.
 """
 
@@ -40,7 +40,7 @@ class Superseded(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
+class FleetCounters:
     """What only grows."""
 
     connections_opened: int = 0
@@ -55,9 +55,9 @@ class Counters:
         """Messages of both directions."""
         return self.messages_sent + self.messages_received
 
-    def plus(self, other: Counters) -> Counters:
+    def plus(self, other: FleetCounters) -> FleetCounters:
         """Return both together."""
-        return Counters(
+        return FleetCounters(
             connections_opened=self.connections_opened + other.connections_opened,
             connections_closed=self.connections_closed + other.connections_closed,
             messages_sent=self.messages_sent + other.messages_sent,
@@ -66,7 +66,7 @@ class Counters:
             latency=self.latency.plus(other.latency),
         )
 
-    def since(self, earlier: Counters) -> Counters:
+    def since(self, earlier: FleetCounters) -> FleetCounters:
         """Return what came after `earlier`, a former state of this one.
 
         When something is lower than it was, the counting has started anew (another process under
@@ -74,7 +74,7 @@ class Counters:
         """
         if self._any_below(earlier):
             return self
-        return Counters(
+        return FleetCounters(
             connections_opened=self.connections_opened - earlier.connections_opened,
             connections_closed=self.connections_closed - earlier.connections_closed,
             messages_sent=self.messages_sent - earlier.messages_sent,
@@ -83,7 +83,7 @@ class Counters:
             latency=self.latency.since(earlier.latency),
         )
 
-    def _any_below(self, earlier: Counters) -> bool:
+    def _any_below(self, earlier: FleetCounters) -> bool:
         return (
             self.connections_opened < earlier.connections_opened
             or self.connections_closed < earlier.connections_closed
@@ -109,7 +109,7 @@ class Report:
     """
 
     connections_active: int = 0
-    counters: Counters = Counters()
+    counters: FleetCounters = FleetCounters()
     users: Change = Change()
     learners: Change = Change()
     rooms: Change = Change()
@@ -119,7 +119,7 @@ class Report:
 class Remembered:
     """What has been counted of one edge, and when it was last heard, Unix milliseconds."""
 
-    counters: Counters
+    counters: FleetCounters
     seen_at_ms: int
 
 
@@ -127,20 +127,20 @@ class Remembered:
 class Retained:
     """What has to survive a restart: the fleet's counters, and what they hold of each edge."""
 
-    totals: Counters = Counters()
+    totals: FleetCounters = FleetCounters()
     edges: Mapping[str, Remembered] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The fleet's figures at one moment."""
+class FleetSnapshot:
+    """The fleet's metrics at one moment."""
 
     edges: int
     connections_active: int
     users_connected: int
     learners_subscribed: int
     rooms_active: int
-    totals: Counters
+    totals: FleetCounters
     messages_per_second: float
     recent_latency: Histogram
     """Over the last minute."""
@@ -161,7 +161,7 @@ class Stream:
 
 
 class Aggregate:
-    """The fleet's figures. Not thread-safe: one event loop owns it."""
+    """The fleet's metrics. Not thread-safe: one event loop owns it."""
 
     def __init__(
         self,
@@ -230,11 +230,11 @@ class Aggregate:
             ids |= came
             ids -= went
 
-    def snapshot(self) -> Snapshot:
-        """Return the figures now."""
+    def snapshot(self) -> FleetSnapshot:
+        """Return the metrics now."""
         messages, latency, span_s = self._last_minute.read()
         uptime_s = self._monotonic() - self._started
-        return Snapshot(
+        return FleetSnapshot(
             edges=len(self._streams),
             connections_active=sum(stream.connections_active for stream in self._streams.values()),
             users_connected=len(self._users),
@@ -259,9 +259,9 @@ class Aggregate:
         }
         return Retained(totals=self._totals, edges=dict(self._edges))
 
-    def _count(self, stream: Stream, reported: Counters) -> None:
+    def _count(self, stream: Stream, reported: FleetCounters) -> None:
         known = self._edges.get(stream.edge_id)
-        before = known.counters if known else Counters()
+        before = known.counters if known else FleetCounters()
         if stream.is_first_report:
             now, new = reported, reported.since(before)
             stream.is_first_report = False

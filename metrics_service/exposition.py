@@ -1,8 +1,8 @@
-"""Names the fleet's figures for Prometheus; it has no names of people.
+"""Names the fleet's metrics for Prometheus; it has no names of people.
 
 An edge shows its own under the names of the original guide (`aivo_websocket_…`). What all edges
 reported together is called `aivo_fleet_…`, so that a query that sums over edges counts nothing
-twice. The fleet's figures differ from such a sum in two ways: people, learners and rooms are
+twice. The fleet's metrics differ from such a sum in two ways: people, learners and rooms are
 counted once wherever they are, and totals outlive every restart.
 """
 
@@ -11,24 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from metrics_service.aggregate import Snapshot
+from metrics_service.aggregate import FleetSnapshot
 from metrics_service.latency import BOUNDS_MS
 from metrics_service.store import Tally
-from service_runtime.figures import Buckets, Family, counter, gauge, in_seconds
+from service_runtime.metrics import Buckets, Family, counter, gauge, in_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Metrics:
     """Everything that is shown."""
 
-    fleet: Snapshot
+    fleet: FleetSnapshot
     records: Tally
     records_waiting: int
 
 
-def families(figures: Figures) -> Iterator[Family]:
-    """Name the figures of the moment."""
-    fleet, totals = figures.fleet, figures.fleet.totals
+def families(metrics: Metrics) -> Iterator[Family]:
+    """Name the metrics of the moment."""
+    fleet, totals = metrics.fleet, metrics.fleet.totals
     yield gauge("aivo_fleet_edges", "Edges that report now.", fleet.edges)
     yield gauge(
         "aivo_fleet_active_connections", "Sockets open now, at all edges.", fleet.connections_active
@@ -65,15 +65,15 @@ def families(figures: Figures) -> Iterator[Family]:
     yield counter(
         "aivo_metrics_records_stored",
         "Message records that reached the disk.",
-        figures.records.recorded,
+        metrics.records.recorded,
     )
     yield counter(
         "aivo_metrics_records_dropped",
         "Message records dropped at edges and here because a queue was full or the disk failed.",
-        figures.records.dropped,
+        metrics.records.dropped,
     )
     yield gauge(
         "aivo_metrics_records_waiting",
         "Message records that wait for the disk.",
-        figures.records_waiting,
+        metrics.records_waiting,
     )

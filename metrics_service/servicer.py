@@ -19,9 +19,9 @@ from metrics_service.aggregate import (
     Aggregate,
     BadReport,
     Change,
-    Counters,
+    FleetCounters,
+    FleetSnapshot,
     Report,
-    Snapshot,
     Superseded,
     check_edge_id,
 )
@@ -133,13 +133,13 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     async def GetSnapshot(
         self, request: pb.GetSnapshotRequest, context: Context
     ) -> pb.GetSnapshotResponse:
-        """Return the fleet's figures."""
+        """Return the fleet's metrics."""
         return pb.GetSnapshotResponse(snapshot=self._snapshot())
 
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
-        """Return the few figures that any user may see."""
+        """Return the few metrics that any user may see."""
         snapshot = self._aggregate.snapshot()
         return pb.GetStatusResponse(
             active_connections=snapshot.connections_active,
@@ -151,7 +151,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     async def WatchSnapshots(
         self, request: pb.WatchSnapshotsRequest, context: Context
     ) -> AsyncIterator[pb.WatchSnapshotsResponse]:
-        """Stream the fleet's figures until the caller cancels or the service stops."""
+        """Stream the fleet's metrics until the caller cancels or the service stops."""
         interval_ms = request.interval_ms or DEFAULT_WATCH_INTERVAL_MS
         shortest, longest = WATCH_INTERVAL_RANGE_MS
         if not shortest <= interval_ms <= longest:
@@ -252,14 +252,14 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
             yield request
         raise Stopping("the metrics service stops; open the stream again")
 
-    def _snapshot(self) -> pb.Snapshot:
+    def _snapshot(self) -> pb.FleetSnapshot:
         return _snapshot_message(self._aggregate.snapshot(), self._recorder.tally)
 
 
 def _report(message: pb.ReportRequest) -> Report:
     return Report(
         connections_active=message.connections_active,
-        counters=Counters(
+        counters=FleetCounters(
             connections_opened=message.connections_opened,
             connections_closed=message.connections_closed,
             messages_sent=message.messages_sent,
@@ -288,10 +288,10 @@ def _histogram(message: pb.LatencyHistogram) -> Histogram:
     )
 
 
-def _snapshot_message(snapshot: Snapshot, tally: Tally) -> pb.Snapshot:
+def _snapshot_message(snapshot: FleetSnapshot, tally: Tally) -> pb.FleetSnapshot:
     totals = snapshot.totals
     recent = snapshot.recent_latency
-    return pb.Snapshot(
+    return pb.FleetSnapshot(
         connections_active=snapshot.connections_active,
         connections_total=totals.connections_opened,
         disconnections=totals.connections_closed,

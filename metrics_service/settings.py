@@ -23,7 +23,7 @@ class MetricsSettings(ListenerSettings):
     )
     exposition_listen: str = setting(
         "127.0.0.1:8007",
-        "Address and port that Prometheus scrapes (figures without names); `off` for none.",
+        "Address and port that Prometheus scrapes (metrics without names); `off` for none.",
     )
     database_url: str = setting(
         "sqlite:///.aivo/metrics.sqlite3",

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 
 from service_runtime.credentials import is_refusal
-from service_runtime.figures import DURATION_S, Family, Histogram, Labels, counter, histogram
+from service_runtime.metrics import DURATION_S, Family, Histogram, Labels, counter, histogram
 
 
 class CallCounts(grpc.aio.ServerInterceptor):

@@ -1,7 +1,7 @@
-"""Shows a process's figures to Prometheus on a port of its own; it knows no figure's meaning.
+"""Shows a process's metrics to Prometheus on a port of its own; it knows no metric's meaning.
 
-Figures are read on the event loop that owns them, at each scrape and only then, and written out in
-a thread, so that a scrape costs the loop no more than looking at its counters. No figure names a
+Metrics are read on the event loop that owns them, at each scrape and only then, and written out in
+a thread, so that a scrape costs the loop no more than looking at its counters. No metric names a
 person: whoever reaches the port may read.
 """
 
@@ -34,7 +34,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from service_runtime.addresses import OFF, is_loopback, parse_address
-from service_runtime.figures import Buckets, Family
+from service_runtime.metrics import Buckets, Family
 from service_runtime.settings import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Exposition:
 
 @asynccontextmanager
 async def exposed(listen: str, read: Read, *, variable: str) -> AsyncIterator[None]:
-    """Show figures at `listen` (host:port, or `off`) while the block runs.
+    """Show metrics at `listen` (host:port, or `off`) while the block runs.
 
     Raises SettingsError that names the `variable` the address came from when it cannot be had.
     """
@@ -105,7 +105,7 @@ async def exposed(listen: str, read: Read, *, variable: str) -> AsyncIterator[No
         raise SettingsError(f"{variable}: cannot listen on {listen}: {reason}") from error
     logger.log(
         logging.DEBUG if is_loopback(listen) else logging.WARNING,
-        "figures for Prometheus are shown to whoever reaches this address",
+        "metrics for Prometheus are shown to whoever reaches this address",
         extra={"address": listen, "exposition_port": port},
     )
     try:
@@ -115,14 +115,14 @@ async def exposed(listen: str, read: Read, *, variable: str) -> AsyncIterator[No
 
 
 class _Collector:
-    """Asks the loop for the figures of the moment, at each scrape."""
+    """Asks the loop for the metrics of the moment, at each scrape."""
 
     def __init__(self, read: Read, loop: asyncio.AbstractEventLoop) -> None:
         self._read = read
         self._loop = loop
 
     def describe(self) -> list[Metric]:
-        """Keep the registry from reading figures already when it learns of this collector."""
+        """Keep the registry from reading metrics already when it learns of this collector."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -150,7 +150,7 @@ def _metric(family: Family) -> Metric:
     if family.kind == "histogram":
         metric = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)
         for labels, value in family.values.items():
-            assert isinstance(value, Buckets)  # noqa: S101 - what `figures.histogram` makes
+            assert isinstance(value, Buckets)  # noqa: S101 - what `metrics.histogram` makes
             metric.add_metric(labels, list(_cumulative(value)), value.sum)
         return metric  # type: ignore[no-any-return]
     made = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
@@ -185,7 +185,7 @@ def _only_metrics(app: Callable[..., Any]) -> Callable[..., Any]:
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if environ["PATH_INFO"] != PATH:
             start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [f"The figures are at {PATH}.\n".encode()]
+            return [f"The metrics are at {PATH}.\n".encode()]
         return app(environ, start_response)
 
     return answer

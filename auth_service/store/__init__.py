@@ -4,7 +4,7 @@ transport.
 
 from __future__ import annotations
 
-from auth_service.store.change_log import ChangeBatch, ChangeLog, Snapshot
+from auth_service.store.change_log import ChangeBatch, ChangeLog, DirectorySnapshot
 from auth_service.store.database import Database, open_database
 from auth_service.store.people import Credentials, People
 from auth_service.store.session_table import RefreshReused, Rotation, SessionEnded, SessionTable
@@ -17,12 +17,12 @@ __all__ = [
     "ChangeLog",
     "Credentials",
     "Database",
+    "DirectorySnapshot",
     "People",
     "RefreshReused",
     "Rotation",
     "SessionEnded",
     "SessionTable",
-    "Snapshot",
     "StoreError",
     "StoreUnavailableError",
     "open_database",

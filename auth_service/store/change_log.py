@@ -43,7 +43,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class DirectorySnapshot:
     """Everything that decisions depend on, as of change `seq`."""
 
     seq: int
@@ -74,10 +74,10 @@ class ChangeLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def snapshot(self, now_ms: int) -> Snapshot:
+    def snapshot(self, now_ms: int) -> DirectorySnapshot:
         """Return everything."""
         with self._database.read() as connection:
-            return Snapshot(
+            return DirectorySnapshot(
                 seq=_newest(connection),
                 people=tuple(_people(connection, true(), true())),
                 learners=tuple(_learners(connection, true(), true())),

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from brain_service.engine import reads
 from brain_service.engine.bank_sync import NOTHING, BankSync
-from brain_service.engine.counters import Counters
+from brain_service.engine.counters import BrainCounters
 from brain_service.engine.group import Entry, Group, Work, read_entry
 from brain_service.engine.journal import ConflictError, Found, Head, Store, StoreError
 from brain_service.engine.memory import Memory, read_answer
@@ -57,7 +57,7 @@ class Commits:
         bank: BankSync,
         teaching: Teaching,
         on_touch: OnTouch,
-        counters: Counters,
+        counters: BrainCounters,
         traces: BrainTraces | None,
     ) -> None:
         """`traces` records sampled interactions."""
@@ -255,7 +255,7 @@ class Commits:
             )
         for (work, applied), row in zip(plan.applied, plan.rows, strict=True):
             self._memory.keep_answer(
-                work.name, _found((row.revision, row.occurred_at_ms, row.outcome))
+                work.name, _found((row.revision, row.occurred_at_ms, row.assessment))
             )
             work.settle(applied)
         for work, failed in plan.failed:

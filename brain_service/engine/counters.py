@@ -12,7 +12,7 @@ from brain_service.engine.publication import Publication
 from brain_service.engine.submission import Applied, FailureCode
 from brain_service.model.alerts import RECOMMENDATION, THRESHOLDS
 from brain_service.model.levels import NAMES, SIX
-from service_runtime.figures import DURATION_S, SIZES, Histogram
+from service_runtime.metrics import DURATION_S, SIZES, Histogram
 
 BINS: Final = 10
 """Predictions are compared with what happened in so many groups of equal width."""
@@ -52,7 +52,7 @@ class Calibration:
         answers, expected, right = self.answers, self.expected, self.correct
         squared_error = 0.0
         for work, result in applied:
-            predicted = result.outcome.predicted_correct
+            predicted = result.assessment.predicted_correct
             if predicted is None:
                 continue
             place = int(predicted * BINS)
@@ -65,8 +65,8 @@ class Calibration:
         self.squared_error += squared_error
 
 
-class Counters:
-    """The figures of one brain."""
+class BrainCounters:
+    """The metrics of one brain."""
 
     def __init__(self) -> None:
         """Start at zero."""
@@ -114,6 +114,6 @@ class Counters:
         self.outcomes["duplicate"] += 1
 
     def _sample(self, applied: Applied) -> None:
-        levels = applied.outcome.readout.levels
+        levels = applied.assessment.estimates.levels
         for place in SIX:
             self.levels[NAMES[place]].observe(levels[place])

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, cast
 from brain_service.engine import privacy, reads, rebuild
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.commits import Commits
-from brain_service.engine.counters import Counters
+from brain_service.engine.counters import BrainCounters
 from brain_service.engine.group import Call, Work
 from brain_service.engine.journal import (
     Store,
@@ -33,7 +33,7 @@ from brain_service.engine.submission import (
     Failed,
     FailureCode,
     HistoryEntry,
-    Snapshot,
+    LearnerSnapshot,
     Submission,
     admit,
 )
@@ -48,7 +48,7 @@ __all__ = [
     "Failed",
     "FailureCode",
     "HistoryEntry",
-    "Snapshot",
+    "LearnerSnapshot",
     "Submission",
 ]
 
@@ -121,7 +121,7 @@ class Engine:
     ) -> None:
         """`traces` records sampled interactions."""
         self._store = store
-        self.counters = Counters()
+        self.counters = BrainCounters()
         self._clock = clock
         self._options = EngineOptions() if options is None else options
         self._queue: deque[Work | _Erasure] = deque()
@@ -234,7 +234,7 @@ class Engine:
         await call.done
         return cast("list[Applied | Failed]", call.results)
 
-    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
+    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[LearnerSnapshot]:
         """Return the present state of each (learner id, least revision), in order; see
         `reads.snapshots`.
         """

@@ -33,7 +33,7 @@ from brain_service.model.values import maker
 class Entry(NamedTuple):
     """A learner in memory: what the store has, as far as possible in the model's terms.
 
-    The last outcome stays as it was stored: it is rarely read again, and its hundred numbers as
+    The last assessment stays as it was stored: it is rarely read again, and its hundred numbers as
     objects would take ten times the memory, and push what is needed out of the processor's caches.
     """
 
@@ -42,9 +42,9 @@ class Entry(NamedTuple):
     constants: bytes
     """The hash of those under which all of the state was computed."""
     signs: Signs
-    """Of the last outcome."""
-    outcome: bytes
-    """That outcome, encoded."""
+    """Of the last assessment."""
+    assessment: bytes
+    """That assessment, encoded."""
     occurred_at_ms: int
 
 
@@ -150,8 +150,8 @@ class Group:
             key, state, constants, signs, _, at_ms = before
             at_ms = max(at_ms, work.at_ms)
         statistics = self.stage.lookup(interaction)
-        state, outcome, increments = model.apply(state, statistics, interaction, at_ms / 1000)
-        encoded = codec.encode_outcome(outcome)
+        state, assessment, increments = model.apply(state, statistics, interaction, at_ms / 1000)
+        encoded = codec.encode_assessment(assessment)
         row = _row((
             learner_id,
             key,
@@ -167,18 +167,18 @@ class Group:
             encoded,
             codec.encode_state(state, constants),
         ))  # fmt: skip
-        now = model.signs(outcome)
-        crossings = model.crossings(signs, now, outcome)
+        now = model.signs(assessment)
+        crossings = model.crossings(signs, now, assessment)
         taught = self.admit(submission, statistics, increments)
         self.stage.add(taught)
         if taught.repeated is None:
             self.doubts.append(Doubt(key, learner_id, state.revision, increments))
         self.learners[learner_id] = _entry((key, state, constants, now, encoded, at_ms))
         self.rows.append(row)
-        self.applied.append((work, _applied((state.revision, False, outcome, at_ms))))
+        self.applied.append((work, _applied((state.revision, False, assessment, at_ms))))
         self.publications.append(
             _publication(
-                (learner_id, state.revision, outcome, crossings, traceparent, at_ms, False)
+                (learner_id, state.revision, assessment, crossings, traceparent, at_ms, False)
             )
         )
 
@@ -191,8 +191,8 @@ def read_entry(head: Head) -> Entry:
         head.learner_key,
         codec.decode_state(head.state),
         codec.constants_of(head.state),
-        model.signs(codec.decode_outcome(head.outcome)),
-        head.outcome,
+        model.signs(codec.decode_assessment(head.assessment)),
+        head.assessment,
         head.occurred_at_ms,
     )
 

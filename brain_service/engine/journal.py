@@ -66,8 +66,8 @@ class Row(NamedTuple):
     """When it reached the system, Unix milliseconds."""
     traceparent: str
     """W3C trace context; empty when there was none."""
-    outcome: bytes
-    """The encoded outcome."""
+    assessment: bytes
+    """The encoded assessment."""
     state: bytes
     """The encoded state after it."""
 
@@ -86,7 +86,7 @@ class LogRow(NamedTuple):
     occurred_at_ms: int
     received_at_ms: int
     traceparent: str
-    outcome: bytes
+    assessment: bytes
 
 
 class Head(NamedTuple):
@@ -95,7 +95,7 @@ class Head(NamedTuple):
     learner_key: int
     revision: int
     occurred_at_ms: int
-    outcome: bytes
+    assessment: bytes
     state: bytes
 
 
@@ -116,8 +116,8 @@ class Rebuilt(NamedTuple):
     revision: int
     """The revision whose state it is; the learner must still stand there."""
     state: bytes
-    outcome: bytes | None = None
-    """The encoded outcome, where the stored one cannot be read; None leaves what was told."""
+    assessment: bytes | None = None
+    """The encoded assessment, where the stored one cannot be read; None leaves what was told."""
 
 
 class Found(NamedTuple):
@@ -125,7 +125,7 @@ class Found(NamedTuple):
 
     revision: int
     occurred_at_ms: int
-    outcome: bytes
+    assessment: bytes
 
 
 class BankTotals(NamedTuple):

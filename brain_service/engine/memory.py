@@ -1,7 +1,7 @@
 """What the engine keeps in memory of learners and answers: bounded, and a copy of what the store
 has.
 
-Answers are kept as they were written. Resends are rare, and thousands of outcomes as objects,
+Answers are kept as they were written. Resends are rare, and thousands of assessments as objects,
 dozens each, would make every new answer pay for taking an old one apart long after it has left the
 processor's caches.
 """
@@ -106,4 +106,6 @@ class Memory:
 
 def read_answer(found: Found) -> Applied:
     """Return an answer that was given before. Raises `ValueError` when its bytes are damaged."""
-    return Applied(found.revision, True, codec.decode_outcome(found.outcome), found.occurred_at_ms)
+    return Applied(
+        found.revision, True, codec.decode_assessment(found.assessment), found.occurred_at_ms
+    )

@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from brain_service.engine.journal import AuditEntry, LogRow, Store
-from brain_service.model import Outcome, codec, levels
+from brain_service.model import Assessment, codec, levels
 from brain_service.model.state import legible
 from service_runtime import outside
 
@@ -55,7 +55,7 @@ async def export(
     recorded first.
 
     Line 1 is a `learner` (id, epoch, revision; revision 0 means nothing is stored), then each
-    `interaction` with the reading after it, oldest first, up to the revision of line 1; then the
+    `interaction` with the assessment after it, oldest first, up to the revision of line 1; then the
     model's present `state`; then the `audit` lines about this learner. Last comes the `end`, with
     how many lines came before it and the SHA-256 of their bytes: an export without it is not whole.
     What the model made of a row is null where it is damaged. Raises `StoreUnavailableError` and
@@ -133,7 +133,7 @@ async def erase_command(store: Store, learner_id: str, requested_by: str) -> str
 
 
 def _interaction(row: LogRow) -> bytes:
-    outcome = _readable(codec.decode_outcome, row.outcome)
+    assessment = _readable(codec.decode_assessment, row.assessment)
     return _line(
         "interaction",
         revision=row.revision,
@@ -145,8 +145,8 @@ def _interaction(row: LogRow) -> bytes:
         occurred_at=_rfc3339(row.occurred_at_ms),
         received_at=_rfc3339(row.received_at_ms),
         traceparent=row.traceparent,
-        levels=outcome and dict(zip(levels.NAMES, outcome.readout.levels, strict=True)),
-        outcome=outcome and _outcome(outcome),
+        levels=assessment and dict(zip(levels.NAMES, assessment.estimates.levels, strict=True)),
+        assessment=assessment and _assessment(assessment),
     )
 
 
@@ -161,25 +161,25 @@ def _readable(decode: Callable[[bytes], T], data: bytes) -> T | None:
         return None
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    readout = outcome.readout
+def _assessment(assessment: Assessment) -> dict[str, Any]:
+    estimates = assessment.estimates
     drivers = {
         name: dict(zip(drivers, values, strict=True))
         for name, drivers, values in zip(
-            levels.NAMES, levels.DRIVER_NAMES, readout.contributions, strict=True
+            levels.NAMES, levels.DRIVER_NAMES, estimates.contributions, strict=True
         )
     }
     return {
-        "predicted_correct": outcome.predicted_correct,
-        "performance": _plain(outcome.performance),
-        "mastery": _plain(outcome.mastery),
+        "predicted_correct": assessment.predicted_correct,
+        "performance": _plain(assessment.performance),
+        "mastery": _plain(assessment.mastery),
         "recommendations": [
             {"code": each.code, "sentence": each.sentence, "skill": each.skill}
-            for each in outcome.recommendations
+            for each in assessment.recommendations
         ],
         "drivers": drivers,
-        "evidence": dict(zip(levels.NAMES, readout.evidence, strict=True)),
-        "model_version": outcome.model_version,
+        "evidence": dict(zip(levels.NAMES, estimates.evidence, strict=True)),
+        "model_version": assessment.model_version,
     }
 
 

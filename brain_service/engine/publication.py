@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from brain_service.model import Crossing, Outcome
+from brain_service.model import Assessment, Crossing
 
 
 class Publication(NamedTuple):
@@ -22,8 +22,8 @@ class Publication(NamedTuple):
     """Whose state changed."""
     revision: int
     """The revision reached; 0 when `gone`."""
-    outcome: Outcome | None
-    """The reading after it; None when it is only in the store, or the learner is gone."""
+    assessment: Assessment | None
+    """The assessment after it; None when it is only in the store, or the learner is gone."""
     crossings: tuple[Crossing, ...]
     """What a watcher must not miss between the revision before and this one."""
     traceparent: str

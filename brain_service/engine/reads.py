@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from brain_service import model
-from brain_service.engine.counters import Counters
+from brain_service.engine.counters import BrainCounters
 from brain_service.engine.group import Entry
 from brain_service.engine.journal import Head, LogRow, Store
 from brain_service.engine.memory import Memory
 from brain_service.engine.rebuild import OnTouch
-from brain_service.engine.submission import HistoryEntry, Snapshot
+from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 from brain_service.model import codec
 
 logger = logging.getLogger(__name__)
@@ -27,16 +27,16 @@ MAX_HISTORY: Final = 1000
 async def snapshots(
     store: Store,
     memory: Memory,
-    counters: Counters,
+    counters: BrainCounters,
     queries: Sequence[tuple[str, int]],
     on_touch: OnTouch,
-) -> list[Snapshot]:
+) -> list[LearnerSnapshot]:
     """Return the present state of each (learner id, least revision), in order.
 
     From memory where it is new enough, else all in one read of the store; states that cannot be
     read are rebuilt first. Raises `StoreUnavailableError`.
     """
-    found: dict[str, Snapshot] = {}
+    found: dict[str, LearnerSnapshot] = {}
     missing: dict[str, None] = {}
     for learner_id, min_revision in queries:
         entry = memory.get(learner_id)
@@ -70,7 +70,7 @@ async def history(
     """Return a page of a learner's log, oldest first, and whether later rows exist.
 
     `newest` returns the last rows instead of those after a revision. At most 1,000 rows. Raises
-    `StoreUnavailableError`, and `ValueError` when a stored outcome cannot be read.
+    `StoreUnavailableError`, and `ValueError` when a stored assessment cannot be read.
     """
     limit = min(max(limit, 1), MAX_HISTORY)
     before = 0 if newest or after_revision <= 0 else 1
@@ -100,26 +100,26 @@ def log_unreadable(head: Head) -> None:
     )
 
 
-def _remembered(learner_id: str, entry: Entry) -> Snapshot:
-    return Snapshot(
+def _remembered(learner_id: str, entry: Entry) -> LearnerSnapshot:
+    return LearnerSnapshot(
         learner_id=learner_id,
         revision=entry.state.revision,
         state=entry.state,
-        outcome=codec.decode_outcome(entry.outcome),
+        assessment=codec.decode_assessment(entry.assessment),
         occurred_at_ms=entry.occurred_at_ms,
     )
 
 
-def _stored(learner_id: str, head: Head | None) -> Snapshot:
+def _stored(learner_id: str, head: Head | None) -> LearnerSnapshot:
     if head is None:
-        return Snapshot(
-            learner_id=learner_id, revision=0, state=None, outcome=None, occurred_at_ms=0
+        return LearnerSnapshot(
+            learner_id=learner_id, revision=0, state=None, assessment=None, occurred_at_ms=0
         )
-    return Snapshot(
+    return LearnerSnapshot(
         learner_id=learner_id,
         revision=head.revision,
         state=codec.decode_state(head.state),
-        outcome=codec.decode_outcome(head.outcome),
+        assessment=codec.decode_assessment(head.assessment),
         occurred_at_ms=head.occurred_at_ms,
     )
 
@@ -131,11 +131,11 @@ def _entries(rows: Sequence[LogRow]) -> list[HistoryEntry]:
     entries = []
     before = model.QUIET
     for row in rows:
-        outcome = codec.decode_outcome(row.outcome)
-        now = model.signs(outcome)
+        assessment = codec.decode_assessment(row.assessment)
+        now = model.signs(assessment)
         fields = row._asdict() | {
-            "outcome": outcome,
-            "crossings": model.crossings(before, now, outcome),
+            "assessment": assessment,
+            "crossings": model.crossings(before, now, assessment),
         }
         entries.append(HistoryEntry(**fields))
         before = now

@@ -3,7 +3,7 @@ it is first touched, one that cannot be read, or any such while the command runs
 
 Knows the journal, the bank and the model. A state takes the place of the learner's newest one only
 while the learner still stands where the replay ended, so it is safe beside brains that serve. What
-was told at the time (outcomes) stays; difficulties and time norms are the bank's of today.
+was told at the time (assessments) stays; difficulties and time norms are the bank's of today.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | No
     An interaction that cannot be read any more (rules may have become stricter) is skipped. The
     bank learns nothing.
     """
-    state, outcome, skipped = BLANK, None, 0
+    state, assessment, skipped = BLANK, None, 0
     last: LogRow | None = None
     while rows := await store.interactions(
         learner_key, after_revision=last.revision if last else 0, limit=_PAGE
@@ -55,7 +55,7 @@ async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | No
                 skipped += 1
             else:
                 statistics = bank.lookup(interaction)
-                state, outcome, _ = model.apply(
+                state, assessment, _ = model.apply(
                     state, statistics, interaction, row.occurred_at_ms / 1000
                 )
         last = rows[-1]
@@ -64,11 +64,11 @@ async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | No
     if skipped:
         logger.warning("%d interactions of a learner could not be read again", skipped)
         state = state._replace(revision=last.revision)
-        outcome = None if outcome is None else outcome._replace(revision=last.revision)
-    if _is_readable(last.outcome):
+        assessment = None if assessment is None else assessment._replace(revision=last.revision)
+    if _is_readable(last.assessment):
         told = None
     else:
-        told = codec.encode_outcome(model.reading(state) if outcome is None else outcome)
+        told = codec.encode_assessment(model.assess(state) if assessment is None else assessment)
     return Rebuilt(learner_key, last.revision, codec.encode_state(state), told)
 
 
@@ -193,9 +193,9 @@ async def _outdated(store: Store) -> array[int]:
     return found
 
 
-def _is_readable(outcome: bytes) -> bool:
+def _is_readable(assessment: bytes) -> bool:
     try:
-        codec.decode_outcome(outcome)
+        codec.decode_assessment(assessment)
     except ValueError:
         return False
     return True

@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from brain_service.model import Crossing, Interaction, LearnerState, Outcome
+from brain_service.model import Assessment, Crossing, Interaction, LearnerState
 from service_runtime import outside
 
 MAX_AHEAD_MS: Final = 60_000
@@ -68,8 +68,8 @@ class Applied(NamedTuple):
     """The learner's revision after it."""
     duplicate: bool
     """True when this id was applied before; the rest then tells what happened the first time."""
-    outcome: Outcome
-    """The reading after it."""
+    assessment: Assessment
+    """The assessment after it."""
     occurred_at_ms: int
     """The time the model counted with."""
 
@@ -84,15 +84,15 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class LearnerSnapshot:
     """A learner's present state."""
 
     learner_id: str
     revision: int
-    """0 when the learner has none yet; then `state` and `outcome` are None."""
+    """0 when the learner has none yet; then `state` and `assessment` are None."""
     state: LearnerState | None
-    outcome: Outcome | None
-    """The reading after the last interaction."""
+    assessment: Assessment | None
+    """The assessment after the last interaction."""
     occurred_at_ms: int
     """When that happened; 0 when there is none."""
 
@@ -111,7 +111,7 @@ class HistoryEntry:
     occurred_at_ms: int
     received_at_ms: int
     traceparent: str
-    outcome: Outcome
+    assessment: Assessment
     crossings: tuple[Crossing, ...]
     """What crossed between the revision before and this one."""
 

@@ -6,32 +6,32 @@ names what the other rooms use of it.
 """
 
 from brain_service.model.alerts import QUIET, Crossing, Signs, crossings, signs
+from brain_service.model.assessment import Assessment, Performance, assess, mastery_of_all
 from brain_service.model.interaction import BadInteraction, Interaction, interaction_from_context
-from brain_service.model.outcome import Outcome, Performance, mastery_of_all, reading
 from brain_service.model.params import VERSION
 from brain_service.model.prediction import SkillMastery, Statistics, mastery
 from brain_service.model.state import LearnerState
-from brain_service.model.update import Applied, Increments, apply
+from brain_service.model.update import Increments, Step, apply
 
 __all__ = [
     "QUIET",
     "VERSION",
-    "Applied",
+    "Assessment",
     "BadInteraction",
     "Crossing",
     "Increments",
     "Interaction",
     "LearnerState",
-    "Outcome",
     "Performance",
     "Signs",
     "SkillMastery",
     "Statistics",
+    "Step",
     "apply",
+    "assess",
     "crossings",
     "interaction_from_context",
     "mastery",
     "mastery_of_all",
-    "reading",
     "signs",
 ]

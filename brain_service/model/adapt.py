@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple, Protocol
 
-from brain_service.model.outcome import Outcome
+from brain_service.model.assessment import Assessment
 
 CHUNKED: Final = "chunked"
 BREAK_SUGGESTED: Final = "break_suggested"
@@ -81,11 +81,11 @@ def original(adapted: Adapted) -> str:
 
 
 class ContentAdapter(Protocol):
-    """Whoever can adapt content to a learner's outcome (None: nothing is known, change only what
+    """Whoever can adapt content to a learner's assessment (None: nothing is known, change only what
     was asked for).
     """
 
-    def adapt(self, request: Request, outcome: Outcome | None) -> Adapted:
+    def adapt(self, request: Request, assessment: Assessment | None) -> Adapted:
         """Return the adapted content; it must list every change, and each must be reversible."""
         ...
 
@@ -93,19 +93,23 @@ class ContentAdapter(Protocol):
 class RuleAdapter:
     """Adapts by fixed rules, the same input always to the same output."""
 
-    def adapt(self, request: Request, outcome: Outcome | None) -> Adapted:
+    def adapt(self, request: Request, assessment: Assessment | None) -> Adapted:
         """Chunk a long text, put lines above it (focus, difficulty, steps) and a break hint below,
         where they fit.
         """
         chunks, body = (
-            (None, request.content) if outcome is None else _chunk(request.content, outcome)
+            (None, request.content) if assessment is None else _chunk(request.content, assessment)
         )
         above = [
             line
-            for line in (_focus(request), _difficulty(request, outcome), _steps(request, outcome))
+            for line in (
+                _focus(request),
+                _difficulty(request, assessment),
+                _steps(request, assessment),
+            )
             if line
         ]
-        below = _suggest_break(outcome)
+        below = _suggest_break(assessment)
         parts = [*(line.added for line in above), body, *([below.added] if below else [])]
         changes = [chunks, *above, below]
         return Adapted(
@@ -113,8 +117,8 @@ class RuleAdapter:
         )
 
 
-def _chunk(text: str, outcome: Outcome) -> tuple[Change | None, str]:
-    load, fatigue = outcome.level("cognitive_load"), outcome.level("fatigue_level")
+def _chunk(text: str, assessment: Assessment) -> tuple[Change | None, str]:
+    load, fatigue = assessment.level("cognitive_load"), assessment.level("fatigue_level")
     if len(text) <= LONG_TEXT or _BREAK in text or (load <= LOADED and fatigue <= FATIGUED):
         return None, text
     pieces, start = [], 0
@@ -144,7 +148,7 @@ def _focus(request: Request) -> Change | None:
     )
 
 
-def _difficulty(request: Request, outcome: Outcome | None) -> Change | None:
+def _difficulty(request: Request, assessment: Assessment | None) -> Change | None:
     if request.target_difficulty is not None:
         added = f"Target difficulty: {min(max(request.target_difficulty, 1.0), 5.0):g} of 5."
         return _above(
@@ -153,7 +157,7 @@ def _difficulty(request: Request, outcome: Outcome | None) -> Change | None:
             "Stated the difficulty asked for.",
             "the request names target_difficulty",
         )
-    for found in outcome.recommendations if outcome else ():
+    for found in assessment.recommendations if assessment else ():
         evidence = ", ".join(
             f"{name} {value:.2f}" for name, value in zip(found.reasons, found.values, strict=True)
         )
@@ -168,15 +172,18 @@ def _difficulty(request: Request, outcome: Outcome | None) -> Change | None:
     return None
 
 
-def _steps(request: Request, outcome: Outcome | None) -> Change | None:
-    if outcome is None or request.content_type not in _TASKS:
+def _steps(request: Request, assessment: Assessment | None) -> Change | None:
+    if assessment is None or request.content_type not in _TASKS:
         return None
     advised = [
         found.code
-        for found in outcome.recommendations
+        for found in assessment.recommendations
         if found.code in ("scaffold", "worked_example")
     ]
-    frustration, confidence = outcome.level("frustration_level"), outcome.level("confidence_level")
+    frustration, confidence = (
+        assessment.level("frustration_level"),
+        assessment.level("confidence_level"),
+    )
     if advised:
         reason = f"recommended: {advised[0]}"
     elif frustration > FRUSTRATED and confidence < AT_EASE:
@@ -191,8 +198,8 @@ def _steps(request: Request, outcome: Outcome | None) -> Change | None:
     return _above("scaffolded", added, "Put four guiding steps above the task.", reason)
 
 
-def _suggest_break(outcome: Outcome | None) -> Change | None:
-    for found in outcome.recommendations if outcome else ():
+def _suggest_break(assessment: Assessment | None) -> Change | None:
+    for found in assessment.recommendations if assessment else ():
         if found.code == "take_break":
             tank, active_s = found.values
             reason = f"fatigue tank {tank:.2f}, {active_s / 60:.0f} minutes active"

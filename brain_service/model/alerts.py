@@ -1,5 +1,5 @@
-"""Says what a watcher must not miss between two outcomes: levels that crossed an alert threshold,
-changed urgency.
+"""Says what a watcher must not miss between two assessments: levels that crossed an alert
+threshold, changed urgency.
 """
 
 from __future__ import annotations
@@ -7,8 +7,8 @@ from __future__ import annotations
 from operator import gt, itemgetter
 from typing import Final, NamedTuple
 
+from brain_service.model.assessment import Assessment
 from brain_service.model.levels import NAMES
-from brain_service.model.outcome import Outcome
 from brain_service.model.recommend import Urgency
 
 RISING: Final = {"cognitive_load": 0.80, "frustration_level": 0.70, "fatigue_level": 0.70}
@@ -27,7 +27,7 @@ recommendation.
 """
 
 QUIET: Final[Signs] = (*(name in FALLING for name in THRESHOLDS), Urgency.NONE)
-"""The signs before the first outcome: every level counts as not alerting."""
+"""The signs before the first assessment: every level counts as not alerting."""
 
 
 class Crossing(NamedTuple):
@@ -43,19 +43,19 @@ class Crossing(NamedTuple):
     """The level, or the urgency's number, after it."""
 
 
-def signs(outcome: Outcome) -> Signs:
-    """Return what of an outcome is compared with the next one."""
-    levels, recommended = outcome.readout.levels, outcome.recommendations
+def signs(assessment: Assessment) -> Signs:
+    """Return what of an assessment is compared with the next one."""
+    levels, recommended = assessment.estimates.levels, assessment.recommendations
     urgency = recommended[0].advice.urgency if recommended else Urgency.NONE
     return (*map(gt, _watched(levels), _LIMITS), urgency)
 
 
-def crossings(before: Signs, now: Signs, outcome: Outcome) -> tuple[Crossing, ...]:
-    """Return what crossed between the signs of one outcome and `now`, those of a later one."""
+def crossings(before: Signs, now: Signs, assessment: Assessment) -> tuple[Crossing, ...]:
+    """Return what crossed between the signs of one assessment and `now`, those of a later one."""
     if now == before:
         return ()
     found = []
-    levels = outcome.readout.levels
+    levels = assessment.estimates.levels
     for place, name, level in _NAMED:
         if now[place] != before[place]:
             found.append(Crossing(name, bool(now[place]), levels[level]))

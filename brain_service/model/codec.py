@@ -1,10 +1,10 @@
-"""Learner states and outcomes as compact bytes; it knows their shape and nothing of what they mean.
+"""Learner states and assessments as compact bytes: their shape, not their meaning.
 
 Both start with the number of their layout and end with a CRC-32 over everything before, so that
 truncated or damaged bytes are refused, never misread. Older layouts are read and led to today's,
 see `layouts`. A state also carries the hash of the constants under which all of it was computed:
 one that goes on under newer constants keeps the old hash, which tells that it can be rebuilt. An
-outcome carries the version that made it.
+assessment carries the version that made it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from brain_service.model import layouts
+from brain_service.model.assessment import Assessment, Performance
 from brain_service.model.items import COUNT_SIZE, KEY_SIZE
-from brain_service.model.layouts import OUTCOME, OUTCOMES, STATE, STATES, OutcomeLayout
-from brain_service.model.levels import BASES, NAMES, Readout
-from brain_service.model.outcome import Outcome, Performance
+from brain_service.model.layouts import ASSESSMENT, ASSESSMENTS, STATE, STATES, AssessmentLayout
+from brain_service.model.levels import BASES, NAMES, Estimates
 from brain_service.model.params import PARAMS_HASH
 from brain_service.model.prediction import SkillMastery
 from brain_service.model.recommend import ADVICE, Recommendation
@@ -41,8 +41,8 @@ _UP_TO_DATE: Final = bytes((STATE,)) + PARAMS_HASH
 _CONSTANTS: Final = slice(1, len(_UP_TO_DATE))
 
 _pack_state: Final = STATES[STATE].fixed.pack
-_pack_outcome: Final = OUTCOMES[OUTCOME].fixed.pack
-_make_outcome, _make_readout = maker(Outcome), maker(Readout)
+_pack_assessment: Final = ASSESSMENTS[ASSESSMENT].fixed.pack
+_make_assessment, _make_estimates = maker(Assessment), maker(Estimates)
 _BASES: Final = dict(zip(NAMES, BASES, strict=True))
 _MASTERY: Final = Struct("<ddI")
 _ADVICE: Final = Struct("<BB")
@@ -126,17 +126,17 @@ STAMP_BYTES: Final = len(_UP_TO_DATE)
 """How many first bytes of a state `is_up_to_date` looks at."""
 
 
-def encode_outcome(outcome: Outcome) -> bytes:
-    """Write an outcome: about 430 bytes and 24 for each skill touched."""
-    revision, time, readout, performance, mastery, predicted, recommendations, model_version = (
-        outcome
+def encode_assessment(assessment: Assessment) -> bytes:
+    """Write an assessment: about 430 bytes and 24 for each skill touched."""
+    revision, time, estimates, performance, mastery, predicted, recommendations, model_version = (
+        assessment
     )
-    levels, contributions, evidence = readout
+    levels, contributions, evidence = estimates
     accuracy, response_time, consistency, improvement_rate = performance
     version = model_version.encode()
     parts = [
-        _pack_outcome(
-            OUTCOME, revision, time, *levels, *chain.from_iterable(contributions), *evidence,
+        _pack_assessment(
+            ASSESSMENT, revision, time, *levels, *chain.from_iterable(contributions), *evidence,
             accuracy, nan if response_time is None else response_time, consistency,
             improvement_rate,
             nan if predicted is None else predicted,
@@ -156,28 +156,28 @@ def encode_outcome(outcome: Outcome) -> bytes:
     return body + _CRC.pack(crc32(body))
 
 
-def decode_outcome(data: bytes) -> Outcome:
-    """Read an outcome: exactly as it was, or where its layout is older, in the places of today's.
+def decode_assessment(data: bytes) -> Assessment:
+    """Read an assessment: exactly as it was, or, where its layout is older, as today's.
 
     Raises `UnknownLayoutError` or `CorruptBytesError`.
     """
-    layout = _layout("outcome", data, OUTCOMES)
+    layout = _layout("assessment", data, ASSESSMENTS)
     body = _checked(data)
     try:
-        return _outcome(body, layout)
+        return _assessment(body, layout)
     except (error, IndexError, KeyError, UnicodeDecodeError) as fault:
-        raise CorruptBytesError("The stored outcome is damaged.") from fault
+        raise CorruptBytesError("The stored assessment is damaged.") from fault
 
 
-def _outcome(body: bytes, layout: OutcomeLayout) -> Outcome:
+def _assessment(body: bytes, layout: AssessmentLayout) -> Assessment:
     fields = layout.fixed.unpack_from(body)
-    readout: layouts.Readout = (
+    estimates: layouts.Estimates = (
         fields[layout.levels],
         tuple([fields[drivers] for drivers in layout.contributions]),
         fields[layout.evidence],
     )
-    if layout is not OUTCOMES[OUTCOME]:
-        readout = layouts.renamed(layout, readout, OUTCOMES[OUTCOME], _BASES)
+    if layout is not ASSESSMENTS[ASSESSMENT]:
+        estimates = layouts.renamed(layout, estimates, ASSESSMENTS[ASSESSMENT], _BASES)
     version_length, mastered, recommended = fields[-3:]
     at = layout.fixed.size
     version = body[at : at + version_length].decode()
@@ -195,11 +195,11 @@ def _outcome(body: bytes, layout: OutcomeLayout) -> Outcome:
         skill, at = _read_text(body, at + _doubles(count).size)
         recommendations.append(Recommendation(ADVICE[number], values, skill))
     accuracy, response_time, consistency, improvement_rate, predicted = fields[-8:-3]
-    return _make_outcome(
+    return _make_assessment(
         (
             fields[1],
             fields[2],
-            _make_readout(readout),
+            _make_estimates(estimates),
             Performance(
                 accuracy,
                 None if isnan(response_time) else response_time,

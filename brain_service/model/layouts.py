@@ -1,4 +1,4 @@
-"""How each version laid out the bytes of states and outcomes, and what makes older ones today's.
+"""How each version laid out the bytes of states and assessments, and what makes older ones today's.
 
 Data, and the functions that lead from one layout to the next. A layout that a build has written is
 never changed: a new field, signal or level makes a new entry. A changed constant needs none. How
@@ -117,8 +117,8 @@ def todays(
     return fields
 
 
-class OutcomeLayout:
-    """The bytes of an outcome: its levels with drivers and evidence; then performance and lists."""
+class AssessmentLayout:
+    """The bytes of an assessment: levels with drivers and evidence, then performance and lists."""
 
     def __init__(self, drivers: Mapping[str, tuple[str, ...]]) -> None:
         """`drivers` are the names of each level's, levels and drivers in their order."""
@@ -131,8 +131,8 @@ class OutcomeLayout:
         """Where they lie among the fixed values."""
 
 
-OUTCOMES: Final[Mapping[int, OutcomeLayout]] = {
-    1: OutcomeLayout(
+ASSESSMENTS: Final[Mapping[int, AssessmentLayout]] = {
+    1: AssessmentLayout(
         {
             "cognitive_load": ("declared", "demand", "slow", "err"),
             "frustration_level": ("err", "declared", "negsur", "impasse", "help"),
@@ -144,23 +144,23 @@ OUTCOMES: Final[Mapping[int, OutcomeLayout]] = {
         }
     ),
 }
-"""Every layout of outcomes that was ever written, by its number, the first byte."""
-OUTCOME: Final = max(OUTCOMES)
+"""Every layout of assessments that was ever written, by its number, the first byte."""
+ASSESSMENT: Final = max(ASSESSMENTS)
 """The layout that is written today."""
 
-Readout = tuple[tuple[float, ...], tuple[tuple[float, ...], ...], tuple[float, ...]]
+Estimates = tuple[tuple[float, ...], tuple[tuple[float, ...], ...], tuple[float, ...]]
 """Levels, the contributions of each one's drivers, and evidence."""
 
 
 def renamed(
-    old: OutcomeLayout, readout: Readout, new: OutcomeLayout, bases: Mapping[str, float]
-) -> Readout:
-    """Return what an older outcome says in the places of a newer layout.
+    old: AssessmentLayout, estimates: Estimates, new: AssessmentLayout, bases: Mapping[str, float]
+) -> Estimates:
+    """Return what an older assessment says in the places of a newer layout.
 
     A driver that was not there yet had no part. A level that was not there yet stands at its base
     with no evidence, as it does for a learner of whom nothing is known. What is gone is not told.
     """
-    told, contributions, evidence = readout
+    told, contributions, evidence = estimates
     levels = {**bases, **dict(zip(old.names, told, strict=True))}
     weights = dict(zip(old.names, evidence, strict=True))
     parts = {

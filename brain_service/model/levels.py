@@ -42,7 +42,7 @@ NAMES: Final = tuple(level.name for level in LEVELS)
 """The levels in the order of every tuple of levels here."""
 GRADES: Final = tuple(level.grade for level in LEVELS)
 DRIVER_NAMES: Final = tuple(tuple(level.coefficients) for level in LEVELS)
-"""Per level, the names of its drivers, in the order of `Readout.contributions`."""
+"""Per level, the names of its drivers, in the order of `Estimates.contributions`."""
 CLIPPED: Final = "clipped"
 """Name of the driver that a level has besides where it lies at an end of its range; see `drivers`.
 """
@@ -57,7 +57,7 @@ class Driver(NamedTuple):
     contribution: float
 
 
-class Readout(NamedTuple):
+class Estimates(NamedTuple):
     """All seven levels with what stands behind each, in the order of `NAMES`."""
 
     levels: tuple[float, ...]
@@ -116,7 +116,7 @@ class Direct(NamedTuple):
     contributions: tuple[tuple[float, ...], ...]
 
 
-_direct, _readout = maker(Direct), maker(Readout)
+_direct, _estimates = maker(Direct), maker(Estimates)
 
 # What follows could be loops over SIGNALS and LEVELS, which a test compares it with; it is written
 # out because it runs for every interaction. Weights that always move together are taken once:
@@ -162,7 +162,7 @@ def read_direct(signals: Sequence[float], weights: Sequence[float]) -> Direct:
 
 def read(
     direct: Direct, signals: Sequence[float], weights: Sequence[float], tank: float, presence: float
-) -> Readout:
+) -> Estimates:
     """Add the levels that build on others: fatigue, and motivation, which needs the engagement just
     pushed.
     """
@@ -202,7 +202,7 @@ def read(
         min(w_frustration, w_fatigue, weights[FLOW], weights[ENGAGE], weights[PERSIST]),
     )
     levels = load, frustration, confidence, item_confidence, engagement, fatigue, motivation
-    return _readout((levels, (*contributions, fatigue_parts, motivation_parts), evidence))
+    return _estimates((levels, (*contributions, fatigue_parts, motivation_parts), evidence))
 
 
 def clip(value: float) -> float:
@@ -210,34 +210,34 @@ def clip(value: float) -> float:
     return value if 0.0 <= value <= 1.0 else 0.0 if value < 0.0 else 1.0
 
 
-def drivers(readout: Readout, position: int) -> tuple[Driver, ...]:
+def drivers(estimates: Estimates, position: int) -> tuple[Driver, ...]:
     """The drivers of one level: its base plus their contributions is the level.
 
     Where the sum lies outside [0, 1], the last driver is `clipped`, the remainder that brings it
     back.
     """
-    parts = readout.contributions[position]
+    parts = estimates.contributions[position]
     named = tuple(map(Driver, DRIVER_NAMES[position], parts))
     total = BASES[position] + sum(parts)
     if 0.0 <= total <= 1.0:
         return named
-    return (*named, Driver(CLIPPED, readout.levels[position] - total))
+    return (*named, Driver(CLIPPED, estimates.levels[position] - total))
 
 
-def uncertainty(readout: Readout) -> tuple[float, ...]:
+def uncertainty(estimates: Estimates) -> tuple[float, ...]:
     """Per level, the standard error √(RMSE² + ((1 − w)·.25)²), w being the level's evidence."""
     return tuple([
         # The same, (1 − w)² multiplied out.
         sqrt(square + (w - 2.0) * w * _VARIANCE)
-        for square, w in zip(_SQUARES, readout.evidence)  # noqa: B905 - hot, and equal by construction
+        for square, w in zip(_SQUARES, estimates.evidence)  # noqa: B905 - hot, and equal by construction
     ])  # fmt: skip
 
 
-def confidence(readout: Readout) -> float:
+def confidence(estimates: Estimates) -> float:
     """How much evidence stands behind the six levels: the mean of their evidence weights, 0
     to 1.
     """
-    return float(sum(_six(readout.evidence)) / len(SIX))
+    return float(sum(_six(estimates.evidence)) / len(SIX))
 
 
 _VARIANCE: Final = PRIOR_SD**2

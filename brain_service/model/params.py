@@ -202,14 +202,14 @@ LEVELS: Final = (
         "theory",
     ),
 )
-"""The readings, in the order in which they are computed: the last two build on the ones before."""
+"""The levels, in the order in which they are computed: the last two build on the ones before."""
 
 REFERENCE: Final = {"load": 0.6, "tank": 0.0, "rtvar": 0.5, "presence": 0.0, "cost": 0.4}
 """What a driver that is no signal is compared with (a signal is compared with its prior)."""
 PRESENCE_FULL: Final = 3.0
 """Recent sessions after which presence counts fully."""
 PRIOR_SD: Final = 0.25
-"""Error added to a reading that rests on no evidence at all."""
+"""Error added to a level that rests on no evidence at all."""
 
 PARAMS_HASH: Final = hashlib.blake2b(
     repr(

@@ -17,9 +17,9 @@ from math import exp, isfinite, log, sqrt
 from typing import Final, NamedTuple
 
 from brain_service.model import params
+from brain_service.model.assessment import Assessment, tell
 from brain_service.model.interaction import BadInteraction, Interaction
 from brain_service.model.levels import read, read_direct
-from brain_service.model.outcome import Outcome, tell
 from brain_service.model.prediction import Statistics, answer, item_key
 from brain_service.model.signals import move, push_engagement
 from brain_service.model.state import BLANK, LearnerState, Pace, Session, Task
@@ -43,22 +43,22 @@ class Increments(NamedTuple):
     """Whether the learner answered the item before; None where the state no longer knows."""
 
 
-class Applied(NamedTuple):
+class Step(NamedTuple):
     """All that one interaction brings about."""
 
     state: LearnerState
-    outcome: Outcome
+    assessment: Assessment
     increments: Increments
 
 
-_applied, _increments, _state = maker(Applied), maker(Increments), maker(LearnerState)
+_step, _increments, _state = maker(Step), maker(Increments), maker(LearnerState)
 _ADVICE: Final = LearnerState._fields.index("advice")
 _session, _pace, _task = maker(Session), maker(Pace), maker(Task)
 
 
 def apply(
     state: LearnerState | None, statistics: Statistics, interaction: Interaction, now: float
-) -> Applied:
+) -> Step:
     """Return the state after one interaction, what to say about it, and what the bank learns from
     it.
 
@@ -93,7 +93,7 @@ def apply(
         active = time_taken if time_taken < params.MAX_ACTIVE_S else params.MAX_ACTIVE_S
         active_s += active
         tank += (1.0 - tank) * (1.0 - exp(-direct.load * active / params.TANK_FILL_S))
-    readout = read(direct, signals, weights, tank, presence)
+    estimates = read(direct, signals, weights, tank, presence)
 
     session = _session((time, session_start, active_s, presence, tank))
     after = _state((
@@ -102,16 +102,16 @@ def apply(
     ))  # fmt: skip
     subject = None if time_taken is None else interaction.subject
     if given is None:
-        outcome, advice = tell(after, readout, (), None)
+        assessment, advice = tell(after, estimates, (), None)
         increments = _increments((None, 0.0, 0.0, subject, log_time, False))
     else:
-        outcome, advice = tell(after, readout, given.mastery, given.predicted)
+        assessment, advice = tell(after, estimates, given.mastery, given.predicted)
         increments = _increments(
             (interaction.item, given.easiness, given.step, subject, log_time, given.repeated)
         )
     if advice != before.advice:
         after = _state((*after[:_ADVICE], advice, *after[_ADVICE + 1 :]))
-    return _applied((after, outcome, increments))
+    return _step((after, assessment, increments))
 
 
 def _elapse(

@@ -11,7 +11,7 @@ from typing import Final
 
 from aivo.brain.v1 import brain_pb2
 from brain_service.engine.submission import Applied, Failed, FailureCode
-from brain_service.servicer.reading import Readings
+from brain_service.servicer.assessments import AssessmentCache
 from brain_service.servicer.wire import BYTES, SHORT, VARINT, tag, varint
 
 FAILURES: Final = {
@@ -26,12 +26,12 @@ _OUTCOMES: Final = SHORT[tag(brain_pb2.InteractResponse.DESCRIPTOR, "outcomes", 
 _REQUEST_ID: Final = SHORT[tag(brain_pb2.Outcome.DESCRIPTOR, "request_id", VARINT)]
 _APPLIED: Final = SHORT[tag(brain_pb2.Outcome.DESCRIPTOR, "applied", BYTES)]
 _REVISION: Final = SHORT[tag(brain_pb2.Applied.DESCRIPTOR, "revision", VARINT)]
-_READING: Final = SHORT[tag(brain_pb2.Applied.DESCRIPTOR, "reading", BYTES)]
+_ASSESSMENT: Final = SHORT[tag(brain_pb2.Applied.DESCRIPTOR, "assessment", BYTES)]
 _DUPLICATE: Final = brain_pb2.Applied(duplicate=True).SerializeToString()
 
 
 def response(
-    epoch: str, answers: Iterable[tuple[int, Applied | Failed]], readings: Readings
+    epoch: str, answers: Iterable[tuple[int, Applied | Failed]], assessments: AssessmentCache
 ) -> bytes:
     """Return an InteractResponse: what became of each interaction, told with its request id."""
     written = [brain_pb2.InteractResponse(epoch=epoch).SerializeToString()]
@@ -39,16 +39,22 @@ def response(
         if isinstance(result, Failed):
             written += _failure(request_id, result)
             continue
-        reading = readings.answer(result.outcome)
+        assessment = assessments.answer(result.assessment)
         head = (
             _REVISION
             + varint(result.revision)
             + (_DUPLICATE if result.duplicate else b"")
-            + _READING
+            + _ASSESSMENT
         )
-        head += varint(len(reading))
-        place = _REQUEST_ID + varint(request_id) + _APPLIED + varint(len(head) + len(reading))
-        written += (_OUTCOMES, varint(len(place) + len(head) + len(reading)), place, head, reading)
+        head += varint(len(assessment))
+        place = _REQUEST_ID + varint(request_id) + _APPLIED + varint(len(head) + len(assessment))
+        written += (
+            _OUTCOMES,
+            varint(len(place) + len(head) + len(assessment)),
+            place,
+            head,
+            assessment,
+        )
     return b"".join(written)
 
 

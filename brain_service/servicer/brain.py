@@ -16,12 +16,18 @@ from brain_service.engine.engine import Engine
 from brain_service.engine.journal import StoreUnavailableError
 from brain_service.engine.privacy import BadRequestError
 from brain_service.engine.publication import Publication
-from brain_service.engine.submission import Applied, Failed, FailureCode, Snapshot, Submission
+from brain_service.engine.submission import (
+    Applied,
+    Failed,
+    FailureCode,
+    LearnerSnapshot,
+    Submission,
+)
 from brain_service.model.adapt import ContentAdapter
 from brain_service.model.interaction import BadInteraction
 from brain_service.servicer import answers, checks, convert
+from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
-from brain_service.servicer.reading import Readings, serialised
 from brain_service.servicer.streams import Inbound, StoppingError
 from brain_service.tracing import BrainTraces, Served
 from brain_service.watch.watch import (
@@ -84,7 +90,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         self._watches = watches
         self._adapter = adapter
         self._traces = traces
-        self._readings = Readings()
+        self._readings = AssessmentCache()
         self._inbound = Inbound()
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -217,9 +223,9 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         wish = convert.adapt_request(request)
         learner_id = checks.identifier("learner_id", request.learner_id)
         (snapshot,) = await self._engine.snapshots([(learner_id, 0)])
-        if snapshot.outcome is None:
+        if snapshot.assessment is None:
             return brain_pb2.AdaptContentResponse(adapted_content=request.content)
-        return convert.adapted(self._adapter.adapt(wish, snapshot.outcome), snapshot.revision)
+        return convert.adapted(self._adapter.adapt(wish, snapshot.assessment), snapshot.revision)
 
     async def ExportLearner(
         self, request: brain_pb2.ExportLearnerRequest, context: Context
@@ -293,6 +299,6 @@ def _require(result: Applied | Failed) -> Applied:
     raise NotStoredError(result.message)
 
 
-def _at_rest(snapshot: Snapshot) -> brain_pb2.Snapshot:
+def _at_rest(snapshot: LearnerSnapshot) -> brain_pb2.LearnerSnapshot:
     state = snapshot.state
-    return convert.snapshot(snapshot, None if state is None else serialised(model.reading(state)))
+    return convert.snapshot(snapshot, None if state is None else serialised(model.assess(state)))

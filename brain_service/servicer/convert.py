@@ -8,13 +8,13 @@ from typing import Final
 from aivo.brain.v1 import brain_pb2
 from aivo.room.v1 import room_pb2
 from brain_service import rooms
-from brain_service.engine.submission import Applied, HistoryEntry, Snapshot, Submission
+from brain_service.engine.submission import Applied, HistoryEntry, LearnerSnapshot, Submission
 from brain_service.model import adapt
 from brain_service.model.interaction import Interaction, checked
 from brain_service.model.values import maker
 from brain_service.servicer import checks
+from brain_service.servicer.assessments import AssessmentCache, assessment_of
 from brain_service.servicer.checks import InvalidFieldError
-from brain_service.servicer.reading import Readings, reading_of
 from brain_service.watch.follow import Crossed, Update
 from brain_service.watch.watch import Cursor, Heartbeat, Standing
 from service_runtime import trace_context
@@ -79,10 +79,10 @@ def _interaction(kind: str, content: str, context: brain_pb2.Context) -> Interac
     )
 
 
-def applied(result: Applied, readings: Readings) -> brain_pb2.Applied:
+def applied(result: Applied, assessments: AssessmentCache) -> brain_pb2.Applied:
     """Answer for an interaction that is committed."""
     message = brain_pb2.Applied(revision=result.revision, duplicate=result.duplicate)
-    message.reading.MergeFromString(readings.answer(result.outcome))
+    message.assessment.MergeFromString(assessments.answer(result.assessment))
     return message
 
 
@@ -100,33 +100,39 @@ def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:
 
 
 def snapshot(
-    value: Snapshot, reading: bytes | None, *, recovered: bool = False
-) -> brain_pb2.Snapshot:
-    """Answer with a learner's present state and its serialised reading."""
-    message = brain_pb2.Snapshot(
+    value: LearnerSnapshot, assessment: bytes | None, *, recovered: bool = False
+) -> brain_pb2.LearnerSnapshot:
+    """Answer with a learner's present state and its serialised assessment."""
+    message = brain_pb2.LearnerSnapshot(
         learner_id=value.learner_id,
         revision=value.revision,
         recovered=recovered,
         occurred_at_ms=value.occurred_at_ms,
     )
-    if reading is not None:
-        message.reading.MergeFromString(reading)
+    if assessment is not None:
+        message.assessment.MergeFromString(assessment)
     return message
 
 
-def standings(values: Iterable[Standing], readings: Readings) -> list[brain_pb2.Snapshot]:
+def standings(
+    values: Iterable[Standing], assessments: AssessmentCache
+) -> list[brain_pb2.LearnerSnapshot]:
     """Answer with where added learners stand."""
     return [
         snapshot(
             value.snapshot,
-            None if value.snapshot.outcome is None else readings.of(value.snapshot.outcome),
+            None
+            if value.snapshot.assessment is None
+            else assessments.of(value.snapshot.assessment),
             recovered=value.recovered,
         )
         for value in values
     ]
 
 
-def add_update(response: brain_pb2.WatchStateResponse, update: Update, readings: Readings) -> None:
+def add_update(
+    response: brain_pb2.WatchStateResponse, update: Update, assessments: AssessmentCache
+) -> None:
     """Append what a watcher is told of one learner."""
     publication = update.publication
     message = response.updates.add(
@@ -138,8 +144,8 @@ def add_update(response: brain_pb2.WatchStateResponse, update: Update, readings:
         occurred_at_ms=publication.occurred_at_ms,
         gone=publication.gone,
     )
-    if publication.outcome is not None:
-        message.reading.MergeFromString(readings.of(publication.outcome))
+    if publication.assessment is not None:
+        message.assessment.MergeFromString(assessments.of(publication.assessment))
 
 
 def _crossings(values: Iterable[Crossed]) -> list[brain_pb2.Crossing]:
@@ -193,7 +199,7 @@ def _history_entry(entry: HistoryEntry) -> brain_pb2.HistoryEntry:
         response=entry.response,
         context_json=entry.context_json,
         occurred_at_ms=entry.occurred_at_ms,
-        reading=reading_of(entry.outcome),
+        assessment=assessment_of(entry.assessment),
         crossings=_crossings(Crossed(entry.revision, crossing) for crossing in entry.crossings),
         traceparent=entry.traceparent,
     )

@@ -24,7 +24,7 @@ from brain_service.store.tables import MILESTONE, MILESTONES, learners, log
 _PLACES: Final = sa.Sequence("log_seq_seq")
 _LAST_PLACE: Final = "SELECT coalesce(max(seq), 0) FROM log"
 _APPEND: Final = sa.insert(log).values(
-    {column.name: sa.bindparam(column.name) for column in log.columns}
+    {column.key: sa.bindparam(column.key) for column in log.columns}
     | {
         # Within a group the row before is known; before the group's first one only the learner's
         # entry knows it.
@@ -54,7 +54,7 @@ class Chain:
         """Prepare statements; `interaction_key` returns the key under which an interaction's id is
         found.
         """
-        rest = [column.name for column in log.columns][4:]
+        rest = [column.key for column in log.columns][4:]
         self._append = _compiled(
             _APPEND, dialect, ["seq", "learner_key", "revision", "before", "owner", *rest]
         )
@@ -182,16 +182,17 @@ def replace_newest(connection: sa.Connection, rebuilt: Rebuilt) -> bool:
     make SQLite move its neighbours, and copies of those would stay in the slack of pages, out of
     reach of an erasure.
     """
-    key, revision, state, outcome = rebuilt
+    key, revision, state, assessment = rebuilt
     # Changes nothing, but keeps others from moving the learner until this transaction ends.
     if not connection.execute(_HOLD, {"key": key, "believed": revision}).rowcount:
         return False
     _, newest, _ = standing_of(connection, key)
-    row = dict(connection.execute(sa.select(log).where(log.c.seq == newest)).mappings().one())
+    stored = connection.execute(sa.select(log).where(log.c.seq == newest)).one()
+    row = dict(zip(log.columns.keys(), stored, strict=True))
     connection.execute(emptied(connection).where(log.c.seq == newest))
     on_sqlite = connection.dialect.name == "sqlite"
     place = connection.scalar(sa.text(_LAST_PLACE)) + 1 if on_sqlite else connection.scalar(_PLACES)
-    row |= {"seq": place, "state": state, "outcome": outcome or row["outcome"]}
+    row |= {"seq": place, "state": state, "assessment": assessment or row["assessment"]}
     connection.execute(sa.insert(log), row)
     connection.execute(
         sa.update(learners).where(learners.c.learner_key == key).values(newest=place)

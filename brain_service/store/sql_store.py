@@ -122,8 +122,8 @@ class SqlStore:
 
         def work(connection: sa.Connection) -> dict[str, Head]:
             return {
-                by_digest[digest]: Head(key, revision, occurred_at_ms, outcome, state)
-                for digest, key, revision, occurred_at_ms, outcome, state in rows_in(
+                by_digest[digest]: Head(key, revision, occurred_at_ms, assessment, state)
+                for digest, key, revision, occurred_at_ms, assessment, state in rows_in(
                     connection, HEADS, by_digest
                 )
             }
@@ -154,9 +154,9 @@ class SqlStore:
                 if pair[0] in keys
             }
             found = {}
-            for *place, revision, occurred_at_ms, outcome in rows_of(connection, list(wanted)):
+            for *place, revision, occurred_at_ms, assessment in rows_of(connection, list(wanted)):
                 if pair := wanted.get((place[0], place[1])):
-                    found[pair] = Found(revision, occurred_at_ms, outcome)
+                    found[pair] = Found(revision, occurred_at_ms, assessment)
             return found
 
         return await self._read(work)

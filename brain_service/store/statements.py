@@ -24,7 +24,7 @@ HEADS: Final = (
         learners.c.learner_key,
         learners.c.revision,
         log.c.occurred_at_ms,
-        log.c.outcome,
+        log.c.assessment,
         log.c.state,
     )
     .join_from(learners, log, log.c.seq == learners.c.newest)
@@ -35,7 +35,7 @@ KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where
 # Both columns of the index, because an id alone may be common to very many learners. As two lists:
 # SQLite would read the whole log for a list of pairs.
 _FIND: Final = sa.select(
-    log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.occurred_at_ms, log.c.outcome
+    log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.occurred_at_ms, log.c.assessment
 ).where(
     log.c.interaction_key.in_(sa.bindparam("interaction_keys", expanding=True)),
     log.c.learner_key.in_(sa.bindparam("learner_keys", expanding=True)),
@@ -63,7 +63,7 @@ SHELL: Final[dict[str, Any]] = {
     "occurred_at_ms": 0,
     "received_at_ms": 0,
     "traceparent": "",
-    "outcome": b"",
+    "assessment": b"",
     "state": b"",
 }
 

@@ -68,7 +68,7 @@ log = sa.Table(
     sa.Column("occurred_at_ms", sa.BigInteger, nullable=False),
     sa.Column("received_at_ms", sa.BigInteger, nullable=False),
     sa.Column("traceparent", sa.Text, nullable=False),
-    sa.Column("outcome", sa.LargeBinary, nullable=False),
+    sa.Column("outcome", sa.LargeBinary, key="assessment", nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
     # The id first, so that time-ordered ids append to the index instead of landing all over it.
     sa.UniqueConstraint("interaction_key", "learner_key", name="log_interaction_learner"),

@@ -2,8 +2,8 @@
 transport.
 
 A bus between several brains implements the same `Bus`: `publish` sends to the broker besides
-calling its own subscribers, and what arrives from the broker goes to the subscribers with `outcome`
-None, for them to read from the store.
+calling its own subscribers, and what arrives from the broker goes to the subscribers with
+`assessment` None, for them to read from the store.
 """
 
 from __future__ import annotations

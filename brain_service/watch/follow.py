@@ -32,7 +32,7 @@ class Update(NamedTuple):
     """What a watcher is told of one learner."""
 
     publication: Publication
-    """The revision told; without an outcome only when the learner is gone."""
+    """The revision told; without an assessment only when the learner is gone."""
     coalesced: int
     """Revisions skipped since the last update."""
     crossings: tuple[Crossed, ...]
@@ -117,7 +117,7 @@ class Follow:
             self.known = publication.revision
         if (
             publication.revision == self._seen + 1
-            and publication.outcome is not None
+            and publication.assessment is not None
             and not self.gone
         ):
             self._hold(publication)

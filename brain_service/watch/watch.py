@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from brain_service.engine.publication import Publication
 from brain_service.watch.follow import Follow, Update
-from service_runtime.figures import DURATION_S, Histogram
+from service_runtime.metrics import DURATION_S, Histogram
 
 if TYPE_CHECKING:
-    from brain_service.engine.submission import HistoryEntry, Snapshot
+    from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Cursor:
 class Standing:
     """Where an added learner stands."""
 
-    snapshot: Snapshot
+    snapshot: LearnerSnapshot
     recovered: bool
     """True when the watcher is brought from its cursor to the present without a gap.
 
@@ -112,7 +112,7 @@ class Source(Protocol):
     def epoch(self) -> str:
         """The epoch of the store."""
 
-    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
+    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[LearnerSnapshot]:
         """Return the present states of (learner, least revision), one each, in order."""
 
     async def history(
@@ -378,7 +378,7 @@ class Watches:
             self._followers.setdefault(follow.learner_id, []).append((watch, follow))
         epoch = self._source.epoch
         try:
-            snapshots: list[Snapshot] = []
+            snapshots: list[LearnerSnapshot] = []
             for start in range(0, len(cursors), MAX_SNAPSHOTS):
                 part = cursors[start : start + MAX_SNAPSHOTS]
                 queries = [
@@ -397,7 +397,9 @@ class Watches:
             for follow, cursor, snapshot in zip(follows, cursors, snapshots, strict=True)
         ]
 
-    def _start(self, watch: Watch, follow: Follow, cursor: Cursor, snapshot: Snapshot) -> Standing:
+    def _start(
+        self, watch: Watch, follow: Follow, cursor: Cursor, snapshot: LearnerSnapshot
+    ) -> Standing:
         same_history = cursor.epoch == self._source.epoch
         missed = snapshot.revision - cursor.revision
         self.drop(watch, follow.learner_id)
@@ -453,7 +455,7 @@ def _publication(learner_id: str, entry: HistoryEntry) -> Publication:
     return Publication(
         learner_id,
         entry.revision,
-        entry.outcome,
+        entry.assessment,
         entry.crossings,
         entry.traceparent,
         entry.occurred_at_ms,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from edge.admission.limits import Places
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 
 
 class Listed(Protocol):
@@ -65,7 +65,7 @@ class Listing:
 class Registry(Listing):
     """Knows who is connected by sockets."""
 
-    def __init__(self, counters: Counters, *, max_per_user: int, max_per_address: int) -> None:
+    def __init__(self, counters: EdgeCounters, *, max_per_user: int, max_per_address: int) -> None:
         """A limit of 0 means none."""
         super().__init__(max_per_user=max_per_user)
         self._counters = counters

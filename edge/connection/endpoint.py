@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from edge.admission.door import Door
 from edge.connection.connection import Connection
 from edge.frames.codes import CloseCode
+from edge.session.dependencies import Dependencies
 from edge.session.logged import LoggedSession
 from edge.session.session import Session
-from edge.session.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Endpoint:
 
     def __init__(
         self,
-        edge: Surroundings,
+        edge: Dependencies,
         *,
         door: Door | None = None,
         call_soon: Callable[[Callable[[], None]], object] | None = None,

@@ -138,7 +138,7 @@ class Crossing(Struct, gc=False):
     revision: int
 
 
-class Result(Struct):
+class Assessment(Struct):
     """What the model says after an interaction."""
 
     success: bool
@@ -237,7 +237,7 @@ class VirtualBrainResponse(ServerFrame, tag="virtual_brain_response"):
     """The interaction is committed to durable storage."""
 
     learner_id: str
-    result: Result
+    result: Assessment
     timestamp: str
     interaction_id: str
     revision: int

@@ -1,4 +1,4 @@
-"""Routes about the whole fleet of edges: its figures, its status, and sums of recorded messages."""
+"""Routes about the whole fleet of edges: its metrics, its status, and sums of recorded messages."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.get("/api/websocket/metrics")
 async def metrics(who: Administrator, services: Using) -> dict[str, Any]:
-    """Return the fleet's figures (administrators)."""
+    """Return the fleet's metrics (administrators)."""
     return await services.metrics.snapshot()
 
 
 @router.get("/api/websocket/metrics/stream", response_class=EventStream, responses=_STREAM)
 async def metrics_stream(
-    figures: Annotated[AsyncIterator[dict[str, Any]], Depends(snapshots)],
+    metrics: Annotated[AsyncIterator[dict[str, Any]], Depends(snapshots)],
 ) -> EventStream:
-    """Stream the fleet's figures (administrators): `data` of each event is what
+    """Stream the fleet's metrics (administrators): `data` of each event is what
     `/api/websocket/metrics` answers.
 
     The first comes at once. The stream ends with the access token or the login behind it, and when
     the edge or the metrics service stops: ask again, with a fresh token, after a short random wait
     that grows.
     """
-    first = await anext(figures, None)  # a failure is a problem only while the answer has not begun
-    return EventStream(events(first, figures))
+    first = await anext(metrics, None)  # a failure is a problem only while the answer has not begun
+    return EventStream(events(first, metrics))
 
 
 @router.get("/api/websocket/status")
 async def status(who: Caller, services: Using) -> dict[str, Any]:
-    """Return the few figures that any user may see."""
+    """Return the few metrics that any user may see."""
     return await services.metrics.status()
 
 

@@ -120,12 +120,12 @@ async def erase(learner_id: LearnerId, who: Administrator, services: Using) -> d
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:
     update = entry.pop("update")
-    meaning = update.advice.meaning
+    meaning = update.assessment.meaning
     return {
         **entry,
         "occurred_at": update.occurred_at,
-        "state": update.advice.state,
-        "performance": update.advice.performance,
+        "state": update.assessment.state,
+        "performance": update.assessment.performance,
         **({} if meaning is outgoing.ABSENT else {"meaning": meaning}),
         "crossings": update.crossings,
         "trace_id": update.trace_id,

@@ -79,7 +79,7 @@ async def snapshots(
     token: BearerToken,
     interval_ms: Interval = 2_000,
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """Follow the fleet's figures for as long as the request lasts."""
+    """Follow the fleet's metrics for as long as the request lasts."""
     if services.is_draining():
         raise Problem(503, "unavailable", "This edge is about to stop; come again.")
     live = Live(who, services.access)

@@ -73,13 +73,13 @@ class MetricsApi(Protocol):
     """What the HTTP API asks of the metrics service."""
 
     async def snapshot(self) -> dict[str, Any]:
-        """Return the fleet's figures."""
+        """Return the fleet's metrics."""
 
     def snapshots(self, interval_ms: int) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fleet's figures, at once and then per interval, until closed."""
+        """Yield the fleet's metrics, at once and then per interval, until closed."""
 
     async def status(self) -> dict[str, Any]:
-        """Return the few figures that anyone may see."""
+        """Return the few metrics that anyone may see."""
 
     async def analytics(
         self,

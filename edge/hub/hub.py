@@ -19,9 +19,9 @@ from edge.frames.clock import timestamp
 from edge.frames.codes import CloseCode
 from edge.frames.incoming import RequestId
 from edge.frames.outgoing import Crossing, StateUpdate, encode
-from edge.ports import Brain, Done, Feed, Prepare, Sink, Snapshot, Update, UpstreamError
+from edge.ports import Brain, Done, Feed, LearnerSnapshot, Prepare, Sink, Update, UpstreamError
 from edge.sweep import Sweep
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import Receipt
 from edge.telemetry.tracing import MAX_CAUSES, EdgeTraces
 from service_runtime.telemetry import now_ns
@@ -58,7 +58,7 @@ class Subscriber(Protocol):
         """
 
     def on_subscribed(
-        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+        self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError, missed: int
     ) -> None:
         """The subscription stands after `missed` replayed updates, or could not be made."""
 
@@ -229,7 +229,7 @@ class Hub:
         prepare: Prepare,
         sweep: Sweep,
         clock: Callable[[], float],
-        counters: Counters,
+        counters: EdgeCounters,
         readers: Turns | None = None,
         traces: EdgeTraces | None = None,
     ) -> None:
@@ -287,7 +287,7 @@ class Hub:
         topic = self._topics.get(update.learner_id)
         if topic is None:
             return
-        if update.advice is None:
+        if update.assessment is None:
             self._end_topic(update.learner_id, topic)
             return
         revision = update.revision
@@ -372,7 +372,9 @@ class Hub:
 
     # Inside.
 
-    def _joined(self, subscription: Subscription, snapshot: Snapshot | UpstreamError) -> None:
+    def _joined(
+        self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError
+    ) -> None:
         if not self._is_current(subscription):
             return
         if isinstance(snapshot, UpstreamError):
@@ -415,14 +417,18 @@ class Hub:
         else:
             self._settle(subscription, snapshot)
 
-    def _recall(self, subscription: Subscription, snapshot: Snapshot, missed: list[Update]) -> None:
+    def _recall(
+        self, subscription: Subscription, snapshot: LearnerSnapshot, missed: list[Update]
+    ) -> None:
         """Have the update that follows list the crossings of those that a resuming `latest`
         subscription missed.
         """
         subscription.recalled += [crossing for update in missed for crossing in update.crossings]
         self._caught_up(subscription, snapshot, 0)
 
-    def _caught_up(self, subscription: Subscription, snapshot: Snapshot, missed: int) -> None:
+    def _caught_up(
+        self, subscription: Subscription, snapshot: LearnerSnapshot, missed: int
+    ) -> None:
         subscription.missed += missed
         if snapshot.epoch != self.epoch:  # the history began again meanwhile
             subscription.recalled = []
@@ -433,7 +439,7 @@ class Hub:
         else:
             self._settle(subscription, snapshot)
 
-    def _is_behind(self, subscription: Subscription, snapshot: Snapshot) -> bool:
+    def _is_behind(self, subscription: Subscription, snapshot: LearnerSnapshot) -> bool:
         """Whether the socket has meanwhile heard a write acknowledged that this does not show."""
         written = subscription.subscriber.written(subscription.learner_id)
         return snapshot.revision < written and subscription.asked < MAX_ASKED
@@ -442,7 +448,7 @@ class Hub:
         subscription.asked += 1
         self.feed.watch(subscription.learner_id, lambda newer: self._joined(subscription, newer))
 
-    def _settle(self, subscription: Subscription, snapshot: Snapshot) -> None:
+    def _settle(self, subscription: Subscription, snapshot: LearnerSnapshot) -> None:
         subscription.delivered = snapshot.revision
         subscription.gate = max(subscription.gate, snapshot.revision)
         newer = [one for one in subscription.crossings if one.revision > snapshot.revision]
@@ -589,22 +595,22 @@ class Hub:
 
 def _encode(update: Update, delivered: int, crossings: list[Crossing]) -> bytes:
     """Return the frame for a socket that got revision `delivered` last."""
-    advice = update.advice
-    assert advice is not None  # noqa: S101 - updates of learners who are gone are never encoded
+    assessment = update.assessment
+    assert assessment is not None  # noqa: S101 - updates of learners who are gone are never encoded
     return encode(
         StateUpdate(
             learner_id=update.learner_id,
-            state=advice.state,
+            state=assessment.state,
             timestamp=timestamp(),
             epoch=update.epoch,
             revision=update.revision,
             coalesced=max(0, update.revision - delivered - 1),
             crossings=crossings,
-            performance=advice.performance,
-            recommendations=advice.recommendations,
-            actions=advice.actions,
+            performance=assessment.performance,
+            recommendations=assessment.recommendations,
+            actions=assessment.actions,
             occurred_at=update.occurred_at,
-            meaning=advice.meaning,
+            meaning=assessment.meaning,
             trace_id=update.trace_id,
         )
     )

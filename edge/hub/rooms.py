@@ -10,7 +10,7 @@ from typing import Protocol
 from edge.frames.clock import timestamp
 from edge.frames.outgoing import RoomMessage, User, UserJoined, UserLeft, encode, raw
 from edge.ports import Member, Members, Prepare, RoomEvent, Sink
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 
 CLASS_ROOM = "class:"
 HIDDEN = frozenset({"guardian"})
@@ -56,7 +56,7 @@ class Rooms:
     """Fans room events out to the sockets that are there."""
 
     def __init__(
-        self, *, prepare: Prepare, counters: Counters, hides_guardians: bool = True
+        self, *, prepare: Prepare, counters: EdgeCounters, hides_guardians: bool = True
     ) -> None:
         """`prepare` turns a payload into bytes that any sink sends as they are; guardians do not
         see each other in the rooms of classes if `hides_guardians`.

@@ -13,8 +13,8 @@ from edge.telemetry.tracing import Received
 from service_runtime import telemetry
 
 if TYPE_CHECKING:
+    from edge.session.dependencies import Dependencies
     from edge.session.session import Session
-    from edge.session.surroundings import Surroundings
 
 
 MAX_ASKED = 8
@@ -103,7 +103,7 @@ def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
         edge.access.ask(session.user_id, "watch", frame.data.learner_id, allowed)
 
 
-def _receive(edge: Surroundings, frame_type: str) -> Received | None:
+def _receive(edge: Dependencies, frame_type: str) -> Received | None:
     """Return what is recorded of a question when it is answered; None when its trace is not
     sampled.
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
-from edge.ports import Acknowledged, UpstreamError
+from edge.ports import Applied, UpstreamError
 from edge.session.replies import FORBIDDEN
 from edge.telemetry.recording import OK
 from edge.telemetry.tracing import Received
@@ -62,7 +62,7 @@ class Interacting:
                     session.user_id, "interact", data.learner_id, interaction.decided
                 )
 
-    def acknowledge(self, interaction: _Interaction, answer: Acknowledged | UpstreamError) -> None:
+    def acknowledge(self, interaction: _Interaction, answer: Applied | UpstreamError) -> None:
         """Answer an interaction that is committed, or say why it is not."""
         session = self._session
         edge = session.edge
@@ -158,7 +158,7 @@ class _Interaction:
             done=self.answered,
         )
 
-    def answered(self, answer: Acknowledged | UpstreamError) -> None:
+    def answered(self, answer: Applied | UpstreamError) -> None:
         """Pass on what the brain said."""
         self._interacting.acknowledge(self, answer)
         if self.received is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from edge.frames import outgoing
 from edge.frames.incoming import RequestId
 from edge.ports import Sink, UpstreamError
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import OK, Receipt
 
 FORBIDDEN = UpstreamError("forbidden", "You may not do this.")
@@ -18,7 +18,7 @@ class Replies:
 
     __slots__ = ("_counters", "sink")
 
-    def __init__(self, sink: Sink, counters: Counters) -> None:
+    def __init__(self, sink: Sink, counters: EdgeCounters) -> None:
         """Answer through `sink`."""
         self.sink = sink
         self._counters = counters

@@ -15,9 +15,9 @@ from edge.frames.codes import CloseCode
 from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Identity, Sink, UpstreamError
 from edge.session import asking
+from edge.session.dependencies import Dependencies
 from edge.session.interacting import Interacting
 from edge.session.replies import Replies
-from edge.session.surroundings import Surroundings
 from edge.session.talking import Talking
 from edge.session.watching import Watching
 from edge.telemetry.recording import Receipt
@@ -61,7 +61,7 @@ class Session:
         "user_id",
     )
 
-    def __init__(self, edge: Surroundings, sink: Sink) -> None:
+    def __init__(self, edge: Dependencies, sink: Sink) -> None:
         """Begin with nobody known; a first frame, or a call of `authenticate`, must say who is
         connected.
         """

@@ -11,7 +11,7 @@ from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame
 from edge.hub.hub import MAX_RECALLED, Subscription
-from edge.ports import Sink, Snapshot, UpstreamError
+from edge.ports import LearnerSnapshot, Sink, UpstreamError
 
 if TYPE_CHECKING:
     from edge.session.session import Session
@@ -102,7 +102,7 @@ class Watching:
     # What the hub tells (edge.hub.Subscriber)
 
     def on_subscribed(
-        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+        self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError, missed: int
     ) -> None:
         """Tell the client that it is subscribed, or why not."""
         receipt, subscription.receipt = subscription.receipt, None
@@ -113,7 +113,7 @@ class Watching:
                 snapshot, "subscribe_learner", subscription.request_id, receipt
             )
             return
-        resume, advice = subscription.resume, snapshot.advice
+        resume, assessment = subscription.resume, snapshot.assessment
         missing = snapshot.revision - resume[1] if resume and resume[0] == snapshot.epoch else -1
         recovered = missing >= 0 and (subscription.every or missing <= MAX_RECALLED)
         if resume is not None:
@@ -124,14 +124,14 @@ class Watching:
             epoch=snapshot.epoch,
             revision=snapshot.revision,
             recovered=recovered,
-            state=advice.state if advice else None,
+            state=assessment.state if assessment else None,
             missed=missed,
             timestamp=timestamp(),
         )
-        if advice:
-            frame.performance = advice.performance
-            frame.recommendations, frame.actions = advice.recommendations, advice.actions
-            frame.meaning = advice.meaning
+        if assessment:
+            frame.performance = assessment.performance
+            frame.recommendations, frame.actions = assessment.recommendations, assessment.actions
+            frame.meaning = assessment.meaning
         if snapshot.occurred_at:
             frame.occurred_at = snapshot.occurred_at
         if subscription.request_id is not None:

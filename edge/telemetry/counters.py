@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 
 from edge.frames.codes import RETRYABLE
-from service_runtime.figures import Exemplar
+from service_runtime.metrics import Exemplar
 
 BUCKETS = 64
 """Bucket i of the latency histogram holds durations up to 0.05 · 2^(i/4) ms, the last one
@@ -101,8 +101,8 @@ class Presence:
         self._came, self._went = set(self._counts), set()
 
 
-class Counters:
-    """The figures of one edge; hot paths add to the plain attributes."""
+class EdgeCounters:
+    """The metrics of one edge; hot paths add to the plain attributes."""
 
     __slots__ = (
         "_earlier_latency",

@@ -19,7 +19,7 @@ from edge.ports import Done, UpstreamError
 from edge.telemetry.tracing import CallTraces, Queued
 from edge.upstream.errors import translate
 from service_runtime import telemetry
-from service_runtime.figures import DURATION_S, SIZES, Histogram
+from service_runtime.metrics import DURATION_S, SIZES, Histogram
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.ports import Acknowledged, Adapted, Done, Update, UpstreamError
+from edge.ports import Adapted, Applied, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
 from edge.telemetry.tracing import CallTraces
-from edge.upstream import interactions, readings
+from edge.upstream import assessments, interactions
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import is_transient, translate
 from edge.upstream.interactions import Sent
@@ -95,7 +95,7 @@ class BrainLink:
         trace: TraceContext,
         done: Done,
     ) -> None:
-        """Send an interaction; `done` gets Acknowledged."""
+        """Send an interaction; `done` gets Applied."""
         traces = self._interactions.traces
         queued = traces.queue(trace) if traces is not None and trace.sampled else None
         occurred_at = data.occurred_at
@@ -112,7 +112,7 @@ class BrainLink:
             queued,
         )
 
-    async def _interact(self, batch: list[Sent]) -> Sequence[Acknowledged | UpstreamError]:
+    async def _interact(self, batch: list[Sent]) -> Sequence[Applied | UpstreamError]:
         """Exchange one batch, trying again under the same ids while the brain restarts."""
         request = interactions.request(batch)
         loop = asyncio.get_running_loop()
@@ -179,7 +179,7 @@ class BrainLink:
             timeout=self._patience_s,
         )
         return [
-            readings.state_response(snapshot, response.epoch) for snapshot in response.snapshots
+            assessments.state_response(snapshot, response.epoch) for snapshot in response.snapshots
         ]
 
     def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
@@ -196,7 +196,7 @@ class BrainLink:
             if not page.entries:
                 break
             updates += [
-                readings.update_from_history(learner_id, entry, page.epoch)
+                assessments.update_from_history(learner_id, entry, page.epoch)
                 for entry in page.entries
             ]
             after = updates[-1].revision
@@ -217,9 +217,11 @@ class BrainLink:
                 "type": _KIND_NAMES.get(entry.kind, "unknown"),
                 "content": entry.content,
                 "response": entry.response if entry.HasField("response") else None,
-                "context": readings.context(entry.context_json),
-                "update": readings.update_from_history(learner_id, entry, page.epoch),
-                "mastery": {one.skill: round(one.probability, 4) for one in entry.reading.mastery},
+                "context": assessments.context(entry.context_json),
+                "update": assessments.update_from_history(learner_id, entry, page.epoch),
+                "mastery": {
+                    one.skill: round(one.probability, 4) for one in entry.assessment.mastery
+                },
             }
             for entry in page.entries
         ]

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from aivo.brain.v1 import brain_pb2
 from edge.frames.incoming import Context, InteractionData
-from edge.ports import Acknowledged, UpstreamError
-from edge.upstream import readings
+from edge.ports import Applied, UpstreamError
+from edge.upstream import assessments
 from edge.upstream.errors import overloaded, unavailable
 
 KINDS: Final = {
@@ -93,11 +93,11 @@ def _fill_context(message: brain_pb2.Context, context: Context) -> None:
         message.item_id = context.item_id
 
 
-def acknowledged(outcome: brain_pb2.Outcome) -> Acknowledged | UpstreamError:
+def acknowledged(outcome: brain_pb2.Outcome) -> Applied | UpstreamError:
     """Read what became of one interaction."""
     if outcome.HasField("applied"):
         applied = outcome.applied
-        return Acknowledged(applied.revision, applied.duplicate, readings.result(applied.reading))
+        return Applied(applied.revision, applied.duplicate, assessments.result(applied.assessment))
     code = _FAILURES.get(outcome.failure.code, "internal")
     if code == "internal":
         return UpstreamError(

@@ -43,7 +43,7 @@ def levels(message: brain_pb2.Levels) -> outgoing.Levels:
     )
 
 
-def meaning(message: brain_pb2.Reading) -> outgoing.Meaning | outgoing.Absent:
+def meaning(message: brain_pb2.Assessment) -> outgoing.Meaning | outgoing.Absent:
     """Return what the levels mean for the learner; unset where an older model said nothing."""
     if not message.HasField("meaning"):
         return outgoing.ABSENT
@@ -92,7 +92,9 @@ def because(messages: Iterable[brain_pb2.Because]) -> list[outgoing.Because]:
     ]
 
 
-def explanations(message: brain_pb2.Reading) -> dict[str, list[outgoing.Because]] | outgoing.Absent:
+def explanations(
+    message: brain_pb2.Assessment,
+) -> dict[str, list[outgoing.Because]] | outgoing.Absent:
     """Return per level why it is not as usual; unset where an older model said nothing."""
     if not message.HasField("meaning"):
         return outgoing.ABSENT

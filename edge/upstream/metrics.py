@@ -1,4 +1,4 @@
-"""The metrics service, as an edge calls it: reports of what changed, and the fleet's figures for
+"""The metrics service, as an edge calls it: reports of what changed, and the fleet's metrics for
 the HTTP API.
 """
 
@@ -17,7 +17,7 @@ import grpc.aio
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from edge.frames.clock import rfc3339
 from edge.settings import EdgeSettings
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import Recording
 from edge.upstream.errors import translate, unavailable
 from service_runtime import telemetry
@@ -35,7 +35,7 @@ class MetricsLink:
         self,
         channel: Channel,
         settings: EdgeSettings,
-        counters: Counters,
+        counters: EdgeCounters,
         recording: Recording | None = None,
     ) -> None:
         """Prepare; `run` makes it report. `recording` is what an erased learner is erased from,
@@ -116,7 +116,7 @@ class MetricsLink:
     # For the HTTP API; all raise UpstreamError
 
     async def snapshot(self) -> dict[str, Any]:
-        """Return the fleet's figures in the guide's JSON, with more fields."""
+        """Return the fleet's metrics in the guide's JSON, with more fields."""
         try:
             response = await self._channel.call(
                 self._stub.GetSnapshot,
@@ -129,7 +129,7 @@ class MetricsLink:
         return _snapshot(response.snapshot)
 
     async def snapshots(self, interval_ms: int) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fleet's figures, at once and then per interval, until closed; raises when none
+        """Yield the fleet's metrics, at once and then per interval, until closed; raises when none
         come in time.
         """
         request = metrics_pb2.WatchSnapshotsRequest(interval_ms=interval_ms)
@@ -148,7 +148,7 @@ class MetricsLink:
             stream.cancel()
 
     async def status(self) -> dict[str, Any]:
-        """Return the few figures that anyone may see."""
+        """Return the few metrics that anyone may see."""
         try:
             response = await self._channel.call(
                 self._stub.GetStatus,
@@ -239,7 +239,7 @@ def _analytics_row(row: metrics_pb2.AnalyticsRow) -> dict[str, Any]:
     }
 
 
-def _snapshot(message: metrics_pb2.Snapshot) -> dict[str, Any]:
+def _snapshot(message: metrics_pb2.FleetSnapshot) -> dict[str, Any]:
     latency = message.latency
     return {
         "connections": {

@@ -17,10 +17,10 @@ import grpc.aio
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from edge.frames.clock import rfc3339
 from edge.hub.hub import Hub
-from edge.ports import Done, Snapshot
+from edge.ports import Done, LearnerSnapshot
 from edge.settings import EdgeSettings
 from edge.telemetry.tracing import CallTraces
-from edge.upstream import readings
+from edge.upstream import assessments
 from edge.upstream.batcher import Batcher
 from service_runtime import telemetry
 from service_runtime.grpc_client import Channel
@@ -79,7 +79,7 @@ class WatchLink:
         return {"ModifyWatch": self._changes}
 
     def watch(self, learner_id: str, done: Done) -> None:
-        """Begin or change watching as the hub's cursor says; `done` gets a Snapshot."""
+        """Begin or change watching as the hub's cursor says; `done` gets a LearnerSnapshot."""
         self._changes.submit(learner_id, done)
 
     def unwatch(self, learner_id: str) -> None:
@@ -130,7 +130,7 @@ class WatchLink:
                 self.is_open.set()
                 self.status = ""
             for update in response.updates:
-                self._hub.deliver(readings.update(update, response.epoch))
+                self._hub.deliver(assessments.update(update, response.epoch))
         code = await stream.code()
         if code is not grpc.StatusCode.OK:
             self._note_end(code)
@@ -159,10 +159,10 @@ class WatchLink:
             snapshots += response.snapshots
         if is_new:
             for snapshot in snapshots:
-                if snapshot.HasField("reading"):
-                    self._hub.deliver(readings.update_from_snapshot(snapshot, first.epoch))
+                if snapshot.HasField("assessment"):
+                    self._hub.deliver(assessments.update_from_snapshot(snapshot, first.epoch))
 
-    async def _modify(self, learner_ids: list[str]) -> Sequence[Snapshot | None]:
+    async def _modify(self, learner_ids: list[str]) -> Sequence[LearnerSnapshot | None]:
         """Make the stream deliver what the hub wants of these learners now."""
         async with asyncio.timeout(self._patience_s):
             response = await self._modify_open_stream(list(dict.fromkeys(learner_ids)))
@@ -216,12 +216,14 @@ class WatchLink:
             self._stream = None
 
 
-def _snapshot(message: brain_pb2.Snapshot, epoch: str) -> Snapshot:
-    advice = readings.advice(message.reading) if message.HasField("reading") else None
-    return Snapshot(
+def _snapshot(message: brain_pb2.LearnerSnapshot, epoch: str) -> LearnerSnapshot:
+    assessment = (
+        assessments.assessment(message.assessment) if message.HasField("assessment") else None
+    )
+    return LearnerSnapshot(
         epoch,
         message.revision,
-        advice,
+        assessment,
         rfc3339(message.occurred_at_ms) if message.occurred_at_ms else "",
     )
 

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
 
-from metrics_service.aggregate import Counters, Remembered
+from metrics_service.aggregate import FleetCounters, Remembered
 from metrics_service.exchanges import Content, Exchanges, Kind
 from metrics_service.latency import BOUNDS_MS, BUCKET_COUNT, Histogram
 from metrics_service.records import MINUTE_MS, AnalyticsRow, BadQuery, Direction
@@ -49,7 +49,7 @@ def remembered(row: Any) -> Remembered:
         min_ms=row.latency_min_ms,
         max_ms=row.latency_max_ms,
     )
-    counters = Counters(
+    counters = FleetCounters(
         connections_opened=row.connections_opened,
         connections_closed=row.connections_closed,
         messages_sent=row.messages_sent,

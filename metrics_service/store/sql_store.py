@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from metrics_service.aggregate import Counters, Remembered, Retained
+from metrics_service.aggregate import FleetCounters, Remembered, Retained
 from metrics_service.exchanges import Exchanges
 from metrics_service.records import OUTCOME_OK, AnalyticsRow, MessageRecord, Query
 from metrics_service.store.rows import (
@@ -90,7 +90,7 @@ class Store:
             }
             tallies = {row.name: row.value for row in connection.execute(sa.select(tallies_table))}
         fleet = rows.pop(WHOLE_FLEET, None)
-        self._saved = Retained(totals=fleet.counters if fleet else Counters(), edges=rows)
+        self._saved = Retained(totals=fleet.counters if fleet else FleetCounters(), edges=rows)
         return self._saved, Tally(
             recorded=tallies.get("recorded", 0), dropped=tallies.get("dropped", 0)
         )

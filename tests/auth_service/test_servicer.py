@@ -10,7 +10,7 @@ import pytest
 from aivo.auth.v1 import auth_pb2 as pb
 from auth_service import servicer as room
 from auth_service.administration import UserPage
-from auth_service.counters import Counters
+from auth_service.counters import AuthCounters
 from auth_service.directory import Directory
 from auth_service.domain import (
     Action,
@@ -106,7 +106,7 @@ def unit(
         tokens=Tokens(KeySet.make(0), issuer="aivo", clock=lambda: 0.0),
         decision_ttl_s=1.5,
         heartbeat_s=60.0,
-        counters=Counters(),
+        counters=AuthCounters(),
     )
     return UnitServer({SERVICE: servicer})
 

@@ -62,7 +62,7 @@ class Brain:
         self.stub: Any = brain_pb2_grpc.BrainServiceStub(self.channel.channel)
         self.health: Any = health_pb2_grpc.HealthStub(self.channel.channel)
         self.log = b""
-        self.reading = asyncio.create_task(self._read_log())
+        self.assessment = asyncio.create_task(self._read_log())
 
     async def _read_log(self) -> None:
         assert self.process.stderr is not None
@@ -80,7 +80,7 @@ class Brain:
         self.process.send_signal(number)
         async with asyncio.timeout(WAIT_S):
             code = await self.process.wait()
-            await self.reading
+            await self.assessment
         return code
 
     async def close(self) -> None:
@@ -88,7 +88,7 @@ class Brain:
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-        await self.reading
+        await self.assessment
 
 
 @asynccontextmanager
@@ -220,7 +220,7 @@ async def test_a_stopped_brain_tells_its_streams_and_ends_at_once_and_cleanly(
         codes = [await end_of(call), await end_of(watch)]
         async with asyncio.timeout(WAIT_S):
             code = await running.process.wait()
-            await running.reading
+            await running.assessment
 
     assert codes == [grpc.StatusCode.UNAVAILABLE] * 2
     assert code == 0

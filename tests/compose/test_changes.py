@@ -117,7 +117,7 @@ def sockets(address: str) -> int:
         for line in answer.read().decode().splitlines():
             if line.startswith("aivo_websocket_active_connections "):
                 return int(float(line.split()[1]))
-    raise AssertionError("an edge without its figures")
+    raise AssertionError("an edge without its metrics")
 
 
 async def test_an_upgrade_replaces_one_container_at_a_time_and_nothing_is_lost(

@@ -73,10 +73,10 @@ def test_the_first_administrator_logs_in_through_the_proxy(
     }
     status, session = request(school.stack, "POST", "/api/auth/login", credentials)
     assert status == 200, session
-    status, figures = request(
+    status, metrics = request(
         school.stack, "GET", "/api/websocket/metrics", token=session["access_token"]
     )
-    assert (status, figures["edges"]["reporting"]) == (200, EDGES), figures
+    assert (status, metrics["edges"]["reporting"]) == (200, EDGES), metrics
 
 
 def test_the_page_is_there(started: Deployment) -> None:

@@ -205,7 +205,7 @@ class Containers:
             self._served.add(name)
 
     def _listens(self, name: str) -> bool:
-        """Tell whether anything takes connections on a container's figures port: cheaper than a
+        """Tell whether anything takes connections on a container's metrics port: cheaper than a
         health command.
         """
         environment = self.compose["services"][name.partition("-")[0]]["environment"]

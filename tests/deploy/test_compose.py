@@ -64,7 +64,7 @@ def listen(name: str) -> dict[str, str]:
         if name == "edge"
         else environment[f"{name.upper()}_LISTEN"]
     )
-    return {"main": main, "figures": environment[f"{name.upper()}_EXPOSITION_LISTEN"]}
+    return {"main": main, "metrics": environment[f"{name.upper()}_EXPOSITION_LISTEN"]}
 
 
 def port(address: str) -> int:
@@ -223,7 +223,7 @@ def test_everybody_waits_for_those_it_calls() -> None:
     assert graph["proxy"] == {"edge"}
     assert graph["edge"] == {"brain", "auth", "metrics"}
     assert graph["grafana"] == {"prometheus", "jaeger"}
-    # Traces and figures are dropped when nobody takes them: that is no reason to wait, or not to
+    # Traces and metrics are dropped when nobody takes them: that is no reason to wait, or not to
     # start.
     assert not any(graph[name] & {"jaeger", "prometheus"} for name in OURS)
 
@@ -370,7 +370,7 @@ def test_prometheus_scrapes_where_figures_are_shown() -> None:
         scraped |= {
             target for static in job.get("static_configs", ()) for target in static["targets"]
         }
-    assert scraped == {f"{name}:{port(listen(name)['figures'])}" for name in OURS}
+    assert scraped == {f"{name}:{port(listen(name)['metrics'])}" for name in OURS}
 
 
 @pytest.mark.skipif(

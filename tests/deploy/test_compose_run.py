@@ -59,8 +59,8 @@ def test_first_administrator_signs_in_with_the_secret_that_was_made(running: Con
     credentials = {"email": ENVIRONMENT["AIVO_ADMIN_EMAIL"], "password": password}
     status, session = ask(running, "POST", "/api/auth/login", credentials)
     assert status == 200, session
-    status, figures = ask(running, "GET", "/api/websocket/metrics", token=session["access_token"])
-    assert status == 200, figures
+    status, metrics = ask(running, "GET", "/api/websocket/metrics", token=session["access_token"])
+    assert status == 200, metrics
     status, _ = ask(running, "POST", "/api/auth/login", credentials | {"password": "admin"})
     assert status == 401
 

@@ -129,7 +129,7 @@ def test_ports_are_those_that_the_process_listens_on(name: str, secrets: Path) -
     main = settings.port if name == "edge" else port(settings.listen)
     assert ports(name) == {
         "http" if name == "edge" else "grpc": main,
-        "figures": port(settings.exposition_listen),
+        "metrics": port(settings.exposition_listen),
     }
     (served,) = SERVICES[name]["ports"]
     assert served["targetPort"] in ports(name)
@@ -263,7 +263,7 @@ def test_edges_reach_services_and_nothing_else_does() -> None:
     assert [one["port"] for one in into["ports"]] == ["grpc"]
 
 
-@pytest.mark.parametrize("name", ["edge", "figures"])
+@pytest.mark.parametrize("name", ["edge", "metrics"])
 def test_who_comes_from_elsewhere_comes_from_a_namespace_that_is_named(name: str) -> None:
     (into,) = POLICIES[name]["ingress"]
     for one in into["from"]:
@@ -316,7 +316,7 @@ def test_the_autoscaler_alone_says_how_many_edges(rendered: list[Manifest]) -> N
     assert scaler["spec"]["scaleTargetRef"]["name"] == edge["metadata"]["name"]
     assert "replicas" not in edge["spec"]
     (sockets,) = [one["pods"]["metric"] for one in scaler["spec"]["metrics"] if "pods" in one]
-    assert f'"{sockets["name"]}"' in (ROOT / "edge" / "figures.py").read_text(encoding="utf-8")
+    assert f'"{sockets["name"]}"' in (ROOT / "edge" / "metrics.py").read_text(encoding="utf-8")
 
 
 def test_edges_behind_the_ingress_believe_it(rendered: list[Manifest]) -> None:
@@ -333,8 +333,8 @@ def test_edges_behind_the_ingress_believe_it(rendered: list[Manifest]) -> None:
 def test_prometheus_in_the_cluster_finds_the_figures(tmp_path: Path) -> None:
     jobs = yaml.safe_load((FOLDER / "scrape.yml").read_text(encoding="utf-8"))
     (kept, job, _) = jobs["scrape_configs"][0]["relabel_configs"]
-    assert kept["regex"] == "aivo;figures"
-    assert all("figures" in ports(name) for name in OURS)
+    assert kept["regex"] == "aivo;metrics"
+    assert all("metrics" in ports(name) for name in OURS)
     # Alerts ask for jobs called so.
     assert (job["target_label"], job["replacement"]) == ("job", "aivo-$1")
     # Debian's Prometheus knows no Kubernetes; all else of the jobs it does.

@@ -18,7 +18,7 @@ from aivo.brain.v1 import brain_pb2
 from edge.frames import outgoing
 from edge.frames.codes import RETRYABLE
 from edge.ports import UpstreamError
-from edge.upstream import errors, readings
+from edge.upstream import assessments, errors
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import owner
 
@@ -257,7 +257,7 @@ def test_learners_are_spread_evenly() -> None:
     assert all(850 < share < 1150 for share in shares)
 
 
-# Readings
+# AssessmentCache
 
 unit = st.floats(0, 1, allow_nan=False)
 levels = st.builds(
@@ -274,7 +274,7 @@ levels = st.builds(
 @settings(deadline=None, max_examples=60)
 @given(levels)
 def test_levels_are_rounded_to_four_decimals_and_stay_in_range(message: brain_pb2.Levels) -> None:
-    read = readings.levels(message)
+    read = assessments.levels(message)
     pairs = [
         (read.cognitive_load, message.cognitive_load),
         (read.engagement_level, message.engagement),
@@ -289,8 +289,8 @@ def test_levels_are_rounded_to_four_decimals_and_stay_in_range(message: brain_pb
         assert round(got, 4) == got
 
 
-def _reading() -> brain_pb2.Reading:
-    return brain_pb2.Reading(
+def _assessment() -> brain_pb2.Assessment:
+    return brain_pb2.Assessment(
         levels=brain_pb2.Levels(cognitive_load=0.12345, item_confidence=0.4),
         grades=[1, 2, 3],
         performance=brain_pb2.Performance(accuracy=0.98765),
@@ -309,8 +309,8 @@ def _reading() -> brain_pb2.Reading:
     )
 
 
-def test_a_reading_becomes_a_result() -> None:
-    result = readings.result(_reading())
+def test_an_assessment_becomes_a_frames_assessment() -> None:
+    result = assessments.result(_assessment())
 
     assert (result.success, result.state.cognitive_load, result.performance.accuracy) == (
         True,
@@ -334,9 +334,9 @@ def test_a_reading_becomes_a_result() -> None:
     }
     assert (result.grades.cognitive_load, result.grades.frustration_level) == ("human", "theory")
     assert (result.grades.motivation_level, result.item_confidence) == ("none", 0.4)
-    reading = _reading()
-    reading.ClearField("predicted_correct")
-    assert readings.result(reading).predicted_correct is None
+    assessment = _assessment()
+    assessment.ClearField("predicted_correct")
+    assert assessments.result(assessment).predicted_correct is None
 
 
 def test_updates_and_snapshots_become_what_the_hub_takes() -> None:
@@ -344,12 +344,12 @@ def test_updates_and_snapshots_become_what_the_hub_takes() -> None:
     message = brain_pb2.StateUpdate(
         learner_id="ada",
         revision=8,
-        reading=_reading(),
+        assessment=_assessment(),
         crossings=[crossing],
         traceparents=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
         occurred_at_ms=1,
     )
-    update = readings.update(message, "e")
+    update = assessments.update(message, "e")
 
     assert (update.learner_id, update.epoch, update.revision) == ("ada", "e", 8)
     assert (update.crossings[0].value, update.crossings[0].revision) == (0.8, 7)
@@ -357,10 +357,13 @@ def test_updates_and_snapshots_become_what_the_hub_takes() -> None:
         "4bf92f3577b34da6a3ce929d0e0e4736",
         "1970-01-01T00:00:00.001Z",
     )
-    assert readings.update(brain_pb2.StateUpdate(learner_id="ada", gone=True), "e").advice is None
-    empty = readings.state_response(brain_pb2.Snapshot(learner_id="ada"), "e")
+    assert (
+        assessments.update(brain_pb2.StateUpdate(learner_id="ada", gone=True), "e").assessment
+        is None
+    )
+    empty = assessments.state_response(brain_pb2.LearnerSnapshot(learner_id="ada"), "e")
     assert (empty.state, empty.revision) == (None, 0)
-    full = readings.state_response(
-        brain_pb2.Snapshot(learner_id="ada", revision=3, reading=_reading()), "e"
+    full = assessments.state_response(
+        brain_pb2.LearnerSnapshot(learner_id="ada", revision=3, assessment=_assessment()), "e"
     )
     assert (full.revision, full.mastery["add"].answers) == (3, 3)  # type: ignore[index]

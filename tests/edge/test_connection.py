@@ -75,7 +75,7 @@ class SteppedEndpoint(Endpoint):
 
     def __init__(self, edge: FakeEdge) -> None:
         self.waiting: list[Callable[[], None]] = []
-        super().__init__(edge.surroundings, call_soon=self.waiting.append)
+        super().__init__(edge.dependencies, call_soon=self.waiting.append)
 
     def turn(self) -> bool:
         """Run what waits; False when nothing did."""

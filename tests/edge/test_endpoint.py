@@ -43,7 +43,7 @@ def _endpoint(
     count: int, *, drain_s: float = 30.0, closes: bool = True
 ) -> tuple[Endpoint, list[Any]]:
     edge = FakeEdge(settings=EdgeSettings(drain_s=drain_s, drain_notice_s=0.0))
-    endpoint = Endpoint(edge.surroundings, call_soon=lambda call: None)
+    endpoint = Endpoint(edge.dependencies, call_soon=lambda call: None)
     connections = [_Connection(endpoint, closes) for _ in range(count)]
     for connection in connections:
         endpoint.add(connection)  # type: ignore[arg-type]

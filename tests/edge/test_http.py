@@ -218,7 +218,7 @@ def test_analytics_are_described(api: Api) -> None:
     }
 
 
-# The stream of figures; what ends it is in test_live.py
+# The stream of metrics; what ends it is in test_live.py
 
 
 async def test_a_stream_of_figures_is_asked_for_at_an_interval_within_bounds(api: Api) -> None:

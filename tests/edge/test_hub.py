@@ -12,7 +12,7 @@ from edge.admission.budgets import Budget
 from edge.frames.codes import CloseCode
 from edge.hub import hub as hub_room
 from edge.hub.hub import Subscription
-from edge.ports import Snapshot, Update, UpstreamError
+from edge.ports import LearnerSnapshot, Update, UpstreamError
 from tests.support.fakes import FakeEdge, FakeSink, gone, update
 
 
@@ -21,7 +21,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self.sink = FakeSink()
-        self.subscribed: list[tuple[Snapshot | UpstreamError, int]] = []
+        self.subscribed: list[tuple[LearnerSnapshot | UpstreamError, int]] = []
         self.gone: list[str] = []
 
     user_id = "u"
@@ -31,7 +31,7 @@ class Watcher:
         return 0
 
     def on_subscribed(
-        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+        self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError, missed: int
     ) -> None:
         self.subscribed.append((snapshot, missed))
 
@@ -374,6 +374,6 @@ def test_an_update_is_encoded_once_for_all_who_saw_the_same(edge: FakeEdge) -> N
 
 
 def test_deliveries_of_a_learner_nobody_watches_are_ignored(edge: FakeEdge) -> None:
-    edge.hub.deliver(Update(learner_id="nobody", epoch="e1", revision=1, advice=None))
+    edge.hub.deliver(Update(learner_id="nobody", epoch="e1", revision=1, assessment=None))
 
     assert edge.hub.learners() == []

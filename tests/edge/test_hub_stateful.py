@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge.admission.budgets import Budget
 from edge.hub.hub import Subscription
-from edge.ports import Done, Snapshot, Update, UpstreamError
-from tests.support.fakes import FakeEdge, FakeSink, advice, gone, update
+from edge.ports import Done, LearnerSnapshot, Update, UpstreamError
+from tests.support.fakes import FakeEdge, FakeSink, gone, live_assessment, update
 
 LEARNERS = ("ada", "ben")
 
@@ -54,7 +54,7 @@ class Store:
             self.streamed[learner_id] = (
                 revision if epoch == self.epoch and revision <= newest else newest
             )
-            snapshot = Snapshot(self.epoch, newest, advice() if newest else None)
+            snapshot = LearnerSnapshot(self.epoch, newest, live_assessment() if newest else None)
             stream_number = self.stream_number
             self.under_way.append(
                 lambda: done(snapshot) if stream_number == self.stream_number else modify()
@@ -88,7 +88,7 @@ class Store:
                 learner_id=learner,
                 epoch=self.epoch,
                 revision=until,
-                advice=last.advice,
+                assessment=last.assessment,
                 crossings=crossings,
                 trace_id=last.trace_id,
             )
@@ -130,9 +130,9 @@ class Socket:
         return self.seen[learner_id].written if learner_id in self.seen else 0
 
     def on_subscribed(
-        self, subscription: Subscription, snapshot: Snapshot | UpstreamError, missed: int
+        self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError, missed: int
     ) -> None:
-        assert isinstance(snapshot, Snapshot)
+        assert isinstance(snapshot, LearnerSnapshot)
         seen = self.seen[subscription.learner_id]
         assert seen.subscription is subscription
         assert seen.started == -1

@@ -34,8 +34,8 @@ WAIT_S = 20.0
 SETTINGS = EdgeSettings(upstream_s=10.0)
 
 
-def reading() -> brain_pb2.Reading:
-    return brain_pb2.Reading(
+def assessment() -> brain_pb2.Assessment:
+    return brain_pb2.Assessment(
         levels=brain_pb2.Levels(),
         performance=brain_pb2.Performance(),
         uncertainty=brain_pb2.Levels(),
@@ -59,12 +59,12 @@ class Brain(brain_pb2_grpc.BrainServiceServicer):
         self.hold_modify: asyncio.Event | None = None
         self.changed = asyncio.Event()
 
-    def snapshot(self, learner_id: str) -> brain_pb2.Snapshot:
+    def snapshot(self, learner_id: str) -> brain_pb2.LearnerSnapshot:
         revision = self.revisions.get(learner_id, 0)
-        return brain_pb2.Snapshot(
+        return brain_pb2.LearnerSnapshot(
             learner_id=learner_id,
             revision=revision,
-            reading=reading() if revision else None,
+            assessment=assessment() if revision else None,
             occurred_at_ms=1,
         )
 
@@ -78,7 +78,7 @@ class Brain(brain_pb2_grpc.BrainServiceServicer):
                 applied = brain_pb2.Applied(
                     revision=self.applied[one.interaction_id],
                     duplicate=duplicate,
-                    reading=reading(),
+                    assessment=assessment(),
                 )
                 outcomes.append(brain_pb2.Outcome(applied=applied))
             if self.break_next:
@@ -345,7 +345,7 @@ async def watching(brain: Brain) -> AsyncIterator[tuple[FakeEdge, WatchLink]]:
 def moved(brain: Brain, learner_id: str) -> Any:
     revision = brain.revisions[learner_id] = brain.revisions.get(learner_id, 0) + 1
     one = brain_pb2.StateUpdate(
-        learner_id=learner_id, revision=revision, reading=reading(), occurred_at_ms=1
+        learner_id=learner_id, revision=revision, assessment=assessment(), occurred_at_ms=1
     )
     return brain_pb2.WatchStateResponse(epoch=brain.epoch, updates=[one])
 
@@ -592,7 +592,7 @@ async def test_a_member_list_is_told_before_who_came_after_it() -> None:
     async with serving(adder(Busy())) as port:
         channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
         link = RoomsLink(channel, edge.rooms, is_mine=lambda _: True)
-        edge.surroundings = dataclasses.replace(edge.surroundings, room_link=link)
+        edge.dependencies = dataclasses.replace(edge.dependencies, room_link=link)
         ada, sink = edge.session("ada")
         async with running(link.run()):
             await until(lambda: link._open)

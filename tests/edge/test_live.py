@@ -1,4 +1,4 @@
-"""The stream of figures under the real HTTP server: what it says, what ends it, and that nothing of
+"""The stream of metrics under the real HTTP server: what it says, what ends it, and that nothing of
 it stays behind.
 """
 
@@ -24,7 +24,7 @@ from edge.admission.registry import Listing
 from edge.http import Services, make_app
 from edge.ports import Done, Identity, UpstreamError
 from edge.settings import EdgeSettings
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 from edge.upstream.auth import _revoke
 from edge.upstream.metrics import MetricsLink
 from service_runtime.grpc_client import open_channel
@@ -34,7 +34,7 @@ WAIT_S = 20.0
 PATH = "/api/websocket/metrics/stream"
 
 
-class Figures:
+class Metrics:
     """A metrics service whose streams yield what a test puts into them."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Running:
     """An edge's HTTP API with administrators `admin` and `other`, at most two streams each."""
 
     def __init__(self) -> None:
-        self.auth, self.figures, self.draining = FakeAuth(), Figures(), False
+        self.auth, self.metrics, self.draining = FakeAuth(), Metrics(), False
         self.auth.tokens["other"] = Identity(
             "u-other", "admin", "s-other", self.auth.tokens["admin"].expires_at_ms
         )
@@ -70,7 +70,7 @@ class Running:
                 door=Door(EdgeSettings()),
                 brain=FakeBrain(),  # type: ignore[arg-type]
                 auth=self.auth,  # type: ignore[arg-type]
-                metrics=self.figures,  # type: ignore[arg-type]
+                metrics=self.metrics,  # type: ignore[arg-type]
                 access=self.access,
                 streams=self.streams,
                 is_draining=lambda: self.draining,
@@ -128,13 +128,13 @@ async def running() -> AsyncIterator[Running]:
     server.should_exit = True
     await asyncio.wait_for(task, WAIT_S)
     assert list(edge.streams.sessions()) == []
-    assert edge.figures.closed == len(edge.figures.streams)
+    assert edge.metrics.closed == len(edge.metrics.streams)
 
 
 async def test_figures_come_as_events_the_first_at_once(running: Running) -> None:
     async with running.stream() as events:
         first = await anext(events)
-        running.figures.streams[0].put_nowait({"number": 1, "name": "Zoë\n"})
+        running.metrics.streams[0].put_nowait({"number": 1, "name": "Zoë\n"})
         second = await anext(events)
 
     assert [first, second] == ['data: {"number":0}', 'data: {"number":1,"name":"Zoë\\n"}']
@@ -143,7 +143,7 @@ async def test_figures_come_as_events_the_first_at_once(running: Running) -> Non
 async def test_a_client_that_goes_takes_its_stream_with_it(running: Running) -> None:
     async with running.stream() as events:
         await anext(events)
-    await until(lambda: running.figures.closed == 1 and not list(running.streams.sessions()))
+    await until(lambda: running.metrics.closed == 1 and not list(running.streams.sessions()))
 
 
 @pytest.mark.parametrize("revocation", [{"session_id": "s-admin"}, {"all_sessions": True}])
@@ -157,8 +157,8 @@ async def test_a_revoked_login_ends_its_streams_at_once_and_no_others(
         running.revoke(user_id="u-admin", **revocation)
         running.revoke(user_id="u-admin", **revocation)  # told twice
         assert await rest(mine) == []
-        await until(lambda: running.figures.closed == 1)
-        running.figures.streams[1].put_nowait({"number": 2})
+        await until(lambda: running.metrics.closed == 1)
+        running.metrics.streams[1].put_nowait({"number": 2})
         assert await anext(others) == 'data: {"number":2}'
 
 
@@ -180,7 +180,7 @@ async def test_who_may_administer_no_more_follows_no_more(running: Running) -> N
     async with running.stream() as events:
         await anext(events)
         running.revoke(user_id="u-admin")
-        running.figures.streams[0].put_nowait({"number": 1})
+        running.metrics.streams[0].put_nowait({"number": 1})
         assert await anext(events) == 'data: {"number":1}'
         running.auth.decisions["u-admin", "administer", ""] = False
         running.revoke(user_id="u-admin")
@@ -225,7 +225,7 @@ async def test_who_asks_for_the_head_only_holds_no_stream(running: Running) -> N
     )
 
     assert response.status_code == 200
-    await until(lambda: running.figures.closed == 1 and not list(running.streams.sessions()))
+    await until(lambda: running.metrics.closed == 1 and not list(running.streams.sessions()))
 
 
 async def test_a_failure_upstream_ends_the_stream_so_that_the_client_comes_again(
@@ -233,7 +233,7 @@ async def test_a_failure_upstream_ends_the_stream_so_that_the_client_comes_again
 ) -> None:
     async with running.stream() as events:
         await anext(events)
-        running.figures.streams[0].put_nowait(UpstreamError("unavailable", "One sentence."))
+        running.metrics.streams[0].put_nowait(UpstreamError("unavailable", "One sentence."))
 
         assert await rest(events) == []
 
@@ -252,7 +252,7 @@ class Service(metrics_pb2_grpc.MetricsServiceServicer):
     async def WatchSnapshots(self, request: Any, context: Any) -> Any:
         self.intervals.append(request.interval_ms)
         yield metrics_pb2.WatchSnapshotsResponse(
-            snapshot=metrics_pb2.Snapshot(connections_active=3)
+            snapshot=metrics_pb2.FleetSnapshot(connections_active=3)
         )
         try:
             if self.end is None:
@@ -273,7 +273,7 @@ async def linked(service: Service, **settings: Any) -> AsyncIterator[MetricsLink
     made = EdgeSettings(**settings)
     channel = open_channel(f"127.0.0.1:{port}", made)
     try:
-        yield MetricsLink(channel, made, Counters())
+        yield MetricsLink(channel, made, EdgeCounters())
     finally:
         await channel.close()
         await server.stop(None)

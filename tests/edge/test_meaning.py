@@ -6,11 +6,11 @@ import json
 
 from aivo.brain.v1 import brain_pb2
 from edge.frames import outgoing
-from edge.upstream import readings
+from edge.upstream import assessments
 from edge.upstream.meaning import LEVEL_NAMES
 
 
-def reading() -> brain_pb2.Reading:
+def assessment() -> brain_pb2.Assessment:
     six = {
         "cognitive_load": 0.1, "engagement": 0.2, "frustration": 0.3,
         "fatigue": 0.4, "confidence": 0.5, "motivation": 0.6,
@@ -18,7 +18,7 @@ def reading() -> brain_pb2.Reading:
     because = brain_pb2.Because(
         code="err", direction=brain_pb2.DIRECTION_UP, words="more mistakes than usual"
     )
-    return brain_pb2.Reading(
+    return brain_pb2.Assessment(
         levels=brain_pb2.Levels(**six),
         model_version="test/meaning",
         recommendations=[brain_pb2.Recommendation(code="x", because=[because])],
@@ -45,12 +45,12 @@ BECAUSE = {"code": "err", "direction": "up", "words": "more mistakes than usual"
 
 
 def test_all_of_it_reaches_the_learner_and_watchers_alike() -> None:
-    result = told(readings.result(reading()))
-    advice = readings.advice(reading())
+    result = told(assessments.result(assessment()))
+    live = assessments.assessment(assessment())
 
-    assert result["meaning"] == told(advice.meaning)
+    assert result["meaning"] == told(live.meaning)
     assert result["explanations"] == {"frustration_level": [BECAUSE]}
-    meaning = told(advice.meaning)
+    meaning = told(live.meaning)
     assert meaning["bands"] == {
         "cognitive_load": "much_lower",
         "engagement_level": "lower",
@@ -65,32 +65,32 @@ def test_all_of_it_reaches_the_learner_and_watchers_alike() -> None:
         "level": "now", "code": "stuck", "reason": "Why.", "since": "1970-01-01T00:00:01.000Z"
     }  # fmt: skip
     assert "too_early" not in meaning
-    assert told(advice.actions[0])["because"] == [BECAUSE]
+    assert told(live.actions[0])["because"] == [BECAUSE]
 
 
 def test_too_early_says_what_it_needs() -> None:
-    message = reading()
+    message = assessment()
     message.meaning.too_early.MergeFrom(
         brain_pb2.TooEarly(code="new_learner", needs=5, sentence="Five.")
     )
     message.meaning.ClearField("struggle")
 
-    meaning = told(readings.advice(message).meaning)
+    meaning = told(assessments.assessment(message).meaning)
 
     assert meaning["too_early"] == {"code": "new_learner", "needs": 5, "sentence": "Five."}
     assert "struggle" not in meaning
 
 
 def test_what_an_older_brain_does_not_say_is_absent_and_what_a_newer_one_adds_is_harmless() -> None:
-    older, newer = reading(), reading()
+    older, newer = assessment(), assessment()
     older.ClearField("meaning")
     older.ClearField("explanations")
     newer.meaning.bands[0] = 99  # type: ignore[call-overload]
     newer.meaning.attention.level = 99  # type: ignore[assignment]
     del newer.meaning.bands[4:]
 
-    assert not {"meaning", "explanations"} & set(told(readings.result(older)))
-    meaning = told(readings.advice(newer).meaning)
+    assert not {"meaning", "explanations"} & set(told(assessments.result(older)))
+    meaning = told(assessments.assessment(newer).meaning)
     assert meaning["bands"]["cognitive_load"] == "too_early"  # type: ignore[index]
     assert meaning["bands"]["motivation_level"] == "too_early"  # type: ignore[index]
     assert meaning["attention"]["level"] == "none"  # type: ignore[index]

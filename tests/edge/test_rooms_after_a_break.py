@@ -40,7 +40,7 @@ class Edge(FakeEdge):
     def attach(self, port: int, settle_s: float = 0.0) -> RoomsLink:
         self.channel = open_channel(f"127.0.0.1:{port}", EdgeSettings())
         link = RoomsLink(self.channel, self.rooms, is_mine=lambda _: True, settle_s=settle_s)
-        self.surroundings = dataclasses.replace(self.surroundings, room_link=link)
+        self.dependencies = dataclasses.replace(self.dependencies, room_link=link)
         return link
 
 
@@ -80,7 +80,7 @@ async def join(edge: Edge, name: str, *rooms: str) -> tuple[Any, FakeSink]:
     """Open a session and be in rooms."""
     session, sink = edge.session(name)
     for room_id in rooms:
-        await until(lambda: edge.surroundings.room_link._open)  # type: ignore[attr-defined]
+        await until(lambda: edge.dependencies.room_link._open)  # type: ignore[attr-defined]
         say(session, "join_room", room_id=room_id)
         await until(
             lambda room_id=room_id: room_id in [one["room_id"] for one in sink.of("room_joined")]

@@ -18,7 +18,7 @@ from edge.frames.clock import rfc3339, timestamp
 from edge.hub.rooms import Rooms
 from edge.ports import Member, Members, RoomEvent, UpstreamError
 from edge.sweep import TICK_S, Sweep
-from edge.telemetry.counters import BUCKETS, Counters, Latency, Presence
+from edge.telemetry.counters import BUCKETS, EdgeCounters, Latency, Presence
 from tests.support.fakes import FakeAuth, FakeClock, FakeSink, message, prepare
 
 quick = settings(max_examples=60, deadline=None)
@@ -102,7 +102,7 @@ def test_a_rate_of_zero_allows_everything() -> None:
     assert {bucket.take(0.0) for _ in range(1000)} == {0.0}
 
 
-# Counters
+# EdgeCounters
 
 
 @quick
@@ -192,7 +192,7 @@ class _Listed:
 
 
 def test_a_user_has_at_most_so_many_sockets() -> None:
-    counters = Counters()
+    counters = EdgeCounters()
     registry = Registry(counters, max_per_user=2, max_per_address=0)
     first, second, third = (_Listed("u") for _ in range(3))
 
@@ -212,7 +212,7 @@ def test_a_user_has_at_most_so_many_sockets() -> None:
 
 
 def test_an_address_has_at_most_so_many_sockets() -> None:
-    registry = Registry(Counters(), max_per_user=0, max_per_address=2)
+    registry = Registry(EdgeCounters(), max_per_user=0, max_per_address=2)
 
     assert [registry.addresses.take("a") for _ in range(3)] == [True, True, False]
     assert registry.addresses.take("b")
@@ -221,7 +221,7 @@ def test_an_address_has_at_most_so_many_sockets() -> None:
 
 
 def test_sessions_may_leave_while_all_are_told() -> None:
-    registry = Registry(Counters(), max_per_user=0, max_per_address=0)
+    registry = Registry(EdgeCounters(), max_per_user=0, max_per_address=0)
     sessions = [_Listed(user) for user in "uuvw"]
     for one in sessions:
         registry.add(one)
@@ -466,7 +466,7 @@ class _Occupant:
 
 
 def test_a_room_tells_everyone_but_the_one_behind_the_event() -> None:
-    counters = Counters()
+    counters = EdgeCounters()
     rooms = Rooms(prepare=prepare, counters=counters)
     members = [Member(f"c{number}", f"u{number}", "learner") for number in range(3)]
     places = [_Occupant() for _ in members]
@@ -503,7 +503,7 @@ def test_a_room_tells_everyone_but_the_one_behind_the_event() -> None:
 
 
 def test_a_member_list_tells_the_sockets_what_they_missed_and_nothing_else() -> None:
-    rooms = Rooms(prepare=prepare, counters=Counters())
+    rooms = Rooms(prepare=prepare, counters=EdgeCounters())
     ada, ben, cem, dan = (
         Member(name, f"u-{name}", "learner") for name in ("ada", "ben", "cem", "dan")
     )
@@ -527,7 +527,7 @@ def test_nobody_is_told_twice_who_came_or_went() -> None:
     """Members who are joined again after a break come as events, of which nobody's screen has to
     hear.
     """
-    rooms = Rooms(prepare=prepare, counters=Counters())
+    rooms = Rooms(prepare=prepare, counters=EdgeCounters())
     ada, ben = (Member(name, f"u-{name}", "learner") for name in ("ada", "ben"))
     place = _Occupant()
     rooms.enter("r", place, ada)
@@ -543,7 +543,7 @@ def test_nobody_is_told_twice_who_came_or_went() -> None:
 
 
 def test_somebody_of_a_room_is_a_member_of_this_edge() -> None:
-    rooms = Rooms(prepare=prepare, counters=Counters())
+    rooms = Rooms(prepare=prepare, counters=EdgeCounters())
     ada = Member("ada", "u-ada", "learner")
     rooms.enter("r", _Occupant(), ada)
     there = rooms.somebody("r")

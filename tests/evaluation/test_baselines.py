@@ -18,9 +18,9 @@ Predictor = Callable[[list[GradedAnswer], list[GradedAnswer]], np.ndarray]
 
 
 def answers(
-    learner: str, outcomes: str, item: str = "i", skills: tuple[str, ...] = ("s",)
+    learner: str, assessments: str, item: str = "i", skills: tuple[str, ...] = ("s",)
 ) -> list[GradedAnswer]:
-    return [GradedAnswer(learner, item, skills, outcome == "1") for outcome in outcomes]
+    return [GradedAnswer(learner, item, skills, assessment == "1") for assessment in assessments]
 
 
 def test_item_mean_is_shrunk_to_the_overall_share() -> None:

@@ -179,12 +179,12 @@ def test_an_alert_is_on_as_often_as_its_level_lies_beyond_the_threshold() -> Non
 
     shares = {share.level: share for share in checks.alert_shares(told, told[:1])}
 
-    beyond = sum(outcome.level("frustration_level") > 0.7 for outcome in told)
+    beyond = sum(assessment.level("frustration_level") > 0.7 for assessment in told)
     assert 0 < beyond < 30
     assert shares["frustration_level"].ednet == beyond / 30
     assert (
         shares["engagement_level"].ednet
-        == sum(outcome.level("engagement_level") < 0.4 for outcome in told) / 30
+        == sum(assessment.level("engagement_level") < 0.4 for assessment in told) / 30
     )
     assert shares["frustration_level"].nback in {0.0, 1.0}
 

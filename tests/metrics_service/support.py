@@ -169,18 +169,18 @@ class Service:
         await self.recorder.stop(within_s=PATIENCE_S)
         self.store.close()
 
-    async def snapshot(self) -> pb.Snapshot:
+    async def snapshot(self) -> pb.FleetSnapshot:
         response = await self.stub.GetSnapshot(
             pb.GetSnapshotRequest(), metadata=self.metadata, timeout=PATIENCE_S
         )
         return response.snapshot
 
-    async def snapshot_with(self, **figures: int) -> pb.Snapshot:
-        """Return the first snapshot that has these figures."""
+    async def snapshot_with(self, **metrics: int) -> pb.FleetSnapshot:
+        """Return the first snapshot that has these metrics."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 snapshot = await self.snapshot()
-                if all(getattr(snapshot, name) == value for name, value in figures.items()):
+                if all(getattr(snapshot, name) == value for name, value in metrics.items()):
                     return snapshot
 
 

@@ -1,4 +1,4 @@
-"""Any number of edges becomes one set of figures, in whatever order they report and however often
+"""Any number of edges becomes one set of metrics, in whatever order they report and however often
 they start again.
 """
 
@@ -16,10 +16,10 @@ from metrics_service.aggregate import (
     Aggregate,
     BadReport,
     Change,
-    Counters,
+    FleetCounters,
+    FleetSnapshot,
     Report,
     Retained,
-    Snapshot,
     Superseded,
 )
 from metrics_service.latency import EMPTY, Histogram
@@ -51,7 +51,7 @@ def went(*ids: str) -> Change:
     return Change(went=frozenset(ids))
 
 
-def presence(snapshot: Snapshot) -> tuple[int, int, int, int]:
+def presence(snapshot: FleetSnapshot) -> tuple[int, int, int, int]:
     return (
         snapshot.connections_active,
         snapshot.users_connected,
@@ -64,7 +64,7 @@ def test_a_fleet_without_edges_is_all_zeros() -> None:
     snapshot = fleet().snapshot()
 
     assert presence(snapshot) == (0, 0, 0, 0)
-    assert snapshot.totals == Counters()
+    assert snapshot.totals == FleetCounters()
     assert (snapshot.messages_per_second, snapshot.edges) == (0.0, 0)
 
 
@@ -109,7 +109,7 @@ def test_a_dead_edges_gauges_go_and_its_counters_stay() -> None:
             Report(
                 connections_active=2,
                 users=came("u"),
-                counters=Counters(connections_opened=5, messages_sent=7),
+                counters=FleetCounters(connections_opened=5, messages_sent=7),
             ),
         )
     aggregate.close(first)
@@ -117,7 +117,7 @@ def test_a_dead_edges_gauges_go_and_its_counters_stay() -> None:
 
     snapshot = aggregate.snapshot()
     assert presence(snapshot) == (2, 1, 0, 0)
-    assert snapshot.totals == Counters(connections_opened=10, messages_sent=14)
+    assert snapshot.totals == FleetCounters(connections_opened=10, messages_sent=14)
     assert snapshot.edges == 1
 
 
@@ -131,20 +131,20 @@ def test_a_newer_stream_takes_over_and_the_late_end_of_the_older_takes_nothing_a
 
     assert presence(aggregate.snapshot()) == (3, 1, 0, 0)
     with pytest.raises(Superseded):
-        aggregate.report(older, Report(counters=Counters(errors=1)))
+        aggregate.report(older, Report(counters=FleetCounters(errors=1)))
     assert aggregate.snapshot().totals.errors == 0
 
 
 def test_an_edge_that_starts_over_under_its_old_id_counts_from_zero_again() -> None:
     aggregate = fleet()
     aggregate.report(
-        aggregate.open("a"), Report(counters=Counters(messages_sent=10, messages_received=10))
+        aggregate.open("a"), Report(counters=FleetCounters(messages_sent=10, messages_received=10))
     )
     aggregate.report(
-        aggregate.open("a"), Report(counters=Counters(messages_sent=12, messages_received=3))
+        aggregate.open("a"), Report(counters=FleetCounters(messages_sent=12, messages_received=3))
     )
 
-    assert aggregate.snapshot().totals == Counters(messages_sent=22, messages_received=13)
+    assert aggregate.snapshot().totals == FleetCounters(messages_sent=22, messages_received=13)
 
 
 def test_an_edge_unheard_of_for_long_is_forgotten_but_what_it_counted_is_not() -> None:
@@ -152,7 +152,7 @@ def test_an_edge_unheard_of_for_long_is_forgotten_but_what_it_counted_is_not() -
     aggregate = fleet(clock)
     gone, there = aggregate.open("gone"), aggregate.open("there")
     for stream in (gone, there):
-        aggregate.report(stream, Report(counters=Counters(errors=1)))
+        aggregate.report(stream, Report(counters=FleetCounters(errors=1)))
     aggregate.close(gone)
     clock.seconds += EDGE_MEMORY_MS / 1000 + 1
 
@@ -166,15 +166,17 @@ BAD = {
     "a user both came and went": Report(users=Change(came=frozenset("u"), went=frozenset("u"))),
     "an empty id": Report(rooms=came("")),
     "a long id": Report(learners=went("x" * 129)),
-    "too many buckets": Report(counters=Counters(latency=Histogram(counts=(0,) * 65))),
-    "a negative duration": Report(counters=Counters(latency=Histogram(min_ms=-1.0))),
-    "least above greatest": Report(counters=Counters(latency=Histogram(min_ms=2.0, max_ms=1.0))),
-    "a duration that is no number": Report(
-        counters=Counters(latency=Histogram(max_ms=float("nan")))
+    "too many buckets": Report(counters=FleetCounters(latency=Histogram(counts=(0,) * 65))),
+    "a negative duration": Report(counters=FleetCounters(latency=Histogram(min_ms=-1.0))),
+    "least above greatest": Report(
+        counters=FleetCounters(latency=Histogram(min_ms=2.0, max_ms=1.0))
     ),
-    "an endless sum": Report(counters=Counters(latency=Histogram(sum_ms=float("inf")))),
+    "a duration that is no number": Report(
+        counters=FleetCounters(latency=Histogram(max_ms=float("nan")))
+    ),
+    "an endless sum": Report(counters=FleetCounters(latency=Histogram(sum_ms=float("inf")))),
     "a count that would overflow the sums": Report(
-        counters=Counters(messages_sent=LARGEST_COUNT + 1)
+        counters=FleetCounters(messages_sent=LARGEST_COUNT + 1)
     ),
 }
 
@@ -184,7 +186,7 @@ def test_a_bad_report_changes_nothing(bad: Report) -> None:
     aggregate = fleet()
     stream = aggregate.open("a")
     aggregate.report(
-        stream, Report(connections_active=1, users=came("u"), counters=Counters(errors=1))
+        stream, Report(connections_active=1, users=came("u"), counters=FleetCounters(errors=1))
     )
     before = aggregate.snapshot(), aggregate.retain()
 
@@ -207,11 +209,12 @@ def test_the_last_minute_has_what_came_in_it_and_lifetime_has_all() -> None:
     stream = aggregate.open("a")
     aggregate.report(stream, Report())
     aggregate.report(
-        stream, Report(counters=Counters(messages_sent=59, latency=Histogram.of([100.0])))
+        stream, Report(counters=FleetCounters(messages_sent=59, latency=Histogram.of([100.0])))
     )
     clock.seconds += 30
     aggregate.report(
-        stream, Report(counters=Counters(messages_received=59, latency=Histogram.of([1.0] * 3)))
+        stream,
+        Report(counters=FleetCounters(messages_received=59, latency=Histogram.of([1.0] * 3))),
     )
 
     snapshot = aggregate.snapshot()
@@ -230,7 +233,7 @@ def test_what_a_first_report_carries_from_the_past_is_not_taken_for_the_last_min
     clock.seconds += 5
     aggregate.report(
         aggregate.open("a"),
-        Report(counters=Counters(messages_sent=10**6, latency=Histogram.of([900.0]))),
+        Report(counters=FleetCounters(messages_sent=10**6, latency=Histogram.of([900.0]))),
     )
 
     snapshot = aggregate.snapshot()
@@ -244,7 +247,7 @@ def test_a_young_service_divides_by_its_age() -> None:
     stream = aggregate.open("a")
     aggregate.report(stream, Report())
     clock.seconds += 5
-    aggregate.report(stream, Report(counters=Counters(messages_sent=50)))
+    aggregate.report(stream, Report(counters=FleetCounters(messages_sent=50)))
 
     assert aggregate.snapshot().messages_per_second == pytest.approx(10.0)
 
@@ -254,13 +257,13 @@ class Edge:
     """An edge as the contract describes it: it tells everything first, then what changed."""
 
     name: str
-    counters: Counters = Counters()
-    told: Counters = Counters()
+    counters: FleetCounters = FleetCounters()
+    told: FleetCounters = FleetCounters()
     users: set[str] = field(default_factory=set)
     told_users: set[str] = field(default_factory=set)
 
     def happen(self, sent: int, durations: list[float], users: set[str]) -> None:
-        new = Counters(
+        new = FleetCounters(
             connections_opened=len(users - self.users),
             messages_sent=sent,
             latency=Histogram.of(durations),
@@ -270,7 +273,7 @@ class Edge:
 
     def report(self, *, first: bool) -> Report:
         if first:
-            self.told, self.told_users = Counters(), set()
+            self.told, self.told_users = FleetCounters(), set()
         report = Report(
             connections_active=len(self.users),
             counters=self.counters.since(self.told),
@@ -306,7 +309,7 @@ def reports_of(
     return reports
 
 
-def merged(reports: dict[str, list[Report]], turns: list[str]) -> Snapshot:
+def merged(reports: dict[str, list[Report]], turns: list[str]) -> FleetSnapshot:
     aggregate = fleet()
     streams = {name: aggregate.open(name) for name in sorted(reports)}
     queues = {name: list(queue) for name, queue in reports.items()}
@@ -362,7 +365,7 @@ def test_streams_that_break_and_a_service_that_restarts_neither_lose_nor_double(
         aggregate.report(aggregate.open(name), edge.report(first=True))
 
     snapshot = aggregate.snapshot()
-    expected = Counters()
+    expected = FleetCounters()
     for edge in edges.values():
         expected = expected.plus(edge.counters)
     assert replace(snapshot.totals, latency=EMPTY) == replace(expected, latency=EMPTY)

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the fleet: the fleet's figures under names of their own, consistent in
+"""What Prometheus is told of the fleet: the fleet's metrics under names of their own, consistent in
 themselves.
 """
 
@@ -8,21 +8,21 @@ import re
 
 import pytest
 
-from metrics_service.aggregate import Counters, Snapshot
-from metrics_service.exposition import Figures, families
+from metrics_service.aggregate import FleetCounters, FleetSnapshot
+from metrics_service.exposition import Metrics, families
 from metrics_service.latency import EMPTY, Histogram
 from metrics_service.store import Tally
-from service_runtime.figures import Buckets
+from service_runtime.metrics import Buckets
 
 DURATIONS = [0.04, 0.3, 0.3, 7.5, 9_000.0]
-FIGURES = Figures(
-    fleet=Snapshot(
+FIGURES = Metrics(
+    fleet=FleetSnapshot(
         edges=2,
         connections_active=42,
         users_connected=38,
         learners_subscribed=156,
         rooms_active=5,
-        totals=Counters(
+        totals=FleetCounters(
             connections_opened=1523,
             connections_closed=1481,
             messages_sent=45623,

@@ -51,16 +51,16 @@ class Running:
     stub: Any
     metadata: Any
 
-    async def snapshot_with(self, **figures: int) -> pb.Snapshot:
+    async def snapshot_with(self, **metrics: int) -> pb.FleetSnapshot:
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 response = await self.stub.GetSnapshot(
                     pb.GetSnapshotRequest(), metadata=self.metadata
                 )
                 if all(
-                    getattr(response.snapshot, name) == value for name, value in figures.items()
+                    getattr(response.snapshot, name) == value for name, value in metrics.items()
                 ):
-                    snapshot: pb.Snapshot = response.snapshot
+                    snapshot: pb.FleetSnapshot = response.snapshot
                     return snapshot
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from metrics_service import recorder as recorder_module
-from metrics_service.aggregate import Counters, Retained
+from metrics_service.aggregate import FleetCounters, Retained
 from metrics_service.exchanges import BadRecord, Exchanges
 from metrics_service.recorder import Limits, Recorder, RecordingOff
 from metrics_service.store import Store, StoreUnavailableError, Tally
@@ -85,7 +85,7 @@ async def asked(disk: Disk) -> None:
 
 
 async def test_what_waits_at_the_end_is_written_with_the_totals(tmp_path: Path) -> None:
-    retained = Retained(totals=Counters(errors=4))
+    retained = Retained(totals=FleetCounters(errors=4))
     async with recording(tmp_path, retained=retained) as (recorder, _):
         assert recorder.submit(of(*(f"u{index}" for index in range(10))), dropped=2) == 10
 

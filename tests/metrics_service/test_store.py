@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metrics_service.aggregate import Counters, Remembered, Retained
+from metrics_service.aggregate import FleetCounters, Remembered, Retained
 from metrics_service.latency import Histogram
 from metrics_service.records import MINUTE_MS, BadQuery, Query
 from metrics_service.store import Store, StoreUnavailableError, Tally, rows
@@ -95,7 +95,7 @@ def test_records_of_the_first_schema_are_gone_after_the_upgrade_and_sums_are_not
 
 
 counters = st.builds(
-    Counters,
+    FleetCounters,
     connections_opened=st.integers(0, 2**40),
     messages_sent=st.integers(0, 2**40),
     errors=st.integers(0, 9),
@@ -163,7 +163,7 @@ def test_an_answer_is_found_by_its_own_time(store: Store) -> None:
 
 
 def as_edges_send(one: Exchange) -> Exchange:
-    """Return an exchange without what it cannot have: an answer's figures without an answer,
+    """Return an exchange without what it cannot have: an answer's metrics without an answer,
     contents about nobody.
     """
     if not one.answer:
@@ -364,10 +364,10 @@ def test_a_locked_database_is_unavailable_and_has_changed_nothing(
         with pytest.raises(StoreUnavailableError):
             impatient.append([batch(Exchange())], Tally(recorded=1))
         with pytest.raises(StoreUnavailableError):
-            impatient.save(Retained(totals=Counters(errors=1)), NONE)
+            impatient.save(Retained(totals=FleetCounters(errors=1)), NONE)
 
     assert (everything(impatient), impatient.load()) == ([], (Retained(), Tally()))
-    impatient.save(Retained(totals=Counters(errors=1)), NONE)
+    impatient.save(Retained(totals=FleetCounters(errors=1)), NONE)
     assert impatient.load()[0].totals.errors == 1
     impatient.close()
 

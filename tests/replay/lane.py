@@ -39,7 +39,7 @@ class Tally:
     resent: int = 0
     acknowledged: int = 0
     duplicates: int = 0
-    """Acknowledged as having been applied before."""
+    """Applied as having been applied before."""
     reconnects: int = 0
     trouble: str = ""
     """Why a socket could not be had or was lost last; empty once there are answers again."""

@@ -13,8 +13,8 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service_runtime.figures import Buckets
 from service_runtime.grpc_server import GrpcServer, ListenerSettings
+from service_runtime.metrics import Buckets
 
 SERVICE = "test.Echo"
 CREDENTIAL = (("authorization", "Bearer secret"),)

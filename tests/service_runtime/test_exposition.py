@@ -1,4 +1,4 @@
-"""What any process shows to Prometheus: its figures as they are when asked, at one path, until it
+"""What any process shows to Prometheus: its metrics as they are when asked, at one path, until it
 stops.
 """
 
@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from service_runtime.addresses import OFF, check_listen, parse_address
 from service_runtime.exposition import Exposition, exposed
-from service_runtime.figures import Family, Histogram, counter, gauge, histogram
+from service_runtime.metrics import Family, Histogram, counter, gauge, histogram
 from service_runtime.settings import SettingsError
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -103,10 +103,10 @@ async def test_exemplars_carry_the_trace_when_open_metrics_are_asked_for_and_onl
     counted = Histogram((1.0, 2.0))
     counted.observe(1.5, TRACE)
     counted.observe(0.5)
-    figures = histogram("test_size", "Sizes.", counted)
+    metrics = histogram("test_size", "Sizes.", counted)
     families = {
         family.name: family
-        for family in parse_open_metrics(await shown(figures, Accept=OPEN_METRICS))
+        for family in parse_open_metrics(await shown(metrics, Accept=OPEN_METRICS))
     }
     buckets = [
         sample for sample in families["test_size"].samples if sample.name.endswith("_bucket")
@@ -118,7 +118,7 @@ async def test_exemplars_carry_the_trace_when_open_metrics_are_asked_for_and_onl
         None,
     ]
     assert buckets[1].exemplar.value == 1.5
-    assert TRACE not in await shown(figures)
+    assert TRACE not in await shown(metrics)
 
 
 async def test_a_family_does_not_change_after_it_was_read() -> None:

@@ -50,7 +50,7 @@ async def running_edge(
     clock = asyncio.get_running_loop().time
     edge = FakeEdge(settings=settings, prepare=prepare, clock=clock)  # type: ignore[arg-type]
     edge.sweep.start()
-    endpoint = Endpoint(edge.surroundings)
+    endpoint = Endpoint(edge.dependencies)
     http = partial(Listener, endpoint.door, proxied=settings.proxy_protocol)
     config = uvicorn.Config(
         app or FastAPI(),

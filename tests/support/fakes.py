@@ -14,27 +14,27 @@ from edge.admission.access import Access
 from edge.admission.budgets import Budgets
 from edge.admission.registry import Registry
 from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import Crossing, Grades, Levels, Performance, Result, StateResponse
+from edge.frames.outgoing import Assessment, Crossing, Grades, Levels, Performance, StateResponse
 from edge.hub.hub import Hub
 from edge.hub.rooms import Rooms
 from edge.ports import (
-    Acknowledged,
     Adapted,
-    Advice,
+    Applied,
     Done,
     Identity,
+    LearnerSnapshot,
+    LiveAssessment,
     Member,
     Members,
     RoomEvent,
-    Snapshot,
     Update,
     UpstreamError,
 )
+from edge.session.dependencies import Dependencies
 from edge.session.session import Session
-from edge.session.surroundings import Surroundings
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import Recording
 from edge.telemetry.tracing import EdgeTraces
 from service_runtime import trace_context
@@ -259,13 +259,13 @@ class FakeBrain(Answers):
             )
         )
         revision = self.revisions[data.learner_id] = self.revisions.get(data.learner_id, 0) + 1
-        self.answer(done, Acknowledged(revision, False, result()))
+        self.answer(done, Applied(revision, False, result()))
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
         """Answer with the present revision."""
         self.asked.append((learner_id, min_revision))
         revision = self.revisions.get(learner_id, 0)
-        now = advice()
+        now = live_assessment()
         found = (now.state, now.performance) if revision else (None, None)
         self.answer(done, StateResponse(learner_id, *found, self.epoch, revision, ""))
 
@@ -300,10 +300,10 @@ class FakeFeed(Answers):
         """Note."""
         self.unwatched.append(learner_id)
 
-    def snapshot(self, learner_id: str) -> Snapshot:
+    def snapshot(self, learner_id: str) -> LearnerSnapshot:
         """Return where a learner stands."""
         revision = self.revisions.get(learner_id, 0)
-        return Snapshot(self.epoch, revision, advice() if revision else None)
+        return LearnerSnapshot(self.epoch, revision, live_assessment() if revision else None)
 
 
 class FakeRoomLink(Answers):
@@ -349,7 +349,7 @@ class FakeEdge:
     recording: Recording | None = None
 
     def __post_init__(self) -> None:
-        self.counters = Counters()
+        self.counters = EdgeCounters()
         self.sweep = Sweep(self.clock)
         self.hub = Hub(
             brain=self.brain,
@@ -367,7 +367,7 @@ class FakeEdge:
             max_per_address=self.settings.max_sockets_per_address,
         )
         self.access = Access(self.auth, self.clock)
-        self.surroundings = Surroundings(
+        self.dependencies = Dependencies(
             settings=self.settings,
             hub=self.hub,
             rooms=self.rooms,
@@ -389,7 +389,7 @@ class FakeEdge:
     def session(self, token: str | None = None) -> tuple[Session, FakeSink]:
         """Open a session, authenticated when a token is given; its sink has no frames yet."""
         sink = FakeSink()
-        session = Session(self.surroundings, sink)
+        session = Session(self.dependencies, sink)
         if token is not None:
             session.authenticate(token)
             assert sink.take()[-1]["type"] == "connection_established"
@@ -414,9 +414,9 @@ def interaction(learner_id: str = "ada", **data: Any) -> dict[str, Any]:
     return {"learner_id": learner_id, "type": "question_response", "content": "2 + 2?", **data}
 
 
-def advice() -> Advice:
-    """Return some advice."""
-    return Advice(
+def live_assessment() -> LiveAssessment:
+    """Return some assessment."""
+    return LiveAssessment(
         Levels(0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
         Performance(0.7, 8.0, 0.9, -0.1),
         ["Take a break."],
@@ -430,7 +430,7 @@ def update(learner_id: str, revision: int, *crossings: str, epoch: str = "e1") -
         learner_id=learner_id,
         epoch=epoch,
         revision=revision,
-        advice=advice(),
+        assessment=live_assessment(),
         crossings=[Crossing(name, True, 0.9, revision) for name in crossings],
         occurred_at="2026-01-01T00:00:00.000Z",
         trace_id=f"{revision:032x}",
@@ -439,13 +439,13 @@ def update(learner_id: str, revision: int, *crossings: str, epoch: str = "e1") -
 
 def gone(learner_id: str, revision: int = 0) -> Update:
     """Return the update that says that a learner was erased."""
-    return Update(learner_id=learner_id, epoch="e1", revision=revision, advice=None)
+    return Update(learner_id=learner_id, epoch="e1", revision=revision, assessment=None)
 
 
-def result() -> Result:
+def result() -> Assessment:
     """Return what the model says after an interaction."""
-    now = advice()
-    return Result(
+    now = live_assessment()
+    return Assessment(
         success=True,
         state=now.state,
         performance=now.performance,

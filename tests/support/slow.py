@@ -30,24 +30,24 @@ async def clog(school: School, slow: Socket, learner: str) -> dict[str, Any]:
     """Make a client that stops reading, and wait until the edge has written more to it than all
     buffers hold.
 
-    Returns the fleet's figures from before. Needs short reports (EDGE_REPORT_S) and a burst of 200
+    Returns the fleet's metrics from before. Needs short reports (EDGE_REPORT_S) and a burst of 200
     frames.
     """
     admin = school.token("admin")
 
-    async def figures() -> dict[str, Any]:
+    async def metrics() -> dict[str, Any]:
         status, told = await asyncio.to_thread(
             request, school.stack, "GET", "/api/websocket/metrics", None, admin
         )
         assert status == 200, told
         return dict(told)
 
-    before = await figures()
+    before = await metrics()
     slow.stop_reading()
     data = {"learner_id": learner, "content": "x" * CONTENT, "content_type": "text"}
     for _ in range(QUESTIONS):
         await slow.send({"type": "adapt_content", "data": data})
     await eventually(
-        figures, lambda now: now["messages"]["sent"] >= before["messages"]["sent"] + QUESTIONS
+        metrics, lambda now: now["messages"]["sent"] >= before["messages"]["sent"] + QUESTIONS
     )
     return before

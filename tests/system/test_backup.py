@@ -114,5 +114,5 @@ async def test_copies_made_in_use_bring_back_people_answers_and_figures(
         assert back["epoch"] != seen["epoch"]
         assert (await ada.interact("ada"))["revision"] == COUNT + 1
         await watching.until_revision("ada", COUNT + 1)
-    figures = request(stack, "GET", "/api/websocket/metrics", token=school.token("admin"))[1]
-    assert figures["messages"]["received"] >= COUNT
+    metrics = request(stack, "GET", "/api/websocket/metrics", token=school.token("admin"))[1]
+    assert metrics["messages"]["received"] >= COUNT

@@ -22,8 +22,8 @@ from tests.replay.lane import Tally
 from tests.support.commands import auth_command
 from tests.support.day import RECOVERY_S, school_day, until_acknowledged
 from tests.support.eventually import eventually
-from tests.support.figures import figures_stream
 from tests.support.ledger import assert_in_log_exactly_once
+from tests.support.metrics import figures_stream
 from tests.support.school import School, request
 from tests.support.slow import clog, small_socket
 from tests.support.socket import WAIT_S, Socket, answer, open_socket
@@ -234,18 +234,18 @@ def test_a_stopping_edge_ends_streams_of_figures_well_and_does_not_wait_for_them
     school: School,
 ) -> None:
     """Without being told they would be cut off when the server's patience ends."""
-    with figures_stream(school.stack, school.token("admin"), interval_ms=10_000) as figures:
-        assert next(figures)["edges"]["reporting"] == 1
+    with figures_stream(school.stack, school.token("admin"), interval_ms=10_000) as metrics:
+        assert next(metrics)["edges"]["reporting"] == 1
         os.kill(school.stack.pid("edge"), signal.SIGTERM)
-        assert list(figures) == []
+        assert list(metrics) == []
     assert school.stack.children["edge"].wait(RECOVERY_S)
 
 
 def test_a_stream_of_figures_ends_with_the_metrics_service(school: School) -> None:
-    with figures_stream(school.stack, school.token("admin")) as figures:
-        next(figures)
+    with figures_stream(school.stack, school.token("admin")) as metrics:
+        next(metrics)
         school.stack.kill("metrics")
-        assert all(value["edges"]["reporting"] == 1 for value in figures)
+        assert all(value["edges"]["reporting"] == 1 for value in metrics)
 
 
 async def test_a_reader_that_stays_slow_is_closed_and_costs_nobody_else_anything(

@@ -283,7 +283,7 @@ async def test_metrics_are_the_guides_json_and_for_administrators(school: School
     async with open_socket(school.stack.ws_url, school.token("teacher")) as socket:
         await socket.ask("subscribe_learner", learner_id="ada")
         await socket.ask("join_room", room_id="class:5a")
-        figures = await eventually(
+        metrics = await eventually(
             lambda: asyncio.to_thread(
                 lambda: call(school, "GET", "/api/websocket/metrics", headers=admin).json
             ),
@@ -291,25 +291,25 @@ async def test_metrics_are_the_guides_json_and_for_administrators(school: School
         )
         status = call(school, "GET", "/api/websocket/status", headers=bearer(school, "ada")).json
 
-    assert figures.keys() >= {
+    assert metrics.keys() >= {
         "connections", "users", "learners", "rooms", "messages", "performance", "errors", "uptime"
     }  # fmt: skip
-    assert figures["connections"].keys() >= {"active", "total", "disconnections"}
-    assert figures["users"].keys() >= {"connected"}
-    assert figures["learners"].keys() >= {"subscribed"}
-    assert figures["rooms"].keys() >= {"active"}
-    assert figures["messages"].keys() >= {"sent", "received", "per_second"}
-    assert figures["performance"].keys() >= {
+    assert metrics["connections"].keys() >= {"active", "total", "disconnections"}
+    assert metrics["users"].keys() >= {"connected"}
+    assert metrics["learners"].keys() >= {"subscribed"}
+    assert metrics["rooms"].keys() >= {"active"}
+    assert metrics["messages"].keys() >= {"sent", "received", "per_second"}
+    assert metrics["performance"].keys() >= {
         "average_latency_ms",
         "min_latency_ms",
         "max_latency_ms",
     }
-    assert figures["errors"].keys() >= {"total"}
-    assert figures["uptime"].keys() >= {"seconds", "started_at"}
-    assert figures["connections"]["active"] >= 1
+    assert metrics["errors"].keys() >= {"total"}
+    assert metrics["uptime"].keys() >= {"seconds", "started_at"}
+    assert metrics["connections"]["active"] >= 1
     assert (
-        figures["connections"]["total"]
-        == figures["connections"]["active"] + figures["connections"]["disconnections"]
+        metrics["connections"]["total"]
+        == metrics["connections"]["active"] + metrics["connections"]["disconnections"]
     )
     assert status["active_connections"] >= 1
     for who in ("teacher", "parent", "ada"):

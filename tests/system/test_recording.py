@@ -67,8 +67,8 @@ def exported(school: School) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
-def figure(school: School, name: str) -> float:
-    """Return one figure of the edge."""
+def metric(school: School, name: str) -> float:
+    """Return one metric of the edge."""
     with urllib.request.urlopen(
         f"http://{school.stack.exposition('edge')}/metrics", timeout=10
     ) as answer:
@@ -151,17 +151,17 @@ async def test_sockets_do_not_notice_when_the_metrics_service_dies_and_drops_are
         await asyncio.to_thread(stack.kill, "metrics")
         for revision in range(1, 31):
             assert (await pupil.interact("ben"))["revision"] == revision
-        dropped = await asyncio.to_thread(figure, school, "aivo_edge_records_dropped_total")
-        waiting = await asyncio.to_thread(figure, school, "aivo_edge_records_waiting")
+        dropped = await asyncio.to_thread(metric, school, "aivo_edge_records_dropped_total")
+        waiting = await asyncio.to_thread(metric, school, "aivo_edge_records_waiting")
         await asyncio.to_thread(stack.start, "metrics")
         await eventually(
-            lambda: asyncio.to_thread(figure, school, "aivo_edge_records_waiting"),
+            lambda: asyncio.to_thread(metric, school, "aivo_edge_records_waiting"),
             lambda seen: seen == 0,
         )
-        sent = await asyncio.to_thread(figure, school, "aivo_edge_records_sent_total")
+        sent = await asyncio.to_thread(metric, school, "aivo_edge_records_sent_total")
         await pupil.ask("ping")
         await eventually(
-            lambda: asyncio.to_thread(figure, school, "aivo_edge_records_sent_total"),
+            lambda: asyncio.to_thread(metric, school, "aivo_edge_records_sent_total"),
             lambda seen: seen > sent,
         )
         assert pupil.close_code is None

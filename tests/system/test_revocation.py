@@ -17,7 +17,7 @@ from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from tests.support.commands import auth_command
 from tests.support.eventually import eventually
-from tests.support.figures import figures_stream
+from tests.support.metrics import figures_stream
 from tests.support.school import PASSWORD, School, request
 from tests.support.socket import WAIT_S, Frame, Socket, open_socket
 

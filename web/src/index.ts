@@ -22,7 +22,7 @@ export type {
   SubscribeOptions,
 } from "./core/machine/types";
 export { connectionQuality, type ConnectionQuality, type QualityLevel } from "./core/quality";
-export type { ConnectionStatus, Snapshot } from "./core/snapshot";
+export type { ConnectionStatus, ClientSnapshot } from "./core/snapshot";
 export type { StorageLike } from "./core/storage";
 export { parseServerFrame } from "./core/guards";
 export type { Parsed } from "./core/parse";

@@ -271,7 +271,7 @@ describe.skipIf(!existsSync(schemaFile))("docs/protocol.schema.json", () => {
   );
 
   it("has the same fields inside them", () => {
-    expect(Object.keys($defs["Result"]!.properties!).sort()).toEqual(
+    expect(Object.keys($defs["Assessment"]!.properties!).sort()).toEqual(
       Object.keys(resultFields).sort(),
     );
     expect(Object.keys($defs["InteractionData"]!.properties!).sort()).toEqual(

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_service.engine.counters import BINS, SAMPLED, Calibration, Counters
+from brain_service.engine.counters import BINS, SAMPLED, BrainCounters, Calibration
 from brain_service.engine.engine import Applied
 from brain_service.engine.group import Work
 from brain_service.engine.publication import Publication
-from brain_service.figures import families
+from brain_service.metrics import families
 from brain_service.model.bank import Bank
 from brain_service.model.levels import NAMES, SIX
 from brain_service.watch.watch import Watches
-from service_runtime.figures import Buckets
+from service_runtime.metrics import Buckets
 from tests.brain_service.engine.engine_support import interaction, running, submission
 
 
@@ -82,8 +82,8 @@ async def test_predictions_are_compared_with_the_answers_that_came(tmp_path: Pat
     predicted = []
     for result in results:
         assert isinstance(result, Applied)
-        assert result.outcome.predicted_correct is not None
-        predicted.append(result.outcome.predicted_correct)
+        assert result.assessment.predicted_correct is not None
+        predicted.append(result.assessment.predicted_correct)
 
     assert sum(counted.answers) == len(answers)
     assert sum(counted.correct) == sum(answers)
@@ -96,7 +96,7 @@ class Graded:
     """As much of an applied interaction as the calibration reads."""
 
     def __init__(self, predicted: float | None, correct: bool | None) -> None:
-        self.outcome = self.submission = self.interaction = self
+        self.assessment = self.submission = self.interaction = self
         self.predicted_correct = predicted
         self.correct = correct
 
@@ -127,7 +127,7 @@ async def test_one_interaction_in_eight_shows_its_levels_however_they_are_groupe
     tmp_path: Path, sizes: list[int]
 ) -> None:
     applied, publication = await _applied(tmp_path)
-    counters = Counters()
+    counters = BrainCounters()
     for size in sizes:
         counters.count_applied([applied] * size, [publication] * size)
 

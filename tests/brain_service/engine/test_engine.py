@@ -87,12 +87,12 @@ async def test_states_equal_a_straight_run_of_the_model(brain: Brain) -> None:
     )
     stage, state = Bank().stage(), None
     for n, each in enumerate(interactions):
-        state, outcome, increments = model.apply(state, stage.lookup(each), each, NOW_S - 60 + n)
+        state, assessment, increments = model.apply(state, stage.lookup(each), each, NOW_S - 60 + n)
         # A learner teaches an item once.
         stage.add(increments._replace(item=None) if increments.repeated else increments)
         result = results[n]
         assert isinstance(result, Applied)
-        assert result.outcome == outcome
+        assert result.assessment == assessment
 
     [snapshot] = await brain.engine.snapshots([("ada", 0)])
     assert snapshot.state == state
@@ -113,12 +113,12 @@ async def test_a_repeated_id_gets_the_first_outcome_wherever_it_comes(
     assert revisions(in_one_batch) == [(1, False), (1, True), (2, False), (1, True)]
     assert revisions(in_memory) == [(1, True)]
     assert revisions(in_the_store) == [(3, False), (1, True), (1, False), (1, True)]
-    outcomes = {
-        result.outcome
+    assessments = {
+        result.assessment
         for result in (*in_one_batch, *in_memory, *in_the_store[:2])
         if isinstance(result, Applied) and result.revision == 1
     }
-    assert len(outcomes) == 1
+    assert len(assessments) == 1
     assert len(logged(path)) == 4
 
 
@@ -361,7 +361,7 @@ async def test_publications_tell_each_revision_once_in_order_with_its_crossings(
     assert [each.traceparent for each in brain.published] == [f"00-{n}" for n in range(6)]
     assert any(each.crossings for each in brain.published)
     assert [each.crossings for each in brain.published] == [entry.crossings for entry in entries]
-    assert [each.outcome for each in brain.published] == [entry.outcome for entry in entries]
+    assert [each.assessment for each in brain.published] == [entry.assessment for entry in entries]
 
 
 async def test_history_pages_join_without_gap_and_keep_their_crossings(brain: Brain) -> None:
@@ -548,7 +548,7 @@ async def test_rows_hold_what_the_codec_reads(
     [snapshot] = await brain.engine.snapshots([("ada", 0)])
 
     assert isinstance(result, Applied)
-    assert codec.decode_outcome(rows[0].outcome) == result.outcome
+    assert codec.decode_assessment(rows[0].assessment) == result.assessment
     assert codec.decode_state(rows[0].state) == snapshot.state
 
 

@@ -73,7 +73,7 @@ async def test_an_id_that_the_other_brain_applied_is_a_duplicate_in_any_position
     assert revisions(second) == [(2, False), (1, True), (2, False), (1, True)]
     assert isinstance(first[0], Applied)
     assert isinstance(second[1], Applied)
-    assert second[1].outcome == first[0].outcome
+    assert second[1].assessment == first[0].assessment
 
 
 async def test_brains_that_meet_a_new_learner_at_once_agree(

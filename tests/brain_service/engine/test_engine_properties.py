@@ -121,18 +121,18 @@ async def check_learner(
     stage, state, before = Bank().stage(), None, model.QUIET
     for entry in entries:
         task = sent(learner_id, int(entry.interaction_id[1:])).interaction
-        state, outcome, increments = model.apply(state, stage.lookup(task), task, NOW_S)
+        state, assessment, increments = model.apply(state, stage.lookup(task), task, NOW_S)
         stage.add(increments)
-        assert entry.outcome == outcome
-        now = model.signs(outcome)
-        assert entry.crossings == model.crossings(before, now, outcome)
+        assert entry.assessment == assessment
+        now = model.signs(assessment)
+        assert entry.crossings == model.crossings(before, now, assessment)
         before = now
         told = answers[learner_id, entry.interaction_id]
         assert {each._replace(duplicate=False) for each in told} == {
             Applied(
                 revision=entry.revision,
                 duplicate=False,
-                outcome=outcome,
+                assessment=assessment,
                 occurred_at_ms=int(NOW_S * 1000),
             )
         }

@@ -64,7 +64,7 @@ async def test_what_is_damaged_keeps_nobody_from_the_rest(path: Path) -> None:
 
     told = [line for line in lines if line["type"] == "interaction"]
     assert [line["response"] for line in told] == ["vier"] * 3
-    assert [line["outcome"] is None for line in told] == [False, True, False]
+    assert [line["assessment"] is None for line in told] == [False, True, False]
     assert [line["levels"] is None for line in told] == [False, True, False]
     [state] = [line for line in lines if line["type"] == "state"]
     assert (state["revision"], state["state"]) == (3, None)
@@ -97,11 +97,11 @@ async def test_an_export_tells_everything_stored_in_readable_lines(brain: Brain)
     assert (last["interaction_id"], last["revision"], last["response"]) == ("i2", 3, "vier")
     assert last["context"] == {"mood": "fine"}
     assert last["occurred_at"] == "2023-11-14T22:13:20.000Z"
-    outcome = results[2].outcome  # type: ignore[union-attr]
-    assert last["levels"]["frustration_level"] == outcome.level("frustration_level")
-    assert sum(len(each) for each in last["outcome"]["drivers"].values()) > 20
-    assert last["outcome"]["mastery"][0]["skill"] == "sums"
-    assert last["outcome"]["recommendations"][0]["sentence"]
+    assessment = results[2].assessment  # type: ignore[union-attr]
+    assert last["levels"]["frustration_level"] == assessment.level("frustration_level")
+    assert sum(len(each) for each in last["assessment"]["drivers"].values()) > 20
+    assert last["assessment"]["mastery"][0]["skill"] == "sums"
+    assert last["assessment"]["recommendations"][0]["sentence"]
     assert lines[3]["state"]["answers"] == 3
     assert lines[3]["state"]["skills"]["sums"]["answers"] == 3
     assert (lines[4]["action"], lines[4]["requested_by"]) == ("export", "a parent")

@@ -230,7 +230,7 @@ async def test_the_command_also_puts_right_what_cannot_be_read(path: Path) -> No
     await change(path, ["ada"], of_a_later_version)
     store = await SqlStore.open(path)
     head = (await store.load(["bob"]))["bob"]
-    unreadable = bytes([99]) + head.outcome[1:]
+    unreadable = bytes([99]) + head.assessment[1:]
     await store.rebuild([Rebuilt(head.learner_key, 5, older(head.state), unreadable)])
     await store.close()
     await run(path)
@@ -238,8 +238,8 @@ async def test_the_command_also_puts_right_what_cannot_be_read(path: Path) -> No
     async with running(path) as brain:
         for snapshot in await brain.engine.snapshots([("ada", 0), ("bob", 0)]):
             assert snapshot.state == replayed(snapshot.learner_id, 5)
-            assert snapshot.outcome is not None
-            assert snapshot.outcome.revision == 5
+            assert snapshot.assessment is not None
+            assert snapshot.assessment.revision == 5
 
 
 async def test_what_rules_refuse_today_is_left_out_and_counted(

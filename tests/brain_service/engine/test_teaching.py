@@ -70,8 +70,8 @@ async def a_class_knows(brain: Brain, item: str, learners: int = 40) -> float:
 async def told(brain: Brain, item: str, learner: str) -> float:
     """What somebody new is predicted on an item."""
     [applied] = await answer(brain, f"new-{learner}", about(item))
-    assert applied.outcome.predicted_correct is not None
-    return applied.outcome.predicted_correct
+    assert applied.assessment.predicted_correct is not None
+    return applied.assessment.predicted_correct
 
 
 FILLERS = [about(f"filler-{n}") for n in range(MAX_ITEMS + 1)]

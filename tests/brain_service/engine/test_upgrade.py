@@ -32,10 +32,10 @@ async def test_what_an_older_build_wrote_reads_the_same(tmp_path: Path) -> None:
             assert expected["state"].items() <= plain(legible(snapshot.state)).items()
             entries, _ = await brain.engine.history(snapshot.learner_id, limit=3, newest=True)
             for entry, told in zip(entries, expected["outcomes"], strict=True):
-                assert entry.outcome.model_version == told["model_version"]
-                assert list(entry.outcome.readout.levels) == told["levels"]
-                assert plain(entry.outcome.mastery) == told["mastery"]
-                assert entry.outcome.predicted_correct == told["predicted_correct"]
+                assert entry.assessment.model_version == told["model_version"]
+                assert list(entry.assessment.estimates.levels) == told["levels"]
+                assert plain(entry.assessment.mastery) == told["mastery"]
+                assert entry.assessment.predicted_correct == told["predicted_correct"]
 
 
 async def test_each_row_of_an_older_build_can_be_read_and_goes_on(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ async def test_each_row_of_an_older_build_can_be_read_and_goes_on(tmp_path: Path
     rows = stored(path)
 
     assert len(list(map(codec.decode_state, rows["states"]))) == 94
-    assert len(list(map(codec.decode_outcome, rows["outcomes"]))) == 94
+    assert len(list(map(codec.decode_assessment, rows["outcomes"]))) == 94
     async with running(path) as brain:
         results = await brain.apply(*[submission(learner, "next") for learner in LEARNERS])
 

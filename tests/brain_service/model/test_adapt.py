@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_service.model import Outcome, Statistics, apply, interaction_from_context
+from brain_service.model import Assessment, Statistics, apply, interaction_from_context
 from brain_service.model.adapt import (
     LONG_TEXT,
     Adapted,
@@ -27,47 +27,49 @@ LONG = " ".join(f"Sentence number {i} tells one more thing about fractions." for
 NUMBER = {advice.code: advice.number for advice in ADVICE[:8]}
 
 
-def outcome(*advised: int, **levels: float) -> Outcome:
-    base = apply(None, Statistics(), interaction_from_context("content_view", "x", {}), 0.0).outcome
+def assessment(*advised: int, **levels: float) -> Assessment:
+    base = apply(
+        None, Statistics(), interaction_from_context("content_view", "x", {}), 0.0
+    ).assessment
     values = {name: 0.5 for name in NAMES} | levels
     given = tuple(Recommendation(ADVICE[n], (0.6,) * len(ADVICE[n].reasons)) for n in advised)
-    readout = base.readout._replace(levels=tuple(values[name] for name in NAMES))
+    estimates = base.estimates._replace(levels=tuple(values[name] for name in NAMES))
     return base._replace(
-        readout=readout, recommendations=given or (Recommendation(ADVICE[7], (0.7,)),)
+        estimates=estimates, recommendations=given or (Recommendation(ADVICE[7], (0.7,)),)
     )
 
 
 def adapt(
-    content: str, found: Outcome | None, content_type: str = "question", **asked: Any
+    content: str, found: Assessment | None, content_type: str = "question", **asked: Any
 ) -> Adapted:
     return ADAPTER.adapt(Request(content, content_type, **asked), found)
 
 
-@pytest.mark.parametrize("found", [None, outcome()])
-def test_where_nothing_is_needed_the_content_stays_as_it_is(found: Outcome | None) -> None:
+@pytest.mark.parametrize("found", [None, assessment()])
+def test_where_nothing_is_needed_the_content_stays_as_it_is(found: Assessment | None) -> None:
     assert adapt(LONG, found) == Adapted(LONG, ())
 
 
 @pytest.mark.parametrize(
     ("found", "code", "reason"),
     [
-        (outcome(cognitive_load=0.84), "chunked", "cognitive_load 0.84 above 0.70"),
-        (outcome(fatigue_level=0.75), "chunked", "fatigue_level 0.75 above 0.70"),
+        (assessment(cognitive_load=0.84), "chunked", "cognitive_load 0.84 above 0.70"),
+        (assessment(fatigue_level=0.75), "chunked", "fatigue_level 0.75 above 0.70"),
         (
-            outcome(frustration_level=0.65, confidence_level=0.3),
+            assessment(frustration_level=0.65, confidence_level=0.3),
             "scaffolded",
             "frustration_level 0.65 above 0.60",
         ),
-        (outcome(NUMBER["scaffold"]), "scaffolded", "recommended: scaffold"),
-        (outcome(NUMBER["worked_example"]), "scaffolded", "recommended: worked_example"),
-        (outcome(NUMBER["harder"]), "harder", "expect 0.60"),
-        (outcome(8), "easier", "expect 0.60"),
-        (outcome(9), "harder", "expect 0.60"),
-        (outcome(NUMBER["take_break"]), "break_suggested", "fatigue tank 0.60"),
+        (assessment(NUMBER["scaffold"]), "scaffolded", "recommended: scaffold"),
+        (assessment(NUMBER["worked_example"]), "scaffolded", "recommended: worked_example"),
+        (assessment(NUMBER["harder"]), "harder", "expect 0.60"),
+        (assessment(8), "easier", "expect 0.60"),
+        (assessment(9), "harder", "expect 0.60"),
+        (assessment(NUMBER["take_break"]), "break_suggested", "fatigue tank 0.60"),
     ],
 )
 def test_each_need_makes_its_one_change_and_says_why(
-    found: Outcome, code: str, reason: str
+    found: Assessment, code: str, reason: str
 ) -> None:
     adapted = adapt(LONG, found)
     (change,) = adapted.changes
@@ -95,18 +97,18 @@ def test_what_the_caller_asks_for_is_done_without_any_state() -> None:
 def test_a_wished_difficulty_takes_precedence_over_the_models_own() -> None:
     codes = [
         change.code
-        for change in adapt("Why?", outcome(NUMBER["harder"]), target_difficulty=1.0).changes
+        for change in adapt("Why?", assessment(NUMBER["harder"]), target_difficulty=1.0).changes
     ]
 
     assert codes == ["target_difficulty"]
 
 
 def test_steps_are_put_above_tasks_only() -> None:
-    assert adapt(LONG, outcome(NUMBER["scaffold"]), "explanation").changes == ()
+    assert adapt(LONG, assessment(NUMBER["scaffold"]), "explanation").changes == ()
 
 
 def test_chunks_change_no_word_and_short_texts_are_left_alone() -> None:
-    loaded = outcome(cognitive_load=0.9)
+    loaded = assessment(cognitive_load=0.9)
 
     assert adapt(LONG, loaded).content.split() == LONG.split()
     assert adapt(LONG, loaded).content.count("\n\n") > 1
@@ -138,7 +140,7 @@ def test_every_adaptation_can_be_undone_exactly(
 ) -> None:
     adapted = adapt(
         content,
-        outcome(*advised, **levels),
+        assessment(*advised, **levels),
         kind,
         target_difficulty=target,
         focus_areas=tuple(focus),

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain_service.model import Applied, Statistics, apply, interaction_from_context, reading
+from brain_service.model import Statistics, Step, apply, assess, interaction_from_context
 from brain_service.model.codec import (
     STAMP_BYTES,
     CorruptBytesError,
     UnknownLayoutError,
     constants_of,
-    decode_outcome,
+    decode_assessment,
     decode_state,
-    encode_outcome,
+    encode_assessment,
     encode_state,
     is_up_to_date,
 )
@@ -26,9 +26,9 @@ from brain_service.model.params import PARAMS_HASH
 from brain_service.model.state import BLANK
 
 
-def learner(seed: int, steps: int, skills: int = 12, items: int = 30, gap: float = 40.0) -> Applied:
+def learner(seed: int, steps: int, skills: int = 12, items: int = 30, gap: float = 40.0) -> Step:
     dice = random.Random(seed)
-    applied = None
+    step = None
     for i in range(steps):
         kind = dice.choice(
             ["question_response", "question_response", "practice", "content_view", "hint_request"]
@@ -42,28 +42,26 @@ def learner(seed: int, steps: int, skills: int = 12, items: int = 30, gap: float
         if dice.random() < 0.8:
             context["time_taken"] = dice.uniform(0, 90)
         interaction = interaction_from_context(kind, f"q{dice.randrange(items)}", context)
-        applied = apply(
-            applied.state if applied else None, Statistics(), interaction, 1e9 + gap * i
-        )
-    assert applied is not None
-    return applied
+        step = apply(step.state if step else None, Statistics(), interaction, 1e9 + gap * i)
+    assert step is not None
+    return step
 
 
-applieds = st.builds(
+steps = st.builds(
     learner, st.integers(0, 2**32), st.integers(1, 60), gap=st.sampled_from([1.0, 40.0, 90_000.0])
 )
 
 
 @settings(max_examples=50)
-@given(applieds)
-def test_states_and_outcomes_come_back_exactly(applied: Applied) -> None:
-    state = decode_state(encode_state(applied.state))
+@given(steps)
+def test_states_and_outcomes_come_back_exactly(step: Step) -> None:
+    state = decode_state(encode_state(step.state))
 
-    assert state == applied.state
-    assert list(state.skills) == list(applied.state.skills)
-    assert decode_outcome(encode_outcome(applied.outcome)) == applied.outcome
-    at_rest = reading(applied.state)
-    assert decode_outcome(encode_outcome(at_rest)) == at_rest
+    assert state == step.state
+    assert list(state.skills) == list(step.state.skills)
+    assert decode_assessment(encode_assessment(step.assessment)) == step.assessment
+    at_rest = assess(step.state)
+    assert decode_assessment(encode_assessment(at_rest)) == at_rest
 
 
 def test_a_state_of_256_skills_and_a_blank_one_come_back_exactly() -> None:
@@ -83,9 +81,9 @@ def test_a_state_of_twelve_skills_is_small() -> None:
 
 @given(st.data())
 def test_truncated_or_damaged_bytes_are_refused(data: st.DataObject) -> None:
-    applied = learner(3, 30)
-    for encode, decode in ((encode_state, decode_state), (encode_outcome, decode_outcome)):
-        good = encode(applied.state if encode is encode_state else applied.outcome)  # type: ignore[operator]
+    step = learner(3, 30)
+    for encode, decode in ((encode_state, decode_state), (encode_assessment, decode_assessment)):
+        good = encode(step.state if encode is encode_state else step.assessment)  # type: ignore[operator]
         cut = data.draw(st.integers(0, len(good) - 1))
         at, bit = data.draw(st.integers(0, len(good) - 1)), data.draw(st.integers(0, 7))
         flipped = bytearray(good)
@@ -101,7 +99,7 @@ def test_arbitrary_bytes_are_refused_even_with_a_good_checksum(garbage: bytes) -
     body = bytes([1]) + PARAMS_HASH + garbage
     sealed = body + pack("<I", crc32(body))
 
-    for decode in (decode_state, decode_outcome):
+    for decode in (decode_state, decode_assessment):
         with pytest.raises((CorruptBytesError, UnknownLayoutError)):
             decode(sealed)
 
@@ -123,22 +121,22 @@ def test_a_state_of_other_constants_is_read_and_known_as_such() -> None:
 
 @pytest.mark.parametrize("number", [0, 100, 255])
 def test_an_unknown_layout_is_refused_by_its_number(number: int) -> None:
-    applied = learner(5, 5)
+    step = learner(5, 5)
 
     with pytest.raises(UnknownLayoutError, match=f"layout {number}"):
-        decode_state(sealed(bytes([number]) + encode_state(applied.state)[1:-4]))
+        decode_state(sealed(bytes([number]) + encode_state(step.state)[1:-4]))
     with pytest.raises(UnknownLayoutError, match=f"layout {number}"):
-        decode_outcome(sealed(bytes([number]) + encode_outcome(applied.outcome)[1:-4]))
+        decode_assessment(sealed(bytes([number]) + encode_assessment(step.assessment)[1:-4]))
 
 
 def test_empty_bytes_are_refused() -> None:
     with pytest.raises(UnknownLayoutError, match="empty"):
         decode_state(b"")
     with pytest.raises(UnknownLayoutError, match="empty"):
-        decode_outcome(b"")
+        decode_assessment(b"")
 
 
 def test_an_outcome_of_an_earlier_model_keeps_its_version() -> None:
-    outcome = learner(6, 5).outcome._replace(model_version="vb-ssm/0.0")
+    assessment = learner(6, 5).assessment._replace(model_version="vb-ssm/0.0")
 
-    assert decode_outcome(encode_outcome(outcome)).model_version == "vb-ssm/0.0"
+    assert decode_assessment(encode_assessment(assessment)).model_version == "vb-ssm/0.0"

@@ -9,13 +9,13 @@ import pytest
 
 from brain_service.model import levels, params
 from brain_service.model.layouts import (
-    OUTCOME,
-    OUTCOMES,
+    ASSESSMENT,
+    ASSESSMENTS,
     STATE,
     STATES,
     STEPS,
+    AssessmentLayout,
     Fields,
-    OutcomeLayout,
     Step,
     renamed,
     todays,
@@ -24,7 +24,7 @@ from brain_service.model.state import Pace, Progress, Session, SkillMemory, Task
 
 WRITTEN = {
     "state 1": "42d74e3d",
-    "outcome 1": "7b7ed7ac",
+    "assessment 1": "7b7ed7ac",
 }
 """A digest of each layout that was written to somebody's disk. Add new ones; change none."""
 
@@ -44,8 +44,8 @@ def test_todays_layout_of_a_state_is_what_the_model_remembers() -> None:
 
 
 def test_todays_layout_of_an_outcome_is_what_the_model_says() -> None:
-    assert OUTCOMES[OUTCOME].names == levels.NAMES
-    assert OUTCOMES[OUTCOME].drivers == levels.DRIVER_NAMES
+    assert ASSESSMENTS[ASSESSMENT].names == levels.NAMES
+    assert ASSESSMENTS[ASSESSMENT].drivers == levels.DRIVER_NAMES
 
 
 def test_a_layout_that_was_written_is_never_changed() -> None:
@@ -53,8 +53,8 @@ def test_a_layout_that_was_written_is_never_changed() -> None:
         f"state {number}": digest((layout.fields, layout.signals, layout.skill.format))
         for number, layout in STATES.items()
     } | {
-        f"outcome {number}": digest((layout.names, layout.drivers, layout.fixed.format))
-        for number, layout in OUTCOMES.items()
+        f"assessment {number}": digest((layout.names, layout.drivers, layout.fixed.format))
+        for number, layout in ASSESSMENTS.items()
     }
 
     assert digests == WRITTEN
@@ -89,8 +89,8 @@ def test_fields_of_an_older_layout_are_led_to_todays_step_by_step(
 
 
 def test_an_older_outcome_is_told_in_the_places_of_today() -> None:
-    old = OutcomeLayout({"load": ("err", "slow"), "boredom": ("idle",)})
-    new = OutcomeLayout({"calm": ("rest",), "load": ("declared", "slow", "err")})
+    old = AssessmentLayout({"load": ("err", "slow"), "boredom": ("idle",)})
+    new = AssessmentLayout({"calm": ("rest",), "load": ("declared", "slow", "err")})
     told = (0.7, 0.2), ((0.1, 0.2), (0.3,)), (0.9, 0.8)
 
     assert renamed(old, told, new, {"calm": 0.4, "load": 0.5}) == (

@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brain_service.model import (
-    Applied,
+    Assessment,
     BadInteraction,
     Interaction,
     LearnerState,
-    Outcome,
     Statistics,
+    Step,
     apply,
+    assess,
     interaction_from_context,
     levels,
     mastery,
     mastery_of_all,
     params,
-    reading,
 )
 from brain_service.model.alerts import QUIET, THRESHOLDS, Crossing, crossings, signs
 from brain_service.model.codec import decode_state, encode_state
@@ -69,7 +69,7 @@ monotonous = st.builds(lambda step, times: [step] * times, steps, st.integers(20
 
 def run(
     log: list[tuple[Interaction, Statistics, float]], state: LearnerState | None = None
-) -> list[Applied]:
+) -> list[Step]:
     found = []
     now = START if state is None else state.session.time
     for interaction, known, gap in log:
@@ -88,31 +88,31 @@ def answer(correct: bool, **context: Any) -> Interaction:
 
 @given(logs | monotonous)
 def test_every_number_stays_in_its_range(log: list[tuple[Interaction, Statistics, float]]) -> None:
-    for _, outcome, increments in run(log):
-        performance = outcome.performance
+    for _, assessment, increments in run(log):
+        performance = assessment.performance
         shares = [
-            *outcome.readout.levels,
-            *outcome.readout.evidence,
+            *assessment.estimates.levels,
+            *assessment.estimates.evidence,
             performance.accuracy,
             performance.consistency,
         ]
-        shares += [skill.probability for skill in outcome.mastery]
-        shares += [] if outcome.predicted_correct is None else [outcome.predicted_correct]
-        shares.append(levels.confidence(outcome.readout))
+        shares += [skill.probability for skill in assessment.mastery]
+        shares += [] if assessment.predicted_correct is None else [assessment.predicted_correct]
+        shares.append(levels.confidence(assessment.estimates))
 
         assert all(0.0 <= share <= 1.0 for share in shares)
         assert -1.0 <= performance.improvement_rate <= 1.0
-        assert all(0.0 < error < 1.0 for error in levels.uncertainty(outcome.readout))
-        assert 1 <= len(outcome.recommendations) <= 3
+        assert all(0.0 < error < 1.0 for error in levels.uncertainty(assessment.estimates))
+        assert 1 <= len(assessment.recommendations) <= 3
         assert math.isfinite(increments.delta)
 
 
 @given(logs | monotonous)
 def test_drivers_add_up_to_the_level(log: list[tuple[Interaction, Statistics, float]]) -> None:
     for applied in run(log):
-        readout = applied.outcome.readout
-        for i, level in enumerate(readout.levels):
-            parts = sum(driver.contribution for driver in levels.drivers(readout, i))
+        estimates = applied.assessment.estimates
+        for i, level in enumerate(estimates.levels):
+            parts = sum(driver.contribution for driver in levels.drivers(estimates, i))
 
             assert level == pytest.approx(levels.BASES[i] + parts, abs=1e-12)
 
@@ -127,11 +127,11 @@ def test_drivers_add_up_to_the_level(log: list[tuple[Interaction, Statistics, fl
 def test_a_level_beyond_its_range_ends_there_and_says_what_was_clipped(
     name: str, end: float, context: dict[str, Any]
 ) -> None:
-    readout = run([(answer(False, **context), Statistics(), 120.0)] * 60)[-1].outcome.readout
+    estimates = run([(answer(False, **context), Statistics(), 120.0)] * 60)[-1].assessment.estimates
     position = NAMES.index(name)
-    *_, last = levels.drivers(readout, position)
+    *_, last = levels.drivers(estimates, position)
 
-    assert readout.levels[position] == end
+    assert estimates.levels[position] == end
     assert last.name == "clipped"
     assert (last.contribution > 0) == (end == 0.0)
 
@@ -140,9 +140,9 @@ def test_a_level_beyond_its_range_ends_there_and_says_what_was_clipped(
 def test_drivers_are_named_and_weighed_as_the_table_of_levels_says(
     log: list[tuple[Interaction, Statistics, float]],
 ) -> None:
-    """Guards the unrolled reading against a slip in the order of signals."""
-    state, outcome, _ = run(log)[-1]
-    readout = outcome.readout
+    """Guards the unrolled read-out against a slip in the order of signals."""
+    state, assessment, _ = run(log)[-1]
+    estimates = assessment.estimates
     off = [s - w * prior for s, w, prior in zip(state.signals, state.weights, PRIORS, strict=True)]
     value = dict(zip(levels.INDEX, off, strict=True))
     weight = dict(zip(levels.INDEX, state.weights, strict=True))
@@ -152,18 +152,18 @@ def test_drivers_are_named_and_weighed_as_the_table_of_levels_says(
         }
 
         assert expected == pytest.approx(
-            dict(zip(level.coefficients, readout.contributions[i], strict=True))
+            dict(zip(level.coefficients, estimates.contributions[i], strict=True))
         )
-        assert readout.evidence[i] == pytest.approx(
+        assert estimates.evidence[i] == pytest.approx(
             min(weight[name] for name in level.coefficients), abs=1e-12
         )
     rests_on = {"expect", "engage", "persist", "rtvar"} | {
         n for level in params.LEVELS[:2] for n in level.coefficients
     }
-    assert readout.evidence[5] == pytest.approx(
+    assert estimates.evidence[5] == pytest.approx(
         min(weight[n] for n in {*params.LEVELS[0].coefficients, "rtvar"})
     )
-    assert readout.evidence[6] == pytest.approx(min(weight[n] for n in rests_on))
+    assert estimates.evidence[6] == pytest.approx(min(weight[n] for n in rests_on))
 
 
 @given(logs, st.integers(0, 25))
@@ -212,12 +212,12 @@ def test_a_right_answer_never_lowers_mastery_of_its_skill(
     )
     before = {skill: mastery(state, skill) for skill in ("add", "mul")}
 
-    after, outcome, _ = apply(state, known, right, state.session.time + gap)
+    after, assessment, _ = apply(state, known, right, state.session.time + gap)
 
     for skill, was in before.items():
         now = mastery(after, skill)
         assert now is not None
-        assert now in outcome.mastery
+        assert now in assessment.mastery
         if was is not None:
             assert now.probability >= was.probability - 1e-12
 
@@ -226,7 +226,7 @@ def test_a_right_answer_never_lowers_mastery_of_its_skill(
 def test_idle_time_moves_fading_signals_toward_their_priors(
     log: list[tuple[Interaction, Statistics, float]], gap: float, longer: float
 ) -> None:
-    """Seen through an untimed view, which pushes no evidence but the engagement readout."""
+    """Seen through an untimed view, which pushes no evidence but the engagement estimates."""
     state = run(log)[-1].state
     view = interaction_from_context("content_view", "q1", {})
     sooner = apply(state, Statistics(), view, state.session.time + gap).state
@@ -240,16 +240,16 @@ def test_idle_time_moves_fading_signals_toward_their_priors(
 
 
 @given(logs)
-def test_reading_at_rest_equals_the_last_outcome(
+def test_the_assessment_at_rest_equals_the_last_one(
     log: list[tuple[Interaction, Statistics, float]],
 ) -> None:
-    state, outcome, _ = run(log)[-1]
-    at_rest = reading(state)
+    state, assessment, _ = run(log)[-1]
+    at_rest = assess(state)
 
-    assert outcome == at_rest._replace(
-        mastery=outcome.mastery, predicted_correct=outcome.predicted_correct
+    assert assessment == at_rest._replace(
+        mastery=assessment.mastery, predicted_correct=assessment.predicted_correct
     )
-    assert set(outcome.mastery) <= set(at_rest.mastery)
+    assert set(assessment.mastery) <= set(at_rest.mastery)
     assert at_rest.mastery == mastery_of_all(state)
 
 
@@ -276,7 +276,7 @@ def test_a_time_that_is_no_number_is_refused(now: float, state: LearnerState | N
 
 def test_nothing_is_invented_for_a_missing_input() -> None:
     """A view without a time pushes nothing but the engagement that was read."""
-    state, outcome, increments = apply(
+    state, assessment, increments = apply(
         None, Statistics(), interaction_from_context("content_view", "text", {}), START
     )
     pushed = [
@@ -284,8 +284,8 @@ def test_nothing_is_invented_for_a_missing_input() -> None:
     ]
 
     assert pushed == ["engage"]
-    assert outcome.predicted_correct is None
-    assert outcome.performance.response_time is None
+    assert assessment.predicted_correct is None
+    assert assessment.performance.response_time is None
     assert (increments.item, increments.subject) == (None, None)
 
 
@@ -299,9 +299,13 @@ def test_an_untimed_answer_teaches_nothing_about_time() -> None:
 
 def test_an_ungraded_answer_is_not_predicted() -> None:
     ungraded = interaction_from_context("question_response", "essay", {"time_taken": 60.0})
-    state, outcome, increments = apply(None, Statistics(), ungraded, START)
+    state, assessment, increments = apply(None, Statistics(), ungraded, START)
 
-    assert (outcome.predicted_correct, state.progress.answers, increments.item) == (None, 0, None)
+    assert (assessment.predicted_correct, state.progress.answers, increments.item) == (
+        None,
+        0,
+        None,
+    )
 
 
 def test_skills_and_items_are_remembered_up_to_their_limits_least_recently_used_first() -> None:
@@ -320,17 +324,17 @@ def test_skills_and_items_are_remembered_up_to_their_limits_least_recently_used_
 
 def test_a_declared_difficulty_stands_in_for_an_unknown_item_only() -> None:
     unknown = [
-        apply(None, Statistics(), answer(True, difficulty=d), START).outcome for d in (1, 3, 5)
+        apply(None, Statistics(), answer(True, difficulty=d), START).assessment for d in (1, 3, 5)
     ]
     known = [
-        apply(None, Statistics(0.1, 9), answer(True, difficulty=d), START).outcome
+        apply(None, Statistics(0.1, 9), answer(True, difficulty=d), START).assessment
         for d in (1, 3, 5)
     ]
-    predicted = [outcome.predicted_correct for outcome in unknown]
+    predicted = [assessment.predicted_correct for assessment in unknown]
 
     assert predicted == sorted(predicted, reverse=True)  # type: ignore[type-var]
     assert len(set(predicted)) == 3
-    assert len({outcome.predicted_correct for outcome in known}) == 1
+    assert len({assessment.predicted_correct for assessment in known}) == 1
 
 
 def test_hints_on_the_present_item_are_counted_until_the_item_changes() -> None:
@@ -374,10 +378,10 @@ def test_grades_say_what_each_level_was_checked_against() -> None:
 
 def test_uncertainty_shrinks_with_evidence_toward_the_measured_error() -> None:
     first = levels.uncertainty(
-        apply(None, Statistics(), answer(True, time_taken=9.0), START).outcome.readout
+        apply(None, Statistics(), answer(True, time_taken=9.0), START).assessment.estimates
     )
     last = levels.uncertainty(
-        run([(answer(True, time_taken=9.0), Statistics(), 10.0)] * 60)[-1].outcome.readout
+        run([(answer(True, time_taken=9.0), Statistics(), 10.0)] * 60)[-1].assessment.estimates
     )
 
     assert all(later < sooner for sooner, later in zip(first[:5], last[:5], strict=True))
@@ -385,7 +389,7 @@ def test_uncertainty_shrinks_with_evidence_toward_the_measured_error() -> None:
 
 
 def test_blank_values_are_the_documented_bases() -> None:
-    """Of a learner of whom nothing is known, the readings are base + Σ coefficient · prior."""
+    """Of a learner of whom nothing is known, the levels are base + Σ coefficient · prior."""
     direct = levels.read_direct(BLANK.signals, BLANK.weights)
 
     assert direct[:5] == levels.BASES[:5]
@@ -402,7 +406,7 @@ def test_blank_values_are_the_documented_bases() -> None:
     )
 
 
-def crossed(before: Outcome | None, after: Outcome) -> tuple[Crossing, ...]:
+def crossed(before: Assessment | None, after: Assessment) -> tuple[Crossing, ...]:
     return crossings(QUIET if before is None else signs(before), signs(after), after)
 
 
@@ -410,8 +414,8 @@ def crossed(before: Outcome | None, after: Outcome) -> tuple[Crossing, ...]:
 def test_crossings_tell_exactly_which_levels_changed_sides(
     log: list[tuple[Interaction, Statistics, float]],
 ) -> None:
-    outcomes = [applied.outcome for applied in run(log)]
-    for before, after in pairwise(outcomes):
+    assessments = [applied.assessment for applied in run(log)]
+    for before, after in pairwise(assessments):
         found = {crossing.name: crossing for crossing in crossed(before, after)}
         for name, threshold in THRESHOLDS.items():
             moved = (before.level(name) > threshold) != (after.level(name) > threshold)
@@ -426,12 +430,12 @@ def test_crossings_tell_exactly_which_levels_changed_sides(
 
 
 def test_the_first_outcome_crosses_only_where_it_alerts() -> None:
-    outcome = apply(None, Statistics(), answer(True), START).outcome
-    calm = outcome._replace(readout=outcome.readout._replace(levels=(0.5,) * len(NAMES)))
-    alarmed = outcome._replace(
-        readout=outcome.readout._replace(levels=(0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.1))
+    assessment = apply(None, Statistics(), answer(True), START).assessment
+    calm = assessment._replace(estimates=assessment.estimates._replace(levels=(0.5,) * len(NAMES)))
+    alarmed = assessment._replace(
+        estimates=assessment.estimates._replace(levels=(0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.1))
     )
-    first = outcome.recommendations[0].urgency
+    first = assessment.recommendations[0].urgency
 
     assert [c.name for c in crossed(None, calm) if c.name != "recommendation"] == []
     assert {c.name for c in crossed(None, alarmed)} - {"recommendation"} == {

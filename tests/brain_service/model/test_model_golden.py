@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from brain_service.model import LearnerState, Outcome, apply, interaction_from_context
+from brain_service.model import Assessment, LearnerState, apply, interaction_from_context
 from brain_service.model.bank import Bank
 
 TOLERANCE = 1e-6
@@ -30,7 +30,7 @@ def rows(name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-def replay(frames: Iterable[dict[str, Any]], bank: Bank) -> Iterable[Outcome]:
+def replay(frames: Iterable[dict[str, Any]], bank: Bank) -> Iterable[Assessment]:
     states: dict[str, LearnerState] = {}
     for frame in frames:
         interaction = interaction_from_context(frame["type"], frame["content"], frame["context"])
@@ -41,16 +41,16 @@ def replay(frames: Iterable[dict[str, Any]], bank: Bank) -> Iterable[Outcome]:
         stage.add(applied.increments)
         stage.commit()
         states[frame["learner_id"]] = applied.state
-        yield applied.outcome
+        yield applied.assessment
 
 
-def assert_equal(golden: list[dict[str, Any]], outcomes: Iterable[Outcome]) -> None:
-    for number, (expected, outcome) in enumerate(zip(golden, outcomes, strict=True)):
+def assert_equal(golden: list[dict[str, Any]], assessments: Iterable[Assessment]) -> None:
+    for number, (expected, assessment) in enumerate(zip(golden, assessments, strict=True)):
         actual = {
-            "predicted_correct": outcome.predicted_correct,
-            "item_confidence": outcome.level("item_confidence"),
+            "predicted_correct": assessment.predicted_correct,
+            "item_confidence": assessment.level("item_confidence"),
         }
-        actual |= outcome.six()
+        actual |= assessment.six()
 
         assert {name: expected[name] for name in actual} == pytest.approx(actual, abs=TOLERANCE), (
             number

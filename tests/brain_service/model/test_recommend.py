@@ -167,8 +167,8 @@ def answers(*given: bool, gap: float = 30.0, **context: object) -> list[list[str
         step = interaction_from_context(
             "practice", f"q{i}", {"correct": correct, "skill": "add", **context}
         )
-        state, outcome, _ = apply(state, Statistics(), step, gap * i)
-        shown.append([found.code for found in outcome.recommendations])
+        state, assessment, _ = apply(state, Statistics(), step, gap * i)
+        shown.append([found.code for found in assessment.recommendations])
     return shown
 
 
@@ -190,10 +190,12 @@ def test_a_skill_left_for_a_week_is_named_for_review_until_it_is_practised() -> 
         state = apply(state, Statistics(), step, 60.0 * i).state
     other = interaction_from_context("practice", "q2", {"correct": True, "skill": "add"})
     week = apply(state, Statistics(), other, 8 * 86_400.0)
-    (review,) = [found for found in week.outcome.recommendations if found.code == "spaced_review"]
+    (review,) = [
+        found for found in week.assessment.recommendations if found.code == "spaced_review"
+    ]
 
     assert review.skill == "fractions"
     assert "fractions" in review.sentence
     practised = interaction_from_context("practice", "q", {"correct": False, "skill": "fractions"})
     after = apply(week.state, Statistics(), practised, 8 * 86_400.0 + 60)
-    assert "spaced_review" not in [found.code for found in after.outcome.recommendations]
+    assert "spaced_review" not in [found.code for found in after.assessment.recommendations]

@@ -158,22 +158,22 @@ async def interact(stack: Stack, *batches: list[pb.Interaction]) -> list[pb.Inte
 async def test_an_interaction_is_answered_with_a_reading(stack: Stack) -> None:
     response = await stack.record()
 
-    reading = response.applied.reading
+    assessment = response.applied.assessment
     assert (response.applied.revision, response.applied.duplicate, response.epoch) == (
         1,
         False,
         stack.engine.epoch,
     )
-    assert 0 <= reading.levels.cognitive_load <= 1
-    assert 0 < reading.uncertainty.cognitive_load < 1
-    assert len(reading.grades) == 7
-    assert [mastery.skill for mastery in reading.mastery] == ["addition"]
-    assert reading.HasField("predicted_correct")
-    assert reading.model_version.startswith("vb-ssm/")
+    assert 0 <= assessment.levels.cognitive_load <= 1
+    assert 0 < assessment.uncertainty.cognitive_load < 1
+    assert len(assessment.grades) == 7
+    assert [mastery.skill for mastery in assessment.mastery] == ["addition"]
+    assert assessment.HasField("predicted_correct")
+    assert assessment.model_version.startswith("vb-ssm/")
     assert (
-        len(reading.drivers.levels)
-        == len(reading.drivers.names)
-        == len(reading.drivers.contributions)
+        len(assessment.drivers.levels)
+        == len(assessment.drivers.names)
+        == len(assessment.drivers.contributions)
         > 20
     )
 
@@ -228,7 +228,7 @@ async def test_a_resend_is_a_duplicate_and_moves_nothing(stack: Stack) -> None:
 
     assert [outcome.applied.duplicate for outcome in first.outcomes] == [False, True]
     assert second.outcomes[0].applied.duplicate
-    assert second.outcomes[0].applied.reading == first.outcomes[0].applied.reading
+    assert second.outcomes[0].applied.assessment == first.outcomes[0].applied.assessment
     assert second.outcomes[0].applied.revision == 1
 
 
@@ -367,9 +367,9 @@ async def test_states_are_told_with_all_skills(stack: Stack) -> None:
 
     mia, new = response.snapshots
     assert mia.revision == 2
-    assert {mastery.skill for mastery in mia.reading.mastery} == {"addition", "division"}
+    assert {mastery.skill for mastery in mia.assessment.mastery} == {"addition", "division"}
     assert mia.occurred_at_ms > 0
-    assert (new.learner_id, new.revision, new.HasField("reading")) == ("new", 0, False)
+    assert (new.learner_id, new.revision, new.HasField("assessment")) == ("new", 0, False)
 
 
 async def test_history_comes_in_pages_with_what_was_sent(stack: Stack) -> None:
@@ -390,7 +390,7 @@ async def test_history_comes_in_pages_with_what_was_sent(stack: Stack) -> None:
     assert [entry.revision for entry in newest.entries] == [4, 5]
     assert page.entries[0].kind == pb.INTERACTION_KIND_PRACTICE
     assert page.entries[0].context_json == b'{"x":1}'
-    assert page.entries[0].reading.levels.engagement > 0
+    assert page.entries[0].assessment.levels.engagement > 0
 
 
 async def test_a_page_of_history_that_is_too_large_for_a_message_ends_early(stack: Stack) -> None:
@@ -419,13 +419,13 @@ async def test_a_watch_starts_with_snapshots_and_follows(stack: Stack) -> None:
             ("mia", 2),
             ("new", 0),
         ]
-        assert first.snapshots[0].reading.levels.engagement > 0
+        assert first.snapshots[0].assessment.levels.engagement > 0
 
         recorded = await stack.record(traceparent=ROOT)
         (update,) = (await read(call)).updates
 
         assert (update.learner_id, update.revision, update.coalesced) == ("mia", 3, 0)
-        assert update.reading == recorded.applied.reading
+        assert update.assessment == recorded.applied.assessment
         assert list(update.traceparents) == [ROOT]
 
 
@@ -611,7 +611,7 @@ async def test_a_learner_is_exported_and_erased_and_watchers_hear_it(stack: Stac
 
     assert erased.interactions == 3
     assert (stack.servicer._readings._last, stack.servicer._readings._before) == ({}, {})
-    assert (update.gone, update.HasField("reading")) == (True, False)
+    assert (update.gone, update.HasField("assessment")) == (True, False)
     state = await stack.call(
         "GetState", pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia")])
     )

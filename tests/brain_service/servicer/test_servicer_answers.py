@@ -10,7 +10,7 @@ from brain_service import model
 from brain_service.engine.submission import Applied, Failed, FailureCode
 from brain_service.model.interaction import interaction_from_context
 from brain_service.servicer import answers
-from brain_service.servicer.reading import Readings, reading_of
+from brain_service.servicer.assessments import AssessmentCache, assessment_of
 from brain_service.servicer.wire import varint
 
 _LEARNED = model.apply(
@@ -18,10 +18,10 @@ _LEARNED = model.apply(
     model.Statistics(),
     interaction_from_context("practice", "3 + 4", {"skill": "sums", "correct": True}),
     1.0,
-).outcome
+).assessment
 _VIEWED = model.apply(
     None, model.Statistics(), interaction_from_context("content_view", "3 + 4", {}), 1.0
-).outcome
+).assessment
 
 results = st.one_of(
     st.builds(
@@ -51,10 +51,11 @@ def test_a_response_says_what_its_messages_would(
         else:
             outcome.applied.revision = result.revision
             outcome.applied.duplicate = result.duplicate
-            outcome.applied.reading.CopyFrom(reading_of(result.outcome))
+            outcome.applied.assessment.CopyFrom(assessment_of(result.assessment))
 
     assert (
-        brain_pb2.InteractResponse.FromString(answers.response(epoch, told, Readings())) == expected
+        brain_pb2.InteractResponse.FromString(answers.response(epoch, told, AssessmentCache()))
+        == expected
     )
 
 

@@ -15,7 +15,13 @@ from aivo.room.v1 import room_pb2
 from brain_service import model
 from brain_service.engine.journal import StoreUnavailableError
 from brain_service.engine.privacy import BadRequestError
-from brain_service.engine.submission import Applied, Failed, FailureCode, Snapshot, Submission
+from brain_service.engine.submission import (
+    Applied,
+    Failed,
+    FailureCode,
+    LearnerSnapshot,
+    Submission,
+)
 from brain_service.model.adapt import RuleAdapter
 from brain_service.model.interaction import interaction_from_context
 from brain_service.rooms import Member, Rooms
@@ -28,9 +34,9 @@ from tests.support.grpc_unit import UnitServer
 BRAIN = pb.DESCRIPTOR.services_by_name["BrainService"]
 ROOM = room_pb2.DESCRIPTOR.services_by_name["RoomService"]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-OUTCOME = model.apply(
+ASSESSMENT = model.apply(
     None, model.Statistics(), interaction_from_context("practice", "3 + 4", {}), 1.0
-).outcome
+).assessment
 
 
 class FakeEngine:
@@ -46,10 +52,12 @@ class FakeEngine:
         self.submitted += submissions
         return [self._answer() for _ in submissions]
 
-    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
+    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[LearnerSnapshot]:
         self._answer()
         return [
-            Snapshot(learner_id=one, revision=0, state=None, outcome=None, occurred_at_ms=0)
+            LearnerSnapshot(
+                learner_id=one, revision=0, state=None, assessment=None, occurred_at_ms=0
+            )
             for one, _ in queries
         ]
 
@@ -85,7 +93,7 @@ def record(**fields: Any) -> pb.RecordInteractionRequest:
     return pb.RecordInteractionRequest(interaction=interaction)
 
 
-APPLIED = Applied(revision=7, duplicate=True, outcome=OUTCOME, occurred_at_ms=5)
+APPLIED = Applied(revision=7, duplicate=True, assessment=ASSESSMENT, occurred_at_ms=5)
 
 
 @pytest.mark.parametrize(

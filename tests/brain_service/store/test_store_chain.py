@@ -178,7 +178,7 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Pa
                     place,
                     old.interaction_id,
                     old.content,
-                    old.outcome,
+                    old.assessment,
                     old.state,
                 )
                 connection.exec_driver_sql(insert, values)

@@ -56,7 +56,7 @@ async def test_an_outcome_is_replaced_only_where_one_is_given(store: SqlStore) -
     await store.rebuild([Rebuilt(keys["ada"], 1, b"s"), Rebuilt(keys["bob"], 1, b"s", b"o")])
     heads = await store.load(["ada", "bob"])
 
-    assert (heads["ada"].outcome, heads["bob"].outcome) == (b"outcome", b"o")
+    assert (heads["ada"].assessment, heads["bob"].assessment) == (b"outcome", b"o")
 
 
 @pytest.mark.parametrize("revision", [0, 1, 3])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brain_service.engine.publication import Publication
-from brain_service.engine.submission import HistoryEntry, Snapshot
+from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 from brain_service.watch.watch import (
     Batch,
     Cursor,
@@ -41,7 +41,7 @@ class Log:
     def apply(self, learner_id: str) -> Publication:
         rows = self.rows.setdefault(learner_id, [])
         revision = len(rows) + 1
-        outcome: Any = f"outcome-{revision}"
+        assessment: Any = f"assessment-{revision}"
         rows.append(
             HistoryEntry(
                 revision=revision,
@@ -53,17 +53,17 @@ class Log:
                 occurred_at_ms=revision,
                 received_at_ms=revision,
                 traceparent=f"trace-{revision}",
-                outcome=outcome,
+                assessment=assessment,
                 crossings=(),
             )
         )
-        return Publication(learner_id, revision, outcome, (), f"trace-{revision}", revision)
+        return Publication(learner_id, revision, assessment, (), f"trace-{revision}", revision)
 
     def erase(self, learner_id: str) -> Publication:
         self.rows.pop(learner_id, None)
         return Publication(learner_id, 0, None, (), "", 0, gone=True)
 
-    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[Snapshot]:
+    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[LearnerSnapshot]:
         found = [self._snapshot(learner_id) for learner_id, _ in queries]
         await self._pass()
         return found
@@ -92,11 +92,15 @@ class Log:
             await self.gate.wait()
         await asyncio.sleep(0)
 
-    def _snapshot(self, learner_id: str) -> Snapshot:
+    def _snapshot(self, learner_id: str) -> LearnerSnapshot:
         rows = self.rows.get(learner_id, [])
-        outcome = rows[-1].outcome if rows else None
-        return Snapshot(
-            learner_id=learner_id, revision=len(rows), state=None, outcome=outcome, occurred_at_ms=0
+        assessment = rows[-1].assessment if rows else None
+        return LearnerSnapshot(
+            learner_id=learner_id,
+            revision=len(rows),
+            state=None,
+            assessment=assessment,
+            occurred_at_ms=0,
         )
 
 
@@ -379,7 +383,7 @@ async def test_a_lost_message_arrives_with_the_heartbeat(log: Log, watches: Watc
 async def test_heartbeats_go_round_and_only_to_the_idle(log: Log, watches: Watches) -> None:
     watch, _ = await watches.open("w", [Cursor(learner_id=f"l{number}") for number in range(5)])
     log.apply("l4")
-    watches.publish([Publication("l4", 1, log.rows["l4"][0].outcome, (), "", 1)])
+    watches.publish([Publication("l4", 1, log.rows["l4"][0].assessment, (), "", 1)])
     assert await take(watch) == [("l4", 1, 0)]
     await watches.beat()
     assert idle(watch)
@@ -534,7 +538,7 @@ class Reader:
     def told(self, update: Any) -> None:
         publication, before = update.publication, self.reached[update.publication.learner_id]
         assert publication.revision > before
-        assert publication.outcome == f"outcome-{publication.revision}"
+        assert publication.assessment == f"assessment-{publication.revision}"
         assert update.coalesced == (0 if self.every else publication.revision - before - 1)
         if self.every:
             assert publication.revision == before + 1

@@ -10,13 +10,13 @@ from brain_service.engine.publication import Publication
 from brain_service.model.alerts import Crossing
 from brain_service.watch.follow import MAX_CROSSINGS, MAX_TRACEPARENTS, Follow, Update
 
-OUTCOME: Any = object()
+ASSESSMENT: Any = object()
 GONE = Publication("mia", 0, None, (), "", 0, gone=True)
 
 
-def pub(revision: int, *, crossing: str = "", outcome: Any = OUTCOME) -> Publication:
+def pub(revision: int, *, crossing: str = "", assessment: Any = ASSESSMENT) -> Publication:
     crossings: Any = (Crossing(crossing, True, 0.8),) if crossing else ()
-    return Publication("mia", revision, outcome, crossings, f"trace-{revision}", revision * 1000)
+    return Publication("mia", revision, assessment, crossings, f"trace-{revision}", revision * 1000)
 
 
 def follow(
@@ -56,7 +56,7 @@ def test_a_watcher_at_five_is_told_what_follows_once(
 
 
 @pytest.mark.parametrize("every", [False, True])
-@pytest.mark.parametrize("hole", [pub(8), pub(6, outcome=None)])
+@pytest.mark.parametrize("hole", [pub(8), pub(6, assessment=None)])
 def test_a_hole_or_a_bare_wake_up_sends_the_watcher_to_the_log(
     every: bool, hole: Publication
 ) -> None:
@@ -183,7 +183,7 @@ def test_an_erased_learner_is_gone_and_nothing_waiting_is_told(every: bool) -> N
     (update,) = subject.take(99)
 
     assert update.publication.gone
-    assert (update.publication.outcome, update.crossings) == (None, ())
+    assert (update.publication.assessment, update.crossings) == (None, ())
 
 
 def test_an_erasure_before_an_empty_snapshot_is_not_news() -> None:

@@ -33,7 +33,7 @@ import {
 } from "./machine/types";
 import { wishOf } from "./machine/wishes";
 import { makeRequests, type Requests } from "./requests";
-import { snapshotOf, type Snapshot } from "./snapshot";
+import { snapshotOf, type ClientSnapshot } from "./snapshot";
 import { makeSockets, type Sockets } from "./sockets";
 import { loadItems, removeItem, saveItem, type StorageLike } from "./storage";
 
@@ -90,7 +90,7 @@ type NoticeOf<K extends Notice["kind"]> = Extract<Notice, { kind: K }>;
 /** A connection to the realtime server. Making one does nothing; `connect()` does. */
 export class RealtimeClient {
   #state: State;
-  #snapshot: Snapshot;
+  #snapshot: ClientSnapshot;
   readonly #config: Config;
   readonly #environment: Environment;
   readonly #options: ClientOptions;
@@ -252,7 +252,7 @@ export class RealtimeClient {
   };
 
   /** The connection as it is; the same object until something in it changes. */
-  readonly getSnapshot = (): Snapshot => this.#snapshot;
+  readonly getSnapshot = (): ClientSnapshot => this.#snapshot;
 
   /**
    * What is known of a learner; the same object until something in it changes. Undefined before

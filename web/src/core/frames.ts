@@ -140,7 +140,7 @@ export interface ContentChange {
 }
 
 /** What comes with every newer state. */
-export interface Advice {
+export interface LiveAssessment {
   performance?: PerformanceMetrics | null;
   /** Sentences for people. */
   recommendations?: readonly string[];
@@ -153,7 +153,7 @@ export interface Advice {
 /**
  * What a learner's model says beside the six levels, when it is asked or answers an interaction.
  */
-export interface ModelDetails extends Advice {
+export interface Assessment extends LiveAssessment {
   /**
    * Per skill: after an answer the probability of mastery in [0, 1], when asked for the state the
    * evidence as well.
@@ -314,7 +314,7 @@ export interface AuthenticatedFrame extends Answer {
   type: "authenticated";
   expires_at?: Timestamp | null;
 }
-export interface StateUpdateFrame extends Answer, Advice {
+export interface StateUpdateFrame extends Answer, LiveAssessment {
   type: "state_update";
   learner_id: string;
   state: CognitiveState;
@@ -329,7 +329,7 @@ export interface StateUpdateFrame extends Answer, Advice {
   occurred_at?: Timestamp;
   trace_id?: string;
 }
-export interface SubscribedFrame extends Answer, Advice {
+export interface SubscribedFrame extends Answer, LiveAssessment {
   type: "subscribed";
   learner_id: string;
   success?: boolean;
@@ -352,7 +352,7 @@ export interface UnsubscribedFrame extends Answer {
   retryable?: boolean;
 }
 /** The outcome of one interaction. */
-export interface InteractionResult extends ModelDetails {
+export interface InteractionResult extends Assessment {
   success?: boolean;
   state?: CognitiveState;
   /** What the model expected before it saw the answer; [0, 1]. */
@@ -372,7 +372,7 @@ export interface VirtualBrainResponseFrame extends Answer {
   duplicate?: boolean;
   trace_id?: string;
 }
-export interface StateResponseFrame extends Answer, ModelDetails {
+export interface StateResponseFrame extends Answer, Assessment {
   type: "state_response";
   learner_id: string;
   state: CognitiveState | null;

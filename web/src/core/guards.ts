@@ -7,7 +7,7 @@
 import type {
   CognitiveState,
   Meaning,
-  ModelDetails,
+  Assessment,
   PerformanceMetrics,
   ServerFrame,
 } from "./frames";
@@ -52,8 +52,8 @@ const state = all<CognitiveState>({
 });
 const user = all<{ id: string }>({ id: text });
 
-/** The fields of `ModelDetails`; they may come with any frame that tells of a learner. */
-export const details: { readonly [K in keyof ModelDetails]-?: Check } = {
+/** The fields of `Assessment`; they may come with any frame that tells of a learner. */
+export const details: { readonly [K in keyof Assessment]-?: Check } = {
   performance: nullable(
     all<PerformanceMetrics>({
       accuracy: finite,

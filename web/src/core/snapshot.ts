@@ -12,7 +12,7 @@ export type ConnectionStatus =
   "disconnected" | "connecting" | "connected" | "reconnecting" | "error";
 
 /** The connection as an application sees it. */
-export interface Snapshot {
+export interface ClientSnapshot {
   readonly status: ConnectionStatus;
   readonly isConnected: boolean;
   readonly connectionId: string | null;
@@ -48,13 +48,13 @@ function statusOf({ phase, attempt, closeCode }: State): ConnectionStatus {
 }
 
 /** The snapshot of a state, or the previous one when it says the same. */
-export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
+export function snapshotOf(state: State, previous: ClientSnapshot | null): ClientSnapshot {
   const active = [...state.wishes.values()].filter(
     (wish) => wish.wanted > 0 && wish.status === "active",
   );
   const learners = active.filter((wish) => wish.kind === "learner").map((wish) => wish.key);
   const old = previous?.subscribedLearners;
-  const next: Snapshot = {
+  const next: ClientSnapshot = {
     status: statusOf(state),
     isConnected: state.phase === "open",
     connectionId: state.connection?.connection_id ?? null,
@@ -71,6 +71,6 @@ export function snapshotOf(state: State, previous: Snapshot | null): Snapshot {
   };
   const same =
     previous &&
-    (Object.keys(next) as (keyof Snapshot)[]).every((key) => next[key] === previous[key]);
+    (Object.keys(next) as (keyof ClientSnapshot)[]).every((key) => next[key] === previous[key]);
   return same ? previous : next;
 }

@@ -4,7 +4,7 @@
  */
 
 import { useId } from "react";
-import type { CognitiveState, ModelDetails, PerformanceMetrics } from "../core/frames";
+import type { CognitiveState, Assessment, PerformanceMetrics } from "../core/frames";
 import { levels, percent, toneOf, wordOf, type LevelDescription } from "./levels";
 import { useLearnerState, type LearnerState } from "./useLearnerState";
 
@@ -89,7 +89,7 @@ function LevelList({
   uncertainty,
 }: {
   state: CognitiveState;
-  uncertainty: ModelDetails["uncertainty"];
+  uncertainty: Assessment["uncertainty"];
 }) {
   return (
     <ul className="aivo-monitor__levels">
@@ -189,7 +189,7 @@ function Performance({ performance }: { performance: PerformanceMetrics }) {
   );
 }
 
-function Recommendations({ details }: { details: ModelDetails }) {
+function Recommendations({ details }: { details: Assessment }) {
   if (!details.recommendations) return null;
   return (
     <div className="aivo-monitor__part">

@@ -1,7 +1,7 @@
 /** Watch one learner while a component shows them. */
 
 import { useCallback, useEffect, useRef, useSyncExternalStore } from "react";
-import type { CognitiveState, ModelDetails } from "../core/frames";
+import type { CognitiveState, Assessment } from "../core/frames";
 import type { LearnerView, SubscribeOptions } from "../core/machine/types";
 import { useWebSocketContext } from "./context";
 
@@ -28,7 +28,7 @@ export interface LearnerState {
   /** The six levels; never older than shown before. Null while none are known. */
   readonly state: CognitiveState | null;
   /** Performance, mastery, recommendations, drivers …, as far as told. */
-  readonly details: ModelDetails;
+  readonly details: Assessment;
   readonly revision: number | null;
   /** When the server made the state; null while there is none. */
   readonly updatedAt: Date | null;
@@ -36,7 +36,7 @@ export interface LearnerState {
   readonly view: LearnerView | undefined;
 }
 
-const noDetails: ModelDetails = {};
+const noDetails: Assessment = {};
 const detailsIntervalMs = 2_000;
 
 /**

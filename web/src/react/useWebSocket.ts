@@ -22,7 +22,7 @@ import type {
 } from "../core/frames";
 import { parseServerFrame } from "../core/guards";
 import type { Notice, SubscribeOptions } from "../core/machine/types";
-import type { Snapshot } from "../core/snapshot";
+import type { ClientSnapshot } from "../core/snapshot";
 import { retain } from "./lifetime";
 
 /** What the application is told; the newest functions are used, they need not be memoised. */
@@ -51,7 +51,7 @@ export interface WebSocketOptions
  * What `useWebSocket` and `useWebSocketContext` give: the state of the connection and what can be
  * done with it.
  */
-export interface WebSocketHandle extends Snapshot {
+export interface WebSocketHandle extends ClientSnapshot {
   readonly client: RealtimeClient;
   connect(): void;
   disconnect(): void;

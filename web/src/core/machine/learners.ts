@@ -2,7 +2,7 @@
 
 import type {
   CognitiveState,
-  ModelDetails,
+  Assessment,
   StateUpdateFrame,
   SubscribedFrame,
   VirtualBrainResponseFrame,
@@ -32,10 +32,10 @@ const detailFields = [
   "uncertainty",
   "grades",
   "model_version",
-] as const satisfies readonly (keyof ModelDetails)[];
+] as const satisfies readonly (keyof Assessment)[];
 
 /** Show what a frame tells unless something newer is shown already. */
-export function show(step: Step, told: Told, source: ModelDetails): void {
+export function show(step: Step, told: Told, source: Assessment): void {
   const id = told.learner_id;
   const shown = step.state.learners.get(id);
   const newHistory = shown?.epoch && told.epoch && told.epoch !== shown.epoch;
@@ -66,7 +66,7 @@ export function show(step: Step, told: Told, source: ModelDetails): void {
  */
 function mergeDetails(
   old: LearnerView | undefined,
-  source: ModelDetails,
+  source: Assessment,
   revision: number,
 ): Pick<LearnerView, "details" | "detailsRevision"> {
   const details: Record<string, unknown> = { ...old?.details };

@@ -9,7 +9,7 @@ import type {
   ClientFrame,
   CognitiveState,
   ConnectionEstablishedFrame,
-  ModelDetails,
+  Assessment,
   RoomMember,
   ServerFrame,
   StateUpdateFrame,
@@ -121,7 +121,7 @@ export interface LearnerView {
    */
   readonly update: StateUpdateFrame | null;
   /** Performance, mastery, recommendations, drivers …: whatever the server told, newest of each. */
-  readonly details: ModelDetails;
+  readonly details: Assessment;
   /** The revision `details` were last told at; may lie behind `revision`. */
   readonly detailsRevision: number | null;
 }

@@ -10,7 +10,7 @@ import {
   type LevelDescription,
 } from "@aivo/realtime/react";
 import { useMemo, useState } from "react";
-import { useLearnerViews, useNow, useSurroundings, useTitle, type Learner } from "../frame/hooks";
+import { useLearnerViews, useNow, usePage, useTitle, type Learner } from "../frame/hooks";
 import { LevelBar } from "../parts/LevelBar";
 import { href } from "../frame/routes";
 import {
@@ -32,7 +32,7 @@ const noLearners: readonly Learner[] = [];
 
 /** All learners of a teacher, guardian or admin. */
 export function ClassView() {
-  const { learners, user } = useSurroundings();
+  const { learners, user } = usePage();
   const [chosen, setChosen] = useState<string | null>(null);
   const all = learners ?? noLearners;
   const classes = useMemo(() => classesOf(all), [all]);

@@ -16,7 +16,7 @@ import {
   type ReactNode,
 } from "react";
 import { Brand } from "./Brand";
-import { SurroundingsContext, type Learner } from "./hooks";
+import { PageReactContext, type Learner } from "./hooks";
 import { Login } from "./Login";
 import { Notices } from "./Notices";
 import { href, useRoute, type Route } from "./routes";
@@ -83,7 +83,7 @@ function Inside({ session, user }: { session: Session; user: User }) {
   useArrival(route, main);
   useOtherViews();
   return (
-    <SurroundingsContext value={{ session, user, learners }}>
+    <PageReactContext value={{ session, user, learners }}>
       <a
         className="skip"
         href="#main"
@@ -110,7 +110,7 @@ function Inside({ session, user }: { session: Session; user: User }) {
           </Suspense>
         )}
       </main>
-    </SurroundingsContext>
+    </PageReactContext>
   );
 }
 

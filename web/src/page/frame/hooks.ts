@@ -23,19 +23,19 @@ export interface Learner {
 }
 
 /** What everybody inside the page may know. */
-export interface Surroundings {
+export interface PageContext {
   readonly session: Session;
   readonly user: User;
   /** Null while not loaded yet. */
   readonly learners: readonly Learner[] | null;
 }
 
-export const SurroundingsContext = createContext<Surroundings | null>(null);
+export const PageReactContext = createContext<PageContext | null>(null);
 
 /** The session, the user and their learners. */
-export function useSurroundings(): Surroundings {
-  const value = useContext(SurroundingsContext);
-  if (value === null) throw new Error("useSurroundings must be used within the page");
+export function usePage(): PageContext {
+  const value = useContext(PageReactContext);
+  if (value === null) throw new Error("usePage must be used within the page");
   return value;
 }
 
@@ -95,7 +95,7 @@ export function occurredAt(view: LearnerView | undefined): number | null {
  * to be had.
  */
 export function useStreamed<T>(path: string): { data: T | null; failed: boolean } {
-  const { session } = useSurroundings();
+  const { session } = usePage();
   const [answer, setAnswer] = useState<{ data: T | null; failed: boolean }>({
     data: null,
     failed: false,

@@ -3,7 +3,7 @@
  * done.
  */
 
-import type { ModelDetails, PerformanceMetrics } from "@aivo/realtime";
+import type { Assessment, PerformanceMetrics } from "@aivo/realtime";
 import {
   levels,
   percent,
@@ -14,7 +14,7 @@ import {
   type LevelDescription,
 } from "@aivo/realtime/react";
 import { useId, useMemo, useState } from "react";
-import { useNow, useSurroundings, useTitle } from "../frame/hooks";
+import { useNow, usePage, useTitle } from "../frame/hooks";
 import { LevelBar } from "../parts/LevelBar";
 import { Mastery } from "../parts/Mastery";
 import { StateChart } from "./StateChart";
@@ -33,7 +33,7 @@ import "./learner.css";
 
 /** Everything about a learner that the model tells. */
 export function LearnerPage({ learnerId }: { learnerId: string }) {
-  const { learners, user } = useSurroundings();
+  const { learners, user } = usePage();
   const learner = learners?.find(({ learner_id }) => learner_id === learnerId);
   const live = useExplained(useLearnerState(learnerId, { details: true }));
   const entries = useHistory(learnerId, live.view);
@@ -228,7 +228,7 @@ const urgencies: Readonly<Record<string, string>> = {
   low: "when it fits",
 };
 
-function Recommendations({ details: { recommendations, actions } }: { details: ModelDetails }) {
+function Recommendations({ details: { recommendations, actions } }: { details: Assessment }) {
   return (
     <section className="card card--advice" aria-labelledby="advice">
       <h2 id="advice">What could help</h2>

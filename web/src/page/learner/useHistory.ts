@@ -5,7 +5,7 @@
 
 import type { CognitiveState, LearnerView, PerformanceMetrics } from "@aivo/realtime";
 import { useEffect, useState } from "react";
-import { useSurroundings } from "../frame/hooks";
+import { usePage } from "../frame/hooks";
 
 /** One interaction with the state after it, as `/api/learners/{id}/history` tells. */
 export interface Entry {
@@ -49,7 +49,7 @@ export function useHistory(
   learnerId: string,
   view: LearnerView | undefined,
 ): readonly Entry[] | null {
-  const { session } = useSurroundings();
+  const { session } = usePage();
   const [past, setPast] = useState<Past | null>(null);
   const [asked, setAsked] = useState(0);
   const last = past?.entries.at(-1)?.revision ?? 0;

@@ -1,6 +1,6 @@
 /** How well each skill is mastered, and on how much evidence that rests. */
 
-import type { ModelDetails } from "@aivo/realtime";
+import type { Assessment } from "@aivo/realtime";
 import { percent } from "@aivo/realtime/react";
 import { LevelBar } from "./LevelBar";
 import { nameOfId } from "./words";
@@ -26,7 +26,7 @@ function skillOf([name, told]: [string, unknown]): Skill | null {
 }
 
 /** Skills by name, the order of which does not change while one reads. */
-export function Mastery({ mastery }: { mastery: ModelDetails["mastery"] }) {
+export function Mastery({ mastery }: { mastery: Assessment["mastery"] }) {
   const skills = Object.entries(mastery ?? {})
     .map(skillOf)
     .filter((skill) => skill !== null);

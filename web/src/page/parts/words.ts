@@ -1,6 +1,6 @@
 /** Says in words what the model says in numbers. Display only; pure. */
 
-import type { CognitiveState, ModelDetails } from "@aivo/realtime";
+import type { CognitiveState, Assessment } from "@aivo/realtime";
 
 type Level = keyof CognitiveState;
 
@@ -55,7 +55,7 @@ const least = 0.01;
 /** What moved a level, most important first: `["recent mistakes", "slower than usual"]`. */
 export function driversInWords(
   level: Level,
-  drivers: ModelDetails["drivers"],
+  drivers: Assessment["drivers"],
   most = 2,
 ): readonly string[] {
   const row = drivers?.[level];
@@ -108,7 +108,7 @@ export function streakInWords(entries: readonly Answered[]): string | null {
  */
 export function summaryOf(
   entries: readonly Answered[],
-  drivers: ModelDetails["drivers"],
+  drivers: Assessment["drivers"],
 ): string | null {
   const streak = streakInWords(entries);
   const said = new Set(streak ? ["recent mistakes", "mostly right answers"] : []);

@@ -9,7 +9,7 @@ import {
   wordOf,
   type LearnerState,
 } from "@aivo/realtime/react";
-import { useSurroundings, useTitle } from "../frame/hooks";
+import { usePage, useTitle } from "../frame/hooks";
 import { LevelBar } from "../parts/LevelBar";
 import { Mastery } from "../parts/Mastery";
 import { nameOf } from "../class/triage";
@@ -20,7 +20,7 @@ import "./practice.css";
 
 /** Practice for whoever is logged in as a learner. */
 export function PracticePage() {
-  const { learners, user } = useSurroundings();
+  const { learners, user } = usePage();
   const self = learners?.[0];
   if (learners === null)
     return (

@@ -2,7 +2,7 @@
 
 import { useWebSocketContext } from "@aivo/realtime/react";
 import { useEffect, useRef, useState, type FormEvent } from "react";
-import { useSurroundings, useTitle, type Learner } from "../frame/hooks";
+import { usePage, useTitle, type Learner } from "../frame/hooks";
 import { href } from "../frame/routes";
 import { classesOf, nameOf } from "../class/triage";
 import { useRoom, type Said } from "./useRoom";
@@ -11,7 +11,7 @@ import "./rooms.css";
 
 /** The rooms one may enter, and the one that is open. */
 export function RoomsPage({ roomId }: { roomId: string | null }) {
-  const { learners, user } = useSurroundings();
+  const { learners, user } = usePage();
   const rooms = roomsOf(learners ?? [], roomId, user.role === "learner");
   useTitle(rooms.find(({ id }) => id === roomId)?.name ?? "Rooms");
   if (learners === null)

@@ -3,7 +3,7 @@
 import type { RoomMember, RoomMessageFrame } from "@aivo/realtime";
 import { useWebSocketContext } from "@aivo/realtime/react";
 import { useCallback, useEffect, useMemo, useState } from "react";
-import { useSurroundings } from "../frame/hooks";
+import { usePage } from "../frame/hooks";
 
 /** Somebody who is there; one person with two tabs is shown once. */
 export interface Present {
@@ -37,7 +37,7 @@ const kept = 200;
 export function useRoom(roomId: string) {
   const { client, rooms, connectionId, joinRoom, leaveRoom, sendRoomMessage } =
     useWebSocketContext();
-  const { user } = useSurroundings();
+  const { user } = usePage();
   const [said, setSaid] = useState<readonly Said[]>([]);
   const [names, setNames] = useState<ReadonlyMap<string, string>>(new Map());
   const [refused, setRefused] = useState(false);

@@ -900,8 +900,8 @@ class DriverTable(_message.Message):
 Global___DriverTable: _TypeAlias = DriverTable  # noqa: Y015
 
 @_typing.final
-class Reading(_message.Message):
-    """Reading is what the model says of a learner after an interaction."""
+class Assessment(_message.Message):
+    """Assessment is what the model says of a learner after an interaction."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -924,7 +924,7 @@ class Reading(_message.Message):
     confidence: _builtins.float
     """confidence says how much evidence stands behind the state, 0 (none) to 1."""
     model_version: _builtins.str
-    """model_version that made this reading, such as "vb-ssm/0.2"."""
+    """model_version that made this assessment, such as "vb-ssm/0.2"."""
     @_builtins.property
     def levels(self) -> Global___Levels:
         """levels read out of the state."""
@@ -985,7 +985,7 @@ class Reading(_message.Message):
     _WhichOneofArgType__predicted_correct: _TypeAlias = _typing.Literal["_predicted_correct", b"_predicted_correct"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_correct) -> _WhichOneofReturnType__predicted_correct | None: ...
 
-Global___Reading: _TypeAlias = Reading  # noqa: Y015
+Global___Assessment: _TypeAlias = Assessment  # noqa: Y015
 
 @_typing.final
 class Applied(_message.Message):
@@ -995,7 +995,7 @@ class Applied(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
-    READING_FIELD_NUMBER: _builtins.int
+    ASSESSMENT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """revision of the learner's state after this interaction."""
     duplicate: _builtins.bool
@@ -1003,7 +1003,7 @@ class Applied(_message.Message):
     first time.
     """
     @_builtins.property
-    def reading(self) -> Global___Reading:
+    def assessment(self) -> Global___Assessment:
         """reading after this interaction."""
 
     def __init__(
@@ -1011,11 +1011,11 @@ class Applied(_message.Message):
         *,
         revision: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
-        reading: Global___Reading | None = ...,
+        assessment: Global___Assessment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reading", b"reading"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "reading", b"reading", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "duplicate", b"duplicate", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1176,7 +1176,7 @@ class RecordInteractionResponse(_message.Message):
     """trace_id of the call, 32 hexadecimal digits; look it up in the tracing system."""
     @_builtins.property
     def applied(self) -> Global___Applied:
-        """applied tells the reading and the revision."""
+        """applied tells the assessment and the revision."""
 
     def __init__(
         self,
@@ -1230,20 +1230,20 @@ class Cursor(_message.Message):
 Global___Cursor: _TypeAlias = Cursor  # noqa: Y015
 
 @_typing.final
-class Snapshot(_message.Message):
-    """Snapshot is a learner's present state."""
+class LearnerSnapshot(_message.Message):
+    """LearnerSnapshot is a learner's present state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LEARNER_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
-    READING_FIELD_NUMBER: _builtins.int
+    ASSESSMENT_FIELD_NUMBER: _builtins.int
     RECOVERED_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_MS_FIELD_NUMBER: _builtins.int
     learner_id: _builtins.str
     """learner_id it belongs to."""
     revision: _builtins.int
-    """revision of the state; 0 when the learner has none yet, then `reading` is absent."""
+    """revision of the state; 0 when the learner has none yet, then `assessment` is absent."""
     recovered: _builtins.bool
     """recovered is true when the cursor's epoch is the present one and the watcher can be brought
     from its revision to this one without a gap. It is false also when a watcher of the latest
@@ -1253,7 +1253,7 @@ class Snapshot(_message.Message):
     occurred_at_ms: _builtins.int
     """occurred_at_ms of the last interaction, Unix milliseconds; 0 when there is none."""
     @_builtins.property
-    def reading(self) -> Global___Reading:
+    def assessment(self) -> Global___Assessment:
         """reading after the last interaction."""
 
     def __init__(
@@ -1261,17 +1261,17 @@ class Snapshot(_message.Message):
         *,
         learner_id: _builtins.str = ...,
         revision: _builtins.int = ...,
-        reading: Global___Reading | None = ...,
+        assessment: Global___Assessment | None = ...,
         recovered: _builtins.bool = ...,
         occurred_at_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reading", b"reading"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["learner_id", b"learner_id", "occurred_at_ms", b"occurred_at_ms", "reading", b"reading", "recovered", b"recovered", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "learner_id", b"learner_id", "occurred_at_ms", b"occurred_at_ms", "recovered", b"recovered", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+Global___LearnerSnapshot: _TypeAlias = LearnerSnapshot  # noqa: Y015
 
 @_typing.final
 class StateUpdate(_message.Message):
@@ -1281,7 +1281,7 @@ class StateUpdate(_message.Message):
 
     LEARNER_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
-    READING_FIELD_NUMBER: _builtins.int
+    ASSESSMENT_FIELD_NUMBER: _builtins.int
     COALESCED_FIELD_NUMBER: _builtins.int
     CROSSINGS_FIELD_NUMBER: _builtins.int
     TRACEPARENTS_FIELD_NUMBER: _builtins.int
@@ -1298,7 +1298,7 @@ class StateUpdate(_message.Message):
     gone: _builtins.bool
     """gone is true when the learner was erased; no more updates follow."""
     @_builtins.property
-    def reading(self) -> Global___Reading:
+    def assessment(self) -> Global___Assessment:
         """reading after that revision; absent when `gone`."""
 
     @_builtins.property
@@ -1316,16 +1316,16 @@ class StateUpdate(_message.Message):
         *,
         learner_id: _builtins.str = ...,
         revision: _builtins.int = ...,
-        reading: Global___Reading | None = ...,
+        assessment: Global___Assessment | None = ...,
         coalesced: _builtins.int = ...,
         crossings: _abc.Iterable[Global___Crossing] | None = ...,
         traceparents: _abc.Iterable[_builtins.str] | None = ...,
         occurred_at_ms: _builtins.int = ...,
         gone: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reading", b"reading"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coalesced", b"coalesced", "crossings", b"crossings", "gone", b"gone", "learner_id", b"learner_id", "occurred_at_ms", b"occurred_at_ms", "reading", b"reading", "revision", b"revision", "traceparents", b"traceparents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "coalesced", b"coalesced", "crossings", b"crossings", "gone", b"gone", "learner_id", b"learner_id", "occurred_at_ms", b"occurred_at_ms", "revision", b"revision", "traceparents", b"traceparents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1464,7 +1464,7 @@ class WatchStateResponse(_message.Message):
     epoch: _builtins.str
     """epoch of the store."""
     @_builtins.property
-    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]:
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearnerSnapshot]:
         """snapshots of the learners named in the request; only in the first message, which is sent at
         once.
         """
@@ -1481,7 +1481,7 @@ class WatchStateResponse(_message.Message):
         self,
         *,
         epoch: _builtins.str = ...,
-        snapshots: _abc.Iterable[Global___Snapshot] | None = ...,
+        snapshots: _abc.Iterable[Global___LearnerSnapshot] | None = ...,
         updates: _abc.Iterable[Global___StateUpdate] | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
     ) -> None: ...
@@ -1538,7 +1538,7 @@ class ModifyWatchResponse(_message.Message):
     epoch: _builtins.str
     """epoch of the store."""
     @_builtins.property
-    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]:
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearnerSnapshot]:
         """snapshots, one per added cursor, in the same order. Updates on the stream start after these or
         at the cursor.
         """
@@ -1547,7 +1547,7 @@ class ModifyWatchResponse(_message.Message):
         self,
         *,
         epoch: _builtins.str = ...,
-        snapshots: _abc.Iterable[Global___Snapshot] | None = ...,
+        snapshots: _abc.Iterable[Global___LearnerSnapshot] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1559,7 +1559,7 @@ Global___ModifyWatchResponse: _TypeAlias = ModifyWatchResponse  # noqa: Y015
 
 @_typing.final
 class GetStateRequest(_message.Message):
-    """GetStateRequest asks for present readings."""
+    """GetStateRequest asks for present assessments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1620,14 +1620,14 @@ class GetStateResponse(_message.Message):
     epoch: _builtins.str
     """epoch of the store."""
     @_builtins.property
-    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]:
-        """snapshots, one per query; the reading's mastery covers all skills remembered."""
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearnerSnapshot]:
+        """snapshots, one per query; the assessment's mastery covers all skills remembered."""
 
     def __init__(
         self,
         *,
         epoch: _builtins.str = ...,
-        snapshots: _abc.Iterable[Global___Snapshot] | None = ...,
+        snapshots: _abc.Iterable[Global___LearnerSnapshot] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1684,7 +1684,7 @@ class HistoryEntry(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     CONTEXT_JSON_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_MS_FIELD_NUMBER: _builtins.int
-    READING_FIELD_NUMBER: _builtins.int
+    ASSESSMENT_FIELD_NUMBER: _builtins.int
     CROSSINGS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
@@ -1704,7 +1704,7 @@ class HistoryEntry(_message.Message):
     traceparent: _builtins.str
     """traceparent it came with; empty when there was none."""
     @_builtins.property
-    def reading(self) -> Global___Reading:
+    def assessment(self) -> Global___Assessment:
         """reading after it."""
 
     @_builtins.property
@@ -1721,13 +1721,13 @@ class HistoryEntry(_message.Message):
         response: _builtins.str | None = ...,
         context_json: _builtins.bytes = ...,
         occurred_at_ms: _builtins.int = ...,
-        reading: Global___Reading | None = ...,
+        assessment: Global___Assessment | None = ...,
         crossings: _abc.Iterable[Global___Crossing] | None = ...,
         traceparent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "reading", b"reading", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "assessment", b"assessment", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "content", b"content", "context_json", b"context_json", "crossings", b"crossings", "interaction_id", b"interaction_id", "kind", b"kind", "occurred_at_ms", b"occurred_at_ms", "reading", b"reading", "response", b"response", "revision", b"revision", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "assessment", b"assessment", "content", b"content", "context_json", b"context_json", "crossings", b"crossings", "interaction_id", b"interaction_id", "kind", b"kind", "occurred_at_ms", b"occurred_at_ms", "response", b"response", "revision", b"revision", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__response: _TypeAlias = _typing.Literal["response"]  # noqa: Y015
     _WhichOneofArgType__response: _TypeAlias = _typing.Literal["_response", b"_response"]  # noqa: Y015

@@ -141,7 +141,7 @@ class BrainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ModifyWatch(self, request, context):
-        """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+        """ModifyWatch changes what an open WatchState stream delivers and returns the present assessment of
         each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
         again with all cursors.
         """
@@ -157,7 +157,7 @@ class BrainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetHistory(self, request, context):
-        """GetHistory returns applied interactions of one learner with the reading after each, from the
+        """GetHistory returns applied interactions of one learner with the assessment after each, from the
         durable log, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -65,14 +65,14 @@ class BrainServiceStub:
     serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
     """
     ModifyWatch: _grpc.UnaryUnaryMultiCallable[_brain_pb2.ModifyWatchRequest, _brain_pb2.ModifyWatchResponse]
-    """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+    """ModifyWatch changes what an open WatchState stream delivers and returns the present assessment of
     each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
     again with all cursors.
     """
     GetState: _grpc.UnaryUnaryMultiCallable[_brain_pb2.GetStateRequest, _brain_pb2.GetStateResponse]
     """GetState returns the present readings of some learners."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_brain_pb2.GetHistoryRequest, _brain_pb2.GetHistoryResponse]
-    """GetHistory returns applied interactions of one learner with the reading after each, from the
+    """GetHistory returns applied interactions of one learner with the assessment after each, from the
     durable log, oldest first.
     """
     AdaptContent: _grpc.UnaryUnaryMultiCallable[_brain_pb2.AdaptContentRequest, _brain_pb2.AdaptContentResponse]
@@ -126,14 +126,14 @@ class BrainServiceAsyncStub(BrainServiceStub):
     serves a whole edge; `ModifyWatch` adds and removes learners without opening another.
     """
     ModifyWatch: _aio.UnaryUnaryMultiCallable[_brain_pb2.ModifyWatchRequest, _brain_pb2.ModifyWatchResponse]  # type: ignore[assignment]
-    """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+    """ModifyWatch changes what an open WatchState stream delivers and returns the present assessment of
     each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
     again with all cursors.
     """
     GetState: _aio.UnaryUnaryMultiCallable[_brain_pb2.GetStateRequest, _brain_pb2.GetStateResponse]  # type: ignore[assignment]
     """GetState returns the present readings of some learners."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_brain_pb2.GetHistoryRequest, _brain_pb2.GetHistoryResponse]  # type: ignore[assignment]
-    """GetHistory returns applied interactions of one learner with the reading after each, from the
+    """GetHistory returns applied interactions of one learner with the assessment after each, from the
     durable log, oldest first.
     """
     AdaptContent: _aio.UnaryUnaryMultiCallable[_brain_pb2.AdaptContentRequest, _brain_pb2.AdaptContentResponse]  # type: ignore[assignment]
@@ -208,7 +208,7 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.ModifyWatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.ModifyWatchResponse, _abc.Awaitable[_brain_pb2.ModifyWatchResponse]]:
-        """ModifyWatch changes what an open WatchState stream delivers and returns the present reading of
+        """ModifyWatch changes what an open WatchState stream delivers and returns the present assessment of
         each added learner. NOT_FOUND: no stream with this `watch_id` is open here; open WatchState
         again with all cursors.
         """
@@ -227,7 +227,7 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _brain_pb2.GetHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_brain_pb2.GetHistoryResponse, _abc.Awaitable[_brain_pb2.GetHistoryResponse]]:
-        """GetHistory returns applied interactions of one learner with the reading after each, from the
+        """GetHistory returns applied interactions of one learner with the assessment after each, from the
         durable log, oldest first.
         """
 

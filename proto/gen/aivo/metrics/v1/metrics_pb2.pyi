@@ -247,8 +247,8 @@ class Latency(_message.Message):
 Global___Latency: _TypeAlias = Latency  # noqa: Y015
 
 @_typing.final
-class Snapshot(_message.Message):
-    """Snapshot is the fleet's figures at one moment. Users, learners and rooms present at several edges
+class FleetSnapshot(_message.Message):
+    """FleetSnapshot is the fleet's metrics at one moment. Users, learners and rooms present at several edges
     count once. "Ever" survives restarts of the service.
     """
 
@@ -330,11 +330,11 @@ class Snapshot(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+Global___FleetSnapshot: _TypeAlias = FleetSnapshot  # noqa: Y015
 
 @_typing.final
 class GetSnapshotRequest(_message.Message):
-    """GetSnapshotRequest asks for the figures."""
+    """GetSnapshotRequest asks for the metrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -351,19 +351,19 @@ Global___GetSnapshotRequest: _TypeAlias = GetSnapshotRequest  # noqa: Y015
 
 @_typing.final
 class GetSnapshotResponse(_message.Message):
-    """GetSnapshotResponse carries the figures."""
+    """GetSnapshotResponse carries the metrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def snapshot(self) -> Global___Snapshot:
+    def snapshot(self) -> Global___FleetSnapshot:
         """snapshot now."""
 
     def __init__(
         self,
         *,
-        snapshot: Global___Snapshot | None = ...,
+        snapshot: Global___FleetSnapshot | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -375,7 +375,7 @@ Global___GetSnapshotResponse: _TypeAlias = GetSnapshotResponse  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
-    """GetStatusRequest asks for the few figures."""
+    """GetStatusRequest asks for the few metrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -448,19 +448,19 @@ Global___WatchSnapshotsRequest: _TypeAlias = WatchSnapshotsRequest  # noqa: Y015
 
 @_typing.final
 class WatchSnapshotsResponse(_message.Message):
-    """WatchSnapshotsResponse carries the figures."""
+    """WatchSnapshotsResponse carries the metrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def snapshot(self) -> Global___Snapshot:
+    def snapshot(self) -> Global___FleetSnapshot:
         """snapshot now."""
 
     def __init__(
         self,
         *,
-        snapshot: Global___Snapshot | None = ...,
+        snapshot: Global___FleetSnapshot | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -105,21 +105,21 @@ class MetricsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSnapshot(self, request, context):
-        """GetSnapshot returns the fleet's figures.
+        """GetSnapshot returns the fleet's metrics.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """GetStatus returns the few figures that any user may see.
+        """GetStatus returns the few metrics that any user may see.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchSnapshots(self, request, context):
-        """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+        """WatchSnapshots streams the fleet's metrics, first at once and then per interval, until the
         caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
         stops.
         """

@@ -50,11 +50,11 @@ class MetricsServiceStub:
     report that contradicts itself; it changes nothing.
     """
     GetSnapshot: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetSnapshotRequest, _metrics_pb2.GetSnapshotResponse]
-    """GetSnapshot returns the fleet's figures."""
+    """GetSnapshot returns the fleet's metrics."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_metrics_pb2.GetStatusRequest, _metrics_pb2.GetStatusResponse]
-    """GetStatus returns the few figures that any user may see."""
+    """GetStatus returns the few metrics that any user may see."""
     WatchSnapshots: _grpc.UnaryStreamMultiCallable[_metrics_pb2.WatchSnapshotsRequest, _metrics_pb2.WatchSnapshotsResponse]
-    """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+    """WatchSnapshots streams the fleet's metrics, first at once and then per interval, until the
     caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
     stops.
     """
@@ -103,11 +103,11 @@ class MetricsServiceAsyncStub(MetricsServiceStub):
     report that contradicts itself; it changes nothing.
     """
     GetSnapshot: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetSnapshotRequest, _metrics_pb2.GetSnapshotResponse]  # type: ignore[assignment]
-    """GetSnapshot returns the fleet's figures."""
+    """GetSnapshot returns the fleet's metrics."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_metrics_pb2.GetStatusRequest, _metrics_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """GetStatus returns the few figures that any user may see."""
+    """GetStatus returns the few metrics that any user may see."""
     WatchSnapshots: _aio.UnaryStreamMultiCallable[_metrics_pb2.WatchSnapshotsRequest, _metrics_pb2.WatchSnapshotsResponse]  # type: ignore[assignment]
-    """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+    """WatchSnapshots streams the fleet's metrics, first at once and then per interval, until the
     caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
     stops.
     """
@@ -165,7 +165,7 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.GetSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.GetSnapshotResponse, _abc.Awaitable[_metrics_pb2.GetSnapshotResponse]]:
-        """GetSnapshot returns the fleet's figures."""
+        """GetSnapshot returns the fleet's metrics."""
 
     @_abc_1.abstractmethod
     def GetStatus(
@@ -173,7 +173,7 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_pb2.GetStatusResponse, _abc.Awaitable[_metrics_pb2.GetStatusResponse]]:
-        """GetStatus returns the few figures that any user may see."""
+        """GetStatus returns the few metrics that any user may see."""
 
     @_abc_1.abstractmethod
     def WatchSnapshots(
@@ -181,7 +181,7 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_pb2.WatchSnapshotsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_metrics_pb2.WatchSnapshotsResponse], _abc.AsyncIterator[_metrics_pb2.WatchSnapshotsResponse]]:
-        """WatchSnapshots streams the fleet's figures, first at once and then per interval, until the
+        """WatchSnapshots streams the fleet's metrics, first at once and then per interval, until the
         caller cancels. INVALID_ARGUMENT for an interval out of range; UNAVAILABLE when the service
         stops.
         """

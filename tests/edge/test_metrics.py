@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from edge.figures import CLOSE_CODES, LATENCY_BOUNDS_MS, families
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import CLIENT_TYPES
+from edge.metrics import CLOSE_CODES, LATENCY_BOUNDS_MS, families
 from edge.ports import UpstreamError
-from edge.telemetry.counters import BUCKETS, Counters, Latency
+from edge.telemetry.counters import BUCKETS, EdgeCounters, Latency
 from edge.telemetry.recording import Receipt, Recording
 from edge.telemetry.skew import Skew
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
-from service_runtime.figures import Buckets, Family
+from service_runtime.metrics import Buckets, Family
 from tests.support.fakes import FakeClock, FakeEdge, interaction, say
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -26,7 +26,7 @@ LEARNER, TEACHER = "learner:ada", "teacher:t"
 
 
 class Reached:
-    """A service's link, as far as figures look at it."""
+    """A service's link, as far as metrics look at it."""
 
     def __init__(self, **batchers: Batcher[Any]) -> None:
         self.batchers = batchers
@@ -34,7 +34,7 @@ class Reached:
         self.skew = Skew("auth")
 
 
-def told(counters: Counters, **links: Any) -> dict[str, Family]:
+def told(counters: EdgeCounters, **links: Any) -> dict[str, Family]:
     auth = links.get("auth", Reached())
     brains = links.get("brains", Brains([]))
     return {
@@ -160,7 +160,7 @@ def test_a_latency_has_its_trace_only_when_that_is_sampled(flags: str, traced: b
 
 
 def test_reports_take_nothing_from_what_prometheus_sees() -> None:
-    counters = Counters()
+    counters = EdgeCounters()
     counters.latency.observe(0.002, TRACE)
     taken = counters.take_latency()
     counters.latency.observe(0.003)
@@ -175,7 +175,7 @@ def test_reports_take_nothing_from_what_prometheus_sees() -> None:
 
 
 def test_latencies_are_told_in_the_guides_unit_and_in_seconds() -> None:
-    counters = Counters()
+    counters = EdgeCounters()
     counters.latency.observe(0.002, TRACE)
     counters.latency.observe(0.003)
     ms = told(counters)["aivo_websocket_latency_ms"].values[()]
@@ -202,7 +202,7 @@ def test_a_latency_lies_within_the_bounds_that_are_told(ms: float) -> None:
 
 
 def test_close_codes_of_clients_own_making_share_one_label() -> None:
-    counters = Counters()
+    counters = EdgeCounters()
     for code in (1000, 1006, 4401, 3000, 3001, 4999):
         counters.closes[code] += 1
     closes = told(counters)["aivo_websocket_closes"].values
@@ -232,15 +232,15 @@ async def test_calls_are_counted_with_their_sizes_durations_and_failures() -> No
 
     for number in range(6):
         batcher.submit(number, done)
-    waiting = told(Counters(), auth=Reached(Authorize=batcher))["aivo_edge_pending"].values
+    waiting = told(EdgeCounters(), auth=Reached(Authorize=batcher))["aivo_edge_pending"].values
     running = asyncio.create_task(batcher.run())
     await all_answered.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    figures = told(Counters(), auth=Reached(Authorize=batcher))
+    metrics = told(EdgeCounters(), auth=Reached(Authorize=batcher))
     key = ("auth", "Authorize", "auth:8002")
     sizes, durations = (
-        figures[f"aivo_edge_call_{name}"].values[key] for name in ("batch_size", "duration_seconds")
+        metrics[f"aivo_edge_call_{name}"].values[key] for name in ("batch_size", "duration_seconds")
     )
 
     assert waiting == {key: 6}
@@ -249,12 +249,12 @@ async def test_calls_are_counted_with_their_sizes_durations_and_failures() -> No
     assert isinstance(durations, Buckets)
     assert (sum(sizes.counts), sizes.sum) == (2, 6)
     assert sum(durations.counts) == 2
-    assert figures["aivo_edge_call_failures"].values == {key: 1}
-    assert figures["aivo_edge_pending"].values == {key: 0}
+    assert metrics["aivo_edge_call_failures"].values == {key: 1}
+    assert metrics["aivo_edge_pending"].values == {key: 0}
 
 
 def test_open_event_streams_are_told() -> None:
-    assert told(Counters(), streams=3)["aivo_edge_event_streams"].values == {(): 3}
+    assert told(EdgeCounters(), streams=3)["aivo_edge_event_streams"].values == {(): 3}
 
 
 def test_records_are_told_while_they_are_made() -> None:
@@ -263,10 +263,10 @@ def test_records_are_told_while_they_are_made() -> None:
     for _ in range(3):
         Receipt(recording, "u", "learner", clock(), b"{}").answered("pong", b"{}")
     clock.advance(2.5)
-    figures = {
+    metrics = {
         family.name: family.values[()]
         for family in families(
-            Counters(),
+            EdgeCounters(),
             refused_requests=0,
             abandoned_requests=0,
             brains=Brains([]),
@@ -279,20 +279,20 @@ def test_records_are_told_while_they_are_made() -> None:
         if family.name.startswith("aivo_edge_records")
     }
 
-    assert figures == {
+    assert metrics == {
         "aivo_edge_records_sent": 0,
         "aivo_edge_records_dropped": 4,
         "aivo_edge_records_waiting": 1,
         "aivo_edge_records_lag_seconds": 2.5,
     }
-    assert not [name for name in told(Counters()) if name.startswith("aivo_edge_records")]
+    assert not [name for name in told(EdgeCounters()) if name.startswith("aivo_edge_records")]
 
 
 def test_labels_are_there_from_the_start_so_that_rates_are_right_from_the_first_event() -> None:
-    figures = told(Counters())
+    metrics = told(EdgeCounters())
 
-    assert {labels[0] for labels in figures["aivo_websocket_errors"].values} == set(RETRYABLE)
-    types = {labels for labels in figures["aivo_websocket_frames"].values}
+    assert {labels[0] for labels in metrics["aivo_websocket_errors"].values} == set(RETRYABLE)
+    types = {labels for labels in metrics["aivo_websocket_frames"].values}
     assert {("in", kind) for kind in CLIENT_TYPES} <= types
     assert {
         ("out", kind) for kind in ("state_update", "error", "room_message", "server_draining")

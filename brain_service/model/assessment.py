@@ -7,7 +7,7 @@ from math import copysign, sqrt
 from typing import Final, NamedTuple
 
 from brain_service.model import params
-from brain_service.model.levels import NAMES, SIX, Readout, clip, read, read_direct
+from brain_service.model.levels import NAMES, SIX, Estimates, clip, read, read_direct
 from brain_service.model.params import EXPECT, HASTE, IDLE, PRIORS, RTVAR, VERSION
 from brain_service.model.prediction import SkillMastery, masteries
 from brain_service.model.recommend import REVIEW_AFTER_S, Recommendation, Situation, recommend
@@ -40,13 +40,13 @@ class Performance(NamedTuple):
     """
 
 
-class Outcome(NamedTuple):
+class Assessment(NamedTuple):
     """What the model says of a learner as of one interaction."""
 
     revision: int
     time: float
     """Time of that interaction, epoch seconds."""
-    readout: Readout
+    estimates: Estimates
     """The levels with drivers and evidence; see `levels.drivers`, `levels.uncertainty`,
     `levels.confidence`.
     """
@@ -61,27 +61,29 @@ class Outcome(NamedTuple):
 
     def level(self, name: str) -> float:
         """One level by its name, in [0, 1]."""
-        return self.readout.levels[NAMES.index(name)]
+        return self.estimates.levels[NAMES.index(name)]
 
     def six(self) -> dict[str, float]:
         """The six levels that are shown, by name."""
-        return {NAMES[i]: self.readout.levels[i] for i in SIX}
+        return {NAMES[i]: self.estimates.levels[i] for i in SIX}
 
 
-_performance, _outcome, _situation = maker(Performance), maker(Outcome), maker(Situation)
+_performance, _assessment, _situation = maker(Performance), maker(Assessment), maker(Situation)
 
 
-def reading(state: LearnerState) -> Outcome:
+def assess(state: LearnerState) -> Assessment:
     """What the model says of a learner at rest, as of the last interaction; idle time since then
     does not change it.
 
-    Equal to the last outcome, except that mastery covers every remembered skill and nothing was
+    Equal to the last assessment, except that mastery covers every remembered skill and nothing was
     predicted.
     """
     signals, weights = state.signals, state.weights
     session = state.session
-    readout = read(read_direct(signals, weights), signals, weights, session.tank, session.presence)
-    return tell(state, readout, mastery_of_all(state), None)[0]
+    estimates = read(
+        read_direct(signals, weights), signals, weights, session.tank, session.presence
+    )
+    return tell(state, estimates, mastery_of_all(state), None)[0]
 
 
 def mastery_of_all(state: LearnerState) -> tuple[SkillMastery, ...]:
@@ -91,10 +93,10 @@ def mastery_of_all(state: LearnerState) -> tuple[SkillMastery, ...]:
 
 def tell(
     state: LearnerState,
-    readout: Readout,
+    estimates: Estimates,
     mastery: tuple[SkillMastery, ...],
     predicted: float | None,
-) -> tuple[Outcome, int]:
+) -> tuple[Assessment, int]:
     """What to say of a state whose levels were read, and which recommendations are on now, as bits
     for its `advice`.
     """
@@ -108,7 +110,7 @@ def tell(
     improvement = improvement if -1.0 <= improvement <= 1.0 else copysign(1.0, improvement)
     performance = _performance((clip(accuracy), response_time, consistency, improvement))
 
-    load, frustration, *_ = readout.levels
+    load, frustration, *_ = estimates.levels
     failures = max(-streak, state.task.attempts - 1) if streak < 0 else 0
     situation = _situation((
         session.tank,
@@ -122,11 +124,11 @@ def tell(
         _due(state),
     ))  # fmt: skip
     recommendations, advice = recommend(situation, state.advice)
-    return _outcome(
+    return _assessment(
         (
             state.revision,
             session.time,
-            readout,
+            estimates,
             performance,
             mastery,
             predicted,

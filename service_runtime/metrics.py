@@ -68,7 +68,7 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One figure, or one per combination of labels. Labels come from small closed sets and never
+    """One metric, or one per combination of labels. Labels come from small closed sets and never
     name a person.
     """
 

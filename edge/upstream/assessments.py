@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from aivo.brain.v1 import brain_pb2
 from edge.frames import outgoing
 from edge.frames.clock import rfc3339
-from edge.ports import Advice, Update
+from edge.ports import LiveAssessment, Update
 from edge.upstream.meaning import LEVEL_NAMES, because, explanations, levels, meaning, rounded
 from service_runtime import outside
 
@@ -28,7 +28,7 @@ def performance(message: brain_pb2.Performance) -> outgoing.Performance:
     )
 
 
-def recommendations(message: brain_pb2.Reading) -> tuple[list[str], list[outgoing.Action]]:
+def recommendations(message: brain_pb2.Assessment) -> tuple[list[str], list[outgoing.Action]]:
     """Return the recommendations for people, and the same for machines."""
     sentences, actions = [], []
     for one in message.recommendations:
@@ -43,7 +43,7 @@ def recommendations(message: brain_pb2.Reading) -> tuple[list[str], list[outgoin
 
 
 class _Layout(NamedTuple):
-    """What is the same in all readings of one model version: the table's first rows, and the
+    """What is the same in all assessments of one model version: the table's first rows, and the
     grades.
     """
 
@@ -60,14 +60,14 @@ _layouts: dict[str, _Layout] = {}
 """By model version; there are as few as versions that the brains of one fleet run."""
 
 
-def _layout(message: brain_pb2.Reading) -> _Layout:
+def _layout(message: brain_pb2.Assessment) -> _Layout:
     layout = _layouts.get(message.model_version)
     if layout is None:
         layout = _layouts[message.model_version] = _read_layout(message)
     return layout
 
 
-def _read_layout(message: brain_pb2.Reading) -> _Layout:
+def _read_layout(message: brain_pb2.Assessment) -> _Layout:
     rows: dict[str, list[str]] = {}
     for level, name in zip(message.drivers.levels, message.drivers.names, strict=True):
         if name != _CLIPPED:
@@ -80,7 +80,7 @@ def _read_layout(message: brain_pb2.Reading) -> _Layout:
     return _Layout(size, tuple(levels), outgoing.Grades(*(grades + ["none"] * (6 - len(grades)))))
 
 
-def drivers(message: brain_pb2.Reading) -> dict[str, Any]:
+def drivers(message: brain_pb2.Assessment) -> dict[str, Any]:
     """Return per level what moved it and by how much."""
     layout, table = _layout(message), message.drivers
     contributions = table.contributions[:]
@@ -98,9 +98,9 @@ def _clipped_drivers(table: brain_pb2.DriverTable) -> dict[str, Any]:
     return moved
 
 
-def advice(message: brain_pb2.Reading) -> Advice:
+def assessment(message: brain_pb2.Assessment) -> LiveAssessment:
     """Return the part that watchers see live."""
-    return Advice(
+    return LiveAssessment(
         levels(message.levels),
         performance(message.performance),
         *recommendations(message),
@@ -108,11 +108,11 @@ def advice(message: brain_pb2.Reading) -> Advice:
     )
 
 
-def result(message: brain_pb2.Reading) -> outgoing.Result:
+def result(message: brain_pb2.Assessment) -> outgoing.Assessment:
     """Return everything that the learner's own socket hears after an interaction."""
     now = message.levels
     sentences, actions = recommendations(message)
-    return outgoing.Result(
+    return outgoing.Assessment(
         True,
         levels(now),
         performance(message.performance),
@@ -131,30 +131,30 @@ def result(message: brain_pb2.Reading) -> outgoing.Result:
     )
 
 
-def state_response(snapshot: brain_pb2.Snapshot, epoch: str) -> outgoing.StateResponse:
+def state_response(snapshot: brain_pb2.LearnerSnapshot, epoch: str) -> outgoing.StateResponse:
     """Return a learner's whole present state."""
-    if not snapshot.HasField("reading"):
+    if not snapshot.HasField("assessment"):
         return outgoing.StateResponse(snapshot.learner_id, None, None, epoch, snapshot.revision, "")
-    reading = snapshot.reading
-    sentences, actions = recommendations(reading)
+    assessment = snapshot.assessment
+    sentences, actions = recommendations(assessment)
     return outgoing.StateResponse(
         learner_id=snapshot.learner_id,
-        state=levels(reading.levels),
-        performance=performance(reading.performance),
+        state=levels(assessment.levels),
+        performance=performance(assessment.performance),
         epoch=epoch,
         revision=snapshot.revision,
         timestamp="",
-        mastery=masteries(reading.mastery),
+        mastery=masteries(assessment.mastery),
         recommendations=sentences,
         actions=actions,
-        drivers=drivers(reading),
-        uncertainty=levels(reading.uncertainty),
-        grades=_layout(reading).grades,
-        confidence=rounded(reading.confidence),
-        model_version=reading.model_version,
+        drivers=drivers(assessment),
+        uncertainty=levels(assessment.uncertainty),
+        grades=_layout(assessment).grades,
+        confidence=rounded(assessment.confidence),
+        model_version=assessment.model_version,
         occurred_at=rfc3339(snapshot.occurred_at_ms),
-        meaning=meaning(reading),
-        explanations=explanations(reading),
+        meaning=meaning(assessment),
+        explanations=explanations(assessment),
     )
 
 
@@ -183,7 +183,7 @@ def update(message: brain_pb2.StateUpdate, epoch: str) -> Update:
         learner_id=message.learner_id,
         epoch=epoch,
         revision=message.revision,
-        advice=None if message.gone else advice(message.reading),
+        assessment=None if message.gone else assessment(message.assessment),
         crossings=crossings(message.crossings),
         occurred_at=rfc3339(message.occurred_at_ms),
         trace_id=trace_id(traceparents[0]) if traceparents else "",
@@ -202,13 +202,13 @@ def context(data: bytes) -> object:
     return outgoing.raw(data or b"{}")
 
 
-def update_from_snapshot(snapshot: brain_pb2.Snapshot, epoch: str) -> Update:
+def update_from_snapshot(snapshot: brain_pb2.LearnerSnapshot, epoch: str) -> Update:
     """Return a snapshot as an update, for watchers whose revisions began again."""
     return Update(
         learner_id=snapshot.learner_id,
         epoch=epoch,
         revision=snapshot.revision,
-        advice=advice(snapshot.reading),
+        assessment=assessment(snapshot.assessment),
         occurred_at=rfc3339(snapshot.occurred_at_ms),
     )
 
@@ -219,7 +219,7 @@ def update_from_history(learner_id: str, entry: brain_pb2.HistoryEntry, epoch: s
         learner_id=learner_id,
         epoch=epoch,
         revision=entry.revision,
-        advice=advice(entry.reading),
+        assessment=assessment(entry.assessment),
         crossings=crossings(entry.crossings),
         occurred_at=rfc3339(entry.occurred_at_ms),
         trace_id=trace_id(entry.traceparent),

@@ -1,4 +1,4 @@
-"""Follows the stream of figures over HTTP, blocking; its end is told from its being cut off."""
+"""Follows the stream of metrics over HTTP, blocking; its end is told from its being cut off."""
 
 from __future__ import annotations
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auth_service.counters import Counters
+from auth_service.counters import AuthCounters
 from auth_service.directory import Directory
 from auth_service.revocations import Broadcaster
-from service_runtime.figures import Family, Labels, counter, gauge, histogram
+from service_runtime.metrics import Family, Labels, counter, gauge, histogram
 
 
 def families(
-    counters: Counters, directory: Directory, broadcaster: Broadcaster
+    counters: AuthCounters, directory: Directory, broadcaster: Broadcaster
 ) -> Iterator[Family]:
-    """Name the figures of the moment."""
+    """Name the metrics of the moment."""
     logins: dict[Labels, int] = {(outcome,): count for outcome, count in counters.logins.items()}
     refreshes: dict[Labels, int] = {
         (outcome,): count for outcome, count in counters.refreshes.items()

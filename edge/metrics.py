@@ -8,12 +8,12 @@ from typing import Any
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
 from edge.frames.incoming import AnyClientFrame
-from edge.telemetry.counters import BUCKETS, Counters
+from edge.telemetry.counters import BUCKETS, EdgeCounters
 from edge.telemetry.recording import Recording
 from edge.upstream.auth import AuthLink
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import Brains
-from service_runtime.figures import Buckets, Family, Labels, counter, gauge, histogram, in_seconds
+from service_runtime.metrics import Buckets, Family, Labels, counter, gauge, histogram, in_seconds
 
 LATENCY_BOUNDS_MS = tuple(0.05 * 2 ** (index / 4) for index in range(BUCKETS - 1))
 
@@ -33,7 +33,7 @@ _ROOM_EVENTS = {"joined": "user_joined", "left": "user_left", "message": "room_m
 
 
 def families(
-    counters: Counters,
+    counters: EdgeCounters,
     *,
     refused_requests: int,
     abandoned_requests: int,
@@ -44,7 +44,7 @@ def families(
     draining: bool,
     recording: Recording | None = None,
 ) -> Iterator[Family]:
-    """Name the figures of the moment; `streams` is how many answers of server-sent events
+    """Name the metrics of the moment; `streams` is how many answers of server-sent events
     are open.
     """
     yield from _sockets(counters)
@@ -74,7 +74,7 @@ def families(
     )
 
 
-def _sockets(counters: Counters) -> Iterator[Family]:
+def _sockets(counters: EdgeCounters) -> Iterator[Family]:
     closes: dict[Labels, int] = {("other",): 0}
     closes.update(((str(code),), 0) for code in sorted(CLOSE_CODES))
     for code, count in counters.closes.items():
@@ -120,7 +120,7 @@ def _sockets(counters: Counters) -> Iterator[Family]:
     )
 
 
-def _frames(counters: Counters) -> Iterator[Family]:
+def _frames(counters: EdgeCounters) -> Iterator[Family]:
     latency = counters.whole_latency()
     frames: dict[Labels, int] = {}
     for kind in AnyClientFrame.__args__:
@@ -162,7 +162,7 @@ def _frames(counters: Counters) -> Iterator[Family]:
     yield in_seconds(latency_ms)
 
 
-def _subscriptions(counters: Counters) -> Iterator[Family]:
+def _subscriptions(counters: EdgeCounters) -> Iterator[Family]:
     yield gauge(
         "aivo_websocket_subscribed_learners",
         "Distinct learners watched at this edge.",

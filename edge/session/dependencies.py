@@ -13,13 +13,13 @@ from edge.hub.rooms import Rooms
 from edge.ports import Auth, Brain, RoomLink
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
-from edge.telemetry.counters import Counters
+from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import Recording
 from edge.telemetry.tracing import EdgeTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Dependencies:
     """Shared by all sessions of an edge."""
 
     settings: EdgeSettings
@@ -32,7 +32,7 @@ class Surroundings:
     brain: Brain
     auth: Auth
     room_link: RoomLink
-    counters: Counters
+    counters: EdgeCounters
     sweep: Sweep
     clock: Callable[[], float]
     """Monotonic seconds."""

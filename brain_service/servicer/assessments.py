@@ -1,5 +1,4 @@
-"""Writes readings of outcomes in protobuf's wire format, once per outcome: the hot path of every
-answer and update.
+"""Writes assessments in protobuf's wire format, each once: the hot path of every answer and update.
 
 Knows nothing of streams or stores. Setting some thirty fields one by one costs three times what it
 costs to pack all doubles at once between tags prepared from the contract's descriptors, and to let
@@ -15,7 +14,7 @@ from struct import Struct
 from typing import Final
 
 from aivo.brain.v1 import brain_pb2
-from brain_service.model import Outcome, SkillMastery, levels
+from brain_service.model import Assessment, SkillMastery, levels
 from brain_service.model.levels import CLIPPED, DRIVER_NAMES, NAMES
 from brain_service.model.params import LEVELS
 from brain_service.model.recommend import ADVICE, Recommendation
@@ -39,33 +38,33 @@ _GRADES: Final = {
 _in_order: Final = itemgetter(*(NAMES.index(name) for name, _ in _ORDER))
 
 
-class Readings:
-    """Makes readings, and remembers those of the last two batches for the updates that are on their
-    way to watchers.
+class AssessmentCache:
+    """Serialises assessments, and remembers those of the last two batches for the updates that are
+    on their way to watchers.
 
-    No longer, because outcomes are large, and slow to make and to free once they have left the
+    No longer, because assessments are large, and slow to make and to free once they have left the
     processor's caches. They are recognised by identity (comparing them would cost more than
-    converting them); a remembered outcome is held, so its identity cannot pass to another.
+    converting them); a remembered assessment is held, so its identity cannot pass to another.
     """
 
     def __init__(self) -> None:
-        self._last: dict[int, tuple[Outcome, bytes]] = {}
-        self._before: dict[int, tuple[Outcome, bytes]] = {}
+        self._last: dict[int, tuple[Assessment, bytes]] = {}
+        self._before: dict[int, tuple[Assessment, bytes]] = {}
 
     def next_batch(self) -> None:
         """Begin a batch of answers."""
         self._before, self._last = self._last, {}
 
-    def answer(self, outcome: Outcome) -> bytes:
-        """Return the serialised reading of an outcome, and remember it."""
-        reading = serialised(outcome)
-        self._last[id(outcome)] = outcome, reading
-        return reading
+    def answer(self, assessment: Assessment) -> bytes:
+        """Serialise an assessment, and remember it."""
+        written = serialised(assessment)
+        self._last[id(assessment)] = assessment, written
+        return written
 
-    def of(self, outcome: Outcome) -> bytes:
-        """Return the serialised reading of an outcome, as it is remembered or made now."""
-        found = self._last.get(id(outcome)) or self._before.get(id(outcome))
-        return serialised(outcome) if found is None else found[1]
+    def of(self, assessment: Assessment) -> bytes:
+        """Return an assessment serialised, as it is remembered or made now."""
+        found = self._last.get(id(assessment)) or self._before.get(id(assessment))
+        return serialised(assessment) if found is None else found[1]
 
     def clear(self) -> None:
         """Forget everything: a learner was erased, and nothing of theirs may stay."""
@@ -73,35 +72,35 @@ class Readings:
         _recommended.cache_clear()
 
 
-def reading_of(outcome: Outcome) -> brain_pb2.Reading:
-    """Make the reading of `outcome`."""
-    return brain_pb2.Reading.FromString(serialised(outcome))
+def assessment_of(assessment: Assessment) -> brain_pb2.Assessment:
+    """Make the contract's message."""
+    return brain_pb2.Assessment.FromString(serialised(assessment))
 
 
-def serialised(outcome: Outcome) -> bytes:
-    """Write the reading of `outcome`."""
-    readout, performance = outcome.readout, outcome.performance
+def serialised(assessment: Assessment) -> bytes:
+    """Write it in wire format."""
+    estimates, performance = assessment.estimates, assessment.performance
     fields = _FIELDS.copy()
-    fields[_LEVELS] = _in_order(readout.levels)
-    fields[_UNCERTAINTY] = _in_order(levels.uncertainty(readout))
+    fields[_LEVELS] = _in_order(estimates.levels)
+    fields[_UNCERTAINTY] = _in_order(levels.uncertainty(estimates))
     fields[_PERFORMANCE] = (
         performance.accuracy,
         performance.response_time or 0.0,
         performance.consistency,
         performance.improvement_rate,
     )
-    fields[_CONFIDENCE] = levels.confidence(readout)
+    fields[_CONFIDENCE] = levels.confidence(estimates)
     parts = [
-        _STRUCT.pack(*fields, *chain.from_iterable(readout.contributions)),
-        _version(outcome.model_version),
+        _STRUCT.pack(*fields, *chain.from_iterable(estimates.contributions)),
+        _version(assessment.model_version),
     ]
-    if 0.0 in readout.levels or 1.0 in readout.levels:
-        parts.append(_clipped(readout))
-    for mastery in outcome.mastery:
+    if 0.0 in estimates.levels or 1.0 in estimates.levels:
+        parts.append(_clipped(estimates))
+    for mastery in assessment.mastery:
         parts.append(_mastery(mastery))
-    if outcome.predicted_correct is not None:
-        parts.append(_PREDICTED.pack(_PREDICTED_TAG, outcome.predicted_correct))
-    for recommendation in outcome.recommendations:
+    if assessment.predicted_correct is not None:
+        parts.append(_PREDICTED.pack(_PREDICTED_TAG, assessment.predicted_correct))
+    for recommendation in assessment.recommendations:
         parts.append(_recommended(recommendation.advice.number, recommendation.skill))
     return b"".join(parts)
 
@@ -116,17 +115,17 @@ def _mastery(mastery: SkillMastery) -> bytes:
 
 @lru_cache(maxsize=16)
 def _version(version: str) -> bytes:
-    return brain_pb2.Reading(model_version=version).SerializeToString()
+    return brain_pb2.Assessment(model_version=version).SerializeToString()
 
 
 @lru_cache(maxsize=1024)
 def _recommended(number: int, skill: str) -> bytes:
-    """Return a reading that has nothing but one recommendation, serialised: there are few, and they
-    come again.
+    """Return an assessment that has nothing but one recommendation, serialised: there are few, and
+    they come again.
     """
     recommendation = Recommendation(ADVICE[number], (), skill)
-    reading = brain_pb2.Reading()
-    reading.recommendations.add(
+    assessment = brain_pb2.Assessment()
+    assessment.recommendations.add(
         code=recommendation.code,
         urgency=brain_pb2.Urgency.ValueType(
             recommendation.urgency
@@ -134,25 +133,25 @@ def _recommended(number: int, skill: str) -> bytes:
         sentence=recommendation.sentence,
         reasons=recommendation.reasons,
     )
-    return reading.SerializeToString()
+    return assessment.SerializeToString()
 
 
-def _clipped(readout: levels.Readout) -> bytes:
+def _clipped(estimates: levels.Estimates) -> bytes:
     """The rows that follow where levels were clipped; a second table in the bytes goes on where the
     first one ends.
     """
     return b"".join([
         _CLIPPED[position] + _CONTRIBUTION.pack(driver.contribution)
-        for position, level in enumerate(readout.levels)
+        for position, level in enumerate(estimates.levels)
         if level in (0.0, 1.0)
-        for driver in levels.drivers(readout, position)[len(DRIVER_NAMES[position]) :]
+        for driver in levels.drivers(estimates, position)[len(DRIVER_NAMES[position]) :]
     ])  # fmt: skip
 
 
 def _clipped_row(name: str) -> bytes:
-    """A reading that has nothing but the clipped row of one level, up to its contribution."""
+    """An assessment that has nothing but the clipped row of one level, up to its contribution."""
     row = brain_pb2.DriverTable(levels=[_NUMBERS[name]], names=[CLIPPED], contributions=[0.0])
-    return brain_pb2.Reading(drivers=row).SerializeToString(deterministic=True)[
+    return brain_pb2.Assessment(drivers=row).SerializeToString(deterministic=True)[
         : -_CONTRIBUTION.size
     ]
 
@@ -173,8 +172,8 @@ def _prepared() -> tuple[bytes, bytes]:
     size = 8 * len(rows)
     contributions = SHORT[tag(table.DESCRIPTOR, "contributions", BYTES)] + varint(size)
     head = table.SerializeToString(deterministic=True) + contributions
-    drivers = SHORT[tag(_READING, "drivers", BYTES)] + varint(len(head) + size) + head
-    return brain_pb2.Reading(
+    drivers = SHORT[tag(_ASSESSMENT, "drivers", BYTES)] + varint(len(head) + size) + head
+    return brain_pb2.Assessment(
         grades=[grades[name] for name, _ in _ORDER]
     ).SerializeToString(), drivers
 
@@ -183,19 +182,19 @@ def _doubles(field: str) -> tuple[bytes, list[float]]:
     """The head of a submessage that has nothing but doubles, and its tags with a place after each
     for the value.
     """
-    message = _READING.fields_by_name[field].message_type
+    message = _ASSESSMENT.fields_by_name[field].message_type
     names = [each.name for each in message.fields] if message else []
-    head = bytes((tag(_READING, field, BYTES), 9 * len(names)))
+    head = bytes((tag(_ASSESSMENT, field, BYTES), 9 * len(names)))
     return head, [value for name in names for value in (tag(message, name, FIXED64), 0.0)]
 
 
-_READING: Final = brain_pb2.Reading.DESCRIPTOR
-_MASTERY_TAG: Final = SHORT[tag(_READING, "mastery", BYTES)]
+_ASSESSMENT: Final = brain_pb2.Assessment.DESCRIPTOR
+_MASTERY_TAG: Final = SHORT[tag(_ASSESSMENT, "mastery", BYTES)]
 _SKILL_TAG: Final = SHORT[tag(brain_pb2.SkillMastery.DESCRIPTOR, "skill", BYTES)]
 _PROBABILITY_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "probability", FIXED64)
 _ERROR_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "standard_error", FIXED64)
 _ANSWERS_TAG: Final = tag(brain_pb2.SkillMastery.DESCRIPTOR, "answers", VARINT)
-_PREDICTED_TAG: Final = tag(_READING, "predicted_correct", FIXED64)
+_PREDICTED_TAG: Final = tag(_ASSESSMENT, "predicted_correct", FIXED64)
 _PREDICTED: Final = Struct("<Bd")
 _CONTRIBUTION: Final = Struct("<d")
 _CLIPPED: Final = tuple(map(_clipped_row, NAMES))
@@ -213,7 +212,7 @@ def _layout() -> tuple[Struct, list[bytes | float]]:
         head, doubles = _doubles(name)
         fields += [head, *doubles]
         form += f"{len(head)}s" + "Bd" * (len(doubles) // 2)
-    fields += [tag(_READING, "confidence", FIXED64), 0.0, grades, drivers]
+    fields += [tag(_ASSESSMENT, "confidence", FIXED64), 0.0, grades, drivers]
     form += f"Bd{len(grades)}s{len(drivers)}s{sum(map(len, DRIVER_NAMES))}d"
     return Struct(form), fields
 

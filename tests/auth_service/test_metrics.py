@@ -49,24 +49,24 @@ async def test_what_happens_is_counted_by_outcome(settings: Settings, unused_tcp
         await client.allowed(granted.user.user_id, pb.ACTION_ADMINISTER, "")
         await client.allowed("nobody", pb.ACTION_ADMINISTER, "")
         async with client.revocations():
-            figures = await scraped(listen)
+            metrics = await scraped(listen)
 
     def outcomes(name: str) -> dict[str, float]:
         pattern = re.compile(rf'{name}_total\{{outcome="(\w+)"\}}')
         return {
             found[1]: value
-            for key, value in figures.items()
+            for key, value in metrics.items()
             if (found := pattern.fullmatch(key)) and value
         }
 
     assert outcomes("aivo_auth_logins") == {"granted": 1, "refused": 2, "slowed": 1, "failed": 1}
-    assert figures["aivo_auth_login_duration_seconds_count"] == 3
+    assert metrics["aivo_auth_login_duration_seconds_count"] == 3
     assert outcomes("aivo_auth_refreshes") == {"granted": 1, "reused": 1, "refused": 1}
     assert outcomes("aivo_auth_tokens_verified") == {"refused": 3}
     assert outcomes("aivo_auth_decisions") == {"allowed": 1, "denied": 1}
-    assert figures["aivo_auth_revocations_total"] >= 1
-    assert figures["aivo_auth_revocation_streams"] == 1
-    assert figures["aivo_auth_people"] == 1
+    assert metrics["aivo_auth_revocations_total"] >= 1
+    assert metrics["aivo_auth_revocation_streams"] == 1
+    assert metrics["aivo_auth_people"] == 1
 
 
 @pytest.mark.parametrize("way", ["lag", "all"])

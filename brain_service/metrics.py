@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from brain_service.engine.counters import BINS, Calibration, Counters
+from brain_service.engine.counters import BINS, BrainCounters, Calibration
 from brain_service.engine.engine import Engine
 from brain_service.model.bank import Bank
 from brain_service.watch.watch import Watches
-from service_runtime.figures import Family, Labels, counter, gauge, histogram
+from service_runtime.metrics import Family, Labels, counter, gauge, histogram
 
 
 def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
-    """Name the figures of the moment."""
+    """Name the metrics of the moment."""
     yield gauge(
         "aivo_brain_pending_interactions",
         "Interactions that wait for their commit to begin.",
@@ -39,7 +39,7 @@ def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
     yield from _calibration(engine.counters.calibration)
 
 
-def _interactions(counters: Counters) -> Iterator[Family]:
+def _interactions(counters: BrainCounters) -> Iterator[Family]:
     outcomes: dict[Labels, int] = {
         (outcome,): count for outcome, count in counters.outcomes.items()
     }
@@ -72,7 +72,7 @@ def _interactions(counters: Counters) -> Iterator[Family]:
     )
 
 
-def _learners(counters: Counters) -> Iterator[Family]:
+def _learners(counters: BrainCounters) -> Iterator[Family]:
     crossings: dict[Labels, int] = {
         (name, "rising" if rising else "falling"): count
         for (name, rising), count in counters.crossings.items()
