@@ -38,7 +38,7 @@ help: ## Print this list
 
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
-run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 DEBUG=0 AIVO_DIR=.aivo)
+run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 LEARNERS=12 DEBUG=0 AIVO_DIR=.aivo)
 	@umask 077; mkdir -p .aivo; $(BUILD_PAGE)
 	@PORT=$(PORT) exec $(PYTHON) -m demo
 

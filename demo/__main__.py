@@ -1,8 +1,8 @@
 """`make run`: the four services with a simulated class on this machine, until Ctrl-C.
 
-The one room of the demo that reads the environment: PORT, DEMO (0: no class), DEBUG (1: show all
-logs), AIVO_DIR (where the data are, `.aivo` by default), and the services' own settings, which it
-passes on to them.
+The one room of the demo that reads the environment: PORT, DEMO (0: no class), LEARNERS (how many
+there are, 12 by default), DEBUG (1: show all logs), AIVO_DIR (where the data are, `.aivo` by
+default), and the services' own settings, which it passes on to them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ import grpc
 
 from demo.console import Follower
 from demo.files import DirectoryHeld, held, make_private, write_secret_once
-from demo.people import Registry, SeedingFailed, demo_school, seed
+from demo.people import (
+    FEWEST_LEARNERS,
+    MOST_LEARNERS,
+    Registry,
+    SeedingFailed,
+    demo_school,
+    seed,
+)
 from demo.ports import COUNT, Ports, block, taken
 from demo.proxies import spare_loopback
 from demo.stack import ROOT, SERVICES, ProcessDied, Stack, StartTimeout
@@ -47,6 +54,7 @@ def main(environ: Mapping[str, str]) -> int:
         if not port.isdecimal():
             raise ValueError(f"PORT must be a number, not {port!r}")
         ports = block(int(port))
+        learners = _learners(environ) if _on(environ, "DEMO", "1") else 0
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -60,14 +68,14 @@ def main(environ: Mapping[str, str]) -> int:
     directory = Path(environ.get("AIVO_DIR") or ROOT / ".aivo")
     try:
         with held(directory):
-            return _work(directory, ports, environ)
+            return _work(directory, ports, environ, learners)
     except DirectoryHeld:
         place = _short(directory.resolve())
         print(f"another `make run` is working with the data in {place};\n{BESIDE}", file=sys.stderr)
         return 2
 
 
-def _work(directory: Path, ports: Ports, environ: Mapping[str, str]) -> int:
+def _work(directory: Path, ports: Ports, environ: Mapping[str, str], learners: int) -> int:
     """Run on the data in a directory that nobody else uses: their logs would mix, each learner be
     simulated twice.
     """
@@ -76,7 +84,7 @@ def _work(directory: Path, ports: Ports, environ: Mapping[str, str]) -> int:
     stack = Stack(directory, ports=ports, env=_passed_on(environ))
     _keep_old_logs(stack.logs)
     try:
-        return _run(stack, lively=_on(environ, "DEMO", "1"), everything=_on(environ, "DEBUG", "0"))
+        return _run(stack, learners, everything=_on(environ, "DEBUG", "0"))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: _end_at_once(stack))
@@ -98,17 +106,17 @@ def _end_at_once(stack: Stack) -> None:
     os._exit(130)
 
 
-def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
+def _run(stack: Stack, learners: int, *, everything: bool) -> int:
     console = Follower({}, sys.stderr, everything=everything)
     try:
         began = time.monotonic()
         print("starting …", file=sys.stderr)
         if everything:
             _follow(console, stack)
-        people = _start(stack, lively=lively)
+        people = _start(stack, learners)
         # What was said before is about things not being there yet; the files have it.
         _follow(console, stack)
-        _greet(stack, people, lively=lively, seconds=time.monotonic() - began)
+        _greet(stack, people, lively=learners > 0, seconds=time.monotonic() - began)
         while True:
             stack.check()
             console.show()
@@ -124,15 +132,17 @@ def _run(stack: Stack, *, lively: bool, everything: bool) -> int:
             console.close()
 
 
-def _start(stack: Stack, *, lively: bool) -> list[Person]:
-    """Start everything, the edge when its people can log in: who sees it ready may."""
-    if not lively:
+def _start(stack: Stack, learners: int) -> list[Person]:
+    """Start everything, the edge when its people can log in: who sees it ready may. Without
+    learners there is no demonstration.
+    """
+    if not learners:
         if not _users_file(stack).exists():
             _make_administrator(stack)
         stack.start()
         return read_users(_users_file(stack)) or [_administrator(stack)]
     stack.start(*(name for name in SERVICES if name != "edge"))
-    people = _seed(stack)
+    people = _seed(stack, learners)
     stack.start("edge")
     _start_class(stack)
     return people
@@ -160,9 +170,9 @@ def _password_file(stack: Stack) -> Path:
     return stack.directory / "admin-password"
 
 
-def _seed(stack: Stack) -> list[Person]:
+def _seed(stack: Stack, learners: int) -> list[Person]:
     with grpc.insecure_channel(stack.address("auth")) as channel:
-        return seed(Registry(channel, stack.metadata), demo_school(), _users_file(stack))
+        return seed(Registry(channel, stack.metadata), demo_school(learners), _users_file(stack))
 
 
 def _follow(console: Follower, stack: Stack) -> None:
@@ -237,6 +247,15 @@ def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
     if not is_address(passed.get("HOST", "localhost")):
         print(f"HOST={passed.pop('HOST')} is no address and not used", file=sys.stderr)
     return passed
+
+
+def _learners(environ: Mapping[str, str]) -> int:
+    text = environ.get("LEARNERS") or str(FEWEST_LEARNERS)
+    if not text.isdecimal() or not FEWEST_LEARNERS <= int(text) <= MOST_LEARNERS:
+        raise ValueError(
+            f"LEARNERS must be a number from {FEWEST_LEARNERS} to {MOST_LEARNERS}, not {text!r}"
+        )
+    return int(text)
 
 
 def _on(environ: Mapping[str, str], name: str, default: str) -> bool:

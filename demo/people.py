@@ -69,9 +69,20 @@ class School:
     loaders: tuple[Loader, ...] = ()
 
 
-def demo_school() -> School:
-    """Return two classes of six, their parents (two have two children), two teachers and an
-    admin.
+FEWEST_LEARNERS = 12
+MOST_LEARNERS = 999
+CLASS_SIZE = 30
+_MORE_NAMES = (
+    *("Amir", "Bea", "Carl", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jana", "Karl", "Lou"),
+    *("Mia", "Nils", "Olga", "Paco", "Ruth", "Sara", "Timo", "Ugo", "Vera", "Wim", "Yara", "Zoe"),
+)
+
+
+def demo_school(learners: int = FEWEST_LEARNERS) -> School:
+    """Return two classes of six, their parents (two have two children), two teachers and an admin.
+
+    Further learners, up to `learners` in all, fill class 5a to 30, then classes of 30 that Ms Vega
+    teaches as well: with 36 she has 30, with 206 she has 200.
     """
     classes = {"demo-class-5a": "Class 5a", "demo-class-7b": "Class 7b"}
     names = {
@@ -83,6 +94,8 @@ def demo_school() -> School:
         for class_id, members in names.items()
         for name in members
     )
+    more = _more_pupils(learners - FEWEST_LEARNERS)
+    classes |= {one.class_id: one.class_id.replace("demo-class-", "Class ") for one in more}
     families = (
         ("Mary", ("ada", "grace")),
         ("Paul", ("ben",)),
@@ -103,7 +116,10 @@ def demo_school() -> School:
     )
     staff = (
         Adult(
-            name="Ms Vega", email="vega@school.example", role="teacher", classes=("demo-class-5a",)
+            name="Ms Vega",
+            email="vega@school.example",
+            role="teacher",
+            classes=tuple(one for one in classes if one != "demo-class-7b"),
         ),
         Adult(
             name="Mr Wolf", email="wolf@school.example", role="teacher", classes=("demo-class-7b",)
@@ -114,7 +130,25 @@ def demo_school() -> School:
     loader = Loader(
         email=LOAD_TEST, learners=tuple(f"learner-test-{number}" for number in range(LOADED))
     )
-    return School(classes=classes, pupils=pupils, adults=parents + staff, loaders=(loader,))
+    return School(classes=classes, pupils=pupils + more, adults=parents + staff, loaders=(loader,))
+
+
+def _more_pupils(count: int) -> tuple[Pupil, ...]:
+    """Return pupils beyond the named ones: Amir A., Bea A., …; their classes are 5a, 5b, …"""
+    free = CLASS_SIZE - FEWEST_LEARNERS // 2
+    pupils = []
+    for number in range(count):
+        initial, name = divmod(number, len(_MORE_NAMES))
+        first, last = _MORE_NAMES[name], chr(ord("A") + initial % 26) + "b" * (initial // 26)
+        letter = 0 if number < free else 1 + (number - free) // CLASS_SIZE
+        pupils.append(
+            Pupil(
+                learner_id=f"demo-{first}-{last}".lower(),
+                name=f"{first} {last}. (simulated)",
+                class_id=f"demo-class-{5 + letter // 4}{'abcd'[letter % 4]}",
+            )
+        )
+    return tuple(pupils)
 
 
 class SeedingFailed(Exception):

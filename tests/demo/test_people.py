@@ -5,6 +5,7 @@ was lost before.
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,3 +146,20 @@ def test_the_demonstrations_school_hangs_together():
         "teacher",
         "admin",
     }
+
+
+@pytest.mark.parametrize(
+    ("learners", "taught", "classes"), [(12, 6, 1), (36, 30, 1), (206, 200, 7)]
+)
+def test_a_larger_school_gives_its_first_teacher_full_classes(
+    learners: int, taught: int, classes: int
+):
+    school = demo_school(learners)
+    (teacher,) = (adult for adult in school.adults if adult.name == "Ms Vega")
+    sizes = Counter(pupil.class_id for pupil in school.pupils)
+
+    assert len({pupil.learner_id for pupil in school.pupils}) == learners
+    assert sum(sizes[class_id] for class_id in teacher.classes) == taught
+    assert len(teacher.classes) == classes
+    assert max(sizes.values()) <= 30
+    assert set(sizes) == set(school.classes)

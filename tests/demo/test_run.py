@@ -227,21 +227,22 @@ def test_data_in_use_are_told_whatever_the_ports(tmp_path: Path, ports: Ports):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "port", "code", "told"),
+    ("arguments", "settings", "code", "told"),
     [
-        ([], "many", 2, "PORT must be a number, not 'many'"),
-        ([], "70000", 2, "PORT must be from 1 to"),
-        (["--help"], "", 0, "until Ctrl-C"),
-        (["nonsense"], "", 2, "'nonsense' means nothing here"),
+        ([], {"PORT": "many"}, 2, "PORT must be a number, not 'many'"),
+        ([], {"PORT": "70000"}, 2, "PORT must be from 1 to"),
+        ([], {"LEARNERS": "7"}, 2, "LEARNERS must be a number from 12 to 999, not '7'"),
+        (["--help"], {}, 0, "until Ctrl-C"),
+        (["nonsense"], {}, 2, "'nonsense' means nothing here"),
     ],
 )
 def test_what_cannot_be_run_is_explained(
-    tmp_path: Path, arguments: list[str], port: str, code: int, told: str
+    tmp_path: Path, arguments: list[str], settings: dict[str, str], code: int, told: str
 ):
     result = subprocess.run(
         [sys.executable, "-m", "demo", *arguments],
         cwd=ROOT,
-        env=dict(os.environ) | {"PORT": port, "AIVO_DIR": str(tmp_path / "data")},
+        env=dict(os.environ) | settings | {"AIVO_DIR": str(tmp_path / "data")},
         capture_output=True,
         text=True,
         timeout=START_S,

@@ -13,9 +13,11 @@ const venv = at("../../.venv/bin/python");
  * `holdClass(pace)` and `close`. What it logs goes to the files of its directory; what goes
  * wrong at its start is in the error.
  */
-export async function startStack() {
+export async function startStack({ learners = 12 } = {}) {
   const python = process.env["PYTHON"] ?? (existsSync(venv) ? venv : "python3");
-  const child = spawn(python, [at("stack.py")], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(python, [at("stack.py"), String(learners)], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   let complaints = "";
   child.stderr.on("data", (data) => (complaints = (complaints + data).slice(-4_000)));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

@@ -1,8 +1,8 @@
 """Runs a private stack with the demonstration's school for the browser's tests, and does what they
 ask.
 
-Prints one JSON line when ready (`url`, `people`), then answers each line of its standard input with
-one line of output.
+`stack.py [LEARNERS]` (12 unless given). Prints one JSON line when ready (`url`, `people`), then
+answers each line of its standard input with one line of output.
 Commands: `kill NAME …`, `start NAME …`, `restart NAME`, `mend` (start what was killed), `class
 PACE` (the simulated learners at so many times the pace of people). Ends with its input.
 """
@@ -18,16 +18,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "proto" / "gen")]
 
 import grpc  # noqa: E402 - the path comes first
 
-from demo.people import Registry, demo_school, seed  # noqa: E402
+from demo.people import FEWEST_LEARNERS, Registry, demo_school, seed  # noqa: E402
 from demo.stack import SERVICES, Stack, private_stack  # noqa: E402
 
 
-def main() -> None:
+def main(learners: int = FEWEST_LEARNERS) -> None:
     """Serve commands until the input ends."""
     with private_stack() as stack:
         users = stack.directory / "demo-users.json"
         with grpc.insecure_channel(stack.address("auth")) as channel:
-            people = seed(Registry(channel, stack.metadata), demo_school(), users)
+            people = seed(Registry(channel, stack.metadata), demo_school(learners), users)
         passwords = {person.email: person.password for person in people}
         say({"url": stack.http_url, "people": passwords})
         for line in sys.stdin:
@@ -64,4 +64,4 @@ def say(value: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
