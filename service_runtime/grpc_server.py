@@ -11,12 +11,12 @@ from pathlib import Path
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from service_runtime.addresses import is_loopback
 from service_runtime.call_counts import CallCounts
 from service_runtime.credentials import CredentialInterceptor, server_credentials
 from service_runtime.grpc_spans import ServerSpans
+from service_runtime.reflection import add_reflection
 from service_runtime.settings import SettingsError, setting
 from service_runtime.telemetry import Tracer
 
@@ -114,9 +114,7 @@ class GrpcServer:
         self.server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         self.port = 0
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        reflection.enable_server_reflection(
-            (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.server
-        )
+        add_reflection((*self._services, health.SERVICE_NAME), self.server)
 
     async def start(self) -> int:
         """Listen and report healthy; return the port.

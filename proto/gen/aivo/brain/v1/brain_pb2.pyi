@@ -355,7 +355,7 @@ class Interaction(_message.Message):
     """kind is required."""
     content: _builtins.str
     """content is what was asked or shown; at most 16,384 characters. Stored, and hashed when the
-    context names no item.
+    context names no item. Required unless `context.item_id` is set.
     """
     response: _builtins.str
     """response is what the learner answered, stored and not read; absent when there was none; at most
@@ -1292,7 +1292,9 @@ class StateUpdate(_message.Message):
     revision: _builtins.int
     """revision of the state."""
     coalesced: _builtins.int
-    """coalesced counts the revisions skipped since the last update on this stream; 0 in every mode."""
+    """coalesced counts the revisions skipped since the last update on this stream; always 0 with
+    DELIVERY_MODE_EVERY.
+    """
     occurred_at_ms: _builtins.int
     """occurred_at_ms of the interaction, Unix milliseconds."""
     gone: _builtins.bool
@@ -1592,8 +1594,9 @@ class StateQuery(_message.Message):
     learner_id: _builtins.str
     """learner_id to read."""
     min_revision: _builtins.int
-    """min_revision makes the answer at least as new as a write the caller saw acknowledged; 0 means
-    any.
+    """min_revision makes the answer at least as new as a write that the caller saw acknowledged in
+    the present epoch; 0 means any. A store without this revision (the learner was erased, or a
+    backup put back) answers with what it has: compare the snapshot's `revision`.
     """
     def __init__(
         self,
