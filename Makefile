@@ -31,7 +31,7 @@ else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
-.PHONY: help setup run test e2e test-image test-compose schema dashboards page proto proto-check fmt lint check bench siege evaluate load web up upgrade backup restore down secrets lock clean
+.PHONY: help setup run test e2e examples test-image test-compose schema dashboards page proto proto-check fmt lint check bench siege evaluate load web up upgrade backup restore down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" fo
 
 e2e: $(VENV)/.tools $(WEB_TOOLS) ## Test the page in headless Chromium against the real services (skipped without Chromium)
 	@$(if $(WEB_TOOLS),cd web && PYTHON=$(abspath $(PYTHON)) $(NPM) run -s e2e,echo "e2e: skipped, because npm is not installed")
+
+examples: $(VENV)/.tools ## Fetch what the examples in Node and Go need, where those are installed, and test all examples
+	@$(if $(NPM),$(NPM) --prefix examples/node ci --ignore-scripts --no-audit --no-fund,echo "npm is not installed" >&2)
+	@if command -v go >/dev/null; then cd examples/go && go mod download; else echo "Go is not installed" >&2; fi
+	$(PYTHON) -m pytest -q -rs tests/test_examples.py
 
 test-image: $(VENV)/.tools ## Carry out the steps of the image's build (a minute, needs the network and root)
 	$(PYTHON) -m pytest -q -m image tests/deploy
@@ -134,7 +139,7 @@ lock: $(VENV)/.tools ## Pin the newest allowed requirements again (needs uv on t
 		-o requirements-dev.txt $(LOCK)
 
 clean: ## Remove everything that was made here: .venv, built pages, caches and the demo's data
-	rm -rf $(VENV) web/node_modules web/dist .aivo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) web/node_modules web/dist examples/node/node_modules examples/go/gen .aivo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # How requirements are pinned: for every supported Python, with hashes, naming no registry.

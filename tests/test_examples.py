@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from demo.stack import ROOT, Stack, private_stack
 
 TIMEOUT_S = 60
+BUILD_S = 240
 
 pytestmark = pytest.mark.system
 
@@ -34,42 +36,102 @@ def stack() -> Iterator[Stack]:
         yield made
 
 
-def run_example(stack: Stack, credential_file: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def node() -> list[str]:
+    """How the example in Node is called."""
+    if not (ROOT / "examples/node/node_modules/@grpc/grpc-js").is_dir() or not shutil.which("node"):
+        pytest.skip("Node or its packages are not there: `make examples` fetches them")
+    return ["node", "examples/node/record_and_watch.mjs"]
+
+
+@pytest.fixture(scope="module")
+def go(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """How the example in Go is called: its code is generated and built first, of modules that are
+    on this machine.
+    """
+    folder = ROOT / "examples/go"
+    environ = os.environ | {"GOPROXY": "off", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=folder, env=environ, capture_output=True, text=True, timeout=BUILD_S
+        )
+
+    if not shutil.which("go") or run("go", "mod", "download").returncode:
+        pytest.skip("Go or its modules are not there: `make examples` fetches them")
+    program = tmp_path_factory.mktemp("go") / "record_and_watch"
+    buf = str(Path(sys.executable).with_name("buf"))
+    for command in ([buf, "generate"], ["go", "vet", "./..."], ["go", "build", "-o", str(program)]):
+        result = run(*command)
+        assert result.returncode == 0, result.stderr
+    return [str(program)]
+
+
+@pytest.fixture(
+    params=[
+        "python",
+        "node",
+        pytest.param("go", marks=pytest.mark.timeout(2 * BUILD_S)),
+    ]
+)
+def example(request: pytest.FixtureRequest) -> list[str]:
+    """How the example in one language is called."""
+    if request.param == "python":
+        return [sys.executable, "examples/record_and_watch.py"]
+    command: list[str] = request.getfixturevalue(request.param)
+    return command
+
+
+def run_example(
+    example: list[str], stack: Stack, credential_file: Path, learner: str = "demo-example"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
-            *(sys.executable, "examples/record_and_watch.py"),
-            *("--brain", stack.address("brain"), "--credential-file", str(credential_file)),
+            *(*example, "--brain", stack.address("brain")),
+            *("--credential-file", str(credential_file), "--learner", learner),
         ],
         cwd=ROOT,
-        env=dict(os.environ) | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto/gen'}"},
+        # The brain is inside, whatever proxy others use.
+        env=os.environ
+        | {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "grpc_proxy")}
+        | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto/gen'}"},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
     )
 
 
-def test_the_example_records_watches_and_reads_a_trace_id_twice(stack: Stack):
+def test_the_example_records_watches_and_reads_a_trace_id_twice(
+    stack: Stack, example: list[str], request: pytest.FixtureRequest
+):
+    learner = f"demo-{request.node.callspec.params['example']}"
     for revision in (1, 2):
-        result = run_example(stack, stack.credential_file)
+        result = run_example(example, stack, stack.credential_file, learner)
 
         assert result.returncode == 0, result.stderr
-        assert f"watching demo-example from revision {revision - 1}" in result.stdout
+        assert f"watching {learner} from revision {revision - 1}" in result.stdout
         assert f"recorded as revision {revision}" in result.stdout
         assert f"the watcher saw revision {revision}" in result.stdout
         assert re.search(r"trace id [0-9a-f]{32}$", result.stdout, re.MULTILINE)
 
 
-def test_without_the_credential_the_example_is_refused(stack: Stack, tmp_path: Path):
+def test_without_the_credential_the_example_is_refused(
+    stack: Stack, example: list[str], tmp_path: Path
+):
     wrong = tmp_path / "credential"
     wrong.write_text("wrong")
-    result = run_example(stack, wrong)
+    result = run_example(example, stack, wrong)
 
-    assert result.returncode != 0
-    assert "UNAUTHENTICATED" in result.stderr
+    assert result.returncode == 1
+    assert "the brain answered UNAUTHENTICATED: the service credential" in re.sub(
+        "Unauthenticated", "UNAUTHENTICATED", result.stderr
+    )
 
 
-def test_the_example_says_which_credential_is_missing(stack: Stack, tmp_path: Path):
-    result = run_example(stack, tmp_path / "none")
+def test_the_example_says_which_credential_is_missing(
+    stack: Stack, example: list[str], tmp_path: Path
+):
+    result = run_example(example, stack, tmp_path / "none")
 
     assert result.returncode == 1
     assert result.stderr.startswith("cannot read the service credential")
