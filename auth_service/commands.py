@@ -18,6 +18,7 @@ from auth_service.sessions import Issuer
 from auth_service.store import ChangeLog, Database
 from auth_service.tokens import KeyFile, KeySet
 from service_runtime.database import backups
+from service_runtime.version import told
 
 _DESCRIPTION = """\
 Says who is connected and whom they may watch. Without a command (or with "serve") it serves
@@ -59,6 +60,7 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    root.add_argument("--version", action="version", version=told("auth_service"))
     commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     commands.add_parser("serve", help="serve (the default)")
 

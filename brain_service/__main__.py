@@ -37,6 +37,7 @@ from service_runtime.metrics import Family
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer, exporting
+from service_runtime.version import told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"environment variables:\n{describe(BrainSettings, prefix=PREFIX)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=told("brain_service"))
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("serve", help="serve until stopped (the default)")
     export = commands.add_parser(

@@ -34,6 +34,7 @@ from demo.proxies import spare_loopback
 from demo.stack import ROOT, SERVICES, ProcessDied, Stack, StartTimeout
 from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
 from service_runtime.addresses import is_address
+from service_runtime.version import told
 
 WATCH_S = 0.2
 ADMINISTRATOR = "admin@school.example"
@@ -270,6 +271,9 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         if sys.argv[1] in ("-h", "--help"):
             print(__doc__)
+            sys.exit(0)
+        if sys.argv[1] == "--version":
+            print(told("demo"))
             sys.exit(0)
         print(
             f"{sys.argv[1]!r} means nothing here: settings are variables, --help lists them",

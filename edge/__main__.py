@@ -45,11 +45,12 @@ from service_runtime.grpc_client import Channel, open_channel
 from service_runtime.metrics import Family
 from service_runtime.settings import describe, load
 from service_runtime.telemetry import Tracer
+from service_runtime.version import told
 
 logger = logging.getLogger(__name__)
 
 HELP = """\
-usage: python -m edge
+usage: python -m edge [--version]
 
 Serves browsers: the WebSocket at /ws, the HTTP API at /api (described at /docs) and the page at /.
 Needs the brain, auth and metrics services. Settings are environment variables:
@@ -275,6 +276,9 @@ def main() -> int:
     if len(sys.argv) > 1:
         if sys.argv[1] in ("-h", "--help"):
             print(HELP + describe(EdgeSettings, prefix="EDGE"))
+            return 0
+        if sys.argv[1] == "--version":
+            print(told("edge"))
             return 0
         print(
             f"edge: {sys.argv[1]!r} means nothing here: settings are variables, --help lists them",

@@ -29,6 +29,7 @@ from service_runtime.metrics import Family
 from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer
+from service_runtime.version import told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"environment variables:\n{describe(MetricsSettings, prefix=PREFIX)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=told("metrics_service"))
     commands = parser.add_subparsers(
         dest="command", metavar="command", help="without one, it serves"
     )

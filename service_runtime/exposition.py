@@ -36,6 +36,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from service_runtime.addresses import OFF, is_loopback, parse_address
 from service_runtime.metrics import Buckets, Family
 from service_runtime.settings import SettingsError
+from service_runtime.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +137,9 @@ class _Collector:
         families, waited_s = asyncio.run_coroutine_threadsafe(read(), self._loop).result(
             READ_TIMEOUT_S
         )
+        build = GaugeMetricFamily("aivo_build_info", "Always 1.", labels=("version",))
+        build.add_metric((VERSION,), 1)
+        yield build
         yield GaugeMetricFamily(
             "aivo_event_loop_wait_seconds",
             "Seconds that this scrape waited until the event loop had time for it, as everything"

@@ -13,6 +13,7 @@ from edge.http.problems import ANY_PROBLEM, add_problems
 from edge.http.requests import HeadLikeGet, KnownClient, SmallBodies
 from edge.http.services import Services
 from edge.telemetry.tracing import HttpSpans
+from service_runtime.version import VERSION
 
 
 def make_app(services: Services) -> FastAPI:
@@ -20,7 +21,7 @@ def make_app(services: Services) -> FastAPI:
     # Whose /docs brings its own scripts: many schools' networks reach no other site.
     app = FastAPIOffline(
         title="AIVO realtime",
-        version="0.1.0",
+        version=VERSION,
         summary=(
             "Follows each learner's state while they learn and shows it live to those who may"
             " watch."

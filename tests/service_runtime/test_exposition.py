@@ -19,6 +19,7 @@ from service_runtime.addresses import OFF, check_listen, parse_address
 from service_runtime.exposition import Exposition, exposed
 from service_runtime.metrics import Family, Histogram, counter, gauge, histogram
 from service_runtime.settings import SettingsError
+from service_runtime.version import VERSION
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -74,6 +75,10 @@ async def test_labelled_figures_keep_their_labels() -> None:
         ("test_up", "b:2", "auth"): 0,
         ("test_closes_total", "1000"): 7,
     }
+
+
+async def test_each_scrape_tells_the_version() -> None:
+    assert samples(await shown(), "aivo_build_info") == {("aivo_build_info", VERSION): 1}
 
 
 @pytest.mark.parametrize(
