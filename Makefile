@@ -38,9 +38,9 @@ help: ## Print this list
 
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
-run: $(VENV)/.runtime ## Start the four services with a simulated class (PORT=8000 DEMO=1 LEARNERS=12 DEBUG=0 AIVO_DIR=.aivo)
+run: $(VENV)/$(if $(filter postgres,$(DATABASE)),.tools,.runtime) ## Start the four services with a simulated class (PORT=8000 DEMO=1 LEARNERS=12 DATABASE=postgres AIVO_DIR=.aivo)
 	@umask 077; mkdir -p .aivo; $(BUILD_PAGE)
-	@PORT=$(PORT) exec $(PYTHON) -m demo
+	@PORT=$(PORT) DATABASE=$(DATABASE) exec $(PYTHON) -m demo
 
 test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones; JOBS=2 at a time)
 	@failed=; $(PYTHON) -m pytest -q $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder) || failed=1; \

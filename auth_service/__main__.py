@@ -40,7 +40,7 @@ from auth_service.store import (
 )
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
 from auth_service.turns import Turns
-from service_runtime.database import backups
+from service_runtime.database import commands as database_commands
 from service_runtime.exposition import exposed
 from service_runtime.grpc_server import GrpcServer, check_listener
 from service_runtime.metrics import Family
@@ -113,7 +113,7 @@ def opened(settings: Settings) -> Iterator[Core]:
     )
     database = open_database(settings.database_url)
     try:
-        database.migrate()
+        database.prepare()
         passwords = Passwords(cost, threads=settings.password_threads)
         try:
             session_table = SessionTable(database, _clock_ms)
@@ -260,8 +260,8 @@ def main(
         return run(serving, name="auth_service")
     actor = f"command:{_operator()}"
     try:
-        if arguments.command in backups.COMMANDS:
-            told = backups.execute(arguments, settings.database_url, SCHEMA)
+        if arguments.command in database_commands.COMMANDS:
+            told = database_commands.execute(arguments, settings.database_url, SCHEMA)
             print(told, file=stdout or sys.stdout)
             return 0
         with opened(settings) as core:

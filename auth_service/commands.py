@@ -17,7 +17,7 @@ from auth_service.domain import InvalidInput, Relation, RelationKind, Role
 from auth_service.sessions import Issuer
 from auth_service.store import ChangeLog, Database
 from auth_service.tokens import KeyFile, KeySet
-from service_runtime.database import backups
+from service_runtime.database import commands as database_commands
 from service_runtime.version import told
 
 _DESCRIPTION = """\
@@ -102,7 +102,7 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     )
     command.add_argument("id", help="learner id")
 
-    backups.add_commands(commands)
+    database_commands.add_commands(commands)
 
     command = add("create-class", "add a class and print the class id")
     command.add_argument(

@@ -19,7 +19,8 @@ class Settings(ListenerSettings):
     )
     database_url: str = setting(
         "sqlite:///.aivo/auth.sqlite3",
-        "Database as an SQLAlchemy URL; an SQLite file is made.",
+        "Where people and sessions are: the path of a SQLite file, sqlite:///path, or"
+        " postgresql://user:password@host/database?sslmode=verify-full&sslrootcert=/ca.crt.",
         secret=True,
     )
     key_file: Path = setting(

@@ -29,7 +29,7 @@ from brain_service.store import SCHEMA, SqlStore
 from brain_service.tracing import BrainTraces
 from brain_service.watch.bus import LocalBus
 from brain_service.watch.watch import Watches
-from service_runtime.database import backups
+from service_runtime.database import commands as database_commands
 from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -43,7 +43,7 @@ from service_runtime.version import told
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
     chosen = _parser().parse_args(arguments)
-    if chosen.command in backups.COMMANDS:
+    if chosen.command in database_commands.COMMANDS:
         return _run_command(_back_up(chosen))
     if chosen.command == "export":
         return _run_command(_export(chosen.learner, chosen.requested_by))
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help=f"{kind}, one a line; - is standard input",
         )
-    backups.add_commands(commands)
+    database_commands.add_commands(commands)
     for command in (export, erase):
         command.add_argument("learner", metavar="LEARNER", help="the learner's id")
         command.add_argument(
@@ -244,7 +244,9 @@ async def _back_up(chosen: argparse.Namespace) -> None:
     # Watchers whose revisions are of a history that is no more begin anew under another epoch.
     epoch = f"UPDATE meta SET value = '{uuid.uuid4()}' WHERE name = 'epoch'"  # noqa: S608 - ours
     schema = replace(SCHEMA, after_restore=(epoch,))
-    print(await asyncio.to_thread(backups.execute, chosen, _settings().database_url, schema))
+    print(
+        await asyncio.to_thread(database_commands.execute, chosen, _settings().database_url, schema)
+    )
 
 
 def _settings() -> BrainSettings:

@@ -31,7 +31,8 @@ class BrainSettings(ListenerSettings):
     )
     database_url: str = setting(
         "sqlite:///.aivo/brain.sqlite3",
-        "SQLAlchemy URL of the durable log, or the path of a SQLite file.",
+        "Where the durable log is: the path of a SQLite file, sqlite:///path, or"
+        " postgresql://user:password@host/database?sslmode=verify-full&sslrootcert=/ca.crt.",
         secret=True,
     )
     max_batch: int = setting(256, "Interactions per commit.")

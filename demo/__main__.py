@@ -2,7 +2,8 @@
 
 The one room of the demo that reads the environment: PORT, DEMO (0: no class), LEARNERS (how many
 there are, 12 by default), DEBUG (1: show all logs), AIVO_DIR (where the data are, `.aivo` by
-default), and the services' own settings, which it passes on to them.
+default), DATABASE (sqlite, or postgres for a server of its own), and the services' own settings,
+which it passes on to them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from demo.people import (
     seed,
 )
 from demo.ports import COUNT, Ports, block, taken
+from demo.postgres import NoPostgres
 from demo.proxies import spare_loopback
 from demo.stack import ROOT, SERVICES, ProcessDied, Stack, StartTimeout
 from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
@@ -38,7 +40,7 @@ from service_runtime.version import told
 
 WATCH_S = 0.2
 ADMINISTRATOR = "admin@school.example"
-FAILURES = (ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
+FAILURES = (NoPostgres, ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
 BESIDE = (
     "a second one of this checkout needs data of its own: make run PORT=9000 AIVO_DIR=.aivo/second"
@@ -82,7 +84,12 @@ def _work(directory: Path, ports: Ports, environ: Mapping[str, str], learners: i
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    stack = Stack(directory, ports=ports, env=_passed_on(environ))
+    try:
+        database = environ.get("DATABASE") or "sqlite"
+        stack = Stack(directory, ports=ports, env=_passed_on(environ), database=database)
+    except (ValueError, NoPostgres) as error:
+        print(error, file=sys.stderr)
+        return 2
     _keep_old_logs(stack.logs)
     try:
         return _run(stack, learners, everything=_on(environ, "DEBUG", "0"))

@@ -20,6 +20,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -32,6 +33,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from demo.files import make_private, write_secret_once
 from demo.ports import Ports, reserve
+from demo.postgres import Postgres
 from demo.supervisor import Child, ProcessDied, Spawner, StartTimeout
 
 __all__ = ["ROOT", "SERVICES", "ProcessDied", "Stack", "StartTimeout", "private_stack"]
@@ -67,8 +69,11 @@ class Stack:
         ports: Ports,
         env: Mapping[str, str] | None = None,
         cores: Mapping[str, int] | None = None,
+        database: str = "sqlite",
     ) -> None:
         """Prepare processes; nothing runs before `start`.
+
+        `database` is "sqlite", files in the directory, or "postgres", a server in it.
 
         `env` adds to or replaces what the processes find in their environment (an empty value
         removes a variable); every process sees the variables of its own prefix only. `cores` pins
@@ -82,6 +87,15 @@ class Stack:
         self.host = self._env.pop("HOST", "") or "127.0.0.1"
         """Where the edge listens; the services always listen on loopback."""
         self._spawner = Spawner()
+        self.postgres: Postgres | None = None
+        if database == "postgres":
+            self.postgres = Postgres(
+                self.directory / "postgres",
+                spawner=self._spawner,
+                core=(cores or {}).get("postgres"),
+            )
+        elif database != "sqlite":
+            raise ValueError(f"DATABASE must be sqlite or postgres, not {database!r}")
         self.children = {
             name: self._process(
                 name,
@@ -100,6 +114,9 @@ class Stack:
         running.
         """
         self._make_directory()
+        if self.postgres and not self.postgres.child.running:
+            self.postgres.start()
+            self._migrate(self.postgres)
         wanted = [name for name in SERVICES if not names or name in names]
         for name in wanted:
             # The edge comes last: the others start side by side.
@@ -128,6 +145,8 @@ class Stack:
             child.signal(signal.SIGKILL)
         for child in chosen:
             child.kill()
+        if self.postgres and not names:
+            self.postgres.child.kill()
 
     def restart(self, name: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Stop a process gracefully and start it again, on the same port and data."""
@@ -139,6 +158,8 @@ class Stack:
         for child in self.children.values():
             if child.exit_code is not None:
                 child.check()
+        if self.postgres and self.postgres.child.exit_code is not None:
+            self.postgres.child.check()
 
     def set(self, name: str, env: Mapping[str, str]) -> None:
         """Add variables to a service's environment; what was given at the beginning goes first."""
@@ -159,6 +180,8 @@ class Stack:
     def close(self) -> None:
         """Stop all processes and give up the thread behind them; the directory stays."""
         self.stop()
+        if self.postgres:
+            self.postgres.close()
         self._spawner.close()
 
     def pid(self, name: str) -> int:
@@ -205,7 +228,7 @@ class Stack:
         return f"127.0.0.1:{self.ports.expositions[name]}"
 
     def database(self, name: str) -> Path:
-        """Return the SQLite file of a gRPC service."""
+        """Return the SQLite file of a gRPC service, where it has one."""
         return self.directory / f"{name}.sqlite3"
 
     def environment(self, name: str) -> dict[str, str]:
@@ -255,11 +278,35 @@ class Stack:
             }
         settings |= {
             f"{prefix}_LISTEN": self.address(name),
-            f"{prefix}_DATABASE_URL": f"sqlite:///{self.database(name)}",
+            f"{prefix}_DATABASE_URL": self.postgres.address(name)
+            if self.postgres
+            else f"sqlite:///{self.database(name)}",
         }
         if name == "auth":
             settings["AUTH_KEY_FILE"] = str(self.directory / "auth-keys.json")
         return settings
+
+    def _migrate(self, postgres: Postgres) -> None:
+        """Give each service a database of today's schema, as an operator does."""
+        for name in _MODULES:
+            if name != "edge":
+                postgres.make(name)
+        running = {
+            name: subprocess.Popen(  # noqa: S603 - the command is ours
+                [*self._command(name), "migrate"],
+                env=self.environment(name),
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for name in _MODULES
+            if name != "edge"
+        }
+        for name, process in running.items():
+            _, told = process.communicate()
+            if process.returncode:
+                raise ProcessDied(f"{name} could not bring its database up to date: {told.strip()}")
 
     def _process(
         self,
@@ -309,6 +356,7 @@ def private_stack(
     cores: Mapping[str, int] | None = None,
     services: Iterable[str] = SERVICES,
     directory: Path | None = None,
+    database: str = "sqlite",
 ) -> Iterator[Stack]:
     """Run a stack of one's own on free ports, with its data in a directory that is removed at the
     end.
@@ -318,7 +366,7 @@ def private_stack(
     """
     ports, claim = reserve()
     place = directory or Path(tempfile.mkdtemp(prefix="aivo-stack-"))
-    stack = Stack(place, ports=ports, env=PRIVATE | dict(env or {}), cores=cores)
+    stack = Stack(place, ports=ports, env=PRIVATE | dict(env or {}), cores=cores, database=database)
     try:
         if started := tuple(services):
             stack.start(*started)

@@ -21,7 +21,7 @@ from metrics_service.servicer import SERVICE_NAME, MetricsServicer
 from metrics_service.settings import PREFIX, MetricsSettings
 from metrics_service.store import SCHEMA, Store, StoreError
 from service_runtime import telemetry
-from service_runtime.database import backups
+from service_runtime.database import commands as database_commands
 from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(_serve, name="metrics_service")
     try:
         settings = load(MetricsSettings, os.environ, prefix=PREFIX)
-        if options.command in backups.COMMANDS:
-            print(backups.execute(options, settings.database_url, SCHEMA))
+        if options.command in database_commands.COMMANDS:
+            print(database_commands.execute(options, settings.database_url, SCHEMA))
             return 0
         require_existing(settings.database_url, variable=f"{PREFIX}_DATABASE_URL")
         return (
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", metavar="command", help="without one, it serves"
     )
     commands.add_parser("serve", help="serve until interrupted")
-    backups.add_commands(commands)
+    database_commands.add_commands(commands)
     export = commands.add_parser(
         "export", help="write kept message records to a file; the service may run meanwhile"
     )

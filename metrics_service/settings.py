@@ -27,7 +27,8 @@ class MetricsSettings(ListenerSettings):
     )
     database_url: str = setting(
         "sqlite:///.aivo/metrics.sqlite3",
-        "SQLAlchemy URL of the database for totals and message records.",
+        "Where totals and message records are: the path of a SQLite file, sqlite:///path, or"
+        " postgresql://user:password@host/database?sslmode=verify-full&sslrootcert=/ca.crt.",
         secret=True,
     )
     edge_silence_s: float = setting(

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from demo.proxies import spare_loopback
+from tests.support.postgres import address, postgres
+
+__all__ = ["address", "postgres"]
 
 settings.register_profile(
     "patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from auth_service.store.tables import SCHEMA
 from service_runtime.database import connections
-from service_runtime.database.schema import migrate
+from service_runtime.database.schema import prepare
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,10 +32,9 @@ class Database(connections.Database):
         """
         return await asyncio.wrap_future(self._threads.submit(work, *args, **kwargs))
 
-    def migrate(self) -> None:
-        """Bring the schema up to date, all or nothing; several processes may do so at once."""
-        with self.write() as connection:
-            migrate(connection, SCHEMA)
+    def prepare(self) -> None:
+        """See that the schema is up to date; see `service_runtime.database.schema`."""
+        prepare(self, SCHEMA)
 
     def close(self) -> None:
         """Wait for work under way and close all connections."""
@@ -48,4 +47,4 @@ def open_database(address: str) -> Database:
 
     Raises StoreUnavailableError.
     """
-    return Database.open(address, pragmas=("foreign_keys=ON",))
+    return Database.open(address, connections=_THREADS, pragmas=("foreign_keys=ON",))

@@ -106,7 +106,8 @@ class SessionTable:
                 )
                 .join(users, users.c.user_id == sessions.c.user_id)
                 .where(sessions.c.session_id == to.session_id)
-                .with_for_update()
+                # Not the user: whoever changes both begins there.
+                .with_for_update(of=sessions)
             )
             row = connection.execute(query).one_or_none()
             if (

@@ -36,12 +36,16 @@ class BankRows:
         self._merge_item, self._merge_norm = merges(dialect)
 
     def add(self, connection: sa.Connection, increments: BankIncrements) -> None:
-        """Add what was learned."""
+        """Add what was learned, in the order of names: or two brains could wait for each other."""
         day = {"day": increments.day}
         if increments.items:
-            connection.execute(self._merge_item, [row._asdict() | day for row in increments.items])
+            connection.execute(
+                self._merge_item, [row._asdict() | day for row in sorted(increments.items)]
+            )
         if increments.norms:
-            connection.execute(self._merge_norm, [row._asdict() | day for row in increments.norms])
+            connection.execute(
+                self._merge_norm, [row._asdict() | day for row in sorted(increments.norms)]
+            )
 
 
 def totals(connection: sa.Connection, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:

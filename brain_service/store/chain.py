@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -21,7 +22,16 @@ from brain_service.engine.journal import ConflictError, LogRow, Rebuilt, Row
 from brain_service.store.statements import SHELL
 from brain_service.store.tables import MILESTONE, MILESTONES, learners, log
 
-_PLACES: Final = sa.Sequence("log_seq_seq")
+_NEXT_PLACES: Final = sa.select(sa.Sequence("log_seq_seq").next_value()).select_from(
+    sa.func.generate_series(1, sa.bindparam("count", type_=sa.Integer))
+)
+# In the order of keys, as everybody does it: or two brains could wait for each other.
+_LOCK: Final = (
+    sa.select(learners.c.learner_key)
+    .where(learners.c.learner_key.in_(sa.bindparam("keys", expanding=True)))
+    .order_by(learners.c.learner_key)
+    .with_for_update()
+)
 _LAST_PLACE: Final = "SELECT coalesce(max(seq), 0) FROM log"
 _APPEND: Final = sa.insert(log).values(
     {column.key: sa.bindparam(column.key) for column in log.columns}
@@ -74,7 +84,9 @@ class Chain:
                 connection.exec_driver_sql(_LAST_PLACE).scalar_one(), rows
             )
         else:
-            places = [connection.scalar(_PLACES) for _ in rows]
+            keys_of = sorted({row.learner_key for row in rows} - {0})
+            connection.execute(_LOCK, {"keys": keys_of}).all()
+            places = connection.scalars(_NEXT_PLACES, {"count": len(rows)}).all()
         linked, moves = self._link(rows, keys, places)
         connection.exec_driver_sql(self._append, linked)
         _all_moved(connection.exec_driver_sql(self._advance, moves).rowcount, moves)
@@ -109,7 +121,7 @@ class Chain:
                 raise ConflictError("the revisions of a learner do not follow one another")
             moves[key] = revision, place, key, believed
             linked.append((place, key, revision, before, key, key_of(interaction_id), *row[3:]))
-        return linked, list(moves.values())
+        return linked, sorted(moves.values(), key=itemgetter(2))
 
 
 def _compiled(
@@ -146,9 +158,12 @@ class Standing(NamedTuple):
     revision: int
 
 
-def standing(connection: sa.Connection, learner_digest: bytes) -> Standing:
-    """Return where a learner stands; an unknown one has key and revision 0."""
-    found = connection.execute(_STANDING, {"digest": learner_digest}).one_or_none()
+def standing(connection: sa.Connection, learner_digest: bytes, *, hold: bool = False) -> Standing:
+    """Return where a learner stands; an unknown one has key and revision 0. `hold` keeps others
+    from moving the learner until the transaction ends.
+    """
+    query = _STANDING.with_for_update() if hold else _STANDING
+    found = connection.execute(query, {"digest": learner_digest}).one_or_none()
     return Standing(*found) if found else Standing(0, None, 0)
 
 
@@ -191,7 +206,11 @@ def replace_newest(connection: sa.Connection, rebuilt: Rebuilt) -> bool:
     row = dict(zip(log.columns.keys(), stored, strict=True))
     connection.execute(emptied(connection).where(log.c.seq == newest))
     on_sqlite = connection.dialect.name == "sqlite"
-    place = connection.scalar(sa.text(_LAST_PLACE)) + 1 if on_sqlite else connection.scalar(_PLACES)
+    place = (
+        connection.scalar(sa.text(_LAST_PLACE)) + 1
+        if on_sqlite
+        else connection.scalar(_NEXT_PLACES, {"count": 1})
+    )
     row |= {"seq": place, "state": state, "assessment": assessment or row["assessment"]}
     connection.execute(sa.insert(log), row)
     connection.execute(

@@ -51,9 +51,11 @@ from brain_service.store.tables import SCHEMA, audit, bank_items, bank_norms, le
 from brain_service.store.worker import Worker, WorkerClosedError
 from service_runtime.database.connections import Database, directly, truncate_wal
 from service_runtime.database.faults import translated
-from service_runtime.database.schema import migrate
+from service_runtime.database.schema import prepare, take_turn
 
 T = TypeVar("T")
+
+_READERS: Final = 2
 
 # A row is some 2.5 KB: pages of 16 KB took a fifth less time a row than SQLite's 4 KB, into which
 # only one row fits. SQLite's own cache of 2 MB is enough while ids are in the order of time, and
@@ -80,11 +82,11 @@ class SqlStore:
         # writing a row.
         self._written = database.writer()
         self._writer = Worker("store-write")
-        self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
 
     @classmethod
     async def open(cls, database: str | Path) -> SqlStore:
-        """Open a database, given by its address, and bring its schema up to date.
+        """Open a database, given by its address, and see that its schema is up to date.
 
         A new SQLite file is readable by its owner only. Raises `SchemaError` for a database of a
         newer version or of something else, `StoreUnavailableError` when it cannot be opened.
@@ -93,10 +95,10 @@ class SqlStore:
 
     @classmethod
     def _open(cls, database: str | Path) -> SqlStore:
-        opened = Database.open(database, pragmas=_PRAGMAS)
+        opened = Database.open(database, connections=1 + _READERS, pragmas=_PRAGMAS)
         try:
+            prepare(opened, SCHEMA)
             with opened.write() as connection:
-                migrate(connection, SCHEMA)
                 known = identity(connection)
             with translated():
                 return cls(opened, epoch=known["epoch"], salt=bytes.fromhex(known["salt"]))
@@ -197,7 +199,9 @@ class SqlStore:
         """Put states in place of the newest ones, in one transaction."""
 
         def work(connection: sa.Connection) -> list[int]:
-            return [each.learner_key for each in learners if replace_newest(connection, each)]
+            return [
+                each.learner_key for each in sorted(learners) if replace_newest(connection, each)
+            ]
 
         return await self._write(work)
 
@@ -233,7 +237,7 @@ class SqlStore:
         if not by_digest:
             return {}
         connection.execute(
-            sa.insert(learners), [{"learner_digest": digest} for digest in by_digest]
+            sa.insert(learners), [{"learner_digest": digest} for digest in sorted(by_digest)]
         )
         return {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
 
@@ -266,7 +270,7 @@ class SqlStore:
         digest = self._digest(learner_id)
 
         def work(connection: sa.Connection) -> int:
-            key, newest, _ = standing(connection, digest)
+            key, newest, _ = standing(connection, digest, hold=True)
             places = places_of(connection, newest)
             for some in in_pieces(places):
                 connection.execute(emptied(connection).where(log.c.seq.in_(some)))
@@ -390,6 +394,9 @@ class SqlStore:
 def identity(connection: sa.Connection) -> dict[str, str]:
     """Return the epoch and the salt of the database, made once with it."""
     known = {name: value for name, value in connection.execute(sa.select(meta))}
+    if not known:
+        take_turn(connection)
+        known = {name: value for name, value in connection.execute(sa.select(meta))}
     if not known:
         known = {"epoch": str(uuid.uuid4()), "salt": secrets.token_hex(32)}
         connection.execute(

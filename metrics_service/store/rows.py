@@ -141,7 +141,7 @@ def sum_rows(parts: Iterable[Exchanges]) -> list[dict[str, Any]]:
                     answer_size,
                 )
     names = [column.name for column in sums_table.columns]
-    return [dict(zip(names, (*key, *values), strict=True)) for key, values in sums.items()]
+    return [dict(zip(names, (*key, *values), strict=True)) for key, values in sorted(sums.items())]
 
 
 def _cells(part: Exchanges) -> dict[tuple[int, int], list[int]]:

@@ -30,7 +30,7 @@ from metrics_service.store.tables import (
 )
 from service_runtime.database.connections import Database, truncate_wal
 from service_runtime.database.faults import translated
-from service_runtime.database.schema import migrate
+from service_runtime.database.schema import prepare
 
 WHOLE_FLEET = ""
 """Edge id of the row that holds the fleet's totals; no edge can have it."""
@@ -63,15 +63,14 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """Open the database at an address and bring its schema up to date; an SQLite file is made
-        when missing.
+        """Open the database at an address and see that its schema is up to date; an SQLite file is
+        made when missing.
 
         Raises StoreError when that is not possible.
         """
         database = open_database(url)
         try:
-            with database.write() as connection:
-                migrate(connection, SCHEMA)
+            prepare(database, SCHEMA)
         except BaseException:
             database.close()
             raise

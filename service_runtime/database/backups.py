@@ -6,7 +6,6 @@ come with it, which must be on the PATH. Knows of a schema no more than the name
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -16,15 +15,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from service_runtime.database.addresses import url_of
 from service_runtime.database.errors import StoreError
 from service_runtime.database.schema import Schema
-
-COMMANDS = ("backup", "restore")
 
 _BUSY_S = 5.0
 
@@ -33,29 +29,28 @@ class BackupError(StoreError):
     """Nothing was changed; the sentence says why and what to do."""
 
 
-def add_commands(commands: Any) -> None:
-    """Add `backup` and `restore` to a service's commands (what `add_subparsers` returned)."""
-    backup = commands.add_parser(
-        "backup", help="copy the database into a new file; the service may run meanwhile"
-    )
-    backup.add_argument("file", type=Path, metavar="FILE", help="where to; it must not exist")
-    restore = commands.add_parser(
-        "restore", help="put a backup in the place of the database; stop the service first"
-    )
-    restore.add_argument("file", type=Path, metavar="FILE", help="what `backup` wrote")
+def backup(address: str, file: Path, schema: Schema) -> str:
+    """Copy the database into a new file and return a sentence for people. Raises StoreError."""
+    with _told(file):
+        _database(address, schema).backup(file)
+        return f"{file}: {file.stat().st_size:,} bytes, verified"
 
 
-def execute(arguments: argparse.Namespace, address: str, schema: Schema) -> str:
-    """Do what the command line says and return a sentence for people. Raises BackupError."""
-    database = _database(address, schema)
+def restore(address: str, file: Path, schema: Schema) -> str:
+    """Put what `backup` wrote in the place of the database and return a sentence for people.
+
+    Raises StoreError.
+    """
+    with _told(file):
+        return _database(address, schema).restore(file)
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
     try:
-        if arguments.command == "backup":
-            database.backup(arguments.file)
-            size = arguments.file.stat().st_size
-            return f"{arguments.file}: {size:,} bytes, verified"
-        return database.restore(arguments.file)
+        yield
     except OSError as error:
-        raise BackupError(f"{error.filename or arguments.file}: {error.strerror}") from error
+        raise BackupError(f"{error.filename or file}: {error.strerror}") from error
 
 
 def _database(address: str, schema: Schema) -> _Sqlite | _Postgres:

@@ -16,7 +16,26 @@ from service_runtime.database.errors import StoreUnavailableError
 from service_runtime.database.faults import translated
 
 BUSY_TIMEOUT_S: Final = 5.0
-"""How long a statement waits for another process that writes the same SQLite file."""
+"""How long a statement waits for another process that writes the same SQLite file or row, or for a
+connection.
+"""
+_STATEMENT_S: Final = 30
+"""How long a statement may take on a server."""
+
+SERVER: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+    "options": (
+        f"-c statement_timeout={_STATEMENT_S}s -c lock_timeout={BUSY_TIMEOUT_S:g}s"
+        " -c idle_in_transaction_session_timeout=60s"
+    ),
+}
+"""How a server is spoken to where the address says nothing else: one that is gone without a word is
+noticed within 15 s, also by who waits for its answer.
+"""
 
 
 class Database:
@@ -26,18 +45,32 @@ class Database:
         """`open` makes one; `engine` is what it made."""
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        # SQLite's readers see one state anyway.
+        self._readers = (
+            engine
+            if self.is_sqlite
+            else engine.execution_options(isolation_level="REPEATABLE READ")
+        )
 
     @classmethod
     def open(
-        cls, address: str | Path, *, durable: bool = True, pragmas: Sequence[str] = ()
+        cls,
+        address: str | Path,
+        *,
+        durable: bool = True,
+        connections: int = 4,
+        pragmas: Sequence[str] = (),
     ) -> Self:
         """Open the database at an address (see `url_of`); a SQLite file is made, with its folder,
-        readable by its owner only.
+        readable by its owner only. A server is asked when something is to be done.
 
         `durable` transactions survive a power cut when they have ended; others survive a crash of
-        the service. `pragmas` are further settings of SQLite. Raises StoreUnavailableError.
+        the service. `connections` are the most that a server gets of this process. `pragmas` are
+        further settings of SQLite. Raises StoreUnavailableError.
         """
         url = url_of(address)
+        if url.get_backend_name() != "sqlite":
+            return cls(_server(url, durable=durable, connections=connections))
         _make_file(Path(url.database or ""))
         # Parameters would bring what people wrote into tracebacks.
         engine = sa.create_engine(
@@ -52,7 +85,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Give a transaction that sees one state of the database and changes nothing."""
-        with translated(), self.engine.connect() as connection, connection.begin():
+        with translated(), self._readers.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -68,6 +101,32 @@ class Database:
     def close(self) -> None:
         """Close all connections; on SQLite this empties the write-ahead file."""
         self.engine.dispose()
+
+
+def _server(url: sa.URL, *, durable: bool, connections: int) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_S,
+        # Whatever broke meanwhile is made anew before anybody works with it.
+        pool_pre_ping=True,
+        # What the address says goes first.
+        connect_args={name: value for name, value in SERVER.items() if name not in url.query},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # Only where the server is set otherwise: it may also be set to wait for its standbys.
+        change = ("on", "= 'off'") if durable else ("off", "<> 'off'")
+        connection.execute(
+            f"UPDATE pg_settings SET setting = '{change[0]}'"  # noqa: S608 - our own words only
+            f" WHERE name = 'synchronous_commit' AND setting {change[1]}"
+        )
+        connection.commit()
+
+    return engine
 
 
 def _make_file(path: Path) -> None:

@@ -16,8 +16,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from service_runtime.database.connections import Database
 from service_runtime.database.errors import SchemaError
 
+_OLDEST_SERVER: Final = (14,)
 _ENVIRONMENT: Final = Path(__file__).parent / "alembic"
 
 
@@ -35,15 +37,49 @@ class Schema:
     """SQL that makes an older state safe to go on from; carried out before anybody sees it."""
 
 
-def migrate(connection: sa.Connection, schema: Schema, revision: str = "head") -> None:
-    """Bring the schema up to date, or up to a `revision`, inside the caller's transaction.
+def prepare(database: Database, schema: Schema) -> None:
+    """See that the database has the schema that this program knows.
 
-    Raises SchemaError, having changed nothing, for a database of another service, of something
-    else, or of a newer version.
+    A SQLite file is brought up to date. On a server, which others may be using, that is for an
+    operator to begin. Raises SchemaError, which names the command.
     """
-    config = configured(connection, schema)
-    if _check(connection, schema, ScriptDirectory.from_config(config)):
-        command.upgrade(config, revision)
+    if database.is_sqlite:
+        with database.write() as connection:
+            migrate(connection, schema)
+        return
+    with database.read() as connection:
+        if (connection.dialect.server_version_info or (0,)) < _OLDEST_SERVER:
+            raise SchemaError(f"the server is older than PostgreSQL {_OLDEST_SERVER[0]}")
+        present, newest = _check(connection, schema)
+    if present != newest:
+        raise SchemaError(
+            f"the database has {f'schema {present}' if present else 'no tables yet'}, and this"
+            f" program works with schema {newest}; run `python -m {schema.service} migrate` with"
+            " the same settings"
+        )
+
+
+def migrate(connection: sa.Connection, schema: Schema, revision: str = "head") -> bool:
+    """Bring the schema up to date, or up to a `revision`, inside the caller's transaction; tell
+    whether it was older.
+
+    Of several at once one does it, and the others wait. Raises SchemaError, having changed nothing,
+    for a database of another service, of something else, or of a newer version.
+    """
+    take_turn(connection)
+    present, newest = _check(connection, schema)
+    if present != newest:
+        command.upgrade(configured(connection, schema), revision)
+    return present != newest
+
+
+def take_turn(connection: sa.Connection) -> None:
+    """Wait until no other process prepares the same database; held to the transaction's end."""
+    if connection.dialect.name == "postgresql":
+        # Steps over a long log take longer than any statement otherwise may.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4702111234474983745)")
 
 
 def configured(connection: sa.Connection, schema: Schema) -> Config:
@@ -60,8 +96,9 @@ def _escaped(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def _check(connection: sa.Connection, schema: Schema, scripts: ScriptDirectory) -> bool:
-    """Tell whether the schema is an older one, or none yet. Raises SchemaError."""
+def _check(connection: sa.Connection, schema: Schema) -> tuple[str | None, str | None]:
+    """Return the present schema and the newest one. Raises SchemaError."""
+    scripts = ScriptDirectory.from_config(configured(connection, schema))
     present = MigrationContext.configure(connection).get_current_revision()
     newest = scripts.get_current_head()
     tables = sa.inspect(connection).get_table_names()
@@ -78,4 +115,4 @@ def _check(connection: sa.Connection, schema: Schema, scripts: ScriptDirectory) 
             f"the database has schema {present}, made by a newer version of this program than this"
             f" one, which knows only up to {newest}; run that version or a later one"
         )
-    return present != newest
+    return present, newest

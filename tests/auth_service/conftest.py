@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 
 from auth_service.settings import Settings
-from auth_service.store import ChangeLog, People, SessionTable, open_database
+from auth_service.store import SCHEMA, ChangeLog, People, SessionTable, open_database
 from tests.auth_service.harness import ADMIN, CREDENTIAL, Client, Clock, Stored, running
+from tests.support.postgres import migrated
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> Iterator[Stored]:
+def stored(address: str) -> Iterator[Stored]:
     clock = Clock()
-    url = f"sqlite:///{tmp_path}/auth.sqlite3"
-    database = open_database(url)
-    database.migrate()
+    database = open_database(migrated(address, SCHEMA))
+    database.prepare()
     yield Stored(
         database,
         People(database, clock.ms),
         SessionTable(database, clock.ms),
         ChangeLog(database),
         clock,
-        url,
+        address,
     )
     database.close()
 

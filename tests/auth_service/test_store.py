@@ -11,6 +11,7 @@ import sqlalchemy
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import update
 
 from auth_service.domain import (
     AlreadyExists,
@@ -31,9 +32,11 @@ from auth_service.store import (
     StoreUnavailableError,
     open_database,
 )
-from auth_service.store.tables import SCHEMA, metadata
+from auth_service.store.tables import SCHEMA, metadata, users
+from service_runtime.database import connections
 from service_runtime.database.schema import configured
 from tests.auth_service.harness import Stored
+from tests.support.postgres import migrated
 
 HOUR_MS = 3_600_000
 
@@ -87,7 +90,7 @@ def test_migrations_go_down_to_nothing_and_up_again(stored: Stored) -> None:
     with stored.database.write() as connection:
         command.downgrade(configured(connection, SCHEMA), "base")
         assert sqlalchemy.inspect(connection).get_table_names() == ["alembic_version"]
-    stored.database.migrate()
+    migrated(stored.url, SCHEMA)
 
     assert newest(stored) == 0
 
@@ -104,7 +107,7 @@ def test_a_failed_migration_leaves_nothing_behind(
 
     monkeypatch.setattr(command, "upgrade", fail_at_the_end)
     with pytest.raises(RuntimeError):
-        database.migrate()
+        database.prepare()
 
     with database.read() as connection:
         assert sqlalchemy.inspect(connection).get_table_names() == []
@@ -117,7 +120,7 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
 
     def migrate(index: int) -> None:
         try:
-            databases[index].migrate()
+            databases[index].prepare()
         except BaseException as error:
             failures.append(error)
 
@@ -136,13 +139,15 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
         database.close()
 
 
-def test_the_file_is_private_durable_and_lets_readers_in(stored: Stored, tmp_path: Path) -> None:
-    with stored.database.read() as connection:
+def test_the_file_is_private_durable_and_lets_readers_in(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/auth.sqlite3")
+    with database.read() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous")
         ]
         enforced = connection.exec_driver_sql("PRAGMA foreign_keys").scalar()
+    database.close()
 
     assert pragmas == ["wal", 2]
     assert enforced == 1
@@ -426,17 +431,24 @@ def test_users_come_in_pages_by_id(stored: Stored) -> None:
     assert ids == [user.user_id for user in first + rest]
 
 
-def test_a_busy_database_is_unavailable_and_changes_nothing(stored: Stored) -> None:
+def test_a_busy_database_is_unavailable_and_changes_nothing(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = add_user(stored)
+    monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0)
+    monkeypatch.setitem(connections.SERVER, "options", "-c lock_timeout=1")
     impatient = open_database(stored.url)
-    with impatient.read() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 1")
-    with (
-        stored.database.write(),
-        pytest.raises(StoreUnavailableError, match="try again"),
-        impatient.write(),
-    ):
-        pass
+    move = update(users).values(display_name="Bea")
+    with stored.database.write() as connection:
+        connection.execute(move)
+        with (
+            pytest.raises(StoreUnavailableError, match="try again"),
+            impatient.write() as other,
+        ):
+            other.execute(move)
     impatient.close()
+
+    assert stored.people.user(ann).display_name == "Bea"
 
 
 def test_no_value_of_a_row_shows_in_an_error(stored: Stored) -> None:

@@ -20,18 +20,19 @@ from metrics_service.latency import Histogram
 from metrics_service.records import MINUTE_MS, BadQuery, Query
 from metrics_service.store import Store, StoreUnavailableError, Tally, rows
 from metrics_service.store.sql_store import open_database
-from metrics_service.store.tables import SCHEMA, metadata
+from metrics_service.store.tables import SCHEMA, metadata, tallies_table
 from service_runtime.database import connections
 from service_runtime.database.schema import migrate
 from tests.metrics_service.support import NOW_MS, Exchange, batch, records, url
+from tests.support.postgres import migrated
 
 MINUTE = NOW_MS - NOW_MS % MINUTE_MS
 NONE = Tally()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(url(tmp_path))
+def store(address: str) -> Iterator[Store]:
+    opened = Store.open(migrated(address, SCHEMA))
     yield opened
     opened.close()
 
@@ -355,18 +356,23 @@ def test_erasing_jumps_over_gaps(store: Store) -> None:
 
 
 def test_a_locked_database_is_unavailable_and_has_changed_nothing(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store.append([batch(Exchange())], Tally(recorded=1))
+    store.save(Retained(), Tally(recorded=2))
     monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0)
-    impatient = Store.open(url(tmp_path))
+    monkeypatch.setitem(connections.SERVER, "options", "-c lock_timeout=1")
+    impatient = Store.open(address)
+    before = everything(impatient), impatient.load()
     with store._database.write() as connection:
-        assert connection.in_transaction()
+        connection.execute(sa.update(tallies_table).values(value=3))
         with pytest.raises(StoreUnavailableError):
             impatient.append([batch(Exchange())], Tally(recorded=1))
         with pytest.raises(StoreUnavailableError):
             impatient.save(Retained(totals=FleetCounters(errors=1)), NONE)
 
-    assert (everything(impatient), impatient.load()) == ([], (Retained(), Tally()))
+    assert before[0] == everything(impatient)
+    assert impatient.load() == (Retained(), Tally(recorded=3, dropped=3))
     impatient.save(Retained(totals=FleetCounters(errors=1)), NONE)
     assert impatient.load()[0].totals.errors == 1
     impatient.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 import stat
 import uuid
@@ -34,8 +35,9 @@ from brain_service.model.bank import (
     merge_item,
     merge_norm,
 )
-from brain_service.store import SqlStore, bank_rows, chain, statements, tables
+from brain_service.store import SCHEMA, SqlStore, bank_rows, chain, statements, tables
 from service_runtime.database import connections
+from tests.support.postgres import migrated, running_postgres
 
 NOTHING = BankIncrements()
 
@@ -67,20 +69,22 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqlStore]:
-    store = await SqlStore.open(path)
+async def store(address: str) -> AsyncIterator[SqlStore]:
+    migrated(address, SCHEMA)
+    store = await SqlStore.open(address)
     yield store
     await store.close()
 
 
-async def test_what_is_committed_is_there_after_reopening(path: Path) -> None:
-    store = await SqlStore.open(path)
+async def test_what_is_committed_is_there_after_reopening(address: str) -> None:
+    migrated(address, SCHEMA)
+    store = await SqlStore.open(address)
     keys = await store.commit(
         [row("ada", 0, 1, "a"), row("bob", 0, 1, "a"), row("ada", 0, 2, "b")], NOTHING
     )
     epoch = store.epoch
     await store.close()
-    again = await SqlStore.open(path)
+    again = await SqlStore.open(address)
     heads = await again.load(["ada", "bob", "eve"])
     await again.close()
 
@@ -209,13 +213,11 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
 
 
 async def test_the_migrations_make_the_schema_that_the_code_means(
-    path: Path, store: SqlStore
+    store: SqlStore,
 ) -> None:
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
+    with store._database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = compare_metadata(context, tables.metadata)
-    engine.dispose()
 
     assert differences == []
 
@@ -316,8 +318,9 @@ def scribble(path: Path, *, after: int) -> None:
 
 
 async def test_a_database_that_another_process_holds_gives_a_clear_error(
-    path: Path, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = await SqlStore.open(path)
     monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0.01)
     impatient = await SqlStore.open(path)
     holder = sqlite3.connect(path, isolation_level=None)
@@ -335,6 +338,7 @@ async def test_a_database_that_another_process_holds_gives_a_clear_error(
     await impatient.close()
 
     assert await store.revisions(["ada"]) == {"ada": 2}
+    await store.close()
 
 
 @pytest.mark.parametrize(
@@ -372,25 +376,46 @@ async def test_a_path_that_cannot_be_opened_gives_a_clear_error(tmp_path: Path) 
         await SqlStore.open(tmp_path / "file" / "brain.db")
 
 
-async def test_only_the_owner_may_read_the_files(path: Path, store: SqlStore) -> None:
+async def test_only_the_owner_may_read_the_files(path: Path) -> None:
+    store = await SqlStore.open(path)
     await store.commit([row("ada", 0, 1, "a")], NOTHING)
     modes = {each.name: stat.S_IMODE(os.stat(each).st_mode) for each in path.parent.iterdir()}
 
     assert {"brain.db", "brain.db-wal", "brain.db-shm"} == modes.keys()
     assert {0o600} == set(modes.values())
+    await store.close()
 
 
-async def test_a_closed_store_says_so(path: Path) -> None:
-    store = await SqlStore.open(path)
+async def test_a_closed_store_says_so(store: SqlStore) -> None:
     await store.close()
     await store.close()
     with pytest.raises(StoreUnavailableError, match="closed"):
         await store.load(["ada"])
 
 
-async def test_commits_are_synced_to_the_disk(store: SqlStore) -> None:
+async def test_commits_are_synced_to_the_disk(path: Path) -> None:
     """An acknowledged commit survives a power cut: write-ahead log, full synchronisation."""
+    store = await SqlStore.open(path)
     with store._database.engine.connect() as connection:
         assert tuple(connection.exec_driver_sql("PRAGMA journal_mode").one()) == ("wal",)
         assert tuple(connection.exec_driver_sql("PRAGMA synchronous").one()) == (2,)
         assert tuple(connection.exec_driver_sql("PRAGMA secure_delete").one()) == (1,)
+    await store.close()
+
+
+async def test_a_store_works_again_after_its_server_was_away() -> None:
+    with running_postgres() as server:
+        store = await SqlStore.open(migrated(server.make("brain"), SCHEMA))
+        keys = await store.commit([row("ada", 0, 1, "a")], NOTHING)
+        for revision, how in enumerate((signal.SIGINT, signal.SIGQUIT), 2):
+            server.stop(how=how)
+            following = [row("ada", keys["ada"], revision, f"i{revision}")]
+            with pytest.raises(StoreUnavailableError, match="try again"):
+                await store.commit(following, NOTHING)
+            with pytest.raises(StoreUnavailableError, match="try again"):
+                await store.load(["ada"])
+            server.start()
+            assert await store.revisions(["ada"]) == {"ada": revision - 1}
+            await store.commit(following, NOTHING)
+        assert await store.revisions(["ada"]) == {"ada": 3}
+        await store.close()

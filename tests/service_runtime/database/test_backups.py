@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from service_runtime.database.backups import BackupError, add_commands, execute
+from service_runtime.database.backups import BackupError
+from service_runtime.database.commands import add_commands, execute
 from service_runtime.database.errors import StoreError
 from service_runtime.database.schema import Schema
 
@@ -193,7 +194,7 @@ def _postgres_tools() -> Path | None:
 
 
 @pytest.fixture
-def postgres() -> Iterator[str]:
+def installed() -> Iterator[str]:
     """A PostgreSQL of the test's own, reached by a socket in its folder."""
     tools = _postgres_tools()
     if tools is None:
@@ -220,8 +221,8 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_same_with_postgresql(postgres: str, tmp_path: Path) -> None:
-    host = postgres.partition("host=")[2]
+def test_the_same_with_postgresql(installed: str, tmp_path: Path) -> None:
+    host = installed.partition("host=")[2]
 
     def sql(text: str) -> str:
         words = ["psql", "-h", host, "-U", "test", "-At", "-d", "postgres", "-c", text]
@@ -233,15 +234,15 @@ def test_the_same_with_postgresql(postgres: str, tmp_path: Path) -> None:
         "INSERT INTO things VALUES (0, 'old'), (1, 'one')"
     )
     file = tmp_path / "copy.dump"
-    execute(command("backup", file), postgres, KEPT)
+    execute(command("backup", file), installed, KEPT)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     sql("DELETE FROM things; INSERT INTO things VALUES (5, 'later')")
-    execute(command("restore", file), postgres, KEPT)
+    execute(command("restore", file), installed, KEPT)
 
     assert sql("SELECT id, name FROM things ORDER BY id") == "0|anew\n1|one"
     with pytest.raises(BackupError, match="no database of other"):
-        execute(command("restore", file), postgres, OTHER)
+        execute(command("restore", file), installed, OTHER)
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(BackupError):
-        execute(command("restore", file), postgres, KEPT)
+        execute(command("restore", file), installed, KEPT)
     assert sql("SELECT count(*) FROM things") == "2"
