@@ -32,8 +32,8 @@ def school() -> Iterator[School]:
         pytest.skip(str(error))
     with running_school(
         database="postgres",
-        # It decides from memory while its database is away, and says so.
-        foreseen="auth_service.follower",
+        # They work from memory while their database is away, and say so.
+        foreseen='"reason": "the database',
         EDGE_FRAMES_PER_S="60",
         EDGE_FRAMES_BURST="400",
         BRAIN_HEARTBEAT_S="1",
