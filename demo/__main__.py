@@ -39,6 +39,8 @@ from service_runtime.addresses import is_address
 from service_runtime.version import told
 
 WATCH_S = 0.2
+PAST_DAYS = 3
+"""So many days the class has worked already, so that there is something usual to compare with."""
 ADMINISTRATOR = "admin@school.example"
 FAILURES = (NoPostgres, ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
@@ -197,6 +199,8 @@ def _start_class(stack: Stack) -> None:
         stack.http_url,
         "--users",
         str(_users_file(stack)),
+        "--past-days",
+        str(PAST_DAYS),
     ]
     stack.add("class", command).start()
 

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from demo.client import (
@@ -28,7 +28,7 @@ from demo.client import (
     open_socket,
     uuid7,
 )
-from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, rest
+from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, past, rest
 from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
 from service_runtime import logs
 
@@ -44,20 +44,26 @@ MAX_RETRIES = 20
 class Seat:
     """One learner's place: the socket, the mind, and what is not yet acknowledged."""
 
-    def __init__(self, url: str, tokens: TokenSource, pupil: Pupil, *, pace: float) -> None:
-        """`pace` divides all waiting: 1 is that of people."""
+    def __init__(
+        self, url: str, tokens: TokenSource, pupil: Pupil, *, pace: float, past_days: int = 0
+    ) -> None:
+        """`pace` divides all waiting: 1 is that of people. A learner of whom nothing is known yet
+        has worked on each of the last `past_days` days.
+        """
         self.pupil = pupil
         self.mind = fresh_mind(pupil)
         self.acknowledged = 0
         self._url = url
         self._tokens = tokens
         self._pace = pace
+        self._past_days = past_days
         self._socket: Socket | None = None
 
     async def learn(self) -> None:
         """Go on until cancelled; raises Refused when the server does not want this learner."""
         try:
             await asyncio.sleep(random.uniform(0, SETTLING_S) / self._pace)  # noqa: S311 - not a secret
+            await self._remember()
             while True:
                 before = time.monotonic()
                 self.mind, action = act(self.pupil, self.mind)
@@ -67,6 +73,34 @@ class Seat:
         finally:
             if self._socket is not None:
                 await self._socket.close()
+
+    async def _remember(self) -> None:
+        """Tell what was done before today, unless that was told already."""
+        if not self._past_days or await self._is_known():
+            return
+        began = time.time()
+        for ago_s, mind, action in past(self.pupil, self.mind, self._past_days):
+            self.mind = mind
+            await self._tell(action, occurred_at=began - ago_s)
+        self.mind = rest(self.mind, 86_400.0)
+
+    async def _is_known(self) -> bool:
+        for attempt in range(MAX_RETRIES):
+            try:
+                socket = await self._connected()
+                await socket.send(
+                    {"type": "get_state", "id": "known", "learner_id": self.pupil.learner_id}
+                )
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    answer = await self._answer(socket, "known")
+            except (Disconnected, TimeoutError) as trouble:
+                await self._lost(trouble)
+                await asyncio.sleep(_delay_s(trouble, attempt))
+                continue
+            if answer["type"] == "state_response":
+                return answer["state"] is not None
+            await asyncio.sleep(backoff_s(attempt))
+        return True
 
     async def _spend(self, seconds: float) -> None:
         """Let time pass, keeping the connection alive and its frames read."""
@@ -85,7 +119,7 @@ class Seat:
             except Disconnected as gone:
                 await self._lost(gone)
 
-    async def _tell(self, action: Action) -> None:
+    async def _tell(self, action: Action, occurred_at: float | None = None) -> None:
         """Send an interaction until it is acknowledged; a resend under the same id is harmless."""
         data: Frame = {
             "learner_id": self.pupil.learner_id,
@@ -96,6 +130,8 @@ class Seat:
         }
         if action.response is not None:
             data["response"] = action.response
+        if occurred_at is not None:
+            data["occurred_at"] = datetime.fromtimestamp(occurred_at, UTC).isoformat()
         frame = {"type": "virtual_brain_interact", "id": data["interaction_id"], "data": data}
         for attempt in range(MAX_RETRIES):
             try:
@@ -174,7 +210,9 @@ def _seconds_until(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp() - time.time()
 
 
-async def teach(http_url: str, people: Sequence[Person], *, seed: int, pace: float) -> None:
+async def teach(
+    http_url: str, people: Sequence[Person], *, seed: int, pace: float, past_days: int = 0
+) -> None:
     """Run the class until cancelled; a learner who is refused leaves with a warning, the others go
     on.
     """
@@ -185,6 +223,7 @@ async def teach(http_url: str, people: Sequence[Person], *, seed: int, pace: flo
             Account(http_url, person.email, person.password),
             make_pupil(person.learners[0], seed),
             pace=pace,
+            past_days=past_days,
         )
         for person in people
         if person.role == "learner" and person.email != LOAD_TEST
@@ -213,7 +252,13 @@ async def teach(http_url: str, people: Sequence[Person], *, seed: int, pace: flo
 
 async def _until_signalled(arguments: argparse.Namespace) -> None:
     work = asyncio.create_task(
-        teach(arguments.url, read_users(arguments.users), seed=arguments.seed, pace=arguments.pace)
+        teach(
+            arguments.url,
+            read_users(arguments.users),
+            seed=arguments.seed,
+            pace=arguments.pace,
+            past_days=arguments.past_days,
+        )
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -239,7 +284,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pace", type=float, default=1.0, help="how many times faster than people (default: 1)"
     )
+    parser.add_argument(
+        "--past-days",
+        type=int,
+        default=0,
+        help="days on which a learner of whom nothing is known has worked already, at most 6"
+        " (default: 0)",
+    )
     arguments = parser.parse_args(argv)
+    if not 0 <= arguments.past_days <= 6:
+        parser.error("--past-days must be from 0 to 6: the server takes nothing older than a week")
     if arguments.pace <= 0:
         parser.error("--pace must be above 0")
     if not arguments.url.startswith(("http://", "https://")):

@@ -27,6 +27,7 @@ from a generator that is passed around.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import exp, log
 from random import Random
@@ -46,6 +47,8 @@ MAX_HINTS = 2
 SESSION_S = 40 * 60.0
 """After about so many seconds of work a learner takes a break."""
 BREAK_S = 6 * 60.0
+PAST_SESSION_S = 20 * 60.0
+"""How long a learner worked on each day before the demonstration began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,22 @@ def act(pupil: Pupil, mind: Mind) -> tuple[Mind, Action]:
     if wants_hint:
         return _ask(mind, mind.task, p, draw, pause_s)
     return _answer(pupil, mind, mind.task, p, draw, pause_s)
+
+
+def past(pupil: Pupil, mind: Mind, days: int) -> Iterator[tuple[float, Mind, Action]]:
+    """Do what the learner did on each of the last `days` days, about this time of day: yield how
+    many seconds ago it was, the mind after it, and what it was. Oldest first.
+    """
+    for day in range(days, 0, -1):
+        ago_s = day * 86_400.0 - Random(f"{pupil.seed}/{pupil.learner_id}/day {day}").uniform(
+            0, 7200
+        )
+        end_s = ago_s - PAST_SESSION_S
+        mind = replace(rest(mind, 86_400.0), active_s=0.0)
+        while ago_s > end_s:
+            mind, action = act(pupil, mind)
+            ago_s -= action.pause_s + action.takes_s
+            yield ago_s, mind, action
 
 
 def rest(mind: Mind, seconds: float) -> Mind:

@@ -67,7 +67,7 @@ class EdgeSettings(ClientSettings):
         " turned away.",
     )
     max_frame_bytes: int = setting(65_536, "Largest frame accepted.")
-    max_subscriptions: int = setting(128, "Learners that one socket may subscribe to.")
+    max_subscriptions: int = setting(256, "Learners that one socket may subscribe to.")
     max_rooms: int = setting(32, "Rooms that one socket may be in.")
     guardians_see_each_other: bool = setting(
         False, "Show guardians to each other in the rooms of classes."

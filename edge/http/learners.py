@@ -4,6 +4,7 @@ or erase.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -74,14 +75,19 @@ async def history(
     after: Annotated[int, Query(ge=0, le=2**53, description="Entries after this revision.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     newest: Annotated[bool, Query(description="The last `limit` entries instead.")] = False,
+    brief: Annotated[bool, Query(description="Only when, what and how right, for lists.")] = False,
 ) -> Response:
-    """Return a page of a learner's interactions with the state after each, oldest first."""
+    """Return a page of a learner's interactions with the state after each, oldest first.
+
+    `brief` entries have `revision`, `type`, `occurred_at`, `correct` (null for what is no answer)
+    and `accuracy`.
+    """
     await require(services, who, "watch", learner_id)
     budget = services.door.budgets.of(who.user_id, time.monotonic())
     budget.charge(limit * PER_ENTRY)
     async with services.door.reading(who.user_id):
         page = await services.brain.history(learner_id, after=after, limit=limit, newest=newest)
-    page["entries"] = [_entry(one) for one in page["entries"]]
+    page["entries"] = [(_brief if brief else _entry)(one) for one in page["entries"]]
     return _json({"learner_id": learner_id, **page})
 
 
@@ -129,6 +135,17 @@ def _entry(entry: dict[str, Any]) -> dict[str, Any]:
         **({} if meaning is outgoing.ABSENT else {"meaning": meaning}),
         "crossings": update.crossings,
         "trace_id": update.trace_id,
+    }
+
+
+def _brief(entry: dict[str, Any]) -> dict[str, Any]:
+    context, update = json.loads(bytes(entry["context"])), entry["update"]
+    return {
+        "revision": entry["revision"],
+        "type": entry["type"],
+        "occurred_at": update.occurred_at,
+        "correct": context.get("correct") if isinstance(context, dict) else None,
+        "accuracy": update.assessment.performance.accuracy,
     }
 
 

@@ -16,6 +16,7 @@ from demo.classroom import main
         (["--url", "localhost:8000"], "--url must be like http://"),
         (["--users", "/no/such/file"], "there is no /no/such/file"),
         (["--pace", "0"], "--pace must be above 0"),
+        (["--past-days", "7"], "--past-days must be from 0 to 6"),
     ],
 )
 def test_an_argument_that_means_nothing_is_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from statistics import fmean
 
 import pytest
@@ -19,6 +20,7 @@ from demo.simulator import (
     chance,
     fresh_mind,
     make_pupil,
+    past,
     rest,
 )
 from demo.worksheet import SKILLS, task
@@ -156,3 +158,16 @@ def test_whatever_a_learner_does_the_model_accepts(seed: int, name: str):
         assert 0 <= mind.hints <= MAX_HINTS
         assert action.takes_s > 0
         assert action.pause_s >= 0
+
+
+def test_the_past_of_a_learner_lies_behind_them_in_order_and_in_sessions():
+    pupil = make_pupil("demo-ada", 1)
+    told = list(past(pupil, fresh_mind(pupil), days=3))
+    moments = [ago_s for ago_s, _, _ in told]
+    pauses = [before - after for before, after in pairwise(moments)]
+
+    assert moments == sorted(moments, reverse=True)
+    assert moments[-1] > 3600
+    assert moments[0] < 3 * 86_400
+    assert sum(pause > 3600 for pause in pauses) == 2
+    assert [mind.step for _, mind, _ in told] == list(range(1, len(told) + 1))

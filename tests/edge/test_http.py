@@ -100,6 +100,7 @@ async def test_answers_say_what_the_frames_say(api: Api) -> None:
     history = (
         await api("GET", "/api/learners/ada/history?newest=true&limit=5", token="ada")
     ).json()
+    brief = (await api("GET", "/api/learners/ada/history?brief=true", token="ada")).json()
     export = await api("GET", "/api/learners/ada/export", token="admin")
     erased = (await api("DELETE", "/api/learners/ada/data", token="admin")).json()
 
@@ -107,6 +108,15 @@ async def test_answers_say_what_the_frames_say(api: Api) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", state["timestamp"])
     assert history["entries"][0]["state"] == state["state"]
     assert history["entries"][0]["crossings"][0]["name"] == "load"
+    assert brief["entries"] == [
+        {
+            "revision": 1,
+            "type": "practice",
+            "occurred_at": history["entries"][0]["occurred_at"],
+            "correct": True,
+            "accuracy": state["performance"]["accuracy"],
+        }
+    ]
     assert export.text == '{"a":1}\n{"a":2}\n'
     assert export.headers["content-disposition"] == 'attachment; filename="ada.jsonl"'
     assert erased == {"learner_id": "ada", "interactions_erased": 7, "records_erased": 3}

@@ -38,7 +38,7 @@ def test_the_first_frame_opens_the_session(edge: FakeEdge) -> None:
     )
     assert hello["limits"] == {
         "frame_bytes": 65_536,
-        "subscriptions": 128,
+        "subscriptions": 256,
         "rooms": 32,
         "frames_per_second": 50,
         "burst": 100,

@@ -14,6 +14,7 @@ import httpx
 from edge.admission.access import Access
 from edge.admission.door import Door
 from edge.admission.registry import Listing
+from edge.frames import outgoing
 from edge.http import Services, make_app
 from edge.ports import Identity
 from edge.settings import EdgeSettings
@@ -37,7 +38,12 @@ class BrainApi(FakeBrain):
     async def history(
         self, learner_id: str, *, after: int, limit: int, newest: bool
     ) -> dict[str, Any]:
-        entry = {"revision": 1, "type": "practice", "update": update(learner_id, 1, "load")}
+        entry = {
+            "revision": 1,
+            "type": "practice",
+            "context": outgoing.raw(b'{"correct":true}'),
+            "update": update(learner_id, 1, "load"),
+        }
         return {"epoch": "e1", "entries": [entry], "has_more": False}
 
     async def erase(self, learner_id: str, *, requested_by: str) -> int:

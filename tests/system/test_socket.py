@@ -34,7 +34,7 @@ async def test_the_first_frame_authenticates(school: School) -> None:
         hello = await socket.expect(type="connection_established")
 
     assert hello["user"] == {"id": school.user_id("teacher"), "role": "teacher"}
-    assert hello["limits"]["subscriptions"] == 128
+    assert hello["limits"]["subscriptions"] == 256
     assert set(hello) >= {"connection_id", "timestamp", "expires_at", "heartbeat_ms", "limits"}
 
 

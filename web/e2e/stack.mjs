@@ -10,7 +10,7 @@ const venv = at("../../.venv/bin/python");
 
 /**
  * A stack of one's own: `url`, `passwordOf(email)`, `kill`, `start`, `restart`, `mend`,
- * `holdClass(pace)` and `close`. What it logs goes to the files of its directory; what goes
+ * `holdClass(pace, pastDays)` and `close`. What it logs goes to the files of its directory; what goes
  * wrong at its start is in the error.
  */
 export async function startStack({ learners = 12 } = {}) {
@@ -41,7 +41,7 @@ export async function startStack({ learners = 12 } = {}) {
     start: (...names) => ask("start", ...names),
     restart: (name) => ask("restart", name),
     mend: () => ask("mend"),
-    holdClass: (pace) => ask("class", pace),
+    holdClass: (pace, pastDays = 0) => ask("class", pace, pastDays),
     close: async () => {
       child.stdin.end();
       await ended;

@@ -4,7 +4,8 @@ ask.
 `stack.py [LEARNERS]` (12 unless given). Prints one JSON line when ready (`url`, `people`), then
 answers each line of its standard input with one line of output.
 Commands: `kill NAME …`, `start NAME …`, `restart NAME`, `mend` (start what was killed), `class
-PACE` (the simulated learners at so many times the pace of people). Ends with its input.
+PACE DAYS` (the simulated learners at so many times the pace of people, after so many days). Ends
+with its input.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def obey(stack: Stack, users: Path, command: str, names: list[str]) -> None:
             if dead := [name for name in SERVICES if stack.children[name].exit_code is not None]:
                 stack.start(*dead)
         case "class":
-            arguments = ["--url", stack.http_url, "--users", str(users), "--pace", names[0]]
+            pace, days = names
+            arguments = ["--url", stack.http_url, "--users", str(users), "--pace", pace]
+            arguments += ["--past-days", days]
             stack.add("class", [sys.executable, "-m", "demo.classroom", *arguments]).start()
         case _:
             raise ValueError(f"no such command: {command}")

@@ -12,7 +12,9 @@ import {
   RealtimeClient,
   type ClientFrame,
   type ClientOptions,
+  type Attention,
   type CognitiveState,
+  type Meaning,
   type Environment,
   type StorageLike,
 } from "@aivo/realtime";
@@ -353,3 +355,25 @@ export const answer = (learner_id = "l1", content = "2+2?") =>
     response: "4",
     context: { correct: true, difficulty: 2 },
   }) as const;
+
+/** What the levels mean for a learner: all as usual but for what is given. */
+export function meaningOf(
+  bands: Partial<Meaning["bands"]> = {},
+  attention: Partial<Attention> = {},
+): Meaning {
+  const all = <T>(value: T) => ({
+    cognitive_load: value,
+    engagement_level: value,
+    frustration_level: value,
+    fatigue_level: value,
+    confidence_level: value,
+    motivation_level: value,
+  });
+  return {
+    bands: { ...all("as_usual" as const), ...bands },
+    usual: levelsAt(0.5),
+    spread: levelsAt(0.1),
+    deviation: levelsAt(0),
+    attention: { level: "none", code: "", reason: "", since: "", ...attention },
+  };
+}

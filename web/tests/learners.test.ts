@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { connectionQuality, virtualBrainClient } from "@aivo/realtime";
-import { answer, levelsAt, world } from "./fakes";
+import { answer, levelsAt, meaningOf, world } from "./fakes";
 
 async function watched() {
   const all = world();
@@ -255,7 +255,7 @@ describe("updates", () => {
     expect(seen).toEqual([1]);
   });
 
-  it("keep the newest of each detail, and drivers only of the revision they explain", async () => {
+  it("keep the newest of each detail, and what explains a revision only of that one", async () => {
     const { client, server } = await watched();
     const base = { type: "state_update", learner_id: "l1", epoch: "e1", state: levelsAt(0.5) };
     server.socket.push({
@@ -264,6 +264,8 @@ describe("updates", () => {
       recommendations: ["Take a break."],
       mastery: { add: 0.5 },
       drivers: { x: 1 },
+      meaning: meaningOf({ frustration_level: "higher" }),
+      explanations: {},
     });
     server.socket.push({ ...base, revision: 2, mastery: { sub: 0.4 } });
 

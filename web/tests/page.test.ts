@@ -1,11 +1,10 @@
 /** The page's own rules: what it says in words, who comes first, what a quiz asks, where one is. */
 
-import type { CognitiveState, Drivers, LearnerView } from "@aivo/realtime";
+import type { Drivers } from "@aivo/realtime";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { makeTask, nextDifficulty, readAnswer, skills } from "../src/page/practice/quiz";
 import { href, routeOf, type Route } from "../src/page/frame/routes";
-import { awayMs, classesOf, groupOf, headline, triage } from "../src/page/class/triage";
 import {
   ageInWords,
   driversInWords,
@@ -14,56 +13,6 @@ import {
   streakInWords,
   summaryOf,
 } from "../src/page/parts/words";
-
-const calm: CognitiveState = {
-  cognitive_load: 0.5,
-  engagement_level: 0.7,
-  frustration_level: 0.3,
-  fatigue_level: 0.2,
-  confidence_level: 0.6,
-  motivation_level: 0.6,
-};
-const now = Date.parse("2026-03-02T10:00:00Z");
-
-function view(urgency: string, state: Partial<CognitiveState> = {}, ageMs = 1_000): LearnerView {
-  const at = new Date(now - ageMs).toISOString();
-  const whole = { ...calm, ...state };
-  return {
-    learnerId: "l",
-    state: whole,
-    epoch: "e",
-    revision: 1,
-    updatedAt: now,
-    detailsRevision: 1,
-    update: {
-      type: "state_update",
-      learner_id: "l",
-      state: whole,
-      timestamp: new Date(now).toISOString(),
-      occurred_at: at,
-    },
-    details: { actions: [{ code: "any", urgency }] },
-  };
-}
-
-it("classes go by the name that the school gave them, in the order people expect", () => {
-  const learner = (class_names: Record<string, string>, ...class_ids: string[]) => ({
-    learner_id: "l",
-    display_name: "L",
-    class_ids,
-    class_names,
-  });
-  const classes = classesOf([
-    learner({ x: "Class 10a", y: "Class 9b" }, "x", "y", "no-name"),
-    learner({ x: "Class 10a" }, "x"),
-  ]);
-
-  expect(classes).toEqual([
-    { id: "y", name: "Class 9b" },
-    { id: "x", name: "Class 10a" },
-    { id: "no-name", name: "No name" },
-  ]);
-});
 
 describe("drivers in words", () => {
   it("name what moved a level most, by the direction in which it did", () => {
@@ -107,54 +56,6 @@ describe("drivers in words", () => {
 
     expect(summaryOf(wrong, drivers)).toBe("Two wrong in a row, slower than usual.");
     expect(summaryOf([], {})).toBe(null);
-  });
-});
-
-describe("the class", () => {
-  it("is sorted by the server's urgency", () => {
-    expect(["high", "medium", "low", "none"].map((urgency) => groupOf(view(urgency), now))).toEqual(
-      ["now", "soon", "fine", "fine"],
-    );
-  });
-
-  it("has a level that stands out looked at, whatever the advice", () => {
-    expect(groupOf(view("none", { cognitive_load: 0.9 }), now)).toBe("soon");
-    expect(groupOf(view("none", { engagement_level: 0.2 }), now)).toBe("soon");
-  });
-
-  it("does not call for help for those who have left, and knows those who never came", () => {
-    expect(groupOf(view("high", {}, awayMs + 1), now)).toBe("away");
-    expect(groupOf(undefined, now)).toBe("new");
-  });
-
-  it.each([
-    [0, 0, "Nobody needs help right now."],
-    [0, 1, "One learner is worth a look."],
-    [0, 5, "5 learners are worth a look."],
-    [1, 0, "One learner needs help now."],
-    [1, 1, "One learner needs help now; one is worth a look."],
-    [3, 2, "3 learners need help now; 2 are worth a look."],
-  ])(
-    "with %i in need of help and %i worth a look says so, and never that nobody is",
-    (now, soon, sentence) => {
-      expect(headline(now, soon)).toBe(sentence);
-    },
-  );
-
-  it("keeps everybody, once", () => {
-    const learners = ["c", "a", "b"].map((id) => ({
-      learner_id: id,
-      display_name: id,
-      class_ids: [],
-      class_names: {},
-    }));
-    const sorted = triage(learners, [view("none"), view("none"), undefined], now);
-
-    expect([...sorted.values()].flat().map(({ learner }) => learner.learner_id)).toEqual([
-      "a",
-      "c",
-      "b",
-    ]);
   });
 });
 

@@ -28,11 +28,15 @@ const detailFields = [
   "recommendations",
   "actions",
   "drivers",
+  "meaning",
+  "explanations",
   "confidence",
   "uncertainty",
   "grades",
   "model_version",
 ] as const satisfies readonly (keyof Assessment)[];
+
+const ofOneRevision = ["drivers", "meaning", "explanations"] as const;
 
 /** Show what a frame tells unless something newer is shown already. */
 export function show(step: Step, told: Told, source: Assessment): void {
@@ -61,7 +65,7 @@ export function show(step: Step, told: Told, source: Assessment): void {
 }
 
 /**
- * Details come with some frames only: keep the newest of each, except drivers, which explain one
+ * Details come with some frames only: keep the newest of each, except those that explain one
  * revision.
  */
 function mergeDetails(
@@ -71,7 +75,7 @@ function mergeDetails(
 ): Pick<LearnerView, "details" | "detailsRevision"> {
   const details: Record<string, unknown> = { ...old?.details };
   let detailsRevision = old?.detailsRevision ?? null;
-  if (revision !== old?.revision) delete details["drivers"];
+  if (revision !== old?.revision) for (const field of ofOneRevision) delete details[field];
   for (const field of detailFields) {
     if (source[field] === undefined) continue;
     // A response names only the skill it touched.

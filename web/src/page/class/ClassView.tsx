@@ -1,237 +1,189 @@
-/** The class at a glance: every learner's state, who needs help first. */
+/** The class at a glance: who needs help first, and what to teach again. */
 
-import type { LearnerView } from "@aivo/realtime";
-import {
-  levels,
-  percent,
-  toneOf,
-  useWebSocketContext,
-  wordOf,
-  type LevelDescription,
-} from "@aivo/realtime/react";
-import { useMemo, useState } from "react";
-import { useLearnerViews, useNow, usePage, useTitle, type Learner } from "../frame/hooks";
-import { LevelBar } from "../parts/LevelBar";
-import { href } from "../frame/routes";
-import {
-  classesOf,
-  groupNames,
-  groups,
-  headline,
-  nameOf,
-  triage,
-  type Group,
-  type Place,
-} from "./triage";
-import { ageInWords } from "../parts/words";
+import { useWebSocketContext } from "@aivo/realtime/react";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { useNow, usePage, useTitle } from "../frame/hooks";
+import { useKeptSwitch } from "../frame/kept";
+import { useWatching } from "../frame/Watching";
+import { levels } from "@aivo/realtime/react";
+import { shortLabel } from "../parts/Bands";
+import { ClassChoice } from "./ClassChoice";
+import { Pupil } from "./Pupil";
+import { SkillMap } from "./SkillMap";
+import { steady } from "./steady";
+import { classesOf, headline, named, triage, type Group, type Place } from "./triage";
+import { useHeld } from "./useHeld";
 import "./class.css";
 
-/** A socket may watch 128 learners; a few are left for the other views. */
-const mostAtOnce = 120;
-const noLearners: readonly Learner[] = [];
+/** In smaller classes nobody has to be looked for. */
+const worthSearching = 12;
 
-/** All learners of a teacher, guardian or admin. */
-export function ClassView() {
+/** All learners of a teacher, guardian or admin; `skills`: what they have mastered. */
+export function ClassView({ skills }: { skills: boolean }) {
   const { learners, user } = usePage();
-  const [chosen, setChosen] = useState<string | null>(null);
-  const all = learners ?? noLearners;
-  const classes = useMemo(() => classesOf(all), [all]);
-  const inClass = useMemo(
-    () => all.filter(({ class_ids }) => chosen === null || class_ids.includes(chosen)),
-    [all, chosen],
-  );
-  const shown = useMemo(() => inClass.slice(0, mostAtOnce), [inClass]);
+  const { inClass, watched, views, chosen, choose } = useWatching();
+  const [typed, setTyped] = useState("");
+  const [numbers, setNumbers] = useKeptSwitch("numbers");
+  const classes = useMemo(() => classesOf(learners ?? []), [learners]);
   const title = user.role === "guardian" ? "Your children" : "Your learners";
-  const [only] = classes;
-  if (learners === null)
-    return (
-      <p className="note" role="status">
-        Loading
-      </p>
-    );
+  const now = useNow(5_000);
+  const places = useMemo(() => triage(watched, views, now), [watched, views, now]);
+  const count = (group: Group) => places.filter((place) => place.group === group).length;
+  const urgent = count("now");
+  // Also for whoever looks at another tab just now.
+  useTitle(urgent > 0 ? `(${urgent}) ${title}` : title);
+  if (learners === null) return <Loading />;
   return (
     <>
       <div className="heading">
         <h1>{title}</h1>
-        {user.role !== "guardian" &&
-          only &&
-          (classes.length > 1 ? (
-            <ClassChoice classes={classes} chosen={chosen} choose={setChosen} />
-          ) : (
-            <p className="heading__more">
-              {only.name}, {all.length === 1 ? "1 learner" : `${all.length} learners`}
-            </p>
-          ))}
+        {user.role !== "guardian" && (
+          <ClassChoice
+            classes={classes}
+            chosen={chosen}
+            choose={choose}
+            learners={learners.length}
+          />
+        )}
       </div>
-      {all.length === 0 && (
+      {learners.length === 0 && (
         <p className="note">
           Nobody has been entrusted to you yet. The school's office can change that.
         </p>
       )}
-      {inClass.length > shown.length && (
+      {inClass.length > watched.length && (
         <p className="note">
-          The first {mostAtOnce} of {inClass.length} learners are shown. Choose a class to see all
-          of its learners.
+          The first {watched.length} of {inClass.length} learners are shown. Choose a class to see
+          all of its learners.
         </p>
       )}
-      {shown.length > 0 && <Groups learners={shown} title={title} />}
+      {watched.length > 0 && (
+        <>
+          <Summary now={urgent} look={count("look")} nobody={count("new") === watched.length} />
+          <div className="tools">
+            <div className="choice" role="navigation" aria-label="What to show">
+              <a href="#/" aria-current={skills ? undefined : "page"}>
+                Now
+              </a>
+              <a href="#/skills" aria-current={skills ? "page" : undefined}>
+                Skills
+              </a>
+            </div>
+            {inClass.length > worthSearching && (
+              <input
+                className="tools__find"
+                type="search"
+                value={typed}
+                onChange={(event) => setTyped(event.target.value)}
+                aria-label="Find a learner by name"
+                placeholder="Find by name"
+              />
+            )}
+            {!skills && (
+              <button
+                type="button"
+                className="chip"
+                aria-pressed={numbers}
+                onClick={() => setNumbers(!numbers)}
+              >
+                Numbers
+              </button>
+            )}
+          </div>
+          {skills ? (
+            <SkillMap learners={named(watched, typed)} views={views} watched={watched} />
+          ) : (
+            <List places={places} typed={typed} chosen={chosen} now={now} numbers={numbers} />
+          )}
+        </>
+      )}
     </>
   );
 }
 
-function ClassChoice({
-  classes,
-  chosen,
-  choose,
-}: {
-  classes: ReturnType<typeof classesOf>;
-  chosen: string | null;
-  choose: (id: string | null) => void;
-}) {
+function Loading() {
   return (
-    <div className="choice" role="group" aria-label="Class">
-      {[{ id: null, name: "All" }, ...classes].map(({ id, name }) => (
-        <button
-          key={id ?? ""}
-          type="button"
-          aria-pressed={chosen === id}
-          onClick={() => choose(id)}
-        >
-          {name}
-        </button>
-      ))}
-    </div>
-  );
-}
-
-function Groups({ learners, title }: { learners: readonly Learner[]; title: string }) {
-  const ids = useMemo(() => learners.map(({ learner_id }) => learner_id), [learners]);
-  const views = useLearnerViews(ids, 1_000);
-  const { subscribedLearners } = useWebSocketContext();
-  const now = useNow(5_000);
-  const loading = views.every((view) => view === undefined) && subscribedLearners.size === 0;
-  const sorted = useMemo(() => triage(learners, views, now), [learners, views, now]);
-  const urgent = sorted.get("now")?.length ?? 0;
-  // Also for whoever looks at another tab just now.
-  useTitle(urgent > 0 ? `(${urgent}) ${title}` : title);
-  if (loading)
-    return (
-      <p className="note" role="status">
-        Loading
-      </p>
-    );
-  return (
-    <>
-      <Summary sorted={sorted} learners={learners.length} />
-      {groups.map((group) => (
-        <GroupList key={group} group={group} places={sorted.get(group) ?? []} now={now} />
-      ))}
-    </>
-  );
-}
-
-function Summary({
-  sorted,
-  learners,
-}: {
-  sorted: ReadonlyMap<Group, readonly Place[]>;
-  learners: number;
-}) {
-  const count = (group: Group) => sorted.get(group)?.length ?? 0;
-  const [urgent, soon] = [count("now"), count("soon")];
-  if (count("new") === learners)
-    return (
-      <p className="summary" role="status">
-        Nobody has started yet.
-      </p>
-    );
-  return (
-    <p className="summary" role="status" data-urgent={urgent > 0}>
-      {headline(urgent, soon)}
+    <p className="note" role="status">
+      Loading
     </p>
   );
 }
 
-function GroupList({
-  group,
-  places,
-  now,
-}: {
-  group: Group;
-  places: readonly Place[];
-  now: number;
-}) {
-  if (places.length === 0) return null;
-  const id = `group-${group}`;
+function Summary({ now, look, nobody }: { now: number; look: number; nobody: boolean }) {
+  const { subscribedLearners } = useWebSocketContext();
+  if (nobody && subscribedLearners.size === 0) return <p className="summary" />;
   return (
-    <section className="group" data-group={group} aria-labelledby={id}>
-      <div className="group__head">
-        <h2 id={id}>
-          {groupNames[group]} <span className="group__count">{places.length}</span>
-        </h2>
-        {group !== "new" && (
-          <div className="group__labels" aria-hidden="true">
-            {levels.map((level) => (
-              <span key={level.key}>{shortLabel(level)}</span>
-            ))}
-          </div>
-        )}
+    <p className="summary" role="status" data-urgent={now > 0}>
+      {nobody ? "Nobody has started yet." : headline(now, look)}
+    </p>
+  );
+}
+
+interface ListProps {
+  readonly places: readonly Place[];
+  readonly typed: string;
+  readonly chosen: string | null;
+  readonly now: number;
+  readonly numbers: boolean;
+}
+
+function List({ places, typed, chosen, now, numbers }: ListProps) {
+  const { held, listeners } = useHeld();
+  const found = useMemo(() => {
+    const ids = new Set(
+      named(
+        places.map(({ learner }) => learner),
+        typed,
+      ).map(({ learner_id }) => learner_id),
+    );
+    return new Map(
+      places.flatMap((place) =>
+        ids.has(place.learner.learner_id) ? [[place.learner.learner_id, place]] : [],
+      ),
+    );
+  }, [places, typed]);
+  const wanted = [...found.keys()];
+  const { order, waiting, sortNow } = useSteady(wanted, held, `${chosen}/${typed}`);
+  if (places.every(({ view }) => view === undefined)) return <Loading />;
+  if (order.length === 0) return <p className="note">Nobody has that name.</p>;
+  return (
+    <div className="class" {...listeners}>
+      <div className="class__head">
+        <p className="class__waiting" aria-live="polite">
+          {waiting > 0 && (
+            <button type="button" className="chip" onClick={sortNow}>
+              Sort again: {waiting === 1 ? "one learner" : `${waiting} learners`} would move
+            </button>
+          )}
+        </p>
+        <span aria-hidden="true">Last 20 minutes</span>
+        <div className="class__labels" aria-hidden="true">
+          {levels.map((level) => (
+            <span key={level.key}>{shortLabel(level)}</span>
+          ))}
+        </div>
       </div>
-      <ul className="group__list">
-        {places.map((place) => (
-          <Pupil key={place.learner.learner_id} place={place} now={now} />
+      <ul className="class__list">
+        {order.map((id) => (
+          <Pupil key={id} place={found.get(id)!} now={now} numbers={numbers} />
         ))}
       </ul>
-    </section>
+    </div>
   );
 }
 
-/** Fits over a narrow column. */
-function shortLabel({ key, label }: LevelDescription): string {
-  return key === "cognitive_load" ? "Load" : label;
-}
-
-function Pupil({ place: { learner, view, group, at }, now }: { place: Place; now: number }) {
-  return (
-    <li
-      className="pupil"
-      data-learner={learner.learner_id}
-      data-revision={view?.revision ?? undefined}
-    >
-      <div className="pupil__who">
-        <a className="pupil__name" href={href({ name: "learner", id: learner.learner_id })}>
-          {nameOf(learner)}
-        </a>
-        <span className="pupil__age">{at === null ? "not started" : ageInWords(now - at)}</span>
-      </div>
-      {group !== "new" && (
-        <p className="pupil__advice">
-          {group === "away" ? "" : view?.details.recommendations?.[0]}
-        </p>
-      )}
-      {view?.state && group !== "new" && <SmallLevels state={view.state} />}
-    </li>
-  );
-}
-
-function SmallLevels({ state }: { state: NonNullable<LearnerView["state"]> }) {
-  return (
-    <ul className="small-levels" aria-label="Levels">
-      {levels.map((level) => {
-        const value = state[level.key];
-        return (
-          <li key={level.key} className="small-levels__level" data-tone={toneOf(level, value)}>
-            <span className="small-levels__label">{shortLabel(level)}</span>
-            <span className="hidden">
-              {percent(value)}, {wordOf(value)}
-            </span>
-            <LevelBar value={value} />
-            <span className="small-levels__value" aria-hidden="true">
-              {Math.round(value * 100)}
-            </span>
-          </li>
-        );
-      })}
-    </ul>
-  );
+/** An order that waits while the list is held; another `filter` is another list. */
+function useSteady(wanted: readonly string[], held: boolean, filter: string) {
+  const shown = useRef<{ order: readonly string[]; filter: string; round: number }>({
+    order: [],
+    filter,
+    round: 0,
+  });
+  const [round, setRound] = useState(0);
+  const same = shown.current.filter === filter && shown.current.round === round;
+  const next = steady(shown.current.order, wanted, held && same);
+  useEffect(() => {
+    shown.current = { order: next.order, filter, round };
+  });
+  return { ...next, sortNow: () => setRound((old) => old + 1) };
 }

@@ -1,18 +1,17 @@
-/** Who needs help first: sorts a class into a few calm groups by the server's own urgency. Pure. */
+/** Who needs help first, by the server's own judgement. Pure. */
 
 import type { LearnerView } from "@aivo/realtime";
-import { levels, toneOf } from "@aivo/realtime/react";
 import { occurredAt, type Learner } from "../frame/hooks";
 import { nameOfId } from "../parts/words";
 
 /** In the order in which they are shown. */
-export const groups = ["now", "soon", "fine", "away", "new"] as const;
+export const groups = ["now", "look", "fine", "away", "new"] as const;
 export type Group = (typeof groups)[number];
 
 /** What a group is called. */
 export const groupNames: Readonly<Record<Group, string>> = {
   now: "Needs help now",
-  soon: "Worth a look",
+  look: "Worth a look",
   fine: "Working well",
   away: "Not working at the moment",
   new: "Nothing recorded yet",
@@ -23,6 +22,8 @@ export interface Place {
   readonly learner: Learner;
   readonly view: LearnerView | undefined;
   readonly group: Group;
+  /** One sentence: why attention is asked for, else what could be done. Empty for none. */
+  readonly reason: string;
   /** ms since 1970; null when never. */
   readonly at: number | null;
 }
@@ -30,49 +31,59 @@ export interface Place {
 /** A gap after which the model, too, begins a new session: advice from before it is not for now. */
 export const awayMs = 30 * 60_000;
 
-/**
- * Where a learner belongs: as urgent as the first advice, and worth a look wherever a level stands
- * out.
- */
+/** Where a learner belongs. A server that does not judge yet is taken by its first advice. */
 export function groupOf(view: LearnerView | undefined, now: number): Group {
   if (!view?.state) return "new";
-  const { state } = view;
   if (now - (occurredAt(view) ?? 0) > awayMs) return "away";
-  switch (view.details.actions?.[0]?.urgency) {
-    case "high":
-      return "now";
-    case "medium":
-      return "soon";
-    default:
-      return levels.some((level) => toneOf(level, state[level.key]) === "alert") ? "soon" : "fine";
-  }
+  const attention = view.details.meaning?.attention.level;
+  if (attention) return attention === "none" ? "fine" : attention;
+  const { urgency } = view.details.actions?.[0] ?? {};
+  return urgency === "high" ? "now" : urgency === "medium" ? "look" : "fine";
 }
 
-/** The class in groups; by name within each, so that nobody jumps about with every answer. */
+function placeOf(learner: Learner, view: LearnerView | undefined, now: number): Place {
+  const group = groupOf(view, now);
+  const attention = view?.details.meaning?.attention;
+  const reason =
+    group === "away" || group === "new"
+      ? ""
+      : attention?.reason || view?.details.recommendations?.[0] || "";
+  return { learner, view, group, reason, at: occurredAt(view) };
+}
+
+/**
+ * The class, who needs help first: in groups, within the first two whoever waits longest, within
+ * the others by name.
+ */
 export function triage(
   learners: readonly Learner[],
   views: readonly (LearnerView | undefined)[],
   now: number,
-): ReadonlyMap<Group, readonly Place[]> {
-  const places = learners.map((learner, i) => ({
-    learner,
-    view: views[i],
-    group: groupOf(views[i], now),
-    at: occurredAt(views[i]),
-  }));
-  places.sort((a, b) => nameOf(a.learner).localeCompare(nameOf(b.learner)));
-  return new Map(groups.map((group) => [group, places.filter((place) => place.group === group)]));
+): readonly Place[] {
+  const since = ({ group, view }: Place) =>
+    group === "now" || group === "look" ? (view?.details.meaning?.attention.since ?? "") : "";
+  return learners
+    .map((learner, i) => placeOf(learner, views[i], now))
+    .sort(
+      (a, b) =>
+        groups.indexOf(a.group) - groups.indexOf(b.group) ||
+        since(a).localeCompare(since(b)) ||
+        byName(a.learner, b.learner),
+    );
 }
 
+const byName = (a: Learner, b: Learner) =>
+  nameOf(a).localeCompare(nameOf(b), undefined, { numeric: true });
+
 /** How a class is doing, in a sentence: so many need help now, and so many are worth a look. */
-export function headline(now: number, soon: number): string {
-  const look = soon === 1 ? "is worth a look" : "are worth a look";
+export function headline(now: number, look: number): string {
+  const eye = look === 1 ? "is worth a look" : "are worth a look";
   if (now === 0)
-    return soon === 0
+    return look === 0
       ? "Nobody needs help right now."
-      : `${soon === 1 ? "One learner" : `${soon} learners`} ${look}.`;
+      : `${look === 1 ? "One learner" : `${look} learners`} ${eye}.`;
   const help = now === 1 ? "One learner needs help now" : `${now} learners need help now`;
-  return soon === 0 ? `${help}.` : `${help}; ${soon === 1 ? "one" : soon} ${look}.`;
+  return look === 0 ? `${help}.` : `${help}; ${look === 1 ? "one" : look} ${eye}.`;
 }
 
 /** The classes of some learners, by name. */
@@ -92,4 +103,18 @@ export function classesOf(
 /** What a learner is called. */
 export function nameOf({ display_name, learner_id }: Learner): string {
   return display_name || learner_id;
+}
+
+/** Those whose name has every word that was typed, wherever it stands; accents don't matter. */
+export function named(learners: readonly Learner[], typed: string): readonly Learner[] {
+  const words = plain(typed).split(/\s+/).filter(Boolean);
+  if (words.length === 0) return learners;
+  return learners.filter((learner) => {
+    const name = plain(nameOf(learner));
+    return words.every((word) => name.includes(word));
+  });
+}
+
+function plain(text: string): string {
+  return text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().trim();
 }

@@ -22,6 +22,7 @@ import { Notices } from "./Notices";
 import { href, useRoute, type Route } from "./routes";
 import { ApiError, type Session, type User } from "./session";
 import { ThemeButton } from "./ThemeButton";
+import { Watching } from "./Watching";
 
 const loads = {
   class: async () => (await import("../class/ClassView")).ClassView,
@@ -93,23 +94,25 @@ function Inside({ session, user }: { session: Session; user: User }) {
       </a>
       <Header session={session} user={user} route={route} />
       <Notices />
-      <main className="main" id="main" ref={main} tabIndex={-1}>
-        {problem && learners === null ? (
-          <p className="note" role="alert">
-            {problem}
-          </p>
-        ) : (
-          <Suspense
-            fallback={
-              <p className="note" role="status">
-                Loading
-              </p>
-            }
-          >
-            <View route={route} user={user} />
-          </Suspense>
-        )}
-      </main>
+      <Sight user={user}>
+        <main className="main" id="main" ref={main} tabIndex={-1}>
+          {problem && learners === null ? (
+            <p className="note" role="alert">
+              {problem}
+            </p>
+          ) : (
+            <Suspense
+              fallback={
+                <p className="note" role="status">
+                  Loading
+                </p>
+              }
+            >
+              <View route={route} user={user} />
+            </Suspense>
+          )}
+        </main>
+      </Sight>
     </PageReactContext>
   );
 }
@@ -144,12 +147,21 @@ function View({ route, user }: { route: Route; user: User }) {
     case "rooms":
       return <RoomsPage roomId={route.id} />;
     case "system":
-      return user.role === "admin" ? <SystemPage /> : <ClassView />;
+      return user.role === "admin" ? <SystemPage /> : <ClassView skills={false} />;
     case "practice":
       return <PracticePage />;
     default:
-      return user.role === "learner" ? <PracticePage /> : <ClassView />;
+      return user.role === "learner" ? (
+        <PracticePage />
+      ) : (
+        <ClassView skills={route.name === "skills"} />
+      );
   }
+}
+
+/** What an adult sees is about the learners they watch; a learner watches nobody. */
+function Sight({ user, children }: { user: User; children: ReactNode }) {
+  return user.role === "learner" ? children : <Watching>{children}</Watching>;
 }
 
 /**
@@ -233,7 +245,7 @@ function Header({ session, user, route }: { session: Session; user: User; route:
 function NavLink({ to, current, children }: { to: Route; current: Route; children: ReactNode }) {
   const here =
     to.name === current.name ||
-    (to.name === "home" && (current.name === "learner" || current.name === "practice"));
+    (to.name === "home" && ["learner", "practice", "skills"].includes(current.name));
   return (
     <a href={href(to)} aria-current={here ? "page" : undefined}>
       {children}

@@ -4,6 +4,7 @@ import type { LearnerView } from "@aivo/realtime";
 import { useWebSocketContext } from "@aivo/realtime/react";
 import {
   createContext,
+  useCallback,
   useContext,
   useEffect,
   useMemo,
@@ -62,6 +63,9 @@ export function useNow(everyMs: number): number {
   return now;
 }
 
+/** So often at most a list is drawn anew, however many of its learners answer at once. */
+const drawMs = 250;
+
 /** Watch several learners; the same array as long as nothing about any of them changed. */
 export function useLearnerViews(
   ids: readonly string[],
@@ -80,7 +84,24 @@ export function useLearnerViews(
       return held;
     };
   }, [client, ids]);
-  return useSyncExternalStore(client.subscribe, read, read);
+  const subscribe = useCallback(
+    (listener: () => void) => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const soon = () => {
+        timer ??= setTimeout(() => {
+          timer = undefined;
+          listener();
+        }, drawMs);
+      };
+      const stop = client.subscribe(soon);
+      return () => {
+        stop();
+        clearTimeout(timer);
+      };
+    },
+    [client],
+  );
+  return useSyncExternalStore(subscribe, read, read);
 }
 
 /** When the state shown came about, ms since 1970; null while there is none. */

@@ -6,7 +6,7 @@
 import { useSyncExternalStore } from "react";
 
 export type Route =
-  | { readonly name: "home" | "practice" | "system" }
+  | { readonly name: "home" | "skills" | "practice" | "system" }
   | { readonly name: "learner"; readonly id: string }
   | { readonly name: "rooms"; readonly id: string | null };
 
@@ -24,7 +24,9 @@ export function routeOf(hash: string): Route {
   const id = decoded(raw);
   if (name === "learner" && id) return { name, id };
   if (name === "rooms") return { name, id: id || null };
-  return name === "practice" || name === "system" ? { name } : { name: "home" };
+  return name === "skills" || name === "practice" || name === "system"
+    ? { name }
+    : { name: "home" };
 }
 
 /** The present place. */
