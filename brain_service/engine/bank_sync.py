@@ -76,11 +76,24 @@ class BankSync:
         """Read what these interactions need and memory does not have, in one read or none."""
         await self._read(*self._bank.missing(interactions))
 
+    def is_prepared(self, interaction: Interaction) -> bool:
+        """Tell whether memory has what an interaction needs."""
+        items, subjects = self._bank.missing((interaction,))
+        return not any(self._unread(items, subjects))
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether increments should be written with the next commit."""
+        return bool(self._bank.pending) and now >= self._flush_at
+
+    def _unread(self, items: Iterable[str], subjects: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Leave out what the store does not know either."""
+        return (
+            [item for item in items if ("item", item) not in self._unknown],
+            [subject for subject in subjects if ("subject", subject) not in self._unknown],
+        )
+
     async def _read(self, items: Iterable[str], subjects: Iterable[str]) -> None:
-        wanted_items = [item for item in items if ("item", item) not in self._unknown]
-        wanted_subjects = [
-            subject for subject in subjects if ("subject", subject) not in self._unknown
-        ]
+        wanted_items, wanted_subjects = self._unread(items, subjects)
         if not wanted_items and not wanted_subjects:
             return
         totals = await self._store.bank(wanted_items, wanted_subjects)
@@ -102,9 +115,7 @@ class BankSync:
         """Take the increments to write with the next commit, if they are due; tell `written` or
         `not_written` later.
         """
-        if not self._bank.pending or now < self._flush_at:
-            return NOTHING
-        return self._drain()
+        return self._drain() if self.is_due(now) else NOTHING
 
     def _drain(self) -> BankIncrements:
         drained = self._bank.drain()
@@ -150,7 +161,7 @@ class BankSync:
         """Do what is due: write increments; reread items written lately, which other brains may
         have learned.
         """
-        if self._bank.pending and now >= self._flush_at:
+        if self.is_due(now):
             await self.flush(now)
         if self._written and now >= self._refresh_at:
             self._refresh_at = now + self._refresh_s

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from brain_service.engine import reads
@@ -91,6 +91,35 @@ class Commits:
         for leader, work in followers:
             self._repeat(work, leader.result or INTERNAL_FAULT)
 
+    def apply_at_once(self, work: Work) -> bool:
+        """Give a lone interaction its result without waiting for anything, where all that it needs
+        is in memory and the store is idle and quick. False, and nothing has changed, elsewhere.
+
+        Saves a third of what such an interaction costs: the engine's task and the store's thread
+        would be woken for it, one after the other.
+        """
+        learner_id = work.learner_id
+        entry = self._memory.get(learner_id)
+        if (
+            entry is None
+            or self._memory.answer(work.name)
+            or self._bank.is_due(_now())
+            or not self._bank.is_prepared(work.submission.interaction)
+        ):
+            return False
+        plan = Group(self._bank.stage(), {learner_id: entry}, self._teaching.admit)
+        try:
+            self._applying(plan)(work)
+            began, began_ns = time.perf_counter(), self._now_ns()
+            if not self._store.commit_at_once(plan.rows[0]):
+                return False
+        except Exception:  # tried again, with all that can be said about it, in its group
+            return False
+        self._written(plan, began, began_ns)
+        self._counters.cache_hits += 1
+        self._accept(plan, {})
+        return True
+
     def _sort_out(self, group: list[Work]) -> tuple[list[Work], list[tuple[Work, Work]]]:
         """Answer what was answered lately, and pair repetitions within the group with their first
         one.
@@ -159,14 +188,19 @@ class Commits:
     async def _write(self, plan: Group, increments: BankIncrements) -> dict[str, int]:
         if not plan.rows and increments == NOTHING:
             return {}
-        began = time.perf_counter()
-        began_ns = 0 if self._traces is None else now_ns()
+        began, began_ns = time.perf_counter(), self._now_ns()
         keys = await self._store.commit(plan.rows, increments)
+        self._written(plan, began, began_ns)
+        return keys
+
+    def _now_ns(self) -> int:
+        return 0 if self._traces is None else now_ns()
+
+    def _written(self, plan: Group, began: float, began_ns: int) -> None:
         self._counters.commits_s.observe(time.perf_counter() - began)
         if self._traces is not None:
             self._traces.committed([row.traceparent for row in plan.rows], began_ns)
         self._counters.batch_sizes.observe(len(plan.rows))
-        return keys
 
     def _fail(self, group: Sequence[Work], code: FailureCode, message: str) -> None:
         failed = Failed(code=code, message=message)
@@ -178,7 +212,7 @@ class Commits:
         """Apply the model to a group, on new values."""
         learners, rebuilding = await self._load(group)
         plan = Group(self._bank.stage(), learners, self._teaching.admit)
-        apply = plan.apply if self._traces is None else self._traces.timed(plan.apply)
+        apply = self._applying(plan)
         for count, work in enumerate(group, 1):
             if work.learner_id in rebuilding:
                 plan.failed.append((work, _REBUILDING))
@@ -193,6 +227,9 @@ class Commits:
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
         return plan
+
+    def _applying(self, plan: Group) -> Callable[[Work], None]:
+        return plan.apply if self._traces is None else self._traces.timed(plan.apply)
 
     async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
         """Return the learners of a group as they stand, one read for all not in memory, and who

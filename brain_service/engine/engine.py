@@ -128,6 +128,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._at_rest = False
         self._quota = Quota(self._options.quota_a_day)
         self._memory = Memory(
             learners=self._options.cache_learners, answers=self._options.recent_ids
@@ -229,10 +230,20 @@ class Engine:
             else:
                 received_at_ms = submission.received_at_ms or now_ms
                 self._queue.append(Work(submission, admitted, received_at_ms, call, place))
-        if call.remaining:
+        if call.remaining and not self._apply_at_once():
             self._wake.set()
-        await call.done
+            await call.done
         return cast("list[Applied | Failed]", call.results)
+
+    def _apply_at_once(self) -> bool:
+        """Apply what was queued here and now, where it is alone and nothing is under way."""
+        if not self._at_rest or len(self._queue) != 1:
+            return False
+        (work,) = self._queue
+        if isinstance(work, _Erasure) or not self._commits.apply_at_once(work):
+            return False
+        self._queue.clear()
+        return True
 
     async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[LearnerSnapshot]:
         """Return the present state of each (learner id, least revision), in order; see
@@ -299,7 +310,9 @@ class Engine:
             if not self._queue and not self._stopping:
                 self._wake.clear()
                 timer = asyncio.get_running_loop().call_later(self._until_chores(), self._wake.set)
+                self._at_rest = True
                 await self._wake.wait()
+                self._at_rest = False
                 timer.cancel()
 
     async def _next_group(self) -> None:

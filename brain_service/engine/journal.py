@@ -190,6 +190,13 @@ class Store(Protocol):
         there already.
         """
 
+    def commit_at_once(self, row: Row) -> bool:
+        """Write one row of a known learner on the calling thread, durable on return, if that takes
+        no longer than handing it over; False, and nothing is written, where it may.
+
+        Raises `ConflictError` when anything is there already.
+        """
+
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the newest revisions; unknown learners are absent."""
 

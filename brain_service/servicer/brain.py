@@ -112,19 +112,21 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         self._inbound.stop()
         self._watches.stop()
 
-    async def Interact(  # type: ignore[override]  # serialised
+    async def Interact(  # type: ignore[override]  # reads and writes the call itself
         self, request_iterator: AsyncIterable[brain_pb2.InteractRequest], context: Context
-    ) -> AsyncIterator[bytes]:
+    ) -> None:
         """Apply batches, one at a time per stream; concurrent streams share the engine's
         commits.
         """
-        async for request in self._inbound.messages(request_iterator):
+        while (request := await self._inbound.next(context)) is not grpc.aio.EOF:
             checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
             results = await self._submit(request.interactions)
             request_ids = [interaction.request_id for interaction in request.interactions]
             self._readings.next_batch()
-            yield answers.response(
-                self._engine.epoch, zip(request_ids, results, strict=True), self._readings
+            await context.write(
+                answers.response(
+                    self._engine.epoch, zip(request_ids, results, strict=True), self._readings
+                )
             )
 
     async def RecordInteraction(

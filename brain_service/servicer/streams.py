@@ -1,18 +1,20 @@
-"""Lets streams that would never end be ended when the service stops; knows nothing of what they
-carry.
-"""
+"""Lets streams that would never end be ended when the service stops, whatever they carry."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
-from typing import TypeVar
-
-T = TypeVar("T")
+from typing import Any, Protocol
 
 
 class StoppingError(Exception):
     """The service stops; the call may be made again, here or elsewhere."""
+
+
+class Readable(Protocol):
+    """A call whose caller sends a stream."""
+
+    async def read(self) -> Any:
+        """Return the next message, or `grpc.aio.EOF`."""
 
 
 class Inbound:
@@ -20,36 +22,32 @@ class Inbound:
 
     def __init__(self) -> None:
         self._stopped = False
-        self._reads: set[asyncio.Timeout] = set()
+        self._reading: set[asyncio.Task[Any]] = set()
 
     def stop(self) -> None:
         """End every reading with StoppingError, at once where it waits, after the present message
         where it does not.
         """
         self._stopped = True
-        now = asyncio.get_running_loop().time()
-        for read in tuple(self._reads):
-            read.reschedule(now)
+        for task in self._reading:
+            task.cancel()
 
-    async def messages(self, requests: AsyncIterable[T]) -> AsyncGenerator[T, None]:
-        """Yield messages until the caller ends the stream; raises StoppingError when the service
-        stops.
+    async def next(self, call: Readable) -> Any:
+        """Return the next message of a call, or `grpc.aio.EOF`. Raises StoppingError when the
+        service stops.
         """
-        iterator = aiter(requests)
-        while not self._stopped:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for mypy
+        if not self._stopped:
+            # Without a timer or a task for each message: this is once per batch.
+            self._reading.add(task)
             try:
-                # Without a deadline it costs no timer; `stop` sets one that has passed.
-                async with asyncio.timeout(None) as read:
-                    self._reads.add(read)
-                    try:
-                        message = await anext(iterator)
-                    finally:
-                        self._reads.discard(read)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                break
-            yield message
+                return await call.read()
+            except asyncio.CancelledError:
+                if not self._stopped or task.uncancel():
+                    raise  # the caller has gone
+            finally:
+                self._reading.discard(task)
         raise StoppingError(
             "the service stops; send what is not acknowledged again under the same ids."
         )

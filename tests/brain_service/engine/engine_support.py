@@ -53,6 +53,7 @@ class FaultyStore(SqlStore):
         self.sizes: list[int] = []
         self.entered = asyncio.Event()
         self.loads = 0
+        self.at_once = 0
         self.poison: Callable[[Row], bool] = lambda _row: False
 
     async def load(self, learner_ids: Sequence[str]) -> Any:
@@ -74,6 +75,18 @@ class FaultyStore(SqlStore):
             self.lost_answers -= 1
             raise StoreUnavailableError("the answer got lost")
         return keys
+
+    def commit_at_once(self, row: Row) -> bool:
+        if self.gate is not None or self.refusals or self.poison(row):
+            return False  # `commit` is where these faults show
+        written = super().commit_at_once(row)
+        if written:
+            self.at_once += 1
+            self.sizes.append(1)
+            if self.lost_answers:
+                self.lost_answers -= 1
+                raise StoreUnavailableError("the answer got lost")
+        return written
 
 
 class Brain:

@@ -43,6 +43,26 @@ async def test_cancelled_work_is_done_all_the_same() -> None:
     assert done.is_set()
 
 
+async def test_work_here_is_done_by_the_caller_while_the_thread_has_nothing_to_do() -> None:
+    worker = Worker("test")
+    here, go = threading.get_ident(), threading.Event()
+    assert worker.is_idle
+    assert worker.do_here(threading.get_ident) == here
+
+    held = worker.do(go.wait)
+    assert not worker.is_idle
+    with pytest.raises(AssertionError):
+        worker.do_here(threading.get_ident)
+    go.set()
+    await held
+    await worker.do(lambda: None)
+
+    assert await worker.do(threading.get_ident) != here
+    await asyncio.to_thread(worker.close)
+    with pytest.raises(WorkerClosedError):
+        worker.do_here(threading.get_ident)
+
+
 async def test_closing_finishes_what_was_asked_for_and_takes_no_more() -> None:
     worker = Worker("test")
     asked = [worker.do(lambda n=n: n) for n in range(5)]
