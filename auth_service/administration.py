@@ -1,6 +1,4 @@
-"""Creates and changes people, learners, classes and relations, for calls and commands alike. It
-knows no transport.
-"""
+"""Creates and changes people, learners, classes and relations, for calls and commands alike."""
 
 from __future__ import annotations
 

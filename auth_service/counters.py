@@ -1,6 +1,4 @@
-"""Counts what the auth service does; its rooms add to plain numbers. It names nobody and knows no
-metrics system.
-"""
+"""Counts what the auth service does; its modules add to plain numbers. It names nobody."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What decisions need, held in memory and asked thousands of times a second. It knows no database
-and no transport.
-"""
+"""What decisions need, held in memory and asked thousands of times a second."""
 
 from __future__ import annotations
 

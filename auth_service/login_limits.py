@@ -1,4 +1,4 @@
-"""Who must wait before another password is tried, and for how long. It knows no passwords.
+"""Who must wait before another password is tried, and for how long.
 
 A guess counts against the account as tried from one address, so that whoever guesses elsewhere does
 not lock its owner out. Against guessing from many addresses there is a wider limit for the account,

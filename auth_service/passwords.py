@@ -1,6 +1,4 @@
-"""Password hashes (argon2id), made and checked in threads so that the event loop never stops. It
-knows no users.
-"""
+"""Password hashes (argon2id), made and checked in threads so that the event loop never stops."""
 
 from __future__ import annotations
 

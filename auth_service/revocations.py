@@ -1,6 +1,4 @@
-"""Hands changes to every open revocation stream, and cuts streams that do not keep up. It knows no
-transport.
-"""
+"""Hands changes to every open revocation stream, and cuts streams that do not keep up."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Signing in, staying signed in and signing out. It knows no transport, and no rights beyond being
-someone.
-"""
+"""Signing in, staying signed in and signing out."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Slows repeated failures down, per key and within bounded memory. It knows no users, no addresses
-and no clock.
-"""
+"""Slows repeated failures down, per key and within bounded memory."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Access tokens (EdDSA JWTs) and opaque refresh tokens, and the key file behind both. It knows no
-users or sessions.
-"""
+"""Access tokens (EdDSA JWTs) and opaque refresh tokens, and the key file behind both."""
 
 from __future__ import annotations
 

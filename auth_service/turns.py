@@ -1,5 +1,4 @@
-"""Whose password is checked next, while more wait than can be checked at once. It knows no
-passwords, no users and no clock.
+"""Whose password is checked next, while more wait than can be checked at once.
 
 Whoever has asked least lately goes first. Addresses that were refused much come last, whichever
 accounts they name, for anybody can think of ever new ones; then it goes by account, by address and

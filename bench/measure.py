@@ -1,6 +1,4 @@
-"""What a stretch of load cost: rates, latencies and processor time, as named figures. It knows no
-socket.
-"""
+"""What a stretch of load cost: rates, latencies and processor time, as named figures."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Starts server processes on one core and tells what they cost. It knows no protocol and no
-service.
-"""
+"""Starts server processes on one core and tells what they cost."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Samples a running process with py-spy and tells where its time goes. It knows neither servers nor
-load.
+"""Samples a running process with py-spy and tells where its time goes.
 
 py-spy reads the process from outside, so the process runs as it always does; on some systems only
 root may do that.

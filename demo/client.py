@@ -1,5 +1,4 @@
-"""A well-behaved client of the protocol, in Python: logs in, connects, reconnects with jitter. It
-knows no learner.
+"""A well-behaved client of the protocol, in Python: logs in, connects, reconnects with jitter.
 
 It is small on purpose; the client for products is the TypeScript one in `web/`.
 """

@@ -1,6 +1,4 @@
-"""Secrets in files, and directories that belong to one program at a time. It knows nothing of what
-they are for.
-"""
+"""Secrets in files, and directories that belong to one program at a time."""
 
 from __future__ import annotations
 

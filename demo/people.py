@@ -1,8 +1,7 @@
 """The demonstration's school: invented people with random passwords, made through the auth
 service's admin calls.
 
-The one room of the demo that speaks the contract. It knows no process; the service's address comes
-from its caller.
+The one room of the demo that speaks the contract.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Invented learners who answer, ask and tire: the generative twin of the learner model. It knows no
-socket, no clock.
+"""Invented learners who answer, ask and tire: the generative twin of the learner model.
 
 Everything it makes is simulated: the learners are named `demo-…`, their answers come from the
 formulas below with coefficients chosen to look plausible, and nothing measured on them says

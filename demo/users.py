@@ -1,4 +1,4 @@
-"""The file with the people who can log in, `demo-users.json`. It knows no service."""
+"""The file with the people who can log in, `demo-users.json`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Tells by its exit code whether a process of ours serves: the image's health check. It knows no
-process.
+"""Tells by its exit code whether a process of ours serves: the image's health check.
 
-probe.py http://127.0.0.1:8000/readyz     an HTTP address that answers 200
-probe.py 127.0.0.1:8001                   a gRPC server that answers SERVING
+probe.py http://127.0.0.1:8000/readyz     an HTTP address that answers 200 probe.py 127.0.0.1:8001
+a gRPC server that answers SERVING
 """
 
 from __future__ import annotations

@@ -70,8 +70,8 @@ def pfa(train: Answers, test: Answers) -> Floats:
     intercept.
     """
     number = {
-        skill: place
-        for place, skill in enumerate(dict.fromkeys(s for a in train for s in a.skills))
+        skill: index
+        for index, skill in enumerate(dict.fromkeys(s for a in train for s in a.skills))
     }
     size = 1 + 3 * len(number)
 

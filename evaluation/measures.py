@@ -31,8 +31,8 @@ def auc(positive: ArrayLike, score: ArrayLike) -> float:
     negatives = labels.size - positives
     if not positives or not negatives:
         raise ValueError("AUC needs positives and negatives.")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    _, index, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[index]
     return float(
         (ranks[labels].sum() - positives * (positives + 1) / 2.0) / (positives * negatives)
     )
@@ -46,10 +46,10 @@ def calibration(positive: ArrayLike, probability: ArrayLike, bins: int = 10) -> 
         np.asarray(positive, dtype=np.float64),
         np.asarray(probability, dtype=np.float64),
     )
-    place = np.minimum((predicted * bins).astype(int), bins - 1)
+    index = np.minimum((predicted * bins).astype(int), bins - 1)
     return [
         Bin(float(predicted[chosen].mean()), float(labels[chosen].mean()), int(chosen.sum()))
-        for chosen in (place == number for number in range(bins))
+        for chosen in (index == number for number in range(bins))
         if chosen.any()
     ]
 
@@ -85,8 +85,8 @@ def within_person_interval(
 
 def _products(people: Sequence[Hashable], x: ArrayLike, y: ArrayLike) -> Floats:
     """Per person, the sums xy, xx and yy around the person's means."""
-    places: dict[Hashable, int] = {}
-    who = np.array([places.setdefault(person, len(places)) for person in people])
+    indexes: dict[Hashable, int] = {}
+    who = np.array([indexes.setdefault(person, len(indexes)) for person in people])
     count = np.bincount(who)
 
     def centred(values: ArrayLike) -> Floats:

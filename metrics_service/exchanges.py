@@ -1,4 +1,4 @@
-"""What edges record: frames of browsers with their answers, in columns. It knows no database.
+"""What edges record: frames of browsers with their answers, in columns.
 
 A batch is taken in, checked, summed and stored column by column, which costs a fraction of what a
 value per message would. Only exports and erasures look at single messages.
@@ -44,7 +44,7 @@ class Kind(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What both frames of the exchange at place `exchange` said about a learner."""
+    """What both frames of the exchange at index `exchange` said about a learner."""
 
     exchange: int
     learner_id: str
@@ -88,8 +88,8 @@ class Exchanges:
         )
 
     @functools.cached_property
-    def places(self) -> int:
-        """Room they take in a queue: one place per message, and one more per 256 characters of
+    def slots(self) -> int:
+        """Slots they take in a queue: one per message, and one more per 256 characters of
         content.
         """
         size = sum(len(one.content) + len(one.answer_content) for one in self.contents)
@@ -107,10 +107,10 @@ class Exchanges:
         theirs remains.
         """
         if user_id:
-            gone = {place for place, user in enumerate(self.users) if user == user_id}
+            gone = {index for index, user in enumerate(self.users) if user == user_id}
             return self._where([user not in gone for user in self.user]) if gone else self
         about = {one.exchange for one in self.contents if one.learner_id == learner_id}
-        return self._where([place not in about for place in range(len(self))]) if about else self
+        return self._where([index not in about for index in range(len(self))]) if about else self
 
     def by_minute(self) -> Iterator[Exchanges]:
         """Cut them so that the frames of each part came within the same minute of the clock."""
@@ -125,19 +125,19 @@ class Exchanges:
     def records(self) -> Iterator[MessageRecord]:
         """Yield each message: a frame, then its answer if it has one."""
         contents = {one.exchange: one for one in self.contents}
-        for place, (after_ms, user, kind, latency_us) in enumerate(
+        for index, (after_ms, user, kind, latency_us) in enumerate(
             zip(self.after_ms, self.user, self.kind, self.latency_us, strict=True)
         ):
             role, type_, answer, outcome = self.kinds[kind]
-            trace_id = self.trace_ids[place * TRACE_BYTES : (place + 1) * TRACE_BYTES]
-            content = contents.get(place)
+            trace_id = self.trace_ids[index * TRACE_BYTES : (index + 1) * TRACE_BYTES]
+            content = contents.get(index)
             frame = MessageRecord(
                 at_ms=self.first_ms + after_ms,
                 user_id=self.users[user],
                 role=role,
                 type=type_,
                 direction=Direction.INBOUND,
-                bytes=self.size[place],
+                bytes=self.size[index],
                 latency_ms=latency_us / 1000 if answer else None,
                 outcome=outcome,
                 trace_id="" if trace_id == _UNTRACED else trace_id.hex(),
@@ -152,7 +152,7 @@ class Exchanges:
                     role=role,
                     type=answer,
                     direction=Direction.OUTBOUND,
-                    bytes=self.answer_size[place],
+                    bytes=self.answer_size[index],
                     latency_ms=None,
                     outcome=outcome,
                     trace_id=frame.trace_id,
@@ -164,8 +164,8 @@ class Exchanges:
         return (self.first_ms + after_ms) // MINUTE_MS
 
     def _where(self, keep: Sequence[bool]) -> Exchanges:
-        places = list(compress(range(len(self)), keep))
-        moved = {place: index for index, place in enumerate(places)}
+        kept = list(compress(range(len(self)), keep))
+        moved = {old: new for new, old in enumerate(kept)}
         users, user = _reduced(self.users, list(compress(self.user, keep)))
         kinds, kind = _reduced(self.kinds, list(compress(self.kind, keep)))
         after_ms = list(compress(self.after_ms, keep))
@@ -181,7 +181,7 @@ class Exchanges:
             answer_size=list(compress(self.answer_size, keep)),
             latency_us=list(compress(self.latency_us, keep)),
             trace_ids=b"".join(
-                self.trace_ids[place * TRACE_BYTES : (place + 1) * TRACE_BYTES] for place in places
+                self.trace_ids[index * TRACE_BYTES : (index + 1) * TRACE_BYTES] for index in kept
             ),
             contents=[
                 one._replace(exchange=moved[one.exchange])
@@ -193,8 +193,8 @@ class Exchanges:
 
 def _reduced(values: Sequence[T], column: Sequence[int]) -> tuple[list[T], list[int]]:
     """Return only the values that a column points to, and the column that points to them there."""
-    used = {place: index for index, place in enumerate(dict.fromkeys(column))}
-    return [values[place] for place in used], [used[place] for place in column]
+    used = {old: new for new, old in enumerate(dict.fromkeys(column))}
+    return [values[old] for old in used], [used[old] for old in column]
 
 
 def check(batch: Exchanges) -> None:

@@ -1,4 +1,4 @@
-"""Writes message records as CSV or Parquet; it knows no database."""
+"""Writes message records as CSV or Parquet."""
 
 from __future__ import annotations
 

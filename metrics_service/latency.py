@@ -1,6 +1,4 @@
-"""Counts durations in the contract's fixed buckets and reads percentiles back; it knows no clock
-and no edge.
-"""
+"""Counts durations in the contract's fixed buckets and reads percentiles back."""
 
 from __future__ import annotations
 

@@ -88,10 +88,10 @@ class Recorder:
         self._dropped = tally.dropped
         self._waiting: deque[Exchanges] = deque()
         self._writing: list[Exchanges] = []
-        self._places = 0
+        self._slots = 0
         self._arrived = asyncio.Event()
         self._crowded = asyncio.Event()
-        """Set when half of the places are taken, and at the end: writing should not wait."""
+        """Set when half of the slots are taken, and at the end: writing should not wait."""
         self._stopping = asyncio.Event()
         self._is_failing = False
         self._saved: tuple[Retained, Tally] | None = None
@@ -161,15 +161,15 @@ class Recorder:
         self.require_recording()
         check(batch)
         self._dropped += dropped
-        messages, places = batch.messages, batch.places
-        if self._places and self._places + places > self._limits.queue:
+        messages, slots = batch.messages, batch.slots
+        if self._slots and self._slots + slots > self._limits.queue:
             self._dropped += messages
             return 0
         if messages:
             self._waiting.append(batch)
-            self._places += places
+            self._slots += slots
             self._arrived.set()
-            if self._places > self._limits.queue // 2:
+            if self._slots > self._limits.queue // 2:
                 self._crowded.set()
         return messages
 
@@ -225,11 +225,11 @@ class Recorder:
         before = _messages(self._waiting)
         self._writing = rest(self._writing)
         self._waiting = deque(rest(self._waiting))
-        self._recount_places()
+        self._recount_slots()
         return before - _messages(self._waiting)
 
-    def _recount_places(self) -> None:
-        self._places = sum(batch.places for batch in (*self._waiting, *self._writing))
+    def _recount_slots(self) -> None:
+        self._slots = sum(batch.slots for batch in (*self._waiting, *self._writing))
 
     async def _write_batches(self) -> None:
         while True:
@@ -272,7 +272,7 @@ class Recorder:
             self._recorded += messages
             self._note_success()
         self._writing = []
-        self._recount_places()
+        self._recount_slots()
         return True
 
     async def _save_totals(self) -> None:

@@ -1,4 +1,4 @@
-"""What a message record and a question about records are; it knows no database."""
+"""What a message record and a question about records are."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Sums what happened in the last minute, in a ring of one-second slots; it knows nothing of
-edges.
-"""
+"""Sums what happened in the last minute, in a ring of one-second slots."""
 
 from __future__ import annotations
 

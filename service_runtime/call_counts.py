@@ -1,6 +1,4 @@
-"""Counts the unary calls that a gRPC server answers: how long they take and with which status. It
-knows no service.
-"""
+"""Counts the unary calls that a gRPC server answers: how long they take and with which status."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Who may call a gRPC server of ours: a shared service credential, TLS, mutual TLS. It knows no
-service.
-"""
+"""Who may call a gRPC server of ours: a shared service credential, TLS, mutual TLS."""
 
 from __future__ import annotations
 

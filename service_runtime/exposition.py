@@ -1,4 +1,4 @@
-"""Shows a process's metrics to Prometheus on a port of its own; it knows no metric's meaning.
+"""Shows a process's metrics to Prometheus on a port of its own.
 
 Metrics are read on the event loop that owns them, at each scrape and only then, and written out in
 a thread, so that a scrape costs the loop no more than looking at its counters. No metric names a
@@ -166,10 +166,10 @@ def _metric(family: Family) -> Metric:
 
 def _cumulative(buckets: Buckets) -> Iterator[tuple[str, float, Exemplar | None]]:
     below = 0
-    for place, count in enumerate(buckets.counts):
+    for index, count in enumerate(buckets.counts):
         below += count
-        bound = _bound(buckets.bounds[place]) if place < len(buckets.bounds) else "+Inf"
-        seen = buckets.exemplars.get(place)
+        bound = _bound(buckets.bounds[index]) if index < len(buckets.bounds) else "+Inf"
+        seen = buckets.exemplars.get(index)
         yield (
             bound,
             below,

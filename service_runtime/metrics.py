@@ -1,6 +1,4 @@
-"""What a process counts, as plain arrays that hot paths add to and as named values; it knows no
-metrics system.
-"""
+"""What a process counts, as plain arrays that hot paths add to and as named values."""
 
 from __future__ import annotations
 
@@ -45,11 +43,11 @@ class Histogram:
         """Count one value; give the `trace_id` of what caused it only when that trace is
         sampled.
         """
-        place = bisect_left(self.bounds, value)
-        self.counts[place] += 1
+        index = bisect_left(self.bounds, value)
+        self.counts[index] += 1
         self.sum += value
         if trace_id:
-            self.exemplars[place] = Exemplar(trace_id, value, time.time())
+            self.exemplars[index] = Exemplar(trace_id, value, time.time())
 
 
 class Buckets(NamedTuple):
@@ -117,8 +115,8 @@ def in_seconds(milliseconds: Family) -> Family:
                 counts=one.counts,
                 sum=one.sum / 1000,
                 exemplars={
-                    place: exemplar._replace(value=exemplar.value / 1000)
-                    for place, exemplar in one.exemplars.items()
+                    index: exemplar._replace(value=exemplar.value / 1000)
+                    for index, exemplar in one.exemplars.items()
                 },
             )
             for key, one in milliseconds.values.items()

@@ -1,6 +1,4 @@
-"""Reflection as the tools of others ask for it: under both of its names, and of methods too. It
-knows no service.
-"""
+"""Reflection as the tools of others ask for it: under both of its names, and of methods too."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Reads a frozen dataclass of settings from environment variables; it knows no particular
-setting.
-"""
+"""Reads a frozen dataclass of settings from environment variables."""
 
 from __future__ import annotations
 

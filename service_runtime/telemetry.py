@@ -1,5 +1,4 @@
-"""Decides which work is traced and records finished spans of it; knows neither what is traced nor
-how spans travel.
+"""Decides which work is traced and records finished spans of it.
 
 Nothing is made for work that is not sampled. Spans are recorded when they are over, with times and
 ids given: the ids are already in the `traceparent` that travelled with the work, so the hot path

@@ -1,6 +1,4 @@
-"""The database of people, relations, sessions and changes. It knows no passwords, no tokens and no
-transport.
-"""
+"""The database of people, relations, sessions and changes."""
 
 from __future__ import annotations
 

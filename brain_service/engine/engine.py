@@ -214,7 +214,7 @@ class Engine:
         call = Call(len(submissions))
         now_ms = int(self._clock() * 1000)
         overloaded = False
-        for place, submission in enumerate(submissions):
+        for index, submission in enumerate(submissions):
             # Once one is refused for want of room, later ones are too, or they would overtake it.
             overloaded = overloaded or len(self._queue) >= self._options.max_pending
             admitted = (
@@ -226,10 +226,10 @@ class Engine:
                 admitted = _QUOTA_USED
             if isinstance(admitted, Failed):
                 self.counters.count_failed(admitted.code)
-                call.settle(place, admitted)
+                call.settle(index, admitted)
             else:
                 received_at_ms = submission.received_at_ms or now_ms
-                self._queue.append(Work(submission, admitted, received_at_ms, call, place))
+                self._queue.append(Work(submission, admitted, received_at_ms, call, index))
         if call.remaining and not self._apply_at_once():
             self._wake.set()
             await call.done

@@ -1,7 +1,7 @@
 """A group of interactions on its way through the engine: who waits for it, and what it computes on
 new values.
 
-Applies the model and encodes rows; changes nothing outside itself and knows no store.
+Applies the model and encodes rows; changes nothing outside itself.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Call:
         self.remaining = size
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def settle(self, place: int, result: Applied | Failed) -> None:
+    def settle(self, index: int, result: Applied | Failed) -> None:
         """Set one result; the last one lets the caller go on."""
-        self.results[place] = result
+        self.results[index] = result
         self.remaining -= 1
         if not self.remaining and not self.done.done():
             self.done.set_result(None)
@@ -72,10 +72,10 @@ class Call:
 class Work:
     """One interaction in the queue."""
 
-    __slots__ = ("at_ms", "call", "learner_id", "name", "place", "received_at_ms", "submission")
+    __slots__ = ("at_ms", "call", "index", "learner_id", "name", "received_at_ms", "submission")
 
     def __init__(
-        self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, place: int
+        self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, index: int
     ) -> None:
         self.submission = submission
         self.learner_id = submission.learner_id
@@ -84,16 +84,16 @@ class Work:
         self.at_ms = at_ms
         self.received_at_ms = received_at_ms
         self.call = call
-        self.place = place
+        self.index = index
 
     @property
     def result(self) -> Applied | Failed | None:
         """What became of it; None while that is open."""
-        return self.call.results[self.place]
+        return self.call.results[self.index]
 
     def settle(self, result: Applied | Failed) -> None:
         """Say what became of it; once."""
-        self.call.settle(self.place, result)
+        self.call.settle(self.index, result)
 
 
 class Doubt(NamedTuple):

@@ -1,4 +1,4 @@
-"""How many interactions one learner may add to the log in a day; it knows no clock and no log.
+"""How many interactions one learner may add to the log in a day.
 
 Counted in memory and so anew after a restart: it keeps a learner, or whoever pretends to be one,
 from filling the disk, and is no account of what was done.

@@ -250,23 +250,23 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         good: list[Submission] = []
         served: list[tuple[int, Served]] = []
         failed: dict[int, Failed] = {}
-        for place, interaction in enumerate(interactions):
+        for index, interaction in enumerate(interactions):
             try:
                 submission = convert.submission(interaction)
                 if self._traces is not None:
                     submission, one = self._traces.serve(submission, len(interactions))
                     if one is not None:
-                        served.append((place, one))
+                        served.append((index, one))
                 good.append(submission)
             except (InvalidFieldError, BadInteraction) as error:
-                failed[place] = Failed(code=FailureCode.INVALID, message=str(error))
+                failed[index] = Failed(code=FailureCode.INVALID, message=str(error))
         results = iter(await self._engine.submit(good) if good else ())
         outcomes = [
-            failed[place] if place in failed else next(results)
-            for place in range(len(interactions))
+            failed[index] if index in failed else next(results)
+            for index in range(len(interactions))
         ]
-        for place, one in served:
-            one.answered(outcomes[place])
+        for index, one in served:
+            one.answered(outcomes[index])
         return outcomes
 
     def _updates(self, batch: Batch) -> brain_pb2.WatchStateResponse:

@@ -1,6 +1,4 @@
-"""Protobuf's wire format, as far as the hot path writes it without messages in between; it knows no
-contract.
-"""
+"""Protobuf's wire format, as far as the hot path writes it without messages in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One thread that does blocking work in the order asked for; it knows nothing of databases.
+"""One thread that does blocking work in the order asked for.
 
 A `ThreadPoolExecutor` of one does the same at twice the CPU: about 100 µs a call against 50, paid
 by every commit. Waking the thread and being woken by it is most of those 50; `do_here` saves them

@@ -1,5 +1,4 @@
-"""Wakes whoever watches learners inside this process; knows neither the store, nor watchers, nor a
-transport.
+"""Wakes whoever watches learners inside this process.
 
 A bus between several brains implements the same `Bus`: `publish` sends to the broker besides
 calling its own subscribers, and what arrives from the broker goes to the subscribers with

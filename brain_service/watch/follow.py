@@ -1,7 +1,7 @@
 """One watcher's place in one learner's history: what it was told, what waits for it, what it must
 fetch from the log.
 
-Pure bookkeeping on publications; knows neither streams nor stores. `watch` drives it.
+`watch` drives it.
 """
 
 from __future__ import annotations

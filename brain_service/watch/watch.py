@@ -1,5 +1,4 @@
-"""Who watches which learner, and what each watcher is told next; knows no transport, no protobuf
-and no database.
+"""Who watches which learner, and what each watcher is told next.
 
 A watch is one stream of one edge over many learners. Publications come from the bus and only mark
 learners as due; the stream's own loop takes everything due at once, so while one message is on its

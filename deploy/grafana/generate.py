@@ -621,7 +621,7 @@ def _panel(one: Panel, number: int, position: dict[str, int]) -> dict[str, Any]:
     )
     targets = [
         {
-            "refId": chr(ord("A") + place),
+            "refId": chr(ord("A") + index),
             "datasource": SOURCE,
             "expr": expression,
             "legendFormat": legend or "__auto",
@@ -629,7 +629,7 @@ def _panel(one: Panel, number: int, position: dict[str, int]) -> dict[str, Any]:
             "range": one.kind != "stat",
             "exemplar": one.exemplars,
         }
-        for place, (expression, legend) in enumerate(one.queries)
+        for index, (expression, legend) in enumerate(one.queries)
     ]
     shown: dict[str, Any] = {
         "id": number,

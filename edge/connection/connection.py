@@ -1,5 +1,4 @@
-"""One WebSocket on the wire: handshake, frames, closing, keepalive, slow readers. It knows no
-frame's meaning.
+"""One WebSocket on the wire: handshake, frames, closing, keepalive, slow readers.
 
 The protocol itself is `websockets`' Sans-I/O core. Two things are done here instead, because they
 are most of the work: a whole unfragmented text frame is unmasked, and outgoing text is framed.

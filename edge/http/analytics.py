@@ -1,6 +1,4 @@
-"""What sums of recorded messages look like in the HTTP API. It knows nothing of where they come
-from.
-"""
+"""What sums of recorded messages look like in the HTTP API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the routes work with. It knows no HTTP except how a route gets hold of it."""
+"""What the routes work with."""
 
 from __future__ import annotations
 

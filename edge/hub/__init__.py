@@ -1,3 +1,1 @@
-"""Who hears what at this edge: subscriptions to learners, and members of chat rooms. It knows no
-transport.
-"""
+"""Who hears what at this edge: subscriptions to learners, and members of chat rooms."""

@@ -26,10 +26,10 @@ class Occupant(Protocol):
 class _Room:
     """One room: its sockets at this edge, and what they were told of everybody in it."""
 
-    __slots__ = ("is_crowd", "known", "places")
+    __slots__ = ("is_crowd", "known", "members")
 
     def __init__(self) -> None:
-        self.places: dict[str, tuple[Occupant, Member]] = {}
+        self.members: dict[str, tuple[Occupant, Member]] = {}
         self.is_crowd = False
         """Whether there are too many to tell of each who comes and goes."""
         self.known: dict[str, Member] | None = None
@@ -71,36 +71,36 @@ class Rooms:
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = _Room()
-        if member.connection_id not in room.places:
+        if member.connection_id not in room.members:
             self._counters.rooms.add(room_id)
-        room.places[member.connection_id] = (occupant, member)
+        room.members[member.connection_id] = (occupant, member)
 
     def leave(self, room_id: str, connection_id: str) -> None:
         """A socket hears a room no more; harmless when it did not."""
         room = self._rooms.get(room_id)
-        if room is None or room.places.pop(connection_id, None) is None:
+        if room is None or room.members.pop(connection_id, None) is None:
             return
         self._counters.rooms.remove(room_id)
-        if not room.places:
+        if not room.members:
             del self._rooms[room_id]
 
     def count(self, room_id: str) -> int:
         """Return how many sockets of this edge are in a room."""
         room = self._rooms.get(room_id)
-        return 0 if room is None else len(room.places)
+        return 0 if room is None else len(room.members)
 
     def memberships(self) -> list[tuple[str, Member]]:
         """Return who of this edge is where, for a brain that has forgotten."""
         return [
             (room_id, member)
             for room_id, room in self._rooms.items()
-            for _, member in room.places.values()
+            for _, member in room.members.values()
         ]
 
     def somebody(self, room_id: str) -> Member | None:
         """Return any member of this edge in a room, or None when there is none."""
         room = self._rooms.get(room_id)
-        return None if room is None else next(iter(room.places.values()))[1]
+        return None if room is None else next(iter(room.members.values()))[1]
 
     def learn(self, room_id: str, members: Members) -> None:
         """Tell everyone in the room how a member list of the brain differs from what they have
@@ -148,7 +148,7 @@ class Rooms:
 
     def _tell(self, room: _Room, event: RoomEvent) -> None:
         frame = self._prepare(_encode(event))
-        for connection_id, (occupant, member) in room.places.items():
+        for connection_id, (occupant, member) in room.members.items():
             if connection_id != event.member.connection_id and (
                 event.member.role not in self._hides(event.room_id, member)
             ):

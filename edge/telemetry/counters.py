@@ -1,6 +1,4 @@
-"""Counts what an edge does, cheaply, and tells what changed since the last report. It knows no
-metrics system.
-"""
+"""Counts what an edge does, cheaply, and tells what changed since the last report."""
 
 from __future__ import annotations
 

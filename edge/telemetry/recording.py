@@ -1,5 +1,4 @@
 """Keeps what is recorded of frames until it is sent: a bounded queue that drops rather than wait.
-It knows no service.
 
 One entry is made for each frame of a client together with its answer. Updates and room events that
 go out to many sockets are none of that; they are only counted (edge.counters).
@@ -21,8 +20,8 @@ sent.
 """
 
 _CONTENT_PER_PLACE = 256
-"""Bytes of content that take one place of the queue, so that contents cannot fill the memory."""
-_MOST_PLACES = 4_096
+"""Bytes of content that take one slot of the queue, so that contents cannot fill the memory."""
+_MOST_SLOTS = 4_096
 """Places of one batch, unless one entry alone has more: one message stays near a megabyte."""
 
 
@@ -131,7 +130,7 @@ class Recording:
     """The queue of one edge."""
 
     def __init__(self, *, capacity: int, keeps_content: bool, clock: Callable[[], float]) -> None:
-        """Hold `capacity` places: an entry takes one, and one more per 256 bytes of content."""
+        """Hold `capacity` slots: an entry takes one, and one more per 256 bytes of content."""
         self.keeps_content = keeps_content
         self.clock = clock
         """Monotonic seconds."""
@@ -142,10 +141,10 @@ class Recording:
         self._capacity = capacity
         self._many = min(MANY, capacity // 2)
         self.on_many: Callable[[], None] | None = None
-        """Called whenever an entry finds many places taken, so that they can be sent before their
+        """Called whenever an entry finds many slots taken, so that they can be sent before their
         time.
         """
-        self._places = 0
+        self._slots = 0
         self._waiting: deque[Entry] = deque()
         self._in_hand: list[Entry] = []
         self.is_on = True
@@ -161,14 +160,14 @@ class Recording:
         return 0.0 if oldest is None else self.clock() - oldest[_ANSWERED]
 
     def add(self, entry: Entry) -> None:
-        """Keep an entry, or drop and count it when there is no place."""
-        places = _places(entry) if self.keeps_content else 1
-        if self._places + places > self._capacity:
+        """Keep an entry, or drop and count it when none is free."""
+        slots = _slots(entry) if self.keeps_content else 1
+        if self._slots + slots > self._capacity:
             self.dropped += 2 if entry[_ANSWER] else 1
         elif self.is_on:
-            self._places += places
+            self._slots += slots
             self._waiting.append(entry)
-            if self._places > self._many and self.on_many is not None:
+            if self._slots > self._many and self.on_many is not None:
                 self.on_many()
 
     # Who sends
@@ -178,12 +177,12 @@ class Recording:
         failed.
         """
         if not self._in_hand:
-            waiting, places = self._waiting, 0
+            waiting, slots = self._waiting, 0
             if not self.keeps_content:
                 self._in_hand = [waiting.popleft() for _ in range(min(most, len(waiting)))]
-            while waiting and len(self._in_hand) < most and places < _MOST_PLACES:
+            while waiting and len(self._in_hand) < most and slots < _MOST_SLOTS:
                 self._in_hand.append(waiting.popleft())
-                places += _places(self._in_hand[-1])
+                slots += _slots(self._in_hand[-1])
         return self._in_hand
 
     def hand_over(self, *, refused: bool = False) -> None:
@@ -192,9 +191,7 @@ class Recording:
             self.dropped += messages(self._in_hand)
         else:
             self.sent += messages(self._in_hand)
-        self._places -= (
-            sum(map(_places, self._in_hand)) if self.keeps_content else len(self._in_hand)
-        )
+        self._slots -= sum(map(_slots, self._in_hand)) if self.keeps_content else len(self._in_hand)
         self._in_hand = []
 
     def switch(self, is_on: bool) -> None:
@@ -203,7 +200,7 @@ class Recording:
         if not is_on:
             self._waiting.clear()
             self._in_hand = []
-            self._places = 0
+            self._slots = 0
 
     def forget(self, learner_id: str) -> None:
         """Drop every entry that has content about a learner; that is an erasure and not counted as
@@ -211,7 +208,7 @@ class Recording:
         """
         self._waiting = deque(entry for entry in self._waiting if entry[_LEARNER] != learner_id)
         self._in_hand = [entry for entry in self._in_hand if entry[_LEARNER] != learner_id]
-        self._places = sum(map(_places, self._waiting)) + sum(map(_places, self._in_hand))
+        self._slots = sum(map(_slots, self._waiting)) + sum(map(_slots, self._in_hand))
 
 
 def messages(entries: list[Entry]) -> int:
@@ -219,5 +216,5 @@ def messages(entries: list[Entry]) -> int:
     return sum(2 if entry[_ANSWER] else 1 for entry in entries)
 
 
-def _places(entry: Entry) -> int:
+def _slots(entry: Entry) -> int:
     return 1 + (len(entry[_CONTENT]) + len(entry[_ANSWER_CONTENT])) // _CONTENT_PER_PLACE

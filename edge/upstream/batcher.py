@@ -1,8 +1,7 @@
 """Sends many small questions as few calls: what arrives while a call is under way goes into the
 next one.
 
-Light load means batches of one with no added wait, heavy load means large ones. It knows no call
-and no contract.
+Light load means batches of one with no added wait, heavy load means large ones.
 """
 
 from __future__ import annotations

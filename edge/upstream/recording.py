@@ -156,17 +156,17 @@ def exchanges(entries: Sequence[Entry], offset_s: float) -> metrics_pb2.Exchange
     ) = columns
     first = min(started)
     kinds = tuple(zip(roles, types, answers, outcomes, strict=True))
-    user_places, kind_places = _places(users), _places(kinds)
+    user_indexes, kind_indexes = _indexes(users), _indexes(kinds)
     return metrics_pb2.Exchanges(
         first_ms=int((offset_s + first) * 1e3),
         after_ms=[min(int((moment - first) * 1e3), _MOST) for moment in started],
-        users=user_places,
-        user=map(user_places.__getitem__, users),
+        users=user_indexes,
+        user=map(user_indexes.__getitem__, users),
         kinds=[
             metrics_pb2.ExchangeKind(role=role, type=type_, answer=answer, outcome=outcome)
-            for role, type_, answer, outcome in kind_places
+            for role, type_, answer, outcome in kind_indexes
         ],
-        kind=map(kind_places.__getitem__, kinds),
+        kind=map(kind_indexes.__getitem__, kinds),
         bytes=sizes,
         answer_bytes=answer_sizes,
         latency_us=[
@@ -180,20 +180,20 @@ def exchanges(entries: Sequence[Entry], offset_s: float) -> metrics_pb2.Exchange
     )
 
 
-def _places(values: Iterable[T]) -> dict[T, int]:
+def _indexes(values: Iterable[T]) -> dict[T, int]:
     """Number values, each once, in the order of their first appearance."""
-    return {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return {value: index for index, value in enumerate(dict.fromkeys(values))}
 
 
 def _contents(
     contents: Sequence[bytes], answers: Sequence[bytes], learners: Sequence[str]
 ) -> Iterator[metrics_pb2.ExchangeContent]:
-    for place, (content, answer, learner_id) in enumerate(
+    for index, (content, answer, learner_id) in enumerate(
         zip(contents, answers, learners, strict=True)
     ):
         if learner_id:
             yield metrics_pb2.ExchangeContent(
-                exchange=place,
+                exchange=index,
                 learner_id=learner_id,
                 content=content.decode(),
                 answer_content=answer.decode(),

@@ -1,4 +1,4 @@
-"""What was measured: counts and times of one run. It knows no socket and judges nothing."""
+"""What was measured: counts and times of one run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Whether the server kept its promises while it was loaded: what was lost, came twice, out of
 order, or was stale.
 
-Pure: it is told what was sent and received and knows no socket. The promises are those of
-docs/protocol.md.
+Pure: it is told what was sent and received. The promises are those of docs/protocol.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ until all are answered.
 
 Nothing is lost and nothing applied twice: what was in flight when a connection broke is sent again
 under the same ids, and before anything is sent again all answers under way are waited for, so that
-the order per learner holds. It knows no file and prints nothing.
+the order per learner holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads logs of real interactions in both published shapes. It knows no socket.
+"""Reads logs of real interactions in both published shapes.
 
 A log of frames has one JSON object a line, in the shape of an interaction with `ts` (seconds since
 1970). A log of first attempts is a table with the columns user_id, item_id, timestamp (seconds),

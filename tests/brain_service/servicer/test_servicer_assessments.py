@@ -89,20 +89,20 @@ def check(model_says: Assessment) -> None:
         )
     )
     uncertainty = levels.uncertainty(model_says.estimates)
-    for place, name in enumerate(NAMES):
+    for index, name in enumerate(NAMES):
         number, field = FIELDS[name]
-        level = model_says.estimates.levels[place]
+        level = model_says.estimates.levels[index]
         assert getattr(assessment.levels, field) == level
         assert getattr(assessment.uncertainty, field) == pytest.approx(
-            uncertainty[place], abs=1e-12
+            uncertainty[index], abs=1e-12
         )
-        assert assessment.grades[number - 1] == GRADE_NAMES[GRADES[place]]
+        assert assessment.grades[number - 1] == GRADE_NAMES[GRADES[index]]
         drivers = [(driver, share) for of, driver, share in table if of == number]
         assert drivers == [
             (driver.name, driver.contribution)
-            for driver in levels.drivers(model_says.estimates, place)
+            for driver in levels.drivers(model_says.estimates, index)
         ]
-        assert sum(share for _, share in drivers) == pytest.approx(level - BASES[place], abs=1e-12)
+        assert sum(share for _, share in drivers) == pytest.approx(level - BASES[index], abs=1e-12)
     assert assessment.performance.accuracy == model_says.performance.accuracy
     assert assessment.performance.response_time_s == (model_says.performance.response_time or 0.0)
     assert assessment.performance.consistency == model_says.performance.consistency
