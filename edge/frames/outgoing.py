@@ -362,7 +362,10 @@ class Error(Struct, tag_field="type", tag="error"):
 TYPES = {
     value: str(value.__struct_config__.tag)
     for value in list(vars().values())
-    if isinstance(value, type) and issubclass(value, Struct) and value.__struct_config__.tag
+    if isinstance(value, type)
+    and issubclass(value, Struct)
+    and value.__struct_config__.tag
+    and value is not ServerFrame
 }
 """Every frame that goes to clients, with its name."""
 

@@ -12,26 +12,7 @@ import msgspec
 
 from edge.frames import incoming, outgoing
 
-SERVER_TYPES: tuple[type[msgspec.Struct], ...] = (
-    outgoing.ConnectionEstablished,
-    outgoing.Authenticated,
-    outgoing.Subscribed,
-    outgoing.Unsubscribed,
-    outgoing.StateUpdate,
-    outgoing.VirtualBrainResponse,
-    outgoing.StateResponse,
-    outgoing.ContentAdapted,
-    outgoing.RoomJoined,
-    outgoing.RoomLeft,
-    outgoing.UserJoined,
-    outgoing.UserLeft,
-    outgoing.RoomMessage,
-    outgoing.Pong,
-    outgoing.ServerDraining,
-    outgoing.Error,
-)
-
-SERVER_FRAMES = {str(one.__struct_config__.tag): msgspec.json.Decoder(one) for one in SERVER_TYPES}
+SERVER_FRAMES = {name: msgspec.json.Decoder(one) for one, name in outgoing.TYPES.items()}
 """How to read each frame that the edge sends, by its type; for tests and tools, the edge itself
 only writes them.
 """
@@ -41,7 +22,7 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of every frame in both directions."""
     client_types = incoming.AnyClientFrame.__args__
     names, definitions = msgspec.json.schema_components(
-        [*client_types, *SERVER_TYPES, incoming.Context], ref_template="#/$defs/{name}"
+        [*client_types, *outgoing.TYPES, incoming.Context], ref_template="#/$defs/{name}"
     )
     definitions["InteractionData"]["properties"]["context"] = names[-1]
     return {
