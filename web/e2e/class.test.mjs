@@ -107,4 +107,41 @@ describe.skipIf(!chromiumPath)("a teacher of 200", () => {
     expect(sizes[0]).toBeLessThanOrEqual(sizes[1]);
     expect(await violations(page)).toEqual([]);
   });
+
+  it("reads a learner's past: this session, today, four weeks, all from the server", async () => {
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.goto(`${stack.url}/#/learner/demo-ada`);
+    await page.locator(".chart__mark").nth(2).waitFor();
+    const moments = () => page.getByRole("slider").getAttribute("aria-valuemax").then(Number);
+    const session = await moments();
+    await page.getByRole("button", { name: "4 weeks" }).click();
+    await expect.poll(() => page.locator(".chart__dot").count()).toBe(4);
+    await page.getByRole("slider").press("ArrowLeft");
+    await page.getByRole("slider").press("ArrowLeft");
+    expect(await page.getByRole("slider").getAttribute("aria-valuetext")).toMatch(
+      /\d+ answers, \d+ right/,
+    );
+    await page.getByRole("button", { name: "Today" }).click();
+    await expect.poll(moments).toBeGreaterThanOrEqual(session);
+    await page.getByRole("button", { name: "This session" }).click();
+
+    expect(await page.locator(".mastery .sparkline").count()).toBeGreaterThan(0);
+  });
+
+  it("sees the answers behind a number, a skill and a moment", async () => {
+    const answers = page.locator("#answers");
+    await page.locator('[data-level="frustration_level"] .level__label').click();
+    await answers.getByRole("heading", { name: "What moved frustration most" }).waitFor();
+    expect(await answers.locator(".recent__moved b").first().textContent()).toMatch(/^[+−]\d+$/);
+    await page.locator(".mastery .level__label").first().click();
+    await answers.getByRole("heading", { name: /^Answers on / }).waitFor();
+    expect(await answers.locator(".recent__moved").last().textContent()).toMatch(/ to \d+ %/);
+    await page.getByRole("slider").press("End");
+    await page.getByRole("slider").press("Enter");
+    await answers.locator('[data-chosen="true"]').waitFor();
+    await answers.getByRole("button", { name: "Latest activity" }).click();
+    await answers.getByRole("heading", { name: "Latest activity" }).waitFor();
+
+    expect(await violations(page)).toEqual([]);
+  });
 });

@@ -1,62 +1,22 @@
 /** The page's own rules: what it says in words, who comes first, what a quiz asks, where one is. */
 
-import type { Drivers } from "@aivo/realtime";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { makeTask, nextDifficulty, readAnswer, skills } from "../src/page/practice/quiz";
 import { href, routeOf, type Route } from "../src/page/frame/routes";
-import {
-  ageInWords,
-  driversInWords,
-  nameOfId,
-  signed,
-  streakInWords,
-  summaryOf,
-} from "../src/page/parts/words";
+import { ageInWords, nameOfId, signed, streakInWords } from "../src/page/parts/words";
 
-describe("drivers in words", () => {
-  it("name what moved a level most, by the direction in which it did", () => {
-    const drivers = {
-      frustration_level: { err: 0.12, declared: -0.05, help: 0.001 },
-      confidence_level: { err: -0.1, slow: 0.02 },
-    };
+it("a run of answers is told from two wrong or three right, hints in between or not", () => {
+  const answers = (...marks: (boolean | undefined)[]) =>
+    marks.map((correct) => ({ type: "any", context: { correct } }));
 
-    expect(driversInWords("frustration_level", drivers)).toEqual(["recent mistakes", "easy tasks"]);
-    expect(driversInWords("confidence_level", drivers)).toEqual([
-      "recent mistakes",
-      "quicker than usual",
-    ]);
-  });
-
-  it("leave out what is unknown, too small or not a number", () => {
-    const odd = {
-      fatigue_level: { clipped: -0.2, tank: "much", load: 0.004 },
-    } as unknown as Drivers;
-    expect(driversInWords("fatigue_level", odd)).toEqual([]);
-    expect(driversInWords("fatigue_level", undefined)).toEqual([]);
-  });
-
-  it("speak of a run of answers, hints in between notwithstanding", () => {
-    const answers = (...marks: (boolean | undefined)[]) =>
-      marks.map((correct) => ({ type: "any", context: { correct } }));
-
-    expect(streakInWords(answers(true, false, undefined, false))).toBe("two wrong in a row");
-    expect(streakInWords(answers(true, true, true))).toBe("three right in a row");
-    expect(streakInWords(answers(true, false))).toBe(null);
-    expect(streakInWords([])).toBe(null);
-  });
-
-  it("make one sentence that does not contradict itself", () => {
-    const wrong = [false, false].map((correct) => ({ type: "any", context: { correct } }));
-    const drivers = {
-      frustration_level: { err: 0.1 },
-      cognitive_load: { slow: 0.05, err: 0.04 },
-      engagement_level: { slow: 0.05 },
-    };
-
-    expect(summaryOf(wrong, drivers)).toBe("Two wrong in a row, slower than usual.");
-    expect(summaryOf([], {})).toBe(null);
-  });
+  expect(streakInWords(answers(true, false, undefined, false))).toBe("Two wrong in a row.");
+  expect(streakInWords(answers(true, true, true))).toBe("Three right in a row.");
+  expect(streakInWords(answers(...Array.from({ length: 12 }, () => true)))).toBe(
+    "12 right in a row.",
+  );
+  expect(streakInWords(answers(true, false))).toBe(null);
+  expect(streakInWords([])).toBe(null);
 });
 
 describe("the quiz", () => {

@@ -143,7 +143,12 @@ function useOtherViews(): void {
 function View({ route, user }: { route: Route; user: User }) {
   switch (route.name) {
     case "learner":
-      return <LearnerPage key={route.id} learnerId={route.id} />;
+      // A learner's own page is another: it encourages.
+      return user.role === "learner" ? (
+        <PracticePage />
+      ) : (
+        <LearnerPage key={route.id} learnerId={route.id} />
+      );
     case "rooms":
       return <RoomsPage roomId={route.id} />;
     case "system":

@@ -1,34 +1,26 @@
 /**
- * One learner: the six levels live with what stands behind them, how it went, and what could be
- * done.
+ * One learner, for adults: how they stand to what is usual for them, how it went, the answers
+ * behind it, and what could be done.
  */
 
-import type { Assessment, PerformanceMetrics } from "@aivo/realtime";
-import {
-  levels,
-  percent,
-  toneOf,
-  useLearnerState,
-  wordOf,
-  type LearnerState,
-  type LevelDescription,
-} from "@aivo/realtime/react";
-import { useId, useMemo, useState } from "react";
-import { useNow, usePage, useTitle } from "../frame/hooks";
-import { LevelBar } from "../parts/LevelBar";
-import { Mastery } from "../parts/Mastery";
-import { StateChart } from "./StateChart";
-import { href } from "../frame/routes";
+import type { PerformanceMetrics } from "@aivo/realtime";
+import { percent, useLearnerState, type LearnerState } from "@aivo/realtime/react";
+import { useMemo, useState } from "react";
 import { classesOf, nameOf } from "../class/triage";
-import { useHistory, type Entry } from "./useHistory";
-import {
-  ageInWords,
-  driversInWords,
-  gradeInWords,
-  interactionInWords,
-  nameOfId,
-  summaryOf,
-} from "../parts/words";
+import { useNow, usePage, useTitle } from "../frame/hooks";
+import { useKeptSwitch } from "../frame/kept";
+import { href } from "../frame/routes";
+import { bandsInWords } from "../parts/bands";
+import { Mastery } from "../parts/Mastery";
+import { ageInWords, streakInWords } from "../parts/words";
+import { Answers } from "./Answers";
+import { masteryOver, type Focus } from "./behind";
+import { Course } from "./Course";
+import { Levels } from "./Levels";
+import { Outlook } from "./Outlook";
+import type { Entry } from "./past";
+import { sinceOf, within, type Span } from "./spans";
+import { useHistory, type History } from "./useHistory";
 import "./learner.css";
 
 /** Everything about a learner that the model tells. */
@@ -36,7 +28,9 @@ export function LearnerPage({ learnerId }: { learnerId: string }) {
   const { learners, user } = usePage();
   const learner = learners?.find(({ learner_id }) => learner_id === learnerId);
   const live = useExplained(useLearnerState(learnerId, { details: true }));
-  const entries = useHistory(learnerId, live.view);
+  const now = useNow(5_000);
+  const [span, setSpan] = useState<Span>("session");
+  const history = useHistory(learnerId, live.view, sinceOf(span, now));
   const name = learner ? nameOf(learner) : learnerId;
   const classes = classesOf(learner ? [learner] : [])
     .map((one) => one.name)
@@ -54,26 +48,40 @@ export function LearnerPage({ learnerId }: { learnerId: string }) {
       data-status={live.status}
       data-revision={live.revision ?? undefined}
     >
-      {user.role !== "learner" && (
-        <p className="back">
-          <a href="#/">← {user.role === "guardian" ? "Your children" : "All learners"}</a>
-        </p>
-      )}
+      <p className="back">
+        <a href="#/">← {user.role === "guardian" ? "Your children" : "All learners"}</a>
+      </p>
       <div className="heading">
         <h1>{name}</h1>
         {classes && <p className="heading__more">{classes}</p>}
-        <Status live={live} entries={entries} />
+        <Status live={live} entries={history.entries} now={now} />
       </div>
-      <p className="summary">
-        {live.state ? summaryOf(entries ?? [], live.details.drivers) : null}
-      </p>
+      <p className="summary">{live.state ? summaryOf(live, history.entries ?? []) : null}</p>
       {live.state ? (
-        <Content live={live} entries={entries} learnerId={learnerId} />
+        <Content
+          live={live}
+          history={history}
+          learnerId={learnerId}
+          now={now}
+          span={span}
+          setSpan={setSpan}
+        />
       ) : (
-        <Empty status={live.status} />
+        <p className="note" role="status">
+          {live.status === "empty"
+            ? "Nothing has been recorded yet. The first answer will show here by itself."
+            : "Loading"}
+        </p>
       )}
     </article>
   );
+}
+
+/** How it goes, in a sentence or two. */
+function summaryOf({ details: { meaning } }: LearnerState, entries: readonly Entry[]): string {
+  const streak = streakInWords(entries);
+  const bands = meaning ? bandsInWords(meaning.bands, meaning.too_early) : "";
+  return [streak, bands].filter(Boolean).join(" ");
 }
 
 /**
@@ -81,33 +89,24 @@ export function LearnerPage({ learnerId }: { learnerId: string }) {
  * blank in between.
  */
 function useExplained(live: LearnerState): LearnerState {
-  const [held, setHeld] = useState(live.details.drivers);
-  const { drivers } = live.details;
-  if (drivers !== undefined && drivers !== held) setHeld(drivers);
+  const [held, setHeld] = useState(live.details.explanations);
+  const { explanations } = live.details;
+  if (explanations !== undefined && explanations !== held) setHeld(explanations);
   return useMemo(
-    () => ({ ...live, details: { ...live.details, ...(held ? { drivers: held } : {}) } }),
+    () => ({ ...live, details: { ...live.details, ...(held ? { explanations: held } : {}) } }),
     [live, held],
-  );
-}
-
-function Empty({ status }: { status: LearnerState["status"] }) {
-  return (
-    <p className="note" role="status">
-      {status === "empty"
-        ? "Nothing has been recorded yet. The first answer will show here by itself."
-        : "Loading"}
-    </p>
   );
 }
 
 function Status({
   live: { status, view },
   entries,
+  now,
 }: {
   live: LearnerState;
   entries: readonly Entry[] | null;
+  now: number;
 }) {
-  const now = useNow(5_000);
   const told = view?.update?.occurred_at ?? entries?.at(-1)?.occurred_at;
   const age = told ? `, last activity ${ageInWords(now - Date.parse(told))}` : "";
   const words = {
@@ -125,30 +124,54 @@ function Status({
   );
 }
 
-function Content({
-  live,
-  entries,
-  learnerId,
-}: {
-  live: LearnerState;
-  entries: readonly Entry[] | null;
-  learnerId: string;
-}) {
+interface ContentProps {
+  readonly live: LearnerState;
+  readonly history: History;
+  readonly learnerId: string;
+  readonly now: number;
+  readonly span: Span;
+  setSpan(span: Span): void;
+}
+
+function Content({ live, history, learnerId, now, span, setSpan }: ContentProps) {
+  const [numbers, setNumbers] = useKeptSwitch("numbers");
+  const [focus, setFocus] = useState<Focus>({ kind: "latest" });
   const { details } = live;
+  const { entries } = history;
+  const ask = (asked: Focus) => {
+    setFocus(asked);
+    // Where it can be read, and read aloud.
+    document.getElementById("answers")?.focus();
+  };
+  const used = useMemo(() => within(span, entries ?? [], now), [span, entries, now]);
   return (
     <div className="learner__grid">
       <div className="learner__wide">
-        <Levels live={live} />
-        <section className="card" aria-labelledby="course">
-          <h2 id="course">Over time</h2>
-          <StateChart entries={entries} />
-        </section>
-        <Recent entries={entries} />
+        <Levels
+          live={live}
+          numbers={numbers}
+          setNumbers={setNumbers}
+          ask={(key) => ask({ kind: "level", key })}
+        />
+        <Course
+          history={history}
+          meaning={details.meaning}
+          span={span}
+          now={now}
+          setSpan={setSpan}
+          pick={(revision) => setFocus({ kind: "moment", revision })}
+        />
+        <Answers entries={entries} focus={focus} reset={() => setFocus({ kind: "latest" })} />
       </div>
       <div className="learner__side">
-        <Recommendations details={details} />
+        <Outlook details={details} numbers={numbers} now={now} />
         {details.performance && <Performance performance={details.performance} />}
-        <Mastery mastery={details.mastery} />
+        <Mastery
+          mastery={details.mastery}
+          numbers={numbers}
+          course={(skill) => masteryOver(used, skill).map(([, value]) => value)}
+          ask={(skill) => ask({ kind: "skill", skill })}
+        />
         <p className="soft">
           <a href={href({ name: "rooms", id: `learner:${learnerId}` })}>
             Talk about it in the learner's room
@@ -156,98 +179,6 @@ function Content({
         </p>
       </div>
     </div>
-  );
-}
-
-function Levels({ live }: { live: LearnerState }) {
-  return (
-    <section className="card" aria-labelledby="levels">
-      <h2 id="levels">Now</h2>
-      <ul className="levels">
-        {levels.map((level) => (
-          <Level key={level.key} level={level} live={live} />
-        ))}
-      </ul>
-      <p className="soft legend">
-        The fine stroke in each bar is the range in which the true value probably lies. Small print
-        says what was checked with people and what was not.
-      </p>
-    </section>
-  );
-}
-
-function Level({
-  level,
-  live: { state, details },
-}: {
-  level: LevelDescription;
-  live: LearnerState;
-}) {
-  const label = useId();
-  if (!state) return null;
-  const value = state[level.key];
-  const uncertainty = details.uncertainty?.[level.key];
-  const spread = typeof uncertainty === "number" ? uncertainty : undefined;
-  const grade = gradeInWords(details.grades?.[level.key]);
-  const drivers = driversInWords(level.key, details.drivers);
-  const give = spread === undefined ? "" : `, give or take ${percent(spread)}`;
-  return (
-    <li className="level" data-level={level.key} data-tone={toneOf(level, value)}>
-      <div className="level__head">
-        <span className="level__label" id={label}>
-          {level.label}
-        </span>
-        <span className="level__word">{wordOf(value)}</span>
-        <span className="level__value">{percent(value)}</span>
-      </div>
-      <div
-        className="level__meter"
-        role="meter"
-        aria-labelledby={label}
-        aria-valuemin={0}
-        aria-valuemax={100}
-        aria-valuenow={Math.round(value * 100)}
-        aria-valuetext={`${percent(value)}, ${wordOf(value)}${give}`}
-      >
-        <LevelBar value={value} spread={spread} />
-      </div>
-      <p className="level__drivers">
-        {details.drivers === undefined ? "" : drivers.join(", ") || "as usual"}
-      </p>
-      <p className="level__print">
-        {spread !== undefined && <span>± {percent(spread)}</span>}
-        {grade && <span title={grade[1]}>{grade[0]}</span>}
-      </p>
-    </li>
-  );
-}
-
-const urgencies: Readonly<Record<string, string>> = {
-  high: "now",
-  medium: "soon",
-  low: "when it fits",
-};
-
-function Recommendations({ details: { recommendations, actions } }: { details: Assessment }) {
-  return (
-    <section className="card card--advice" aria-labelledby="advice">
-      <h2 id="advice">What could help</h2>
-      {recommendations?.length ? (
-        <ul className="advice" aria-live="polite">
-          {recommendations.map((sentence, i) => {
-            const urgency = String(actions?.[i]?.urgency ?? "none");
-            return (
-              <li key={sentence} data-urgency={urgency}>
-                {sentence}
-                {urgencies[urgency] && <span className="advice__when">{urgencies[urgency]}</span>}
-              </li>
-            );
-          })}
-        </ul>
-      ) : (
-        <p className="soft">Nothing at the moment.</p>
-      )}
-    </section>
   );
 }
 
@@ -274,41 +205,4 @@ function Performance({ performance }: { performance: PerformanceMetrics }) {
       </dl>
     </section>
   );
-}
-
-const recentShown = 8;
-
-function Recent({ entries }: { entries: readonly Entry[] | null }) {
-  const now = useNow(10_000);
-  if (!entries?.length) return null;
-  return (
-    <section className="card" aria-labelledby="recent">
-      <h2 id="recent">Latest activity</h2>
-      <ol className="recent" reversed>
-        {entries
-          .slice(-recentShown)
-          .reverse()
-          .map((entry) => (
-            <li key={entry.revision} data-correct={String(entry.context.correct ?? "")}>
-              <span className="recent__what">
-                {verdict(entry)}
-                {typeof entry.context.skill === "string" && (
-                  <span className="soft"> · {nameOfId(entry.context.skill)}</span>
-                )}
-              </span>
-              <span className="recent__content">
-                {entry.content}
-                {entry.response && <span className="soft"> → {entry.response}</span>}
-              </span>
-              <span className="recent__age">{ageInWords(now - Date.parse(entry.occurred_at))}</span>
-            </li>
-          ))}
-      </ol>
-    </section>
-  );
-}
-
-function verdict({ type, context }: Entry): string {
-  if (context.correct === true) return "Right";
-  return context.correct === false ? "Wrong" : interactionInWords(type);
 }

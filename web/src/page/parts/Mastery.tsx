@@ -1,8 +1,9 @@
-/** How well each skill is mastered, and on how much evidence that rests. */
+/** How well each skill is mastered, how it grew, and on how much evidence that rests. */
 
 import type { Assessment } from "@aivo/realtime";
 import { percent } from "@aivo/realtime/react";
 import { LevelBar } from "./LevelBar";
+import { Sparkline } from "./Sparkline";
 import { nameOfId } from "./words";
 
 interface Skill {
@@ -25,8 +26,19 @@ function skillOf([name, told]: [string, unknown]): Skill | null {
   };
 }
 
+interface Props {
+  readonly mastery: Assessment["mastery"];
+  readonly title?: string;
+  /** Whether the numbers are shown as well. */
+  readonly numbers?: boolean;
+  /** A skill's mastery in the course of its answers. */
+  readonly course?: (skill: string) => readonly number[];
+  /** Show the answers behind a skill. */
+  readonly ask?: (skill: string) => void;
+}
+
 /** Skills by name, the order of which does not change while one reads. */
-export function Mastery({ mastery }: { mastery: Assessment["mastery"] }) {
+export function Mastery({ mastery, title = "Mastery", numbers = true, course, ask }: Props) {
   const skills = Object.entries(mastery ?? {})
     .map(skillOf)
     .filter((skill) => skill !== null);
@@ -34,21 +46,41 @@ export function Mastery({ mastery }: { mastery: Assessment["mastery"] }) {
   skills.sort((a, b) => a.name.localeCompare(b.name));
   return (
     <section className="card" aria-labelledby="mastery">
-      <h2 id="mastery">Mastery</h2>
+      <h2 id="mastery">{title}</h2>
       <ul className="mastery">
-        {skills.map(({ name, probability, answers, error }) => (
-          <li key={name}>
-            <span>{name === "" ? "All tasks" : nameOfId(name)}</span>
-            <span className="mastery__value">{percent(probability)}</span>
-            <LevelBar value={probability} spread={error} />
-            {answers !== null && (
-              <span className="mastery__basis">
-                {answers === 1 ? "1 answer" : `${answers} answers`}
-              </span>
-            )}
-          </li>
-        ))}
+        {skills.map(({ name, probability, answers, error }) => {
+          const label = name === "" ? "All tasks" : nameOfId(name);
+          return (
+            <li key={name}>
+              {ask ? (
+                <button className="level__label" type="button" onClick={() => ask(name)}>
+                  {label}
+                  <span className="hidden">: show the answers behind it</span>
+                </button>
+              ) : (
+                <span>{label}</span>
+              )}
+              {course && <Growth values={course(name)} />}
+              {numbers && <span className="mastery__value">{percent(probability)}</span>}
+              <LevelBar value={probability} spread={numbers ? error : undefined} />
+              {answers !== null && (
+                <span className="mastery__basis">
+                  {answers === 1 ? "1 answer" : `${answers} answers`}
+                </span>
+              )}
+            </li>
+          );
+        })}
       </ul>
     </section>
   );
+}
+
+function Growth({ values }: { values: readonly number[] }) {
+  if (values.length < 2) return <span />;
+  const points = values.map(
+    (value, i) => [(i / (values.length - 1)) * 100, 20 - value * 20] as const,
+  );
+  const label = `From ${percent(values[0]!)} to ${percent(values.at(-1)!)}`;
+  return <Sparkline points={points} label={label} />;
 }

@@ -56,6 +56,8 @@ const right = 10;
 const top = 8;
 const axisHeight = 24;
 const laneHeight = 18;
+/** So few moments are seen better as dots. */
+const mostDots = 24;
 
 /** A chart as wide as its place. */
 export function TimeChart(props: Props) {
@@ -167,6 +169,21 @@ export function TimeChart(props: Props) {
               strokeDasharray={dash}
             />
           ))}
+          {times.length <= mostDots &&
+            lines.flatMap(({ key, values }) =>
+              values.map((value, i) =>
+                value === null || times[i]! < from ? null : (
+                  <circle
+                    key={`${key}/${i}`}
+                    className="chart__dot"
+                    data-line={key}
+                    cx={x(times[i]!)}
+                    cy={y(value)}
+                    r="3"
+                  />
+                ),
+              ),
+            )}
           <Marks marks={marks} range={range} x={x} y={bottom + laneHeight / 2 + 2} />
           {index !== null && (
             <g>
