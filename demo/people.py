@@ -22,7 +22,7 @@ CALL_TIMEOUT_S = 10.0
 PASSWORD_BYTES = 12
 """Of randomness; 16 characters to type."""
 
-LOADED = 20
+LOADED = 100
 """Learners that this account may act for."""
 
 T = TypeVar("T")

@@ -205,6 +205,16 @@ def decode(payload: bytes) -> AnyClientFrame:
         raise BadFrame("bad_request", "The frame is not valid JSON.") from None
 
 
+def unread(payload: bytes, code: str, message: str) -> BadFrame:
+    """Return the refusal of a frame that was not looked into: under its id, if it has one."""
+    try:
+        head = _decode_head(payload)
+    except _UNREADABLE:
+        return BadFrame(code, message)
+    kind = head.type if isinstance(head.type, str) and head.type in CLIENT_TYPES else None
+    return BadFrame(code, message, id=_id_of(head), message_type=kind)
+
+
 def type_of(payload: bytes) -> str:
     """Return the type of a frame, "unknown" for any that is not one of ours."""
     try:
@@ -251,12 +261,16 @@ def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrame:
         head = _decode_head(payload)
     except _UNREADABLE:
         return BadFrame("bad_request", "The frame must be a JSON object with a `type`.")
-    id = head.id if type(head.id) in (str, int) and len(str(head.id)) <= 128 else None
+    id = _id_of(head)
     if not isinstance(head.type, str):
         return BadFrame("bad_request", "The frame needs a `type` (a string).", id=id)
     if head.type not in CLIENT_TYPES:
         return BadFrame("unknown_type", "This `type` of frame is not known here.", id=id)
     return BadFrame("bad_request", _sentence(error), id=id, message_type=head.type)
+
+
+def _id_of(head: _Head) -> RequestId:
+    return head.id if type(head.id) in (str, int) and len(str(head.id)) <= 128 else None
 
 
 def _sentence(error: msgspec.ValidationError, root: str = "") -> str:

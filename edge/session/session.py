@@ -126,7 +126,7 @@ class Session:
         wait = self._bucket.take(now) or self.budget.take(FRAME + len(payload) * PER_BYTE, now)
         if wait:
             self._refuse(
-                BadFrame("rate_limited", "Too many frames; slow down."),
+                incoming.unread(payload, "rate_limited", "Too many frames; slow down."),
                 retry_after_ms=int(wait * 1000) + 1,
             )
             return
@@ -149,7 +149,10 @@ class Session:
         except Exception:
             logger.exception("a frame could not be handled")
             message = "Something went wrong here; the log of the edge has the details."
-            self.replies.error("internal", message, receipt=self.receipt)
+            fault = incoming.unread(payload, "internal", message)
+            self.replies.error(
+                fault.code, message, fault.id, fault.message_type, receipt=self.receipt
+            )
         finally:
             self.receipt = None
 

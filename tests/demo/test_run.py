@@ -4,6 +4,7 @@ when a process dies.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import websockets
 
 from demo.files import held
 from demo.ports import Ports, reserve
@@ -119,6 +121,57 @@ def log_in(url: str, email: str, password: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def test_the_guides_load_test_may_do_what_it_does_as_the_documentation_says(
+    tmp_path: Path, ports: Ports
+):
+    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("### The original guide's script")
+    script = section.partition("```sh\n")[2].partition("python load_test_websockets.py")[0]
+    script = script.replace(":8000", f":{ports.edge}").replace(".aivo/", f"{tmp_path}/")
+    script = script.replace("python3", sys.executable)
+    with running(tmp_path, ports, DEMO="1"):
+        told = subprocess.run(
+            ["/bin/sh", "-c", f'{script}\nprintf %s "$TOKEN"'],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        answers = asyncio.run(guides_connections(f"ws://localhost:{ports.edge}/ws", told.stdout))
+
+    expected = {"subscribed", "pong", "virtual_brain_response"}
+    assert [one for one in answers if not expected <= one or "error" in one] == []
+    assert len(answers) == 100
+
+
+async def guides_connections(url: str, token: str) -> list[set[str]]:
+    """Do what the guide's script does, on as many connections; return the types that each got."""
+
+    async def one(number: int) -> set[str]:
+        learner = f"learner-test-{number}"
+        interaction = {
+            "learner_id": learner,
+            "type": "question_response",
+            "content": "Test content",
+            "response": "Test response",
+            "context": {"test": True},
+        }
+        seen: set[str] = set()
+        async with websockets.connect(f"{url}?token={token}", proxy=None) as socket:
+            await socket.recv()  # connection_established
+            for frame in (
+                {"type": "subscribe_learner", "learner_id": learner},
+                {"type": "ping"},
+                {"type": "virtual_brain_interact", "data": interaction},
+            ):
+                await socket.send(json.dumps(frame))
+            while not {"virtual_brain_response", "error"} & seen:
+                seen.add(json.loads(await socket.recv())["type"])
+        return seen
+
+    return await asyncio.gather(*map(one, range(100)))
 
 
 def test_the_file_with_the_people_appears_when_they_can_log_in(tmp_path: Path, ports: Ports):

@@ -148,7 +148,7 @@ def test_frames_above_the_rate_are_recorded_as_such() -> None:
 
     assert [(one.type, one.outcome) for one in take(records)] == [
         ("ping", "ok"),
-        ("unknown", "rate_limited"),
+        ("ping", "rate_limited"),
     ]
 
 

@@ -226,10 +226,10 @@ def test_a_fault_of_ours_is_told_without_details(
 ) -> None:
     session, sink = edge.session("ada")
     monkeypatch.setattr(edge.access, "ask", lambda *_, **__: 1 / 0)
-    say(session, "get_state", learner_id="ada")
+    say(session, "get_state", learner_id="ada", id="q1")
     error = sink.one()
 
-    assert error["code"] == "internal"
+    assert (error["code"], error["id"], error["message_type"]) == ("internal", "q1", "get_state")
     assert "ZeroDivision" not in str(error)
     assert len(caplog.records) == 1
 
@@ -252,6 +252,33 @@ def test_too_many_frames_are_told_when_to_come_back_and_then_closed_with_4429(
     assert sink.closed is not None
     assert sink.closed[0] == CloseCode.RATE_LIMITED
     assert sink.one()["retry_after_ms"] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("frame", "id", "type"),
+    [
+        (b'{"type":"virtual_brain_interact","id":"q1","data":{}}', "q1", "virtual_brain_interact"),
+        (b'{"id":7,"type":"ping"}', 7, "ping"),
+        (b'{"type":"nobody knows this","id":"q2"}', "q2", None),
+        (b'{"type":"ping","id":[1]}', None, "ping"),
+        (b'{"type":"ping","id":"' + b"x" * 129 + b'"}', None, "ping"),
+        (b'{"type":"ping","id":"q3"', None, None),
+        (b"[]", None, None),
+        (b"\xff", None, None),
+    ],
+)
+def test_a_frame_too_many_is_refused_under_its_id(
+    edge: FakeEdge, frame: bytes, id: str | int | None, type: str | None
+) -> None:
+    session, sink = edge.session("ada")
+    for _ in range(edge.settings.frames_burst):
+        say(session, "ping")
+    sink.take()
+    session.on_text(frame)
+    error = sink.one()
+
+    assert error["code"] == "rate_limited"
+    assert (error.get("id"), error.get("message_type")) == (id, type)
 
 
 def test_patience_after_a_refusal_is_rewarded(edge: FakeEdge) -> None:
