@@ -162,6 +162,42 @@ describe.skipIf(!chromiumPath)("the page", () => {
       expect(await page.locator(".answers__moved").first().textContent()).toMatch(/[+−]\d/);
     });
 
+    it("tells once, in every tab and as asked for, that somebody begins to need help", async () => {
+      const context = await browser.newContext({ reducedMotion: "reduce" });
+      contexts.push(context);
+      await context.addInitScript(countTellings);
+      const since = new Date().toISOString();
+      await context.routeWebSocket(/\/ws$/, needing("demo-ben", since));
+      const [page, pupil] = [await open(context), await openAs("ben@pupils.example")];
+      await logIn(page, stack, teacher);
+      await page.locator("summary", { hasText: "Notices" }).click();
+      await page.getByRole("checkbox", { name: "Notify me outside the page" }).check();
+      await page.getByRole("checkbox", { name: "Ring" }).check();
+      const tried = await page.evaluate(() => globalThis.tones);
+      await answer(pupil, { right: false });
+      const notice = page.locator(".help li", { hasText: "Ben" });
+      await notice.waitFor();
+      expect(await notice.textContent()).toContain("Four wrong answers in a row.");
+      await expect.poll(() => page.evaluate(() => globalThis.tones)).toBe(tried + 2);
+
+      const second = await open(context);
+      await second.goto(`${stack.url}/#/rooms`);
+      await second.locator(".help li", { hasText: "Ben" }).waitFor();
+      await answer(pupil, { right: false });
+      expect(await violations(page)).toEqual([]);
+      await notice.getByRole("button", { name: "Got it" }).click();
+      for (const tab of [page, second])
+        await tab.locator(".help li").waitFor({ state: "detached" });
+      await second.reload();
+      await second.goto(`${stack.url}/#/`);
+      await second.locator('.pupil[data-learner="demo-ben"][data-group="now"]').waitFor();
+      expect(await second.locator(".help li").count()).toBe(0);
+      const told = await Promise.all(
+        [page, second].map((tab) => tab.evaluate(() => globalThis.told)),
+      );
+      expect(told.flat()).toEqual(["Ben (simulated) needs help: Four wrong answers in a row."]);
+    });
+
     it("opens one socket, though StrictMode mounts everything twice", async () => {
       const page = await open();
       const sockets = [];
@@ -412,6 +448,47 @@ describe.skipIf(!chromiumPath)("the page", () => {
     });
   });
 });
+
+/** Replaces what would leave the page: browser notifications and tones. */
+function countTellings() {
+  globalThis.told = [];
+  globalThis.tones = 0;
+  globalThis.Notification = class {
+    static permission = "granted";
+    static requestPermission = async () => "granted";
+    constructor(title, { body }) {
+      globalThis.told.push(`${title}: ${body}`);
+    }
+  };
+  const { createOscillator } = AudioContext.prototype;
+  AudioContext.prototype.createOscillator = function () {
+    globalThis.tones += 1;
+    return createOscillator.call(this);
+  };
+}
+
+/** Passes a socket on, with one learner in need: whom the model finds in need is its own matter. */
+function needing(learnerId, since) {
+  return (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((message) => {
+      const frame = JSON.parse(message);
+      if (frame.learner_id === learnerId && frame.state) frame.meaning = need(frame.state, since);
+      socket.send(JSON.stringify(frame));
+    });
+  };
+}
+
+function need(state, since) {
+  const all = (value) => Object.fromEntries(Object.keys(state).map((key) => [key, value]));
+  return {
+    bands: all("as_usual"),
+    usual: state,
+    spread: all(0.1),
+    deviation: all(0),
+    attention: { level: "now", code: "stuck", reason: "Four wrong answers in a row.", since },
+  };
+}
 
 function withStack() {
   beforeAll(async () => {

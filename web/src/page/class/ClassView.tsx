@@ -8,6 +8,7 @@ import { useWatching } from "../frame/Watching";
 import { levels } from "@aivo/realtime/react";
 import { shortLabel } from "../parts/Bands";
 import { ClassChoice } from "./ClassChoice";
+import { NoticeSettings } from "./NoticeSettings";
 import { Pupil } from "./Pupil";
 import { SkillMap } from "./SkillMap";
 import { steady } from "./steady";
@@ -89,6 +90,7 @@ export function ClassView({ skills }: { skills: boolean }) {
                 Numbers
               </button>
             )}
+            <NoticeSettings />
           </div>
           {skills ? (
             <SkillMap learners={named(watched, typed)} views={views} watched={watched} />

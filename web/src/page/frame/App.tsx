@@ -18,6 +18,7 @@ import {
 import { Brand } from "./Brand";
 import { PageReactContext, type Learner } from "./hooks";
 import { Login } from "./Login";
+import { HelpNotices } from "./HelpNotices";
 import { Notices } from "./Notices";
 import { href, useRoute, type Route } from "./routes";
 import { ApiError, type Session, type User } from "./session";
@@ -166,7 +167,13 @@ function View({ route, user }: { route: Route; user: User }) {
 
 /** What an adult sees is about the learners they watch; a learner watches nobody. */
 function Sight({ user, children }: { user: User; children: ReactNode }) {
-  return user.role === "learner" ? children : <Watching>{children}</Watching>;
+  if (user.role === "learner") return children;
+  return (
+    <Watching>
+      {children}
+      <HelpNotices />
+    </Watching>
+  );
 }
 
 /**
