@@ -12,8 +12,11 @@ from edge.telemetry.counters import EdgeCounters
 class Listed(Protocol):
     """A session, as the registry sees it."""
 
-    user_id: str
     session_id: str
+
+    @property
+    def user_id(self) -> str:
+        """Whose it is."""
 
     def recheck(self) -> None:
         """Ask again whether it may still do what it does."""

@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.ports import Adapted, UpstreamError
+from edge.session.connected import Connected
+from edge.session.dependencies import Dependencies
 from edge.session.replies import FORBIDDEN
+from edge.session.watching import Watching
+from edge.telemetry.recording import Receipt
 from edge.telemetry.tracing import Received
 from service_runtime import telemetry
-
-if TYPE_CHECKING:
-    from edge.session.dependencies import Dependencies
-    from edge.session.session import Session
-
 
 MAX_ASKED = 8
 """Times that a state is asked for until it shows all that the socket has written."""
 
 
-def get_state(session: Session, frame: incoming.GetState) -> None:
+def get_state(
+    socket: Connected, watching: Watching, frame: incoming.GetState, receipt: Receipt | None
+) -> None:
     """Answer with the learner's present state, at least as new as this socket's own writes."""
-    edge = session.edge
+    edge = socket.edge
     started = edge.clock()
-    received, receipt = _receive(edge, "get_state"), session.receipt
+    received = _receive(edge, "get_state")
     asked = 0
 
     def ask() -> None:
         nonlocal asked
         asked += 1
-        written = session.watching.written(frame.learner_id)
+        written = watching.written(frame.learner_id)
         with _within(received):
             edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
 
     def is_outdated(answer: outgoing.StateResponse) -> bool:
-        return bool(session.user_id) and answer.revision < session.watching.written(
-            frame.learner_id
-        )
+        return socket.is_open and answer.revision < watching.written(frame.learner_id)
 
     def answered(answer: outgoing.StateResponse | UpstreamError) -> None:
         if isinstance(answer, outgoing.StateResponse) and is_outdated(answer):
@@ -49,12 +47,12 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
             answer = UpstreamError("unavailable", "The state could not be read; try again.")
         _end(received, answer)
         if isinstance(answer, UpstreamError):
-            session.replies.refuse(answer, "get_state", frame.id, receipt)
+            socket.replies.refuse(answer, "get_state", frame.id, receipt)
             return
         if frame.id is not None:
             answer.id = frame.id
         answer.timestamp = timestamp()
-        session.replies.send(answer, receipt, trace_id=_trace_id(received))
+        socket.replies.send(answer, receipt, trace_id=_trace_id(received))
         edge.counters.latency.observe(edge.clock() - started)
 
     def allowed(answer: bool | UpstreamError) -> None:
@@ -62,23 +60,23 @@ def get_state(session: Session, frame: incoming.GetState) -> None:
             ask()
         else:
             _end(received, answer)
-            session.replies.refuse(answer, "get_state", frame.id, receipt)
+            socket.replies.refuse(answer, "get_state", frame.id, receipt)
 
     with _within(received):
-        edge.access.ask(session.user_id, "watch", frame.learner_id, allowed)
+        edge.access.ask(socket.user_id, "watch", frame.learner_id, allowed)
 
 
-def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
+def adapt_content(socket: Connected, frame: incoming.AdaptContent, receipt: Receipt | None) -> None:
     """Answer with the content in a form that fits the learner's present state."""
-    edge = session.edge
-    received, receipt = _receive(edge, "adapt_content"), session.receipt
+    edge = socket.edge
+    received = _receive(edge, "adapt_content")
 
     def answered(answer: Adapted | UpstreamError) -> None:
         _end(received, answer)
         if isinstance(answer, UpstreamError):
-            session.replies.refuse(answer, "adapt_content", frame.id, receipt)
+            socket.replies.refuse(answer, "adapt_content", frame.id, receipt)
             return
-        session.replies.send(
+        socket.replies.send(
             outgoing.ContentAdapted(
                 learner_id=frame.data.learner_id,
                 original_content=frame.data.content,
@@ -97,10 +95,10 @@ def adapt_content(session: Session, frame: incoming.AdaptContent) -> None:
                 edge.brain.adapt(frame.data, done=answered)
         else:
             _end(received, answer)
-            session.replies.refuse(answer, "adapt_content", frame.id, receipt)
+            socket.replies.refuse(answer, "adapt_content", frame.id, receipt)
 
     with _within(received):
-        edge.access.ask(session.user_id, "watch", frame.data.learner_id, allowed)
+        edge.access.ask(socket.user_id, "watch", frame.data.learner_id, allowed)
 
 
 def _receive(edge: Dependencies, frame_type: str) -> Received | None:

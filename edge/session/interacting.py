@@ -8,20 +8,18 @@ import logging
 import os
 import time
 import uuid
-from typing import TYPE_CHECKING
 
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
-from edge.frames.incoming import BadFrame, RequestId
+from edge.frames.incoming import RequestId
 from edge.ports import Applied, UpstreamError
+from edge.session.connected import Connected
 from edge.session.replies import FORBIDDEN
-from edge.telemetry.recording import OK
+from edge.session.watching import Watching
+from edge.telemetry.recording import OK, Receipt
 from edge.telemetry.tracing import Received
 from service_runtime import telemetry, trace_context
 from service_runtime.trace_context import TraceContext
-
-if TYPE_CHECKING:
-    from edge.session.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -29,48 +27,42 @@ logger = logging.getLogger(__name__)
 class Interacting:
     """The interactions of one socket that are under way."""
 
-    __slots__ = ("_session", "in_flight")
+    __slots__ = ("_watching", "in_flight", "socket")
 
-    def __init__(self, session: Session) -> None:
-        """Begin with none."""
-        self._session = session
+    def __init__(self, socket: Connected, watching: Watching) -> None:
+        """Begin with none; `watching` must hear of each write before its answer goes out."""
+        self.socket = socket
+        self._watching = watching
         self.in_flight = 0
 
-    def interact(self, frame: incoming.VirtualBrainInteract) -> None:
+    def interact(self, frame: incoming.VirtualBrainInteract, receipt: Receipt | None) -> None:
         """Send an interaction to the learner's model, if this user may."""
-        session, data = self._session, frame.data
-        try:
-            context = incoming.decode_context(data.context)
-            if data.occurred_at is not None:
-                incoming.check_moment(data.occurred_at, "data.occurred_at")
-        except BadFrame as error:
-            error.id, error.message_type = frame.id, "virtual_brain_interact"
-            raise
-        interaction = _Interaction(self, frame.id, data, context)
+        socket, data = self.socket, frame.data
+        context = incoming.decode_context(data.context)
+        if data.occurred_at is not None:
+            incoming.check_moment(data.occurred_at, "data.occurred_at")
+        interaction = _Interaction(self, frame.id, data, context, receipt)
         self.in_flight += 1
-        if self.in_flight == session.edge.settings.max_in_flight:
-            session.sink.hold_reading(True)
-        if session.edge.access.known(session.user_id, "interact", data.learner_id):
+        if self.in_flight == socket.edge.settings.max_in_flight:
+            socket.sink.hold_reading(True)
+        access, user_id = socket.edge.access, socket.user_id
+        if access.known(user_id, "interact", data.learner_id):
             interaction.decided(True)
         elif interaction.received is None:
-            session.edge.access.ask(
-                session.user_id, "interact", data.learner_id, interaction.decided
-            )
+            access.ask(user_id, "interact", data.learner_id, interaction.decided)
         else:
             with telemetry.within(interaction.trace):
-                session.edge.access.ask(
-                    session.user_id, "interact", data.learner_id, interaction.decided
-                )
+                access.ask(user_id, "interact", data.learner_id, interaction.decided)
 
     def acknowledge(self, interaction: _Interaction, answer: Applied | UpstreamError) -> None:
         """Answer an interaction that is committed, or say why it is not."""
-        session = self._session
-        edge = session.edge
+        socket = self.socket
+        edge = socket.edge
         if self.in_flight == edge.settings.max_in_flight:
-            session.sink.hold_reading(False)
+            socket.sink.hold_reading(False)
         self.in_flight -= 1
         receipt = interaction.receipt
-        if not session.user_id:  # the socket closed meanwhile
+        if not socket.is_open:
             if receipt is not None:
                 outcome = answer.code if isinstance(answer, UpstreamError) else OK
                 receipt.unanswered(outcome, interaction.trace.trace_id)
@@ -80,7 +72,7 @@ class Interacting:
             if answer.code == "internal":
                 extra = {"trace_id": trace_id, "span_id": interaction.trace.span_id}
                 logger.error("an interaction failed: %s", answer, extra=extra)
-            session.replies.refuse(
+            socket.replies.refuse(
                 answer, "virtual_brain_interact", interaction.id, receipt, trace_id=trace_id
             )
             return
@@ -101,7 +93,7 @@ class Interacting:
             id=interaction.id,
         )
         payload = outgoing.encode(frame)
-        session.watching.answer_write(interaction.data.learner_id, revision, payload)
+        self._watching.answer_write(interaction.data.learner_id, revision, payload)
         if receipt is not None:
             receipt.answered("virtual_brain_response", payload, OK, interaction.trace.trace_id)
 
@@ -127,6 +119,7 @@ class _Interaction:
         id: RequestId,
         data: incoming.InteractionData,
         context: incoming.Context,
+        receipt: Receipt | None,
     ) -> None:
         parent = trace_context.parse(data.traceparent) if data.traceparent else None
         self._interacting = interacting
@@ -134,8 +127,8 @@ class _Interaction:
         self.id = id
         self.data = data
         self.interaction_id = data.interaction_id or _uuid7()
-        edge = interacting._session.edge
-        self.receipt = interacting._session.receipt
+        self.receipt = receipt
+        edge = interacting.socket.edge
         self.trace: TraceContext
         self.received: Received | None = None
         if edge.traces is None:
@@ -149,7 +142,7 @@ class _Interaction:
         if answer is not True:
             self.answered(answer or FORBIDDEN)
             return
-        self._interacting._session.edge.brain.interact(
+        self._interacting.socket.edge.brain.interact(
             self.data,
             self._context,
             interaction_id=self.interaction_id,

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from edge.admission.budgets import FRAME, PER_BYTE, Budget
+from edge.admission.budgets import FRAME, PER_BYTE
 from edge.admission.limits import TokenBucket
 from edge.frames import incoming, outgoing
 from edge.frames.clock import rfc3339, timestamp
@@ -15,6 +15,7 @@ from edge.frames.codes import CloseCode
 from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Identity, Sink, UpstreamError
 from edge.session import asking
+from edge.session.connected import Connected
 from edge.session.dependencies import Dependencies
 from edge.session.interacting import Interacting
 from edge.session.replies import Replies
@@ -23,9 +24,6 @@ from edge.session.watching import Watching
 from edge.telemetry.recording import Receipt
 
 logger = logging.getLogger(__name__)
-
-NO_LIMIT = Budget(rate=0.0, burst=0.0, now=0.0)
-"""Of whoever is not known yet; strangers have a few frames."""
 
 MAX_REFUSALS = 200
 """How many more frames may be refused, for their rate or their form, than are taken, before the
@@ -47,18 +45,14 @@ class Session:
         "_identifying",
         "_interacting",
         "_refusals",
+        "_socket",
         "_talking",
         "_watching",
-        "budget",
-        "connection_id",
         "edge",
         "expires_at_ms",
-        "receipt",
         "replies",
-        "role",
         "session_id",
         "sink",
-        "user_id",
     )
 
     def __init__(self, edge: Dependencies, sink: Sink) -> None:
@@ -68,22 +62,14 @@ class Session:
         self.edge = edge
         self.sink = sink
         self.replies = Replies(sink, edge.counters)
-        self.connection_id = ""
-        self.user_id = ""
-        """Empty before authentication and after the end."""
-        self.role = ""
         self.session_id = ""
         self.expires_at_ms = 0
-        self.receipt: Receipt | None = None
-        """Of the frame that is being taken now; whoever answers it later keeps it. None while
-        nothing is recorded.
-        """
+        self._socket: Connected | None = None
+        """None before authentication and after the end."""
         settings = edge.settings
         self._bucket = TokenBucket(
             rate=settings.frames_per_s, burst=settings.frames_burst, now=edge.clock()
         )
-        self.budget = NO_LIMIT
-        """What this user may still ask for; shared by all that they do."""
         self._refusals = 0
         self._identifying = False
         self._ended = False
@@ -91,27 +77,43 @@ class Session:
         self._interacting: Interacting | None = None
         self._talking: Talking | None = None
 
+    @property
+    def user_id(self) -> str:
+        """Who is connected; empty before authentication and after the end."""
+        return "" if self._socket is None else self._socket.user_id
+
+    @property
+    def connection_id(self) -> str:
+        """What others know this socket by; empty before authentication and after the end."""
+        return "" if self._socket is None else self._socket.connection_id
+
     # Activities
+
+    @property
+    def socket(self) -> Connected:
+        """The socket, once it is known who is connected."""
+        assert self._socket is not None  # noqa: S101 - frames of strangers never come so far
+        return self._socket
 
     @property
     def watching(self) -> Watching:
         """What this socket sees of learners."""
         if self._watching is None:
-            self._watching = Watching(self)
+            self._watching = Watching(self.socket)
         return self._watching
 
     @property
     def interacting(self) -> Interacting:
         """What this socket does for learners."""
         if self._interacting is None:
-            self._interacting = Interacting(self)
+            self._interacting = Interacting(self.socket, self.watching)
         return self._interacting
 
     @property
     def talking(self) -> Talking:
         """Where this socket talks."""
         if self._talking is None:
-            self._talking = Talking(self)
+            self._talking = Talking(self.socket)
         return self._talking
 
     # Frames
@@ -120,41 +122,47 @@ class Session:
         """Answer one frame."""
         edge = self.edge
         edge.counters.messages_received += 1
-        now = edge.clock()
+        now, socket = edge.clock(), self._socket
+        receipt: Receipt | None = None
         if edge.recording is not None and edge.recording.is_on:
-            self.receipt = Receipt(edge.recording, self.user_id, self.role, now, payload)
-        wait = self._bucket.take(now) or self.budget.take(FRAME + len(payload) * PER_BYTE, now)
+            role = "" if socket is None else socket.role
+            receipt = Receipt(edge.recording, self.user_id, role, now, payload)
+        wait = self._bucket.take(now)
+        if socket is not None:
+            wait = wait or socket.budget.take(FRAME + len(payload) * PER_BYTE, now)
         if wait:
             self._refuse(
                 incoming.unread(payload, "rate_limited", "Too many frames; slow down."),
+                receipt,
                 retry_after_ms=int(wait * 1000) + 1,
             )
             return
         try:
             frame = incoming.decode(payload)
-            kind = type(frame)
-            edge.counters.received[kind] += 1
-            if self.receipt is not None:
-                self.receipt.type = incoming.TYPES[kind]
-                if self.receipt.content:
-                    self.receipt.attribute(frame)
-            if self.user_id:
-                _HANDLERS[kind](self, frame)
+        except BadFrame as error:
+            self._refuse(error, receipt)
+            return
+        kind = type(frame)
+        edge.counters.received[kind] += 1
+        if receipt is not None:
+            receipt.type = incoming.TYPES[kind]
+            if receipt.content:
+                receipt.attribute(frame)
+        try:
+            if socket is None:
+                self._on_first(frame, receipt)
+            else:
+                _HANDLERS[kind](self, frame, receipt)
                 if self._refusals:
                     self._refusals -= 1
-            else:
-                self._on_first(frame)
         except BadFrame as error:
-            self._refuse(error)
+            error.id = frame.id
+            error.message_type = incoming.TYPES[kind]
+            self._refuse(error, receipt)
         except Exception:
             logger.exception("a frame could not be handled")
             message = "Something went wrong here; the log of the edge has the details."
-            fault = incoming.unread(payload, "internal", message)
-            self.replies.error(
-                fault.code, message, fault.id, fault.message_type, receipt=self.receipt
-            )
-        finally:
-            self.receipt = None
+            self.replies.error("internal", message, frame.id, incoming.TYPES[kind], receipt=receipt)
 
     def on_control(self) -> bool:
         """Count a ping, a pong or a piece of a message; False when it is one too many."""
@@ -165,17 +173,18 @@ class Session:
             self._close_for_rate(None)
         return False
 
-    def _on_first(self, frame: incoming.AnyClientFrame) -> None:
+    def _on_first(self, frame: incoming.AnyClientFrame, receipt: Receipt | None) -> None:
         if isinstance(frame, incoming.Authenticate):
-            self.authenticate(frame.token, frame.id)
+            self.authenticate(frame.token, frame.id, receipt)
         elif self._identifying:
-            raise BadFrame("unauthenticated", "Wait for connection_established.", id=frame.id)
+            raise BadFrame("unauthenticated", "Wait for connection_established.")
         else:
-            raise BadFrame("unauthenticated", "Authenticate first.", id=frame.id)
+            raise BadFrame("unauthenticated", "Authenticate first.")
 
-    def _refuse(self, error: BadFrame, *, retry_after_ms: int | None = None) -> None:
+    def _refuse(
+        self, error: BadFrame, receipt: Receipt | None, *, retry_after_ms: int | None = None
+    ) -> None:
         self._refusals += 1
-        receipt, self.receipt = self.receipt, None
         if receipt is not None and error.message_type:
             receipt.type = error.message_type
         if self._refusals <= self._max_refusals:
@@ -196,7 +205,7 @@ class Session:
 
     @property
     def _max_refusals(self) -> int:
-        return MAX_REFUSALS if self.user_id else MAX_REFUSALS_OF_STRANGERS
+        return MAX_REFUSALS_OF_STRANGERS if self._socket is None else MAX_REFUSALS
 
     def _close_for_rate(self, receipt: Receipt | None) -> None:
         self.replies.error(
@@ -206,16 +215,16 @@ class Session:
 
     # Who is connected
 
-    def authenticate(self, token: str, id: RequestId = None) -> None:
+    def authenticate(
+        self, token: str, id: RequestId = None, receipt: Receipt | None = None
+    ) -> None:
         """Find out whose token it is; a first one opens the session, a later one of the same user
         prolongs it.
         """
         if self._identifying:
-            raise BadFrame(
-                "conflict", "A token is being checked already.", id=id, message_type="authenticate"
-            )
+            raise BadFrame("conflict", "A token is being checked already.")
         self._identifying = True
-        self._identify(token, id, self.receipt)
+        self._identify(token, id, receipt)
 
     def _identify(self, token: str, id: RequestId, receipt: Receipt | None) -> None:
         generation = self.edge.access.generation
@@ -237,40 +246,47 @@ class Session:
             return  # the socket closed while its token was checked
         if isinstance(answer, UpstreamError):
             self.replies.refuse(answer, "authenticate", id, receipt)
-            if self.user_id:
+            if self._socket is not None:
                 return  # the old token goes on until it expires
             if answer.code == "unauthenticated":
                 self.sink.close(CloseCode.UNAUTHENTICATED, str(answer))
             else:
                 self.sink.close(CloseCode.TRY_LATER, "the token cannot be checked now")
-        elif self.user_id:
-            self._prolong(answer, id, receipt)
-        else:
+        elif self._socket is None:
             self._open(answer, id, receipt)
+        else:
+            self._prolong(self._socket, answer, id, receipt)
 
     def _open(self, identity: Identity, id: RequestId, receipt: Receipt | None) -> None:
-        edge = self.edge
+        edge, user_id = self.edge, identity.user_id
         self._know(identity)
         if receipt is not None:
-            receipt.user_id, receipt.role = self.user_id, self.role
+            receipt.user_id, receipt.role = user_id, identity.role
+        self._socket = Connected(
+            edge=edge,
+            sink=self.sink,
+            replies=self.replies,
+            connection_id=str(uuid.uuid4()),
+            user_id=user_id,
+            role=identity.role,
+            budget=edge.budgets.of(user_id, edge.clock()),
+        )
         if not edge.registry.add(self):
-            self.user_id = ""
+            self._socket = None
             message = "This user has too many sockets open."
             self.replies.error(
                 "rate_limited", message, id, "authenticate", receipt=receipt, retry_after_ms=30_000
             )
             self.sink.close(CloseCode.RATE_LIMITED, message)
             return
-        edge.access.tell_own(self.user_id, identity.own_learners, identity.decision_ttl_s)
-        self.budget = edge.budgets.of(self.user_id, edge.clock())
-        self.connection_id = str(uuid.uuid4())
+        edge.access.tell_own(user_id, identity.own_learners, identity.decision_ttl_s)
         self.sink.deadline_changed()
         settings = edge.settings
         self.replies.send(
             outgoing.ConnectionEstablished(
-                connection_id=self.connection_id,
+                connection_id=self._socket.connection_id,
                 timestamp=timestamp(),
-                user=outgoing.User(self.user_id, self.role),
+                user=outgoing.User(user_id, identity.role),
                 expires_at=rfc3339(self.expires_at_ms),
                 heartbeat_ms=int(settings.ping_s * 1000),
                 limits={
@@ -286,13 +302,16 @@ class Session:
             receipt,
         )
 
-    def _prolong(self, identity: Identity, id: RequestId, receipt: Receipt | None) -> None:
-        if identity.user_id != self.user_id:
+    def _prolong(
+        self, socket: Connected, identity: Identity, id: RequestId, receipt: Receipt | None
+    ) -> None:
+        if identity.user_id != socket.user_id:
             message = "The new token is another user's; open a new socket."
             self.replies.error("forbidden", message, id, "authenticate", receipt=receipt)
             return
         self._know(identity)
-        self.edge.access.tell_own(self.user_id, identity.own_learners, identity.decision_ttl_s)
+        socket.role = identity.role
+        self.edge.access.tell_own(socket.user_id, identity.own_learners, identity.decision_ttl_s)
         self.sink.deadline_changed()
         frame = outgoing.Authenticated(
             expires_at=rfc3339(self.expires_at_ms), timestamp=timestamp(), id=id
@@ -300,7 +319,6 @@ class Session:
         self.replies.send(frame, receipt)
 
     def _know(self, identity: Identity) -> None:
-        self.user_id, self.role = identity.user_id, identity.role
         self.session_id, self.expires_at_ms = identity.session_id, identity.expires_at_ms
 
     # What the edge tells the session
@@ -338,32 +356,41 @@ class Session:
     def end(self) -> None:
         """The socket is closed: take everything of it out of the edge."""
         self._ended = True
-        if not self.user_id:
+        socket = self._socket
+        if socket is None:
             return
+        socket.is_open = False
         if self._watching is not None:
             self._watching.end()
         if self._talking is not None:
             self._talking.end()
         if self.edge.registry.remove(self):
-            self.edge.access.release(self.user_id)
-        self.user_id = ""
+            self.edge.access.release(socket.user_id)
+        self._socket = None
 
 
-def _pong(session: Session, frame: incoming.Ping) -> None:
+def _pong(session: Session, frame: incoming.Ping, receipt: Receipt | None) -> None:
     session.replies.send(
-        outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id), session.receipt
+        outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id), receipt
     )
 
 
-_HANDLERS: dict[type, Callable[[Session, Any], None]] = {
-    incoming.Authenticate: lambda session, frame: session.authenticate(frame.token, frame.id),
-    incoming.SubscribeLearner: lambda session, frame: session.watching.subscribe(frame),
-    incoming.UnsubscribeLearner: lambda session, frame: session.watching.unsubscribe(frame),
-    incoming.VirtualBrainInteract: lambda session, frame: session.interacting.interact(frame),
-    incoming.GetState: asking.get_state,
-    incoming.AdaptContent: asking.adapt_content,
-    incoming.JoinRoom: lambda session, frame: session.talking.join(frame),
-    incoming.LeaveRoom: lambda session, frame: session.talking.leave(frame),
-    incoming.SendRoomMessage: lambda session, frame: session.talking.say(frame),
+_Handler = Callable[[Session, Any, Receipt | None], None]
+_HANDLERS: dict[type, _Handler] = {
+    incoming.Authenticate: lambda session, frame, receipt: session.authenticate(
+        frame.token, frame.id, receipt
+    ),
+    incoming.SubscribeLearner: lambda session, *asked: session.watching.subscribe(*asked),
+    incoming.UnsubscribeLearner: lambda session, *asked: session.watching.unsubscribe(*asked),
+    incoming.VirtualBrainInteract: lambda session, frame, receipt: session.interacting.interact(
+        frame, receipt
+    ),
+    incoming.GetState: lambda session, *asked: asking.get_state(
+        session.socket, session.watching, *asked
+    ),
+    incoming.AdaptContent: lambda session, *asked: asking.adapt_content(session.socket, *asked),
+    incoming.JoinRoom: lambda session, *asked: session.talking.join(*asked),
+    incoming.LeaveRoom: lambda session, *asked: session.talking.leave(*asked),
+    incoming.SendRoomMessage: lambda session, *asked: session.talking.say(*asked),
     incoming.Ping: _pong,
 }

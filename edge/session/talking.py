@@ -3,48 +3,45 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge.admission.budgets import PER_BYTE, PER_LISTENER
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrame, RequestId
-from edge.ports import Done, Member, Members, Sink, UpstreamError
+from edge.ports import Done, Member, Members, UpstreamError
+from edge.session.connected import Connected
 from edge.session.replies import FORBIDDEN
 from edge.telemetry.recording import Receipt
-
-if TYPE_CHECKING:
-    from edge.session.session import Session
 
 
 class Talking:
     """The rooms of one socket."""
 
-    __slots__ = ("_edge", "_member", "_rooms", "_session", "sink")
+    __slots__ = ("_edge", "_member", "_rooms", "_socket", "sink")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, socket: Connected) -> None:
         """Begin in no room."""
-        self._session = session
-        self._edge = session.edge
-        self.sink: Sink = session.sink
-        self._member = Member(session.connection_id, session.user_id, session.role)
+        self._socket = socket
+        self._edge = socket.edge
+        self.sink = socket.sink
+        self._member = Member(socket.connection_id, socket.user_id, socket.role)
         self._rooms: set[str] = set()
 
-    def join(self, frame: incoming.JoinRoom) -> None:
+    def join(self, frame: incoming.JoinRoom, receipt: Receipt | None) -> None:
         """Enter a room, once the auth service allows it."""
         room_id, limit = frame.room_id, self._edge.settings.max_rooms
         if len(self._rooms) >= limit and room_id not in self._rooms:
-            message = f"A socket can be in {limit} rooms."
-            raise BadFrame("too_many_subscriptions", message, id=frame.id, message_type="join_room")
+            raise BadFrame("too_many_subscriptions", f"A socket can be in {limit} rooms.")
         self._rooms.add(room_id)
-        allowed = partial(self._allowed, frame, self._session.receipt)
-        self._edge.access.ask(self._session.user_id, "join", room_id, allowed)
+        allowed = partial(self._allowed, frame, receipt)
+        self._edge.access.ask(self._socket.user_id, "join", room_id, allowed)
 
     def _allowed(
         self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: bool | UpstreamError
     ) -> None:
         if answer is True and frame.room_id not in self._rooms:
-            self._session.replies.overtaken("join_room", frame.id, receipt)
+            self._socket.replies.overtaken("join_room", frame.id, receipt)
         elif answer is True:
             self._edge.rooms.enter(frame.room_id, self, self._member)
             self._edge.room_link.join(
@@ -52,7 +49,7 @@ class Talking:
             )
         else:
             self._quit(frame.room_id)  # it may have been in the room before it asked again
-            self._session.replies.refuse(answer, "join_room", frame.id, receipt)
+            self._socket.replies.refuse(answer, "join_room", frame.id, receipt)
 
     def _joined(
         self,
@@ -62,9 +59,9 @@ class Talking:
     ) -> None:
         if isinstance(answer, UpstreamError):
             self._quit(frame.room_id)
-            self._session.replies.refuse(answer, "join_room", frame.id, receipt)
+            self._socket.replies.refuse(answer, "join_room", frame.id, receipt)
         elif frame.room_id in self._rooms:
-            self._session.replies.send(
+            self._socket.replies.send(
                 outgoing.RoomJoined(
                     room_id=frame.room_id,
                     connection_id=self._member.connection_id,
@@ -82,31 +79,25 @@ class Talking:
                 receipt,
             )
         else:
-            self._session.replies.overtaken("join_room", frame.id, receipt)
+            self._socket.replies.overtaken("join_room", frame.id, receipt)
 
-    def leave(self, frame: incoming.LeaveRoom) -> None:
+    def leave(self, frame: incoming.LeaveRoom, receipt: Receipt | None) -> None:
         """Leave a room; harmless when not in it."""
         self._quit(frame.room_id)
-        self._tell_left(frame.room_id, frame.id, self._session.receipt)
+        self._tell_left(frame.room_id, frame.id, receipt)
 
-    def say(self, frame: incoming.SendRoomMessage) -> None:
+    def say(self, frame: incoming.SendRoomMessage, receipt: Receipt | None) -> None:
         """Send a message to the other members of a room."""
-        try:
-            incoming.check_object(frame.data, "data")
-        except BadFrame as error:
-            error.id, error.message_type = frame.id, "room_message"
-            raise
+        incoming.check_object(frame.data, "data")
         if frame.room_id not in self._rooms:
-            raise BadFrame(
-                "forbidden", "Join the room first.", id=frame.id, message_type="room_message"
-            )
+            raise BadFrame("forbidden", "Join the room first.")
         listeners = self._edge.rooms.count(frame.room_id)
-        self._session.budget.charge(
+        self._socket.budget.charge(
             PER_LISTENER * listeners * (1 + len(bytes(frame.data)) * PER_BYTE)
         )
-        said = partial(self._said, frame.id, self._session.receipt)
+        said = partial(self._said, frame.id, receipt)
         allowed = partial(self._may_speak, frame.room_id, bytes(frame.data), said)
-        self._edge.access.ask(self._session.user_id, "speak", frame.room_id, allowed)
+        self._edge.access.ask(self._socket.user_id, "speak", frame.room_id, allowed)
 
     def _may_speak(
         self, room_id: str, data: bytes, said: Done, answer: bool | UpstreamError
@@ -118,7 +109,7 @@ class Talking:
 
     def _said(self, id: RequestId, receipt: Receipt | None, answer: Any) -> None:
         if isinstance(answer, UpstreamError):
-            self._session.replies.refuse(answer, "room_message", id, receipt)
+            self._socket.replies.refuse(answer, "room_message", id, receipt)
         elif receipt is not None:
             receipt.unanswered()
 
@@ -126,7 +117,7 @@ class Talking:
         """Ask again about every room."""
         for room_id in list(self._rooms):
             self._edge.access.ask(
-                self._session.user_id, "join", room_id, partial(self._rechecked, room_id)
+                self._socket.user_id, "join", room_id, partial(self._rechecked, room_id)
             )
 
     def _rechecked(self, room_id: str, answer: bool | UpstreamError) -> None:
@@ -146,7 +137,7 @@ class Talking:
             self._edge.room_link.leave(room_id, self._member.connection_id, None)
 
     def _tell_left(self, room_id: str, id: RequestId, receipt: Receipt | None) -> None:
-        self._session.replies.send(
+        self._socket.replies.send(
             outgoing.RoomLeft(
                 room_id=room_id,
                 connection_id=self._member.connection_id,

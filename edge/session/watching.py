@@ -5,41 +5,43 @@ itself.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
-from edge.frames.incoming import BadFrame
-from edge.hub.hub import MAX_RECALLED, Subscription
-from edge.ports import LearnerSnapshot, Sink, UpstreamError
+from edge.frames.incoming import BadFrame, RequestId
+from edge.hub.latest import MAX_RECALLED
+from edge.hub.subscription import Subscription
+from edge.ports import LearnerSnapshot, UpstreamError
+from edge.session.connected import Connected
+from edge.telemetry.recording import Receipt
 
-if TYPE_CHECKING:
-    from edge.session.session import Session
+_TYPE = "subscribe_learner"
+
+
+class _Request:
+    """What a client asked to watch, and whether it has heard what became of that."""
+
+    __slots__ = ("answered", "id", "receipt", "subscription")
+
+    def __init__(self, id: RequestId, receipt: Receipt | None, subscription: Subscription) -> None:
+        self.id = id
+        self.receipt = receipt
+        self.subscription = subscription
+        self.answered = False
 
 
 class Watching:
-    """The subscriptions of one socket."""
+    """The subscriptions of one socket; what the hub knows of it (edge.hub.subscription)."""
 
-    __slots__ = (
-        "_edge",
-        "_epoch",
-        "_held",
-        "_session",
-        "_subscriptions",
-        "_written",
-        "budget",
-        "sink",
-        "user_id",
-    )
+    __slots__ = ("_epoch", "_held", "_requests", "_socket", "_written", "budget", "sink", "user_id")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, socket: Connected) -> None:
         """Begin with no subscription."""
-        self._session = session
-        self._edge = session.edge
-        self.sink: Sink = session.sink
-        self.user_id = session.user_id
-        self.budget = session.budget
-        self._subscriptions: dict[str, Subscription] = {}
+        self._socket = socket
+        self.sink = socket.sink
+        self.user_id = socket.user_id
+        self.budget = socket.budget
+        self._requests: dict[str, _Request] = {}
         self._written: dict[str, int] = {}
         """Revision of this socket's newest acknowledged write per learner."""
         self._epoch = ""
@@ -49,94 +51,64 @@ class Watching:
 
     # What the client asks
 
-    def subscribe(self, frame: incoming.SubscribeLearner) -> None:
+    def subscribe(self, frame: incoming.SubscribeLearner, receipt: Receipt | None) -> None:
         """Begin or renew a subscription, once the auth service allows it."""
-        learner_id = frame.learner_id
-        limit = self._edge.settings.max_subscriptions
-        if len(self._subscriptions) >= limit and learner_id not in self._subscriptions:
-            message = f"A socket can watch {limit} learners."
-            raise BadFrame(
-                "too_many_subscriptions", message, id=frame.id, message_type="subscribe_learner"
-            )
-        earlier = self._subscriptions.get(learner_id)
-        if earlier is not None:
+        learner_id, edge = frame.learner_id, self._socket.edge
+        limit = edge.settings.max_subscriptions
+        if len(self._requests) >= limit and learner_id not in self._requests:
+            raise BadFrame("too_many_subscriptions", f"A socket can watch {limit} learners.")
+        if (earlier := self._requests.get(learner_id)) is not None:
             self._overtake(earlier)
-        subscription = self._subscriptions[learner_id] = Subscription(
-            self._edge.hub,
+        subscription = edge.hub.subscription(
             self,
             learner_id,
             every=frame.mode == "every",
             interval_s=frame.min_interval_ms / 1000,
             resume=(frame.resume.epoch, frame.resume.revision) if frame.resume else None,
-            request_id=frame.id,
         )
-        subscription.gate = max(0, self.written(learner_id) - 1)
-        subscription.receipt = self._session.receipt
-        self._edge.access.ask(
-            self._session.user_id, "watch", learner_id, partial(self._allowed, subscription)
-        )
+        request = self._requests[learner_id] = _Request(frame.id, receipt, subscription)
+        edge.access.ask(self.user_id, "watch", learner_id, partial(self._allowed, request))
 
-    def _allowed(self, subscription: Subscription, answer: bool | UpstreamError) -> None:
-        if not self._is_current(subscription):
+    def _allowed(self, request: _Request, answer: bool | UpstreamError) -> None:
+        subscription = request.subscription
+        if not self._is_current(request):
             return
         if answer is True:
-            self._edge.hub.subscribe(subscription)
+            self._socket.edge.hub.subscribe(subscription)
         else:
             self._drop(subscription.learner_id)
-            self._edge.hub.unsubscribe(subscription)  # it may renew one that stands
-            self._session.replies.refuse(
-                answer, "subscribe_learner", subscription.request_id, subscription.receipt
-            )
+            self._socket.edge.hub.unsubscribe(subscription)  # it may renew one that stands
+            self._socket.replies.refuse(answer, _TYPE, request.id, request.receipt)
 
-    def unsubscribe(self, frame: incoming.UnsubscribeLearner) -> None:
+    def unsubscribe(self, frame: incoming.UnsubscribeLearner, receipt: Receipt | None) -> None:
         """End a subscription; harmless when there is none."""
-        subscription = self._drop(frame.learner_id)
-        if subscription is not None:
-            self._overtake(subscription)
-            self._edge.hub.unsubscribe(subscription)
-        self._session.replies.send(
+        if (request := self._drop(frame.learner_id)) is not None:
+            self._overtake(request)
+            self._socket.edge.hub.unsubscribe(request.subscription)
+        self._socket.replies.send(
             outgoing.Unsubscribed(learner_id=frame.learner_id, timestamp=timestamp(), id=frame.id),
-            self._session.receipt,
+            receipt,
         )
 
-    # What the hub tells (edge.hub.Subscriber)
+    # What the hub tells
 
     def on_subscribed(
         self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError, missed: int
     ) -> None:
         """Tell the client that it is subscribed, or why not."""
-        receipt, subscription.receipt = subscription.receipt, None
-        subscription.answered = True
+        request = self._requests[subscription.learner_id]
+        request.answered = True
         if isinstance(snapshot, UpstreamError):
             self._drop(subscription.learner_id)
-            self._session.replies.refuse(
-                snapshot, "subscribe_learner", subscription.request_id, receipt
-            )
+            self._socket.replies.refuse(snapshot, _TYPE, request.id, request.receipt)
             return
-        resume, assessment = subscription.resume, snapshot.assessment
-        missing = snapshot.revision - resume[1] if resume and resume[0] == snapshot.epoch else -1
-        recovered = missing >= 0 and (subscription.every or missing <= MAX_RECALLED)
-        if resume is not None:
-            self._edge.counters.resumes[recovered] += 1
-        frame = outgoing.Subscribed(
-            learner_id=subscription.learner_id,
-            success=True,
-            epoch=snapshot.epoch,
-            revision=snapshot.revision,
-            recovered=recovered,
-            state=assessment.state if assessment else None,
-            missed=missed,
-            timestamp=timestamp(),
-        )
-        if assessment:
-            frame.performance = assessment.performance
-            frame.recommendations, frame.actions = assessment.recommendations, assessment.actions
-            frame.meaning = assessment.meaning
-        if snapshot.occurred_at:
-            frame.occurred_at = snapshot.occurred_at
-        if subscription.request_id is not None:
-            frame.id = subscription.request_id
-        self._session.replies.send(frame, receipt)
+        recovered = _is_recovered(subscription, snapshot)
+        if subscription.resume is not None:
+            self._socket.edge.counters.resumes[recovered] += 1
+        frame = _subscribed(subscription.learner_id, snapshot, recovered, missed)
+        if request.id is not None:
+            frame.id = request.id
+        self._socket.replies.send(frame, request.receipt)
         self.on_delivered(subscription)
 
     def on_delivered(self, subscription: Subscription) -> None:
@@ -155,7 +127,7 @@ class Watching:
 
     def written(self, learner_id: str) -> int:
         """Return the revision of this socket's newest acknowledged write, or 0."""
-        epoch = self._edge.hub.epoch
+        epoch = self._socket.edge.hub.epoch
         if epoch != self._epoch:
             if self._epoch:  # else this edge had not heard of any: nothing has begun again
                 self._written.clear()
@@ -165,68 +137,97 @@ class Watching:
     def answer_write(self, learner_id: str, revision: int, payload: bytes) -> None:
         """Send the answer to a write, after which this socket must not see anything older."""
         self._written[learner_id] = max(revision, self.written(learner_id))
-        subscription = self._subscriptions.get(learner_id)
-        if subscription is None:
-            self.sink.send(payload)
-        elif subscription.every and subscription.delivered + 1 < revision:
-            self._held.setdefault(learner_id, []).append((revision, payload))
-        else:
-            if not subscription.every:
-                subscription.gate = max(subscription.gate, revision - 1)
-            self.sink.send(payload)
+        request = self._requests.get(learner_id)
+        if request is not None:
+            subscription = request.subscription
+            if subscription.every and subscription.delivered + 1 < revision:
+                self._held.setdefault(learner_id, []).append((revision, payload))
+                return
+            subscription.wrote(revision)
+        self.sink.send(payload)
 
     def flush(self) -> None:
         """Send what waited while the client read too slowly."""
-        for subscription in list(self._subscriptions.values()):
-            self._edge.hub.flush(subscription)
+        for request in list(self._requests.values()):
+            request.subscription.flush()
 
     def recheck(self) -> None:
         """Ask again about every subscription."""
-        for learner_id, subscription in list(self._subscriptions.items()):
-            self._edge.access.ask(
-                self._session.user_id, "watch", learner_id, partial(self._rechecked, subscription)
+        for learner_id, request in list(self._requests.items()):
+            self._socket.edge.access.ask(
+                self.user_id, "watch", learner_id, partial(self._rechecked, request)
             )
 
-    def _rechecked(self, subscription: Subscription, answer: bool | UpstreamError) -> None:
-        if answer is False and self._is_current(subscription):
-            self._edge.hub.unsubscribe(subscription)
-            self._end(subscription.learner_id, "revoked")
+    def _rechecked(self, request: _Request, answer: bool | UpstreamError) -> None:
+        if answer is False and self._is_current(request):
+            self._socket.edge.hub.unsubscribe(request.subscription)
+            self._end(request.subscription.learner_id, "revoked")
 
     def end(self) -> None:
         """The socket is closed."""
-        subscriptions, self._subscriptions = self._subscriptions, {}
-        for subscription in subscriptions.values():
-            self._edge.hub.unsubscribe(subscription)
+        requests, self._requests = self._requests, {}
+        for request in requests.values():
+            self._socket.edge.hub.unsubscribe(request.subscription)
 
     # Inside
 
-    def _is_current(self, subscription: Subscription) -> bool:
-        return self._subscriptions.get(subscription.learner_id) is subscription
+    def _is_current(self, request: _Request) -> bool:
+        return self._requests.get(request.subscription.learner_id) is request
 
-    def _drop(self, learner_id: str) -> Subscription | None:
+    def _drop(self, learner_id: str) -> _Request | None:
         for _, payload in self._held.pop(learner_id, ()):
             self.sink.send(payload)
-        return self._subscriptions.pop(learner_id, None)
+        return self._requests.pop(learner_id, None)
 
-    def _overtake(self, subscription: Subscription) -> None:
+    def _overtake(self, request: _Request) -> None:
         """Answer a request that has not been, because a later one takes its place."""
-        if not subscription.answered:
-            subscription.answered = True
-            self._edge.hub.unsubscribe(subscription)
-            self._session.replies.overtaken(
-                "subscribe_learner", subscription.request_id, subscription.receipt
-            )
+        if not request.answered:
+            request.answered = True
+            self._socket.edge.hub.unsubscribe(request.subscription)
+            self._socket.replies.overtaken(_TYPE, request.id, request.receipt)
 
     def _end(self, learner_id: str, code: str) -> None:
-        subscription = self._drop(learner_id)
-        if subscription is not None and not subscription.answered:
-            subscription.answered = True
-            self._session.replies.refuse(
-                False, "subscribe_learner", subscription.request_id, subscription.receipt
-            )
-        elif subscription is not None:
-            self._session.replies.send(
+        request = self._drop(learner_id)
+        if request is None:
+            return
+        if request.answered:
+            self._socket.replies.send(
                 outgoing.Unsubscribed(
                     learner_id=learner_id, timestamp=timestamp(), code=code, retryable=False
                 )
             )
+        else:
+            request.answered = True
+            self._socket.replies.refuse(False, _TYPE, request.id, request.receipt)
+
+
+def _is_recovered(subscription: Subscription, snapshot: LearnerSnapshot) -> bool:
+    """Whether a resuming client goes on without a gap."""
+    resume = subscription.resume
+    if resume is None or resume[0] != snapshot.epoch:
+        return False
+    missing = snapshot.revision - resume[1]
+    return missing >= 0 and (subscription.every or missing <= MAX_RECALLED)
+
+
+def _subscribed(
+    learner_id: str, snapshot: LearnerSnapshot, recovered: bool, missed: int
+) -> outgoing.Subscribed:
+    assessment = snapshot.assessment
+    frame = outgoing.Subscribed(
+        learner_id=learner_id,
+        success=True,
+        epoch=snapshot.epoch,
+        revision=snapshot.revision,
+        recovered=recovered,
+        state=assessment.state if assessment else None,
+        missed=missed,
+        timestamp=timestamp(),
+    )
+    if assessment:
+        frame.performance = assessment.performance
+        frame.recommendations, frame.actions = assessment.recommendations, assessment.actions
+        frame.meaning = assessment.meaning
+    if snapshot.occurred_at:
+        frame.occurred_at = snapshot.occurred_at
+    return frame

@@ -86,9 +86,9 @@ def test_a_word_to_many_has_the_price_of_many() -> None:
     edge.auth.default = True
     sockets = [edge.session("ben") for _ in range(30)]
     for session, _ in sockets:
-        session.talking.join(_join())
+        session.talking.join(_join(), None)
     speaker, sink = edge.session("ada")
-    speaker.talking.join(_join())
+    speaker.talking.join(_join(), None)
     sink.take()
     frame = {"type": "room_message", "room_id": "r", "data": {"text": "x" * 20_000}}
     _send(speaker, frame)

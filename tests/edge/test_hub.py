@@ -10,8 +10,8 @@ import pytest
 
 from edge.admission.budgets import Budget
 from edge.frames.codes import CloseCode
-from edge.hub import hub as hub_room
-from edge.hub.hub import Subscription
+from edge.hub import every
+from edge.hub.subscription import Subscription
 from edge.ports import LearnerSnapshot, Update, UpstreamError
 from tests.support.fakes import FakeEdge, FakeSink, gone, update
 
@@ -56,14 +56,8 @@ def subscribe(
     interval_s: float = 0,
     resume: Any = None,
 ) -> Subscription:
-    subscription = Subscription(
-        edge.hub,
-        watcher,
-        learner,
-        every=every,
-        interval_s=interval_s,
-        resume=resume,
-        request_id=None,
+    subscription = edge.hub.subscription(
+        watcher, learner, every=every, interval_s=interval_s, resume=resume
     )
     edge.hub.subscribe(subscription)
     return subscription
@@ -138,7 +132,7 @@ def test_a_paused_reader_gets_the_newest_with_all_crossings_when_it_reads_again(
         edge.move("ada", crossing)
     assert watcher.revisions() == [1]
     watcher.sink.paused = False
-    edge.hub.flush(subscription)
+    subscription.flush()
     edge.move("ada")
 
     assert watcher.revisions() == [1, 4, 5]
@@ -166,7 +160,7 @@ def test_updates_older_than_the_gate_are_dropped_but_their_crossings_are_told(
     edge: FakeEdge, watcher: Watcher
 ) -> None:
     subscription = subscribe(edge, watcher)
-    subscription.gate = 2  # this socket saw its write of revision 3 acknowledged
+    subscription.wrote(3)  # this socket saw its write of revision 3 acknowledged
     edge.move("ada", "a")
     edge.move("ada", "b")
     edge.move("ada")
@@ -228,7 +222,7 @@ def _read_some(edge: FakeEdge, watcher: Watcher, subscription: Subscription) -> 
         sink.paused = len(sink.frames) >= until
 
     sink.send, sink.paused = send, False  # type: ignore[method-assign]
-    edge.hub.flush(subscription)
+    subscription.flush()
     sink.send = keep  # type: ignore[method-assign]
 
 
@@ -269,7 +263,7 @@ def test_a_log_that_cannot_be_read_closes_the_socket_so_that_it_resumes(
 def test_a_reader_of_every_revision_that_is_far_too_slow_is_closed(
     edge: FakeEdge, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_room, "MAX_QUEUED", 10)
+    monkeypatch.setattr(every, "MAX_QUEUED", 10)
     subscribe(edge, watcher, every=True)
     watcher.sink.paused = True
     for _ in range(10):

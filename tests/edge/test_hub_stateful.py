@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.admission.budgets import Budget
-from edge.hub.hub import Subscription
+from edge.hub.subscription import Subscription
 from edge.ports import Done, LearnerSnapshot, Update, UpstreamError
 from tests.support.fakes import FakeEdge, FakeSink, gone, live_assessment, update
 
@@ -226,17 +226,10 @@ class HubPromises(RuleBasedStateMachine):
         if back is not None:
             resume = (self.store.epoch, max(0, self.store.newest(learner) - back))
         earlier = socket.seen.get(learner)
-        subscription = Subscription(
-            self.edge.hub,
-            socket,
-            learner,
-            every=every,
-            interval_s=0 if every else interval_s,
-            resume=resume,
-            request_id=None,
+        subscription = self.edge.hub.subscription(
+            socket, learner, every=every, interval_s=0 if every else interval_s, resume=resume
         )
         written = earlier.written if earlier else 0
-        subscription.gate = max(0, written - 1)
         first = resume[1] if resume and every else -1
         socket.seen[learner] = Seen(subscription, first=first, at=first, written=written)
         self.edge.hub.subscribe(subscription)
@@ -284,7 +277,7 @@ class HubPromises(RuleBasedStateMachine):
         socket = self.sockets[which]
         socket.sink.paused = False
         for seen in list(socket.seen.values()):
-            self.edge.hub.flush(seen.subscription)
+            seen.subscription.flush()
 
     @rule(seconds=st.sampled_from([0.06, 0.3, 1.0]))
     def wait(self, seconds: float) -> None:
@@ -300,7 +293,7 @@ class HubPromises(RuleBasedStateMachine):
             return
         revision = self.store.newest(learner)
         seen.written = revision
-        seen.subscription.gate = max(seen.subscription.gate, revision - 1)
+        seen.subscription.wrote(revision)
 
     @rule()
     def reopen_the_stream(self) -> None:

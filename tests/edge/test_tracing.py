@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.hub.hub import Subscription
+from edge.hub.subscription import Subscription
 from edge.ports import UpstreamError
 from edge.telemetry.tracing import CallTraces, EdgeTraces
 from edge.upstream.batcher import Batcher
@@ -74,7 +74,7 @@ def test_a_slow_socket_gets_one_update_linked_to_all_that_it_stands_for(
     move(edge, *range(2, 22))
     spans.clear()
     watcher.sink.paused = False
-    edge.hub.flush(subscription)
+    subscription.flush()
     move(edge, 22)
 
     late, next = spans
@@ -103,7 +103,7 @@ def test_each_revision_of_a_queue_is_linked_to_its_own_cause(
     watcher.sink.paused = True
     move(edge, 1, 2, 3)
     watcher.sink.paused = False
-    edge.hub.flush(subscription)
+    subscription.flush()
 
     assert [span.links for span in spans] == [(cause(1),), (cause(2),), (cause(3),)]
 
