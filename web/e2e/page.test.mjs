@@ -153,13 +153,25 @@ describe.skipIf(!chromiumPath)("the page", () => {
       await expect.poll(() => detail.locator(".recent li").count()).toBe(3);
     });
 
-    it("shows the learner what each answer did", async () => {
-      const page = await openAs(ada);
+    it("encourages a learner, and shows no levels unless an adult asks for them", async () => {
+      const page = await openAs("femi@pupils.example");
       await page.getByRole("button", { name: "Give me a hint" }).click();
-      await answer(page, { right: false });
+      for (const right of [false, false, false, true]) await answer(page, { right });
+      await page.locator('.answers [data-state="recorded"]').nth(4).waitFor();
+      await page.getByText("You have solved a task.").waitFor();
+      await page.getByRole("heading", { name: "Your next step" }).waitFor();
+      await page.locator(".growing .bar").first().waitFor();
+      const task = /\d+ ?%|percentages/gi;
+      const said = (await page.locator("main").innerText()).replace(task, "");
+      expect(said).not.toMatch(/%|frustration|load|fatigue|wrong|mistake|likely/i);
+      expect(await page.getByRole("meter").count()).toBe(0);
+      await page.goto(`${stack.url}/#/learner/demo-femi`);
+      await page.getByRole("heading", { name: "Your next step" }).waitFor();
 
-      await page.locator('.answers [data-state="recorded"]').nth(1).waitFor();
-      expect(await page.locator(".answers__moved").first().textContent()).toMatch(/[+−]\d/);
+      await page.getByText("For adults").click();
+      await page.getByRole("checkbox", { name: /Show levels/ }).check();
+      await page.locator('.own-levels [data-level="frustration_level"]').waitFor();
+      expect(await page.locator(".own-levels").innerText()).toMatch(/\d+ %/);
     });
 
     it("tells once, in every tab and as asked for, that somebody begins to need help", async () => {
@@ -284,6 +296,8 @@ describe.skipIf(!chromiumPath)("the page", () => {
       }
       await pupil.emulateMedia({ colorScheme });
       found.practice = await violations(pupil);
+      await pupil.setViewportSize({ width: 390, height: 844 });
+      found["practice, phone"] = [...(await violations(pupil)), ...(await tooWide(pupil))];
 
       expect(Object.entries(found).filter(([, list]) => list.length > 0)).toEqual([]);
     });

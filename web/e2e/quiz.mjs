@@ -17,7 +17,7 @@ export async function answer(page, { right = true } = {}) {
     .getByRole("textbox", { name: "Your answer" })
     .fill(String(solve(question) + (right ? 0 : 1)));
   await page.getByRole("button", { name: "Answer", exact: true }).click();
-  await page.getByRole("button", { name: right ? "Next question" : "Try another one" }).click();
+  await page.getByRole("button", { name: right ? "Next task" : "Try another one" }).click();
 }
 
 /** The revision that a page shows of a learner; 0 before the first answer. */

@@ -11,7 +11,7 @@ import { useNow, usePage, useTitle } from "../frame/hooks";
 import { useKeptSwitch } from "../frame/kept";
 import { href } from "../frame/routes";
 import { bandsInWords } from "../parts/bands";
-import { Mastery } from "../parts/Mastery";
+import { Mastery } from "./Mastery";
 import { ageInWords, streakInWords } from "../parts/words";
 import { Answers } from "./Answers";
 import { masteryOver, type Focus } from "./behind";

@@ -1,21 +1,15 @@
-/** A learner's own page: tasks to answer, hints to ask for, and what each answer did. */
+/** A learner's own page: tasks to answer, hints to ask for, and what went well. */
 
 import type { CognitiveState } from "@aivo/realtime";
-import {
-  levels,
-  percent,
-  useLearnerState,
-  useWebSocketContext,
-  wordOf,
-  type LearnerState,
-} from "@aivo/realtime/react";
-import { usePage, useTitle } from "../frame/hooks";
-import { LevelBar } from "../parts/LevelBar";
-import { Mastery } from "../parts/Mastery";
+import { levels, percent, useLearnerState, useWebSocketContext } from "@aivo/realtime/react";
 import { nameOf } from "../class/triage";
-import { usePractice, type Given, type Practice } from "./usePractice";
-import { QuestionCard } from "./QuestionCard";
+import { usePage, useTitle } from "../frame/hooks";
+import { useKeptSwitch } from "../frame/kept";
 import { nameOfId, signed } from "../parts/words";
+import { levelsSwitch, Mine } from "./Mine";
+import { QuestionCard } from "./QuestionCard";
+import { usePractice, type Given, type Practice } from "./usePractice";
+import { texts } from "./words";
 import "./practice.css";
 
 /** Practice for whoever is logged in as a learner. */
@@ -43,15 +37,14 @@ function PracticeOf({ learnerId, name }: { learnerId: string; name: string }) {
       data-revision={live.revision ?? undefined}
       data-status={live.status}
     >
-      <h1>Hello, {name}</h1>
+      <h1>{texts.hello(name)}</h1>
       <div className="practice__grid">
         <div className="practice__main">
           <QuestionCard practice={practice} />
           <Answers practice={practice} />
         </div>
         <div className="practice__side">
-          <Me live={live} />
-          <Mastery mastery={live.details.mastery} />
+          <Mine live={live} practice={practice} />
         </div>
       </div>
     </article>
@@ -66,11 +59,10 @@ function Answers({ practice: { given } }: { practice: Practice }) {
   if (given.length === 0 && earlier <= 0) return null;
   return (
     <section className="card" aria-labelledby="answers">
-      <h2 id="answers">Your answers</h2>
+      <h2 id="answers">{texts.answers}</h2>
       {earlier > 0 && (
         <p className="soft" role="status">
-          {earlier === 1 ? "One earlier answer is" : `${earlier} earlier answers are`} waiting to be
-          sent.
+          {texts.earlier(earlier)}
         </p>
       )}
       <ol className="answers" reversed>
@@ -86,19 +78,21 @@ function Answers({ practice: { given } }: { practice: Practice }) {
 }
 
 function Answer({ given: { what, question, skill, state } }: { given: Given }) {
+  const [shows] = useKeptSwitch(levelsSwitch);
   return (
     <li data-state={state.kind} data-what={what}>
       <span className="answers__mark" aria-hidden="true">
-        {what === "right" ? "✓" : what === "wrong" ? "✕" : "?"}
+        {what === "right" ? "✓" : what === "wrong" ? "○" : "?"}
       </span>
       <span className="answers__what">
-        {what === "hint" ? "Hint" : what === "right" ? "Right" : "Not yet"}: {question}{" "}
-        <span className="soft">· {nameOfId(skill)}</span>
+        {what === "hint" ? texts.gotHint : what === "right" ? texts.gotRight : texts.gotNotYet}:{" "}
+        {question} <span className="soft">· {nameOfId(skill)}</span>
       </span>
       <span className="answers__state">
-        {state.kind === "waiting" && "Kept on this device, will be sent"}
-        {state.kind === "failed" && "Could not be recorded"}
-        {state.kind === "recorded" && (
+        {state.kind === "waiting" && texts.waiting}
+        {state.kind === "failed" && texts.notSaved}
+        {state.kind === "recorded" && !shows && texts.saved}
+        {state.kind === "recorded" && shows && (
           <Effect before={state.before} after={state.after} expected={state.expected} />
         )}
       </span>
@@ -132,44 +126,6 @@ function Effect({
           {label} {signed(by)}
         </span>
       ))}
-    </>
-  );
-}
-
-function Me({ live }: { live: LearnerState }) {
-  return (
-    <section className="card" aria-labelledby="me">
-      <h2 id="me">How you are doing</h2>
-      {live.state === null ? (
-        <p className="soft">
-          {live.status === "loading" ? "Loading" : "Answer a question to begin."}
-        </p>
-      ) : (
-        <Levels state={live.state} stale={live.status === "stale"} />
-      )}
-      {live.details.recommendations?.[0] && live.details.actions?.[0]?.code === "take_break" && (
-        <p className="tip">{live.details.recommendations[0]}</p>
-      )}
-    </section>
-  );
-}
-
-function Levels({ state, stale }: { state: CognitiveState; stale: boolean }) {
-  return (
-    <>
-      <ul className="own-levels" data-stale={stale}>
-        {levels.map((level) => (
-          <li key={level.key} data-level={level.key}>
-            <span>{level.label}</span>
-            <span className="own-levels__word">{wordOf(state[level.key])}</span>
-            <span className="own-levels__value">{percent(state[level.key])}</span>
-            <LevelBar value={state[level.key]} />
-          </li>
-        ))}
-      </ul>
-      <p className="soft legend">
-        A guess from how you work. It helps to choose tasks that fit you.
-      </p>
     </>
   );
 }

@@ -3,8 +3,7 @@
 import { useEffect, useId, useRef, useState, type FormEvent } from "react";
 import type { Practice } from "./usePractice";
 import { nameOfId } from "../parts/words";
-
-const difficulties = ["very easy", "easy", "medium", "hard", "very hard"];
+import { texts } from "./words";
 
 /** The task in hand. */
 export function QuestionCard({ practice }: { practice: Practice }) {
@@ -28,9 +27,7 @@ export function QuestionCard({ practice }: { practice: Practice }) {
   };
   return (
     <section className="card question" aria-labelledby={ids.question}>
-      <p className="question__kind">
-        {nameOfId(task.skill)} · {difficulties[task.difficulty - 1]}
-      </p>
+      <p className="question__kind">{nameOfId(task.skill)}</p>
       <h2 className="question__text" id={ids.question}>
         {task.question}
       </h2>
@@ -43,7 +40,7 @@ export function QuestionCard({ practice }: { practice: Practice }) {
           readOnly={done}
           inputMode="decimal"
           autoComplete="off"
-          aria-label="Your answer"
+          aria-label={texts.yourAnswer}
           aria-describedby={ids.feedback}
         />
         {/* The keys make them two buttons: one that turned into the other while clicked would submit the form as well. */}
@@ -55,11 +52,11 @@ export function QuestionCard({ practice }: { practice: Practice }) {
             type="button"
             onClick={practice.next}
           >
-            Next question
+            {texts.next}
           </button>
         ) : (
           <button key="answer" className="button button--main" type="submit">
-            Answer
+            {texts.answer}
           </button>
         )}
       </form>
@@ -86,11 +83,11 @@ export function QuestionCard({ practice }: { practice: Practice }) {
             onClick={practice.hint}
             disabled={hintsShown >= task.hints.length}
           >
-            {hintsShown === 0 ? "Give me a hint" : "Another hint"}
+            {hintsShown === 0 ? texts.hint : texts.anotherHint}
           </button>
           {attempts > 0 && (
             <button className="button button--quiet" type="button" onClick={practice.next}>
-              Try another one
+              {texts.another}
             </button>
           )}
         </div>
@@ -112,11 +109,11 @@ function useNewTask(task: Practice["task"], act: () => void): void {
 function feedback({ outcome, attempts }: Practice): string {
   switch (outcome) {
     case "right":
-      return attempts === 1 ? "That is right." : "That is right. It was worth trying again.";
+      return attempts === 1 ? texts.right : texts.rightAfterTrying;
     case "wrong":
-      return attempts === 1 ? "Not yet. Try again, or take a hint." : "Not yet. A hint may help.";
+      return attempts === 1 ? texts.notYet : texts.notYetAgain;
     case "not_a_number":
-      return "Please type a number.";
+      return texts.notANumber;
     default:
       return "";
   }

@@ -2,9 +2,9 @@
 
 import type { Assessment } from "@aivo/realtime";
 import { percent } from "@aivo/realtime/react";
-import { LevelBar } from "./LevelBar";
-import { Sparkline } from "./Sparkline";
-import { nameOfId } from "./words";
+import { LevelBar } from "../parts/LevelBar";
+import { Sparkline } from "../parts/Sparkline";
+import { nameOfId } from "../parts/words";
 
 interface Skill {
   readonly name: string;
@@ -28,17 +28,16 @@ function skillOf([name, told]: [string, unknown]): Skill | null {
 
 interface Props {
   readonly mastery: Assessment["mastery"];
-  readonly title?: string;
   /** Whether the numbers are shown as well. */
-  readonly numbers?: boolean;
+  readonly numbers: boolean;
   /** A skill's mastery in the course of its answers. */
-  readonly course?: (skill: string) => readonly number[];
+  readonly course: (skill: string) => readonly number[];
   /** Show the answers behind a skill. */
-  readonly ask?: (skill: string) => void;
+  readonly ask: (skill: string) => void;
 }
 
 /** Skills by name, the order of which does not change while one reads. */
-export function Mastery({ mastery, title = "Mastery", numbers = true, course, ask }: Props) {
+export function Mastery({ mastery, numbers, course, ask }: Props) {
   const skills = Object.entries(mastery ?? {})
     .map(skillOf)
     .filter((skill) => skill !== null);
@@ -46,21 +45,17 @@ export function Mastery({ mastery, title = "Mastery", numbers = true, course, as
   skills.sort((a, b) => a.name.localeCompare(b.name));
   return (
     <section className="card" aria-labelledby="mastery">
-      <h2 id="mastery">{title}</h2>
+      <h2 id="mastery">Mastery</h2>
       <ul className="mastery">
         {skills.map(({ name, probability, answers, error }) => {
           const label = name === "" ? "All tasks" : nameOfId(name);
           return (
             <li key={name}>
-              {ask ? (
-                <button className="level__label" type="button" onClick={() => ask(name)}>
-                  {label}
-                  <span className="hidden">: show the answers behind it</span>
-                </button>
-              ) : (
-                <span>{label}</span>
-              )}
-              {course && <Growth values={course(name)} />}
+              <button className="level__label" type="button" onClick={() => ask(name)}>
+                {label}
+                <span className="hidden">: show the answers behind it</span>
+              </button>
+              <Growth values={course(name)} />
               {numbers && <span className="mastery__value">{percent(probability)}</span>}
               <LevelBar value={probability} spread={numbers ? error : undefined} />
               {answers !== null && (
