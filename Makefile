@@ -22,10 +22,14 @@ WEB_TOOLS := web/node_modules/.installed
 WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
 # Without the page everything else still works, so neither a missing npm nor a slow registry stops it.
+# A hung npm heeds no Ctrl-C: whatever the build started (`timeout` makes a group of it) is killed.
 define BUILD_PAGE
-$(MAKE) -q -s page 2>/dev/null || { echo "building the page …"; \
-	timeout $(PAGE_S) $(MAKE) -s page >.aivo/web.log 2>&1 </dev/null || \
-	echo "the page could not be built within $(PAGE_S) s, see .aivo/web.log; starting without it" >&2; }
+$(MAKE) -q -s page 2>/dev/null || { echo "building the page, $(PAGE_S) s at most …"; \
+	timeout -s KILL $(PAGE_S) $(MAKE) -s page >.aivo/web.log 2>&1 </dev/null & page=$$!; \
+	trap "kill -9 -$$page 2>/dev/null; exit 0" INT TERM; { wait $$page; } 2>/dev/null; case $$? in 0) ;; \
+	137) echo "the page was not built within $(PAGE_S) s (PAGE_S=600 waits longer), see .aivo/web.log; starting without it" >&2 ;; \
+	*) sed -n '/rror/{p;q;}' .aivo/web.log >&2; \
+	echo "the page could not be built, see .aivo/web.log; starting without it" >&2 ;; esac; }
 endef
 else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
@@ -147,10 +151,10 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 
 $(PYTHON):
 	@test -n "$(PYTHON3)" || { echo "Python 3.11 or newer is needed; name one with PYTHON3=/path/to/python" >&2; exit 1; }
-	@test ! -e $(VENV) || { echo "$(VENV) is there, but its python cannot be run: see 'ls -l $(PYTHON)'; \
-		remove it to have it made again" >&2; exit 1; }
-	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON3) cannot make virtual environments; \
-		on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@test ! -e $(VENV) || { echo "$(VENV) is there, but its python cannot be run: see 'ls -l $(PYTHON)';" >&2; \
+		echo "remove $(VENV) to have it made again" >&2; exit 1; }
+	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON3) cannot make virtual environments;" >&2; \
+		echo "on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PYTHON3) -m venv $(VENV) || { rm -rf $(VENV); echo "no environment could be made in $(VENV): see above" >&2; exit 1; }
 	@# Relative, for the way here may hold letters that this locale does not know.
 	@cd $(VENV)/lib/python*/site-packages && printf '../../../..\n../../../../proto/gen\n' >aivo_checkout.pth
