@@ -1,5 +1,7 @@
 /**
- * Makes the README's pictures of the page, from a simulated class: `npm run screenshots [folder]`.
+ * Makes pictures of every view, from a simulated class, at desktop and phone, light and dark:
+ * `npm run screenshots [folder]`. Without a folder only those that the documentation shows, into
+ * `docs/images`. `LEARNERS` and `WORK_S` (seconds of work before) change the class.
  */
 
 import { mkdirSync } from "node:fs";
@@ -8,62 +10,61 @@ import { chromiumPath, logIn, startBrowser } from "./browser.mjs";
 import { answer } from "./quiz.mjs";
 import { startStack } from "./stack.mjs";
 
-const folder = process.argv[2] ?? fileURLToPath(new URL("../../docs/images", import.meta.url));
-/**
- * The class works this much faster than people, for this long, so that there is something to see.
- */
-const pace = 12;
-const workMs = Number(process.env["WORK_S"] ?? 75) * 1_000;
+const [, , given] = process.argv;
+const folder = given ?? fileURLToPath(new URL("../../docs/images", import.meta.url));
+/** The class works this much faster than people, so that there is something to see. */
+const pace = 6;
+const workMs = Number(process.env["WORK_S"] ?? 100) * 1_000;
+const learners = Number(process.env["LEARNERS"] ?? 36);
 
-const desktop = { width: 1280, height: 860 };
-const tablet = { width: 820, height: 1100 };
-const phone = { width: 390, height: 844 };
+const sizes = {
+  desktop: { viewport: { width: 1280, height: 860 } },
+  phone: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 },
+};
+const teacher = "vega@school.example";
+/** Every view: who sees it, how to get there, and whether the whole of it is pictured. */
+const views = {
+  login: { email: null },
+  class: { email: teacher, go: list },
+  "class-numbers": { email: teacher, go: numbers },
+  skills: { email: teacher, go: skills },
+  learner: { email: teacher, go: learner, fullPage: true },
+  "learner-weeks": { email: teacher, go: weeks, fullPage: true },
+  practice: { email: "ada@pupils.example", go: practise, fullPage: true },
+  room: { email: teacher, go: room },
+  system: { email: "admin@school.example", go: system },
+};
+/** What the documentation shows. */
+const shown = new Set([
+  ...["login", "class", "class-dark", "class-phone", "skills", "learner", "learner-dark"],
+  ...["learner-phone", "practice", "practice-phone", "room", "system"],
+]);
 
 if (!chromiumPath) {
   console.error("no Chromium here (set CHROMIUM to its path)");
   process.exit(1);
 }
 mkdirSync(folder, { recursive: true });
-const stack = await startStack();
+const stack = await startStack({ learners });
 const browser = await startBrowser();
 try {
-  await stack.holdClass(pace);
+  await stack.holdClass(pace, 3);
   await new Promise((resolve) => setTimeout(resolve, workMs));
-  await visit("login", null, desktop);
-  await visit("class", "vega@school.example", desktop);
-  await visit("class-dark", "vega@school.example", desktop, { colorScheme: "dark" });
-  await visit("class-tablet", "vega@school.example", tablet);
-  await visit("class-phone", "vega@school.example", phone);
-  await visit("learner", "vega@school.example", desktop, { go: learner, fullPage: true });
-  await visit("learner-dark", "vega@school.example", desktop, {
-    go: learner,
-    colorScheme: "dark",
-    fullPage: true,
-  });
-  await visit("learner-tablet", "vega@school.example", tablet, { go: learner });
-  await visit("learner-phone", "vega@school.example", phone, { go: learner, fullPage: true });
-  await visit("practice", "ada@pupils.example", desktop, { go: practise });
-  await visit("practice-phone", "ben@pupils.example", phone, { go: practise });
-  await visit("room", "vega@school.example", desktop, { go: room });
-  await visit("system", "admin@school.example", desktop, { go: system });
+  for (const [view, how] of Object.entries(views))
+    for (const [size, screen] of Object.entries(sizes))
+      for (const colorScheme of ["light", "dark"]) {
+        const name = [view, size, colorScheme]
+          .filter((part) => part !== "desktop" && part !== "light")
+          .join("-");
+        if (given || shown.has(name)) await picture(name, how, { ...screen, colorScheme });
+      }
 } finally {
   await browser.close();
   await stack.close();
 }
 
-async function visit(
-  name,
-  email,
-  viewport,
-  { go = async () => {}, colorScheme = "light", fullPage = false } = {},
-) {
-  const context = await browser.newContext({
-    viewport,
-    colorScheme,
-    deviceScaleFactor: viewport === phone ? 2 : 1,
-    locale: "en-GB",
-    reducedMotion: "reduce",
-  });
+async function picture(name, { email, go = async () => {}, fullPage = false }, screen) {
+  const context = await browser.newContext({ ...screen, locale: "en-GB", reducedMotion: "reduce" });
   const page = await context.newPage();
   page.on(
     "console",
@@ -73,22 +74,43 @@ async function visit(
   if (email === null) {
     await page.goto(stack.url);
     await page.getByRole("button", { name: "Log in" }).waitFor();
-  } else {
-    await logIn(page, stack, email);
-  }
-  if (email === "vega@school.example") await page.locator(".pupil[data-revision]").nth(5).waitFor();
+  } else await logIn(page, stack, email);
   await go(page);
   await page.mouse.move(0, 0);
-  await page.waitForTimeout(2_500);
+  await page.waitForTimeout(1_500);
+  await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: `${folder}/page-${name}.png`, fullPage });
   console.log(`page-${name}.png`);
   await context.close();
 }
 
+async function list(page) {
+  await page.locator(".pupil[data-revision]").nth(5).waitFor();
+  await page.locator('.sparkline__line[d*="L"]').nth(3).waitFor();
+}
+
+async function numbers(page) {
+  await list(page);
+  await page.getByRole("button", { name: "Numbers" }).click();
+}
+
+async function skills(page) {
+  await page.getByRole("link", { name: "Skills" }).click();
+  await page.locator('.skills[data-whole="true"]').waitFor();
+}
+
 async function learner(page) {
+  await list(page);
   await page.locator(".pupil__name").first().click();
   await page.locator(".chart[data-drawn='true']").waitFor();
   await page.getByRole("heading", { name: "Mastery" }).waitFor();
+}
+
+async function weeks(page) {
+  await learner(page);
+  await page.getByRole("button", { name: "4 weeks" }).click();
+  await page.getByRole("button", { name: "Numbers" }).click();
+  await page.locator('[data-level="frustration_level"] .level__label').click();
 }
 
 async function practise(page) {
@@ -116,5 +138,5 @@ async function room(page) {
 async function system(page) {
   await page.goto(`${stack.url}/#/system`);
   await page.locator(".chart[data-drawn='true']").waitFor();
-  await page.waitForTimeout(14_000);
+  await page.waitForTimeout(8_000);
 }

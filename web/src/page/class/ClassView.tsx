@@ -170,6 +170,10 @@ function List({ places, typed, chosen, now, numbers }: ListProps) {
           <Pupil key={id} place={found.get(id)!} now={now} numbers={numbers} />
         ))}
       </ul>
+      <p className="soft class__legend">
+        ▲ higher, ▲▲ much higher than usual for this learner; ▼ lower; – as usual; · too early to
+        tell. The small line: how often they were right, now at its right end.
+      </p>
     </div>
   );
 }

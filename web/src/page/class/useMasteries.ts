@@ -1,7 +1,7 @@
 /** What each learner of a class has mastered: asked for when it is looked at, and anew as it grows. */
 
 import type { Assessment, LearnerView } from "@aivo/realtime";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { usePage, type Learner } from "../frame/hooks";
 import type { Session } from "../frame/session";
 import type { Mastery } from "./skills";
@@ -9,6 +9,8 @@ import type { Mastery } from "./skills";
 const atOnce = 4;
 /** Mastery moves slowly: newer answers are asked about so often. */
 const againMs = 20_000;
+/** While learners are still arriving, at the beginning. */
+const soonMs = 500;
 
 interface Known {
   readonly revision: number | null;
@@ -25,22 +27,27 @@ export function useMasteries(
   const [round, setRound] = useState(0);
   const newest = useRef({ known, learners, views });
   newest.current = { known, learners, views };
-  const ready = views.some((view) => view?.state);
+  const masteries = useMemo(
+    () => new Map([...known].map(([id, { mastery }]) => [id, mastery])),
+    [known],
+  );
+  const isWhole = learners.every(
+    ({ learner_id }, i) => known.has(learner_id) || (views[i] && !views[i].state),
+  );
   useEffect(() => {
     const stop = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
     void ask(session, staleOf(newest.current), stop.signal, (some) =>
       setKnown((old) => new Map([...old, ...some])),
-    );
-    const timer = setTimeout(() => setRound((old) => old + 1), againMs);
+    ).then(() => {
+      if (stop.signal.aborted) return;
+      timer = setTimeout(() => setRound((old) => old + 1), isWhole ? againMs : soonMs);
+    });
     return () => {
       stop.abort();
       clearTimeout(timer);
     };
-  }, [session, learners, ready, round]);
-  const masteries = new Map([...known].map(([id, { mastery }]) => [id, mastery]));
-  const isWhole = learners.every(
-    ({ learner_id }, i) => known.has(learner_id) || (views[i] && !views[i].state),
-  );
+  }, [session, learners, isWhole, round]);
   return { masteries, isWhole };
 }
 

@@ -6,6 +6,7 @@ import {
   useWebSocketContext,
 } from "@aivo/realtime/react";
 import {
+  Component,
   lazy,
   Suspense,
   useEffect,
@@ -109,7 +110,9 @@ function Inside({ session, user }: { session: Session; user: User }) {
                 </p>
               }
             >
-              <View route={route} user={user} />
+              <Sturdy key={href(route)}>
+                <View route={route} user={user} />
+              </Sturdy>
             </Suspense>
           )}
         </main>
@@ -118,11 +121,20 @@ function Inside({ session, user }: { session: Session; user: User }) {
   );
 }
 
+/** A view that fails says so; the rest of the page, and what waits to be sent, stays. */
+class Sturdy extends Component<{ children: ReactNode }, { failed: boolean }> {
+  override state = { failed: false };
+  static getDerivedStateFromError = () => ({ failed: true });
+  override render() {
+    return this.state.failed ? <NotLoaded /> : this.props.children;
+  }
+}
+
 /** After an update of the server its old files are gone; without a network none can be had. */
 function NotLoaded() {
   return (
     <p className="note" role="alert">
-      This part of the page could not be loaded.{" "}
+      This part of the page cannot be shown.{" "}
       <button className="button" type="button" onClick={() => location.reload()}>
         Load the page again
       </button>

@@ -48,37 +48,35 @@ export function HelpNotices() {
   const know = (ids: readonly string[]) => keep(acknowledged(episodes, ids));
   return (
     <section className="help" aria-label="Who needs help" aria-live="polite">
-      <ul>
-        {shown.slice(0, shownAtOnce).map(({ id, reason }) => (
-          <li key={id}>
-            <p>
-              <a href={href({ name: "learner", id })} onClick={() => know([id])}>
-                {names.get(id) ?? id}
-              </a>{" "}
-              needs help. <span className="soft">{reason}</span>
-            </p>
-            <button className="button" type="button" onClick={() => know([id])}>
-              Got it
-            </button>
-          </li>
-        ))}
-        {shown.length > shownAtOnce && (
-          <li>
-            <p>
-              And{" "}
-              {shown.length - shownAtOnce === 1 ? "one more" : `${shown.length - shownAtOnce} more`}
-              .
-            </p>
-            <button
-              className="button"
-              type="button"
-              onClick={() => know(shown.map(({ id }) => id))}
-            >
-              Got it, all
-            </button>
-          </li>
-        )}
-      </ul>
+      {shown.length > 0 && (
+        <ul>
+          {shown.slice(0, shownAtOnce).map(({ id, reason }) => (
+            <li key={id}>
+              <p>
+                <a href={href({ name: "learner", id })} onClick={() => know([id])}>
+                  {names.get(id) ?? id}
+                </a>{" "}
+                needs help. <span className="soft">{reason}</span>
+              </p>
+              <button className="button" type="button" onClick={() => know([id])}>
+                Got it
+              </button>
+            </li>
+          ))}
+          {shown.length > 1 && (
+            <li className="help__all">
+              <p className="soft">{shown.length} learners need help.</p>
+              <button
+                className="button"
+                type="button"
+                onClick={() => know(shown.map(({ id }) => id))}
+              >
+                Got it, all
+              </button>
+            </li>
+          )}
+        </ul>
+      )}
     </section>
   );
 }

@@ -82,7 +82,7 @@ function Level({
           {level.label}
           <span className="hidden">: show the answers behind it</span>
         </button>
-        <span className="level__word">{words}</span>
+        <span className="level__word">{words.replace(" than usual", "")}</span>
         {numbers && <span className="level__value">{percent(value)}</span>}
       </div>
       <div

@@ -12,9 +12,9 @@ const words: Readonly<Record<Band, string>> = {
   too_early: "too early to tell",
 };
 
-/** `much higher than usual`. */
+/** `much higher than usual`. What a newer server may say is as good as nothing. */
 export function bandInWords(band: Band): string {
-  return words[band];
+  return words[band] ?? words.too_early;
 }
 
 const signs: Readonly<Record<Band, string>> = {
@@ -28,7 +28,7 @@ const signs: Readonly<Record<Band, string>> = {
 
 /** The same where there is no room for words. */
 export function signOf(band: Band): string {
-  return signs[band];
+  return signs[band] ?? signs.too_early;
 }
 
 const heights: Readonly<Record<Band, number>> = {
@@ -42,14 +42,15 @@ const heights: Readonly<Record<Band, number>> = {
 
 /** How a band is coloured: by how far it lies on the side that is not wished for. */
 export function toneOfBand({ burden }: LevelDescription, band: Band): Tone {
-  const unwished = burden ? heights[band] : -heights[band];
+  const height = heights[band] ?? 0;
+  const unwished = burden ? height : -height;
   return unwished > 1 ? "alert" : unwished > 0 ? "notice" : "calm";
 }
 
 /** The levels that are not as usual, those that stand out most and are least wished for first. */
 export function unusual(bands: Meaning["bands"]): readonly (keyof CognitiveState)[] {
   return levels
-    .filter(({ key }) => heights[bands[key]] !== 0)
+    .filter(({ key }) => heights[bands[key]])
     .map((level) => ({ level, band: heights[bands[level.key]] }))
     .map(({ level, band }) => ({ key: level.key, weight: level.burden ? band : -band }))
     .sort((a, b) => b.weight - a.weight)
