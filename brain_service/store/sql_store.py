@@ -29,17 +29,19 @@ from brain_service.engine.journal import (
     StoreUnavailableError,
 )
 from brain_service.model.bank import BankIncrements
-from brain_service.store import bank_rows
+from brain_service.store import bank_rows, heads
+from brain_service.store.appending import append_to_postgres, append_to_sqlite, link
 from brain_service.store.bank_rows import BankRows, too_many, too_old
 from brain_service.store.chain import (
-    Chain,
     emptied,
+    log_row,
     page,
     places_of,
-    replace_newest,
+    replace_head,
     standing,
     standing_of,
 )
+from brain_service.store.entries import uuid_bytes
 from brain_service.store.pace import Pace
 from brain_service.store.statements import (
     HEADS,
@@ -51,11 +53,14 @@ from brain_service.store.statements import (
     rows_of,
 )
 from brain_service.store.tables import SCHEMA, audit, bank_items, bank_norms, learners, log, meta
+from brain_service.store.tables import heads as heads_table
 from brain_service.store.worker import Worker, WorkerClosedError
 from service_runtime.database.connections import (
     BUSY_TIMEOUT_S,
     Database,
+    at_once,
     directly,
+    postgres_connection,
     sqlite_connection,
     truncate_wal,
 )
@@ -68,9 +73,9 @@ _READERS: Final = 2
 
 _PATIENCE_MS: Final = int(BUSY_TIMEOUT_S * 1000)
 
-# A row is some 2.5 KB: pages of 16 KB took a fifth less time a row than SQLite's 4 KB, into which
-# only one row fits. SQLite's own cache of 2 MB is enough while ids are in the order of time, and
-# not for others, which land all over their index.
+# Pages of 16 KB: a group's rows and the heads of learners who are active together lie in few.
+# SQLite's own cache of 2 MB is enough while ids are in the order of time, and not for others, which
+# land all over their index.
 _PRAGMAS: Final = ("page_size=16384", "cache_size=-32768", "secure_delete=ON")
 
 
@@ -87,7 +92,6 @@ class SqlStore:
         self.epoch = epoch
         self._database = database
         self._salt = salt
-        self._chain = Chain(database.engine.dialect, self._interaction_key)
         self._bank = BankRows(database.engine.dialect)
         # Kept for the life of the store: fetching a connection from the pool costs as much as
         # writing a row.
@@ -137,10 +141,8 @@ class SqlStore:
 
         def work(connection: sa.Connection) -> dict[str, Head]:
             return {
-                by_digest[digest]: Head(key, revision, occurred_at_ms, assessment, state)
-                for digest, key, revision, occurred_at_ms, assessment, state in rows_in(
-                    connection, HEADS, by_digest
-                )
+                by_digest[digest]: Head(key, revision, *heads.unpack(head))
+                for digest, key, revision, head in rows_in(connection, HEADS, by_digest)
             }
 
         return await self._read(work)
@@ -169,9 +171,10 @@ class SqlStore:
                 if pair[0] in keys
             }
             found = {}
-            for *place, revision, occurred_at_ms, assessment in rows_of(connection, list(wanted)):
-                if pair := wanted.get((place[0], place[1])):
-                    found[pair] = Found(revision, occurred_at_ms, assessment)
+            for key, owner, revision, entry in rows_of(connection, list(wanted)):
+                if pair := wanted.get((key, owner)):
+                    row = log_row(key, revision, entry)
+                    found[pair] = Found(revision, row.occurred_at_ms, row.assessment)
             return found
 
         return await self._read(work)
@@ -212,9 +215,7 @@ class SqlStore:
         """Put states in place of the newest ones, in one transaction."""
 
         def work(connection: sa.Connection) -> list[int]:
-            return [
-                each.learner_key for each in sorted(learners) if replace_newest(connection, each)
-            ]
+            return [each.learner_key for each in sorted(learners) if replace_head(connection, each)]
 
         return await self._write(work)
 
@@ -226,7 +227,11 @@ class SqlStore:
                 connection, {row.learner_id for row in rows if not row.learner_key}
             )
             if rows:
-                self._chain.append(connection, rows, keys)
+                linked = link(rows, keys, self._digest)
+                if self._database.is_sqlite:
+                    append_to_sqlite(sqlite_connection(connection), *linked)
+                else:
+                    append_to_postgres(postgres_connection(connection), *linked)
             self._bank.add(connection, increments)
             return keys
 
@@ -234,12 +239,8 @@ class SqlStore:
             self._append(rows)
             return {}
 
-        if (
-            self._database.is_sqlite
-            and all([row.learner_key for row in rows])
-            and not (increments.items or increments.norms)
-        ):
-            return await self._run_write(append)
+        if all([row.learner_key for row in rows]) and not (increments.items or increments.norms):
+            return await self._run_write(append) if rows else {}
         return await self._write(work)
 
     def commit_at_once(self, row: Row) -> bool:
@@ -264,10 +265,17 @@ class SqlStore:
         return True
 
     def _append(self, rows: Sequence[Row]) -> None:
-        """Append rows of known learners to a SQLite file's log."""
+        """Append rows of known learners, without SQLAlchemy, whose share of a lone commit is more
+        than SQLite's.
+        """
+        linked = link(rows, {}, self._digest)
+        if not self._database.is_sqlite:
+            with at_once(self._written) as server:
+                append_to_postgres(server, *linked)
+            return
         began = time.perf_counter()
         with directly(self._written) as driver:
-            self._chain.append_directly(driver, rows)
+            append_to_sqlite(driver, *linked)
         self.pace.took(time.perf_counter() - began)
 
     def _wait_for_others(self, milliseconds: int) -> None:
@@ -316,10 +324,11 @@ class SqlStore:
         digest = self._digest(learner_id)
 
         def work(connection: sa.Connection) -> int:
-            key, newest, _ = standing(connection, digest, hold=True)
+            key, newest, *_ = standing(connection, digest, hold=True)
             places = places_of(connection, newest)
             for some in in_pieces(places):
                 connection.execute(emptied(connection).where(log.c.seq.in_(some)))
+            self._clear_head(connection, key)
             connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
             self._insert_audit(connection, "erase", digest, key, requested_by, at_ms, len(places))
             return len(places)
@@ -328,6 +337,15 @@ class SqlStore:
         if self._database.is_sqlite:
             await self._run_write(self._truncate_wal)
         return count
+
+    def _clear_head(self, connection: sa.Connection, key: int) -> None:
+        place = connection.scalar(sa.select(learners.c.head).where(learners.c.learner_key == key))
+        if place is None:
+            return
+        if self._database.is_sqlite:
+            heads.clear(sqlite_connection(connection), place)
+        else:
+            connection.execute(sa.delete(heads_table).where(heads_table.c.place == place))
 
     def _truncate_wal(self) -> None:
         if not truncate_wal(self._written):
@@ -343,7 +361,7 @@ class SqlStore:
         digest = self._digest(learner_id)
 
         def work(connection: sa.Connection) -> int:
-            key, _, revision = standing(connection, digest)
+            key, _, revision, _ = standing(connection, digest)
             self._insert_audit(connection, "export", digest, key, requested_by, at_ms, revision)
             return revision
 
@@ -391,22 +409,8 @@ class SqlStore:
         return hashlib.blake2b(learner_id.encode(), key=self._salt, digest_size=16).digest()
 
     def _interaction_key(self, interaction_id: str) -> bytes:
-        """Return 16 bytes for an id: a UUID's own, which keep its order in time, else a keyed
-        digest.
-
-        Only the canonical spelling counts as a UUID, or two different ids would be taken for one.
-        """
-        if len(interaction_id) == 36 and interaction_id[8:24:5] == "----":
-            digits = interaction_id.replace("-", "")
-            try:
-                key = bytes.fromhex(digits)
-            except ValueError:
-                return self._digest(interaction_id)
-            # `fromhex` also takes capitals, and spaces in place of digits; a key of 32 other
-            # characters shows neither.
-            if len(digits) == 32 and key.hex() == digits:
-                return key
-        return self._digest(interaction_id)
+        """Return the 16 bytes under which an id is found: a UUID's own, else a keyed digest."""
+        return uuid_bytes(interaction_id) or self._digest(interaction_id)
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
         def transact() -> T:

@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from brain_service.store.tables import learners, log
+from brain_service.store.heads import STATE_AT
+from brain_service.store.tables import heads, learners, log
 
 T = TypeVar("T")
 
@@ -23,11 +24,9 @@ HEADS: Final = (
         learners.c.learner_digest,
         learners.c.learner_key,
         learners.c.revision,
-        log.c.occurred_at_ms,
-        log.c.assessment,
-        log.c.state,
+        heads.c.head,
     )
-    .join_from(learners, log, log.c.seq == learners.c.newest)
+    .join_from(learners, heads, heads.c.place == learners.c.head)
     .where(_BY_DIGEST)
 )
 REVISIONS: Final = sa.select(learners.c.learner_digest, learners.c.revision).where(_BY_DIGEST)
@@ -35,7 +34,7 @@ KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where
 # Both columns of the index, because an id alone may be common to very many learners. As two lists:
 # SQLite would read the whole log for a list of pairs.
 _FIND: Final = sa.select(
-    log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.occurred_at_ms, log.c.assessment
+    log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.entry
 ).where(
     log.c.interaction_key.in_(sa.bindparam("interaction_keys", expanding=True)),
     log.c.learner_key.in_(sa.bindparam("learner_keys", expanding=True)),
@@ -44,9 +43,9 @@ STANDINGS: Final = (
     sa.select(
         learners.c.learner_key,
         learners.c.revision,
-        sa.func.substr(log.c.state, 1, sa.bindparam("stamp"), type_=sa.LargeBinary),
+        sa.func.substr(heads.c.head, STATE_AT + 1, sa.bindparam("stamp"), type_=sa.LargeBinary),
     )
-    .join_from(learners, log, log.c.seq == learners.c.newest)
+    .join_from(learners, heads, heads.c.place == learners.c.head)
     .where(learners.c.learner_key > sa.bindparam("after"))
     .order_by(learners.c.learner_key)
     .limit(sa.bindparam("limit"))
@@ -55,16 +54,7 @@ SHELL: Final[dict[str, Any]] = {
     "learner_key": None,
     "previous": 0,
     "interaction_key": None,
-    "interaction_id": "",
-    "kind": "",
-    "content": "",
-    "response": None,
-    "context_json": b"",
-    "occurred_at_ms": 0,
-    "received_at_ms": 0,
-    "traceparent": "",
-    "assessment": b"",
-    "state": b"",
+    "entry": b"",
 }
 
 

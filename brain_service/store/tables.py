@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -41,35 +42,59 @@ learners = sa.Table(
     # there is none.
     sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("newest", sa.BigInteger, nullable=True),
+    # Place of the learner's head.
+    sa.Column("head", sa.BigInteger, nullable=True),
+    # Up to this revision the log is not kept any more.
+    sa.Column("forgotten", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("learner_digest", name="learners_digest"),
     # Keys are never used twice: a brain with a stale cache must not write into another learner's
     # log.
     sqlite_autoincrement=True,
 )
 
+# The newest state of each learner, with what was told last; see `heads`.
+heads = sa.Table(
+    "heads",
+    metadata,
+    sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("head", sa.LargeBinary, nullable=False),
+)
+
+
+class _Key(sa.TypeDecorator[bytes]):
+    """16 bytes, which PostgreSQL keeps without a length."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(sa.Uuid())
+        return dialect.type_descriptor(sa.LargeBinary())
+
+    def process_bind_param(self, value: bytes | None, dialect: sa.Dialect) -> Any:
+        if value is None or dialect.name != "postgresql":
+            return value
+        return uuid.UUID(bytes=value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> bytes | None:
+        return value.bytes if isinstance(value, uuid.UUID) else value
+
+
 # No row is written whose learner is not there, see `chain`; a foreign key would look for it once
 # more. `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on
-# SQLite.
+# SQLite. Columns of eight bytes come first: PostgreSQL pads what is shorter.
 log = sa.Table(
     "log",
     metadata,
     sa.Column("seq", _serial, primary_key=True, autoincrement=True),
-    sa.Column("learner_key", sa.BigInteger, nullable=True),
-    sa.Column("revision", sa.BigInteger, nullable=False),
-    # Place of the learner's row before this one; 0 in the first. Never NULL, so that a brain of the
-    # time before chains, which does not tell it, cannot write.
+    # Place of the learner's row before this one; 0 in the first.
     sa.Column("previous", sa.BigInteger, nullable=False),
-    sa.Column("interaction_key", sa.LargeBinary, nullable=True),
-    sa.Column("interaction_id", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("content", sa.Text, nullable=False),
-    sa.Column("response", sa.Text, nullable=True),
-    sa.Column("context_json", sa.LargeBinary, nullable=False),
-    sa.Column("occurred_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("received_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("traceparent", sa.Text, nullable=False),
-    sa.Column("outcome", sa.LargeBinary, key="assessment", nullable=False),
-    sa.Column("state", sa.LargeBinary, nullable=False),
+    sa.Column("learner_key", sa.Integer, nullable=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("interaction_key", _Key, nullable=True),
+    # All the rest, packed; see `entries`.
+    sa.Column("entry", sa.LargeBinary, nullable=False),
     # The id first, so that time-ordered ids append to the index instead of landing all over it.
     sa.UniqueConstraint("interaction_key", "learner_key", name="log_interaction_learner"),
 )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
+import psycopg
 import sqlalchemy as sa
 
 from service_runtime.database.addresses import url_of
@@ -180,6 +181,27 @@ def directly(connection: sa.Connection) -> Iterator[sqlite3.Connection]:
         if driver.in_transaction:
             driver.execute("ROLLBACK")
         raise
+
+
+def postgres_connection(connection: sa.Connection) -> psycopg.Connection[Any]:
+    """Return the driver's own connection to a server, for what must be cheap."""
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+@contextmanager
+def at_once(connection: sa.Connection) -> Iterator[psycopg.Connection[Any]]:
+    """Give the driver's own connection to a server, on which each statement is a transaction: one
+    round trip. A connection that broke is made anew by the next one to use it.
+    """
+    driver = postgres_connection(connection)
+    driver.autocommit = True
+    try:
+        yield driver
+    finally:
+        if driver.closed:
+            connection.invalidate()
+        else:
+            driver.autocommit = False
 
 
 def truncate_wal(connection: sa.Connection) -> bool:

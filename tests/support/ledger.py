@@ -5,12 +5,11 @@ file itself.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from demo.stack import Stack
+from tests.support.brain_log import read_log
 from tests.support.school import School, request
 
 PAGE = 1000
@@ -35,10 +34,8 @@ def history(school: School, learner_id: str, token: str) -> list[dict[str, Any]]
 
 def rows(stack: Stack, interaction_id: str) -> int:
     """Return how many committed rows of the brain's file carry this interaction."""
-    address = f"file:{stack.database('brain')}?mode=ro"
-    with contextlib.closing(sqlite3.connect(address, uri=True, timeout=10)) as file:
-        query = "SELECT count(*) FROM log WHERE interaction_id = ? AND learner_key IS NOT NULL"
-        return int(file.execute(query, (interaction_id,)).fetchone()[0])
+    logged = read_log(stack.database("brain"))
+    return sum(row.interaction_id == interaction_id for _, row in logged)
 
 
 async def assert_in_log_exactly_once(

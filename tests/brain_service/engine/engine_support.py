@@ -5,7 +5,6 @@ on a file.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from brain_service.model.bank import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.store import SqlStore
 from brain_service.watch.bus import LocalBus
+from tests.support.brain_log import read_log
 
 NOW_S = 1_700_000_000.0
 
@@ -132,15 +132,7 @@ async def running(
 
 def logged(path: Path) -> list[tuple[int, int, str]]:
     """Read (learner key, revision, interaction id) of all rows, past all code of ours."""
-    connection = sqlite3.connect(path)
-    try:
-        query = (
-            "SELECT learner_key, revision, interaction_id FROM log WHERE learner_key IS NOT NULL"
-            " ORDER BY seq"
-        )
-        return list(connection.execute(query))
-    finally:
-        connection.close()
+    return [(owner, row.revision, row.interaction_id) for owner, row in read_log(path)]
 
 
 def revisions(results: Sequence[Applied | Failed]) -> list[tuple[int, bool]]:

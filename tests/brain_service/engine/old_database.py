@@ -27,7 +27,9 @@ def unpacked(folder: Path) -> Path:
 
 
 def stored(path: Path) -> dict[str, list[bytes]]:
-    """Return the states and outcomes of all rows of the log, past all code of ours."""
+    """Return the states and outcomes of all rows of the log of that build, past all code of
+    ours.
+    """
     connection = sqlite3.connect(path)
     try:
         rows = connection.execute("SELECT state, outcome FROM log WHERE learner_key IS NOT NULL")

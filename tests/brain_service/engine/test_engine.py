@@ -462,7 +462,7 @@ async def test_a_state_that_cannot_be_read_delays_that_learner_only(
         await brain.apply(submission("ada", "a"), submission("bob", "a"))
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("UPDATE log SET state = x'00' WHERE learner_key = 1")
+        connection.execute("UPDATE heads SET head = x'00' WHERE place = 1")
     connection.close()
     async with running(path) as brain:
         results = await brain.apply(submission("ada", "b"), submission("bob", "b"))

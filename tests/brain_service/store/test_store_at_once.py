@@ -13,6 +13,7 @@ from brain_service.engine.journal import ConflictError, Row
 from brain_service.model.bank import BankIncrements
 from brain_service.store import SqlStore
 from brain_service.store.pace import Pace
+from tests.support.brain_log import read_log
 
 
 def row(revision: int, interaction_id: str, *, key: int = 1) -> Row:
@@ -38,8 +39,7 @@ async def store(path: Path) -> AsyncIterator[SqlStore]:
 
 def stored(path: Path) -> list[str]:
     """Return what another process sees."""
-    with sqlite3.connect(path) as connection:
-        return [name for (name,) in connection.execute("SELECT interaction_id FROM log")]
+    return [row.interaction_id for _, row in read_log(path)]
 
 
 async def test_a_row_is_durable_on_return(store: SqlStore, path: Path) -> None:
