@@ -26,7 +26,7 @@ from brain_service.rooms import Rooms
 from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SCHEMA, SqlStore
-from brain_service.tracing import BrainTraces
+from brain_service.tracing import NO_TRACES, BrainTraces
 from brain_service.watch.bus import LocalBus
 from brain_service.watch.watch import Watches
 from service_runtime.database import commands as database_commands
@@ -176,7 +176,7 @@ async def _serve(stop: Stop) -> None:
 async def _serve_store(
     settings: BrainSettings, store: SqlStore, stop: Stop, tracer: Tracer | None
 ) -> None:
-    traces = None if tracer is None else BrainTraces(tracer, brain.SERVICE_NAME)
+    traces = NO_TRACES if tracer is None else BrainTraces(tracer, brain.SERVICE_NAME)
     bus = LocalBus()
     bank = Bank(capacity=settings.bank_items)
     engine = Engine(store=store, bus=bus, bank=bank, options=_options(settings), traces=traces)

@@ -7,7 +7,7 @@ somebody wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service_runtime import telemetry, trace_context
@@ -45,7 +45,32 @@ class Served(NamedTuple):
         self.traces.served(self, result)
 
 
-class BrainTraces:
+class NoTraces:
+    """What is asked while no traces are exported: it records nothing."""
+
+    def now_ns(self) -> int:
+        """Return when something begins, Unix nanoseconds; 0 where nobody will ask."""
+        return 0
+
+    def serve(self, submission: Submission, batch: int = 1) -> tuple[Submission, Served | None]:
+        """Return the interaction as it came."""
+        return submission, None
+
+    def timed(self, apply: Callable[[Work], None]) -> Callable[[Work], None]:
+        """Return `apply`."""
+        return apply
+
+    def committed(self, traceparents: Iterable[str], start_ns: int) -> None:
+        """Record nothing."""
+
+    def sent(self, updates: Sequence[Update], start_ns: int) -> None:
+        """Record nothing."""
+
+
+NO_TRACES: Final = NoTraces()
+
+
+class BrainTraces(NoTraces):
     """The brain's own spans. All methods belong to one event loop."""
 
     def __init__(self, tracer: Tracer, service: str) -> None:
@@ -54,6 +79,10 @@ class BrainTraces:
         self._interact = telemetry.rpc_attributes(f"{service}/Interact")
         self._watch = telemetry.rpc_attributes(f"{service}/WatchState")
         self._computed: dict[str, _Applied] = {}
+
+    def now_ns(self) -> int:
+        """Return the time now."""
+        return now_ns()
 
     def serve(self, submission: Submission, batch: int = 1) -> tuple[Submission, Served | None]:
         """Return an interaction under a span of the brain's own, and what is recorded with its
@@ -99,7 +128,7 @@ class BrainTraces:
 
         return timed
 
-    def committed(self, traceparents: Sequence[str], start_ns: int, error: str = "") -> None:
+    def committed(self, traceparents: Iterable[str], start_ns: int) -> None:
         """Record the commit of a group, and what was computed for it.
 
         The commit is one piece of work: it belongs to the trace of the first sampled interaction
@@ -128,9 +157,8 @@ class BrainTraces:
             commit,
             first,
             start_ns,
-            attributes={"db.operation.batch.size": len(traceparents)},
+            attributes={"db.operation.batch.size": len(found)},
             links=[one.context for one in computed[1:]],
-            error=error,
         )
 
     def sent(self, updates: Sequence[Update], start_ns: int) -> None:

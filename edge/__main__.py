@@ -29,8 +29,8 @@ from edge.settings import EdgeSettings
 from edge.sweep import Sweep
 from edge.telemetry import reachability
 from edge.telemetry.counters import EdgeCounters
-from edge.telemetry.recording import Recording
-from edge.telemetry.tracing import EdgeTraces
+from edge.telemetry.recording import NO_RECORDING, Recording
+from edge.telemetry.tracing import NO_TRACES, EdgeTraces
 from edge.upstream.auth import AuthLink
 from edge.upstream.brain import BrainLink
 from edge.upstream.metrics import MetricsLink
@@ -63,7 +63,7 @@ class Edge:
 
     def __init__(self, settings: EdgeSettings, tracer: Tracer | None = None) -> None:
         """Wire; nothing runs yet. Needs a running event loop."""
-        traces = None if tracer is None else EdgeTraces(tracer)
+        traces = NO_TRACES if tracer is None else EdgeTraces(tracer)
         clock = asyncio.get_running_loop().time
         self.settings = settings
         self.sweep = Sweep(clock)
@@ -123,7 +123,7 @@ class Edge:
                 sweep=self.sweep,
                 clock=clock,
                 traces=traces,
-                recording=self.recording,
+                recording=NO_RECORDING if self.recording is None else self.recording,
             ),
             door=self.door,
         )

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from brain_service.engine import reads
@@ -26,9 +26,8 @@ from brain_service.engine.teaching import Teaching
 from brain_service.model import BadInteraction
 from brain_service.model.bank import BankIncrements
 from brain_service.model.values import maker
-from brain_service.tracing import BrainTraces
+from brain_service.tracing import NoTraces
 from service_runtime import trace_context
-from service_runtime.telemetry import now_ns
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class Commits:
         teaching: Teaching,
         on_touch: OnTouch,
         counters: BrainCounters,
-        traces: BrainTraces | None,
+        traces: NoTraces,
     ) -> None:
         """`traces` records sampled interactions."""
         self._store = store
@@ -109,8 +108,8 @@ class Commits:
             return False
         plan = Group(self._bank.stage(), {learner_id: entry}, self._teaching.admit)
         try:
-            self._applying(plan)(work)
-            began, began_ns = time.perf_counter(), self._now_ns()
+            self._traces.timed(plan.apply)(work)
+            began, began_ns = time.perf_counter(), self._traces.now_ns()
             if not self._store.commit_at_once(plan.rows[0]):
                 return False
         except Exception:  # tried again, with all that can be said about it, in its group
@@ -188,18 +187,14 @@ class Commits:
     async def _write(self, plan: Group, increments: BankIncrements) -> dict[str, int]:
         if not plan.rows and increments == NOTHING:
             return {}
-        began, began_ns = time.perf_counter(), self._now_ns()
+        began, began_ns = time.perf_counter(), self._traces.now_ns()
         keys = await self._store.commit(plan.rows, increments)
         self._written(plan, began, began_ns)
         return keys
 
-    def _now_ns(self) -> int:
-        return 0 if self._traces is None else now_ns()
-
     def _written(self, plan: Group, began: float, began_ns: int) -> None:
         self._counters.commits_s.observe(time.perf_counter() - began)
-        if self._traces is not None:
-            self._traces.committed([row.traceparent for row in plan.rows], began_ns)
+        self._traces.committed((row.traceparent for row in plan.rows), began_ns)
         self._counters.batch_sizes.observe(len(plan.rows))
 
     def _fail(self, group: Sequence[Work], code: FailureCode, message: str) -> None:
@@ -212,7 +207,7 @@ class Commits:
         """Apply the model to a group, on new values."""
         learners, rebuilding = await self._load(group)
         plan = Group(self._bank.stage(), learners, self._teaching.admit)
-        apply = self._applying(plan)
+        apply = self._traces.timed(plan.apply)
         for count, work in enumerate(group, 1):
             if work.learner_id in rebuilding:
                 plan.failed.append((work, _REBUILDING))
@@ -227,9 +222,6 @@ class Commits:
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
         return plan
-
-    def _applying(self, plan: Group) -> Callable[[Work], None]:
-        return plan.apply if self._traces is None else self._traces.timed(plan.apply)
 
     async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
         """Return the learners of a group as they stand, one read for all not in memory, and who

@@ -39,7 +39,7 @@ from brain_service.engine.submission import (
 )
 from brain_service.engine.teaching import Teaching, TeachingOptions
 from brain_service.model.bank import Bank
-from brain_service.tracing import BrainTraces
+from brain_service.tracing import NO_TRACES, NoTraces
 
 __all__ = [
     "Applied",
@@ -117,7 +117,7 @@ class Engine:
         bank: Bank | None = None,
         clock: Callable[[], float] = time.time,
         options: EngineOptions | None = None,
-        traces: BrainTraces | None = None,
+        traces: NoTraces = NO_TRACES,
     ) -> None:
         """`traces` records sampled interactions."""
         self._store = store

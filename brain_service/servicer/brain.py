@@ -29,7 +29,7 @@ from brain_service.servicer import answers, checks, convert
 from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.streams import Inbound, StoppingError
-from brain_service.tracing import BrainTraces, Served
+from brain_service.tracing import NO_TRACES, NoTraces, Served
 from brain_service.watch.watch import (
     Batch,
     UnknownWatchError,
@@ -40,7 +40,6 @@ from brain_service.watch.watch import (
 )
 from service_runtime import trace_context
 from service_runtime.errors import ErrorTable
-from service_runtime.telemetry import now_ns
 
 SERVICE_NAME: Final = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
 
@@ -81,7 +80,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         engine: Engine,
         watches: Watches,
         adapter: ContentAdapter,
-        traces: BrainTraces | None = None,
+        traces: NoTraces = NO_TRACES,
     ) -> None:
         """Serve `engine` and `watches`; `adapter` decides on the form of content, `traces` records
         sampled work.
@@ -137,9 +136,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         submission = convert.submission(request.interaction)._replace(
             traceparent=trace_context.render(trace)
         )
-        served = None
-        if self._traces is not None:
-            submission, served = self._traces.serve(submission)
+        submission, served = self._traces.serve(submission)
         (result,) = await self._engine.submit([submission])
         if served is not None:
             served.answered(result)
@@ -166,10 +163,9 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         )
         while True:
             batch = await watch.take()
-            began_ns = 0 if self._traces is None else now_ns()
+            began_ns = self._traces.now_ns()
             yield self._updates(batch)
-            if self._traces is not None:
-                self._traces.sent(batch.updates, began_ns)
+            self._traces.sent(batch.updates, began_ns)
 
     async def ModifyWatch(
         self, request: brain_pb2.ModifyWatchRequest, context: Context
@@ -253,10 +249,9 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         for index, interaction in enumerate(interactions):
             try:
                 submission = convert.submission(interaction)
-                if self._traces is not None:
-                    submission, one = self._traces.serve(submission, len(interactions))
-                    if one is not None:
-                        served.append((index, one))
+                submission, one = self._traces.serve(submission, len(interactions))
+                if one is not None:
+                    served.append((index, one))
                 good.append(submission)
             except (InvalidFieldError, BadInteraction) as error:
                 failed[index] = Failed(code=FailureCode.INVALID, message=str(error))

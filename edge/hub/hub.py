@@ -20,8 +20,7 @@ from edge.hub.subscription import Subscriber, Subscription
 from edge.ports import Brain, Done, Feed, LearnerSnapshot, Prepare, Update, UpstreamError
 from edge.sweep import Sweep
 from edge.telemetry.counters import EdgeCounters
-from edge.telemetry.tracing import EdgeTraces
-from service_runtime.telemetry import now_ns
+from edge.telemetry.tracing import NO_TRACES, NoTraces
 
 
 class _Topic:
@@ -47,7 +46,7 @@ class Hub:
         clock: Callable[[], float],
         counters: EdgeCounters,
         readers: Turns | None = None,
-        traces: EdgeTraces | None = None,
+        traces: NoTraces = NO_TRACES,
     ) -> None:
         """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives
         monotonic seconds. Each user reads the log once at a time, in their turn among `readers`;
@@ -106,7 +105,7 @@ class Hub:
         if revision <= topic.revision:
             return  # heard before: the stream was opened again
         topic.revision = revision
-        began_ns = 0 if self._traces is None else now_ns()
+        began_ns = self._traces.now_ns()
         frames: dict[int, bytes] = {}  # by what a socket got last: nearly always one for all
         sent = skipped = 0
         for subscription in topic.subscriptions.values():
@@ -125,7 +124,7 @@ class Hub:
             subscription.delivered = subscription.gate = revision
         self._counters.updates_sent += sent
         self._counters.revisions_skipped += skipped
-        if self._traces is not None and sent:
+        if sent:
             waiting = len(topic.subscriptions) - sent
             self._traces.fanned_out(update.traceparents, began_ns, sent=sent, waiting=waiting)
 
@@ -244,15 +243,14 @@ class Hub:
         causes: Sequence[str],
     ) -> None:
         """Send an update to one socket; `causes` are the trace contexts behind it."""
-        began_ns = 0 if self._traces is None else now_ns()
+        began_ns = self._traces.now_ns()
         delivered = subscription.delivered
         payload = _encode(update, delivered, crossings)
         self._counters.updates_sent += 1
         self._counters.revisions_skipped += max(0, update.revision - delivered - 1)
         subscription.reached(update.revision)
         subscription.sink.send(payload)
-        if self._traces is not None:
-            self._traces.fanned_out(causes, began_ns, sent=1)
+        self._traces.fanned_out(causes, began_ns, sent=1)
 
     def _end_topic(self, learner_id: str, topic: _Topic) -> None:
         del self._topics[learner_id]

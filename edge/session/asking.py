@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.ports import Adapted, UpstreamError
 from edge.session.connected import Connected
-from edge.session.dependencies import Dependencies
 from edge.session.replies import FORBIDDEN
 from edge.session.watching import Watching
-from edge.telemetry.recording import Receipt
-from edge.telemetry.tracing import Received
-from service_runtime import telemetry
+from edge.telemetry.recording import NoReceipt
+from edge.telemetry.tracing import NotReceived, Received
 
 MAX_ASKED = 8
 """Times that a state is asked for until it shows all that the socket has written."""
 
 
 def get_state(
-    socket: Connected, watching: Watching, frame: incoming.GetState, receipt: Receipt | None
+    socket: Connected, watching: Watching, frame: incoming.GetState, receipt: NoReceipt
 ) -> None:
     """Answer with the learner's present state, at least as new as this socket's own writes."""
     edge = socket.edge
     started = edge.clock()
-    received = _receive(edge, "get_state")
+    received = edge.traces.receive(None, "get_state")[1]
     asked = 0
 
     def ask() -> None:
         nonlocal asked
         asked += 1
         written = watching.written(frame.learner_id)
-        with _within(received):
+        with received.within():
             edge.brain.get_state(frame.learner_id, min_revision=written, done=answered)
 
     def is_outdated(answer: outgoing.StateResponse) -> bool:
@@ -52,7 +48,7 @@ def get_state(
         if frame.id is not None:
             answer.id = frame.id
         answer.timestamp = timestamp()
-        socket.replies.send(answer, receipt, trace_id=_trace_id(received))
+        socket.replies.send(answer, receipt, trace_id=received.trace_id)
         edge.counters.latency.observe(edge.clock() - started)
 
     def allowed(answer: bool | UpstreamError) -> None:
@@ -62,14 +58,14 @@ def get_state(
             _end(received, answer)
             socket.replies.refuse(answer, "get_state", frame.id, receipt)
 
-    with _within(received):
+    with received.within():
         edge.access.ask(socket.user_id, "watch", frame.learner_id, allowed)
 
 
-def adapt_content(socket: Connected, frame: incoming.AdaptContent, receipt: Receipt | None) -> None:
+def adapt_content(socket: Connected, frame: incoming.AdaptContent, receipt: NoReceipt) -> None:
     """Answer with the content in a form that fits the learner's present state."""
     edge = socket.edge
-    received = _receive(edge, "adapt_content")
+    received = edge.traces.receive(None, "adapt_content")[1]
 
     def answered(answer: Adapted | UpstreamError) -> None:
         _end(received, answer)
@@ -86,37 +82,21 @@ def adapt_content(socket: Connected, frame: incoming.AdaptContent, receipt: Rece
                 id=frame.id,
             ),
             receipt,
-            trace_id=_trace_id(received),
+            trace_id=received.trace_id,
         )
 
     def allowed(answer: bool | UpstreamError) -> None:
         if answer is True:
-            with _within(received):
+            with received.within():
                 edge.brain.adapt(frame.data, done=answered)
         else:
             _end(received, answer)
             socket.replies.refuse(answer, "adapt_content", frame.id, receipt)
 
-    with _within(received):
+    with received.within():
         edge.access.ask(socket.user_id, "watch", frame.data.learner_id, allowed)
 
 
-def _receive(edge: Dependencies, frame_type: str) -> Received | None:
-    """Return what is recorded of a question when it is answered; None when its trace is not
-    sampled.
-    """
-    return None if edge.traces is None else edge.traces.receive(None, frame_type)[1]
-
-
-def _trace_id(received: Received | None) -> str:
-    return "" if received is None else received.context.trace_id
-
-
-def _within(received: Received | None) -> AbstractContextManager[None]:
-    return nullcontext() if received is None else telemetry.within(received.context)
-
-
-def _end(received: Received | None, answer: object) -> None:
-    if received is not None:
-        refusal = FORBIDDEN if answer is False else answer
-        received.answered(refusal.code if isinstance(refusal, UpstreamError) else "")
+def _end(received: Received | NotReceived, answer: object) -> None:
+    refusal = FORBIDDEN if answer is False else answer
+    received.answered(refusal.code if isinstance(refusal, UpstreamError) else "")

@@ -14,8 +14,8 @@ from edge.ports import Auth, Brain, RoomLink
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
 from edge.telemetry.counters import EdgeCounters
-from edge.telemetry.recording import Recording
-from edge.telemetry.tracing import EdgeTraces
+from edge.telemetry.recording import NO_RECORDING, NoRecording
+from edge.telemetry.tracing import NO_TRACES, NoTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Dependencies:
     sweep: Sweep
     clock: Callable[[], float]
     """Monotonic seconds."""
-    traces: EdgeTraces | None = None
-    """Records sampled interactions; None while no traces are exported."""
-    recording: Recording | None = None
-    """Records frames and their answers; None when that is switched off."""
+    traces: NoTraces = NO_TRACES
+    """Records sampled interactions."""
+    recording: NoRecording = NO_RECORDING
+    """Records frames and their answers."""

@@ -16,10 +16,8 @@ from edge.ports import Applied, UpstreamError
 from edge.session.connected import Connected
 from edge.session.replies import FORBIDDEN
 from edge.session.watching import Watching
-from edge.telemetry.recording import OK, Receipt
-from edge.telemetry.tracing import Received
-from service_runtime import telemetry, trace_context
-from service_runtime.trace_context import TraceContext
+from edge.telemetry.recording import OK, NoReceipt
+from service_runtime import trace_context
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +33,7 @@ class Interacting:
         self._watching = watching
         self.in_flight = 0
 
-    def interact(self, frame: incoming.VirtualBrainInteract, receipt: Receipt | None) -> None:
+    def interact(self, frame: incoming.VirtualBrainInteract, receipt: NoReceipt) -> None:
         """Send an interaction to the learner's model, if this user may."""
         socket, data = self.socket, frame.data
         context = incoming.decode_context(data.context)
@@ -48,10 +46,8 @@ class Interacting:
         access, user_id = socket.edge.access, socket.user_id
         if access.known(user_id, "interact", data.learner_id):
             interaction.decided(True)
-        elif interaction.received is None:
-            access.ask(user_id, "interact", data.learner_id, interaction.decided)
         else:
-            with telemetry.within(interaction.trace):
+            with interaction.received.within():
                 access.ask(user_id, "interact", data.learner_id, interaction.decided)
 
     def acknowledge(self, interaction: _Interaction, answer: Applied | UpstreamError) -> None:
@@ -63,9 +59,8 @@ class Interacting:
         self.in_flight -= 1
         receipt = interaction.receipt
         if not socket.is_open:
-            if receipt is not None:
-                outcome = answer.code if isinstance(answer, UpstreamError) else OK
-                receipt.unanswered(outcome, interaction.trace.trace_id)
+            outcome = answer.code if isinstance(answer, UpstreamError) else OK
+            receipt.unanswered(outcome, interaction.trace.trace_id)
             return
         if isinstance(answer, UpstreamError):
             trace_id = interaction.trace.trace_id
@@ -94,8 +89,7 @@ class Interacting:
         )
         payload = outgoing.encode(frame)
         self._watching.answer_write(interaction.data.learner_id, revision, payload)
-        if receipt is not None:
-            receipt.answered("virtual_brain_response", payload, OK, interaction.trace.trace_id)
+        receipt.answered("virtual_brain_response", payload, OK, interaction.trace.trace_id)
 
 
 class _Interaction:
@@ -119,7 +113,7 @@ class _Interaction:
         id: RequestId,
         data: incoming.InteractionData,
         context: incoming.Context,
-        receipt: Receipt | None,
+        receipt: NoReceipt,
     ) -> None:
         parent = trace_context.parse(data.traceparent) if data.traceparent else None
         self._interacting = interacting
@@ -129,12 +123,7 @@ class _Interaction:
         self.interaction_id = data.interaction_id or _uuid7()
         self.receipt = receipt
         edge = interacting.socket.edge
-        self.trace: TraceContext
-        self.received: Received | None = None
-        if edge.traces is None:
-            self.trace = trace_context.child(parent) if parent else trace_context.new_root()
-        else:
-            self.trace, self.received = edge.traces.receive(parent, "virtual_brain_interact")
+        self.trace, self.received = edge.traces.receive(parent, "virtual_brain_interact")
         self.started = edge.clock()
 
     def decided(self, answer: bool | UpstreamError) -> None:
@@ -154,8 +143,7 @@ class _Interaction:
     def answered(self, answer: Applied | UpstreamError) -> None:
         """Pass on what the brain said."""
         self._interacting.acknowledge(self, answer)
-        if self.received is not None:
-            self.received.answered(answer.code if isinstance(answer, UpstreamError) else "")
+        self.received.answered(answer.code if isinstance(answer, UpstreamError) else "")
 
 
 def _uuid7() -> str:

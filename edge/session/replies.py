@@ -8,7 +8,7 @@ from edge.frames import outgoing
 from edge.frames.incoming import RequestId
 from edge.ports import Sink, UpstreamError
 from edge.telemetry.counters import EdgeCounters
-from edge.telemetry.recording import OK, Receipt
+from edge.telemetry.recording import NO_RECEIPT, OK, NoReceipt
 
 FORBIDDEN = UpstreamError("forbidden", "You may not do this.")
 
@@ -26,7 +26,7 @@ class Replies:
     def send(
         self,
         frame: Any,
-        receipt: Receipt | None = None,
+        receipt: NoReceipt = NO_RECEIPT,
         outcome: str = OK,
         trace_id: str | None = None,
     ) -> None:
@@ -35,8 +35,7 @@ class Replies:
         self._counters.sent[kind] += 1
         payload = outgoing.encode(frame)
         self.sink.send(payload)
-        if receipt is not None:
-            receipt.answered(outgoing.TYPES[kind], payload, outcome, trace_id or "")
+        receipt.answered(outgoing.TYPES[kind], payload, outcome, trace_id or "")
 
     def error(
         self,
@@ -45,7 +44,7 @@ class Replies:
         id: RequestId = None,
         message_type: str | None = None,
         *,
-        receipt: Receipt | None = None,
+        receipt: NoReceipt = NO_RECEIPT,
         retry_after_ms: int | None = None,
         trace_id: str | None = None,
     ) -> None:
@@ -65,7 +64,7 @@ class Replies:
             trace_id,
         )
 
-    def overtaken(self, message_type: str, id: RequestId, receipt: Receipt | None) -> None:
+    def overtaken(self, message_type: str, id: RequestId, receipt: NoReceipt) -> None:
         """Answer a request that a later one has made void: whoever gave it an id waits for that.
 
         Nobody else does, and an error would only puzzle who has simply changed their mind.
@@ -73,7 +72,7 @@ class Replies:
         if id is not None:
             message = "A later request of this socket took its place."
             self.error("conflict", message, id, message_type, receipt=receipt)
-        elif receipt is not None:
+        else:
             receipt.unanswered("conflict")
 
     def refuse(
@@ -81,7 +80,7 @@ class Replies:
         answer: UpstreamError | bool,
         message_type: str,
         id: RequestId,
-        receipt: Receipt | None,
+        receipt: NoReceipt,
         *,
         trace_id: str | None = None,
     ) -> None:

@@ -21,7 +21,7 @@ from edge.session.interacting import Interacting
 from edge.session.replies import Replies
 from edge.session.talking import Talking
 from edge.session.watching import Watching
-from edge.telemetry.recording import Receipt
+from edge.telemetry.recording import NO_RECEIPT, NoReceipt
 
 logger = logging.getLogger(__name__)
 
@@ -123,10 +123,8 @@ class Session:
         edge = self.edge
         edge.counters.messages_received += 1
         now, socket = edge.clock(), self._socket
-        receipt: Receipt | None = None
-        if edge.recording is not None and edge.recording.is_on:
-            role = "" if socket is None else socket.role
-            receipt = Receipt(edge.recording, self.user_id, role, now, payload)
+        user_id, role = ("", "") if socket is None else (socket.user_id, socket.role)
+        receipt = edge.recording.receipt(user_id, role, now, payload)
         wait = self._bucket.take(now)
         if socket is not None:
             wait = wait or socket.budget.take(FRAME + len(payload) * PER_BYTE, now)
@@ -144,10 +142,7 @@ class Session:
             return
         kind = type(frame)
         edge.counters.received[kind] += 1
-        if receipt is not None:
-            receipt.type = incoming.TYPES[kind]
-            if receipt.content:
-                receipt.attribute(frame)
+        receipt.understood(incoming.TYPES[kind], frame)
         try:
             if socket is None:
                 self._on_first(frame, receipt)
@@ -170,10 +165,10 @@ class Session:
             return True
         self._refusals += 1
         if self._refusals > self._max_refusals:
-            self._close_for_rate(None)
+            self._close_for_rate(NO_RECEIPT)
         return False
 
-    def _on_first(self, frame: incoming.AnyClientFrame, receipt: Receipt | None) -> None:
+    def _on_first(self, frame: incoming.AnyClientFrame, receipt: NoReceipt) -> None:
         if isinstance(frame, incoming.Authenticate):
             self.authenticate(frame.token, frame.id, receipt)
         elif self._identifying:
@@ -182,11 +177,11 @@ class Session:
             raise BadFrame("unauthenticated", "Authenticate first.")
 
     def _refuse(
-        self, error: BadFrame, receipt: Receipt | None, *, retry_after_ms: int | None = None
+        self, error: BadFrame, receipt: NoReceipt, *, retry_after_ms: int | None = None
     ) -> None:
         self._refusals += 1
-        if receipt is not None and error.message_type:
-            receipt.type = error.message_type
+        if error.message_type:
+            receipt.understood(error.message_type)
         if self._refusals <= self._max_refusals:
             self.replies.error(
                 error.code,
@@ -199,15 +194,14 @@ class Session:
         elif error.code == "rate_limited":
             self._close_for_rate(receipt)
         else:
-            if receipt is not None:
-                receipt.unanswered(error.code)
+            receipt.unanswered(error.code)
             self.sink.close(CloseCode.NOT_JSON, "too many refused frames")
 
     @property
     def _max_refusals(self) -> int:
         return MAX_REFUSALS_OF_STRANGERS if self._socket is None else MAX_REFUSALS
 
-    def _close_for_rate(self, receipt: Receipt | None) -> None:
+    def _close_for_rate(self, receipt: NoReceipt) -> None:
         self.replies.error(
             "rate_limited", "Too many frames for too long.", receipt=receipt, retry_after_ms=10_000
         )
@@ -216,7 +210,7 @@ class Session:
     # Who is connected
 
     def authenticate(
-        self, token: str, id: RequestId = None, receipt: Receipt | None = None
+        self, token: str, id: RequestId = None, receipt: NoReceipt = NO_RECEIPT
     ) -> None:
         """Find out whose token it is; a first one opens the session, a later one of the same user
         prolongs it.
@@ -226,7 +220,7 @@ class Session:
         self._identifying = True
         self._identify(token, id, receipt)
 
-    def _identify(self, token: str, id: RequestId, receipt: Receipt | None) -> None:
+    def _identify(self, token: str, id: RequestId, receipt: NoReceipt) -> None:
         generation = self.edge.access.generation
 
         def answered(answer: Identity | UpstreamError) -> None:
@@ -239,7 +233,7 @@ class Session:
         self.edge.auth.authenticate(token, answered)
 
     def _identified(
-        self, answer: Identity | UpstreamError, id: RequestId, receipt: Receipt | None
+        self, answer: Identity | UpstreamError, id: RequestId, receipt: NoReceipt
     ) -> None:
         self._identifying = False
         if self._ended:
@@ -257,11 +251,10 @@ class Session:
         else:
             self._prolong(self._socket, answer, id, receipt)
 
-    def _open(self, identity: Identity, id: RequestId, receipt: Receipt | None) -> None:
+    def _open(self, identity: Identity, id: RequestId, receipt: NoReceipt) -> None:
         edge, user_id = self.edge, identity.user_id
         self._know(identity)
-        if receipt is not None:
-            receipt.user_id, receipt.role = user_id, identity.role
+        receipt.identified(user_id, identity.role)
         self._socket = Connected(
             edge=edge,
             sink=self.sink,
@@ -303,7 +296,7 @@ class Session:
         )
 
     def _prolong(
-        self, socket: Connected, identity: Identity, id: RequestId, receipt: Receipt | None
+        self, socket: Connected, identity: Identity, id: RequestId, receipt: NoReceipt
     ) -> None:
         if identity.user_id != socket.user_id:
             message = "The new token is another user's; open a new socket."
@@ -369,13 +362,13 @@ class Session:
         self._socket = None
 
 
-def _pong(session: Session, frame: incoming.Ping, receipt: Receipt | None) -> None:
+def _pong(session: Session, frame: incoming.Ping, receipt: NoReceipt) -> None:
     session.replies.send(
         outgoing.Pong(timestamp=timestamp(), sent_at=frame.sent_at, id=frame.id), receipt
     )
 
 
-_Handler = Callable[[Session, Any, Receipt | None], None]
+_Handler = Callable[[Session, Any, NoReceipt], None]
 _HANDLERS: dict[type, _Handler] = {
     incoming.Authenticate: lambda session, frame, receipt: session.authenticate(
         frame.token, frame.id, receipt

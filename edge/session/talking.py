@@ -12,7 +12,7 @@ from edge.frames.incoming import BadFrame, RequestId
 from edge.ports import Done, Member, Members, UpstreamError
 from edge.session.connected import Connected
 from edge.session.replies import FORBIDDEN
-from edge.telemetry.recording import Receipt
+from edge.telemetry.recording import NO_RECEIPT, NoReceipt
 
 
 class Talking:
@@ -28,7 +28,7 @@ class Talking:
         self._member = Member(socket.connection_id, socket.user_id, socket.role)
         self._rooms: set[str] = set()
 
-    def join(self, frame: incoming.JoinRoom, receipt: Receipt | None) -> None:
+    def join(self, frame: incoming.JoinRoom, receipt: NoReceipt) -> None:
         """Enter a room, once the auth service allows it."""
         room_id, limit = frame.room_id, self._edge.settings.max_rooms
         if len(self._rooms) >= limit and room_id not in self._rooms:
@@ -38,7 +38,7 @@ class Talking:
         self._edge.access.ask(self._socket.user_id, "join", room_id, allowed)
 
     def _allowed(
-        self, frame: incoming.JoinRoom, receipt: Receipt | None, answer: bool | UpstreamError
+        self, frame: incoming.JoinRoom, receipt: NoReceipt, answer: bool | UpstreamError
     ) -> None:
         if answer is True and frame.room_id not in self._rooms:
             self._socket.replies.overtaken("join_room", frame.id, receipt)
@@ -54,7 +54,7 @@ class Talking:
     def _joined(
         self,
         frame: incoming.JoinRoom,
-        receipt: Receipt | None,
+        receipt: NoReceipt,
         answer: Members | UpstreamError,
     ) -> None:
         if isinstance(answer, UpstreamError):
@@ -81,12 +81,12 @@ class Talking:
         else:
             self._socket.replies.overtaken("join_room", frame.id, receipt)
 
-    def leave(self, frame: incoming.LeaveRoom, receipt: Receipt | None) -> None:
+    def leave(self, frame: incoming.LeaveRoom, receipt: NoReceipt) -> None:
         """Leave a room; harmless when not in it."""
         self._quit(frame.room_id)
         self._tell_left(frame.room_id, frame.id, receipt)
 
-    def say(self, frame: incoming.SendRoomMessage, receipt: Receipt | None) -> None:
+    def say(self, frame: incoming.SendRoomMessage, receipt: NoReceipt) -> None:
         """Send a message to the other members of a room."""
         incoming.check_object(frame.data, "data")
         if frame.room_id not in self._rooms:
@@ -107,10 +107,10 @@ class Talking:
         else:
             said(answer or FORBIDDEN)
 
-    def _said(self, id: RequestId, receipt: Receipt | None, answer: Any) -> None:
+    def _said(self, id: RequestId, receipt: NoReceipt, answer: Any) -> None:
         if isinstance(answer, UpstreamError):
             self._socket.replies.refuse(answer, "room_message", id, receipt)
-        elif receipt is not None:
+        else:
             receipt.unanswered()
 
     def recheck(self) -> None:
@@ -123,7 +123,7 @@ class Talking:
     def _rechecked(self, room_id: str, answer: bool | UpstreamError) -> None:
         if answer is False and room_id in self._rooms:
             self._quit(room_id)
-            self._tell_left(room_id, None, None)
+            self._tell_left(room_id, None, NO_RECEIPT)
 
     def end(self) -> None:
         """The socket is closed."""
@@ -136,7 +136,7 @@ class Talking:
             self._edge.rooms.leave(room_id, self._member.connection_id)
             self._edge.room_link.leave(room_id, self._member.connection_id, None)
 
-    def _tell_left(self, room_id: str, id: RequestId, receipt: Receipt | None) -> None:
+    def _tell_left(self, room_id: str, id: RequestId, receipt: NoReceipt) -> None:
         self._socket.replies.send(
             outgoing.RoomLeft(
                 room_id=room_id,

@@ -13,7 +13,7 @@ from edge.hub.latest import MAX_RECALLED
 from edge.hub.subscription import Subscription
 from edge.ports import LearnerSnapshot, UpstreamError
 from edge.session.connected import Connected
-from edge.telemetry.recording import Receipt
+from edge.telemetry.recording import NoReceipt
 
 _TYPE = "subscribe_learner"
 
@@ -23,7 +23,7 @@ class _Request:
 
     __slots__ = ("answered", "id", "receipt", "subscription")
 
-    def __init__(self, id: RequestId, receipt: Receipt | None, subscription: Subscription) -> None:
+    def __init__(self, id: RequestId, receipt: NoReceipt, subscription: Subscription) -> None:
         self.id = id
         self.receipt = receipt
         self.subscription = subscription
@@ -51,7 +51,7 @@ class Watching:
 
     # What the client asks
 
-    def subscribe(self, frame: incoming.SubscribeLearner, receipt: Receipt | None) -> None:
+    def subscribe(self, frame: incoming.SubscribeLearner, receipt: NoReceipt) -> None:
         """Begin or renew a subscription, once the auth service allows it."""
         learner_id, edge = frame.learner_id, self._socket.edge
         limit = edge.settings.max_subscriptions
@@ -80,7 +80,7 @@ class Watching:
             self._socket.edge.hub.unsubscribe(subscription)  # it may renew one that stands
             self._socket.replies.refuse(answer, _TYPE, request.id, request.receipt)
 
-    def unsubscribe(self, frame: incoming.UnsubscribeLearner, receipt: Receipt | None) -> None:
+    def unsubscribe(self, frame: incoming.UnsubscribeLearner, receipt: NoReceipt) -> None:
         """End a subscription; harmless when there is none."""
         if (request := self._drop(frame.learner_id)) is not None:
             self._overtake(request)

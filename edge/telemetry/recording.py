@@ -61,18 +61,39 @@ _ANSWER_CONTENT: Final = 11
 _LEARNER: Final = 12
 
 
-class Receipt:
+class NoReceipt:
+    """Of a frame while nothing is recorded."""
+
+    __slots__ = ()
+
+    def understood(self, type: str, frame: Any = None) -> None:
+        """The frame's type is known; `frame` is what it says, where that was read."""
+
+    def identified(self, user_id: str, role: str) -> None:
+        """It is known whose frame it is."""
+
+    def answered(self, answer: str, payload: bytes, outcome: str = OK, trace_id: str = "") -> None:
+        """The frame is answered by a frame of type `answer`, or by none when that is empty."""
+
+    def unanswered(self, outcome: str = OK, trace_id: str = "") -> None:
+        """The frame gets no answer."""
+
+
+NO_RECEIPT: Final = NoReceipt()
+
+
+class Receipt(NoReceipt):
     """A frame that waits for its answer. Each frame makes one, so little is done here."""
 
     __slots__ = (
+        "_content",
+        "_learner_id",
         "_recording",
+        "_role",
         "_size",
         "_started",
-        "content",
-        "learner_id",
-        "role",
-        "type",
-        "user_id",
+        "_type",
+        "_user_id",
     )
 
     def __init__(
@@ -82,20 +103,25 @@ class Receipt:
         self._recording = recording
         self._started = started
         self._size = len(payload)
-        self.content = payload if recording.keeps_content else b""
-        self.learner_id = ""
-        self.user_id = user_id
-        self.role = role
-        self.type = UNKNOWN
-        """Name of the frame's type, once it is understood."""
+        self._content = payload if recording.keeps_content else b""
+        self._learner_id = ""
+        self._user_id = user_id
+        self._role = role
+        self._type = UNKNOWN
 
-    def attribute(self, frame: Any) -> None:
-        """Note whom the content is about; it is kept only if that is one learner, with whom it can
-        be erased.
+    def understood(self, type: str, frame: Any = None) -> None:
+        """Note the type, and whom the content is about; it is kept only if that is one learner,
+        with whom it can be erased.
         """
-        self.learner_id = getattr(getattr(frame, "data", frame), "learner_id", "")
-        if not self.learner_id:
-            self.content = b""
+        self._type = type
+        if self._content and frame is not None:
+            self._learner_id = getattr(getattr(frame, "data", frame), "learner_id", "")
+            if not self._learner_id:
+                self._content = b""
+
+    def identified(self, user_id: str, role: str) -> None:
+        """Note whose frame it is."""
+        self._user_id, self._role = user_id, role
 
     def answered(self, answer: str, payload: bytes, outcome: str = OK, trace_id: str = "") -> None:
         """Record the frame with its answer, a frame of type `answer`; or without one, when that is
@@ -103,19 +129,19 @@ class Receipt:
         """
         recording = self._recording
         # What was refused is not part of the learner's record, and may be a stranger's.
-        learner_id = self.learner_id if outcome == OK else ""
+        learner_id = self._learner_id if outcome == OK else ""
         entry = (
             self._started,
             recording.clock(),
-            self.user_id,
-            self.role,
-            self.type,
+            self._user_id,
+            self._role,
+            self._type,
             self._size,
             answer,
             len(payload),
             outcome,
             trace_id,
-            self.content if learner_id else b"",
+            self._content if learner_id else b"",
             payload if learner_id else b"",
             learner_id,
         )
@@ -126,7 +152,18 @@ class Receipt:
         self.answered("", b"", outcome, trace_id)
 
 
-class Recording:
+class NoRecording:
+    """Of an edge that records nothing."""
+
+    def receipt(self, user_id: str, role: str, started: float, payload: bytes) -> NoReceipt:
+        """Return what a frame's answer is told to."""
+        return NO_RECEIPT
+
+
+NO_RECORDING: Final = NoRecording()
+
+
+class Recording(NoRecording):
     """The queue of one edge."""
 
     def __init__(self, *, capacity: int, keeps_content: bool, clock: Callable[[], float]) -> None:
@@ -158,6 +195,10 @@ class Recording:
         """How long the oldest entry has waited, in seconds; 0 when none does."""
         oldest = next(iter(self._in_hand or self._waiting), None)
         return 0.0 if oldest is None else self.clock() - oldest[_ANSWERED]
+
+    def receipt(self, user_id: str, role: str, started: float, payload: bytes) -> NoReceipt:
+        """Note a frame that was received at `started` by the edge's clock, until its answer."""
+        return Receipt(self, user_id, role, started, payload) if self.is_on else NO_RECEIPT
 
     def add(self, entry: Entry) -> None:
         """Keep an entry, or drop and count it when none is free."""

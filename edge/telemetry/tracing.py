@@ -8,7 +8,8 @@ somebody wrote.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Final, NamedTuple
 
 from service_runtime import telemetry, trace_context
 from service_runtime.telemetry import Kind, Tracer, now_ns
@@ -16,6 +17,24 @@ from service_runtime.trace_context import TraceContext
 
 MAX_CAUSES: Final = 16
 """Interactions that one delivery names, the newest ones; as many as the brain tells."""
+
+
+class NotReceived:
+    """A frame of which no trace tells."""
+
+    __slots__ = ()
+    sampled: ClassVar = False
+    trace_id: ClassVar = ""
+
+    def within(self) -> AbstractContextManager[None]:
+        """Return a block like any other."""
+        return nullcontext()
+
+    def answered(self, error: str = "") -> None:
+        """Record nothing."""
+
+
+NOT_RECEIVED: Final = NotReceived()
 
 
 class Received(NamedTuple):
@@ -26,6 +45,20 @@ class Received(NamedTuple):
     context: TraceContext
     parent: TraceContext | None
     start_ns: int
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a trace tells of it."""
+        return True
+
+    @property
+    def trace_id(self) -> str:
+        """Of the trace that tells of it."""
+        return self.context.trace_id
+
+    def within(self) -> AbstractContextManager[None]:
+        """Return a block whose calls belong to it."""
+        return telemetry.within(self.context)
 
     def answered(self, error: str = "") -> None:
         """Record that it is answered, with an error frame of this code or well."""
@@ -55,7 +88,21 @@ class Queued(NamedTuple):
     since_ns: int
 
 
-class CallTraces:
+class NoCallTraces:
+    """What is asked while no traces are exported: it records nothing."""
+
+    def queue(self, context: TraceContext | None = None) -> Queued | None:
+        """Return nothing: no item is sampled."""
+        return None
+
+    def answered(self, items: Sequence[tuple[Queued, str]], *, size: int, sent_ns: int) -> None:
+        """Record nothing."""
+
+
+NO_CALL_TRACES: Final = NoCallTraces()
+
+
+class CallTraces(NoCallTraces):
     """Client spans of one kind of call that is sent in batches: one for each sampled item."""
 
     def __init__(
@@ -108,22 +155,60 @@ class CallTraces:
             )
 
 
-class EdgeTraces:
+def traces_of(
+    tracer: Tracer | None, method: str, address: str, *, name: str = "", alone: bool = False
+) -> NoCallTraces:
+    """Return what records one kind of call; see `CallTraces`."""
+    if tracer is None:
+        return NO_CALL_TRACES
+    return CallTraces(tracer, method, address, name=name, alone=alone)
+
+
+class NoTraces:
+    """What is asked while no traces are exported: it goes on with callers' traces and records
+    nothing.
+    """
+
+    def now_ns(self) -> int:
+        """Return when something begins, Unix nanoseconds; 0 where nobody will ask."""
+        return 0
+
+    def receive(
+        self, parent: TraceContext | None, frame_type: str
+    ) -> tuple[TraceContext, Received | NotReceived]:
+        """Return the context of a frame that came in."""
+        context = trace_context.child(parent) if parent else trace_context.new_root()
+        return context, NOT_RECEIVED
+
+    def fanned_out(
+        self, causes: Sequence[str], start_ns: int, *, sent: int, waiting: int = 0
+    ) -> None:
+        """Record nothing."""
+
+
+NO_TRACES: Final = NoTraces()
+
+
+class EdgeTraces(NoTraces):
     """The edge's own spans."""
 
     def __init__(self, tracer: Tracer) -> None:
         """Record with `tracer`."""
         self.tracer = tracer
 
+    def now_ns(self) -> int:
+        """Return the time now."""
+        return now_ns()
+
     def receive(
         self, parent: TraceContext | None, frame_type: str
-    ) -> tuple[TraceContext, Received | None]:
+    ) -> tuple[TraceContext, Received | NotReceived]:
         """Return the context of a frame that came in, and what is recorded when it is answered, if
         it is sampled.
         """
         context = self.tracer.begin(parent)
         if not context.sampled:
-            return context, None
+            return context, NOT_RECEIVED
         return context, Received(self, frame_type, context, parent, now_ns())
 
     def fanned_out(

@@ -20,7 +20,7 @@ from edge.admission.registry import Listed, Listing
 from edge.ports import Done, Identity, UpstreamError
 from edge.settings import EdgeSettings
 from edge.telemetry.skew import Skew
-from edge.telemetry.tracing import CallTraces
+from edge.telemetry.tracing import NoCallTraces, traces_of
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import sentence, translate
 from service_runtime import telemetry
@@ -250,12 +250,8 @@ class AuthLink:
             raise translate(error, "auth") from error
 
 
-def _traces(channel: Channel, method: str) -> CallTraces | None:
-    return (
-        None
-        if channel.tracer is None
-        else CallTraces(channel.tracer, f"{_SERVICE}/{method}", channel.address)
-    )
+def _traces(channel: Channel, method: str) -> NoCallTraces:
+    return traces_of(channel.tracer, f"{_SERVICE}/{method}", channel.address)
 
 
 def _identity(

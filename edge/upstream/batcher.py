@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
 
 from edge.ports import Done, UpstreamError
-from edge.telemetry.tracing import CallTraces, Queued
+from edge.telemetry.tracing import NO_CALL_TRACES, NoCallTraces, Queued
 from edge.upstream.errors import translate
 from service_runtime import telemetry
 from service_runtime.metrics import DURATION_S, SIZES, Histogram
@@ -51,7 +51,7 @@ class Batcher(Generic[Item]):
         service: str,
         max_batch: int,
         max_pending: int,
-        traces: CallTraces | None = None,
+        traces: NoCallTraces = NO_CALL_TRACES,
     ) -> None:
         """`call` answers a batch in its order, or raises; `service` names who answers, for error
         messages.
@@ -85,9 +85,7 @@ class Batcher(Generic[Item]):
                 )
             )
             return
-        if self.traces is not None and queued is None:
-            queued = self.traces.queue()
-        self._waiting.append((item, done, queued))
+        self._waiting.append((item, done, queued or self.traces.queue()))
         self._arrived.set()
 
     async def run(self) -> None:
@@ -115,9 +113,7 @@ class Batcher(Generic[Item]):
     async def _answer_batch(self) -> None:
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
-        traced = (
-            [] if self.traces is None else [queued for _, _, queued in batch if queued is not None]
-        )
+        traced = [queued for _, _, queued in batch if queued is not None]
         sent_ns = telemetry.now_ns() if traced else 0
         began = time.perf_counter()
         try:
@@ -141,7 +137,7 @@ class Batcher(Generic[Item]):
             answers = [failure] * len(batch)
         self.calls.sizes.observe(len(batch))
         self.calls.durations_s.observe(time.perf_counter() - began)
-        if self.traces is not None and traced:
+        if traced:
             errors = [
                 answer.code if isinstance(answer, UpstreamError) else "" for answer in answers
             ]

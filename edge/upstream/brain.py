@@ -15,7 +15,7 @@ from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from edge.frames.incoming import AdaptData, Context, InteractionData
 from edge.ports import Adapted, Applied, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
-from edge.telemetry.tracing import CallTraces
+from edge.telemetry.tracing import traces_of
 from edge.upstream import assessments, interactions
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import is_transient, translate
@@ -43,29 +43,25 @@ class BrainLink:
         self._patience_s = settings.upstream_s
         self._stub = brain_pb2_grpc.BrainServiceStub(channel.channel)
         self._stream: Any = None
-        interact_traces = states_traces = None
-        if channel.tracer is not None:
-            interact_traces = CallTraces(
-                channel.tracer,
-                f"{_SERVICE}/Interact",
-                channel.address,
-                name="brain.interact",
-                alone=True,
-            )
-            states_traces = CallTraces(channel.tracer, f"{_SERVICE}/GetState", channel.address)
         self._interactions = Batcher(
             self._interact,
             service="brain",
             max_batch=settings.max_batch,
             max_pending=settings.max_pending,
-            traces=interact_traces,
+            traces=traces_of(
+                channel.tracer,
+                f"{_SERVICE}/Interact",
+                channel.address,
+                name="brain.interact",
+                alone=True,
+            ),
         )
         self._states = Batcher(
             self._get_states,
             service="brain",
             max_batch=256,
             max_pending=settings.max_pending,
-            traces=states_traces,
+            traces=traces_of(channel.tracer, f"{_SERVICE}/GetState", channel.address),
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,7 +93,7 @@ class BrainLink:
     ) -> None:
         """Send an interaction; `done` gets Applied."""
         traces = self._interactions.traces
-        queued = traces.queue(trace) if traces is not None and trace.sampled else None
+        queued = traces.queue(trace) if trace.sampled else None
         occurred_at = data.occurred_at
         self._interactions.submit(
             Sent(

@@ -19,7 +19,7 @@ from edge.frames.clock import rfc3339
 from edge.hub.hub import Hub
 from edge.ports import Done, LearnerSnapshot
 from edge.settings import EdgeSettings
-from edge.telemetry.tracing import CallTraces
+from edge.telemetry.tracing import traces_of
 from edge.upstream import assessments
 from edge.upstream.batcher import Batcher
 from service_runtime import telemetry
@@ -62,15 +62,12 @@ class WatchLink:
         self.status = ""
         """The gRPC status that the stream ended with last; empty before that, and while it is open.
         """
-        traces = None
-        if channel.tracer is not None:
-            traces = CallTraces(channel.tracer, f"{_SERVICE}/ModifyWatch", channel.address)
         self._changes = Batcher(
             self._modify,
             service="brain",
             max_batch=256,
             max_pending=settings.max_pending,
-            traces=traces,
+            traces=traces_of(channel.tracer, f"{_SERVICE}/ModifyWatch", channel.address),
         )
 
     @property

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge.admission.budgets import MAX_REMEMBERED, Budget, Budgets
 from edge.admission.turns import Turns
 from edge.settings import EdgeSettings
+from edge.telemetry.recording import NO_RECEIPT
 from tests.support.fakes import FakeEdge, interaction
 
 SETTINGS = EdgeSettings(frames_per_s=0, user_units_per_s=10.0, user_units_burst=20)
@@ -86,9 +87,9 @@ def test_a_word_to_many_has_the_price_of_many() -> None:
     edge.auth.default = True
     sockets = [edge.session("ben") for _ in range(30)]
     for session, _ in sockets:
-        session.talking.join(_join(), None)
+        session.talking.join(_join(), NO_RECEIPT)
     speaker, sink = edge.session("ada")
-    speaker.talking.join(_join(), None)
+    speaker.talking.join(_join(), NO_RECEIPT)
     sink.take()
     frame = {"type": "room_message", "room_id": "r", "data": {"text": "x" * 20_000}}
     _send(speaker, frame)

@@ -22,7 +22,7 @@ from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
 from edge.frames.incoming import CLIENT_TYPES
 from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
-from edge.telemetry.recording import MANY, Exchange, Receipt, Recording
+from edge.telemetry.recording import MANY, NO_RECORDING, Exchange, NoRecording, Receipt, Recording
 from edge.upstream import recording as recording_room
 from edge.upstream.metrics import MetricsLink
 from edge.upstream.recording import RecordingLink
@@ -38,8 +38,8 @@ def recording(*, capacity: int = 100, keeps_content: bool = False) -> Recording:
     return Recording(capacity=capacity, keeps_content=keeps_content, clock=FakeClock())
 
 
-def edge_with(records: Recording | None, **settings: Any) -> FakeEdge:
-    clock = FakeClock() if records is None else records.clock
+def edge_with(records: NoRecording, **settings: Any) -> FakeEdge:
+    clock = getattr(records, "clock", FakeClock())
     assert isinstance(clock, FakeClock)
     return FakeEdge(settings=EdgeSettings(**settings), clock=clock, recording=records)
 
@@ -53,7 +53,7 @@ def take(records: Recording) -> list[Exchange]:
 def note(records: Recording, number: int = 0, payload: bytes = b"{}") -> None:
     """Record a ping of user `u<number>` with its pong."""
     receipt = Receipt(records, f"u{number}", "learner", records.clock(), payload)
-    receipt.type = "ping"
+    receipt.understood("ping")
     receipt.answered("pong", b"{}")
 
 
@@ -202,7 +202,7 @@ def test_updates_to_watchers_are_not_recorded() -> None:
 def test_nothing_is_made_while_recording_is_off() -> None:
     records = recording()
     records.switch(False)
-    for edge in (edge_with(None), edge_with(records)):
+    for edge in (edge_with(NO_RECORDING), edge_with(records)):
         session, sink = edge.session("ada")
         say(session, "ping")
         say(session, "virtual_brain_interact", data=interaction("ada"))

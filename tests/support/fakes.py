@@ -35,8 +35,8 @@ from edge.session.session import Session
 from edge.settings import EdgeSettings
 from edge.sweep import Sweep
 from edge.telemetry.counters import EdgeCounters
-from edge.telemetry.recording import Recording
-from edge.telemetry.tracing import EdgeTraces
+from edge.telemetry.recording import NO_RECORDING, NoRecording
+from edge.telemetry.tracing import NO_TRACES, NoTraces
 from service_runtime import trace_context
 from service_runtime.trace_context import TraceContext
 
@@ -345,8 +345,8 @@ class FakeEdge:
     feed: FakeFeed = field(default_factory=FakeFeed)
     room_link: FakeRoomLink = field(default_factory=FakeRoomLink)
     prepare: Callable[[bytes], bytes] = prepare
-    traces: EdgeTraces | None = None
-    recording: Recording | None = None
+    traces: NoTraces = NO_TRACES
+    recording: NoRecording = NO_RECORDING
 
     def __post_init__(self) -> None:
         self.counters = EdgeCounters()
