@@ -156,6 +156,8 @@ class Edge:
             brains=self.brains,
             auth=self.auth,
             auth_address=self.settings.auth_address,
+            fleet=self.metrics,
+            fleet_address=self.settings.metrics_address,
             streams=len(self.streams),
             draining=self.endpoint.draining,
             recording=self.recording,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edge.frames import outgoing
@@ -12,6 +13,7 @@ from edge.telemetry.counters import BUCKETS, EdgeCounters
 from edge.telemetry.recording import Recording
 from edge.upstream.auth import AuthLink
 from edge.upstream.batcher import Batcher
+from edge.upstream.metrics import MetricsLink
 from edge.upstream.routing import Brains
 from service_runtime.metrics import Buckets, Family, Labels, counter, gauge, histogram, in_seconds
 
@@ -40,6 +42,8 @@ def families(
     brains: Brains,
     auth: AuthLink,
     auth_address: str,
+    fleet: MetricsLink,
+    fleet_address: str,
     streams: int,
     draining: bool,
     recording: Recording | None = None,
@@ -50,7 +54,7 @@ def families(
     yield from _sockets(counters)
     yield from _frames(counters)
     yield from _subscriptions(counters)
-    yield from _upstream(brains, auth, auth_address)
+    yield from _upstream(brains, auth, auth_address, {("metrics", fleet_address): fleet.is_open})
     if recording is not None:
         yield from _records(recording)
     yield counter(
@@ -191,9 +195,12 @@ def _subscriptions(counters: EdgeCounters) -> Iterator[Family]:
     )
 
 
-def _upstream(brains: Brains, auth: AuthLink, auth_address: str) -> Iterator[Family]:
+def _upstream(
+    brains: Brains, auth: AuthLink, auth_address: str, others: Mapping[Labels, asyncio.Event]
+) -> Iterator[Family]:
     batchers: dict[Labels, Batcher[Any]] = {}
-    reached: dict[Labels, float] = {("auth", auth_address): auth.is_open.is_set()}
+    reached: dict[Labels, float] = {labels: is_open.is_set() for labels, is_open in others.items()}
+    reached["auth", auth_address] = auth.is_open.is_set()
     for name, batcher in auth.batchers.items():
         batchers["auth", name, auth_address] = batcher
     for address, link, watch in zip(brains.addresses, brains.links, brains.watches, strict=True):
@@ -203,7 +210,7 @@ def _upstream(brains: Brains, auth: AuthLink, auth_address: str) -> Iterator[Fam
     labels = ("service", "method", "peer")
     yield gauge(
         "aivo_edge_upstream_up",
-        "1 while the stream from this service is open.",
+        "1 while the stream with this service is open.",
         reached,
         "service",
         "peer",

@@ -52,6 +52,8 @@ class MetricsLink:
         """Names this edge process to the service."""
         self._told = dict.fromkeys(_COUNTERS, 0)
         self._is_refused = False
+        self.is_open = asyncio.Event()
+        """Set while the service takes reports."""
 
     async def run(self) -> None:
         """Report until cancelled; after a break, tell everything again: the service knows what it
@@ -64,12 +66,14 @@ class MetricsLink:
                     presence.restart_changes()
                 self._told = dict.fromkeys(_COUNTERS, 0)
                 await self._report(stream, is_first=True)
+                self.is_open.set()
                 while True:
                     await asyncio.sleep(self._interval_s)
                     await self._report(stream, is_first=False)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
                 await self._note_end(stream)
             finally:
+                self.is_open.clear()
                 stream.cancel()
             await asyncio.sleep(self._interval_s)
 

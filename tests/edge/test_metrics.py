@@ -46,6 +46,8 @@ def told(counters: EdgeCounters, **links: Any) -> dict[str, Family]:
             brains=brains,
             auth=auth,
             auth_address="auth:8002",
+            fleet=links.get("fleet", Reached()),
+            fleet_address="metrics:8003",
             streams=links.get("streams", 0),
             draining=False,
         )
@@ -272,6 +274,8 @@ def test_records_are_told_while_they_are_made() -> None:
             brains=Brains([]),
             auth=Reached(),
             auth_address="",
+            fleet=Reached(),  # type: ignore[arg-type]
+            fleet_address="",
             streams=0,
             draining=False,
             recording=recording,  # type: ignore[arg-type]

@@ -8,7 +8,9 @@ import asyncio
 import logging
 import os
 import random
+import re
 import signal
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator
 from functools import partial
@@ -157,6 +159,24 @@ async def test_a_service_that_hangs_is_noticed_and_found_again(
     finally:
         os.kill(school.stack.pid(service), signal.SIGCONT)
     await eventually(lambda: ask(school, "/readyz"), lambda told: told[0] == 200)
+
+
+async def test_a_metrics_service_that_hangs_is_told_and_stops_nobody(school: School) -> None:
+    async def is_up() -> bool:
+        url = f"http://{school.stack.exposition('edge')}/metrics"
+        text = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=WAIT_S).read())
+        return bool(re.search(rb'upstream_up{[^}]*service="metrics"} 1', text))
+
+    await eventually(is_up, bool)
+    os.kill(school.stack.pid("metrics"), signal.SIGSTOP)
+    try:
+        await eventually(is_up, lambda up: not up, within_s=HANG_S)
+        ready = await ask(school, "/readyz")
+    finally:
+        os.kill(school.stack.pid("metrics"), signal.SIGCONT)
+    await eventually(is_up, bool)
+
+    assert ready[0] == 200
 
 
 async def test_after_a_crash_of_the_edge_watchers_resume_with_what_they_missed(
