@@ -6,11 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import ABSENT, Absent, Assessment, Crossing, Levels, Meaning, Performance
+from edge.frames.outgoing import (
+    ABSENT,
+    Absent,
+    Assessment,
+    Crossing,
+    Levels,
+    Meaning,
+    Performance,
+    StateResponse,
+)
 from service_runtime.trace_context import TraceContext
 
 
@@ -128,7 +137,8 @@ class Adapted(NamedTuple):
     changes: list[dict[str, str]]
 
 
-Done = Callable[[Any], None]
+T = TypeVar("T")
+Done = Callable[[T | UpstreamError], None]
 """Called once with the answer or an UpstreamError, on the event loop, possibly before the asking
 call returns.
 """
@@ -175,17 +185,17 @@ class Brain(Protocol):
         interaction_id: str,
         received_at_ms: int,
         trace: TraceContext,
-        done: Done,
+        done: Done[Applied],
     ) -> None:
         """Send an interaction, which is part of `trace`; `done` gets Applied."""
 
-    def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
+    def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""
 
-    def adapt(self, data: AdaptData, *, done: Done) -> None:
+    def adapt(self, data: AdaptData, *, done: Done[Adapted]) -> None:
         """Adapt content; `done` gets Adapted."""
 
-    def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
+    def replay(self, learner_id: str, *, after: int, until: int, done: Done[list[Update]]) -> None:
         """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of
         Update.
         """
@@ -194,7 +204,7 @@ class Brain(Protocol):
 class Feed(Protocol):
     """Where updates come from: the hub says what it wants, the feed calls `hub.deliver`."""
 
-    def watch(self, learner_id: str, done: Done) -> None:
+    def watch(self, learner_id: str, done: Done[LearnerSnapshot]) -> None:
         """Begin or change watching as `hub.cursor` says; `done` gets a LearnerSnapshot."""
 
     def unwatch(self, learner_id: str) -> None:
@@ -204,10 +214,12 @@ class Feed(Protocol):
 class Auth(Protocol):
     """What the edge asks of the auth service on behalf of sockets."""
 
-    def authenticate(self, token: str, done: Done) -> None:
+    def authenticate(self, token: str, done: Done[Identity]) -> None:
         """Find out whose token it is; `done` gets an Identity."""
 
-    def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
+    def authorize(
+        self, user_id: str, action: str, resource: str, done: Done[tuple[bool, float]]
+    ) -> None:
         """Ask whether a user may "watch", "interact" or "join"; `done` gets (allowed, seconds to
         live).
         """
@@ -216,11 +228,11 @@ class Auth(Protocol):
 class RoomLink(Protocol):
     """What the edge asks of the room service."""
 
-    def join(self, room_id: str, member: Member, done: Done) -> None:
+    def join(self, room_id: str, member: Member, done: Done[Members]) -> None:
         """Bring a member in; `done` gets the list of Members."""
 
-    def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
+    def leave(self, room_id: str, connection_id: str, done: Done[bool] | None) -> None:
         """Take a member out; `done` gets True."""
 
-    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done) -> None:
+    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done[bool]) -> None:
         """Send a message to the others; `done` gets True."""

@@ -21,7 +21,7 @@ class Access:
         self._auth = auth
         self._clock = clock
         self._decisions: dict[str, dict[tuple[str, str], tuple[bool, float]]] = {}
-        self._waiting: dict[tuple[str, str, str], list[Done]] = {}
+        self._waiting: dict[tuple[str, str, str], list[Done[bool]]] = {}
         self._generation = 0
 
     @property
@@ -41,7 +41,7 @@ class Access:
             return None
         return decision[0]
 
-    def ask(self, user_id: str, action: str, resource: str, done: Done) -> None:
+    def ask(self, user_id: str, action: str, resource: str, done: Done[bool]) -> None:
         """Call `done` with True, False or an UpstreamError; at once when the decision is cached.
 
         Whoever asks the same later is never answered earlier, so that a socket's interactions stay

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
-from edge.ports import Done
+from edge.ports import Done, UpstreamError
+
+T = TypeVar("T")
 
 
 class Turns:
@@ -17,7 +19,7 @@ class Turns:
         """Begin with nobody waiting."""
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
 
-    def take(self, name: str, start: Callable[[Done], None], done: Done) -> None:
+    def take(self, name: str, start: Callable[[Done[T]], None], done: Done[T]) -> None:
         """Call `start` when no earlier call of this name is under way; it must call its argument
         once, and `done` gets the same.
         """
@@ -29,7 +31,7 @@ class Turns:
         else:
             queue.append(begin)
 
-    def _answered(self, name: str, done: Done, answer: Any) -> None:
+    def _answered(self, name: str, done: Done[T], answer: T | UpstreamError) -> None:
         queue = self._waiting[name]
         if queue:
             queue.popleft()()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -16,12 +16,14 @@ from edge.http.problems import Problem
 from edge.http.services import Services, Using
 from edge.ports import Done, Identity, UpstreamError
 
+T = TypeVar("T")
 
-async def answer(start: Callable[[Done], None]) -> Any:
+
+async def answer(start: Callable[[Done[T]], None]) -> T:
     """Wait for what a callback-style question answers. Raises UpstreamError."""
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[T | UpstreamError] = asyncio.get_running_loop().create_future()
 
-    def done(value: Any) -> None:
+    def done(value: T | UpstreamError) -> None:
         if not future.done():
             future.set_result(value)
 
@@ -95,5 +97,8 @@ Administrator = Annotated[Identity, Depends(administrator)]
 
 async def require(services: Services, who: Identity, action: str, resource: str) -> None:
     """Raise a Problem unless the caller may do this."""
-    if not await answer(lambda done: services.access.ask(who.user_id, action, resource, done)):
+    allowed: bool = await answer(
+        lambda done: services.access.ask(who.user_id, action, resource, done)
+    )
+    if not allowed:
         raise Problem(403, "forbidden", "You may not do this.")

@@ -224,7 +224,7 @@ class Hub:
                 return
             then(updates)
 
-        def read(done: Done) -> None:
+        def read(done: Done[list[Update]]) -> None:
             if self._is_current(subscription):
                 after = subscription.delivered
                 self._brain.replay(subscription.learner_id, after=after, until=until, done=done)

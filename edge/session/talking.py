@@ -100,7 +100,7 @@ class Talking:
         self._edge.access.ask(self._socket.user_id, "speak", frame.room_id, allowed)
 
     def _may_speak(
-        self, room_id: str, data: bytes, said: Done, answer: bool | UpstreamError
+        self, room_id: str, data: bytes, said: Done[bool], answer: bool | UpstreamError
     ) -> None:
         if answer is True:
             self._edge.room_link.publish(room_id, self._member.connection_id, data, said)

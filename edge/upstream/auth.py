@@ -91,7 +91,7 @@ class AuthLink:
 
     # For sockets
 
-    def authenticate(self, token: str, done: Done) -> None:
+    def authenticate(self, token: str, done: Done[Identity]) -> None:
         """Find out whose token it is; `done` gets an Identity."""
         self._tokens.submit(token, done)
 
@@ -104,7 +104,9 @@ class AuthLink:
         now_ms = int(time.time() * 1000)
         return [_identity(one, now_ms, self.skew) for one in response.authentications]
 
-    def authorize(self, user_id: str, action: str, resource: str, done: Done) -> None:
+    def authorize(
+        self, user_id: str, action: str, resource: str, done: Done[tuple[bool, float]]
+    ) -> None:
         """Ask whether a user may do something; `done` gets (allowed, seconds to live)."""
         self._queries.submit(
             auth_pb2.AuthorizeQuery(user_id=user_id, action=_ACTIONS[action], resource=resource),

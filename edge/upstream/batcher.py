@@ -64,13 +64,13 @@ class Batcher(Generic[Item]):
         self._max_pending = max_pending
         self.calls = Calls()
         self.traces = traces
-        self._waiting: deque[tuple[Item, Done, Queued | None]] = deque()
+        self._waiting: deque[tuple[Item, Done[Any], Queued | None]] = deque()
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, item: Item, done: Done, queued: Queued | None = None) -> None:
+    def submit(self, item: Item, done: Done[Any], queued: Queued | None = None) -> None:
         """Put an item into the next call; `done` gets its answer. When too many wait, it hears
         `overloaded` at once.
 
@@ -151,7 +151,7 @@ class Batcher(Generic[Item]):
             self._finish(done, answer)
 
     @staticmethod
-    def _finish(done: Done, answer: Any) -> None:
+    def _finish(done: Done[Any], answer: Any) -> None:
         try:
             done(answer)
         except Exception:

@@ -13,6 +13,7 @@ import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from edge.frames.incoming import AdaptData, Context, InteractionData
+from edge.frames.outgoing import StateResponse
 from edge.ports import Adapted, Applied, Done, Update, UpstreamError
 from edge.settings import EdgeSettings
 from edge.telemetry.tracing import traces_of
@@ -89,7 +90,7 @@ class BrainLink:
         interaction_id: str,
         received_at_ms: int,
         trace: TraceContext,
-        done: Done,
+        done: Done[Applied],
     ) -> None:
         """Send an interaction; `done` gets Applied."""
         traces = self._interactions.traces
@@ -162,7 +163,7 @@ class BrainLink:
 
     # Reading
 
-    def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
+    def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""
         self._states.submit(
             brain_pb2.StateQuery(learner_id=learner_id, min_revision=min_revision), done
@@ -178,7 +179,7 @@ class BrainLink:
             assessments.state_response(snapshot, response.epoch) for snapshot in response.snapshots
         ]
 
-    def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
+    def replay(self, learner_id: str, *, after: int, until: int, done: Done[list[Update]]) -> None:
         """Read the updates `after` < revision ≤ `until` from the log; `done` gets a list of
         Update.
         """
@@ -244,7 +245,7 @@ class BrainLink:
 
     # Rare questions
 
-    def adapt(self, data: AdaptData, *, done: Done) -> None:
+    def adapt(self, data: AdaptData, *, done: Done[Adapted]) -> None:
         """Adapt content; `done` gets Adapted."""
         self._start(self._adapt(data), done)
 
@@ -290,7 +291,7 @@ class BrainLink:
         except grpc.aio.AioRpcError as error:
             raise translate(error, "brain") from error
 
-    def _start(self, work: Any, done: Done) -> None:
+    def _start(self, work: Any, done: Done[Any]) -> None:
         async def finish() -> None:
             try:
                 answer = await work

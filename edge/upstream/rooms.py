@@ -63,13 +63,13 @@ class RoomsLink:
         self._request_ids = itertools.count(1)
         self._commands: list[room_pb2.Command] = []
         self._arrived = asyncio.Event()
-        self._waiting: dict[int, tuple[str, Done]] = {}
+        self._waiting: dict[int, tuple[str, Done[Any]]] = {}
         self._open = False
         self._told = True
         """Whether the log has that the stream broke; others tell what has yet to be reached."""
 
-    def join(self, room_id: str, member: Member, done: Done) -> None:
-        """Bring a member in; `done` gets Members."""
+    def join(self, room_id: str, member: Member, done: Done[Members]) -> None:
+        """Bring a member in; `done` hears who is there."""
 
         def joined(answer: Members | UpstreamError) -> None:
             if not isinstance(answer, UpstreamError):
@@ -80,19 +80,19 @@ class RoomsLink:
             joined, "join", join=room_pb2.Join(room_id=room_id, member=_to_message(member))
         )
 
-    def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
+    def leave(self, room_id: str, connection_id: str, done: Done[bool] | None) -> None:
         """Take a member out; without the stream it is out already."""
         if self._open:
             self._submit(
                 done, "leave", leave=room_pb2.Leave(room_id=room_id, connection_id=connection_id)
             )
 
-    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done) -> None:
+    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done[bool]) -> None:
         """Send a message to the others; `done` gets True."""
         publish = room_pb2.Publish(room_id=room_id, connection_id=connection_id, data_json=data)
         self._submit(done, "publish", publish=publish)
 
-    def _submit(self, done: Done | None, kind: str, **action: Any) -> None:
+    def _submit(self, done: Done[Any] | None, kind: str, **action: Any) -> None:
         if done is not None and (not self._open or len(self._commands) >= MAX_PENDING):
             done(unavailable("room"))
             return

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.ports import Done
+from edge.frames.outgoing import StateResponse
+from edge.ports import Adapted, Applied, Done, LearnerSnapshot, Members, Update
 from edge.upstream.brain import BrainLink
 from edge.upstream.rooms import RoomsLink
 from edge.upstream.watch import WatchLink
@@ -67,7 +68,7 @@ class Brains:
         interaction_id: str,
         received_at_ms: int,
         trace: TraceContext,
-        done: Done,
+        done: Done[Applied],
     ) -> None:
         """Send an interaction to its learner's brain."""
         self.of(data.learner_id).interact(
@@ -79,15 +80,15 @@ class Brains:
             done=done,
         )
 
-    def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
+    def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state from its learner's brain."""
         self.of(learner_id).get_state(learner_id, min_revision=min_revision, done=done)
 
-    def adapt(self, data: AdaptData, *, done: Done) -> None:
+    def adapt(self, data: AdaptData, *, done: Done[Adapted]) -> None:
         """Adapt content by its learner's brain."""
         self.of(data.learner_id).adapt(data, done=done)
 
-    def replay(self, learner_id: str, *, after: int, until: int, done: Done) -> None:
+    def replay(self, learner_id: str, *, after: int, until: int, done: Done[list[Update]]) -> None:
         """Read missed updates from its learner's brain."""
         self.of(learner_id).replay(learner_id, after=after, until=until, done=done)
 
@@ -107,7 +108,7 @@ class Brains:
         """Yield everything stored about a learner. Raises UpstreamError."""
         return self.of(learner_id).export(learner_id, requested_by=requested_by)
 
-    def watch(self, learner_id: str, done: Done) -> None:
+    def watch(self, learner_id: str, done: Done[LearnerSnapshot]) -> None:
         """Begin or change watching a learner."""
         self.watches[self.index(learner_id)].watch(learner_id, done)
 
@@ -115,14 +116,14 @@ class Brains:
         """Stop watching a learner."""
         self.watches[self.index(learner_id)].unwatch(learner_id)
 
-    def join(self, room_id: str, member: Any, done: Done) -> None:
+    def join(self, room_id: str, member: Any, done: Done[Members]) -> None:
         """Bring a member into a room."""
         self.room_links[self.index(room_id)].join(room_id, member, done)
 
-    def leave(self, room_id: str, connection_id: str, done: Done | None) -> None:
+    def leave(self, room_id: str, connection_id: str, done: Done[bool] | None) -> None:
         """Take a member out of a room."""
         self.room_links[self.index(room_id)].leave(room_id, connection_id, done)
 
-    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done) -> None:
+    def publish(self, room_id: str, connection_id: str, data: bytes, done: Done[bool]) -> None:
         """Send a message to the others in a room."""
         self.room_links[self.index(room_id)].publish(room_id, connection_id, data, done)

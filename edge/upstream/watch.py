@@ -75,7 +75,7 @@ class WatchLink:
         """What sends calls in batches, by the name of the call."""
         return {"ModifyWatch": self._changes}
 
-    def watch(self, learner_id: str, done: Done) -> None:
+    def watch(self, learner_id: str, done: Done[LearnerSnapshot]) -> None:
         """Begin or change watching as the hub's cursor says; `done` gets a LearnerSnapshot."""
         self._changes.submit(learner_id, done)
 
