@@ -10,7 +10,7 @@ import { build } from "vite";
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 /** The most script that a view may need, in gzipped bytes. */
-export const scriptLimit = 100 * 1024;
+export const scriptLimit = 50 * 1024;
 
 /** `{view, script, style}` for the page before anybody is logged in, and for each view. */
 export async function pageWeights() {

@@ -29,7 +29,7 @@ it("the built package keeps every part within its budget, and leaves out what is
   ).toEqual([]);
 });
 
-it("no view of the page needs more than 100 KB of script", async () => {
+it("no view of the page needs more than 50 KB of script", async () => {
   const weights = (await pageWeights()) as { view: string; script: number }[];
 
   expect(weights.map(({ view }) => view).sort()).toEqual(

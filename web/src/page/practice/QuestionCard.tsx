@@ -1,6 +1,6 @@
 /** One task: to answer, to ask for a hint, to go on. */
 
-import { useEffect, useId, useRef, useState, type FormEvent } from "react";
+import { useEffect, useId, useLayoutEffect, useRef, useState, type FormEvent } from "react";
 import type { Practice } from "./usePractice";
 import { nameOfId } from "../parts/words";
 import { texts } from "./words";
@@ -99,7 +99,8 @@ export function QuestionCard({ practice }: { practice: Practice }) {
 /** Something to do whenever another task comes, but not at the first. */
 function useNewTask(task: Practice["task"], act: () => void): void {
   const before = useRef(task);
-  useEffect(() => {
+  // Before anybody can type into what is about to be emptied.
+  useLayoutEffect(() => {
     if (before.current === task) return;
     before.current = task;
     act();
