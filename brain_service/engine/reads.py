@@ -18,6 +18,9 @@ from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 from brain_service.model import codec
 
+_MAX_REVISION: Final = 2**62
+"""No learner has more, and databases count to 2**63."""
+
 logger = logging.getLogger(__name__)
 
 MAX_HISTORY: Final = 1000
@@ -73,6 +76,7 @@ async def history(
     `StoreUnavailableError`, and `ValueError` when a stored assessment cannot be read.
     """
     limit = min(max(limit, 1), MAX_HISTORY)
+    after_revision = min(after_revision, _MAX_REVISION)
     before = 0 if newest or after_revision <= 0 else 1
     # One row more on the early side, because crossings are a matter of two neighbours; one more on
     # the late side to know whether there is more.
