@@ -10,19 +10,20 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import log
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from bench.bench_model import rows as speed_rows
 from brain_service.model import Assessment, Interaction, interaction_from_context
-from brain_service.model.alerts import RISING, THRESHOLDS
 from brain_service.model.bank import Bank
-from evaluation import baselines, data, measures, replay
+from evaluation import baselines, data, meaning, measures, replay
+from evaluation.check import Check
 from evaluation.data import Action, GradedAnswer, Rating
+from evaluation.meaning import BandShare
 from evaluation.measures import Bin, Floats
 from evaluation.replay import EDNET_PRIOR, NBACK_PRIOR, Replay, ednet_digest, frames, nback_trial
 
@@ -34,50 +35,12 @@ SAMPLE: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of the table."""
-
-    name: str
-    value: float
-    at_least: float | None = None
-    at_most: float | None = None
-    reference: str = "–"
-    """What the plain reference calculation of the model's design found."""
-    baselines: dict[str, float] = field(default_factory=dict)
-    """The same figure for simpler models."""
-    note: str = ""
-    judged: bool = True
-    """False where only a sample was looked at."""
-    digits: int = 3
-
-    @property
-    def passed(self) -> bool | None:
-        """Whether the target was met; None where there is none, or only a sample."""
-        if not self.judged or (self.at_least is None and self.at_most is None):
-            return None
-        return (self.at_least is None or self.value >= self.at_least) and (
-            self.at_most is None or self.value <= self.at_most
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """All lines, and what the plots need."""
 
     checks: tuple[Check, ...]
     calibration: tuple[Bin, ...]
-    alerts: tuple[AlertShare, ...]
-
-
-class AlertShare(NamedTuple):
-    """How much of the time a level lies beyond its alert threshold."""
-
-    level: str
-    threshold: str
-    ednet: float
-    """Share of the interactions of EdNet."""
-    nback: float
-    """Share of the trials of n-back."""
+    bands: tuple[BandShare, ...]
 
 
 def run(path: Path, *, quick: bool, progress: Progress) -> Findings:
@@ -93,17 +56,16 @@ def run(path: Path, *, quick: bool, progress: Progress) -> Findings:
     checks += engagement(data.affect_rows(path))
     progress("determinism")
     checks.append(determinism(path))
-    progress("cold items, alerts")
+    progress("cold items")
     log = data.json_lines(path, "ednet_kt4_frames.jsonl.gz")
     told = frames(Replay(Bank(prior=EDNET_PRIOR)), log)
     checks.append(cold_items(log, told))
-    alerts = alert_shares(
-        told,
-        [assessment for row, _, assessment in replay.nback(path) if isinstance(row, data.Trial)],
-    )
+    progress("bands, forecast, attention, advice")
+    meant, bands = meaning.checks(path, sample=SAMPLE if quick else None)
+    checks += meant
     progress("speed")
     checks.append(speed())
-    return Findings(checks=tuple(checks), calibration=tuple(curve), alerts=alerts)
+    return Findings(checks=tuple(checks), calibration=tuple(curve), bands=tuple(bands))
 
 
 def golden(path: Path) -> Check:
@@ -372,26 +334,6 @@ def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Assessment]) -> Che
     )
 
 
-def alert_shares(
-    ednet: Sequence[Assessment], nback: Sequence[Assessment]
-) -> tuple[AlertShare, ...]:
-    """Return for each alert how often it would be on; it says nothing of whether that is right."""
-
-    def share(told: Sequence[Assessment], name: str, threshold: float) -> float:
-        beyond = [(assessment.level(name) > threshold) == (name in RISING) for assessment in told]
-        return sum(beyond) / len(beyond)
-
-    return tuple(
-        AlertShare(
-            name,
-            f"{'>' if name in RISING else '<'} {threshold:.2f}",
-            share(ednet, name, threshold),
-            share(nback, name, threshold),
-        )
-        for name, threshold in THRESHOLDS.items()
-    )
-
-
 def speed() -> Check:
     """The mean processor time of `apply` for an ordinary learner, the least disturbed of five
     rounds.
@@ -400,7 +342,7 @@ def speed() -> Check:
     return Check(
         name="apply, mean µs",
         value=min(rounds),
-        at_most=50.0,
+        at_most=30.0,
         reference="37",
         note="best of five rounds",
         digits=1,

@@ -24,6 +24,7 @@ FILES: Final = (
     "assist09_item_skills.tsv.gz",
     "nback_tlx.csv.gz",
     "assist17_affect_rows.csv.gz",
+    "assist17_first_attempts.tsv.gz",
 )
 
 
@@ -32,7 +33,7 @@ class MissingData(Exception):
 
 
 class GradedAnswer(NamedTuple):
-    """One answer of ASSISTments 2009, in the order in which its learner gave them."""
+    """One answer of ASSISTments, in the order in which its learner gave them."""
 
     learner: str
     item: str
@@ -105,6 +106,22 @@ def assist09(path: Path, part: str) -> list[GradedAnswer]:
     return [
         GradedAnswer(row["user_id"], row["item_id"], skills[row["item_id"]], row["correct"] == "1")
         for row in _rows(path / f"assist09_{part}.tsv.gz")
+    ]
+
+
+def assist17(path: Path) -> list[tuple[GradedAnswer, float]]:
+    """Read first attempts of a whole school in ASSISTments 2017, with their times (seconds), in the
+    order in which they happened.
+    """
+    rows = sorted(
+        _rows(path / "assist17_first_attempts.tsv.gz"), key=lambda row: float(row["timestamp"])
+    )
+    return [
+        (
+            GradedAnswer(row["user_id"], row["item_id"], (row["skill_id"],), row["correct"] == "1"),
+            float(row["timestamp"]),
+        )
+        for row in rows
     ]
 
 

@@ -43,8 +43,11 @@ class Replay:
         """Apply one interaction and return what the model says of it."""
         stage = self.bank.stage()
         applied = apply(self.states.get(learner), stage.lookup(interaction), interaction, now)
-        if self._learning and self._teaches(learner, applied.increments):
-            stage.add(applied.increments)
+        if self._learning:
+            increments = applied.increments
+            if not self._teaches(learner, increments):
+                increments = increments._replace(item=None)
+            stage.add(increments)
             stage.commit(written=True)
         self.states[learner] = applied.state
         return applied.assessment

@@ -11,8 +11,11 @@ from pathlib import Path
 from textwrap import fill
 from typing import Final
 
+from brain_service.model.habits import Band
 from brain_service.model.params import PARAMS_HASH, VERSION
-from evaluation.checks import AlertShare, Check, Findings
+from evaluation.check import Check
+from evaluation.checks import Findings
+from evaluation.meaning import BandShare
 
 BEGIN: Final = "<!-- evaluation: begin, written by `python -m evaluation --write` -->"
 END: Final = "<!-- evaluation: end -->"
@@ -21,10 +24,10 @@ _VERDICTS: Final = {True: "yes", False: "NO", None: "–"}
 
 def tables(findings: Findings) -> str:
     """Return the tables in Markdown: ours against the targets, ours beside simpler models, how
-    often alerts are on.
+    often levels stand in which band.
     """
     compared = [check for check in findings.checks if check.baselines]
-    return f"{_targets(findings.checks)}\n\n{_comparison(compared)}\n\n{_alerts(findings.alerts)}"
+    return f"{_targets(findings.checks)}\n\n{_comparison(compared)}\n\n{_bands(findings.bands)}"
 
 
 def as_json(findings: Findings, command: str) -> str:
@@ -34,7 +37,7 @@ def as_json(findings: Findings, command: str) -> str:
             **_surroundings(command),
             "checks": [asdict(check) | {"passed": check.passed} for check in findings.checks],
             "calibration": [found._asdict() for found in findings.calibration],
-            "alerts": [share._asdict() for share in findings.alerts],
+            "bands": [share._asdict() for share in findings.bands],
         },
         indent=2,
     )
@@ -108,10 +111,11 @@ def _comparison(checks: Sequence[Check]) -> str:
     )
 
 
-def _alerts(shares: Sequence[AlertShare]) -> str:
-    head = ["alert", "threshold", "on in EdNet", "on in n-back"]
+def _bands(shares: Sequence[BandShare]) -> str:
+    head = ["log", "level", *[band.name.lower().replace("_", " ") for band in Band]]
     return _table(
-        head, [[s.level, s.threshold, f"{s.ednet:.1%}", f"{s.nback:.1%}"] for s in shares]
+        head,
+        [[each.log, each.level, *[f"{share:.1%}" for share in each.shares]] for each in shares],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from brain_service.engine.group import Work
 from brain_service.engine.publication import Publication
 from brain_service.engine.submission import Applied, FailureCode
-from brain_service.model.alerts import RECOMMENDATION, THRESHOLDS
+from brain_service.model.alerts import CROSSINGS
 from brain_service.model.levels import NAMES, SIX
 from service_runtime.metrics import DURATION_S, SIZES, Histogram
 
@@ -84,9 +84,7 @@ class BrainCounters:
         """Commits that the store refused."""
         self.cache_hits = 0
         self.cache_misses = 0
-        self.crossings = {
-            (name, rising): 0 for name in (*THRESHOLDS, RECOMMENDATION) for rising in (False, True)
-        }
+        self.crossings = {(name, rising): 0 for name in CROSSINGS for rising in (False, True)}
         self.levels = {NAMES[place]: Histogram(LEVEL_BOUNDS) for place in SIX}
         self.calibration = Calibration()
         self._sample_from = 0

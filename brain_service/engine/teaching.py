@@ -26,7 +26,15 @@ from brain_service.engine.submission import Submission
 from brain_service.model import Increments, Statistics
 from brain_service.model.interaction import MAX_NAME
 from brain_service.model.prediction import item_key
-from brain_service.model.teaching import ITEMS, TIMES, Allowance, Allowances, Teachers, plain_time
+from brain_service.model.teaching import (
+    ITEMS,
+    LESSONS,
+    TIMES,
+    Allowance,
+    Allowances,
+    Teachers,
+    plain_time,
+)
 from brain_service.model.values import maker
 
 logger = logging.getLogger(__name__)
@@ -132,7 +140,7 @@ class Teaching:
 
         `repeated` is None in it where the log must be asked first, see `ask`.
         """
-        item, base, delta, subject, log_time, repeated = increments
+        item, base, delta, subject, log_time, repeated, lesson = increments
         learner_id = submission.learner_id
         if not self._everybody:
             if not self._may_teach(submission):
@@ -143,7 +151,7 @@ class Teaching:
             ):
                 subject = None
         if not self._options.guarded:
-            return _increments((item, base, delta, subject, log_time, False))
+            return _increments((item, base, delta, subject, log_time, False, lesson))
         left = self._allowances.left(learner_id, self._clock())
         if item is not None:
             if repeated is not False or not left[ITEMS]:
@@ -156,7 +164,12 @@ class Teaching:
             else:
                 left[TIMES] -= 1
                 log_time = plain_time(log_time, statistics)
-        return _increments((item, base, delta, subject, log_time, repeated))
+        if lesson is not None:
+            if not left[LESSONS]:
+                lesson = None
+            else:
+                left[LESSONS] -= 1
+        return _increments((item, base, delta, subject, log_time, repeated, lesson))
 
     def ask(self, doubts: list[Doubt]) -> None:
         """Have the log asked about answers that are durable now."""
@@ -185,7 +198,7 @@ class Teaching:
                 left = self._allowances.left(doubt.learner_id, self._clock())
                 if left[ITEMS]:
                     left[ITEMS] -= 1
-                    await self._bank.learn(doubt.increments._replace(subject=None))
+                    await self._bank.learn(doubt.increments._replace(subject=None, lesson=None))
             await asyncio.sleep(_REST * (time.monotonic() - began))
 
     def _may_teach(self, submission: Submission) -> bool:

@@ -7,6 +7,7 @@ names what the other rooms use of it.
 
 from brain_service.model.alerts import QUIET, Crossing, Signs, crossings, signs
 from brain_service.model.assessment import Assessment, Performance, assess, mastery_of_all
+from brain_service.model.explain import explain
 from brain_service.model.interaction import BadInteraction, Interaction, interaction_from_context
 from brain_service.model.params import VERSION
 from brain_service.model.prediction import SkillMastery, Statistics, mastery
@@ -30,6 +31,7 @@ __all__ = [
     "apply",
     "assess",
     "crossings",
+    "explain",
     "interaction_from_context",
     "mastery",
     "mastery_of_all",

@@ -12,6 +12,8 @@ import re
 from typing import Final, NamedTuple, Protocol
 
 from brain_service.model.assessment import Assessment
+from brain_service.model.habits import Band
+from brain_service.model.meaning import NAMES
 
 CHUNKED: Final = "chunked"
 BREAK_SUGGESTED: Final = "break_suggested"
@@ -118,8 +120,10 @@ class RuleAdapter:
 
 
 def _chunk(text: str, assessment: Assessment) -> tuple[Change | None, str]:
-    load, fatigue = assessment.level("cognitive_load"), assessment.level("fatigue_level")
-    if len(text) <= LONG_TEXT or _BREAK in text or (load <= LOADED and fatigue <= FATIGUED):
+    reason = _above_usual(assessment, "cognitive_load", LOADED) or _above_usual(
+        assessment, "fatigue_level", FATIGUED
+    )
+    if len(text) <= LONG_TEXT or _BREAK in text or not reason:
         return None, text
     pieces, start = [], 0
     for end in _SENTENCE_END.finditer(text):
@@ -130,9 +134,6 @@ def _chunk(text: str, assessment: Assessment) -> tuple[Change | None, str]:
     if not pieces:
         return None, text
     pieces.append(text[start:])
-    reason = f"cognitive_load {load:.2f} above {LOADED:.2f}"
-    if load <= LOADED:
-        reason = f"fatigue_level {fatigue:.2f} above {FATIGUED:.2f}"
     description = f"Split the text into {len(pieces)} paragraphs; no word was changed."
     return Change(
         CHUNKED, description, reason, "Join the paragraphs of the text with one space."
@@ -180,15 +181,12 @@ def _steps(request: Request, assessment: Assessment | None) -> Change | None:
         for found in assessment.recommendations
         if found.code in ("scaffold", "worked_example")
     ]
-    frustration, confidence = (
-        assessment.level("frustration_level"),
-        assessment.level("confidence_level"),
-    )
+    frustrated = _above_usual(assessment, "frustration_level", FRUSTRATED)
+    confidence = assessment.level("confidence_level")
     if advised:
         reason = f"recommended: {advised[0]}"
-    elif frustration > FRUSTRATED and confidence < AT_EASE:
-        reason = f"frustration_level {frustration:.2f} above {FRUSTRATED:.2f}"
-        reason += f" and confidence_level {confidence:.2f} below {AT_EASE:.2f}"
+    elif frustrated and confidence < AT_EASE:
+        reason = f"{frustrated} and confidence_level {confidence:.2f} below {AT_EASE:.2f}"
     else:
         return None
     added = (
@@ -198,15 +196,32 @@ def _steps(request: Request, assessment: Assessment | None) -> Change | None:
     return _above("scaffolded", added, "Put four guiding steps above the task.", reason)
 
 
+def _above_usual(assessment: Assessment, name: str, threshold: float) -> str:
+    """Return the evidence that a level is higher than usual for the learner; while that cannot be
+    told, that it is above a threshold. Empty where it is not.
+    """
+    level, meaning = assessment.level(name), assessment.meaning
+    band = Band.TOO_EARLY if meaning is None else meaning.band(name)
+    if meaning is None or band is Band.TOO_EARLY:
+        return f"{name} {level:.2f} above {threshold:.2f}" if level > threshold else ""
+    if band not in (Band.HIGHER, Band.MUCH_HIGHER):
+        return ""
+    usual = meaning.comparison(assessment.estimates).usual[NAMES.index(name)]
+    return f"{name} {level:.2f}, usually {usual:.2f}"
+
+
 def _suggest_break(assessment: Assessment | None) -> Change | None:
     for found in assessment.recommendations if assessment else ():
         if found.code == "take_break":
-            tank, active_s = found.values
-            reason = f"fatigue tank {tank:.2f}, {active_s / 60:.0f} minutes active"
+            told = dict(zip(found.reasons, found.values, strict=True))
+            reason = ", ".join(_TIRED_BY[name].format(value) for name, value in told.items())
             added = "This is a good moment for a short break."
             description = "Suggested a short break below the content."
             return Change(BREAK_SUGGESTED, description, reason, "Remove the last paragraph.", added)
     return None
+
+
+_TIRED_BY: Final = {"tank": "fatigue tank {:.2f}", "active_s": "{:.0f} seconds active"}
 
 
 def _above(code: str, added: str, description: str, reason: str) -> Change:

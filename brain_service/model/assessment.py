@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from brain_service.model import params
 from brain_service.model.levels import NAMES, SIX, Estimates, clip, read, read_direct
+from brain_service.model.meaning import Meaning, mean
 from brain_service.model.params import EXPECT, HASTE, IDLE, PRIORS, RTVAR, VERSION
 from brain_service.model.prediction import SkillMastery, masteries
 from brain_service.model.recommend import REVIEW_AFTER_S, Recommendation, Situation, recommend
@@ -57,6 +58,8 @@ class Assessment(NamedTuple):
     """Probability of a right answer before it was seen; None when there was no graded answer."""
     recommendations: tuple[Recommendation, ...]
     """One to three, most urgent first."""
+    meaning: Meaning | None = None
+    """What the levels mean for this learner; None where vb-ssm/0.1 made the assessment."""
     model_version: str = VERSION
 
     def level(self, name: str) -> float:
@@ -101,7 +104,7 @@ def tell(
     for its `advice`.
     """
     signals, weights, session = state.signals, state.weights, state.session
-    answers, streak, fast, _, slow, _, accuracy, spread, response_time = state.progress
+    answers, _, fast, _, slow, _, accuracy, spread, response_time = state.progress
     accuracy += 0.5 ** (answers / params.PERFORMANCE_HALF_LIFE) * params.P_GLOBAL
     surprise = sqrt(spread + 0.5 ** (answers / params.SPREAD_HALF_LIFE) * params.SPREAD_PRIOR)
     pace = (signals[RTVAR] + (1.0 - weights[RTVAR]) * PRIORS[RTVAR]) / 2.0
@@ -110,32 +113,26 @@ def tell(
     improvement = improvement if -1.0 <= improvement <= 1.0 else copysign(1.0, improvement)
     performance = _performance((clip(accuracy), response_time, consistency, improvement))
 
-    load, frustration, *_ = estimates.levels
-    failures = max(-streak, state.task.attempts - 1) if streak < 0 else 0
+    meaning = mean(state)
     situation = _situation((
         session.tank,
         session.active_s,
-        frustration,
-        load,
-        failures,
+        estimates.levels[0],
+        meaning.failures,
         signals[EXPECT] + (1.0 - weights[EXPECT]) * PRIORS[EXPECT],
+        performance.accuracy,
         signals[HASTE] + (1.0 - weights[HASTE]) * PRIORS[HASTE],
         signals[IDLE] + (1.0 - weights[IDLE]) * PRIORS[IDLE],
+        meaning.logit,
+        meaning.attention,
+        meaning.bands,
         _due(state),
     ))  # fmt: skip
     recommendations, advice = recommend(situation, state.advice)
-    return _assessment(
-        (
-            state.revision,
-            session.time,
-            estimates,
-            performance,
-            mastery,
-            predicted,
-            recommendations,
-            VERSION,
-        )
-    ), advice
+    return _assessment((
+        state.revision, session.time, estimates, performance, mastery, predicted, recommendations,
+        meaning, VERSION,
+    )), advice  # fmt: skip
 
 
 def _due(state: LearnerState) -> tuple[str, float, float] | None:

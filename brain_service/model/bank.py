@@ -16,12 +16,33 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from math import isfinite
 from typing import Final, NamedTuple
 
+from brain_service.model.crowd import (
+    Crowd,
+    Lesson,
+    Shared,
+    is_shared,
+    learn,
+    learn_usual,
+    outlook_row,
+    rows,
+    shared,
+    start_of,
+    step,
+    subject_of,
+    task_key,
+)
 from brain_service.model.interaction import Interaction
-from brain_service.model.params import BANK_PRIOR, NORM_WINDOW
-from brain_service.model.prediction import Statistics
+from brain_service.model.params import (
+    BANK_PRIOR,
+    ITEM_OUTLOOK_GAIN,
+    NORM_WINDOW,
+    TASK_OUTLOOK_GAIN,
+)
+from brain_service.model.prediction import Statistics, item_key
 from brain_service.model.update import Increments
 from brain_service.model.values import maker
 
@@ -59,6 +80,21 @@ class NormIncrement(NamedTuple):
 
 _value, _item_increment, _norm_increment = maker(Value), maker(ItemIncrement), maker(NormIncrement)
 _statistics = maker(Statistics)
+
+
+_OUTLOOK_GAINS: Final = (ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN)
+
+
+@lru_cache(maxsize=65_536)
+def item_row(item: str) -> str:
+    """Name the row of what tends to come after an item."""
+    return outlook_row(item_key(item))
+
+
+@lru_cache(maxsize=65_536)
+def task_row(skills: tuple[str, ...]) -> str:
+    """Name the row of what tends to come after a kind of task."""
+    return outlook_row(task_key(skills))
 
 
 class BankIncrements(NamedTuple):
@@ -143,6 +179,7 @@ class Bank:
         self._subjects = subjects
         self._items: OrderedDict[str, Value] = OrderedDict()
         self._norms: OrderedDict[str, Value] = OrderedDict()
+        self._shared: OrderedDict[str | None, Shared] = OrderedDict()
         self._pending = _Pending()
 
     @property
@@ -168,9 +205,14 @@ class Bank:
         store.
         """
         items, subjects = set(), set()
+        known = self._items
         for interaction in interactions:
-            if interaction.item not in self._items:
-                items.add(interaction.item)
+            for row in (interaction.item, item_row(interaction.item), task_row(interaction.skills)):
+                if row not in known:
+                    items.add(row)
+            for subject in (None, interaction.subject or ""):
+                if subject not in self._shared:
+                    items.update(rows(subject))
             if interaction.subject is not None and interaction.subject not in self._norms:
                 subjects.add(interaction.subject)
         return frozenset(items), frozenset(subjects)
@@ -192,10 +234,19 @@ class Bank:
         Totals that are not finite or have no weight are skipped: a damaged row must not harm
         predictions.
         """
+        shared: dict[str, Value] = {}
         for name, (value, weight) in items.items():
             if weight > 0 and isfinite(value) and isfinite(weight):
                 item, own = Value(value, weight), self._pending.items.get(name)
-                _put(self._items, name, merge_item(item, own) if own else item, self._capacity)
+                item = merge_item(item, own) if own else item
+                if is_shared(name):
+                    shared[name] = item
+                else:
+                    _put(self._items, name, item, self._capacity)
+        for subject in dict.fromkeys(map(subject_of, shared)):
+            found = [shared[row] for row in rows(subject) if row in shared]
+            if len(found) == len(rows(subject)):
+                self._share(subject, (*[value for value, _ in found], found[0].weight))
         for name, (value, weight) in (norms or {}).items():
             if weight > 0 and isfinite(value) and isfinite(weight):
                 norm, mine = Value(value, weight), self._pending.norms.get(name)
@@ -204,6 +255,9 @@ class Bank:
     def merge(self, increments: BankIncrements) -> None:
         """Add what another brain learned; it is not drained again here."""
         for item in increments.items:
+            if is_shared(item.item):
+                self._merge_shared(item)
+                continue
             _put(
                 self._items, item.item, merge_item(self._items.get(item.item), item), self._capacity
             )
@@ -228,6 +282,21 @@ class Bank:
         later, self._pending = self._pending.rows(), _Pending()
         self._pending.add(increments)
         self._pending.add(later)
+
+    def _merge_shared(self, item: ItemIncrement) -> None:
+        """Add to one of the values that learners share; the first one carries the answers."""
+        subject = subject_of(item.item)
+        place = rows(subject).index(item.item)
+        values = list(self._shared.get(subject, start_of(subject)))
+        values[place] += item.delta
+        values[-1] += 0 if place else item.answers
+        self._share(subject, tuple(values))
+
+    def _share(self, subject: str | None, values: Shared) -> None:
+        self._shared[subject] = shared(subject, values)
+        self._shared.move_to_end(subject)
+        if len(self._shared) > self._subjects + 1:
+            del self._shared[next(known for known in self._shared if known is not None)]
 
     def _item(self, item: str) -> Value | None:
         value = self._items.get(item)
@@ -254,6 +323,8 @@ class Stage:
         self._bank = bank
         self._items: dict[str, Value] = {}
         self._norms: dict[str, Value] = {}
+        self._shared: dict[str | None, tuple[Shared, Shared]] = {}
+        """What was shared before the batch, and after it."""
         self._learned: list[ItemIncrement] = []
         self._observed: list[NormIncrement] = []
 
@@ -264,11 +335,19 @@ class Stage:
         log_time, observations = 0.0, 0.0
         if subject is not None:
             log_time, observations = self._norms.get(subject) or bank._norm(subject) or (0.0, 0)
-        return _statistics((easiness, answers, log_time, observations))
+        outlook = 0.0
+        for row in (item_row(name), task_row(interaction.skills)):
+            found = self._items.get(row) or bank._item(row)
+            if found is not None:
+                outlook += found[0]
+        return _statistics((
+            easiness, answers, log_time, observations, outlook, self._known(None),
+            self._known(subject or ""),
+        ))  # fmt: skip
 
     def add(self, increments: Increments) -> None:
         """Learn from one interaction."""
-        item, start, delta, subject, log_time, _ = increments
+        item, start, delta, subject, log_time, _, lesson = increments
         if item is not None:
             learned = _item_increment((item, start, delta, 1))
             known = self._items.get(item) or self._bank._items.get(item)
@@ -279,6 +358,33 @@ class Stage:
             known = self._norms.get(subject) or self._bank._norms.get(subject)
             self._norms[subject] = merge_norm(known, observed)
             self._observed.append(observed)
+        if lesson is not None:
+            self._learn(lesson)
+
+    def _learn(self, lesson: Lesson) -> None:
+        for key, gain in zip(lesson.keys, _OUTLOOK_GAINS, strict=False):
+            row = outlook_row(key)
+            known = self._items.get(row) or self._bank._items.get(row)
+            moved = step(gain, known.weight if known else 0.0) * lesson.error
+            learned = _item_increment((row, 0.0, moved, 1))
+            self._items[row] = merge_item(known, learned)
+            self._learned.append(learned)
+        self._move(None, learn(Crowd._make(self._known(None)), lesson))
+        if lesson.usual is not None:
+            subject = lesson.subject
+            self._move(subject, learn_usual(self._known(subject), lesson.usual))
+
+    def _known(self, subject: str | None) -> Shared:
+        """What is shared, with what the batch learned before."""
+        moved = self._shared.get(subject)
+        if moved is not None:
+            return moved[1]
+        known = self._bank._shared.get(subject)
+        return start_of(subject) if known is None else known
+
+    def _move(self, subject: str | None, after: Shared) -> None:
+        moved = self._shared.get(subject)
+        self._shared[subject] = (self._known(subject) if moved is None else moved[0], after)
 
     def commit(self, *, written: bool = False) -> None:
         """Let the bank learn what the batch learned; `written` says that the store has it, so it is
@@ -286,11 +392,29 @@ class Stage:
 
         Committing twice learns nothing more.
         """
+        bank = self._bank
         increments = BankIncrements(tuple(self._learned), tuple(self._observed))
-        self._bank.merge(increments)
+        bank.merge(increments)
+        shared = self._commit_shared()
         if not written:
-            self._bank._pending.add(increments)
+            bank._pending.add(increments)
+            bank._pending.add(BankIncrements(tuple(shared)))
         self._items, self._norms, self._learned, self._observed = {}, {}, [], []
+
+    def _commit_shared(self) -> list[ItemIncrement]:
+        """Let the bank learn what is shared; returns it as increments of the bank's rows."""
+        learned = []
+        for subject, (before, after) in self._shared.items():
+            start = start_of(subject)
+            moved = [new - old for old, new in zip(before, after, strict=True)]
+            known = self._bank._shared.get(subject, start)
+            self._bank._share(
+                subject, tuple([old + by for old, by in zip(known, moved, strict=True)])
+            )
+            for row, first, delta in zip(rows(subject), start, moved, strict=False):
+                learned.append(_item_increment((row, first, delta, moved[-1])))
+        self._shared = {}
+        return learned
 
 
 def _put(values: OrderedDict[str, Value], name: str, value: Value, capacity: int) -> None:

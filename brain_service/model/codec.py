@@ -22,10 +22,11 @@ from brain_service.model.assessment import Assessment, Performance
 from brain_service.model.items import COUNT_SIZE, KEY_SIZE
 from brain_service.model.layouts import ASSESSMENT, ASSESSMENTS, STATE, STATES, AssessmentLayout
 from brain_service.model.levels import BASES, NAMES, Estimates
+from brain_service.model.meaning import Meaning
 from brain_service.model.params import PARAMS_HASH
 from brain_service.model.prediction import SkillMastery
 from brain_service.model.recommend import ADVICE, Recommendation
-from brain_service.model.state import LearnerState, Pace, Progress, Session, Task
+from brain_service.model.state import LearnerState, Pace, Progress, Session, Standing, Task
 from brain_service.model.values import maker
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ _PARTS: Final[dict[str, Any]] = {
     "progress": Progress,
     "pace": Pace,
     "task": Task,
+    "standing": Standing,
 }
 """The parts of a state that its layout lists field by field."""
 _UP_TO_DATE: Final = bytes((STATE,)) + PARAMS_HASH
@@ -42,7 +44,9 @@ _CONSTANTS: Final = slice(1, len(_UP_TO_DATE))
 
 _pack_state: Final = STATES[STATE].fixed.pack
 _pack_assessment: Final = ASSESSMENTS[ASSESSMENT].fixed.pack
+_pack_meaning: Final = ASSESSMENTS[ASSESSMENT].meaning.pack
 _make_assessment, _make_estimates = maker(Assessment), maker(Estimates)
+_make_meaning = maker(Meaning)
 _BASES: Final = dict(zip(NAMES, BASES, strict=True))
 _MASTERY: Final = Struct("<ddI")
 _ADVICE: Final = Struct("<BB")
@@ -58,19 +62,19 @@ class UnknownLayoutError(ValueError):
 
 
 def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
-    """Write a state: about 560 bytes, 57 and its name for each skill, 12 for each item.
+    """Write a state: about 790 bytes, 57 and its name for each skill, 12 for each item.
 
     `constants` is the hash of those under which all of it was computed; see `constants_of`.
     """
     (
         revision, session, signals, weights, (*answered, response_time), pace,
-        (item, attempts, hints), advice, skills, keys, counts,
+        (item, attempts, hints), advice, standing, skills, keys, counts,
     ) = state  # fmt: skip
     body = b"".join((
         _pack_state(
             STATE, constants, revision, *session, *signals, *weights, *answered,
             nan if response_time is None else response_time, *pace, item is not None, item or b"",
-            attempts, hints, advice, len(skills), len(keys) // KEY_SIZE,
+            attempts, hints, advice, *standing, len(skills), len(keys) // KEY_SIZE,
         ),
         *skills.values(),
         keys,
@@ -127,10 +131,11 @@ STAMP_BYTES: Final = len(_UP_TO_DATE)
 
 
 def encode_assessment(assessment: Assessment) -> bytes:
-    """Write an assessment: about 430 bytes and 24 for each skill touched."""
-    revision, time, estimates, performance, mastery, predicted, recommendations, model_version = (
-        assessment
-    )
+    """Write an assessment: about 550 bytes and 24 for each skill touched."""
+    (
+        revision, time, estimates, performance, mastery, predicted, recommendations, meaning,
+        model_version,
+    ) = assessment  # fmt: skip
     levels, contributions, evidence = estimates
     accuracy, response_time, consistency, improvement_rate = performance
     version = model_version.encode()
@@ -152,6 +157,8 @@ def encode_assessment(assessment: Assessment) -> bytes:
             _doubles(len(values)).pack(*values),
             _text(skill),
         )
+    if meaning is not None:
+        parts.append(_pack_meaning(*meaning))
     body = b"".join(parts)
     return body + _CRC.pack(crc32(body))
 
@@ -209,9 +216,15 @@ def _assessment(body: bytes, layout: AssessmentLayout) -> Assessment:
             tuple(mastery),
             None if isnan(predicted) else predicted,
             tuple(recommendations),
+            _meaning(body, at, layout.meaning),
             version,
         )
     )
+
+
+def _meaning(body: bytes, at: int, layout: Struct) -> Meaning | None:
+    """Read what the levels mean; None where nothing was said of it."""
+    return None if at == len(body) else _make_meaning(layout.unpack_from(body, at))
 
 
 def _layout(what: str, data: bytes, known: Mapping[int, T]) -> T:

@@ -65,35 +65,57 @@ _SIGNALS_1: Final = (
     "flow", "expect", "sur1", "dem1", "sur", "rtvar", "engage", "persist",
 )  # fmt: skip
 
+_FIELDS_1: Final = (
+    Field("revision", "Q"),
+    Field("time", "d"),
+    Field("session_start", "d"),
+    Field("active_s", "d"),
+    Field("presence", "d"),
+    Field("tank", "d"),
+    Field("signals", "d", len(_SIGNALS_1)),
+    Field("weights", "d", len(_SIGNALS_1)),
+    Field("answers", "Q"),
+    Field("streak", "q"),
+    Field("fast", "d"),
+    Field("mid", "d"),
+    Field("slow", "d"),
+    Field("total", "d"),
+    Field("accuracy", "d"),
+    Field("spread", "d"),
+    Field("response_time", "d"),  # NaN for none
+    Field("time_mean", "d"),
+    Field("time_var", "d"),
+    Field("time_count", "Q"),
+    Field("item_known", "?"),
+    Field("item", "8s"),
+    Field("attempts", "I"),
+    Field("hints", "I"),
+    Field("advice", "H"),
+)
+
 STATES: Final[Mapping[int, StateLayout]] = {
     1: StateLayout(
         signals=_SIGNALS_1,
+        fields=_FIELDS_1,
+        skill="<5dIQb",
+    ),
+    2: StateLayout(
+        signals=_SIGNALS_1,
         fields=(
-            Field("revision", "Q"),
-            Field("time", "d"),
-            Field("session_start", "d"),
-            Field("active_s", "d"),
-            Field("presence", "d"),
-            Field("tank", "d"),
-            Field("signals", "d", len(_SIGNALS_1)),
-            Field("weights", "d", len(_SIGNALS_1)),
-            Field("answers", "Q"),
-            Field("streak", "q"),
-            Field("fast", "d"),
-            Field("mid", "d"),
-            Field("slow", "d"),
-            Field("total", "d"),
-            Field("accuracy", "d"),
-            Field("spread", "d"),
-            Field("response_time", "d"),  # NaN for none
-            Field("time_mean", "d"),
-            Field("time_var", "d"),
-            Field("time_count", "Q"),
-            Field("item_known", "?"),
-            Field("item", "8s"),
-            Field("attempts", "I"),
-            Field("hints", "I"),
-            Field("advice", "H"),
+            *_FIELDS_1[:-1],
+            Field("advice", "I"),
+            Field("level_habits", "48s"),
+            Field("habits", "80s"),
+            Field("habit_answers", "I"),
+            Field("bands", "6s"),
+            Field("pending", "72s"),
+            Field("recent", "B"),
+            Field("logit", "d"),
+            Field("rate", "d"),
+            Field("causes", "16s"),
+            Field("attention", "B"),
+            Field("reason", "B"),
+            Field("since", "d"),
         ),
         skill="<5dIQb",
     ),
@@ -104,7 +126,31 @@ STATE: Final = max(STATES)
 
 Step = Callable[[Fields], Fields]
 
-STEPS: Final[Mapping[int, Step]] = {}
+LEVEL_HABITS_2: Final = Struct("<12f").pack(
+    0.75, 0.62, 0.50, 0.65, 0.55, 0.63, 0.077, 0.105, 0.105, 0.063, 0.055, 0.055
+)
+"""Usual values and spreads of the six levels of anybody, before the first answer."""
+
+STEPS: Final[Mapping[int, Step]] = {
+    # What is usual for a learner is learned from the next answer on; `rebuild` reads it in the log.
+    1: lambda fields: (
+        fields
+        | {
+            "level_habits": LEVEL_HABITS_2,
+            "habits": bytes(80),
+            "habit_answers": 0,
+            "bands": b"\x06" * 6,
+            "pending": bytes(72),
+            "recent": 0,
+            "logit": 0.0,
+            "rate": 0.0,
+            "causes": bytes(16),
+            "attention": 0,
+            "reason": 0,
+            "since": 0.0,
+        }
+    ),
+}
 """What leads from one layout's fields to the next one's, by the number of the older."""
 
 
@@ -118,10 +164,14 @@ def todays(
 
 
 class AssessmentLayout:
-    """The bytes of an assessment: levels with drivers and evidence, then performance and lists."""
+    """The bytes of an assessment: levels with drivers and evidence, performance and lists, and what
+    the levels mean.
+    """
 
-    def __init__(self, drivers: Mapping[str, tuple[str, ...]]) -> None:
-        """`drivers` are the names of each level's, levels and drivers in their order."""
+    def __init__(self, drivers: Mapping[str, tuple[str, ...]], meaning: str = "") -> None:
+        """`drivers` are the names of each level's, levels and drivers in their order; `meaning` is
+        the structure of what follows the lists, empty where nothing does.
+        """
         self.names = tuple(drivers)
         self.drivers = tuple(drivers.values())
         count, total = len(self.names), sum(map(len, self.drivers))
@@ -129,20 +179,24 @@ class AssessmentLayout:
         ends = accumulate([count, *map(len, self.drivers), count], initial=3)
         self.levels, *self.contributions, self.evidence = (slice(*each) for each in pairwise(ends))
         """Where they lie among the fixed values."""
+        self.meaning = Struct(meaning)
 
+
+_DRIVERS_1: Final = {
+    "cognitive_load": ("declared", "demand", "slow", "err"),
+    "frustration_level": ("err", "declared", "negsur", "impasse", "help"),
+    "confidence_level": ("sur", "demand", "err", "slow"),
+    "item_confidence": ("sur", "sur1", "dem1", "slow"),
+    "engagement_level": ("idle", "fast", "help", "err", "slow", "flow"),
+    "fatigue_level": ("load", "tank", "rtvar"),
+    "motivation_level": ("expect", "engage", "persist", "presence", "cost"),
+}
 
 ASSESSMENTS: Final[Mapping[int, AssessmentLayout]] = {
-    1: AssessmentLayout(
-        {
-            "cognitive_load": ("declared", "demand", "slow", "err"),
-            "frustration_level": ("err", "declared", "negsur", "impasse", "help"),
-            "confidence_level": ("sur", "demand", "err", "slow"),
-            "item_confidence": ("sur", "sur1", "dem1", "slow"),
-            "engagement_level": ("idle", "fast", "help", "err", "slow", "flow"),
-            "fatigue_level": ("load", "tank", "rtvar"),
-            "motivation_level": ("expect", "engage", "persist", "presence", "cost"),
-        }
-    ),
+    1: AssessmentLayout(_DRIVERS_1),
+    # Bands, habits of levels, answers behind them, evidence, logit, rate, causes, attention,
+    # reason, failures, since.
+    2: AssessmentLayout(_DRIVERS_1, meaning="<6s48sIddd16sBBId"),
 }
 """Every layout of assessments that was ever written, by its number, the first byte."""
 ASSESSMENT: Final = max(ASSESSMENTS)

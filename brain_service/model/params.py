@@ -1,4 +1,4 @@
-"""Every fitted or chosen constant of the learner model `vb-ssm/0.1`, as data; it knows nothing of
+"""Every fitted or chosen constant of the learner model `vb-ssm/0.2`, as data; it knows nothing of
 how they are used.
 
 A change of any constant here changes `PARAMS_HASH` and must bump `VERSION`. States computed under
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-VERSION: Final = "vb-ssm/0.1"
+VERSION: Final = "vb-ssm/0.2"
 
 # Prediction of an answer: logistic regression over item difficulty and the learner's history.
 
@@ -211,6 +211,84 @@ PRESENCE_FULL: Final = 3.0
 PRIOR_SD: Final = 0.25
 """Error added to a level that rests on no evidence at all."""
 
+# What is usual for a learner, and bands.
+
+HABIT_HALF_LIFE: Final = 64.0
+"""Half-life, in answers, of what is usual for a learner."""
+HABIT_PRIOR: Final = 8.0
+"""Answers that the usual values of all learners count for at first."""
+HABIT_NEEDS: Final = 10
+"""Answers until bands are told. Before, what is usual rests on others as much as on the learner."""
+HABIT_EVIDENCE: Final = 0.25
+"""Evidence weight that a level needs for a band: two answers after a break."""
+SPREAD_FLOOR: Final = 0.04
+"""The least spread; smaller movements of a level mean nothing."""
+INNER_EDGE: Final = 0.6
+OUTER_EDGE: Final = 1.8
+"""Spreads from the usual value at which bands end."""
+EDGE_GRIP: Final = 0.35
+"""Spreads beyond an edge that a level needs to leave its band, so that bands do not flicker."""
+FADES: Final = (1.0, 1.0, 0.35, 1.0, 1.0, 0.6)
+"""Per level of the six, the share of its movement that fades in idle time. What is usual fades with
+it, or every learner would stand out after every break.
+"""
+USUAL_START: Final = (
+    (0.75, 0.62, 0.50, 0.65, 0.55, 0.63),
+    (0.006, 0.011, 0.011, 0.004, 0.003, 0.003),
+)
+"""Means and variances within a learner of the six levels, before any learner was seen."""
+TEACH_EVERY: Final = 8
+"""A learner teaches what is usual for all with every so many answers, from twice as many on."""
+
+# The forecast: are at least two of the next three answers wrong?
+
+STRUGGLE: Final = {"accuracy": -1.650, "mastery": -3.164, "ability": -0.804}
+STRUGGLE_BIAS: Final = 2.287
+"""Weights of recent accuracy, mean mastery of the touched skills and mean residual, fitted on the
+training half of ASSISTments 2009.
+"""
+STRUGGLE_MEANS: Final = {"accuracy": 0.66, "mastery": 0.67, "ability": 0.0}
+"""What these are for most learners; drivers are told as differences from it."""
+STRUGGLE_CENTRE: Final = -0.9
+"""Logit around which the slope turns."""
+
+
+class Gain(NamedTuple):
+    """The step of an online mean or regression: max(floor, first / (1 + cooling · n))."""
+
+    first: float
+    cooling: float
+    floor: float
+
+
+INTERCEPT_GAIN: Final = Gain(0.1, 0.005, 0.001)
+SLOPE_GAIN: Final = Gain(0.003, 0.0003, 0.0003)
+SLOPE_RANGE: Final = (0.2, 1.6)
+ITEM_OUTLOOK_GAIN: Final = Gain(0.1, 0.03, 0.01)
+TASK_OUTLOOK_GAIN: Final = Gain(0.05, 0.01, 0.002)
+RATE_GAIN: Final = Gain(0.05, 0.02, 0.001)
+CUT_GAIN: Final = Gain(0.3, 0.01, 0.001)
+USUAL_GAIN: Final = Gain(0.5, 0.1, 0.003)
+CROWD_START: Final = (0.0, 1.0, 0.29, 0.6, 1.4)
+"""Intercept, slope and rate of the forecast, and the cuts of attention, before any answer."""
+
+# Attention.
+
+BUDGET: Final = (0.07, 0.025)
+"""Share of answers after which somebody is worth a look or needs help now; only the latter."""
+CUT_GRIP: Final = 0.15
+"""Logits below a cut at which attention that is on goes off."""
+ATTENTION_NEEDS: Final = 3
+"""Answers before anybody is called for."""
+STUCK_STEP: Final = 0.0
+STUCK_MOST: Final = 5
+"""What failures in a row add to the score, each, and how many count."""
+GIVING_UP: Final = 0.2
+GIVING_UP_STEP: Final = 0.3
+"""Share of hasty, wrong answers that looks like giving up, and what it adds to the score."""
+DISTRESS_STEP: Final = 0.1
+"""What load or frustration much higher than usual adds to the score, each."""
+
 PARAMS_HASH: Final = hashlib.blake2b(
     repr(
         (
@@ -223,7 +301,12 @@ PARAMS_HASH: Final = hashlib.blake2b(
             LONG_S, LONG_Z, MAX_Z, TIME_VAR_START, TIME_VAR_FLOOR, TIME_WINDOW,
             PERFORMANCE_HALF_LIFE,
             SPREAD_HALF_LIFE, SPREAD_PRIOR, SIGNALS, FADING, LEVELS, REFERENCE, PRESENCE_FULL,
-            PRIOR_SD,
+            PRIOR_SD, HABIT_HALF_LIFE, HABIT_PRIOR, HABIT_NEEDS, HABIT_EVIDENCE, SPREAD_FLOOR,
+            INNER_EDGE, OUTER_EDGE, EDGE_GRIP, FADES, USUAL_START, TEACH_EVERY, STRUGGLE,
+            STRUGGLE_BIAS, STRUGGLE_MEANS, STRUGGLE_CENTRE, INTERCEPT_GAIN, SLOPE_GAIN,
+            SLOPE_RANGE, ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN, RATE_GAIN, CUT_GAIN, USUAL_GAIN,
+            CROWD_START, BUDGET, CUT_GRIP, ATTENTION_NEEDS, STUCK_STEP, STUCK_MOST, GIVING_UP,
+            GIVING_UP_STEP, DISTRESS_STEP,
         )
     ).encode(),
     digest_size=8,

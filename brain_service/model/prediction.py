@@ -15,6 +15,7 @@ from math import exp, log1p, sqrt
 from typing import Final, NamedTuple
 
 from brain_service.model import items, params
+from brain_service.model.crowd import START, USUAL, Crowd, Shared
 from brain_service.model.interaction import ANONYMOUS_SKILL, Interaction
 from brain_service.model.params import FEATURES
 from brain_service.model.state import LearnerState, Progress, pack_skill, unpack_skill
@@ -36,6 +37,12 @@ class Statistics(NamedTuple):
     """Mean log-seconds in the subject."""
     observations: float = 0
     """Observations behind that; 0 means there is no norm."""
+    outlook: float = 0.0
+    """Logits that learners struggle more after this item and this kind of task than elsewhere."""
+    crowd: Crowd = START
+    """What all learners share."""
+    usual: Shared = USUAL
+    """What is usual in the subject."""
 
 
 class SkillMastery(NamedTuple):
@@ -70,6 +77,8 @@ class Answer(NamedTuple):
     """Of the skills of the item, after the answer."""
     repeated: bool | None
     """Whether the learner answered the item before; None where older ones were forgotten."""
+    mastered: float
+    """Mean mastery of the skills of the item, after the answer."""
 
 
 def keep(half_life: float) -> float:
@@ -149,6 +158,7 @@ def answer(
     general_after = _general(progress)
 
     mastered: dict[str, SkillMastery] = {}
+    mean = 0.0
     for skill in interaction.skills:
         learned, shown = _practise(
             memories.get(skill), answers, time, residual, last, general, general_after
@@ -156,8 +166,10 @@ def answer(
         memories[skill] = learned
         skills.pop(skill, None)  # it comes back as the one practised last
         skills[skill] = pack_skill(*learned)
+        known = _mastery(skill, shown, learned[5])
+        mean += known[1] * share
         if skill != ANONYMOUS_SKILL:
-            mastered[skill] = _mastery(skill, shown, learned[5])
+            mastered[skill] = known
     while len(skills) > params.MAX_SKILLS:
         del skills[next(iter(skills))]
     item_keys, item_counts = items.put(item_keys, item_counts, item, (abs(seen) + 1) * last)
@@ -166,7 +178,7 @@ def answer(
     )
     return _answer((
         correct, predicted, easiness, expected, step, progress, skills, item_keys, item_counts,
-        tuple(mastered.values()), repeated,
+        tuple(mastered.values()), repeated, mean,
     ))  # fmt: skip
 
 

@@ -8,21 +8,22 @@ flicker. Advice starts when its value passes the threshold and stops only when t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from brain_service.model import words
+from brain_service.model.habits import Band
 from brain_service.model.values import maker
+from brain_service.model.words import Because
 
-BAND: Final = 0.05
+GRIP: Final = 0.05
 MOST: Final = 3
 TIRED: Final = 0.5
 ACTIVE_S: Final = 45 * 60.0
-FRUSTRATED: Final = 0.7
 FAILURES: Final = 3
-LOADED: Final = 0.8
 SURE: Final = 0.9
-UNLOADED: Final = 0.55
 HASTY: Final = 0.1
 """Share of recent timed answers that were hasty and wrong; a single one brings a learner just above
 it.
@@ -31,6 +32,9 @@ IDLE: Final = 0.5
 REVIEW_AFTER_S: Final = 7 * 86400.0
 REVIEW_BELOW: Final = 0.8
 ZONE: Final = (0.60, 0.85)
+"""Chances of success between which the difficulty is about right."""
+WELL: Final = (0.55, 0.75)
+"""Recent shares of right answers that it takes to say so, and to ask for harder tasks."""
 
 
 class Urgency(IntEnum):
@@ -101,13 +105,62 @@ ADVICE: Final = (
     ),
     Advice(8, "target_zone", Urgency.LOW, "Choose slightly easier tasks.", ("expect",), -1),
     Advice(9, "target_zone", Urgency.LOW, "Choose slightly harder tasks.", ("expect",), 1),
+    Advice(10, "check_in", Urgency.MEDIUM, "Look at the last answers together.", ("struggle",)),
+    Advice(11, "check_in", Urgency.HIGH, "Help with the next task.", ("struggle",)),
+    Advice(
+        12,
+        "scaffold",
+        Urgency.MEDIUM,
+        "Break the task into small, guided steps.",
+        ("failures", "struggle"),
+    ),
+    Advice(
+        13,
+        "scaffold",
+        Urgency.HIGH,
+        "Break the task into small, guided steps.",
+        ("failures", "struggle"),
+    ),
+    Advice(14, "take_break", Urgency.MEDIUM, "Time for a short break.", ("tank",)),
+    Advice(15, "take_break", Urgency.MEDIUM, "Time for a short break.", ("active_s",)),
+    Advice(
+        16,
+        "spaced_review",
+        Urgency.NONE,
+        "Review {skill}: not practised for over a week.",
+        ("mastery", "days"),
+    ),
+    Advice(17, "keep_watch", Urgency.NONE, "Watch how the next answers go.", ("expect",)),
 )
-"""In the order of precedence, which is also that of urgency; the last three, of which one is given,
-share a code.
-"""
-_BREAK, _SCAFFOLD, _EXAMPLE, _HARDER, _SLOW, _ENGAGE, _REVIEW, _ZONE, _EASIER_ZONE, _HARDER_ZONE = (
-    range(len(ADVICE))
-)
+"""By number. 0, 1 and 6 are no longer given; what was stored still names them."""
+_EXAMPLE, _HARDER, _SLOW, _ENGAGE = 2, 3, 4, 5
+_ZONE, _EASIER, _HARDER_ZONE = 7, 8, 9
+_CHECK, _SCAFFOLD = (10, 11), (12, 13)
+_TIRED, _LONG, _REVIEW, _WATCH = 14, 15, 16, 17
+_LOAD, _FRUSTRATION, _CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTIVATION = range(6)
+
+_LOW, _HIGH = frozenset((Band.MUCH_LOWER, Band.LOWER)), frozenset((Band.HIGHER, Band.MUCH_HIGHER))
+_STRAINED: Final = {_LOAD: _HIGH, _FRUSTRATION: _HIGH, _CONFIDENCE: _LOW}
+NOT_BESIDE: Final[Mapping[int, Mapping[int, frozenset[int]]]] = {
+    _EXAMPLE: {_LOAD: frozenset((Band.MUCH_LOWER,)), _FRUSTRATION: frozenset((Band.MUCH_LOWER,))},
+    _HARDER: {**_STRAINED, _FATIGUE: _HIGH},
+    _HARDER_ZONE: {**_STRAINED, _FATIGUE: _HIGH},
+    _ENGAGE: {_ENGAGEMENT: _HIGH},
+    _SLOW: {_ENGAGEMENT: frozenset((Band.MUCH_HIGHER,))},
+    _ZONE: {**_STRAINED, _FATIGUE: _HIGH, _ENGAGEMENT: _LOW, _MOTIVATION: _LOW},
+    _EASIER: {_LOAD: _LOW, _FRUSTRATION: frozenset((Band.MUCH_LOWER,))},
+    **{
+        number: {
+            _LOAD: frozenset((Band.MUCH_LOWER,)), _FRUSTRATION: frozenset((Band.MUCH_LOWER,))
+        }
+        for number in _SCAFFOLD
+    },
+    _TIRED: {_FATIGUE: _LOW},
+    _LONG: {_FATIGUE: frozenset((Band.MUCH_LOWER,))},
+}  # fmt: skip
+"""Per advice, the bands of the six levels (by place) beside which it would contradict itself."""
+CALM: Final = frozenset((_HARDER, _ZONE, _HARDER_ZONE, _REVIEW, _WATCH))
+"""Advice that never stands beside a call for attention."""
 
 
 class Recommendation(NamedTuple):
@@ -135,9 +188,22 @@ class Recommendation(NamedTuple):
         return self.advice.sentence.replace("{skill}", self.skill)
 
     @property
+    def because(self) -> tuple[Because, ...]:
+        """The same in a teacher's words."""
+        return tuple(_because(self.advice, code) for code in self.advice.reasons)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """The drivers behind it, by name."""
         return self.advice.reasons
+
+
+def _because(advice: Advice, code: str) -> Because:
+    if code == "expect":
+        return Because(code, *words.EXPECT[advice.shift])
+    if code == "cognitive_load" and advice.shift > 0:
+        return Because(code, *words.UNLOADED)
+    return Because(code, *words.ADVICE[code])
 
 
 _give = maker(Recommendation)
@@ -148,15 +214,22 @@ class Situation(NamedTuple):
 
     tank: float
     active_s: float
-    frustration: float
     load: float
     failures: int
     """Failures in a row, or on the present item, whichever is more; 0 after a right answer."""
     expect: float
     """Recent average of the probability of a right answer."""
+    accuracy: float
+    """Recent share of right answers."""
     haste: float
     idle: float
-    review: tuple[str, float, float] | None = None
+    struggle: float
+    """Logit of two of the next three answers being wrong."""
+    attention: int
+    """Whether somebody should look after the learner, see `attention`."""
+    bands: bytes
+    """Of the six levels."""
+    review: tuple[str, float, float] | None
     """A skill not practised for a week: its name, mastery and days since; None when there is none.
     """
 
@@ -165,41 +238,78 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
     """Return at most three recommendations, most urgent first, and the bits to pass as `before`
     next time.
 
-    Asking again with the returned bits and the same situation gives the same answer.
+    None contradicts the bands or the attention it stands beside, see `NOT_BESIDE`. Asking again
+    with the returned bits and the same situation gives the same answer.
     """
-    tank, active_s, frustration, load, failures, expect, haste, idle, review = now
-    band = _bands(before)
+    (
+        tank, active_s, load, failures, expect, accuracy, haste, idle, struggle, attention, bands,
+        review,
+    ) = now  # fmt: skip
+    grip = _grips(before)
     found = []
-    if tank > TIRED - band[_BREAK] or active_s > ACTIVE_S * (1.0 - band[_BREAK]):
-        found.append(_give((ADVICE[_BREAK], (tank, active_s), "")))
-    if failures >= FAILURES:
-        if frustration > FRUSTRATED - band[_SCAFFOLD]:
-            found.append(_give((ADVICE[_SCAFFOLD], (frustration, float(failures)), "")))
-        if load > LOADED - band[_EXAMPLE]:
-            found.append(_give((ADVICE[_EXAMPLE], (float(failures), load), "")))
-    if expect > SURE - band[_HARDER] and load < UNLOADED + band[_HARDER]:
-        found.append(_give((ADVICE[_HARDER], (expect, load), "")))
-    if haste > HASTY - band[_SLOW]:
-        found.append(_give((ADVICE[_SLOW], (haste,), "")))
-    if idle > IDLE - band[_ENGAGE]:
-        found.append(_give((ADVICE[_ENGAGE], (idle,), "")))
-    if review is not None and review[1] < REVIEW_BELOW + band[_REVIEW]:
-        found.append(_give((ADVICE[_REVIEW], review[1:], review[0])))
-    if not found:
-        if expect < ZONE[0] + band[_EASIER_ZONE]:
-            zone = _EASIER_ZONE
-        elif expect > ZONE[1] - band[_HARDER_ZONE]:
-            zone = _HARDER_ZONE
+    if attention:
+        scaffold = _SCAFFOLD[attention - 1]
+        if failures >= FAILURES and stands_beside(scaffold, bands):
+            found.append(_give((ADVICE[scaffold], (float(failures), struggle), "")))
+            if bands[_LOAD] in _HIGH:
+                found.append(_give((ADVICE[_EXAMPLE], (float(failures), load), "")))
         else:
-            zone = _ZONE
-        return (_give((ADVICE[zone], (expect,), "")),), 1 << zone
+            found.append(_give((ADVICE[_CHECK[attention - 1]], (struggle,), "")))
+    if tank > TIRED - grip[_TIRED] and stands_beside(_TIRED, bands):
+        found.append(_give((ADVICE[_TIRED], (tank,), "")))
+    elif active_s > ACTIVE_S * (1.0 - grip[_LONG]) and stands_beside(_LONG, bands):
+        found.append(_give((ADVICE[_LONG], (active_s,), "")))
+    if (
+        expect > SURE - grip[_HARDER]
+        and accuracy > WELL[1]
+        and not attention
+        and stands_beside(_HARDER, bands)
+    ):
+        found.append(_give((ADVICE[_HARDER], (expect, load), "")))
+    if haste > HASTY - grip[_SLOW] and stands_beside(_SLOW, bands):
+        found.append(_give((ADVICE[_SLOW], (haste,), "")))
+    if idle > IDLE - grip[_ENGAGE] and stands_beside(_ENGAGE, bands):
+        found.append(_give((ADVICE[_ENGAGE], (idle,), "")))
+    if not found:
+        found.append(_give((ADVICE[_zone(expect, accuracy, bands, grip)], (expect,), "")))
+    if review is not None and not attention and review[1] < REVIEW_BELOW + grip[_REVIEW]:
+        found = [*found[: MOST - 1], _give((ADVICE[_REVIEW], review[1:], review[0]))]
     bits = 0
     for advice, _, _ in found:
         bits |= 1 << advice.number
     return tuple(found[:MOST]), bits
 
 
-@lru_cache(maxsize=1 << len(ADVICE))
-def _bands(before: int) -> tuple[float, ...]:
+@lru_cache(maxsize=65_536)
+def stands_beside(number: int, bands: bytes) -> bool:
+    """Tell whether advice may stand beside the bands of the six levels."""
+    refused = NOT_BESIDE.get(number)
+    if refused is not None:
+        for level, those in refused.items():
+            if bands[level] in those:
+                return False
+    return True
+
+
+def contradicts(number: int, bands: bytes, attention: int) -> bool:
+    """Tell whether advice contradicts the bands or the call for attention that it stands beside."""
+    return not stands_beside(number, bands) or (attention > 0 and number in CALM)
+
+
+def _zone(expect: float, accuracy: float, bands: bytes, grip: tuple[float, ...]) -> int:
+    """What to say of the difficulty where nothing else is to be said: the first that fits."""
+    if expect < ZONE[0] + grip[_EASIER]:
+        zone = _EASIER
+    elif accuracy < WELL[0] - grip[_ZONE]:
+        zone = _WATCH
+    elif expect > ZONE[1] - grip[_HARDER_ZONE] and accuracy > WELL[1]:
+        zone = _HARDER_ZONE
+    else:
+        zone = _ZONE
+    return zone if stands_beside(zone, bands) else _WATCH
+
+
+@lru_cache(maxsize=4096)
+def _grips(before: int) -> tuple[float, ...]:
     """Per advice, how far its threshold gives way because it is on already."""
-    return tuple(BAND if before >> number & 1 else 0.0 for number in range(len(ADVICE)))
+    return tuple(GRIP if before >> number & 1 else 0.0 for number in range(len(ADVICE)))

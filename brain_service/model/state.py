@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final, NamedTuple
 
 from brain_service.model import params
 from brain_service.model.items import listed
-from brain_service.model.layouts import STATE, STATES
+from brain_service.model.layouts import LEVEL_HABITS_2, STATE, STATES
 
 
 class SkillMemory(NamedTuple):
@@ -93,6 +94,32 @@ class Task(NamedTuple):
     """Answers and hint requests on it since it became the present one."""
 
 
+class Standing(NamedTuple):
+    """How a learner stands to what is usual, what is foretold, and whether somebody should look."""
+
+    level_habits: bytes
+    habits: bytes
+    """What is usual for the learner, of levels and of the rest, packed; see `habits`."""
+    habit_answers: int
+    """Graded answers behind that; 0 means that both say nothing."""
+    bands: bytes
+    """Of the six levels."""
+    pending: bytes
+    """The last three forecasts, packed; see `forecast`."""
+    recent: int
+    """The last three outcomes as bits, the newest lowest, 1 for a wrong answer."""
+    logit: float
+    """Of the last forecast; says nothing before the first answer."""
+    rate: float
+    """How often all learners struggled, as of the last answer."""
+    causes: bytes
+    """What the last forecast rests on."""
+    attention: int
+    reason: int
+    since: float
+    """Whether somebody should look, why, and since when (epoch seconds); see `attention`."""
+
+
 class LearnerState(NamedTuple):
     """One learner after `revision` interactions. Never change its dictionary: `apply` copies it.
 
@@ -110,6 +137,7 @@ class LearnerState(NamedTuple):
     task: Task
     advice: int
     """Which recommendations are on, as bits, for hysteresis."""
+    standing: Standing
 
     skills: dict[str, bytes]
     """Each a packed `SkillMemory`: one is touched per interaction, and all are copied, stored and
@@ -141,6 +169,20 @@ BLANK: Final = LearnerState(
     pace=Pace(time_mean=0.0, time_var=params.TIME_VAR_START, time_count=0),
     task=Task(item=None, attempts=0, hints=0),
     advice=0,
+    standing=Standing(
+        level_habits=LEVEL_HABITS_2,
+        habits=bytes(80),
+        habit_answers=0,
+        bands=b"\x06" * 6,
+        pending=bytes(72),
+        recent=0,
+        logit=0.0,
+        rate=0.0,
+        causes=bytes(16),
+        attention=0,
+        reason=0,
+        since=0.0,
+    ),
     skills={},
     item_keys=b"",
     item_counts=b"",
@@ -149,17 +191,29 @@ BLANK: Final = LearnerState(
 """
 
 
+_PACKED: Final = {"level_habits": "<12f", "habits": "<20f", "bands": "<6B", "causes": "<4f"}
+
+
 def legible(state: LearnerState) -> dict[str, object]:
     """Every field of a state by name, nothing packed, for a person to read."""
     fields = state._asdict()
-    for part in ("session", "progress", "pace", "task"):
+    for part in ("session", "progress", "pace", "task", "standing"):
         fields |= fields.pop(part)._asdict()
     items = listed(fields.pop("item_keys"), fields.pop("item_counts"))
     item = state.task.item
-    return fields | {
-        "item": None if item is None else int.from_bytes(item, "little"),
-        "skills": {
-            skill: SkillMemory._make(unpack_skill(packed)) for skill, packed in state.skills.items()
-        },
-        "items": {int.from_bytes(key, "little"): count for key, count in items.items()},
-    }
+    return (
+        fields
+        | {name: list(Struct(form).unpack(fields[name])) for name, form in _PACKED.items()}
+        | {
+            "pending": [
+                [logit, lean, item.hex(), task.hex()]
+                for logit, lean, item, task in Struct("<ff8s8s").iter_unpack(state.standing.pending)
+            ],
+            "item": None if item is None else int.from_bytes(item, "little"),
+            "skills": {
+                skill: SkillMemory._make(unpack_skill(packed))
+                for skill, packed in state.skills.items()
+            },
+            "items": {int.from_bytes(key, "little"): count for key, count in items.items()},
+        }
+    )

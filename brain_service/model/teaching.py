@@ -55,9 +55,11 @@ class Allowance(NamedTuple):
     """First answers that teach their item."""
     times: int = 20
     """Times that teach a subject's norm."""
+    lessons: int = 200
+    """Answers that teach what all learners share of forecasts, attention and what is usual."""
 
 
-ITEMS, TIMES = range(len(Allowance._fields))
+ITEMS, TIMES, LESSONS = range(len(Allowance._fields))
 
 
 class Allowances:

@@ -18,10 +18,12 @@ from typing import Final, NamedTuple
 
 from brain_service.model import params
 from brain_service.model.assessment import Assessment, tell
+from brain_service.model.crowd import Lesson
 from brain_service.model.interaction import BadInteraction, Interaction
 from brain_service.model.levels import read, read_direct
 from brain_service.model.prediction import Statistics, answer, item_key
 from brain_service.model.signals import move, push_engagement
+from brain_service.model.standing import stand, stand_after
 from brain_service.model.state import BLANK, LearnerState, Pace, Session, Task
 from brain_service.model.values import maker
 
@@ -41,6 +43,8 @@ class Increments(NamedTuple):
     """Observed log-seconds in that subject."""
     repeated: bool | None = False
     """Whether the learner answered the item before; None where the state no longer knows."""
+    lesson: Lesson | None = None
+    """What an answer teaches of all learners."""
 
 
 class Step(NamedTuple):
@@ -96,18 +100,32 @@ def apply(
     estimates = read(direct, signals, weights, tank, presence)
 
     session = _session((time, session_start, active_s, presence, tank))
+    if given is None:
+        standing = stand(before, session, weights, estimates)
+    else:
+        standing, lesson = stand_after(
+            before, session, signals, weights, estimates, task, given, statistics, interaction, key
+        )
     after = _state((
         before.revision + 1, session, tuple(signals), tuple(weights), progress, pace, task,
-        before.advice, skills, item_keys, item_counts,
+        before.advice, standing, skills, item_keys, item_counts,
     ))  # fmt: skip
     subject = None if time_taken is None else interaction.subject
     if given is None:
         assessment, advice = tell(after, estimates, (), None)
-        increments = _increments((None, 0.0, 0.0, subject, log_time, False))
+        increments = _increments((None, 0.0, 0.0, subject, log_time, False, None))
     else:
         assessment, advice = tell(after, estimates, given.mastery, given.predicted)
         increments = _increments(
-            (interaction.item, given.easiness, given.step, subject, log_time, given.repeated)
+            (
+                interaction.item,
+                given.easiness,
+                given.step,
+                subject,
+                log_time,
+                given.repeated,
+                lesson,
+            )
         )
     if advice != before.advice:
         after = _state((*after[:_ADVICE], advice, *after[_ADVICE + 1 :]))

@@ -18,6 +18,7 @@ from brain_service.model import Assessment, SkillMastery, levels
 from brain_service.model.levels import CLIPPED, DRIVER_NAMES, NAMES
 from brain_service.model.params import LEVELS
 from brain_service.model.recommend import ADVICE, Recommendation
+from brain_service.servicer import meaning
 from brain_service.servicer.wire import BYTES, FIXED64, SHORT, VARINT, tag, varint
 
 _ORDER: Final = (
@@ -100,6 +101,8 @@ def serialised(assessment: Assessment) -> bytes:
         parts.append(_mastery(mastery))
     if assessment.predicted_correct is not None:
         parts.append(_PREDICTED.pack(_PREDICTED_TAG, assessment.predicted_correct))
+    if assessment.meaning is not None:
+        parts.append(meaning.serialised(assessment.meaning, estimates))
     for recommendation in assessment.recommendations:
         parts.append(_recommended(recommendation.advice.number, recommendation.skill))
     return b"".join(parts)
@@ -132,6 +135,7 @@ def _recommended(number: int, skill: str) -> bytes:
         ),  # the model's numbers are the contract's
         sentence=recommendation.sentence,
         reasons=recommendation.reasons,
+        because=meaning.because(recommendation.because),
     )
     return assessment.SerializeToString()
 

@@ -28,6 +28,7 @@ from brain_service.model.interaction import BadInteraction
 from brain_service.servicer import answers, checks, convert
 from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
+from brain_service.servicer.meaning import explanations
 from brain_service.servicer.streams import Inbound, StoppingError
 from brain_service.tracing import NO_TRACES, NoTraces, Served
 from brain_service.watch.watch import (
@@ -298,4 +299,6 @@ def _require(result: Applied | Failed) -> Applied:
 
 def _at_rest(snapshot: LearnerSnapshot) -> brain_pb2.LearnerSnapshot:
     state = snapshot.state
-    return convert.snapshot(snapshot, None if state is None else serialised(model.assess(state)))
+    if state is None:
+        return convert.snapshot(snapshot, None)
+    return convert.snapshot(snapshot, serialised(model.assess(state)) + explanations(state))

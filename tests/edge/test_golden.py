@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from brain_service.model.alerts import RECOMMENDATION, THRESHOLDS
+from brain_service.model.alerts import ATTENTION, CROSSINGS, RECOMMENDATION
+from brain_service.model.attention import REASONS, Attention
 from brain_service.model.levels import CLIPPED, DRIVER_NAMES, GRADES, NAMES
-from brain_service.model.recommend import ADVICE, Urgency
+from brain_service.model.recommend import ADVICE, Recommendation, Urgency
+from brain_service.model.words import CAUSES, DRIVERS, Because
 from edge.frames import incoming, outgoing, schema
 from edge.frames.codes import RETRYABLE
 from edge.frames.schema import SERVER_FRAMES
@@ -101,6 +103,11 @@ def test_every_golden_frame_has_only_fields_of_the_schema() -> None:
         assert set(described["required"]) <= set(sent) <= set(described["properties"]), name
 
 
+def _told(because: Because) -> dict[str, str]:
+    direction = "up" if because.up else "down"
+    return {"code": because.code, "direction": direction, "words": because.words}
+
+
 def _found(value: Any, name: str) -> list[Any]:
     """Return every value of a field, wherever it stands."""
     if isinstance(value, dict):
@@ -115,19 +122,22 @@ def _found(value: Any, name: str) -> list[Any]:
 def test_a_server_frame_says_what_the_brain_says(name: str) -> None:
     """Whoever writes a client from these examples must not wait for words that never come."""
     frame = json.loads((FOLDER / name).read_text())
-    advice = {one.code: one for one in ADVICE}
+    advice = {(one.code, one.reasons, one.urgency.name.lower()): one for one in ADVICE}
     for crossing in [one for found in _found(frame, "crossings") for one in found]:
-        assert crossing["name"] in (*THRESHOLDS, RECOMMENDATION)
+        assert crossing["name"] in CROSSINGS
+        if crossing["name"] == ATTENTION:
+            assert crossing["value"] in set(Attention)
         if crossing["name"] == RECOMMENDATION:
             assert crossing["value"] in set(Urgency)
     for actions, sentences in zip(
         _found(frame, "actions"), _found(frame, "recommendations"), strict=True
     ):
         for action, sentence in zip(actions, sentences, strict=True):
-            meant = advice[action["code"]]
+            meant = advice[action["code"], tuple(action["reason"]), action["urgency"]]
             assert sentence == meant.sentence
-            assert action["urgency"] == meant.urgency.name.lower()
-            assert tuple(action["reason"]) == meant.reasons
+            if "because" in action:
+                told = Recommendation(meant, ()).because
+                assert action["because"] == [_told(one) for one in told]
     for drivers in _found(frame, "drivers"):
         for level, parts in drivers.items():
             assert set(parts) <= {*DRIVER_NAMES[NAMES.index(level)], CLIPPED}
@@ -137,5 +147,14 @@ def test_a_server_frame_says_what_the_brain_says(name: str) -> None:
             for level, grade in zip(NAMES, GRADES, strict=True)
             if level != "item_confidence"
         }
+    for struggle in _found(frame, "struggle"):
+        for one in struggle["because"]:
+            assert one["words"] == CAUSES[one["code"]][one["direction"] == "up"]
+    for explanations in _found(frame, "explanations"):
+        for level, because in explanations.items():
+            assert {one["code"] for one in because} <= set(DRIVER_NAMES[NAMES.index(level)])
+            assert all(one["words"] in DRIVERS[one["code"]] for one in because)
+    for attention in _found(frame, "attention"):
+        assert attention["code"] in REASONS
     for version in _found(frame, "model_version"):
         assert version.startswith("vb-ssm/")

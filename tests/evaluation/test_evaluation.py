@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from brain_service.model.bank import Bank
 from evaluation import __main__ as command
-from evaluation import checks, data, plots, replay, report
-from evaluation.checks import AlertShare, Check, Findings
+from evaluation import checks, data, plots, report
+from evaluation.check import Check
+from evaluation.checks import Findings
 from evaluation.data import Action
+from evaluation.meaning import BandShare
 from evaluation.measures import Bin
-from evaluation.replay import Replay
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CURVE = (Bin(0.25, 0.3, 100), Bin(0.75, 0.7, 300))
 
 
 def found(*lines: Check) -> Findings:
-    alert = AlertShare("fatigue_level", "> 0.70", 0.1, 0.0)
-    return Findings(checks=lines, calibration=CURVE, alerts=(alert,))
+    bands = BandShare("EdNet", "fatigue_level", (0.0, 0.1, 0.5, 0.2, 0.1, 0.1))
+    return Findings(checks=lines, calibration=CURVE, bands=(bands,))
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_the_tables_show_ours_target_verdict_and_baselines() -> None:
     assert ["golden", "5e-10", "≤ 1e-06", "–", "yes", ""] in rows
     assert ["error", ".030", "≤ 0.02", "–", "NO", "why"] in rows
     assert ["AUC", ".776", ".755", "-.300"] in rows
-    assert ["fatigue_level", "> 0.70", "10.0%", "0.0%"] in rows
+    assert ["EdNet", "fatigue_level", "0.0%", "10.0%", "50.0%", "20.0%", "10.0%", "10.0%"] in rows
 
 
 def test_writing_replaces_only_the_generated_part(tmp_path: Path) -> None:
@@ -167,26 +167,6 @@ def test_a_block_is_rated_against_the_levels_at_its_end(tmp_path: Path) -> None:
 
     assert all(0.8 < check.value < 1.0 for check in lines)
     assert lines[0].baselines["difficulty alone"] == pytest.approx(1.0)
-
-
-def test_an_alert_is_on_as_often_as_its_level_lies_beyond_the_threshold() -> None:
-    answer = {"type": "practice", "content": "c", "learner_id": "l"}
-    log = [
-        answer | {"ts": 30.0 * n, "context": {"correct": n % 3 == 0, "difficulty": 4}}
-        for n in range(30)
-    ]
-    told = replay.frames(Replay(Bank()), log)
-
-    shares = {share.level: share for share in checks.alert_shares(told, told[:1])}
-
-    beyond = sum(assessment.level("frustration_level") > 0.7 for assessment in told)
-    assert 0 < beyond < 30
-    assert shares["frustration_level"].ednet == beyond / 30
-    assert (
-        shares["engagement_level"].ednet
-        == sum(assessment.level("engagement_level") < 0.4 for assessment in told) / 30
-    )
-    assert shares["frustration_level"].nback in {0.0, 1.0}
 
 
 def test_plots_are_drawn_and_the_simulated_one_is_the_same_every_time(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
 from brain_service.engine.journal import Row, StoreUnavailableError
 from brain_service.engine.publication import Publication
+from brain_service.engine.teaching import TeachingOptions
 from brain_service.model.bank import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
+from brain_service.model.teaching import Allowance
 from brain_service.store import SqlStore
 from brain_service.watch.bus import LocalBus
 from tests.support.brain_log import read_log
@@ -114,10 +116,17 @@ class Clock:
         return self.now
 
 
+APART = TeachingOptions(allowance=Allowance(lessons=0))
+
+
 @asynccontextmanager
 async def running(
     path: Path, *, clock: Callable[[], float] | None = None, **options: Any
 ) -> AsyncIterator[Brain]:
+    """Run a brain on a database of its own. Its learners do not meet in what all of them share,
+    unless `teaching` says so.
+    """
+    options.setdefault("teaching", APART)
     store = await FaultyStore.open(path)
     assert isinstance(store, FaultyStore)
     bus = LocalBus()

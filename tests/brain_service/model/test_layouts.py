@@ -20,11 +20,13 @@ from brain_service.model.layouts import (
     renamed,
     todays,
 )
-from brain_service.model.state import Pace, Progress, Session, SkillMemory, Task
+from brain_service.model.state import Pace, Progress, Session, SkillMemory, Standing, Task
 
 WRITTEN = {
     "state 1": "42d74e3d",
     "assessment 1": "7b7ed7ac",
+    "state 2": "cbb2ccb8",
+    "assessment 2": "7e493380",
 }
 """A digest of each layout that was written to somebody's disk. Add new ones; change none."""
 
@@ -33,7 +35,7 @@ def test_todays_layout_of_a_state_is_what_the_model_remembers() -> None:
     stored = [field.name for field in STATES[STATE].fields if field.name != "item_known"]
     remembered = [
         *("revision", *Session._fields, "signals", "weights", *Progress._fields, *Pace._fields),
-        *(*Task._fields, "advice"),
+        *(*Task._fields, "advice", *Standing._fields),
     ]
 
     assert stored == remembered, "a field of LearnerState has no place in a layout: add a new one"
@@ -53,7 +55,14 @@ def test_a_layout_that_was_written_is_never_changed() -> None:
         f"state {number}": digest((layout.fields, layout.signals, layout.skill.format))
         for number, layout in STATES.items()
     } | {
-        f"assessment {number}": digest((layout.names, layout.drivers, layout.fixed.format))
+        f"assessment {number}": digest(
+            (
+                layout.names,
+                layout.drivers,
+                layout.fixed.format,
+                *filter(None, [layout.meaning.format]),
+            )
+        )
         for number, layout in ASSESSMENTS.items()
     }
 

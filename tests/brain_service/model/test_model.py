@@ -25,8 +25,10 @@ from brain_service.model import (
     mastery_of_all,
     params,
 )
-from brain_service.model.alerts import QUIET, THRESHOLDS, Crossing, crossings, signs
+from brain_service.model.alerts import QUIET, RISING, WATCHED, Crossing, crossings, signs
 from brain_service.model.codec import decode_state, encode_state
+from brain_service.model.crowd import USUAL, Crowd
+from brain_service.model.habits import Band
 from brain_service.model.levels import NAMES, PRIORS
 from brain_service.model.recommend import Urgency
 from brain_service.model.state import BLANK
@@ -59,6 +61,17 @@ statistics = st.builds(
     st.integers(0, 500),
     st.floats(-1, 6),
     st.integers(0, 500),
+    st.floats(-2, 2),
+    st.builds(
+        Crowd,
+        intercept=st.floats(-3, 3),
+        slope=st.floats(0.2, 1.6),
+        rate=st.floats(0, 1),
+        look=st.floats(-2, 2),
+        now=st.floats(-2, 2),
+        answers=st.just(9.0),
+    ),
+    st.just(USUAL),
 )
 gaps = st.one_of(st.floats(-1000, 120), st.floats(0, 40 * 86_400))
 steps = st.tuples(interactions, statistics, gaps)
@@ -417,13 +430,18 @@ def test_crossings_tell_exactly_which_levels_changed_sides(
     assessments = [applied.assessment for applied in run(log)]
     for before, after in pairwise(assessments):
         found = {crossing.name: crossing for crossing in crossed(before, after)}
-        for name, threshold in THRESHOLDS.items():
-            moved = (before.level(name) > threshold) != (after.level(name) > threshold)
-            assert (name in found) == moved
-            if moved:
-                assert found[name] == Crossing(
-                    name, after.level(name) > threshold, after.level(name)
-                )
+        assert before.meaning is not None
+        assert after.meaning is not None
+        for name in WATCHED:
+            was, now = (
+                meaning.band(name) is (Band.MUCH_HIGHER if name in RISING else Band.MUCH_LOWER)
+                for meaning in (before.meaning, after.meaning)
+            )
+            assert (name in found) == (was != now)
+            if was != now:
+                assert found[name] == Crossing(name, now == (name in RISING), after.level(name))
+        attentions = before.meaning.attention, after.meaning.attention
+        assert ("attention" in found) == (attentions[0] != attentions[1])
         urgencies = before.recommendations[0].urgency, after.recommendations[0].urgency
         assert ("recommendation" in found) == (urgencies[0] != urgencies[1])
         assert crossed(after, after) == ()
@@ -431,17 +449,20 @@ def test_crossings_tell_exactly_which_levels_changed_sides(
 
 def test_the_first_outcome_crosses_only_where_it_alerts() -> None:
     assessment = apply(None, Statistics(), answer(True), START).assessment
-    calm = assessment._replace(estimates=assessment.estimates._replace(levels=(0.5,) * len(NAMES)))
+    assert assessment.meaning is not None
+    calm = assessment._replace(meaning=assessment.meaning._replace(bands=bytes([3] * 6)))
     alarmed = assessment._replace(
-        estimates=assessment.estimates._replace(levels=(0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.1))
+        meaning=assessment.meaning._replace(bands=bytes([5, 5, 3, 1, 5, 1]), attention=2)
     )
+    from_before = assessment._replace(meaning=None)
     first = assessment.recommendations[0].urgency
 
     assert [c.name for c in crossed(None, calm) if c.name != "recommendation"] == []
     assert {c.name for c in crossed(None, alarmed)} - {"recommendation"} == {
         "cognitive_load", "frustration_level", "engagement_level", "fatigue_level",
-        "motivation_level",
+        "motivation_level", "attention",
     }  # fmt: skip
+    assert {c.name for c in crossed(None, from_before)} <= {"recommendation"}
     assert any(c.name == "recommendation" for c in crossed(None, calm)) == (
         first is not Urgency.NONE
     )

@@ -40,9 +40,9 @@ def test_a_learner_teaches_so_much_a_day_and_others_as_much() -> None:
     left = allowances.left("ada", 5.0)
     left[ITEMS] -= 1
 
-    assert allowances.left("ada", DAY_S - 1) == [2, 2]
-    assert allowances.left("bob", 5.0) == [3, 2]
-    assert allowances.left("ada", DAY_S + 1) == [3, 2]
+    assert allowances.left("ada", DAY_S - 1) == [2, 2, 200]
+    assert allowances.left("bob", 5.0) == [3, 2, 200]
+    assert allowances.left("ada", DAY_S + 1) == [3, 2, 200]
 
 
 def teach(bank: Bank, seconds: float, times: int) -> float:

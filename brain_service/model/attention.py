@@ -1,0 +1,78 @@
+"""Says who needs help now and who is worth a look: the one place that decides it.
+
+A score adds failures in a row, signs of giving up and distress to the forecast's logit. Attention
+is on where the score lies above a cut that follows the population (`crowd.learn`), so that it rings
+after about one answer in twelve, whether a school finds its work easy or hard.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from brain_service.model import params
+from brain_service.model.crowd import Crowd
+from brain_service.model.habits import Band
+
+
+class Attention(IntEnum):
+    """How soon a person should look after a learner."""
+
+    NONE = 0
+    LOOK = 1
+    NOW = 2
+
+
+REASONS: Final = ("", "stuck", "giving_up", "frustrated", "overloaded", "likely_to_struggle")
+"""Why; places in this are stored, so never take one out."""
+_STUCK, _GIVING_UP, _FRUSTRATED, _OVERLOADED, _LIKELY = range(1, len(REASONS))
+STUCK_FROM: Final = 3
+"""Failures in a row that are a reason by themselves."""
+_LOAD, _FRUSTRATION = 0, 1
+"""Places of these levels among the six."""
+_MUCH_HIGHER: Final = int(Band.MUCH_HIGHER)
+_ABOVE: Final = (Band.HIGHER, Band.MUCH_HIGHER)
+
+
+def score(logit: float, failures: int, haste: float, bands: bytes) -> float:
+    """Return how much speaks for attention, in logits of struggling.
+
+    `logit` is the forecast's; `failures` in a row, or on the present item, whichever is more, 0
+    after a right answer; `haste` the share of recent timed answers that were hasty and wrong.
+    """
+    if failures:
+        most = params.STUCK_MOST
+        logit += params.STUCK_STEP * (failures if failures < most else most)
+        if haste > params.GIVING_UP:
+            logit += params.GIVING_UP_STEP
+    if bands[_LOAD] == _MUCH_HIGHER:
+        logit += params.DISTRESS_STEP
+    if bands[_FRUSTRATION] == _MUCH_HIGHER:
+        logit += params.DISTRESS_STEP
+    return logit
+
+
+def attend(before: int, answers: int, streak: int, reached: float, crowd: Crowd) -> int:
+    """Return the attention after a graded answer, `reached` being the score.
+
+    It goes on only with a wrong answer, and off below the cut, or after two right answers in a row.
+    """
+    if answers < params.ATTENTION_NEEDS or streak > 1:
+        return 0
+    _, _, _, look, now, _ = crowd
+    if (streak < 0 and reached > now) or (before == 2 and reached > now - params.CUT_GRIP):
+        return 2
+    if (streak < 0 and reached > look) or (before and reached > look - params.CUT_GRIP):
+        return 1
+    return 0
+
+
+def reason_of(failures: int, haste: float, bands: bytes) -> int:
+    """Return the place in `REASONS` of what to tell first."""
+    if failures >= STUCK_FROM:
+        return _STUCK
+    if haste > params.GIVING_UP:
+        return _GIVING_UP
+    if bands[_FRUSTRATION] in _ABOVE:
+        return _FRUSTRATED
+    return _OVERLOADED if bands[_LOAD] in _ABOVE else _LIKELY

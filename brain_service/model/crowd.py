@@ -1,0 +1,144 @@
+"""What all learners share besides items and times: how the forecast leans, when to call somebody,
+what is usual in a subject, and what tends to come after an item or a kind of task.
+
+Pure values and the steps they learn by. The bank keeps them (`bank`), in rows of its items whose
+names no item can have: they begin with a control character.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from brain_service.model import params
+from brain_service.model.params import Gain
+from brain_service.model.values import maker
+
+MARK: Final = "\x01"
+"""Begins the names of rows that are no items; `interaction` refuses it in an item's."""
+_SEPARATOR: Final = "\x02"
+
+
+class Crowd(NamedTuple):
+    """What all learners share, whatever the subject."""
+
+    intercept: float
+    """Logits that struggling is likelier here than where the weights were fitted."""
+    slope: float
+    """How much the forecast is worth here, 1 as where it was fitted."""
+    rate: float
+    """Share of forecasts after which two of three answers were wrong."""
+    look: float
+    now: float
+    """Scores above which a learner is worth a look, or needs help now."""
+    answers: float = 0.0
+    """Answers behind all this."""
+
+
+Shared = tuple[float, ...]
+"""Values that learners share, the number of answers behind them last: a `Crowd`, or what is usual
+in a subject: the means, then the variances within a learner of the six levels.
+"""
+
+
+class Lesson(NamedTuple):
+    """What one answer teaches of all learners, before anybody weighs it."""
+
+    error: float
+    """The forecast of three answers ago: 1 or 0 as it came, minus its probability."""
+    lean: float
+    """The forecast's logit, from the centre of the slope."""
+    struggled: float
+    """1 where at least two of the three answers were wrong, else 0."""
+    keys: tuple[bytes, ...]
+    """The item and the kind of task it was made after; empty where no forecast was due."""
+    looked: float
+    called: float
+    """Whether attention is on now (1 or 0), and whether it is for help now."""
+    subject: str
+    """Empty where none was told."""
+    usual: tuple[float, ...] | None
+    """The learner's own means and variances, now and then."""
+
+
+START: Final = Crowd(*params.CROWD_START)
+USUAL: Final[Shared] = (*params.USUAL_START[0], *params.USUAL_START[1], 0.0)
+_crowd = maker(Crowd)
+
+
+def step(gain: Gain, observations: float) -> float:
+    """Return how far to move after so many observations."""
+    moved = gain.first / (1.0 + gain.cooling * observations)
+    return moved if moved > gain.floor else gain.floor
+
+
+def learn(crowd: Crowd, lesson: Lesson) -> Crowd:
+    """Return what all learners share after one more answer.
+
+    The intercept and slope follow the gradient of the log loss. Each cut moves so that in the long
+    run the budgeted share of answers lies above it [Robbins & Monro 1951].
+    """
+    intercept, slope, rate, look, now, answers = crowd
+    error, lean, struggled, keys, looked, called, _, _ = lesson
+    if keys:
+        intercept += step(params.INTERCEPT_GAIN, answers) * error
+        slope += step(params.SLOPE_GAIN, answers) * error * lean
+        low, high = params.SLOPE_RANGE
+        slope = low if slope < low else high if slope > high else slope
+        rate += step(params.RATE_GAIN, answers) * (struggled - rate)
+    moved = step(params.CUT_GAIN, answers)
+    look += moved * (looked - params.BUDGET[0])
+    now += moved * (called - params.BUDGET[1])
+    return _crowd((intercept, slope, rate, look, now, answers + 1.0))
+
+
+def learn_usual(usual: Shared, values: tuple[float, ...]) -> Shared:
+    """Return what is usual in a subject after one learner's own values were seen."""
+    answers = usual[-1]
+    moved = step(params.USUAL_GAIN, answers)
+    learned = [old + moved * (new - old) for old, new in zip(usual, values, strict=False)]
+    return (*learned, answers + 1.0)
+
+
+@lru_cache(maxsize=65_536)
+def task_key(skills: tuple[str, ...]) -> bytes:
+    """The eight bytes that name a kind of task: the skills it exercises."""
+    return blake2b(
+        _SEPARATOR.join(skills).encode("utf-8", "surrogatepass"), digest_size=8, person=b"task"
+    ).digest()
+
+
+def outlook_row(key: bytes) -> str:
+    """Name the bank's row of what tends to come after an item or a kind of task."""
+    return MARK + key.hex()
+
+
+@lru_cache(maxsize=4096)
+def rows(subject: str | None) -> tuple[str, ...]:
+    """Name the bank's rows of the crowd (None) or of what is usual in a subject, one a value."""
+    if subject is None:
+        return tuple(f"{MARK}{_SEPARATOR}{field}" for field in Crowd._fields[:-1])
+    places = range(len(USUAL) - 1)
+    return tuple(f"{MARK}{_SEPARATOR}{place}{_SEPARATOR}{subject}" for place in places)
+
+
+def is_shared(row: str) -> bool:
+    """Tell whether a row of the bank is one of `rows`."""
+    return row.startswith(MARK + _SEPARATOR)
+
+
+def subject_of(row: str) -> str | None:
+    """Return the subject whose row this is; None for a row of the crowd."""
+    _, _, *subject = row.split(_SEPARATOR, 2)
+    return subject[0] if subject else None
+
+
+def start_of(subject: str | None) -> Shared:
+    """Return the values that a crowd (None) or a subject starts from."""
+    return START if subject is None else USUAL
+
+
+def shared(subject: str | None, values: Shared) -> Shared:
+    """Return values as what they are: a `Crowd` for None."""
+    return _crowd(values) if subject is None else values
