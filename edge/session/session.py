@@ -147,7 +147,7 @@ class Session:
             if socket is None:
                 self._on_first(frame, receipt)
             else:
-                _HANDLERS[kind](self, frame, receipt)
+                HANDLERS[kind](self, frame, receipt)
                 if self._refusals:
                     self._refusals -= 1
         except BadFrame as error:
@@ -368,8 +368,7 @@ def _pong(session: Session, frame: incoming.Ping, receipt: NoReceipt) -> None:
     )
 
 
-_Handler = Callable[[Session, Any, NoReceipt], None]
-_HANDLERS: dict[type, _Handler] = {
+HANDLERS: dict[type, Callable[[Session, Any, NoReceipt], None]] = {
     incoming.Authenticate: lambda session, frame, receipt: session.authenticate(
         frame.token, frame.id, receipt
     ),
@@ -387,3 +386,4 @@ _HANDLERS: dict[type, _Handler] = {
     incoming.SendRoomMessage: lambda session, *asked: session.talking.say(*asked),
     incoming.Ping: _pong,
 }
+"""What takes each frame of a client that is known."""

@@ -19,6 +19,7 @@ from brain_service.model.words import CAUSES, DRIVERS, Because
 from edge.frames import incoming, outgoing, schema
 from edge.frames.codes import RETRYABLE
 from edge.frames.schema import SERVER_FRAMES
+from edge.session import session
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests/golden/frames"
@@ -158,3 +159,11 @@ def test_a_server_frame_says_what_the_brain_says(name: str) -> None:
         assert attention["code"] in REASONS
     for version in _found(frame, "model_version"):
         assert version.startswith("vb-ssm/")
+
+
+def test_every_frame_is_handled_and_described() -> None:
+    described = (ROOT / "docs" / "protocol.md").read_text()
+
+    assert set(session.HANDLERS) == set(incoming.TYPES)
+    for name in (*incoming.TYPES.values(), *outgoing.TYPES.values()):
+        assert f"`{name}`" in described, name
