@@ -22,12 +22,12 @@ import uvloop
 from bench import profiling, report, targets
 from bench.load import LoadFailed, Target
 from bench.measure import Figures
-from bench.processes import GENERATOR_CORE, StartFailed, allow_sockets, on_core
 from bench.report import Comparison
 from bench.scenarios import FULL, QUICK, SCENARIOS, Pace, Scenario, named
 from bench.targets import Contestant
-from demo.proxies import spare_loopback
-from demo.stack import ProcessDied, StartTimeout
+from harness.processes import GENERATOR_CORE, allow_sockets, on_core
+from harness.proxies import spare_loopback
+from harness.stack import ProcessDied, StartTimeout
 
 PEOPLE, PEOPLE_QUICK = 1000, 200
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "profile":
             return _profile(options, pace)
         return _compare(options, pace, shlex.join(["python", "-m", "bench", *given]))
-    except (LoadFailed, StartFailed, ProcessDied, StartTimeout, profiling.CannotProfile) as error:
+    except (LoadFailed, ProcessDied, StartTimeout, profiling.CannotProfile) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 

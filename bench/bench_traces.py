@@ -31,9 +31,10 @@ import grpc
 import uvloop
 
 from bench.load import Target, repeated_loop
-from bench.processes import GENERATOR_CORE, ROOT, on_core
 from bench.scenarios import named
 from bench.targets import services
+from harness.processes import GENERATOR_CORE, on_core
+from harness.stack import ROOT
 
 OFF: Final = "off"
 CONTROL: Final = "off, a twin"

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import traffic
 from bench.measure import Figures, Meter, latency_figures
-from bench.processes import Process
-from bench.wire import HandshakeFailed, Socket, connect
+from harness import traffic
+from harness.processes import Process
+from harness.wire import HandshakeFailed, Socket, connect
 
 _OPENING_AT_ONCE: Final = 32
 _ANSWER_TIMEOUT_S: Final = 15.0

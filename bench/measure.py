@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bench.processes import SERVER_CORE, Process, core_busy_s
+from harness.processes import SERVER_CORE, Process, core_busy_s
 
 Figures = dict[str, float]
 """Figures of one run by name; the ending tells the unit (`_ms`, `_us`, `_kb`), `rate` is per

@@ -5,7 +5,9 @@ core.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +19,11 @@ import grpc
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from bench.load import Target
 from bench.monolith import SECRET_VARIABLE, mint
-from bench.processes import SERVER_CORE, Child, Process, free_port, on_core
-from demo.people import Registry
-from demo.stack import SERVICES, Stack, private_stack
+from harness.ports import listens, reserve
+from harness.processes import SERVER_CORE, Process
+from harness.registry import Registry
+from harness.stack import OUR_PATH, ROOT, SERVICES, Stack, private_stack
+from harness.supervisor import running
 
 _TOKEN_TTL_S = 4 * 3600
 _CLASS = "bench-class"
@@ -61,23 +65,31 @@ def monolith(people: int, *, bare: bool = False) -> Iterator[Contestant]:
 
     @contextlib.contextmanager
     def start() -> Iterator[Target]:
-        port = free_port()
-        with on_core(SERVER_CORE):
-            arguments = ["-m", "bench.monolith", "--port", str(port), *(["--bare"] if bare else [])]
-            child = Child("monolith", arguments, {SECRET_VARIABLE: secret})
-        try:
-            child.wait_listening(port)
+        ports, claim = reserve()
+        arguments = ["-m", "bench.monolith", "--port", str(ports.edge)]
+        with (
+            claim,
+            tempfile.TemporaryDirectory(prefix="aivo-bench-") as directory,
+            running(
+                "monolith",
+                [sys.executable, *arguments, *(["--bare"] if bare else [])],
+                environ={**os.environ, **OUR_PATH, SECRET_VARIABLE: secret},
+                directory=ROOT,
+                log=Path(directory, "monolith.log"),
+                core=SERVER_CORE,
+                ready=lambda: listens(ports.edge),
+            ) as child,
+        ):
+            assert child.pid is not None
             yield Target(
                 name="monolith",
-                port=port,
-                processes=(child.process,),
+                port=ports.edge,
+                processes=(Process(name="monolith", pid=child.pid),),
                 tokens=tokens,
                 watcher_tokens=tokens,
                 learners=learners,
                 token_in_query=True,
             )
-        finally:
-            child.stop()
 
     yield Contestant("monolith", start)
 

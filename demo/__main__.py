@@ -21,20 +21,14 @@ from pathlib import Path
 import grpc
 
 from demo.console import Follower
-from demo.files import DirectoryHeld, held, make_private, write_secret_once
-from demo.people import (
-    FEWEST_LEARNERS,
-    MOST_LEARNERS,
-    Registry,
-    SeedingFailed,
-    demo_school,
-    seed,
-)
-from demo.ports import COUNT, Ports, block, taken
-from demo.postgres import NoPostgres
-from demo.proxies import spare_loopback
-from demo.stack import ROOT, SERVICES, ProcessDied, Stack, StartTimeout
+from demo.people import FEWEST_LEARNERS, MOST_LEARNERS, demo_school, seed
 from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
+from harness.files import DirectoryHeld, held, make_private, write_secret_once
+from harness.ports import COUNT, Ports, block, taken
+from harness.postgres import NoPostgres
+from harness.proxies import spare_loopback
+from harness.registry import Registry, SeedingFailed
+from harness.stack import ROOT, SERVICES, ProcessDied, Stack, StartTimeout
 from service_runtime.addresses import is_address
 from service_runtime.version import told
 

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from demo.client import (
+from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, past, rest
+from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
+from harness.client import (
     Account,
     Disconnected,
     Frame,
@@ -28,8 +30,6 @@ from demo.client import (
     open_socket,
     uuid7,
 )
-from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, past, rest
-from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
 from service_runtime import logs
 
 logger = logging.getLogger("demo.classroom")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from demo.files import write_secret
+from harness.files import write_secret
 
 LOAD_TEST = "loadtest@school.example"
 """Who load tests log in as; nobody simulates this one."""

@@ -14,8 +14,9 @@ from typing import Any
 
 import uvloop
 
-from bench.processes import GENERATOR_CORE, ROOT, SERVER_CORE, core_busy_s, on_core
-from demo.proxies import spare_loopback
+from harness.processes import GENERATOR_CORE, SERVER_CORE, core_busy_s, on_core
+from harness.proxies import spare_loopback
+from harness.stack import OUR_PATH, ROOT
 from siege import honest, report
 from siege.kinds import KINDS, PUPILS, STRANGERS
 from siege.town import Town, besieged
@@ -85,7 +86,7 @@ async def _besiege(town: Town, kinds: Sequence[str], options: argparse.Namespace
         "-m",
         "siege.hostile",
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))},
+        env={**os.environ, **OUR_PATH},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.measure import Figures, latency_figures
-from bench.traffic import (
+from harness.traffic import (
     ESTABLISHED,
     PONG,
     RESPONSE,
@@ -20,7 +20,7 @@ from bench.traffic import (
     json_frame,
     ping,
 )
-from bench.wire import HandshakeFailed, Socket, connect
+from harness.wire import HandshakeFailed, Socket, connect
 
 PING_EVERY_S = 0.1
 INTERACT_EVERY_S = 0.5

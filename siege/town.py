@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import grpc
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
-from bench.processes import SERVER_CORE, Process
-from demo.people import Registry
-from demo.stack import SERVICES, Stack, private_stack
+from harness.processes import SERVER_CORE, Process
+from harness.registry import Registry
+from harness.stack import SERVICES, Stack, private_stack
 from siege.honest import Person
 
 HISTORY = 1_000

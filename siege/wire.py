@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from bench.wire import text_frame
+from harness.wire import text_frame
 
 PIECE_BYTES = 32 * 1024
 """What is written at a time, so that no one client takes all of the line."""

@@ -9,7 +9,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from demo.proxies import spare_loopback
+from harness.proxies import spare_loopback
 from tests.support.postgres import address, postgres
 
 __all__ = ["address", "postgres"]

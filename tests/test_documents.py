@@ -10,8 +10,8 @@ import pytest
 
 from auth_service.settings import Settings as AuthSettings
 from brain_service.settings import BrainSettings
-from demo.stack import ROOT
 from edge.settings import EdgeSettings
+from harness.stack import ROOT
 from metrics_service.settings import MetricsSettings
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])

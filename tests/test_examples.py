@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
-from demo.stack import ROOT, Stack, private_stack
+from harness.stack import ROOT, Stack, private_stack
 
 TIMEOUT_S = 60
 BUILD_S = 240

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from demo.people import Registry
-from demo.stack import ROOT, Stack
 from demo.users import Person, write_users
+from harness.registry import Registry
+from harness.stack import ROOT, Stack
 from tests.load import command, people, run
 from tests.load.histogram import RELATIVE_ERROR, Histogram
 from tests.load.report import RULE

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.stack import ROOT
+from harness.stack import ROOT
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.skipif(

@@ -9,8 +9,8 @@ import json
 
 import pytest
 
-from demo.client import FixedToken, Refused
 from demo.users import Person
+from harness.client import FixedToken, Refused
 from tests.replay.__main__ import auth_beside
 from tests.replay.fake_server import FakeServer, Trouble
 from tests.replay.lane import Bucket, GaveUp, Pace, Tally

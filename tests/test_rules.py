@@ -8,9 +8,17 @@ import pkgutil
 import subprocess
 import sys
 
-from demo.stack import ROOT
+from harness.stack import ROOT
 
-PACKAGES = ("service_runtime", "edge", "brain_service", "auth_service", "metrics_service", "demo")
+PACKAGES = (
+    "service_runtime",
+    "edge",
+    "brain_service",
+    "auth_service",
+    "metrics_service",
+    "harness",
+    "demo",
+)
 
 IMPORT_ALL = """
 import importlib, json, os, sys, threading
@@ -41,7 +49,7 @@ def modules() -> list[str]:
     for package in PACKAGES:
         found.append(package)
         for module in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
-            if ".migrations" not in module.name and not module.name.endswith("demo.leash"):
+            if ".migrations" not in module.name and not module.name.endswith("harness.leash"):
                 found.append(module.name)
     return found
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from demo.stack import ROOT
+from harness.stack import ROOT
 from service_runtime.version import VERSION
 
 PROGRAMS = ("edge", "brain_service", "auth_service", "metrics_service", "demo")

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import bench_traces, load, report, targets, traffic
+from bench import bench_traces, load, report, targets
 from bench.__main__ import main, run
 from bench.load import LoadFailed, Target
 from bench.measure import latency_figures
 from bench.report import Comparison
 from bench.scenarios import QUICK, SCENARIOS, named
-from bench.wire import Socket, text_frame
+from harness import traffic
+from harness.wire import Socket, text_frame
 
 PACE = replace(QUICK, warmup_s=0.1, seconds=0.4, hold_s=0.2, idle_sockets=50)
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from demo.stack import Stack
+from harness.stack import Stack
 from tests.compose.engine import Deployment, deployed, why_not
 from tests.support.school import School, found_school
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from demo.ports import reserve
+from harness.ports import reserve
 from tests.deploy.composed import ENVIRONMENT, OURS, ROOT, read
 
 COMMAND_S = 300.0
@@ -50,7 +50,7 @@ def why_not() -> str:
 
 
 class Deployment:
-    """One deployment. It names things as `demo.stack.Stack` does: tests' helpers take either."""
+    """One deployment. It names things as `harness.stack.Stack` does: tests' helpers take either."""
 
     def __init__(self, folder: Path, port: int) -> None:
         """Copy what git knows of the checkout to `folder`; nothing runs yet."""

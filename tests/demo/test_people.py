@@ -13,9 +13,10 @@ import grpc
 import pytest
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
-from demo.people import Adult, Pupil, Registry, School, SeedingFailed, demo_school, seed
-from demo.stack import Stack, private_stack
+from demo.people import Adult, Pupil, School, demo_school, seed
 from demo.users import BadUsersFile, Person, read_users, write_users
+from harness.registry import Registry, SeedingFailed
+from harness.stack import Stack, private_stack
 
 pytestmark = pytest.mark.system
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import pytest
 import websockets
 
-from demo.files import held
-from demo.ports import Ports, reserve
-from demo.stack import ROOT
+from harness.files import held
+from harness.ports import Ports, reserve
+from harness.stack import ROOT
 
 START_S = 90
 STOP_S = 60

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from demo.supervisor import Child
+from harness.supervisor import Child
 from tests.deploy.composed import ROOT, Containers
 
 

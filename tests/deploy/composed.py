@@ -25,8 +25,8 @@ import yaml
 
 from auth_service.settings import Settings as AuthSettings
 from brain_service.settings import BrainSettings
-from demo.supervisor import Child, Spawner
 from edge.settings import EdgeSettings
+from harness.supervisor import Child, Spawner
 from metrics_service.settings import MetricsSettings
 
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from demo.ports import reserve
+from harness.ports import reserve
 from tests.deploy import prometheus
 from tests.deploy.composed import ROOT, read
 from tests.support.eventually import eventually

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.ports import reserve
+from harness.ports import reserve
 from tests.deploy.composed import OURS, ROOT, image, read
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"

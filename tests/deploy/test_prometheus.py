@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from demo.stack import private_stack
+from harness.stack import private_stack
 from tests.deploy.prometheus import DEPLOYED, MISSING, ROOT, WHY_SKIPPED, Prometheus, running, until
 from tests.support.school import PASSWORD, School, found_school, request
 from tests.support.socket import open_socket

@@ -23,8 +23,8 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from demo.stack import Stack
 from edge.settings import EdgeSettings
+from harness.stack import Stack
 from tests.deploy.balancer import StandIn, looked_up, prepare_proxy
 from tests.deploy.composed import ROOT, Containers, containers, read
 from tests.support.certificate import make_certificate

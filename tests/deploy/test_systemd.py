@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.supervisor import Child, Spawner
+from harness.supervisor import Child, Spawner
 from service_runtime.settings import load
 from tests.deploy.composed import OURS, ROOT, SETTINGS, make_secrets, read, variable
 

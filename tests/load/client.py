@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
-from bench import traffic
-from bench.wire import HandshakeFailed, Socket, connect
 from edge.admission.limits import TokenBucket
+from harness import traffic
+from harness.wire import HandshakeFailed, Socket, connect
 from tests.load.tally import INTERACT, PING, READ, SelfCheck, Tally
 from tests.load.verdict import DUPLICATED, LOST, Verdict, View, Writes
 

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from bench.processes import allow_sockets
-from demo.proxies import spare_loopback
+from harness.processes import allow_sockets
+from harness.proxies import spare_loopback
 from tests.load import people, report
 from tests.load.client import Run, Target
 from tests.load.people import CannotStart, Greeting, Person

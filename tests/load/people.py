@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import grpc
 
-from demo.client import Disconnected, post
-from demo.client import Refused as LoginRefused
-from demo.people import Registry
-from demo.stack import Stack, private_stack
 from demo.users import BadUsersFile, read_users
+from harness.client import Disconnected, post
+from harness.client import Refused as LoginRefused
+from harness.registry import Registry
+from harness.stack import Stack, private_stack
 from tests.load.client import Client, Refused, Run
 
 PRIVATE_LEARNERS: Final = 100

@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from demo.client import Disconnected, FixedToken, Refused, TokenSource
-from demo.people import Registry, SeedingFailed
-from demo.ports import PortsTaken
-from demo.proxies import spare_loopback
-from demo.stack import ProcessDied, StartTimeout, private_stack
 from demo.users import BadUsersFile, Person, read_users
+from harness.client import Disconnected, FixedToken, Refused, TokenSource
+from harness.ports import PortsTaken
+from harness.proxies import spare_loopback
+from harness.registry import Registry, SeedingFailed
+from harness.stack import ProcessDied, StartTimeout, private_stack
 from tests.replay.lane import GaveUp, Pace, Tally
 from tests.replay.log import BadLog, Entry, read_log
 from tests.replay.report import Report

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from demo.client import Disconnected, Refused, Socket, TokenSource, backoff_s, open_socket, uuid7
+from harness.client import Disconnected, Refused, Socket, TokenSource, backoff_s, open_socket, uuid7
 from tests.replay.log import Entry
 
 ANSWER_TIMEOUT_S = 30.0

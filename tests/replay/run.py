@@ -11,8 +11,8 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 
-from demo.client import Account, Disconnected, Frame, Socket, TokenSource, open_socket, uuid7
 from demo.users import Person
+from harness.client import Account, Disconnected, Frame, Socket, TokenSource, open_socket, uuid7
 from tests.replay.lane import GaveUp, Lane, Pace, Tally
 from tests.replay.log import Entry
 from tests.replay.report import Report

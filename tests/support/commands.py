@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from demo.stack import ROOT, Stack
+from harness.stack import ROOT, Stack
 from tests.support.school import School
 
 PACKAGES = {"brain": "brain_service", "auth": "auth_service", "metrics": "metrics_service"}

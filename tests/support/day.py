@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import le
 
-from demo.client import Account
+from harness.client import Account
 from tests.replay.lane import Pace, Tally
 from tests.replay.log import Entry, rfc3339
 from tests.replay.report import Report

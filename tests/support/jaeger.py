@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.ports import reserve
-from demo.stack import ROOT
+from harness.ports import reserve
+from harness.stack import ROOT
 
 WAIT_S = 20.0
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from demo.stack import Stack
+from harness.stack import Stack
 from tests.support.brain_log import read_log
 from tests.support.school import School, request
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from demo.stack import Stack
+from harness.stack import Stack
 from tests.support.socket import WAIT_S
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.postgres import NoPostgres, Postgres
-from demo.supervisor import ProcessDied, Spawner, StartTimeout
+from harness.postgres import NoPostgres, Postgres
+from harness.supervisor import ProcessDied, Spawner, StartTimeout
 from service_runtime.database.connections import Database
 from service_runtime.database.schema import Schema, migrate
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 
-from demo.people import Registry
-from demo.stack import Stack
+from harness.registry import Registry
+from harness.stack import Stack
 
 PASSWORD = "correct horse battery"
 

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from demo.client import Disconnected, Frame, Socket, TokenSource, open_socket
+from harness.client import Disconnected, Frame, Socket, TokenSource, open_socket
 
 BACK_S = 0.1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.stack import private_stack
+from harness.stack import private_stack
 from tests.support.school import School, found_school
 
 

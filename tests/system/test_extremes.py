@@ -17,7 +17,7 @@ from aivo.auth.v1 import auth_pb2
 from aivo.brain.v1 import brain_pb2
 from aivo.metrics.v1 import metrics_pb2
 from aivo.room.v1 import room_pb2
-from demo.stack import Stack, private_stack
+from harness.stack import Stack, private_stack
 
 CONTRACTS = {"brain": (brain_pb2, room_pb2), "auth": (auth_pb2,), "metrics": (metrics_pb2,)}
 DEADLINE_S = 20

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from demo.stack import private_stack
+from harness.stack import private_stack
 from tests.support import jaeger
 from tests.support.school import found_school
 from tests.support.socket import open_socket

@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from demo.postgres import NoPostgres, tools
-from demo.stack import ROOT, Stack
+from harness.postgres import NoPostgres, tools
+from harness.stack import ROOT, Stack
 from tests.replay.lane import Tally
 from tests.support.day import school_day, until_acknowledged
 from tests.support.school import School

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.stack import private_stack
+from harness.stack import private_stack
 from tests.support.collector import Collector, Seen, collecting
 from tests.support.school import PASSWORD, School, found_school, request
 from tests.support.second_edge import second_edge

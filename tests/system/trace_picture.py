@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo.stack import ROOT, private_stack
+from harness.stack import ROOT, private_stack
 from tests.support import jaeger
 from tests.support.school import School, found_school
 from tests.support.second_edge import second_edge

@@ -19,8 +19,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "proto" / "gen")]
 
 import grpc  # noqa: E402 - the path comes first
 
-from demo.people import FEWEST_LEARNERS, Registry, demo_school, seed  # noqa: E402
-from demo.stack import SERVICES, Stack, private_stack  # noqa: E402
+from demo.people import FEWEST_LEARNERS, demo_school, seed  # noqa: E402
+from harness.registry import Registry  # noqa: E402
+from harness.stack import SERVICES, Stack, private_stack  # noqa: E402
 
 
 def main(learners: int = FEWEST_LEARNERS) -> None:

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from auth_service.store.tables import SCHEMA as AUTH
 from brain_service.store.tables import SCHEMA as BRAIN
-from demo.postgres import Postgres
-from demo.stack import ROOT
+from harness.postgres import Postgres
+from harness.stack import ROOT
 from metrics_service.store.tables import SCHEMA as METRICS
 from service_runtime.database import connections
 from service_runtime.database.addresses import url_of

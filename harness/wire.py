@@ -32,6 +32,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def frame(first: int, payload: bytes) -> bytes:
+    """Return a whole masked frame whose first byte is given."""
     size = len(payload)
     if size < 126:
         return bytes((first, _MASKED | size)) + _KEY + payload
@@ -63,11 +64,13 @@ class Socket(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the upgrade."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         if self._upgrade is not None:
             self.transport.write(self._upgrade)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Tell whoever waits or wants to know."""
         if self.close_code is None:
             self.close_code = 1006
         if not self.opened.done():
@@ -78,6 +81,7 @@ class Socket(asyncio.Protocol):
             self.on_lost(self)
 
     def data_received(self, data: bytes) -> None:
+        """Hand over every whole text frame; what is not whole yet waits."""
         if self._rest:
             data = self._rest + data
         if self._upgrade is not None:

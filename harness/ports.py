@@ -54,6 +54,15 @@ def taken(first: int, host: str = "127.0.0.1") -> list[int]:
     return [port for port in range(first, first + COUNT) if not _can_bind(host, port)]
 
 
+def listens(port: int) -> bool:
+    """Return whether something on this machine accepts connections there."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
 def reserve() -> tuple[Ports, IO[str]]:
     """Find a free block; while the returned file is open no other call on this machine returns the
     same block.

@@ -23,7 +23,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,14 +30,17 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from demo.files import make_private, write_secret_once
-from demo.ports import Ports, reserve
-from demo.postgres import Postgres
-from demo.supervisor import Child, ProcessDied, Spawner, StartTimeout
+from harness.files import make_private, write_secret_once
+from harness.ports import Ports, reserve
+from harness.postgres import Postgres
+from harness.supervisor import Child, ProcessDied, Spawner, StartTimeout
 
 __all__ = ["ROOT", "SERVICES", "ProcessDied", "Stack", "StartTimeout", "private_stack"]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+OUR_PATH = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))}
+"""What a Python process must find in its environment to import us."""
 
 SERVICES = ("metrics", "auth", "brain", "edge")
 """In the order of starting: nobody starts before those it calls. Stopping goes the other way."""
@@ -253,7 +255,7 @@ class Stack:
             for key, value in os.environ.items()
             if not key.startswith(_OURS) and key not in _EDGE_OWN
         }
-        return kept | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))}
+        return kept | OUR_PATH
 
     def _settings(self, name: str) -> dict[str, str]:
         prefix = name.upper()
@@ -345,7 +347,7 @@ class Stack:
         try:
             with _DIRECT.open(f"{self.http_url}/readyz", timeout=1) as answer:
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+        except OSError:
             return False
 
 

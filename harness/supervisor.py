@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -215,3 +215,33 @@ class Child:
         if not tail:
             return f" and wrote nothing to {self.log}"
         return f"; the last lines of {self.log}:\n" + "\n".join(f"  {line}" for line in tail)
+
+
+@contextlib.contextmanager
+def running(
+    name: str,
+    command: Sequence[str],
+    *,
+    ready: Callable[[], bool],
+    environ: Mapping[str, str],
+    directory: Path,
+    log: Path,
+    core: int | None = None,
+    timeout_s: float = 60.0,
+    grace_s: float = 35.0,
+) -> Iterator[Child]:
+    """Run one process while the block runs, which begins when it is `ready`.
+
+    Raises ProcessDied or StartTimeout.
+    """
+    spawner = Spawner()
+    child = Child(
+        name, command, spawner=spawner, environ=environ, directory=directory, log=log, core=core
+    )
+    try:
+        child.start()
+        child.wait_until(ready, timeout_s=timeout_s)
+        yield child
+    finally:
+        child.stop(grace_s=grace_s)
+        spawner.close()

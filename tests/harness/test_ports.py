@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from demo.ports import COUNT, block, reserve, taken
+from harness.ports import COUNT, block, reserve, taken
 
 
 def test_a_block_begins_with_the_edge_and_ends_with_the_expositions():

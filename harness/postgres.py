@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from demo.files import make_private
-from demo.supervisor import Child, Spawner
+from harness.files import make_private
+from harness.supervisor import Child, Spawner
 
 START_TIMEOUT_S = 60.0
 _LONGEST_SOCKET = 90

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.supervisor import Child, ProcessDied, Spawner, StartTimeout
+from harness.supervisor import Child, ProcessDied, Spawner, StartTimeout
 
 WAIT_S = 20.0
 
@@ -164,7 +164,7 @@ def test_no_child_outlives_a_parent_that_is_killed(tmp_path: Path):
         textwrap.dedent(f"""
         import sys, time
         from pathlib import Path
-        from demo.supervisor import Child, Spawner
+        from harness.supervisor import Child, Spawner
 
         place = Path({str(tmp_path)!r})
         child = Child("orphan", [sys.executable, "-c", {POLITE!r}], spawner=Spawner(), environ={{}},

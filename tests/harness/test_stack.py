@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from demo.classroom import Seat
-from demo.client import Account, Disconnected, Refused, open_socket, post
-from demo.people import Registry
-from demo.ports import reserve
 from demo.simulator import make_pupil
-from demo.stack import SERVICES, ProcessDied, Stack, StartTimeout, private_stack
 from demo.users import Person
+from harness.client import Account, Disconnected, Refused, open_socket, post
+from harness.ports import reserve
+from harness.registry import Registry
+from harness.stack import SERVICES, ProcessDied, Stack, StartTimeout, private_stack
 
 grpc = pytest.importorskip("grpc")
 

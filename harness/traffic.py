@@ -9,7 +9,7 @@ import random
 import time
 from typing import Any, Final
 
-from bench.wire import text_frame
+from harness.wire import text_frame
 
 LEVELS: Final = (
     "cognitive_load",
