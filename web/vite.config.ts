@@ -48,7 +48,7 @@ const lib: UserConfig = {
   ],
 };
 
-/** The page as it is shipped runs on Preact: React alone weighs twice what the page does (ADR 12). */
+/** The page as it is shipped runs on Preact: React alone weighs twice what the page does (ADR 13). */
 const light = {
   "react/jsx-runtime": "preact/jsx-runtime",
   "react-dom/client": "preact/compat/client",

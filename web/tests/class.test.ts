@@ -15,8 +15,8 @@ import {
 import { skillTable, stepOf, teachAgain, type Mastery } from "../src/page/class/skills";
 import { steady } from "../src/page/class/steady";
 import { awayMs, classesOf, groupOf, headline, named, triage } from "../src/page/class/triage";
-import { bandsInWords, toneOfBand, unusual } from "../src/page/parts/bands";
-import { levels } from "@aivo/realtime/react";
+import { bandsInWords, unusual } from "../src/page/parts/bands";
+import { levels, toneOfBand } from "@aivo/realtime/react";
 import { levelsAt, meaningOf } from "./fakes";
 
 const now = Date.parse("2026-03-02T10:00:00Z");

@@ -15,7 +15,7 @@ import {
   WebSocketProvider,
   type WebSocketHandle,
 } from "@aivo/realtime/react";
-import { FakeClock, FakeServer, FakeSocket, jwt, levelsAt, world } from "./fakes";
+import { FakeClock, FakeServer, FakeSocket, jwt, levelsAt, meaningOf, world } from "./fakes";
 import RootLayout from "./guide/app/layout";
 import LearnerMonitorPage from "./guide/app/monitor";
 import { LearningActivity } from "./guide/app/LearningActivity";
@@ -113,6 +113,23 @@ describe("the guide's samples, pasted", () => {
     );
     expect(text()).toContain("Take a break.");
     expect(host.querySelector('[role="meter"]')!.getAttribute("aria-valuenow")).toBe("80");
+    const frustration = () =>
+      [...host.querySelectorAll(".aivo-level")].find((level) =>
+        level.textContent!.startsWith("Frustration"),
+      )!;
+    expect(frustration().getAttribute("data-tone")).toBe("alert");
+    await act(async () =>
+      server.socket.push({
+        type: "state_update",
+        learner_id: "p1",
+        epoch: "e1",
+        revision: 3,
+        state: levelsAt(0.9),
+        meaning: meaningOf({ frustration_level: "lower" }),
+      }),
+    );
+    expect(frustration().textContent).toContain("lower than usual");
+    expect(frustration().getAttribute("data-tone")).toBe("calm");
   });
 
   it("render an activity and the hook with the guide's settings", async () => {

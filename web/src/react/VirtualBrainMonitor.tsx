@@ -4,7 +4,8 @@
  */
 
 import { useId } from "react";
-import type { CognitiveState, Assessment, PerformanceMetrics } from "../core/frames";
+import type { CognitiveState, Assessment, Band, PerformanceMetrics } from "../core/frames";
+import { bandInWords, toneOfBand } from "./bands";
 import { levels, percent, toneOf, wordOf, type LevelDescription } from "./levels";
 import { useLearnerState, type LearnerState } from "./useLearnerState";
 
@@ -49,7 +50,7 @@ export function VirtualBrainMonitor(props: VirtualBrainMonitorProps) {
         </p>
       </header>
       {learner.state ? (
-        <LevelList state={learner.state} uncertainty={learner.details.uncertainty} />
+        <LevelList state={learner.state} details={learner.details} />
       ) : (
         <p className="aivo-monitor__empty">{emptyText(learner)}</p>
       )}
@@ -83,14 +84,8 @@ function emptyText({ status }: LearnerState): string {
     : "Waiting for the current state.";
 }
 
-/** The six levels as bars. */
-function LevelList({
-  state,
-  uncertainty,
-}: {
-  state: CognitiveState;
-  uncertainty: Assessment["uncertainty"];
-}) {
+/** The six levels as bars; said beside what is usual for this learner, where the server says it. */
+function LevelList({ state, details }: { state: CognitiveState; details: Assessment }) {
   return (
     <ul className="aivo-monitor__levels">
       {levels.map((level) => (
@@ -98,7 +93,8 @@ function LevelList({
           key={level.key}
           level={level}
           value={state[level.key]}
-          uncertainty={uncertainty?.[level.key]}
+          band={details.meaning?.bands[level.key]}
+          uncertainty={details.uncertainty?.[level.key]}
         />
       ))}
     </ul>
@@ -108,22 +104,25 @@ function LevelList({
 function Level({
   level,
   value,
+  band,
   uncertainty,
 }: {
   level: LevelDescription;
   value: number;
+  band: Band | undefined;
   uncertainty: unknown;
 }) {
   const label = useId();
   const spread = typeof uncertainty === "number" ? uncertainty : null;
-  const words = `${percent(value)}, ${wordOf(value)}${spread === null ? "" : `, give or take ${percent(spread)}`}`;
+  const word = band ? bandInWords(band) : wordOf(value);
+  const words = `${percent(value)}, ${word}${spread === null ? "" : `, give or take ${percent(spread)}`}`;
   return (
-    <li className="aivo-level" data-tone={toneOf(level, value)}>
+    <li className="aivo-level" data-tone={band ? toneOfBand(level, band) : toneOf(level, value)}>
       <span className="aivo-level__label" id={label}>
         {level.label}
       </span>
       <span className="aivo-level__word" aria-hidden="true">
-        {wordOf(value)}
+        {word}
       </span>
       <span className="aivo-level__value" aria-hidden="true">
         {percent(value)}

@@ -5,6 +5,7 @@ export {
   ConnectionQualityIndicator,
   type ConnectionQualityIndicatorProps,
 } from "./ConnectionQualityIndicator";
+export { bandInWords, toneOfBand, unwished } from "./bands";
 export { levels, percent, toneOf, wordOf, type LevelDescription, type Tone } from "./levels";
 export { useConnectionQuality } from "./useConnectionQuality";
 export {

@@ -2,15 +2,16 @@
 
 import type { CognitiveState } from "@aivo/realtime";
 import {
+  bandInWords,
   levels,
   percent,
+  toneOfBand,
   wordOf,
   type LearnerState,
   type LevelDescription,
 } from "@aivo/realtime/react";
 import { useId } from "react";
 import { BecauseList } from "../parts/BecauseList";
-import { bandInWords, toneOfBand } from "../parts/bands";
 import { UsualBar } from "../parts/LevelBar";
 import { gradeInWords } from "../parts/words";
 

@@ -1,8 +1,14 @@
 /** The six levels in a row, each by how it stands to what is usual for the learner. */
 
 import type { CognitiveState, Meaning } from "@aivo/realtime";
-import { levels, percent, type LevelDescription } from "@aivo/realtime/react";
-import { bandInWords, signOf, toneOfBand } from "./bands";
+import {
+  bandInWords,
+  levels,
+  percent,
+  toneOfBand,
+  type LevelDescription,
+} from "@aivo/realtime/react";
+import { signOf } from "./bands";
 
 /** Fits over a narrow column. */
 export function shortLabel({ key, label }: LevelDescription): string {

@@ -1,7 +1,7 @@
 /** What a learner sees of themselves: what went well, one next step, and what they can do. */
 
 import type { LearnerState } from "@aivo/realtime/react";
-import { levels, percent, wordOf } from "@aivo/realtime/react";
+import { bandInWords, levels, percent, wordOf } from "@aivo/realtime/react";
 import { useEffect, useMemo } from "react";
 import { keepText, keptText, useKeptSwitch } from "../frame/kept";
 import { LevelBar } from "../parts/LevelBar";
@@ -40,7 +40,7 @@ export function Mine({ live, practice }: { live: LearnerState; practice: Practic
         <p className="tip">{nextStep(live.details.actions)}</p>
       </section>
       <Growing masteries={masteries} grown={grown} />
-      {shows && live.state && <Levels state={live.state} stale={live.status === "stale"} />}
+      {shows && live.state && <Levels live={live} state={live.state} />}
       <details className="soft adults">
         <summary>For adults</summary>
         <label>
@@ -99,15 +99,24 @@ function useGrown(learnerId: string, masteries: Readonly<Record<string, number>>
   return useMemo(() => grownSkills(morning.masteries, masteries), [morning, masteries]);
 }
 
-function Levels({ state, stale }: { state: NonNullable<LearnerState["state"]>; stale: boolean }) {
+function Levels({
+  live: { details, status },
+  state,
+}: {
+  live: LearnerState;
+  state: NonNullable<LearnerState["state"]>;
+}) {
+  const bands = details.meaning?.bands;
   return (
     <section className="card" aria-labelledby="me">
       <h2 id="me">Levels</h2>
-      <ul className="own-levels" data-stale={stale}>
+      <ul className="own-levels" data-stale={status === "stale"}>
         {levels.map((level) => (
           <li key={level.key} data-level={level.key}>
             <span>{level.label}</span>
-            <span className="own-levels__word">{wordOf(state[level.key])}</span>
+            <span className="own-levels__word">
+              {bands ? bandInWords(bands[level.key]) : wordOf(state[level.key])}
+            </span>
             <span className="own-levels__value">{percent(state[level.key])}</span>
             <LevelBar value={state[level.key]} />
           </li>
