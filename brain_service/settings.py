@@ -43,7 +43,9 @@ class BrainSettings(ListenerSettings):
         604_800.0, "Seconds that an interaction may lie back; 0 for any distance."
     )
     quota_a_day: int = setting(
-        20_000, "Interactions that one learner may add on one day (UTC); 0 for any number."
+        20_000,
+        "Interactions that one learner may add on one day (UTC), each KiB of text as one more; 0"
+        " for any number.",
     )
     cache_learners: int = setting(20_000, "Learners kept in memory.")
     recent_ids: int = setting(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, cast
 
 from brain_service.engine import privacy, reads, rebuild
+from brain_service.engine.allowances import Allowances
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.commits import Commits
 from brain_service.engine.counters import BrainCounters
@@ -26,7 +27,6 @@ from brain_service.engine.journal import (
 )
 from brain_service.engine.memory import Memory
 from brain_service.engine.publication import Bus
-from brain_service.engine.quota import Quota
 from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import (
     Applied,
@@ -36,6 +36,7 @@ from brain_service.engine.submission import (
     LearnerSnapshot,
     Submission,
     admit,
+    quota_price,
 )
 from brain_service.engine.teaching import Teaching, TeachingOptions
 from brain_service.model.bank import Bank
@@ -78,7 +79,7 @@ class EngineOptions:
     recent_ids: int = 8192
     """Answers remembered in memory, so that a prompt resend costs no read."""
     quota_a_day: int = 0
-    """Interactions that one learner may add in a day; 0 for any number."""
+    """Interactions that one learner may add in a day, see `quota_price`; 0 for any number."""
     max_age_s: float | None = 7 * 86_400.0
     """How far back `occurred_at_ms` may lie; None for any distance."""
     bank_flush_s: float = 1.0
@@ -129,7 +130,7 @@ class Engine:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._at_rest = False
-        self._quota = Quota(self._options.quota_a_day)
+        self._quota = Allowances(self._options.quota_a_day)
         self._memory = Memory(
             learners=self._options.cache_learners, answers=self._options.recent_ids
         )
@@ -184,7 +185,7 @@ class Engine:
         self._erasure_check_at = self._now() + self._options.erasure_check_s
         await self._teaching.start()
         self._stopping = False
-        self._quota = Quota(self._options.quota_a_day)
+        self._quota = Allowances(self._options.quota_a_day)
         self._task = asyncio.create_task(self._run(), name="engine")
 
     async def stop(self) -> None:
@@ -220,9 +221,7 @@ class Engine:
             admitted = (
                 _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
             )
-            if not isinstance(admitted, Failed) and not self._quota.take(
-                submission.learner_id, now_ms
-            ):
+            if not isinstance(admitted, Failed) and not self._may_add(submission, now_ms):
                 admitted = _QUOTA_USED
             if isinstance(admitted, Failed):
                 self.counters.count_failed(admitted.code)
@@ -234,6 +233,16 @@ class Engine:
             self._wake.set()
             await call.done
         return cast("list[Applied | Failed]", call.results)
+
+    def _may_add(self, submission: Submission, now_ms: int) -> bool:
+        """Take an interaction from what the learner may add today; False when that is used up."""
+        if not self._options.quota_a_day:
+            return True
+        left = self._quota.left(submission.learner_id, now_ms / 1000)
+        if left[0] <= 0:
+            return False
+        left[0] -= quota_price(submission)
+        return True
 
     def _apply_at_once(self) -> bool:
         """Apply what was queued here and now, where it is alone and nothing is under way."""

@@ -158,6 +158,16 @@ def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int |
     return min(occurred_at_ms, now_ms)
 
 
+def quota_price(submission: Submission) -> int:
+    """Return how many interactions this one counts as: each KiB of text is one more, for it is the
+    disk that must not be filled.
+    """
+    text = len(submission.interaction.content) + len(submission.context_json)
+    if submission.response is not None:
+        text += len(submission.response)
+    return 1 + text // 1024
+
+
 def _storable(text: str) -> bool:
     """Tell whether both databases take a text: no lone surrogates, no NUL."""
     if text.isascii():

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from brain_service.engine.allowances import Allowances
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.group import Doubt, read_interaction
 from brain_service.engine.journal import Declared, Store, StoreError
@@ -31,7 +32,6 @@ from brain_service.model.teaching import (
     LESSONS,
     TIMES,
     Allowance,
-    Allowances,
     Teachers,
     plain_time,
 )
@@ -115,7 +115,7 @@ class Teaching:
         self._clock = clock
         self._everybody = options.teachers is Teachers.ANYBODY
         self._declared = Declared("", frozenset(), frozenset())
-        self._allowances = Allowances(options.allowance)
+        self._allowances = Allowances(*options.allowance)
         self._answered = _Answered(store)
         self._doubts: deque[Doubt] = deque(maxlen=_MAX_WAITING)
         self._asking = asyncio.Lock()

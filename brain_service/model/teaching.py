@@ -7,7 +7,6 @@ somebody's research data needs no guard.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from enum import StrEnum
 from math import log
 from typing import Final, NamedTuple
@@ -22,8 +21,6 @@ MATURE: Final = 20
 """Observations from which on a norm is trusted enough to call others unusual."""
 REACH: Final = 1.5
 """How far from a mature norm an observation counts, in log-seconds; about two spreads."""
-_MAX_LEARNERS: Final = 100_000
-_DAY_S: Final = 86_400.0
 
 
 def plain_time(log_time: float, statistics: Statistics) -> float:
@@ -60,27 +57,3 @@ class Allowance(NamedTuple):
 
 
 ITEMS, TIMES, LESSONS = range(len(Allowance._fields))
-
-
-class Allowances:
-    """What each learner may still teach today. In memory, of the learners who taught last; the day
-    is that of the caller's clock, in UTC, not of the interaction, which may be dated back.
-    """
-
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
-        self._day = -1.0
-        self._left: OrderedDict[str, list[int]] = OrderedDict()
-
-    def left(self, learner_id: str, now_s: float) -> list[int]:
-        """Return how many items and times a learner may still teach; the caller counts down."""
-        day = now_s // _DAY_S
-        if day != self._day:
-            self._day = day
-            self._left.clear()
-        left = self._left.get(learner_id)
-        if left is None:
-            left = self._left[learner_id] = [*self._allowance]
-            if len(self._left) > _MAX_LEARNERS:
-                self._left.popitem(last=False)
-        return left

@@ -1,4 +1,4 @@
-"""What a learner may teach as claims: so much a day, and times that somebody may have needed."""
+"""What a learner may teach as claims: times that somebody may have needed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 from brain_service.model import Increments, Statistics
 from brain_service.model.bank import Bank
 from brain_service.model.interaction import Interaction
-from brain_service.model.teaching import ITEMS, Allowance, Allowances, plain_time
-
-DAY_S = 86_400.0
+from brain_service.model.teaching import Allowance, plain_time
 
 
 def norm(seconds: float, observations: float) -> Statistics:
@@ -33,16 +31,6 @@ def norm(seconds: float, observations: float) -> Statistics:
 )
 def test_how_a_time_counts(seconds: float, known: Statistics, counts: float) -> None:
     assert plain_time(log(seconds), known) == pytest.approx(log(counts))
-
-
-def test_a_learner_teaches_so_much_a_day_and_others_as_much() -> None:
-    allowances = Allowances(Allowance(items=3, times=2))
-    left = allowances.left("ada", 5.0)
-    left[ITEMS] -= 1
-
-    assert allowances.left("ada", DAY_S - 1) == [2, 2, 200]
-    assert allowances.left("bob", 5.0) == [3, 2, 200]
-    assert allowances.left("ada", DAY_S + 1) == [3, 2, 200]
 
 
 def teach(bank: Bank, seconds: float, times: int) -> float:
