@@ -82,6 +82,20 @@ class Interactions:
         )
 
 
+def contexts() -> list[tuple[str, str, str, bytes]]:
+    """Return kind, content, response and context of each of these interactions."""
+    said = [json.loads(b"{" + tail.partition(b",")[2][:-1]) for tail in _tails()]
+    return [
+        (
+            one["type"],
+            one["content"],
+            one["response"],
+            json.dumps(one["context"], separators=(",", ":")).encode(),
+        )
+        for one in said
+    ]
+
+
 def _tails(cache: list[bytes] = []) -> list[bytes]:  # noqa: B006 – made once, on first use
     if not cache:
         chance = random.Random(4)

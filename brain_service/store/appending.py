@@ -75,35 +75,34 @@ def link(
 
 
 _APPEND: Final = (
-    "INSERT INTO log (seq, learner_key, revision, previous, interaction_key, entry) VALUES"
-    # Within a group the row before is known; before the group's first one only the learner's entry
-    # knows it.
-    " (?, ?, ?, coalesce(?, (SELECT newest FROM learners WHERE learner_key = ?), 0), ?, ?)"
-)
-_ADVANCE: Final = (
-    "UPDATE learners SET revision = ?, newest = ? WHERE learner_key = ? AND revision = ?"
+    "INSERT INTO log (seq, previous, learner_key, revision, interaction_key, entry)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
 )
 
 
 def append_to_sqlite(
-    driver: sqlite3.Connection, linked: Sequence[Linked], moves: Sequence[Move]
+    driver: sqlite3.Connection, linked: Sequence[Linked], moves: Sequence[Move], kept: heads.Heads
 ) -> None:
-    """Append inside the caller's transaction. Raises `ConflictError`.
+    """Append inside the caller's transaction, which nobody else's can overlap. Raises
+    `ConflictError`.
 
     Places are ours to give, because rows of one commit point to one another.
     """
     (last,) = driver.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()
     before: dict[int, int] = {}
+    moved = []
+    for key, believed, reached, index, head in moves:
+        stands = heads.find(driver, key)
+        if stands is None or stands.revision != believed:
+            raise ConflictError(_ELSEWHERE)
+        before[key] = stands.newest
+        moved.append((heads.Kept(key, last + 1 + index, reached, head), stands))
     rows = []
     for place, (key, revision, interaction_key, entry) in enumerate(linked, last + 1):
-        rows.append((place, key, revision, before.get(key), key, interaction_key, entry))
+        rows.append((place, before[key], key, revision, interaction_key, entry))
         before[key] = place
     driver.executemany(_APPEND, rows)
-    steps = [
-        (move.reached, last + 1 + move.last, move.learner_key, move.believed) for move in moves
-    ]
-    _all_moved(driver.executemany(_ADVANCE, steps).rowcount, moves)
-    heads.put(driver, [(move.learner_key, move.head) for move in moves])
+    kept.put(driver, moved)
 
 
 # Learners are held in the order of their keys, as everybody does it: or two brains could wait for
@@ -115,25 +114,22 @@ WITH given AS MATERIALIZED (
     FROM unnest(%s::int[], %s::int[], %s::uuid[], %b::bytea[])
         AS given (learner_key, revision, interaction_key, entry)
 ), moves AS MATERIALIZED (
-    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %b::bytea[])
+    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %b::bytea[])
         AS moves (learner_key, believed, reached, head)
 ), held AS MATERIALIZED (
-    SELECT moves.*, learners.newest FROM learners JOIN moves
-        ON learners.learner_key = moves.learner_key AND learners.revision = moves.believed
-    ORDER BY learners.learner_key FOR UPDATE OF learners
+    SELECT moves.*, heads.newest FROM heads JOIN moves
+        ON heads.place = moves.learner_key AND heads.revision = moves.believed
+    ORDER BY heads.place FOR UPDATE OF heads
 ), moved AS (
-    UPDATE learners SET revision = held.reached, head = held.learner_key, newest = last.seq
+    UPDATE heads SET revision = held.reached, newest = last.seq, head = held.head
     FROM held JOIN (SELECT learner_key, max(seq) AS seq FROM given GROUP BY learner_key) AS last
         ON last.learner_key = held.learner_key
-    WHERE learners.learner_key = held.learner_key AND learners.revision = held.believed
+    WHERE heads.place = held.learner_key AND heads.revision = held.believed
     RETURNING 1
-), put AS (
-    INSERT INTO heads (place, head) SELECT learner_key, head FROM held
-    ON CONFLICT (place) DO UPDATE SET head = excluded.head
 ), appended AS (
     INSERT INTO log (seq, previous, learner_key, revision, interaction_key, entry)
     SELECT seq, coalesce(lag(seq) OVER (PARTITION BY given.learner_key ORDER BY revision),
-        held.newest, 0), given.learner_key, revision, interaction_key, entry
+        held.newest), given.learner_key, revision, interaction_key, entry
     FROM given JOIN held ON held.learner_key = given.learner_key ORDER BY seq
 )
 SELECT 1 / (count(*) = %s)::int FROM moved
@@ -156,9 +152,7 @@ def append_to_postgres(
     try:
         driver.execute(_GROUP, given, prepare=True)
     except psycopg.errors.DivisionByZero:
-        _all_moved(-1, moves)
+        raise ConflictError(_ELSEWHERE) from None
 
 
-def _all_moved(count: int, moves: Sequence[object]) -> None:
-    if count != len(moves):
-        raise ConflictError("another brain wrote the same learner, or it was erased")
+_ELSEWHERE: Final = "another brain wrote the same learner, or it was erased"

@@ -34,21 +34,21 @@ class Standing(NamedTuple):
     """Where a learner stands."""
 
     key: int
-    newest: int | None
-    """Place of the newest row; None while there is none."""
+    newest: int
+    """Place of the newest row; 0 while there is none."""
     revision: int
     forgotten: int
     """Up to this revision the log is not kept any more."""
 
 
-_NOWHERE: Final = Standing(0, None, 0, 0)
+_NOWHERE: Final = Standing(0, 0, 0, 0)
 
 
 def standing(connection: sa.Connection, learner_digest: bytes, *, hold: bool = False) -> Standing:
     """Return where a learner stands; an unknown one has key and revision 0. `hold` keeps others
     from moving the learner until the transaction ends.
     """
-    query = _STANDING.with_for_update() if hold else _STANDING
+    query = _STANDING.with_for_update(of=heads_table) if hold else _STANDING
     found = connection.execute(query, {"digest": learner_digest}).one_or_none()
     return Standing(*found) if found else _NOWHERE
 
@@ -65,7 +65,8 @@ def page(
     """Return a learner's first rows after a revision, or the last ones, oldest first; at most
     `limit`.
     """
-    key, start, revision, forgotten = stands
+    key, newest_place, revision, forgotten = stands
+    start: int | None = newest_place
     if newest:
         after = revision - limit
     after = max(after, forgotten)
@@ -85,29 +86,31 @@ def log_row(interaction_key: bytes, revision: int, entry: bytes) -> LogRow:
         return LogRow(revision, "", "", "", None, b"", 0, 0, "", b"")
 
 
-def replace_head(connection: sa.Connection, rebuilt: Rebuilt) -> bool:
+def replace_head(connection: sa.Connection, rebuilt: Rebuilt, kept: heads.Heads) -> bool:
     """Put a state into a learner's head, and an assessment, where one is given, into the newest
     row, too. False when the learner stands elsewhere by now.
     """
     key, revision, state, assessment = rebuilt
-    # Changes nothing, but keeps others from moving the learner until this transaction ends.
-    if not connection.execute(_HOLD, {"key": key, "believed": revision}).rowcount:
+    found = connection.execute(_HEAD, {"key": key}).one_or_none()
+    if found is None or found.revision != revision:
         return False
-    found = connection.execute(_HEAD, {"key": key}).one()
-    head = heads.unpack(found.head)
-    kept = heads.pack(head.occurred_at_ms, assessment or head.assessment, state)
-    if connection.dialect.name == "sqlite":
-        heads.put(sqlite_connection(connection), [(key, kept)])
-    else:
-        connection.execute(
-            sa.update(heads_table).where(heads_table.c.place == found.place).values(head=kept)
-        )
+    was = heads.unpack(found.head)
+    head = heads.pack(was.occurred_at_ms, assessment or was.assessment, state)
+    newest = found.newest
     if assessment is not None:
-        _replace_newest(connection, key, found.newest, assessment)
+        newest = _replace_newest(connection, key, newest, assessment)
+    if connection.dialect.name == "sqlite":
+        driver = sqlite_connection(connection)
+        place = heads.find(driver, key)
+        assert place is not None  # noqa: S101 - it was found above, in this transaction
+        kept.put(driver, [(heads.Kept(key, newest, revision, head), place)])
+    else:
+        put = sa.update(heads_table).where(heads_table.c.place == found.place)
+        connection.execute(put.values(head=head, newest=newest))
     return True
 
 
-def _replace_newest(connection: sa.Connection, key: int, newest: int, assessment: bytes) -> None:
+def _replace_newest(connection: sa.Connection, key: int, newest: int, assessment: bytes) -> int:
     """Put an assessment into a row, which moves to the end of the log for that.
 
     Changed in its place, a row that grows would make SQLite move its neighbours, and copies of
@@ -115,17 +118,15 @@ def _replace_newest(connection: sa.Connection, key: int, newest: int, assessment
     """
     stored = connection.execute(sa.select(log).where(log.c.seq == newest)).one_or_none()
     if stored is None:
-        return
+        return newest
     row = stored._asdict()
     was = log_row(stored.interaction_key, stored.revision, stored.entry)
     connection.execute(emptied(connection).where(log.c.seq == newest))
-    place = connection.scalar(_NEXT_PLACE[connection.dialect.name])
+    place: int = connection.execute(_NEXT_PLACE[connection.dialect.name]).scalar_one()
     told = Row("", key, was.revision, *was[1:9], assessment, b"")
     entry = pack(told, id_is_told=uuid_bytes(was.interaction_id) is not None)
     connection.execute(sa.insert(log), row | {"seq": place, "entry": entry})
-    connection.execute(
-        sa.update(learners).where(learners.c.learner_key == key).values(newest=place)
-    )
+    return place
 
 
 def emptied(connection: sa.Connection) -> sa.Update | sa.Delete:
@@ -136,28 +137,25 @@ def emptied(connection: sa.Connection) -> sa.Update | sa.Delete:
     return sa.update(log).values(SHELL) if connection.dialect.name == "sqlite" else sa.delete(log)
 
 
-def places_of(connection: sa.Connection, newest: int | None) -> Sequence[int]:
+def places_of(connection: sa.Connection, newest: int) -> Sequence[int]:
     """Return the places of all rows of the learner whose newest row is at this one."""
     return connection.scalars(_WHOLE, {"start": newest, "after": 0}).all()
 
 
 _STANDS: Final = sa.select(
-    learners.c.learner_key, learners.c.newest, learners.c.revision, learners.c.forgotten
-)
+    learners.c.learner_key,
+    heads_table.c.newest,
+    heads_table.c.revision,
+    learners.c.forgotten,
+).join_from(learners, heads_table, heads_table.c.place == learners.c.head)
 _STANDING: Final = _STANDS.where(learners.c.learner_digest == sa.bindparam("digest"))
 _STANDING_OF: Final = _STANDS.where(learners.c.learner_key == sa.bindparam("key"))
-_HOLD: Final = (
-    sa.update(learners)
-    .values(revision=learners.c.revision)
-    .where(
-        learners.c.learner_key == sa.bindparam("key"),
-        learners.c.revision == sa.bindparam("believed"),
-    )
-)
 _HEAD: Final = (
-    sa.select(learners.c.newest, heads_table.c.place, heads_table.c.head)
+    sa.select(heads_table)
     .join_from(learners, heads_table, heads_table.c.place == learners.c.head)
     .where(learners.c.learner_key == sa.bindparam("key"))
+    # Nobody moves the learner until this transaction ends.
+    .with_for_update(of=heads_table)
 )
 _MILESTONE: Final = sa.select(log.c.seq).where(
     log.c.learner_key == sa.bindparam("key"),

@@ -1,14 +1,17 @@
-"""The head of each learner: the newest state, and what was told last, in a table beside the log.
+"""The head of each learner, in a table beside the log: where it stands, the newest state, and what
+was told last.
 
 On SQLite a head is overwritten in its place, at the same length; one that has outgrown it moves to
 the end and leaves an empty shell. A row that grows would make SQLite move its neighbours, and
-copies of those would stay in the slack of pages, out of reach of an erasure.
+copies of those would stay in the slack of pages, out of reach of an erasure. A learner who becomes
+active moves to the end, too: who is active together is in few pages, however many learners there
+are.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -18,14 +21,8 @@ _STEP: Final = 256
 STATE_AT: Final = _FIXED.size
 """Where the state begins."""
 
-_OVERWRITE: Final = (
-    "UPDATE heads SET head = ?"
-    " WHERE place = (SELECT head FROM learners WHERE learner_key = ?) AND length(head) = ?"
-)
-_FIND: Final = (
-    "SELECT learners.head, length(heads.head) FROM learners"
-    " LEFT JOIN heads ON heads.place = learners.head WHERE learner_key = ?"
-)
+_ACTIVE: Final = 65_536
+"""Learners that are remembered as active."""
 
 
 class Contents(NamedTuple):
@@ -50,29 +47,91 @@ def unpack(head: bytes) -> Contents:
     return Contents(occurred_at_ms, head[end : end + assessment], head[_FIXED.size : end])
 
 
-def padded(head: bytes) -> bytes:
-    """Return a head as SQLite keeps it."""
-    return head + bytes(-len(head) % _STEP)
+class Place(NamedTuple):
+    """Where a SQLite file has a learner's head, and where the learner stands."""
+
+    place: int
+    newest: int
+    revision: int
+    length: int
+    """Of the head, without the numbers before it."""
 
 
-def put(driver: sqlite3.Connection, kept: Sequence[tuple[int, bytes]]) -> None:
-    """Put learners' heads into a SQLite file, inside the caller's transaction; pairs of learner's
-    key and head.
+class Kept(NamedTuple):
+    """A head on its way into its place."""
+
+    learner_key: int
+    newest: int
+    revision: int
+    head: bytes
+
+
+def find(driver: sqlite3.Connection, learner_key: int) -> Place | None:
+    """Return where a learner's head is, all zeros for a learner that has none yet; None for an
+    unknown learner.
     """
-    rows = [(whole := padded(head), key, len(whole)) for key, head in kept]
-    if driver.executemany(_OVERWRITE, rows).rowcount == len(rows):
-        return
-    for head, key, length in rows:
-        place, present = driver.execute(_FIND, (key,)).fetchone()
-        if present == length:
-            continue
-        (last,) = driver.execute("SELECT coalesce(max(place), 0) FROM heads").fetchone()
-        driver.execute("INSERT INTO heads (place, head) VALUES (?, ?)", (last + 1, head))
-        driver.execute("UPDATE learners SET head = ? WHERE learner_key = ?", (last + 1, key))
-        if present is not None:
-            clear(driver, place)
+    found = driver.execute(_FIND, (learner_key,)).fetchone()
+    return None if found is None else Place(*found)
 
 
-def clear(driver: sqlite3.Connection, place: int) -> None:
+_FIND: Final = (
+    "SELECT coalesce(place, 0), coalesce(newest, 0), coalesce(revision, 0),"
+    " coalesce(length(heads.head), 0)"
+    " FROM learners LEFT JOIN heads ON heads.place = learners.head WHERE learner_key = ?"
+)
+_OVERWRITE: Final = "UPDATE heads SET newest = ?, revision = ?, head = ? WHERE place = ?"
+_INSERT: Final = "INSERT INTO heads (newest, revision, head, place) VALUES (?, ?, ?, ?)"
+
+
+class Heads:
+    """Puts heads into a SQLite file, for one process. It remembers who is active."""
+
+    def __init__(self) -> None:
+        self._active: dict[int, None] = {}
+
+    def put(self, driver: sqlite3.Connection, kept: Iterable[tuple[Kept, Place]]) -> None:
+        """Put heads in their places, inside the caller's transaction."""
+        active = self._active
+        stay = []
+        for head, was in kept:
+            length = was.length + _bytes(was.newest) + _bytes(was.revision)
+            if head.learner_key in active and _length(head) <= length:
+                stay.append((head.newest, head.revision, _padded(head, length), was.place))
+                continue
+            _move(driver, head, was)
+            active[head.learner_key] = None
+            if len(active) > _ACTIVE:
+                del active[next(iter(active))]
+        driver.executemany(_OVERWRITE, stay)
+
+
+def _move(driver: sqlite3.Connection, head: Kept, was: Place) -> None:
+    whole = _padded(head, -(-_length(head) // _STEP) * _STEP)
+    (last,) = driver.execute("SELECT coalesce(max(place), 0) FROM heads").fetchone()
+    driver.execute(_INSERT, (head.newest, head.revision, whole, last + 1))
+    driver.execute(
+        "UPDATE learners SET head = ? WHERE learner_key = ?", (last + 1, head.learner_key)
+    )
+    if was.place:
+        clear(driver, was)
+
+
+def _length(head: Kept) -> int:
+    """Return how many bytes a row has whose length must not change."""
+    return len(head.head) + _bytes(head.newest) + _bytes(head.revision)
+
+
+def _padded(head: Kept, length: int) -> bytes:
+    return head.head + bytes(length - _length(head))
+
+
+def _bytes(number: int) -> int:
+    """Return how many bytes SQLite takes for a number, 0 or more."""
+    bits = number.bit_length()
+    return 0 if bits < 2 else 6 if bits > 31 else bits // 8 + 1
+
+
+def clear(driver: sqlite3.Connection, was: Place) -> None:
     """Leave nothing of a head but its length."""
-    driver.execute("UPDATE heads SET head = zeroblob(length(head)) WHERE place = ?", (place,))
+    shell = bytes(was.length + _bytes(was.newest) + _bytes(was.revision))
+    driver.execute(_OVERWRITE, (0, 0, shell, was.place))

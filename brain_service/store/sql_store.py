@@ -42,6 +42,7 @@ from brain_service.store.chain import (
     standing_of,
 )
 from brain_service.store.entries import uuid_bytes
+from brain_service.store.heads import Heads
 from brain_service.store.pace import Pace
 from brain_service.store.statements import (
     HEADS,
@@ -93,6 +94,7 @@ class SqlStore:
         self._database = database
         self._salt = salt
         self._bank = BankRows(database.engine.dialect)
+        self._heads = Heads()
         # Kept for the life of the store: fetching a connection from the pool costs as much as
         # writing a row.
         self._written = database.writer()
@@ -215,7 +217,11 @@ class SqlStore:
         """Put states in place of the newest ones, in one transaction."""
 
         def work(connection: sa.Connection) -> list[int]:
-            return [each.learner_key for each in sorted(learners) if replace_head(connection, each)]
+            return [
+                each.learner_key
+                for each in sorted(learners)
+                if replace_head(connection, each, self._heads)
+            ]
 
         return await self._write(work)
 
@@ -229,7 +235,7 @@ class SqlStore:
             if rows:
                 linked = link(rows, keys, self._digest)
                 if self._database.is_sqlite:
-                    append_to_sqlite(sqlite_connection(connection), *linked)
+                    append_to_sqlite(sqlite_connection(connection), *linked, self._heads)
                 else:
                     append_to_postgres(postgres_connection(connection), *linked)
             self._bank.add(connection, increments)
@@ -275,7 +281,7 @@ class SqlStore:
             return
         began = time.perf_counter()
         with directly(self._written) as driver:
-            append_to_sqlite(driver, *linked)
+            append_to_sqlite(driver, *linked, self._heads)
         self.pace.took(time.perf_counter() - began)
 
     def _wait_for_others(self, milliseconds: int) -> None:
@@ -293,7 +299,19 @@ class SqlStore:
         connection.execute(
             sa.insert(learners), [{"learner_digest": digest} for digest in sorted(by_digest)]
         )
-        return {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
+        keys = {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
+        if not self._database.is_sqlite:
+            new = [
+                {"place": key, "newest": 0, "revision": 0, "head": b""}
+                for key in sorted(keys.values())
+            ]
+            connection.execute(sa.insert(heads_table), new)
+            connection.execute(
+                sa.update(learners)
+                .where(learners.c.learner_key.in_(keys.values()))
+                .values(head=learners.c.learner_key)
+            )
+        return keys
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the totals of these items and subjects, in one read."""
@@ -339,13 +357,12 @@ class SqlStore:
         return count
 
     def _clear_head(self, connection: sa.Connection, key: int) -> None:
-        place = connection.scalar(sa.select(learners.c.head).where(learners.c.learner_key == key))
-        if place is None:
+        if not self._database.is_sqlite:
+            connection.execute(sa.delete(heads_table).where(heads_table.c.place == key))
             return
-        if self._database.is_sqlite:
-            heads.clear(sqlite_connection(connection), place)
-        else:
-            connection.execute(sa.delete(heads_table).where(heads_table.c.place == place))
+        driver = sqlite_connection(connection)
+        if (place := heads.find(driver, key)) and place.place:
+            heads.clear(driver, place)
 
     def _truncate_wal(self) -> None:
         if not truncate_wal(self._written):

@@ -23,13 +23,17 @@ HEADS: Final = (
     sa.select(
         learners.c.learner_digest,
         learners.c.learner_key,
-        learners.c.revision,
+        heads.c.revision,
         heads.c.head,
     )
     .join_from(learners, heads, heads.c.place == learners.c.head)
     .where(_BY_DIGEST)
 )
-REVISIONS: Final = sa.select(learners.c.learner_digest, learners.c.revision).where(_BY_DIGEST)
+REVISIONS: Final = (
+    sa.select(learners.c.learner_digest, heads.c.revision)
+    .join_from(learners, heads, heads.c.place == learners.c.head)
+    .where(_BY_DIGEST)
+)
 KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where(_BY_DIGEST)
 # Both columns of the index, because an id alone may be common to very many learners. As two lists:
 # SQLite would read the whole log for a list of pairs.
@@ -42,7 +46,7 @@ _FIND: Final = sa.select(
 STANDINGS: Final = (
     sa.select(
         learners.c.learner_key,
-        learners.c.revision,
+        heads.c.revision,
         sa.func.substr(heads.c.head, STATE_AT + 1, sa.bindparam("stamp"), type_=sa.LargeBinary),
     )
     .join_from(learners, heads, heads.c.place == learners.c.head)

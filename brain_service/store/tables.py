@@ -38,10 +38,6 @@ learners = sa.Table(
     metadata,
     sa.Column("learner_key", _serial, primary_key=True, autoincrement=True),
     sa.Column("learner_digest", sa.LargeBinary, nullable=False),
-    # Where the learner stands: the newest row's revision and place in the log; 0 and NULL while
-    # there is none.
-    sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("newest", sa.BigInteger, nullable=True),
     # Place of the learner's head.
     sa.Column("head", sa.BigInteger, nullable=True),
     # Up to this revision the log is not kept any more.
@@ -52,11 +48,14 @@ learners = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# The newest state of each learner, with what was told last; see `heads`.
+# Where each learner stands: the newest row's place in the log and revision, the state after it, and
+# what was told; see `heads`.
 heads = sa.Table(
     "heads",
     metadata,
     sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("newest", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("head", sa.LargeBinary, nullable=False),
 )
 

@@ -62,6 +62,6 @@ def test_what_is_cut_off_or_of_a_later_layout_is_never_misread(
 @given(moments, st.binary(max_size=500), st.binary(max_size=900))
 def test_a_head_is_read_as_it_was_written(at_ms: int, assessment: bytes, state: bytes) -> None:
     head = heads.pack(at_ms, assessment, state)
-    for kept in (head, heads.padded(head)):
+    for kept in (head, head + bytes(99)):
         assert heads.unpack(kept) == (at_ms, assessment, state)
         assert kept[heads.STATE_AT :].startswith(state)

@@ -15,7 +15,7 @@ from brain_service.engine.journal import Row
 from brain_service.store import heads
 from brain_service.store.entries import pack, uuid_bytes
 
-revision = "0004"
+revision = "0005"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
@@ -28,7 +28,8 @@ _OLD = sa.text(
     " WHERE seq > :after AND learner_key IS NOT NULL ORDER BY seq LIMIT :chunk"
 )
 _HEADS = sa.text(
-    "SELECT learners.learner_key, occurred_at_ms, outcome, state FROM learners"
+    "SELECT learners.learner_key, newest, learners.revision, occurred_at_ms, outcome, state"
+    " FROM learners"
     " JOIN log_0003 ON log_0003.seq = learners.newest"
     " WHERE learners.learner_key > :after ORDER BY learners.learner_key LIMIT :chunk"
 )
@@ -45,6 +46,8 @@ def upgrade() -> None:
     op.create_table(
         "heads",
         sa.Column("place", _serial, primary_key=True),
+        sa.Column("newest", sa.BigInteger, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("head", sa.LargeBinary, nullable=False),
     )
     op.drop_index("log_milestones", "log")
@@ -65,7 +68,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("interaction_key", "learner_key", name="log_interaction_learner"),
     )
     _copy_rows(connection)
-    _copy_heads(connection, on_sqlite=on_sqlite)
+    _copy_heads(connection)
     milestones = sa.text("(revision & 63) = 0")
     op.create_index(
         "log_milestones",
@@ -76,6 +79,8 @@ def upgrade() -> None:
         postgresql_where=milestones,
     )
     op.drop_table("log_0003")
+    for column in ("newest", "revision"):  # by itself: a copy would forget that keys are used once
+        op.execute(f"ALTER TABLE learners DROP COLUMN {column}")
 
 
 def _chunks(connection: sa.Connection, query: sa.TextClause) -> Iterator[list[Any]]:
@@ -109,12 +114,15 @@ def _typed(insert: sa.TextClause) -> sa.TextClause:
     return sa.text(insert.text.replace(":interaction_key", "CAST(:interaction_key AS uuid)"))
 
 
-def _copy_heads(connection: sa.Connection, *, on_sqlite: bool) -> None:
+def _copy_heads(connection: sa.Connection) -> None:
+    insert = sa.text(
+        "INSERT INTO heads (place, newest, revision, head)"
+        " VALUES (:place, :newest, :revision, :head)"
+    )
     for rows in _chunks(connection, _HEADS):
-        for key, occurred_at_ms, assessment, state in rows:
-            head = heads.pack(occurred_at_ms, bytes(assessment), bytes(state))
-            kept = {"key": key, "head": heads.padded(head) if on_sqlite else head}
-            connection.execute(
-                sa.text("INSERT INTO heads (place, head) VALUES (:key, :head)"), kept
-            )
+        kept = [
+            {"place": key, "newest": newest, "revision": number, "head": heads.pack(at_ms, *packed)}
+            for key, newest, number, at_ms, *packed in rows
+        ]
+        connection.execute(insert, kept)
     op.execute("UPDATE learners SET head = learner_key WHERE newest IS NOT NULL")
