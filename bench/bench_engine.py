@@ -22,13 +22,13 @@ from itertools import islice
 from pathlib import Path
 
 from brain_service import model
+from brain_service.bus.local import LocalBus
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Submission
 from brain_service.engine.journal import Row
 from brain_service.model import codec
 from brain_service.model.bank import Bank, BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.store import SqlStore
-from brain_service.watch.bus import LocalBus
 
 BATCHES = (1, 16, 64, 256)
 CONTEXT = (

@@ -14,11 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from brain_service.bus import open_bus
 from brain_service.engine import privacy, rebuild
 from brain_service.engine.engine import Engine, EngineOptions
 from brain_service.engine.journal import StoreError
 from brain_service.engine.teaching import BadNameError, TeachingOptions, declare_command
-from brain_service.metrics import families
+from brain_service.metrics import bus_families, families
 from brain_service.model.adapt import RuleAdapter
 from brain_service.model.bank import Bank
 from brain_service.model.teaching import Allowance
@@ -27,7 +28,6 @@ from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.tracing import NO_TRACES, BrainTraces
-from brain_service.watch.bus import LocalBus
 from brain_service.watch.watch import Watches
 from service_runtime.database import commands as database_commands
 from service_runtime.database.addresses import require_existing
@@ -177,7 +177,7 @@ async def _serve_store(
     settings: BrainSettings, store: SqlStore, stop: Stop, tracer: Tracer | None
 ) -> None:
     traces = NO_TRACES if tracer is None else BrainTraces(tracer, brain.SERVICE_NAME)
-    bus = LocalBus()
+    bus = open_bus(settings.bus_url, store.epoch)
     bank = Bank(capacity=settings.bank_items)
     engine = Engine(store=store, bus=bus, bank=bank, options=_options(settings), traces=traces)
     watches = Watches(
@@ -189,6 +189,8 @@ async def _serve_store(
     bus.subscribe(watches.publish)
     brain_servicer = brain.BrainServicer(engine, watches, RuleAdapter(), traces)
     bus.subscribe(brain_servicer.forget)
+    for follower in (engine, watches, brain_servicer):
+        bus.follow(follower)
     room_servicer = room.RoomServicer(Rooms())
     server = GrpcServer(
         settings, services=(brain.SERVICE_NAME, room.SERVICE_NAME), prefix=PREFIX, tracer=tracer
@@ -196,10 +198,11 @@ async def _serve_store(
     brain_servicer.register(server.server)
     room_servicer.register(server.server)
     await engine.start()
+    await bus.start()
     beating = asyncio.create_task(watches.run(settings.heartbeat_s))
 
     def metrics() -> Iterable[Family]:
-        return (*families(engine, watches, bank), *server.calls.families())
+        return (*families(engine, watches, bank), *bus_families(bus), *server.calls.families())
 
     try:
         async with exposed(
@@ -217,6 +220,7 @@ async def _serve_store(
     finally:
         beating.cancel()
         await engine.stop()
+        await bus.stop()
 
 
 def _options(settings: BrainSettings) -> EngineOptions:

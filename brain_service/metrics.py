@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from brain_service.bus.local import LocalBus
+from brain_service.bus.valkey import ValkeyBus
 from brain_service.engine.counters import BINS, BrainCounters, Calibration
 from brain_service.engine.engine import Engine
 from brain_service.model.bank import Bank
@@ -37,6 +39,44 @@ def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
     )
     yield from _learners(engine.counters)
     yield from _calibration(engine.counters.calibration)
+
+
+def bus_families(bus: LocalBus | ValkeyBus) -> Iterator[Family]:
+    """Name the metrics of a bus between brains; one within this process has none."""
+    if isinstance(bus, LocalBus):
+        return
+    counters = bus.counters
+    yield gauge(
+        "aivo_brain_bus_connected",
+        "1 while the bus between brains is reached, else 0.",
+        int(counters.connected),
+    )
+    yield counter(
+        "aivo_brain_bus_connections",
+        "Times that the bus between brains was reached.",
+        counters.connections,
+    )
+    yield counter(
+        "aivo_brain_bus_publications",
+        "Revisions told on the bus between brains: sent, received, or dropped because it was not"
+        " reached.",
+        {
+            ("sent",): counters.sent,
+            ("received",): counters.received,
+            ("dropped",): counters.dropped,
+        },
+        "direction",
+    )
+    yield counter(
+        "aivo_brain_bus_gaps",
+        "Messages of another brain that were missing; memory is dropped then.",
+        counters.gaps,
+    )
+    yield histogram(
+        "aivo_brain_bus_round_trip_seconds",
+        "Seconds from sending a message on the bus between brains to hearing it.",
+        counters.lag_s,
+    )
 
 
 def _interactions(counters: BrainCounters) -> Iterator[Family]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from brain_service.bus.valkey import check_url
 from brain_service.model.teaching import Teachers
 from service_runtime.addresses import check_listen
 from service_runtime.grpc_server import ListenerSettings
@@ -33,6 +34,13 @@ class BrainSettings(ListenerSettings):
         "sqlite:///.aivo/brain.sqlite3",
         "Where the durable log is: the path of a SQLite file, sqlite:///path, or"
         " postgresql://user:password@host/database?sslmode=verify-full&sslrootcert=/ca.crt.",
+        secret=True,
+    )
+    bus_url: str = setting(
+        "",
+        "Valkey or Redis through which brains that share a database hear of each other:"
+        " valkey://:password@host:6379, valkeys:// for TLS (?ssl_ca_certs=/ca.crt); empty for a"
+        " brain that is alone.",
         secret=True,
     )
     max_batch: int = setting(256, "Interactions per commit.")
@@ -115,6 +123,8 @@ class BrainSettings(ListenerSettings):
             and (value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO))
         ]
         problems += check_listen(self.exposition_listen, variable=f"{PREFIX}_EXPOSITION_LISTEN")
+        if self.bus_url and (wrong := check_url(self.bus_url)):
+            problems.append(f"{PREFIX}_BUS_URL {wrong}")
         if self.resume_limit > 1000:
             problems.append(f"{PREFIX}_RESUME_LIMIT must be at most 1000, one page of the log")
         if problems:

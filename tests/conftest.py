@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from harness.proxies import spare_loopback
 from tests.support.postgres import address, postgres
+from tests.support.valkey import valkey
 
-__all__ = ["address", "postgres"]
+__all__ = ["address", "postgres", "valkey"]
 
 settings.register_profile(
     "patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

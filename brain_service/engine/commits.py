@@ -107,6 +107,7 @@ class Commits:
         ):
             return False
         plan = Group(self._bank.stage(), {learner_id: entry}, self._teaching.admit)
+        self._memory.write(())
         try:
             self._traces.timed(plan.apply)(work)
             began, began_ns = time.perf_counter(), self._traces.now_ns()
@@ -188,6 +189,7 @@ class Commits:
         if not plan.rows and increments == NOTHING:
             return {}
         began, began_ns = time.perf_counter(), self._traces.now_ns()
+        self._memory.write(plan.learners)
         keys = await self._store.commit(plan.rows, increments)
         self._written(plan, began, began_ns)
         return keys
@@ -266,10 +268,20 @@ class Commits:
             self.announce_gone(self._memory.drop_stale(kept, await self._store.load(kept)))
         return left
 
-    def announce_gone(self, learner_ids: Sequence[str]) -> None:
-        """Drop learners that were erased and tell watchers."""
+    def hear(self, publications: Sequence[Publication]) -> None:
+        """Forget what is stale because another brain wrote it."""
+        memory = self._memory
+        gone = [one.learner_id for one in publications if memory.hear(one.learner_id, one.revision)]
+        if gone:
+            self._forget(gone)
+
+    def _forget(self, learner_ids: Sequence[str]) -> None:
         self._memory.erase(learner_ids)
         self._teaching.forget()
+
+    def announce_gone(self, learner_ids: Sequence[str]) -> None:
+        """Drop learners that were erased and tell watchers."""
+        self._forget(learner_ids)
         self._bus.publish(
             [Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids]
         )

@@ -26,7 +26,7 @@ from brain_service.engine.journal import (
     StoreUnavailableError,
 )
 from brain_service.engine.memory import Memory
-from brain_service.engine.publication import Bus
+from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import (
     Applied,
@@ -292,6 +292,18 @@ class Engine:
         self._queue.append(_Erasure(learner_id, requested_by, done))
         self._wake.set()
         return await done
+
+    def hear(self, publications: Sequence[Publication]) -> None:
+        """Take note of what another brain committed; see `Follower`."""
+        self._commits.hear(publications)
+
+    def lose_touch(self) -> None:
+        """Tell of learners from the store: other brains may be ahead of memory."""
+        self._memory.lose_touch()
+
+    def regain_touch(self) -> None:
+        """Forget learners that other brains may have moved, and tell from memory again."""
+        self._memory.regain_touch()
 
     async def settle_teaching(self) -> None:
         """Ask the log now about answers of which it must tell whether they teach the bank."""

@@ -27,6 +27,10 @@ class Memory:
         self._learners: OrderedDict[str, Entry] = OrderedDict()
         self._keeps_outdated = True
         self._answers: OrderedDict[tuple[str, str], Found] = OrderedDict()
+        self._writing: Collection[str] = ()
+        self._overtaken: dict[str, int] = {}
+        self._all_overtaken = False
+        self._in_touch = True
 
     @property
     def size(self) -> int:
@@ -36,6 +40,48 @@ class Memory:
     def get(self, learner_id: str) -> Entry | None:
         """Return a learner; None when the store must be asked."""
         return self._learners.get(learner_id)
+
+    def newest(self, learner_id: str) -> Entry | None:
+        """Return a learner to tell of; None also while other brains may have moved it unheard."""
+        return self._learners.get(learner_id) if self._in_touch else None
+
+    # Other brains
+
+    def write(self, learner_ids: Collection[str]) -> None:
+        """Remember what is heard of these learners until they are `put`: the commit that is under
+        way may be over before, and its answer come later.
+        """
+        self._writing = learner_ids
+        self._all_overtaken = False
+        if self._overtaken:
+            self._overtaken = {}
+
+    def hear(self, learner_id: str, revision: int) -> bool:
+        """Another brain brought a learner to this revision (0: erased it); return whether there is
+        anything to forget of one erased.
+        """
+        entry = self._learners.get(learner_id)
+        if entry is not None and (entry.state.revision < revision or not revision):
+            del self._learners[learner_id]
+        if learner_id in self._writing:
+            self._overtaken[learner_id] = max(revision, self._overtaken.get(learner_id, 0))
+        return not revision
+
+    def lose_touch(self) -> None:
+        """Tell of nobody from memory from now on: others may be ahead, and nobody says so."""
+        self._in_touch = False
+
+    def regain_touch(self) -> None:
+        """Drop all learners: any of them may have been moved unheard."""
+        self._in_touch = True
+        self._learners.clear()
+        self._all_overtaken = True
+
+    def _is_overtaken(self, learner_id: str, entry: Entry) -> bool:
+        if self._all_overtaken:
+            return True
+        heard = self._overtaken.get(learner_id)
+        return heard is not None and (heard == 0 or heard > entry.state.revision)
 
     def keep_outdated(self, kept: bool) -> None:
         """Say whether learners whose states are of older constants are kept and go on.
@@ -53,7 +99,9 @@ class Memory:
 
     def put(self, learner_id: str, entry: Entry) -> None:
         """Keep what was just committed of a learner."""
-        if not self._keeps_outdated and not self.keeps(entry):
+        if (not self._keeps_outdated and not self.keeps(entry)) or (
+            (self._overtaken or self._all_overtaken) and self._is_overtaken(learner_id, entry)
+        ):
             self._learners.pop(learner_id, None)
             return
         self._learners[learner_id] = entry
@@ -86,7 +134,9 @@ class Memory:
         """
         gone = []
         for learner_id in learner_ids:
-            entry, head = self._learners.pop(learner_id), heads.get(learner_id)
+            entry, head = self._learners.pop(learner_id, None), heads.get(learner_id)
+            if entry is None:
+                continue  # it was dropped while the store was read
             if head is None or head.learner_key != entry.key:
                 gone.append(learner_id)
         return gone

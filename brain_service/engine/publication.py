@@ -36,8 +36,21 @@ class Publication(NamedTuple):
     """
 
 
+class Follower(Protocol):
+    """Hears what other brains committed, as far as it is known to be everything."""
+
+    def hear(self, publications: Sequence[Publication]) -> None:
+        """Take note of what another brain published: without assessments, which the store has."""
+
+    def lose_touch(self) -> None:
+        """From now on anything may happen elsewhere without being heard."""
+
+    def regain_touch(self) -> None:
+        """All that happens from now on is heard; any learner may have changed unheard before."""
+
+
 class Bus(Protocol):
-    """Carries publications from the engine to whoever subscribed."""
+    """Carries publications from the engine to whoever subscribed, and between brains."""
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand committed changes to every subscriber, oldest first; never raises and never
@@ -45,8 +58,19 @@ class Bus(Protocol):
         """
 
     def subscribe(self, callback: Callable[[Sequence[Publication]], None]) -> Callable[[], None]:
-        """Call `callback` with each later batch, on the event loop's thread; returns what ends the
-        subscription.
+        """Call `callback` with each later batch of this brain, on the event loop's thread; returns
+        what ends the subscription.
 
         The callback must be quick. Ending twice is harmless.
+        """
+
+    def follow(self, follower: Follower) -> None:
+        """Tell `follower` of what other brains publish, on the event loop's thread."""
+
+    async def start(self) -> None:
+        """Begin to exchange with other brains; returns at once, whether or not they are reached."""
+
+    async def stop(self) -> None:
+        """Send what was published, as far as that takes no time, and end; ending twice is
+        harmless.
         """

@@ -42,7 +42,7 @@ async def snapshots(
     found: dict[str, LearnerSnapshot] = {}
     missing: dict[str, None] = {}
     for learner_id, min_revision in queries:
-        entry = memory.get(learner_id)
+        entry = memory.newest(learner_id)
         if entry is None or entry.state.revision < min_revision:
             missing[learner_id] = None
         else:

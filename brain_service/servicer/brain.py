@@ -103,9 +103,21 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         server.add_registered_method_handlers(SERVICE_NAME, {"Interact": interact})
 
     def forget(self, publications: Sequence[Publication]) -> None:
-        """Forget readings when a learner was erased; subscribe this to the bus."""
+        """Forget assessments when a learner was erased; subscribe this to the bus."""
         if any(publication.gone for publication in publications):
             self._readings.clear()
+
+    def hear(self, publications: Sequence[Publication]) -> None:
+        """The same for those that another brain erased; what is kept by identity cannot be
+        stale.
+        """
+        self.forget(publications)
+
+    def lose_touch(self) -> None:
+        """Nothing is told from memory here."""
+
+    def regain_touch(self) -> None:
+        """Nothing can be stale here."""
 
     def drain(self) -> None:
         """End all endless streams with UNAVAILABLE; batches in hand are still acknowledged."""

@@ -127,11 +127,11 @@ class Follow:
         """Compare with the store's `revision`, read when `known` was `known_before`; returns
         whether something is due.
 
-        A learner that had a state and has none was erased, and the message about it was lost.
+        A learner who had more than the store has was erased, and the message about it was lost.
         """
         if self._early is not None:
             return False
-        if revision == 0 and known_before > 0:
+        if revision < known_before:
             self._vanish()
         self.known = max(self.known, revision)
         return self.due

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -233,6 +233,8 @@ class Watches:
         self._watches: dict[str, Watch] = {}
         self._followers: dict[str, list[tuple[Watch, Follow]]] = {}
         self._round: list[str] = []
+        """Learners whom heartbeats have yet to compare, the next ones last."""
+        self._looking: asyncio.Task[None] | None = None
         self._stopped = False
 
     @property
@@ -260,6 +262,32 @@ class Watches:
                 for watch, follow in seats:
                     if follow.offer(publication):
                         watch.mark(follow)
+
+    def hear(self, publications: Sequence[Publication]) -> None:
+        """Note what another brain published. Whoever is said to be erased is looked up: the word
+        may come late, when the same learner has begun anew.
+        """
+        self.publish([each for each in publications if not each.gone])
+        self._look_up(each.learner_id for each in publications if each.gone)
+
+    def lose_touch(self) -> None:
+        """Updates of other brains are found by heartbeats from now on."""
+
+    def regain_touch(self) -> None:
+        """Look up all who are watched: any of them may have been moved unheard."""
+        self._look_up(self._followers)
+
+    def _look_up(self, learner_ids: Iterable[str]) -> None:
+        wanted = [learner_id for learner_id in learner_ids if learner_id in self._followers]
+        if not wanted:
+            return
+        self._round += wanted  # taken from the end
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._beat_until(len(self._round) - len(wanted)))
+
+    async def _beat_until(self, left: int) -> None:
+        while len(self._round) > left:
+            await self.beat()
 
     async def open(self, watch_id: str, cursors: Sequence[Cursor]) -> tuple[Watch, list[Standing]]:
         """Open a watch and tell where its learners stand; an open one with the same id ends.

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from brain_service.bus.local import LocalBus
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
 from brain_service.engine.journal import Row, StoreUnavailableError
 from brain_service.engine.publication import Publication
@@ -18,7 +19,6 @@ from brain_service.model.bank import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.model.teaching import Allowance
 from brain_service.store import SqlStore
-from brain_service.watch.bus import LocalBus
 from tests.support.brain_log import read_log
 
 NOW_S = 1_700_000_000.0

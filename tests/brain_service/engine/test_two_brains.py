@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brain_service.bus.local import LocalBus
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed
 from brain_service.model.bank import Bank
 from brain_service.store import SCHEMA, SqlStore
-from brain_service.watch.bus import LocalBus
 from tests.brain_service.engine.engine_support import Clock, interaction, submission
 from tests.support.postgres import migrated
 

@@ -16,12 +16,12 @@ import pytest
 
 from aivo.brain.v1 import brain_pb2 as pb
 from aivo.brain.v1 import brain_pb2_grpc
+from brain_service.bus.local import LocalBus
 from brain_service.engine.engine import Engine
 from brain_service.engine.journal import StoreUnavailableError
 from brain_service.model.adapt import RuleAdapter
 from brain_service.servicer.brain import SERVICE_NAME, BrainServicer
 from brain_service.store import SqlStore
-from brain_service.watch.bus import LocalBus
 from brain_service.watch.watch import Watches
 from service_runtime.grpc_client import Channel, ClientSettings, open_channel
 from service_runtime.grpc_server import GrpcServer, ListenerSettings

@@ -208,7 +208,7 @@ def test_an_erasure_after_a_snapshot_with_a_state_is_told() -> None:
     ("revision", "known_before", "due", "gone"),
     [
         (5, 5, False, False),
-        (3, 5, False, False),
+        (3, 5, True, True),
         (7, 5, True, False),
         (0, 5, True, True),
         (0, 0, False, False),

@@ -1,8 +1,5 @@
-"""Wakes whoever watches learners inside this process.
-
-A bus between several brains implements the same `Bus`: `publish` sends to the broker besides
-calling its own subscribers, and what arrives from the broker goes to the subscribers with
-`assessment` None, for them to read from the store.
+"""Wakes whoever watches learners inside this process: the whole bus of a brain that is alone, and
+this process's end of one between brains.
 """
 
 from __future__ import annotations
@@ -10,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from brain_service.engine.publication import Publication
+from brain_service.engine.publication import Follower, Publication
 
 logger = logging.getLogger(__name__)
 
@@ -46,3 +43,12 @@ class LocalBus:
             self._subscribers.pop(key, None)
 
         return unsubscribe
+
+    def follow(self, follower: Follower) -> None:
+        """Alone there is nobody else to be heard."""
+
+    async def start(self) -> None:
+        """Nothing needs to begin."""
+
+    async def stop(self) -> None:
+        """Nothing needs to end."""

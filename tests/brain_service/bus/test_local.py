@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from brain_service.bus.local import LocalBus
 from brain_service.engine.publication import Publication
-from brain_service.watch.bus import LocalBus
 
 
 def publication(revision: int) -> Publication:

