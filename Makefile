@@ -96,9 +96,9 @@ lint: $(VENV)/.tools $(WEB_TOOLS) ## Report what is wrong with style, types, imp
 
 check: proto-check lint test web ## All that must hold before a change is handed in
 
-bench: $(VENV)/.tools ## Measure the model's cost, then the speed against the reference monolith
-	$(PYTHON) -m bench.bench_model
+bench: $(VENV)/.tools ## Measure the speed against the reference monolith, then the model's cost
 	$(PYTHON) -m bench $(ARGS)
+	$(PYTHON) -m bench.bench_model
 
 siege: $(VENV)/.tools ## Attack a stack of its own with every kind of hostile client (ARGS="--soak 600" with all at once)
 	$(PYTHON) -m siege $(ARGS)

@@ -17,7 +17,7 @@ from typing import Final
 from bench.measure import Figures, Meter, latency_figures
 from harness import traffic
 from harness.processes import Process
-from harness.wire import HandshakeFailed, Socket, connect
+from harness.wire import HandshakeFailed, Socket, ignore, json_frame, log_in
 
 _OPENING_AT_ONCE: Final = 32
 _ANSWER_TIMEOUT_S: Final = 15.0
@@ -58,31 +58,17 @@ async def open_socket(target: Target, number: int, *, watcher: bool = False) -> 
     """Return an authenticated socket of a learner, or of a watcher. Raises LoadFailed."""
     tokens = target.watcher_tokens if watcher else target.tokens
     token = tokens[number % len(tokens)]
-    greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def on_first(payload: bytes) -> None:
-        if not greeted.done():
-            greeted.set_result(payload)
-
-    def on_lost(socket: Socket) -> None:
-        if not greeted.done():
-            greeted.set_exception(ConnectionResetError(f"closed with {socket.close_code}"))
-
-    path = f"/ws?token={token}" if target.token_in_query else "/ws"
     try:
-        socket = await connect(target.host, target.port, path, on_first)
-        socket.on_lost = on_lost
-        if socket.transport.is_closing():
-            on_lost(socket)
-        if not target.token_in_query:
-            socket.transport.write(traffic.json_frame({"type": "authenticate", "token": token}))
-        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            greeting = await greeted
+        socket, _ = await log_in(
+            target.host,
+            target.port,
+            token,
+            ignore,
+            in_query=target.token_in_query,
+            timeout_s=_ANSWER_TIMEOUT_S,
+        )
     except (OSError, HandshakeFailed, TimeoutError) as error:
         raise LoadFailed(f"{target.name}: socket {number} cannot connect: {error!r}") from error
-    if not greeting.startswith(traffic.ESTABLISHED):
-        raise LoadFailed(f"{target.name}: socket {number} was refused: {greeting[:300].decode()}")
-    socket.on_text, socket.on_lost = ignore, None
     return socket
 
 
@@ -103,10 +89,6 @@ async def close_sockets(sockets: Sequence[Socket]) -> None:
         socket.on_lost = None
         socket.transport.abort()
     await asyncio.sleep(0.2 + len(sockets) / 5000)
-
-
-def ignore(payload: bytes) -> None:
-    """Take no notice of a frame."""
 
 
 async def ask(target: Target, socket: Socket, frame: bytes, answer: bytes) -> bytes:
@@ -463,7 +445,7 @@ def _caller(target: Target, socket: Socket, number: int, meter: Meter, *, ping: 
 
 async def _subscribe(target: Target, sockets: Sequence[Socket], numbers: Sequence[int]) -> None:
     for socket, number in zip(sockets, numbers, strict=True):
-        frame = traffic.json_frame(
+        frame = json_frame(
             {"type": "subscribe_learner", "learner_id": target.learner(number), "id": "1"}
         )
         await ask(target, socket, frame, traffic.SUBSCRIBED)

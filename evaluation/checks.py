@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.bench_model import rows as speed_rows
 from brain_service.model import Assessment, Interaction, interaction_from_context
 from brain_service.model.bank import Bank
 from evaluation import baselines, data, meaning, measures, replay
@@ -63,8 +62,6 @@ def run(path: Path, *, quick: bool, progress: Progress) -> Findings:
     progress("bands, forecast, attention, advice")
     meant, bands = meaning.checks(path, sample=SAMPLE if quick else None)
     checks += meant
-    progress("speed")
-    checks.append(speed())
     return Findings(checks=tuple(checks), calibration=tuple(curve), bands=tuple(bands))
 
 
@@ -331,21 +328,6 @@ def cold_items(log: Sequence[dict[str, Any]], told: Sequence[Assessment]) -> Che
             f"{len(pairs):,} answers of {len({frame['learner_id'] for frame in log})} learners; no"
             " target"
         ),
-    )
-
-
-def speed() -> Check:
-    """The mean processor time of `apply` for an ordinary learner, the least disturbed of five
-    rounds.
-    """
-    rounds: list[Any] = [speed_rows(4000)[0]["mean"] for _ in range(5)]
-    return Check(
-        name="apply, mean µs",
-        value=min(rounds),
-        at_most=30.0,
-        reference="37",
-        note="best of five rounds",
-        digits=1,
     )
 
 

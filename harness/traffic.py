@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from typing import Any, Final
+from typing import Final
 
 from harness.wire import text_frame
 
@@ -23,7 +23,6 @@ RESPONSE: Final = b'{"type":"virtual_brain_response"'
 UPDATE: Final = b'{"type":"state_update"'
 PONG: Final = b'{"type":"pong"'
 SUBSCRIBED: Final = b'{"type":"subscribed"'
-ESTABLISHED: Final = b'{"type":"connection_established"'
 
 _VARIANTS: Final = 512
 _SKILLS: Final = (
@@ -40,11 +39,6 @@ _SKILLS: Final = (
 
 class WrongAnswer(Exception):
     """An answer was not what the protocol promises."""
-
-
-def json_frame(message: dict[str, Any]) -> bytes:
-    """Return any message as a frame."""
-    return text_frame(json.dumps(message, separators=(",", ":")).encode())
 
 
 def ping(number: int) -> bytes:

@@ -1,5 +1,4 @@
-"""The load generator's end of a WebSocket: as little Python per frame as asyncio allows. It knows
-no message types.
+"""The load generator's end of a WebSocket: as little Python per frame as asyncio allows.
 
 Frames are masked with the key 0, which RFC 6455 §5.3 permits and which leaves the payload as it is:
 the generator saves the work, the server does all of it. Extensions are not offered, so nobody
@@ -10,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import ssl
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 _TEXT: Final = 0x81
 _CLOSE, _PING = 8, 9
@@ -23,7 +23,14 @@ _KEY: Final = bytes(4)
 
 
 class HandshakeFailed(Exception):
-    """The server did not answer 101 to the upgrade."""
+    """The server did not answer 101 to the upgrade, or does not want this client; the message says
+    what it said.
+    """
+
+
+def json_frame(message: dict[str, Any]) -> bytes:
+    """Return a message as a frame."""
+    return text_frame(json.dumps(message, separators=(",", ":")).encode())
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -150,3 +157,65 @@ async def connect(
     )
     await socket.opened
     return socket
+
+
+async def log_in(
+    host: str,
+    port: int,
+    token: str,
+    on_text: Callable[[bytes], None],
+    on_lost: Callable[[Socket], None] | None = None,
+    *,
+    in_query: bool = False,
+    path: str = "/ws",
+    name: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    timeout_s: float = 15.0,
+) -> tuple[Socket, dict[str, Any]]:
+    """Open a socket, authenticate by the first frame (or, as the original guide has it,
+    `in_query`), and return it with the server's `connection_established`.
+
+    Both callbacks are told what comes later. Raises OSError, TimeoutError or HandshakeFailed.
+    """
+    greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def on_first(payload: bytes) -> None:
+        if not greeted.done():
+            greeted.set_result(payload)
+
+    def on_end(socket: Socket) -> None:
+        if not greeted.done():
+            greeted.set_exception(HandshakeFailed(f"closed with {socket.close_code}, ungreeted"))
+
+    async with asyncio.timeout(timeout_s):
+        path += f"?token={token}" if in_query else ""
+        socket = await connect(host, port, path, on_first, name=name, tls=tls)
+        try:
+            socket.on_lost = on_end
+            if socket.close_code is not None:
+                on_end(socket)
+            if not in_query:
+                socket.transport.write(json_frame({"type": "authenticate", "token": token}))
+            greeting = _greeting(await greeted)
+            if socket.close_code is not None:
+                raise HandshakeFailed(f"closed with {socket.close_code} when greeted")
+        except BaseException:
+            socket.transport.abort()
+            raise
+    socket.on_text, socket.on_lost = on_text, on_lost
+    return socket, greeting
+
+
+def _greeting(payload: bytes) -> dict[str, Any]:
+    try:
+        frame: dict[str, Any] = json.loads(payload)
+        if frame["type"] == "connection_established":
+            return frame
+        said = f"{frame['code']}: {frame['error']}"
+    except (ValueError, KeyError, TypeError):
+        said = f"not a frame of the protocol: {payload[:300].decode(errors='replace')}"
+    raise HandshakeFailed(said)
+
+
+def ignore(payload: bytes) -> None:
+    """Take no notice of a frame."""

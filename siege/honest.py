@@ -12,15 +12,13 @@ from typing import Any
 
 from bench.measure import Figures, latency_figures
 from harness.traffic import (
-    ESTABLISHED,
     PONG,
     RESPONSE,
     Interactions,
     answered_number,
-    json_frame,
     ping,
 )
-from harness.wire import HandshakeFailed, Socket, connect
+from harness.wire import HandshakeFailed, Socket, log_in
 
 PING_EVERY_S = 0.1
 INTERACT_EVERY_S = 0.5
@@ -72,7 +70,6 @@ class Worker:
         self._noticed = noticed
         self._waiting: dict[int, tuple[float, list[float]]] = {}
         self._number = 0
-        self._established = asyncio.Event()
         self._socket: Socket
 
     async def work(self, until: float) -> None:
@@ -100,17 +97,16 @@ class Worker:
         self._socket.transport.abort()
 
     async def _connect(self) -> None:
-        self._established.clear()
         self._waiting.clear()
         while True:
             try:
-                async with asyncio.timeout(GIVE_UP_S):
-                    self._socket = await connect("127.0.0.1", self._port, "/ws", self._on_text)
-                    token = self._person.token
-                    self._socket.transport.write(
-                        json_frame({"type": "authenticate", "token": token})
-                    )
-                    await self._established.wait()
+                self._socket, _ = await log_in(
+                    "127.0.0.1",
+                    self._port,
+                    self._person.token,
+                    self._on_text,
+                    timeout_s=GIVE_UP_S,
+                )
                 return
             except (OSError, HandshakeFailed, TimeoutError):
                 self._noticed.lost += 1
@@ -125,8 +121,6 @@ class Worker:
         if payload.startswith((PONG, RESPONSE)):
             asked, latencies = self._waiting.pop(answered_number(payload))
             latencies.append(time.monotonic() - asked)
-        elif payload.startswith(ESTABLISHED):
-            self._established.set()
         elif payload.startswith(b'{"type":"error"'):
             self._noticed.refused.append(json.loads(payload)["code"])
             with contextlib.suppress(Exception):

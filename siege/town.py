@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 import grpc
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
+from harness.client import post
 from harness.processes import SERVER_CORE, Process
 from harness.registry import Registry
 from harness.stack import SERVICES, Stack, private_stack
@@ -75,15 +74,8 @@ def _person(stack: Stack, registry: Registry, number: int) -> Person:
     user_id = registry.add_user(email, password, "learner")
     registry.add_learner(learner)
     registry.relate("is_learner", user_id, learner)
-    call = urllib.request.Request(  # noqa: S310 – our own edge
-        f"{stack.http_url}/api/auth/login",
-        data=json.dumps({"email": email, "password": password}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(call, timeout=30) as answer:
-        token = json.load(answer)["access_token"]
-    return Person(learner_id=learner, token=token, email=email, password=password)
+    tokens = post(f"{stack.http_url}/api/auth/login", {"email": email, "password": password})
+    return Person(learner_id=learner, token=tokens["access_token"], email=email, password=password)
 
 
 def _write_history(stack: Stack, learners: list[str]) -> None:

@@ -18,7 +18,7 @@ from bench.measure import latency_figures
 from bench.report import Comparison
 from bench.scenarios import QUICK, SCENARIOS, named
 from harness import traffic
-from harness.wire import Socket, text_frame
+from harness.wire import Socket, json_frame, text_frame
 
 PACE = replace(QUICK, warmup_s=0.1, seconds=0.4, hold_s=0.2, idle_sockets=50)
 
@@ -75,7 +75,7 @@ def test_the_open_loop_answers_everything_it_sent(monolith: Target) -> None:
 def test_an_error_frame_makes_a_run_void(monolith: Target) -> None:
     async def ask_nonsense() -> None:
         socket = await load.open_socket(monolith, 0)
-        frame = traffic.json_frame({"type": "subscribe_learner", "learner_id": ""})
+        frame = json_frame({"type": "subscribe_learner", "learner_id": ""})
         with contextlib.closing(socket.transport):
             await load.ask(monolith, socket, frame, traffic.SUBSCRIBED)
 

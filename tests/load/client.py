@@ -20,7 +20,7 @@ import msgspec
 
 from edge.admission.limits import TokenBucket
 from harness import traffic
-from harness.wire import HandshakeFailed, Socket, connect
+from harness.wire import HandshakeFailed, Socket, ignore, json_frame, log_in
 from tests.load.tally import INTERACT, PING, READ, SelfCheck, Tally
 from tests.load.verdict import DUPLICATED, LOST, Verdict, View, Writes
 
@@ -132,7 +132,6 @@ class Client:
         }
         self._frames = traffic.Interactions(drives) if drives is not None else None
         self._socket: Socket | None = None
-        self._greeted: asyncio.Future[Frame] | None = None
         self._numbers = 0
         self._pending: dict[int, Request] = {}
         self._in_flight = 0
@@ -147,28 +146,23 @@ class Client:
 
     async def open(self) -> None:
         """Connect, authenticate and subscribe. Raises Refused."""
-        self._greeted = asyncio.get_running_loop().create_future()
         target = self._run.target
         try:
-            async with asyncio.timeout(GREETING_TIMEOUT_S):
-                opened = await connect(
-                    target.host,
-                    target.port,
-                    target.path,
-                    self._on_text,
-                    name=target.name,
-                    tls=target.tls,
-                )
-                self._socket = opened
-                opened.on_lost = self._on_lost
-                opened.transport.write(
-                    traffic.json_frame({"type": "authenticate", "token": self._token})
-                )
-                greeting = await self._greeted
+            self._socket, greeting = await log_in(
+                target.host,
+                target.port,
+                self._token,
+                self._on_text,
+                self._on_lost,
+                path=target.path,
+                name=target.name,
+                tls=target.tls,
+                timeout_s=GREETING_TIMEOUT_S,
+            )
         except (OSError, HandshakeFailed, TimeoutError) as error:
             self._drop()
             raise Refused(_reason(error)) from error
-        self._obey(greeting)
+        self._obey(msgspec.convert(greeting, Frame))
         for learner_id, every in self._watches.items():
             self._subscribe(learner_id, every)
         self.pump()
@@ -193,7 +187,7 @@ class Client:
         if resume := self._views[learner_id].resume:
             message["resume"] = resume  # type: ignore[assignment]
         assert self._socket is not None
-        self._socket.transport.write(traffic.json_frame(message))
+        self._socket.transport.write(json_frame(message))
 
     def cut(self) -> None:
         """Lose the socket on purpose and come back at once; what was under way is sent again."""
@@ -205,7 +199,7 @@ class Client:
     def _drop(self) -> None:
         lost, self._socket, self.greeting = self._socket, None, None
         if lost is not None:
-            lost.on_text, lost.on_lost = _ignore, None
+            lost.on_text, lost.on_lost = ignore, None
             lost.transport.abort()
         again = [self._pending[number] for number in sorted(self._pending)]
         self._backlog.extendleft(reversed(again))
@@ -216,11 +210,6 @@ class Client:
             view.reconnected()
 
     def _on_lost(self, lost: Socket) -> None:
-        if self._greeted is not None and not self._greeted.done():
-            self._greeted.set_exception(
-                HandshakeFailed(f"closed with {lost.close_code} before it was greeted")
-            )
-            return
         if self.greeting is None:
             return
         self._drop()
@@ -299,9 +288,7 @@ class Client:
         if request.kind == PING:
             return traffic.ping(request.number)
         if request.kind == READ:
-            return traffic.json_frame(
-                {"type": READ, "learner_id": self.drives, "id": str(request.number)}
-            )
+            return json_frame({"type": READ, "learner_id": self.drives, "id": str(request.number)})
         assert self._frames is not None
         return self._frames.frame(request.number)
 
@@ -311,17 +298,14 @@ class Client:
         now = time.perf_counter()
         try:
             frame = _decode(payload)
-        except msgspec.DecodeError as error:
+        except msgspec.DecodeError:
             self._run.tally.errors["not a frame of the protocol"] += 1
-            self._greet(Refused(str(error)))
             return
         kind = frame.type
         if kind == "state_update":
             self._on_update(frame, now)
         elif kind in _ANSWERS:
             self._on_answer(frame, now)
-        elif kind == "connection_established":
-            self._greet(frame)
         elif kind == "subscribed":
             self._on_subscribed(frame)
         elif kind == "error":
@@ -330,14 +314,6 @@ class Client:
             self._reconnect_after_s = frame.reconnect_after_ms / 1000
         elif kind == "unsubscribed":
             self._run.tally.errors[f"unsubscribed: {frame.code}"] += 1
-
-    def _greet(self, greeting: Frame | Refused) -> None:
-        if self._greeted is None or self._greeted.done():
-            return
-        if isinstance(greeting, Refused):
-            self._greeted.set_exception(HandshakeFailed(str(greeting)))
-        else:
-            self._greeted.set_result(greeting)
 
     def _on_answer(self, frame: Frame, now: float) -> None:
         request = self._answered(frame)
@@ -398,9 +374,6 @@ class Client:
         }
 
     def _on_error(self, frame: Frame) -> None:
-        if self._greeted is not None and not self._greeted.done():
-            self._greet(Refused(f"{frame.code}: {frame.error}"))
-            return
         self._run.tally.errors[frame.code] += 1
         request = self._answered(frame)
         if request is None and str(frame.id).isdecimal():
@@ -449,10 +422,6 @@ class Client:
         if self._coming_back is not None:
             self._coming_back.cancel()
         self._drop()
-
-
-def _ignore(payload: bytes) -> None:
-    """Take no notice of what still comes from a socket that is given up."""
 
 
 def _reason(error: Exception) -> str:
