@@ -144,6 +144,16 @@ describe("the class", () => {
     ]);
   });
 
+  it("says nothing of those with whom all is well", () => {
+    const well = view({
+      actions: [{ code: "target_zone", urgency: "none" }],
+      recommendations: ["Keep going."],
+    });
+    expect(triage([learner("Ada")], [well], now)[0]!.reason).toBe("");
+    const away = { ...judged("now", "", "Stuck."), update: view({}, awayMs + 1).update };
+    expect(triage([learner("Ada")], [away], now)[0]!.reason).toBe("");
+  });
+
   it.each([
     ["", ["Zoë Ørsted", "Ada Lovelace", "Adam West"]],
     ["  ad ", ["Ada Lovelace", "Adam West"]],

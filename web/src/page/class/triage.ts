@@ -43,11 +43,11 @@ export function groupOf(view: LearnerView | undefined, now: number): Group {
 
 function placeOf(learner: Learner, view: LearnerView | undefined, now: number): Place {
   const group = groupOf(view, now);
-  const attention = view?.details.meaning?.attention;
-  const reason =
-    group === "away" || group === "new"
-      ? ""
-      : attention?.reason || view?.details.recommendations?.[0] || "";
+  const { meaning, actions, recommendations } = view?.details ?? {};
+  // That all is well needs no words: thirty lines of them would hide the one that matters.
+  const isCalm = group === "away" || group === "new" || actions?.[0]?.urgency === "none";
+  const asked = group === "now" || group === "look" ? meaning?.attention.reason : "";
+  const reason = asked || (isCalm ? "" : recommendations?.[0]) || "";
   return { learner, view, group, reason, at: occurredAt(view) };
 }
 

@@ -53,9 +53,9 @@ export const steps = {
   worked_example: "Ask for a hint. It shows you the way.",
   harder: "You are ready for a harder task.",
   slow_down: "Read the task one more time. Then answer.",
+  check_in: "Do the next task with your teacher.",
   re_engage: "Do one more task. Then you can rest.",
   spaced_review: "Do some tasks that you know from before.",
-  easier: "Take the next task. It is a short one.",
   go_on: "Go on like this. Take the next task.",
 } as const;
 
