@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import uvicorn
@@ -31,12 +31,13 @@ from edge.telemetry import reachability
 from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import NO_RECORDING, Recording
 from edge.telemetry.tracing import NO_TRACES, EdgeTraces
+from edge.upstream import discovery
 from edge.upstream.auth import AuthLink
 from edge.upstream.brain import BrainLink
+from edge.upstream.brains import Brains
 from edge.upstream.metrics import MetricsLink
 from edge.upstream.recording import RecordingLink
 from edge.upstream.rooms import RoomsLink
-from edge.upstream.routing import Brains
 from edge.upstream.watch import WatchLink
 from service_runtime import process, telemetry
 from service_runtime.addresses import is_address
@@ -70,9 +71,6 @@ class Edge:
         self.door = Door(settings)
         self.auth_channel = open_channel(settings.auth_address, settings, tracer)
         self.metrics_channel = open_channel(settings.metrics_address, settings, tracer)
-        self.brain_channels = [
-            open_channel(address, settings, tracer) for address in settings.brain_addresses
-        ]
         self.counters = counters = EdgeCounters()
         self.auth = AuthLink(self.auth_channel, settings)
         self.recording = (
@@ -84,7 +82,7 @@ class Edge:
         )
         self.metrics = MetricsLink(self.metrics_channel, settings, counters, self.recording)
         self.access = Access(self.auth, clock)
-        self.brains = Brains(settings.brain_addresses)
+        self.brains = Brains(settings.brain_addresses, patience_s=settings.upstream_s)
         hub = Hub(
             brain=self.brains,
             prepare=prepare,
@@ -100,8 +98,20 @@ class Edge:
             counters=counters,
             hides_guardians=not settings.guardians_see_each_other,
         )
-        for index, channel in enumerate(self.brain_channels):
-            self._add_brain(index, channel, hub, rooms)
+        name = discovery.common_name(settings.brain_addresses)
+
+        def make_links(
+            address: str, is_mine: Callable[[str], bool], on_change: Callable[[], None]
+        ) -> tuple[Channel, BrainLink, WatchLink, RoomsLink]:
+            channel = open_channel(address, settings, tracer, name=name)
+            return (
+                channel,
+                BrainLink(channel, settings),
+                WatchLink(channel, settings, hub, is_mine=is_mine, on_change=on_change),
+                RoomsLink(channel, rooms, is_mine=is_mine),
+            )
+
+        self.brains.begin(make_links, hub, rooms)
         self.registry = Registry(
             counters,
             max_per_user=settings.max_sockets_per_user,
@@ -139,14 +149,6 @@ class Edge:
             tracer=tracer,
         )
 
-    def _add_brain(self, index: int, channel: Channel, hub: Hub, rooms: Rooms) -> None:
-        def is_mine(key: str) -> bool:
-            return self.brains.index(key) == index
-
-        self.brains.links.append(BrainLink(channel, self.settings))
-        self.brains.watches.append(WatchLink(channel, self.settings, hub, is_mine=is_mine))
-        self.brains.room_links.append(RoomsLink(channel, rooms, is_mine=is_mine))
-
     def measured(self) -> Iterator[Family]:
         """Name what this edge counts, as it is now."""
         return families(
@@ -167,8 +169,9 @@ class Edge:
         """Return the services that this edge needs and does not reach, by their names: addresses,
         and gRPC statuses.
         """
-        brains = zip(self.brains.addresses, self.brains.watches, strict=True)
-        links: list[tuple[str, str, WatchLink | AuthLink]] = [("brain", *one) for one in brains]
+        links: list[tuple[str, str, WatchLink | AuthLink]] = [
+            ("brain", node.address, node.watch) for node in self.brains.nodes
+        ]
         missing: dict[str, list[str]] = {}
         for name, address, link in (*links, ("auth", self.settings.auth_address, self.auth)):
             if not link.is_open.is_set():
@@ -197,14 +200,10 @@ class Edge:
                         self.metrics_channel, self.settings, self.recording, self.metrics.edge_id
                     )
                     group.create_task(link.run())
-                for links in zip(
-                    self.brains.links, self.brains.watches, self.brains.room_links, strict=True
-                ):
-                    for one in links:
-                        group.create_task(one.run())
+                group.create_task(self.brains.run(every_s=self.settings.brain_discovery_s))
         finally:
             self.sweep.stop()
-            for channel in (self.auth_channel, self.metrics_channel, *self.brain_channels):
+            for channel in (self.auth_channel, self.metrics_channel):
                 await channel.close()
 
 

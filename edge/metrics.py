@@ -13,8 +13,8 @@ from edge.telemetry.counters import BUCKETS, EdgeCounters
 from edge.telemetry.recording import Recording
 from edge.upstream.auth import AuthLink
 from edge.upstream.batcher import Batcher
+from edge.upstream.brains import Brains
 from edge.upstream.metrics import MetricsLink
-from edge.upstream.routing import Brains
 from service_runtime.metrics import Buckets, Family, Labels, counter, gauge, histogram, in_seconds
 
 LATENCY_BOUNDS_MS = tuple(0.05 * 2 ** (index / 4) for index in range(BUCKETS - 1))
@@ -203,10 +203,10 @@ def _upstream(
     reached["auth", auth_address] = auth.is_open.is_set()
     for name, batcher in auth.batchers.items():
         batchers["auth", name, auth_address] = batcher
-    for address, link, watch in zip(brains.addresses, brains.links, brains.watches, strict=True):
-        reached["brain", address] = watch.is_open.is_set()
-        for name, batcher in (link.batchers | watch.batchers).items():
-            batchers["brain", name, address] = batcher
+    for node in brains.nodes:
+        reached["brain", node.address] = node.watch.is_open.is_set()
+        for name, batcher in (node.link.batchers | node.watch.batchers).items():
+            batchers["brain", name, node.address] = batcher
     labels = ("service", "method", "peer")
     yield gauge(
         "aivo_edge_upstream_up",

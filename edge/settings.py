@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from ipaddress import ip_network
 from pathlib import Path
 
-from service_runtime.addresses import check_listen
+from service_runtime.addresses import check_listen, check_target
 from service_runtime.grpc_client import ClientSettings
 from service_runtime.settings import SettingsError, setting
 
@@ -40,7 +40,12 @@ class EdgeSettings(ClientSettings):
     )
     debug: bool = setting(False, "Log every frame's type and every request's path.", env="DEBUG")
     brain_addresses: tuple[str, ...] = setting(
-        ("127.0.0.1:8001",), "Brains, comma-separated host:port."
+        ("127.0.0.1:8001",),
+        "Brains, comma-separated host:port, the same at all edges; dns:///host:port stands for"
+        " every address of that name.",
+    )
+    brain_discovery_s: float = setting(
+        2.0, "Seconds between looks at which addresses names of brains have."
     )
     auth_address: str = setting("127.0.0.1:8002", "Auth service, host:port.")
     metrics_address: str = setting("127.0.0.1:8003", "Metrics service, host:port.")
@@ -181,6 +186,8 @@ class EdgeSettings(ClientSettings):
                 )
         if not self.brain_addresses:
             problems.append("EDGE_BRAIN_ADDRESSES must name a brain")
+        for address in self.brain_addresses:
+            problems += check_target(address, variable="EDGE_BRAIN_ADDRESSES")
         problems += check_listen(self.exposition_listen, variable="EDGE_EXPOSITION_LISTEN")
         if problems:
             raise SettingsError("\n".join(problems))

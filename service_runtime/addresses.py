@@ -6,6 +6,8 @@ import ipaddress
 
 OFF = "off"
 """Instead of an address: no listener."""
+BY_NAME = "dns:///"
+"""Before "host:port": every address that the host has."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -26,6 +28,17 @@ def check_listen(listen: str, *, variable: str) -> list[str]:
         parse_address(listen)
     except ValueError as error:
         return [f"{variable}: {error}, or be {OFF!r}"]
+    return []
+
+
+def check_target(target: str, *, variable: str) -> list[str]:
+    """Return what is wrong with an address to call, which may stand for all addresses of a name:
+    nothing, or one sentence.
+    """
+    try:
+        parse_address(target.removeprefix(BY_NAME))
+    except ValueError:
+        return [f"{variable}: {target!r} must look like brain:8001 or {BY_NAME}brain:8001"]
     return []
 
 

@@ -100,9 +100,11 @@ class Channel:
         await self.channel.close()
 
 
-def open_channel(address: str, settings: ClientSettings, tracer: Tracer | None = None) -> Channel:
+def open_channel(
+    address: str, settings: ClientSettings, tracer: Tracer | None = None, *, name: str = ""
+) -> Channel:
     """Open a channel to `address` ("host:port"); it connects when first used and reconnects by
-    itself.
+    itself. `name` is the host that the other's certificate must name, where the address does not.
     """
     metadata = (("authorization", f"Bearer {settings.credential}"),) if settings.credential else ()
     if settings.tls_ca_file is None:
@@ -114,6 +116,9 @@ def open_channel(address: str, settings: ClientSettings, tracer: Tracer | None =
             address,
             tracer,
         )
+    options = settings.channel_options
+    if name:
+        options = (*options, ("grpc.ssl_target_name_override", name))
     credentials = grpc.ssl_channel_credentials(
         root_certificates=read_file(settings.tls_ca_file),
         private_key=read_file(settings.tls_key_file) if settings.tls_key_file else None,
@@ -122,7 +127,7 @@ def open_channel(address: str, settings: ClientSettings, tracer: Tracer | None =
         else None,
     )
     return Channel(
-        grpc.aio.secure_channel(address, credentials, options=settings.channel_options),
+        grpc.aio.secure_channel(address, credentials, options=options),
         metadata,
         address,
         tracer,

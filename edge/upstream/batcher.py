@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from edge.ports import Done, UpstreamError
 from edge.telemetry.tracing import NO_CALL_TRACES, NoCallTraces, Queued
@@ -37,6 +37,10 @@ class Calls:
         self.sizes = Histogram(SIZES)
         self.failures = 0
         """Calls whose whole batch got no answer."""
+
+
+Asked: TypeAlias = tuple[Item, Done[Any], Queued | None]
+"""A question, who waits for its answer, and which trace it belongs to."""
 
 
 class Batcher(Generic[Item]):
@@ -64,7 +68,10 @@ class Batcher(Generic[Item]):
         self._max_pending = max_pending
         self.calls = Calls()
         self.traces = traces
-        self._waiting: deque[tuple[Item, Done[Any], Queued | None]] = deque()
+        self._waiting: deque[Asked[Item]] = deque()
+        self._under_way: list[Asked[Item]] = []
+        self._running: asyncio.Task[Any] | None = None
+        self._is_withdrawn = False
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -88,8 +95,21 @@ class Batcher(Generic[Item]):
         self._waiting.append((item, done, queued or self.traces.queue()))
         self._arrived.set()
 
+    def withdraw(self) -> list[Asked[Item]]:
+        """Give back what is under way and what waits, unanswered and in order: somebody else
+        answers it. The call under way is cancelled; whether it had an effect is not known.
+        """
+        asked = [*self._under_way, *self._waiting]
+        self._waiting.clear()
+        if self._under_way and self._running is not None:
+            self._under_way = []
+            self._is_withdrawn = True
+            self._running.cancel()
+        return asked
+
     async def run(self) -> None:
         """Answer what arrives until cancelled; what waits then hears `unavailable`."""
+        self._running = asyncio.current_task()
         try:
             while True:
                 await self._arrived.wait()
@@ -112,7 +132,9 @@ class Batcher(Generic[Item]):
 
     async def _answer_batch(self) -> None:
         waiting = self._waiting
-        batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
+        batch = self._under_way = [
+            waiting.popleft() for _ in range(min(len(waiting), self._max_batch))
+        ]
         traced = [queued for _, _, queued in batch if queued is not None]
         sent_ns = telemetry.now_ns() if traced else 0
         began = time.perf_counter()
@@ -122,7 +144,11 @@ class Batcher(Generic[Item]):
             if len(answers) != len(batch):
                 raise ValueError(f"{len(answers)} answers to {len(batch)} questions")
         except asyncio.CancelledError:
-            waiting.extendleft(reversed(batch))
+            if self._is_withdrawn:
+                self._is_withdrawn = False
+                if self._running is not None and not self._running.uncancel():
+                    return
+            waiting.extendleft(reversed(self._under_way))
             raise
         except Exception as error:
             self.calls.failures += 1
@@ -135,6 +161,12 @@ class Batcher(Generic[Item]):
                 )
                 logger.error("a call failed", extra=extra, exc_info=error)
             answers = [failure] * len(batch)
+        if self._is_withdrawn:  # its time was up at the very same moment
+            self._is_withdrawn = False
+            if self._running is not None:
+                self._running.uncancel()
+            return
+        self._under_way = []
         self.calls.sizes.observe(len(batch))
         self.calls.durations_s.observe(time.perf_counter() - began)
         if traced:

@@ -80,6 +80,16 @@ class BrainLink:
         """What sends calls in batches, by the name of the call."""
         return {"Interact": self._interactions, "GetState": self._states}
 
+    @property
+    def interactions(self) -> Batcher[Sent]:
+        """What applies interactions."""
+        return self._interactions
+
+    @property
+    def states(self) -> Batcher[brain_pb2.StateQuery]:
+        """What reads states."""
+        return self._states
+
     # Interactions
 
     def interact(

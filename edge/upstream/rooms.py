@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -65,6 +65,7 @@ class RoomsLink:
         self._arrived = asyncio.Event()
         self._waiting: dict[int, tuple[str, Done[Any]]] = {}
         self._open = False
+        self._taking_over: asyncio.Task[None] | None = None
         self._told = True
         """Whether the log has that the stream broke; others tell what has yet to be reached."""
 
@@ -102,6 +103,30 @@ class RoomsLink:
         self._commands.append(room_pb2.Command(request_id=request_id, **action))
         self._arrived.set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether commands can be sent."""
+        return self._open
+
+    def take_over(self, room_ids: Collection[str]) -> None:
+        """Bring this edge's members into rooms that this brain serves from now on."""
+        if self._open:  # else all join when it opens
+            self._commands += self._joins(room_ids)
+            self._arrived.set()
+            self._taking_over = asyncio.create_task(self._look(room_ids))
+
+    def hand_over(self, room_ids: Collection[str]) -> None:
+        """Take this edge's members out of rooms that another brain serves from now on, when all
+        edges know that.
+        """
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._settle_s, self._leave_others, self._memberships(room_ids))
+
+    def _leave_others(self, memberships: Iterable[tuple[str, Member]]) -> None:
+        for room_id, member in memberships:
+            if not self._is_mine(room_id):
+                self.leave(room_id, member.connection_id, None)
+
     async def run(self) -> None:
         """Keep the stream open until cancelled."""
         backoff_s = 0.05
@@ -135,19 +160,25 @@ class RoomsLink:
             backoff_s = min(1.0, backoff_s * 2)
 
     def _rejoin(self) -> None:
-        self._commands = [
-            room_pb2.Command(join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
-            for room_id, member in self._memberships()
-        ]
+        self._commands = self._joins()
         self._arrived.set()
 
-    async def _look(self) -> None:
+    def _joins(self, room_ids: Collection[str] | None = None) -> list[room_pb2.Command]:
+        return [
+            room_pb2.Command(join=room_pb2.Join(room_id=room_id, member=_to_message(member)))
+            for room_id, member in self._memberships(room_ids)
+            if self._is_mine(room_id)
+        ]
+
+    async def _look(self, room_ids: Collection[str] | None = None) -> None:
         """Find out who is in the rooms after a break, once all edges are back; joining again tells.
 
         One room after the other: the lists of all at once might not fit into a message.
         """
         await asyncio.sleep(self._settle_s)
-        for room_id in dict.fromkeys(room_id for room_id, _ in self._memberships()):
+        for room_id in dict.fromkeys(room_id for room_id, _ in self._memberships(room_ids)):
+            if not self._is_mine(room_id):
+                continue
             member = self._rooms.somebody(
                 room_id
             )  # now, because one who has left meanwhile must not come back
@@ -159,11 +190,11 @@ class RoomsLink:
         self.join(room_id, member, lambda _: answered.set())
         await answered.wait()
 
-    def _memberships(self) -> list[tuple[str, Member]]:
+    def _memberships(self, room_ids: Collection[str] | None) -> list[tuple[str, Member]]:
         return [
             (room_id, member)
             for room_id, member in self._rooms.memberships()
-            if self._is_mine(room_id)
+            if room_ids is None or room_id in room_ids
         ]
 
     async def _write(self, stream: Any) -> None:
@@ -192,7 +223,8 @@ class RoomsLink:
                 self._answer(result)
             for event in response.events:
                 kind = _EVENTS.get(event.kind)
-                if kind is not None:
+                # What the brain says that served the room before is not news any more.
+                if kind is not None and self._is_mine(event.room_id):
                     self._rooms.deliver(
                         RoomEvent(kind, event.room_id, _to_value(event.member), event.data_json)
                     )

@@ -41,9 +41,18 @@ class WatchLink:
     """Keeps a WatchState stream open and brings what it says to the hub."""
 
     def __init__(
-        self, channel: Channel, settings: EdgeSettings, hub: Hub, *, is_mine: Callable[[str], bool]
+        self,
+        channel: Channel,
+        settings: EdgeSettings,
+        hub: Hub,
+        *,
+        is_mine: Callable[[str], bool],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`is_mine` tells which learners this brain serves."""
+        """`is_mine` tells which learners this brain serves; `on_change` is called when the stream
+        has opened or closed.
+        """
+        self._on_change = on_change
         self._stub = brain_pb2_grpc.BrainServiceStub(channel.channel)
         self._metadata = channel.metadata
         self._hub = hub
@@ -75,12 +84,17 @@ class WatchLink:
         """What sends calls in batches, by the name of the call."""
         return {"ModifyWatch": self._changes}
 
+    @property
+    def changes(self) -> Batcher[str]:
+        """The learners to be watched or not, as the hub wants it then."""
+        return self._changes
+
     def watch(self, learner_id: str, done: Done[LearnerSnapshot]) -> None:
         """Begin or change watching as the hub's cursor says; `done` gets a LearnerSnapshot."""
         self._changes.submit(learner_id, done)
 
     def unwatch(self, learner_id: str) -> None:
-        """Stop watching, unless the hub wants the learner again by then."""
+        """Stop watching, unless the hub wants the learner again by then, and of this brain."""
         self._changes.submit(learner_id, _ignore)
 
     async def run(self) -> None:
@@ -126,6 +140,7 @@ class WatchLink:
                 await self._begin(response, learner_ids[MAX_CURSORS:])
                 self.is_open.set()
                 self.status = ""
+                self._on_change()
             for update in response.updates:
                 self._hub.deliver(assessments.update(update, response.epoch))
         code = await stream.code()
@@ -200,14 +215,16 @@ class WatchLink:
 
     def _cursor(self, learner_id: str) -> brain_pb2.Cursor | None:
         cursor = self._hub.cursor(learner_id)
-        if cursor is None:
+        if cursor is None or not self._is_mine(learner_id):
             return None
         epoch, revision, every = cursor
         mode = brain_pb2.DELIVERY_MODE_EVERY if every else brain_pb2.DELIVERY_MODE_LATEST
         return brain_pb2.Cursor(learner_id=learner_id, epoch=epoch, revision=revision, mode=mode)
 
     def _close(self) -> None:
-        self.is_open.clear()
+        if self.is_open.is_set():
+            self.is_open.clear()
+            self._on_change()
         if self._stream is not None:
             self._stream.cancel()  # a call that is only forgotten is never freed
             self._stream = None

@@ -228,6 +228,40 @@ def test_only_what_may_succeed_in_a_moment_is_tried_again(
     assert errors.is_transient(error) is transient
 
 
+async def test_what_is_withdrawn_is_given_back_in_order_and_answered_by_nobody_here() -> None:
+    service, answers = Service(), []
+    batcher = _batcher(service)
+    task = asyncio.create_task(batcher.run())
+    assert batcher.withdraw() == []
+    for item in (1, 2):
+        batcher.submit(item, answers.append)
+    await _next(service)
+    batcher.submit(3, answers.append)
+    service.turn.set()  # the answer has come, and nobody has seen it yet
+    assert [item for item, _, _ in batcher.withdraw()] == [1, 2, 3]
+    answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    batcher.submit(4, answered.set_result)
+    answers.append(await asyncio.wait_for(answered, 10))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert service.calls == [[1, 2], [4]]
+    assert answers == [40]
+
+
+async def test_one_that_is_cancelled_while_it_withdraws_ends() -> None:
+    service, answers = Service(), []
+    batcher = _batcher(service)
+    task = asyncio.create_task(batcher.run())
+    batcher.submit(1, answers.append)
+    await _next(service)
+    assert len(batcher.withdraw()) == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert answers == []
+
+
 # Routing
 
 addresses = st.lists(

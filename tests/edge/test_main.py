@@ -34,5 +34,6 @@ async def test_requests_arrive_through_the_listener_with_limits() -> None:
     try:
         assert make_server(edge).config.http.func is Listener  # type: ignore[union-attr]
     finally:
-        for channel in (edge.auth_channel, edge.metrics_channel, *edge.brain_channels):
+        brains = [node.channel for node in edge.brains.nodes]
+        for channel in (edge.auth_channel, edge.metrics_channel, *brains):
             await channel.close()

@@ -17,7 +17,7 @@ from edge.telemetry.counters import BUCKETS, EdgeCounters, Latency
 from edge.telemetry.recording import Receipt, Recording
 from edge.telemetry.skew import Skew
 from edge.upstream.batcher import Batcher
-from edge.upstream.routing import Brains
+from edge.upstream.brains import Brains
 from service_runtime.metrics import Buckets, Family
 from tests.support.fakes import FakeClock, FakeEdge, interaction, say
 
