@@ -19,12 +19,12 @@ from itertools import count, islice
 from pathlib import Path
 
 from bench.bench_engine import ids, pure_parts
-from bench.traffic import contexts
 from brain_service.engine.journal import Row
 from brain_service.model.bank import BankIncrements
 from brain_service.store import SCHEMA, SqlStore
-from demo.postgres import Postgres
-from demo.supervisor import Spawner
+from harness.postgres import Postgres
+from harness.supervisor import Spawner
+from harness.traffic import contexts
 from service_runtime.database.connections import Database
 from service_runtime.database.schema import migrate
 
@@ -161,7 +161,7 @@ def main() -> None:
                 measure(
                     options,
                     address,
-                    lambda: int(server.sql("brain", _SIZE)),
+                    lambda: (server.sql("brain", "VACUUM"), int(server.sql("brain", _SIZE)))[1],
                     lambda: time.process_time() + cpu_of(server.child.pid or 0),
                 )
             )

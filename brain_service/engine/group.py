@@ -151,7 +151,7 @@ class Group:
             at_ms = max(at_ms, work.at_ms)
         statistics = self.stage.lookup(interaction)
         state, assessment, increments = model.apply(state, statistics, interaction, at_ms / 1000)
-        encoded = codec.encode_assessment(assessment)
+        assessment, encoded = codec.told(assessment)
         row = _row((
             learner_id,
             key,

@@ -56,6 +56,10 @@ def upgrade() -> None:
         op.execute("ALTER INDEX log_pkey RENAME TO log_0003_pkey")
         op.execute("ALTER INDEX log_interaction_learner RENAME TO log_0003_interaction_learner")
         op.execute("ALTER SEQUENCE log_seq_seq RENAME TO log_0003_seq_seq")
+        # Heads change all the time: room in each page for the next ones, and none of them is
+        # compressed or moved out of the table.
+        op.execute("ALTER TABLE heads ALTER COLUMN head SET STORAGE EXTERNAL")
+        op.execute("ALTER TABLE heads SET (fillfactor = 50, toast_tuple_target = 8160)")
     key = sa.LargeBinary() if on_sqlite else sa.Uuid()
     op.create_table(
         "log",

@@ -5,6 +5,10 @@ truncated or damaged bytes are refused, never misread. Older layouts are read an
 see `layouts`. A state also carries the hash of the constants under which all of it was computed:
 one that goes on under newer constants keeps the old hash, which tells that it can be rebuilt. An
 assessment carries the version that made it.
+
+The log keeps every assessment, so its numbers are short: levels and what stands in lists three
+bytes, a float of four without its lowest byte; contributions, evidence and what its meaning rests
+on, half a float. What is told is what is kept: `told` returns both.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from functools import lru_cache
 from itertools import chain
 from math import isnan, nan
 from struct import Struct, error
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from zlib import crc32
 
 from brain_service.model import layouts
@@ -25,7 +29,7 @@ from brain_service.model.levels import BASES, NAMES, Estimates
 from brain_service.model.meaning import Meaning
 from brain_service.model.params import PARAMS_HASH
 from brain_service.model.prediction import SkillMastery
-from brain_service.model.recommend import ADVICE, Recommendation
+from brain_service.model.recommend import ADVICE, Advice, Recommendation
 from brain_service.model.state import LearnerState, Pace, Progress, Session, Standing, Task
 from brain_service.model.values import maker
 
@@ -46,8 +50,17 @@ _pack_state: Final = STATES[STATE].fixed.pack
 _pack_assessment: Final = ASSESSMENTS[ASSESSMENT].fixed.pack
 _pack_meaning: Final = ASSESSMENTS[ASSESSMENT].meaning.pack
 _make_assessment, _make_estimates = maker(Assessment), maker(Estimates)
-_make_meaning = maker(Meaning)
+_UNPACK_MEANING: Final = ASSESSMENTS[ASSESSMENT].meaning.unpack
+_make_meaning, _make_mastery = maker(Meaning), maker(SkillMastery)
+_make_performance, _make_recommendation = maker(Performance), maker(Recommendation)
 _BASES: Final = dict(zip(NAMES, BASES, strict=True))
+_VERSIONS: Final = ("vb-ssm/0.1", "vb-ssm/0.2")
+"""Versions that are kept as a number. Add new ones at the end; one that is not here is spelt."""
+_KNOWN: Final = 128
+_VERSION_NUMBERS: Final = {version: _KNOWN + n for n, version in enumerate(_VERSIONS)}
+_NUMBER: Final = Struct("<I")
+_HABITS: Final = Struct("<12f")
+_CAUSES: Final = Struct("<4f")
 _MASTERY: Final = Struct("<ddI")
 _ADVICE: Final = Struct("<BB")
 _CRC: Final = Struct("<I")
@@ -131,36 +144,148 @@ STAMP_BYTES: Final = len(_UP_TO_DATE)
 
 
 def encode_assessment(assessment: Assessment) -> bytes:
-    """Write an assessment: about 550 bytes and 24 for each skill touched."""
+    """Write an assessment; see `told`."""
+    return told(assessment)[1]
+
+
+def told(assessment: Assessment) -> tuple[Assessment, bytes]:
+    """Return an assessment as it is told, its numbers no finer than they are kept, and its bytes:
+    about 220, and 12 and its name for each skill touched.
+    """
     (
-        revision, time, estimates, performance, mastery, predicted, recommendations, meaning,
-        model_version,
+        revision, time, (levels, contributions, evidence), performance, mastery, predicted,
+        recommendations, meaning, version,
     ) = assessment  # fmt: skip
-    levels, contributions, evidence = estimates
     accuracy, response_time, consistency, improvement_rate = performance
-    version = model_version.encode()
-    parts = [
-        _pack_assessment(
-            ASSESSMENT, revision, time, *levels, *chain.from_iterable(contributions), *evidence,
-            accuracy, nan if response_time is None else response_time, consistency,
-            improvement_rate,
-            nan if predicted is None else predicted,
-            len(version), len(mastery), len(recommendations),
-        ),
-        version,
+    fine = [
+        *levels, accuracy, nan if response_time is None else response_time, consistency,
+        improvement_rate, nan if predicted is None else predicted,
     ]  # fmt: skip
-    for skill, probability, answers, standard_error in mastery:
-        parts += _MASTERY.pack(probability, standard_error, answers), _text(skill)
-    for advice, values, skill in recommendations:
-        parts += (
-            _ADVICE.pack(advice.number, len(values)),
-            _doubles(len(values)).pack(*values),
-            _text(skill),
-        )
+    for _, probability, _, standard_error in mastery:
+        fine += probability, standard_error
+    for _, values, _ in recommendations:
+        fine += values
+    coarse = [*chain.from_iterable(contributions), *evidence]
+    said = b""
     if meaning is not None:
-        parts.append(_pack_meaning(*meaning))
+        (
+            bands, habits, answers, judged, logit, rate, causes, attention, why, failures, since
+        ) = meaning  # fmt: skip
+        fine.append(logit)
+        coarse += judged, rate, *_HABITS.unpack(habits), *_CAUSES.unpack(causes)
+        said = _pack_meaning(bands, answers, attention, why, min(failures, 0xFFFF), int(since))
+    shape, short = _floats(len(fine)), _halves(len(coarse))
+    kept, halves = bytearray(shape.pack(*fine)), short.pack(*coarse)
+    kept[::4] = bytes(len(fine))
+    number, name = _VERSION_NUMBERS.get(version), b""
+    if number is None:
+        name = version.encode()
+        number = len(name)
+    parts: list[bytes | bytearray] = [
+        _pack_assessment(ASSESSMENT, revision, time, number, len(mastery), len(recommendations)),
+        name,
+        *[_NUMBER.pack(answers) + _text(skill) for skill, _, answers, _ in mastery],
+        *[_ADVICE.pack(each.number, len(v)) + _text(skill) for each, v, skill in recommendations],
+        said,
+        halves, kept[1::4], kept[2::4], kept[3::4],
+    ]  # fmt: skip
     body = b"".join(parts)
-    return body + _CRC.pack(crc32(body))
+    whole = _in_short(
+        _Kept(
+            revision, time, version, [(skill, answers) for skill, _, answers, _ in mastery],
+            [(each, len(values), skill) for each, values, skill in recommendations],
+            None if meaning is None else _UNPACK_MEANING(said),
+            shape.unpack(kept), short.unpack(halves),
+        ),
+        ASSESSMENTS[ASSESSMENT],
+    )  # fmt: skip
+    return whole, body + _CRC.pack(crc32(body))
+
+
+class _Kept(NamedTuple):
+    """An assessment as its bytes have it."""
+
+    revision: int
+    time: float
+    version: str
+    skills: list[tuple[str, int]]
+    advice: list[tuple[Advice, int, str]]
+    meaning: tuple[Any, ...] | None
+    fine: tuple[float, ...]
+    """Levels, performance, and what stands in lists, to 1 in 30,000."""
+    coarse: tuple[float, ...]
+    """Contributions, evidence and what meaning rests on, to 1 in 2,000."""
+
+
+def _in_short(kept: _Kept, layout: AssessmentLayout) -> Assessment:
+    revision, time, version, skills, advice, said, fine, coarse = kept
+    estimates: layouts.Estimates = (
+        fine[layout.levels],
+        tuple([coarse[drivers] for drivers in layout.contributions]),
+        coarse[layout.evidence],
+    )
+    if layout.drivers != ASSESSMENTS[ASSESSMENT].drivers:
+        estimates = layouts.renamed(layout, estimates, ASSESSMENTS[ASSESSMENT], _BASES)
+    at = layout.levels.stop
+    accuracy, response_time, consistency, improvement_rate, predicted = fine[at : at + 5]
+    at += 5
+    mastery = []
+    for skill, answers in skills:
+        mastery.append(_make_mastery((skill, fine[at], answers, fine[at + 1])))
+        at += 2
+    recommendations = []
+    for each, count, skill in advice:
+        recommendations.append(_make_recommendation((each, fine[at : at + count], skill)))
+        at += count
+    meaning = None
+    if said is not None:
+        bands, answers, attention, why, failures, since = said
+        judged, rate, *rest = coarse[layout.evidence.stop :]
+        meaning = _make_meaning((
+            bands, _HABITS.pack(*rest[:12]), answers, judged, fine[at], rate,
+            _CAUSES.pack(*rest[12:]), attention, why, failures, float(since),
+        ))  # fmt: skip
+    return _make_assessment((
+        revision, time, _make_estimates(estimates),
+        _make_performance((
+            accuracy, None if response_time != response_time else response_time, consistency,
+            improvement_rate,
+        )),
+        tuple(mastery), None if predicted != predicted else predicted, tuple(recommendations),
+        meaning, version,
+    ))  # fmt: skip
+
+
+def _read_short(body: bytes, layout: AssessmentLayout) -> Assessment:
+    _, revision, time, number, mastered, recommended = layout.fixed.unpack_from(body)
+    at = layout.fixed.size
+    version = "" if number < _KNOWN else _VERSIONS[number - _KNOWN]
+    if not version:
+        version, at = body[at : at + number].decode(), at + number
+    skills, advice, fine = [], [], layout.levels.stop + 5 + 2 * mastered
+    for _ in range(mastered):
+        (answers,) = _NUMBER.unpack_from(body, at)
+        skill, at = _read_text(body, at + _NUMBER.size)
+        skills.append((skill, answers))
+    for _ in range(recommended):
+        code, count = _ADVICE.unpack_from(body, at)
+        skill, at = _read_text(body, at + _ADVICE.size)
+        advice.append((ADVICE[code], count, skill))
+        fine += count
+    coarse, said = layout.evidence.stop, None
+    if len(body) - at != 2 * coarse + 3 * fine:
+        said, at = layout.meaning.unpack_from(body, at), at + layout.meaning.size
+        coarse, fine = coarse + 18, fine + 1
+    if len(body) - at != 2 * coarse + 3 * fine:
+        raise ValueError
+    halves = _halves(coarse).unpack_from(body, at)
+    at += 2 * coarse
+    kept = bytearray(4 * fine)
+    for place in (1, 2, 3):
+        kept[place::4] = body[at : at + fine]
+        at += fine
+    numbers = _floats(fine).unpack(kept)
+    return _in_short(_Kept(revision, time, version, skills, advice, said, numbers, halves), layout)
 
 
 def decode_assessment(data: bytes) -> Assessment:
@@ -171,8 +296,8 @@ def decode_assessment(data: bytes) -> Assessment:
     layout = _layout("assessment", data, ASSESSMENTS)
     body = _checked(data)
     try:
-        return _assessment(body, layout)
-    except (error, IndexError, KeyError, UnicodeDecodeError) as fault:
+        return _read_short(body, layout) if layout.short else _assessment(body, layout)
+    except (error, IndexError, KeyError, ValueError) as fault:
         raise CorruptBytesError("The stored assessment is damaged.") from fault
 
 
@@ -183,7 +308,7 @@ def _assessment(body: bytes, layout: AssessmentLayout) -> Assessment:
         tuple([fields[drivers] for drivers in layout.contributions]),
         fields[layout.evidence],
     )
-    if layout is not ASSESSMENTS[ASSESSMENT]:
+    if layout.drivers != ASSESSMENTS[ASSESSMENT].drivers:
         estimates = layouts.renamed(layout, estimates, ASSESSMENTS[ASSESSMENT], _BASES)
     version_length, mastered, recommended = fields[-3:]
     at = layout.fixed.size
@@ -267,3 +392,13 @@ def _packed(size: int, count: int) -> Struct:
 @lru_cache(maxsize=64)
 def _doubles(count: int) -> Struct:
     return Struct(f"<{count}d")
+
+
+@lru_cache(maxsize=64)
+def _floats(count: int) -> Struct:
+    return Struct(f"<{count}f")
+
+
+@lru_cache(maxsize=64)
+def _halves(count: int) -> Struct:
+    return Struct(f"<{count}e")

@@ -168,13 +168,25 @@ class AssessmentLayout:
     the levels mean.
     """
 
-    def __init__(self, drivers: Mapping[str, tuple[str, ...]], meaning: str = "") -> None:
+    def __init__(
+        self, drivers: Mapping[str, tuple[str, ...]], meaning: str = "", *, short: bool = False
+    ) -> None:
         """`drivers` are the names of each level's, levels and drivers in their order; `meaning` is
         the structure of what follows the lists, empty where nothing does.
+
+        Where it is `short`, numbers are kept apart; see `codec`.
         """
         self.names = tuple(drivers)
         self.drivers = tuple(drivers.values())
         count, total = len(self.names), sum(map(len, self.drivers))
+        self.short = short
+        if short:
+            self.fixed = Struct("<BIdBBB")
+            ends = accumulate([*map(len, self.drivers), count], initial=0)
+            *self.contributions, self.evidence = (slice(*each) for each in pairwise(ends))
+            self.levels = slice(0, count)
+            self.meaning = Struct(meaning)
+            return
         self.fixed = Struct(f"<BQd{count}d{total}d{count}d4ddBHB")
         ends = accumulate([count, *map(len, self.drivers), count], initial=3)
         self.levels, *self.contributions, self.evidence = (slice(*each) for each in pairwise(ends))
@@ -197,6 +209,8 @@ ASSESSMENTS: Final[Mapping[int, AssessmentLayout]] = {
     # Bands, habits of levels, answers behind them, evidence, logit, rate, causes, attention,
     # reason, failures, since.
     2: AssessmentLayout(_DRIVERS_1, meaning="<6s48sIddd16sBBId"),
+    # Numbers apart: bands, answers, attention, reason, failures, since.
+    3: AssessmentLayout(_DRIVERS_1, meaning="<6sIBBHI", short=True),
 }
 """Every layout of assessments that was ever written, by its number, the first byte."""
 ASSESSMENT: Final = max(ASSESSMENTS)

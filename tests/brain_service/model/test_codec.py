@@ -21,6 +21,7 @@ from brain_service.model.codec import (
     encode_assessment,
     encode_state,
     is_up_to_date,
+    told,
 )
 from brain_service.model.params import PARAMS_HASH
 from brain_service.model.state import BLANK
@@ -59,9 +60,29 @@ def test_states_and_outcomes_come_back_exactly(step: Step) -> None:
 
     assert state == step.state
     assert list(state.skills) == list(step.state.skills)
-    assert decode_assessment(encode_assessment(step.assessment)) == step.assessment
-    at_rest = assess(step.state)
-    assert decode_assessment(encode_assessment(at_rest)) == at_rest
+    for assessment in (step.assessment, assess(step.state)):
+        as_told, kept = told(assessment)
+        assert decode_assessment(kept) == as_told
+        # What was told once can be told again.
+        assert told(as_told) == (as_told, kept)
+
+
+@settings(max_examples=50)
+@given(steps)
+def test_what_is_told_is_what_the_model_says_to_four_decimals(step: Step) -> None:
+    (levels, parts, evidence), *_ = (step.assessment.estimates,)
+    as_told = told(step.assessment)[0]
+
+    assert as_told.estimates.levels == pytest.approx(levels, abs=5e-5)
+    told_of, exact_of = (each.performance._asdict() for each in (as_told, step.assessment))
+    for name, value in exact_of.items():
+        assert told_of[name] == (value and pytest.approx(value, rel=5e-5))
+    assert as_told.estimates.evidence == pytest.approx(evidence, abs=3e-4)
+    for mine, exact in zip(as_told.estimates.contributions, parts, strict=True):
+        assert mine == pytest.approx(exact, abs=3e-4)
+    assert as_told.meaning is not None
+    assert step.assessment.meaning is not None
+    assert as_told.meaning.bands == step.assessment.meaning.bands
 
 
 def test_a_state_of_256_skills_and_a_blank_one_come_back_exactly() -> None:
