@@ -210,6 +210,23 @@ describe.skipIf(!chromiumPath)("the page", () => {
       expect(told.flat()).toEqual(["Ben (simulated) needs help: Four wrong answers in a row."]);
     });
 
+    it("calls a teacher whose learner is stuck, with the model's own reason", async () => {
+      const [page, pupil] = [await openAs(teacher), await openAs("elif@pupils.example")];
+      const row = page.locator('.pupil[data-learner="demo-elif"]');
+      for (let wrong = 0; wrong < 12; wrong += 1) await answer(pupil, { right: false });
+      await page.locator(".help li", { hasText: "Elif" }).waitFor();
+
+      await expect.poll(() => row.getAttribute("data-group")).toBe("now");
+      expect((await row.locator(".pupil__reason").textContent()).trim()).toMatch(
+        /^Needs help now \S.*\.$/,
+      );
+      const first = page.locator(".pupil").first();
+      await expect.poll(() => first.getAttribute("data-learner")).toBe("demo-elif");
+      await page.locator(".help li", { hasText: "Elif" }).getByRole("link").click();
+      await page.locator('.attention[data-level="now"]').waitFor();
+      expect(await page.locator(".help li").count()).toBe(0);
+    });
+
     it("opens one socket, though StrictMode mounts everything twice", async () => {
       const page = await open();
       const sockets = [];

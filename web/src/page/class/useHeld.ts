@@ -4,6 +4,8 @@ import { useEffect, useMemo, useRef, useState, type FocusEvent, type PointerEven
 
 /** A pointer that left for a moment comes back. */
 const leaveMs = 600;
+/** A pointer that was left lying in the list is not about to click. */
+const idleMs = 45_000;
 /** A finger leaves no trace where it is: after a touch the list waits for the next one. */
 const touchMs = 8_000;
 
@@ -19,13 +21,17 @@ export function useHeld() {
       if (afterMs === 0) set();
       else timer.current = setTimeout(set, afterMs);
     };
-    const touched = () => {
+    const used = (forMs: number) => {
       pointer(true);
-      pointer(false, touchMs);
+      pointer(false, forMs);
     };
+    const touched = () => used(touchMs);
     return {
-      onPointerEnter: ({ pointerType }: PointerEvent) =>
-        pointerType === "touch" ? touched() : pointer(true),
+      onPointerDown: ({ pointerType }: PointerEvent) =>
+        used(pointerType === "touch" ? touchMs : idleMs),
+      // A list that comes to lie under a resting pointer is "entered", too, without a movement.
+      onPointerMove: ({ pointerType, movementX, movementY }: PointerEvent) =>
+        pointerType !== "touch" && (movementX !== 0 || movementY !== 0) && used(idleMs),
       onPointerLeave: ({ pointerType }: PointerEvent) =>
         pointerType !== "touch" && pointer(false, leaveMs),
       onTouchMove: touched,
