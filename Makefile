@@ -11,7 +11,8 @@ PYTHON := $(VENV)/bin/python
 BIN := $(VENV)/bin
 NPM := $(shell command -v npm 2>/dev/null)
 PORT ?= 8000
-EDGES ?= 1
+EDGES ?=
+BRAINS ?=
 JOBS ?= 2
 PAGE_S ?= 120
 ARGS ?=
@@ -42,9 +43,9 @@ help: ## Print this list
 
 setup: $(VENV)/.tools ## Make .venv with everything that development needs, from pinned and hashed requirements
 
-run: $(VENV)/$(if $(filter postgres,$(DATABASE)),.tools,.runtime) ## Start the four services with a simulated class (PORT=8000 DEMO=1 LEARNERS=12 DATABASE=postgres AIVO_DIR=.aivo)
+run: $(VENV)/$(if $(filter postgres,$(DATABASE))$(filter-out 1,$(BRAINS)),.tools,.runtime) ## Start the four services with a simulated class (PORT=8000 DEMO=1 LEARNERS=12 EDGES=4 BRAINS=2 DATABASE=postgres AIVO_DIR=.aivo)
 	@umask 077; mkdir -p .aivo; $(BUILD_PAGE)
-	@PORT=$(PORT) DATABASE=$(DATABASE) exec $(PYTHON) -m demo
+	@PORT=$(PORT) DATABASE=$(DATABASE) EDGES=$(EDGES) BRAINS=$(BRAINS) exec $(PYTHON) -m demo
 
 test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones; JOBS=2 at a time)
 	@failed=; $(PYTHON) -m pytest -q $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder) || failed=1; \
@@ -112,8 +113,8 @@ load: $(VENV)/.tools ## Load a running system: make load ARGS="--token … --con
 secrets: ## Make the secrets of compose.yaml in deploy/secrets, those that are not there yet
 	@deploy/secrets.sh
 
-up: secrets ## Build the image and start everything in compose.yaml (EDGES=1), wait until it serves
-	docker compose up --build --detach --wait --scale edge=$(EDGES)
+up: secrets ## Build the image and start everything in compose.yaml (EDGES=2 for more), wait until it serves
+	docker compose up --build --detach --wait $(if $(EDGES),--scale edge=$(EDGES))
 	@docker compose config --services | grep -qx alertmanager || \
 		echo "alerts reach nobody: docs/operations.md (\"Who is told\") says how to change that" >&2
 

@@ -1,9 +1,10 @@
 """`make run`: the four services with a simulated class on this machine, until Ctrl-C.
 
 The one room of the demo that reads the environment: PORT, DEMO (0: no class), LEARNERS (how many
-there are, 12 by default), DEBUG (1: show all logs), AIVO_DIR (where the data are, `.aivo` by
-default), DATABASE (sqlite, or postgres for a server of its own), and the services' own settings,
-which it passes on to them.
+there are, 12 by default), EDGES and BRAINS (how many processes of each, on one port and on one
+database), DEBUG (1: show all logs), AIVO_DIR (where the data are, `.aivo` by default), DATABASE
+(sqlite, or postgres for a server of its own), and the services' own settings, which it passes on to
+them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -28,15 +29,18 @@ from harness.ports import COUNT, Ports, block, taken
 from harness.postgres import NoPostgres
 from harness.proxies import spare_loopback
 from harness.registry import Registry, SeedingFailed
-from harness.stack import ROOT, SERVICES, ProcessDied, Stack, StartTimeout
+from harness.stack import ROOT, ProcessDied, Stack, StartTimeout
+from harness.valkey import NoValkey
 from service_runtime.addresses import is_address
 from service_runtime.version import told
 
 WATCH_S = 0.2
 PAST_DAYS = 3
 """So many days the class has worked already, so that there is something usual to compare with."""
+MOST_PROCESSES = 64
+"""Edges or brains on one machine: more would only be a mistake."""
 ADMINISTRATOR = "admin@school.example"
-FAILURES = (NoPostgres, ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
+FAILURES = (NoPostgres, NoValkey, ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
 BESIDE = (
     "a second one of this checkout needs data of its own: make run PORT=9000 AIVO_DIR=.aivo/second"
@@ -52,14 +56,16 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         if not port.isdecimal():
             raise ValueError(f"PORT must be a number, not {port!r}")
-        ports = block(int(port))
+        edges, brains = (_count(environ, name) for name in ("EDGES", "BRAINS"))
+        blocks = [block(int(port) + COUNT * place) for place in range(max(edges, brains))]
         learners = _learners(environ) if _on(environ, "DEMO", "1") else 0
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    if used := taken(ports.edge):
+    if used := [each for ports in blocks for each in taken(ports.edge)]:
         print(
-            f"port {used[0]} is in use (by another `make run`?). All {COUNT} ports can be moved:"
+            f"port {used[0]} is in use (by another `make run`?). All {COUNT * len(blocks)} ports"
+            " can be moved:"
             f" make run PORT=9000;\n{BESIDE}",
             file=sys.stderr,
         )
@@ -67,14 +73,16 @@ def main(environ: Mapping[str, str]) -> int:
     directory = Path(environ.get("AIVO_DIR") or ROOT / ".aivo")
     try:
         with held(directory):
-            return _work(directory, ports, environ, learners)
+            return _work(directory, blocks, environ, learners)
     except DirectoryHeld:
         place = _short(directory.resolve())
         print(f"another `make run` is working with the data in {place};\n{BESIDE}", file=sys.stderr)
         return 2
 
 
-def _work(directory: Path, ports: Ports, environ: Mapping[str, str], learners: int) -> int:
+def _work(
+    directory: Path, blocks: Sequence[Ports], environ: Mapping[str, str], learners: int
+) -> int:
     """Run on the data in a directory that nobody else uses: their logs would mix, each learner be
     simulated twice.
     """
@@ -82,8 +90,16 @@ def _work(directory: Path, ports: Ports, environ: Mapping[str, str], learners: i
         signal.signal(number, signal.default_int_handler)
     try:
         database = environ.get("DATABASE") or "sqlite"
-        stack = Stack(directory, ports=ports, env=_passed_on(environ), database=database)
-    except (ValueError, NoPostgres) as error:
+        stack = Stack(
+            directory,
+            ports=blocks[0],
+            more=blocks[1:],
+            env=_passed_on(environ),
+            database=database,
+            edges=_count(environ, "EDGES"),
+            brains=_count(environ, "BRAINS"),
+        )
+    except (ValueError, NoPostgres, NoValkey) as error:
         print(error, file=sys.stderr)
         return 2
     _keep_old_logs(stack.logs)
@@ -145,9 +161,9 @@ def _start(stack: Stack, learners: int) -> list[Person]:
             _make_administrator(stack)
         stack.start()
         return read_users(_users_file(stack)) or [_administrator(stack)]
-    stack.start(*(name for name in SERVICES if name != "edge"))
+    stack.start(*(name for name in stack.services if name not in stack.named("edge")))
     people = _seed(stack, learners)
-    stack.start("edge")
+    stack.start(*stack.named("edge"))
     _start_class(stack)
     return people
 
@@ -199,6 +215,14 @@ def _start_class(stack: Stack) -> None:
     stack.add("class", command).start()
 
 
+def _count(environ: Mapping[str, str], name: str) -> int:
+    """Return how many processes of a kind are wanted. Raises ValueError."""
+    text = environ.get(name) or "1"
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
+        raise ValueError(f"{name} must be from 1 to {MOST_PROCESSES}, not {text!r}")
+    return int(text)
+
+
 def _users_file(stack: Stack) -> Path:
     return stack.directory / "demo-users.json"
 
@@ -219,8 +243,8 @@ def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) 
   page      {stack.http_url if page else "not built: " + _why_no_page()}
   socket    {stack.ws_url}
   API       {stack.http_url}/docs
-  gRPC      brain {stack.address("brain")}, auth {stack.address("auth")},
-            metrics {stack.address("metrics")}
+  gRPC      brain {", ".join(map(stack.address, stack.named("brain")))},
+            auth {stack.address("auth")}, metrics {stack.address("metrics")}
             (credential: {_short(stack.credential_file)})
   logs      {_short(stack.logs)}
 

@@ -10,7 +10,7 @@ mkdir -p "$folder"
 chmod 700 "$folder"
 echo '*' >"$folder/.gitignore"
 
-for name in service-credential admin-password grafana-password; do
+for name in service-credential admin-password grafana-password postgres-password valkey-password; do
     file="$folder/$name"
     if [ -s "$file" ]; then
         echo "kept  $file"
@@ -21,6 +21,18 @@ for name in service-credential admin-password grafana-password; do
     chmod 444 "$file.new"
     mv "$file.new" "$file"
     echo "made  $file"
+done
+
+# Addresses with a password in them, for deploy/compose.scale.yaml.
+for name in brain-database auth-database metrics-database brain-bus; do
+    file="$folder/$name"
+    [ ! -s "$file" ] || continue
+    case $name in
+    brain-bus) echo "valkey://:$(cat "$folder/valkey-password")@valkey:6379" ;;
+    *) echo "postgresql://aivo:$(cat "$folder/postgres-password")@postgres/${name%-database}" ;;
+    esac >"$file.new"
+    chmod 444 "$file.new"
+    mv "$file.new" "$file"
 done
 
 # What somebody else gives out, for deploy/compose.alerts.yaml; empty means that it is not used.

@@ -225,7 +225,8 @@ def make_server(edge: Edge) -> Server:
             ssl_certfile=settings.server_certificate_file,
             ssl_keyfile=settings.server_key_file,
             timeout_graceful_shutdown=5,
-        )
+        ),
+        reuse_port=settings.reuse_port,
     )
 
 

@@ -38,6 +38,11 @@ class EdgeSettings(ClientSettings):
     port: int = setting(
         8000, "Port of the socket, the HTTP API and the page; 0 takes any free one.", env="PORT"
     )
+    reuse_port: bool = setting(
+        False,
+        "Share the port with other edges on this machine, which set it too: the kernel gives each"
+        " connection to one of them.",
+    )
     debug: bool = setting(False, "Log every frame's type and every request's path.", env="DEBUG")
     brain_addresses: tuple[str, ...] = setting(
         ("127.0.0.1:8001",),

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -34,6 +34,7 @@ from harness.files import make_private, write_secret_once
 from harness.ports import Ports, reserve
 from harness.postgres import Postgres
 from harness.supervisor import Child, ProcessDied, Spawner, StartTimeout
+from harness.valkey import Valkey
 
 __all__ = ["ROOT", "SERVICES", "ProcessDied", "Stack", "StartTimeout", "private_stack"]
 
@@ -72,10 +73,15 @@ class Stack:
         env: Mapping[str, str] | None = None,
         cores: Mapping[str, int] | None = None,
         database: str = "sqlite",
+        edges: int = 1,
+        brains: int = 1,
+        more: Sequence[Ports] = (),
     ) -> None:
         """Prepare processes; nothing runs before `start`.
 
-        `database` is "sqlite", files in the directory, or "postgres", a server in it.
+        `database` is "sqlite", files in the directory, or "postgres", a server in it. With several
+        `edges`, which share one port, or `brains`, which hear of each other by a Valkey, each
+        further one needs a block of ports in `more`; they are named "edge-2", "brain-2".
 
         `env` adds to or replaces what the processes find in their environment (an empty value
         removes a variable); every process sees the variables of its own prefix only. `cores` pins
@@ -83,6 +89,8 @@ class Stack:
         """
         self.directory = directory.resolve()
         self.ports = ports
+        self._blocks = (ports, *more)
+        self._counts = {"edge": edges, "brain": brains}
         self.credential_file = self.directory / "service-credential"
         self.logs = self.directory / "logs"
         self._env = dict(env or {})
@@ -98,6 +106,9 @@ class Stack:
             )
         elif database != "sqlite":
             raise ValueError(f"DATABASE must be sqlite or postgres, not {database!r}")
+        self.valkey: Valkey | None = None
+        if brains > 1:
+            self.valkey = Valkey(self.directory / "valkey", spawner=self._spawner)
         self.children = {
             name: self._process(
                 name,
@@ -105,8 +116,18 @@ class Stack:
                 self.environment(name),
                 core=(cores or {}).get(name),
             )
-            for name in SERVICES
+            for name in self.services
         }
+
+    @property
+    def services(self) -> list[str]:
+        """The names of all processes of the services, in the order of starting."""
+        return [name for service in SERVICES for name in self.named(service)]
+
+    def named(self, service: str) -> list[str]:
+        """Return the names of one service's processes."""
+        further = range(2, self._counts.get(service, 1) + 1)
+        return [service, *(f"{service}-{number}" for number in further)]
 
     def start(self, *names: str, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start these processes (all, when none is named) and wait until each answers that it is
@@ -119,20 +140,22 @@ class Stack:
         if self.postgres and not self.postgres.child.running:
             self.postgres.start()
             self._migrate(self.postgres)
-        wanted = [name for name in SERVICES if not names or name in names]
-        for name in wanted:
-            # The edge comes last: the others start side by side.
-            if name == "edge":
-                self._await_ready((other for other in wanted if other != "edge"), timeout_s)
-            self.children[name].start()
-        self._await_ready(wanted, timeout_s)
+        if self.valkey and not self.valkey.child.running:
+            self.valkey.start()
+        wanted = [name for name in self.services if not names or name in names]
+        # Edges come last: the others start side by side.
+        for are_edges in (False, True):
+            these = [name for name in wanted if (service_of(name) == "edge") is are_edges]
+            for name in these:
+                self.children[name].start()
+            self._await_ready(these, timeout_s)
 
     def stop(self, *names: str, grace_s: float = STOP_GRACE_S) -> list[str]:
         """Ask these processes (all) to end, the edge first; return the names of those that had to
         be killed.
         """
         chosen = [name for name in reversed(self.children) if not names or name in names]
-        callers = [name for name in chosen if name not in SERVICES or name == "edge"]
+        callers = [name for name in chosen if service_of(name) in ("edge", "")]
         killed = [name for name in callers if not self.children[name].stop(grace_s=grace_s)]
         # Nobody calls the others now, and they don't call each other: they end side by side.
         called = [name for name in chosen if name not in callers]
@@ -147,8 +170,9 @@ class Stack:
             child.signal(signal.SIGKILL)
         for child in chosen:
             child.kill()
-        if self.postgres and not names:
-            self.postgres.child.kill()
+        for server in (self.postgres, self.valkey):
+            if server and not names:
+                server.child.kill()
 
     def restart(self, name: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Stop a process gracefully and start it again, on the same port and data."""
@@ -160,8 +184,9 @@ class Stack:
         for child in self.children.values():
             if child.exit_code is not None:
                 child.check()
-        if self.postgres and self.postgres.child.exit_code is not None:
-            self.postgres.child.check()
+        for server in (self.postgres, self.valkey):
+            if server and server.child.exit_code is not None:
+                server.child.check()
 
     def set(self, name: str, env: Mapping[str, str]) -> None:
         """Add variables to a service's environment; what was given at the beginning goes first."""
@@ -170,7 +195,7 @@ class Stack:
 
     @staticmethod
     def _command(name: str) -> list[str]:
-        return [sys.executable, "-m", _MODULES[name]]
+        return [sys.executable, "-m", _MODULES[service_of(name)]]
 
     def add(self, name: str, command: Sequence[str]) -> Child:
         """Prepare a further process, of the same directory and fate; the caller starts it, `stop`
@@ -184,6 +209,8 @@ class Stack:
         self.stop()
         if self.postgres:
             self.postgres.close()
+        if self.valkey:
+            self.valkey.stop()
         self._spawner.close()
 
     def pid(self, name: str) -> int:
@@ -223,11 +250,14 @@ class Stack:
 
     def address(self, name: str) -> str:
         """Return "host:port" of a process."""
-        return f"127.0.0.1:{getattr(self.ports, name)}"
+        return f"127.0.0.1:{getattr(self._block(name), service_of(name))}"
 
     def exposition(self, name: str) -> str:
         """Return "host:port" where Prometheus scrapes a process."""
-        return f"127.0.0.1:{self.ports.expositions[name]}"
+        return f"127.0.0.1:{self._block(name).expositions[service_of(name)]}"
+
+    def _block(self, name: str) -> Ports:
+        return self._blocks[int(name.partition("-")[2] or 1) - 1]
 
     def database(self, name: str) -> Path:
         """Return the SQLite file of a gRPC service, where it has one."""
@@ -237,11 +267,12 @@ class Stack:
         """Return the whole environment of a process; `python -m <module>` with it is the very same
         process.
         """
-        others = tuple(prefix for prefix in _OURS if prefix != f"{name.upper()}_")
+        service = service_of(name)
+        others = tuple(prefix for prefix in _OURS if prefix != f"{service.upper()}_")
         given = {
             key: value
             for key, value in self._env.items()
-            if not key.startswith(others) and (name == "edge" or key not in _EDGE_OWN)
+            if not key.startswith(others) and (service == "edge" or key not in _EDGE_OWN)
         }
         return {
             key: value
@@ -258,12 +289,13 @@ class Stack:
         return kept | OUR_PATH
 
     def _settings(self, name: str) -> dict[str, str]:
-        prefix = name.upper()
+        service = service_of(name)
+        prefix = service.upper()
         settings = {
             f"{prefix}_CREDENTIAL_FILE": str(self.credential_file),
             f"{prefix}_EXPOSITION_LISTEN": self.exposition(name),
         }
-        if name == "edge":
+        if service == "edge":
             return settings | {
                 "HOST": self.host,
                 "PORT": str(self.ports.edge),
@@ -274,16 +306,19 @@ class Stack:
                 ),
                 # Nobody balances these edges: there is nothing that needs time to notice.
                 "EDGE_DRAIN_NOTICE_S": "0",
-                "EDGE_BRAIN_ADDRESSES": self.address("brain"),
+                "EDGE_REUSE_PORT": "1" if self._counts["edge"] > 1 else "",
+                "EDGE_BRAIN_ADDRESSES": ",".join(map(self.address, self.named("brain"))),
                 "EDGE_AUTH_ADDRESS": self.address("auth"),
                 "EDGE_METRICS_ADDRESS": self.address("metrics"),
             }
         settings |= {
             f"{prefix}_LISTEN": self.address(name),
-            f"{prefix}_DATABASE_URL": self.postgres.address(name)
+            f"{prefix}_DATABASE_URL": self.postgres.address(service)
             if self.postgres
-            else f"sqlite:///{self.database(name)}",
+            else f"sqlite:///{self.database(service)}",
         }
+        if service == "brain" and self.valkey:
+            settings["BRAIN_BUS_URL"] = self.valkey.url
         if name == "auth":
             settings["AUTH_KEY_FILE"] = str(self.directory / "auth-keys.json")
         return settings
@@ -337,11 +372,28 @@ class Stack:
     def _await_ready(self, names: Iterable[str], timeout_s: float) -> None:
         for name in names:
             child = self.children[name]
-            if name == "edge":
-                child.wait_until(self._edge_ready, timeout_s=timeout_s)
+            if service_of(name) == "edge":
+                ready = self._edge_ready if self._counts["edge"] == 1 else self._reaches(name)
+                child.wait_until(ready, timeout_s=timeout_s)
             else:
                 with _health_stub(self.address(name)) as stub:
                     child.wait_until(lambda stub=stub: _serving(stub), timeout_s=timeout_s)  # type: ignore[misc]
+
+    def _reaches(self, name: str) -> Callable[[], bool]:
+        """Return what tells whether one edge among several reaches all services: by their common
+        port another may answer.
+        """
+
+        def look() -> bool:
+            try:
+                with _DIRECT.open(f"http://{self.exposition(name)}/metrics", timeout=1) as answer:
+                    lines = answer.read().decode().splitlines()
+            except (urllib.error.URLError, OSError):
+                return False
+            reached = [line for line in lines if line.startswith("aivo_edge_upstream_up{")]
+            return bool(reached) and all(line.endswith(" 1.0") for line in reached)
+
+        return look
 
     def _edge_ready(self) -> bool:
         try:
@@ -356,28 +408,53 @@ def private_stack(
     *,
     env: Mapping[str, str] | None = None,
     cores: Mapping[str, int] | None = None,
-    services: Iterable[str] = SERVICES,
+    services: Iterable[str] | None = None,
     directory: Path | None = None,
     database: str = "sqlite",
+    edges: int = 1,
+    brains: int = 1,
 ) -> Iterator[Stack]:
     """Run a stack of one's own on free ports, with its data in a directory that is removed at the
     end.
 
-    Password hashing is made cheap. `services` are started; the rest can be, later. A given
+    Password hashing is made cheap. `services` (all) are started; the rest can be, later. A given
     `directory` is kept.
     """
-    ports, claim = reserve()
+    claims = contextlib.ExitStack()
+    ports, *more = [_claimed(claims) for _ in range(max(edges, brains))]
     place = directory or Path(tempfile.mkdtemp(prefix="aivo-stack-"))
-    stack = Stack(place, ports=ports, env=PRIVATE | dict(env or {}), cores=cores, database=database)
+    stack = Stack(
+        place,
+        ports=ports,
+        env=PRIVATE | dict(env or {}),
+        cores=cores,
+        database=database,
+        edges=edges,
+        brains=brains,
+        more=more,
+    )
     try:
-        if started := tuple(services):
+        started = stack.services if services is None else tuple(services)
+        if started:
             stack.start(*started)
         yield stack
     finally:
         stack.close()
-        claim.close()
+        claims.close()
         if directory is None:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _claimed(claims: contextlib.ExitStack) -> Ports:
+    ports, claim = reserve()
+    claims.enter_context(claim)
+    return ports
+
+
+def service_of(name: str) -> str:
+    """Return the service that a process of this name runs; empty for other processes."""
+    service, _, number = name.partition("-")
+    return service if service in SERVICES and (not number or number.isdecimal()) else ""
 
 
 PRIVATE = {"AUTH_ARGON2_MEMORY_KIB": "64", "AUTH_ARGON2_TIME_COST": "1"}

@@ -23,6 +23,7 @@ from brain_service.engine.submission import (
     LearnerSnapshot,
     Submission,
 )
+from brain_service.model import codec
 from brain_service.model.adapt import ContentAdapter
 from brain_service.model.interaction import BadInteraction
 from brain_service.servicer import answers, checks, convert
@@ -313,4 +314,6 @@ def _at_rest(snapshot: LearnerSnapshot) -> brain_pb2.LearnerSnapshot:
     state = snapshot.state
     if state is None:
         return convert.snapshot(snapshot, None)
-    return convert.snapshot(snapshot, serialised(model.assess(state)) + explanations(state))
+    # In the same numbers as it was told before.
+    assessment, _ = codec.told(model.assess(state))
+    return convert.snapshot(snapshot, serialised(assessment) + explanations(state))

@@ -20,6 +20,11 @@ limit of its address holds.
 class Server(uvicorn.Server):
     """Serves until `should_exit`; sockets are drained before that is set."""
 
+    def __init__(self, config: uvicorn.Config, *, reuse_port: bool = False) -> None:
+        """`reuse_port` shares the port with other processes that do the same."""
+        super().__init__(config)
+        self._reuse_port = reuse_port or None
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
@@ -46,7 +51,12 @@ class Server(uvicorn.Server):
             }
         try:
             listening = await asyncio.get_running_loop().create_server(
-                connection, host=config.host, port=config.port, backlog=config.backlog, **tls
+                connection,
+                host=config.host,
+                port=config.port,
+                backlog=config.backlog,
+                reuse_port=self._reuse_port,
+                **tls,
             )
         except OSError as error:
             raise SettingsError(

@@ -52,8 +52,11 @@ def why_not() -> str:
 class Deployment:
     """One deployment. It names things as `harness.stack.Stack` does: tests' helpers take either."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        """Copy what git knows of the checkout to `folder`; nothing runs yet."""
+    def __init__(self, folder: Path, port: int, *files: str) -> None:
+        """Copy what git knows of the checkout to `folder`; nothing runs yet. `files` are those on
+        top of compose.yaml.
+        """
+        files = ("compose.yaml", *files)
         self.folder = folder
         self.http_url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}/ws"
@@ -61,14 +64,14 @@ class Deployment:
         _copy_checkout(folder)
         settings = ENVIRONMENT | {
             "COMPOSE_PROJECT_NAME": self._name,
-            "COMPOSE_FILE": "compose.yaml:compose.test.yaml",
+            "COMPOSE_FILE": ":".join((*files, "compose.test.yaml")),
             "AIVO_PORT": str(port),
             # Of 172.16.0.0/12, where engines take networks from; not the default, which may run.
             "AIVO_FRONT": f"172.29.{random.SystemRandom().randrange(256)}",
         }
         lines = [f"{name}={value}\n" for name, value in settings.items()]
         (folder / ".env").write_text("".join(lines), encoding="utf-8")
-        override = _override(read(environ=settings), image=self._name)
+        override = _override(read(*files, environ=settings), image=self._name)
         (folder / "compose.test.yaml").write_text(override, encoding="utf-8")
 
     def run(self, *command: str) -> str:
@@ -114,10 +117,10 @@ class Deployment:
         return str(container["NetworkSettings"]["Networks"][f"{self._name}_{network}"]["IPAddress"])
 
     def address(self, name: str) -> str:
-        """Return "host:port" of the gRPC server of brain, auth or metrics."""
+        """Return "host:port" of the gRPC server of brain, auth or metrics, the first of several."""
         environment = read()["services"][name]["environment"]
         port = environment[f"{name.upper()}_LISTEN"].rpartition(":")[2]
-        return f"{self.ip(self.container(name))}:{port}"
+        return f"{self.ip(self.containers(name)[0])}:{port}"
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -171,11 +174,13 @@ def health_of(container: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def deployed(folder: Path) -> Iterator[Deployment]:
-    """Give a deployment of which nothing runs yet, and take it away at the end."""
+def deployed(folder: Path, *files: str) -> Iterator[Deployment]:
+    """Give a deployment of which nothing runs yet, with these files on top of compose.yaml, and
+    take it away at the end.
+    """
     ports, claim = reserve()
     with claim:
-        made = Deployment(folder, ports.edge)
+        made = Deployment(folder, ports.edge, *files)
         try:
             yield made
         finally:
@@ -203,7 +208,7 @@ def _override(compose: dict[str, Any], image: str) -> str:
     services: dict[str, Any] = {}
     for name, service in compose["services"].items():
         changed: dict[str, Any] = {}
-        if name in OURS:
+        if service["image"].startswith("aivo-realtime:"):
             changed["image"] = f"{image}:latest"
         if "build" in service:
             changed["build"] = {"network": "host"}

@@ -21,6 +21,7 @@ from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_ENDPOINT,
 
 from brain_service.settings import BrainSettings
 from service_runtime.settings import SettingsError, load
+from service_runtime.version import VERSION
 from tests.deploy.composed import (
     ENVIRONMENT,
     OURS,
@@ -35,10 +36,18 @@ from tests.deploy.composed import (
 OTHERS = ("proxy", "jaeger", "prometheus", "grafana")
 TLS = ("compose.yaml", "deploy/compose.tls.yaml")
 ALERTS = ("compose.yaml", "deploy/compose.alerts.yaml")
+SCALE = ("compose.yaml", "deploy/compose.scale.yaml")
 
 COMPOSE = read()
 SERVICES = COMPOSE["services"]
-ALL = SERVICES | read(*ALERTS)["services"]
+SCALED = read(*SCALE)["services"]
+ALL = (
+    SERVICES
+    | read(*ALERTS)["services"]
+    | {name: service for name, service in SCALED.items() if name not in SERVICES}
+)
+ADDRESSES = {"brain-database", "auth-database", "metrics-database", "brain-bus"}
+"""Secrets that hold another one."""
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +200,16 @@ def test_command_makes_every_secret_and_never_the_same_twice(tmp_path: Path) -> 
     told = make_secrets(tmp_path / "one")
     assert make_secrets(tmp_path / "one") == told.replace("made ", "kept ")
     make_secrets(tmp_path / "other")
-    names = {Path(one["file"]).name for one in COMPOSE["secrets"].values()}
+    names = {Path(one["file"]).name for one in read(*SCALE)["secrets"].values()}
     given = {Path(one["file"]).name for one in read(*ALERTS)["secrets"].values()} - names
     assert names | given == {path.name for path in (tmp_path / "one").iterdir()} - {".gitignore"}
     assert [(tmp_path / "one" / name).read_text() for name in given] == ["", ""]
-    for name in names:
+    for name in ADDRESSES:
+        password = "valkey-password" if name == "brain-bus" else "postgres-password"
+        address = (tmp_path / "one" / name).read_text()
+        assert (tmp_path / "one" / password).read_text() in address
+        assert address not in told
+    for name in names - ADDRESSES:
         one, other = ((tmp_path / folder / name).read_text() for folder in ("one", "other"))
         assert one != other
         assert re.fullmatch(r"[A-Za-z0-9_-]{43}", one)
@@ -309,36 +323,59 @@ def test_the_proxys_address_is_one_that_the_engine_gives_to_nobody_else(
 @pytest.mark.parametrize("name", ALL)
 def test_container_can_do_little(name: str) -> None:
     service = ALL[name]
-    assert service["read_only"] is True
+    assert service.get("read_only", False) is (name != "postgres"), "its socket is in the image"
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
     assert any(entry.startswith("/tmp:") for entry in service["tmpfs"])
-    assert service["restart"] == "unless-stopped"
+    assert service["restart"] == ("no" if name.endswith("-migrate") else "unless-stopped")
     assert service["logging"]["options"]["max-size"]
     # Other images have a user of their own, who owns their volumes.
     theirs = ("prometheus", "grafana", "alertmanager")
-    assert service.get("user") == (None if name in theirs else "10001:10001")
+    expected = {"postgres": "postgres"} | dict.fromkeys(theirs)
+    assert service.get("user") == expected.get(name, "10001:10001")
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_image_is_pinned_to_a_whole_version(name: str) -> None:
-    assert re.search(r":v?\d+\.\d+\.\d+$", ALL[name]["image"])
+    assert re.search(r":v?\d+\.\d+(\.\d+)?$", ALL[name]["image"])
 
 
 def test_ours_are_one_image_built_once() -> None:
     assert len({SERVICES[name]["image"] for name in OURS}) == 1
     assert [name for name in SERVICES if "build" in SERVICES[name]] == ["edge"]
     assert image()["user"] == SERVICES["edge"]["user"]
-    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
-    assert version is not None
-    assert SERVICES["edge"]["image"].endswith(f":{version[1]}")
+    assert SERVICES["edge"]["image"].endswith(f":{VERSION}")
+
+
+# Scaled out
+
+
+def test_scaled_out_services_read_their_addresses_from_files(secrets: Path) -> None:
+    for name in ("brain", "auth", "metrics"):
+        environ = {
+            key: str(value).replace("/run/secrets", str(secrets))
+            for key, value in SCALED[name]["environment"].items()
+        }
+        settings = load(SETTINGS[name], environ, prefix=name.upper())
+        assert settings.database_url.startswith("postgresql://aivo:")
+        assert settings.database_url.endswith(f"@postgres/{name}")
+        migrate = SCALED[f"{name}-migrate"]
+        assert migrate["command"] == [OURS[name], "migrate"]
+        assert SCALED[name]["depends_on"][f"{name}-migrate"] == {
+            "condition": "service_completed_successfully"
+        }
+        assert f"CREATE DATABASE {name};" in (ROOT / "deploy/postgres/databases.sql").read_text()
+    assert SCALED["edge"]["environment"]["EDGE_BRAIN_ADDRESSES"] == "dns:///brain:8001"
+    assert [SCALED[name]["deploy"]["replicas"] for name in ("edge", "brain", "auth")] == [3, 2, 2]
 
 
 # What is mounted
 
 
-@pytest.mark.parametrize("files", [("compose.yaml",), TLS, ALERTS], ids=["plain", "tls", "alerts"])
+@pytest.mark.parametrize(
+    "files", [("compose.yaml",), TLS, ALERTS, SCALE], ids=["plain", "tls", "alerts", "scale"]
+)
 def test_everything_mounted_is_there_and_read_only(files: tuple[str, ...]) -> None:
     for name, service in read(*files)["services"].items():
         for entry in service.get("volumes", ()):

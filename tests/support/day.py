@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import le
+from typing import Any
 
 from harness.client import Account
 from tests.replay.lane import Pace, Tally
@@ -48,18 +49,21 @@ class Day:
     latest: Watcher
     every: Watcher
 
-    def assert_nothing_lost_or_doubled(self) -> None:
-        """Check that all that was sent was acknowledged, stored and shown, once."""
+    def assert_nothing_lost_or_doubled(self, *, by_edges: bool = False) -> None:
+        """Check that all that was sent was acknowledged, stored and shown, once. `by_edges` tells
+        that edges, too, may have sent something again, to another brain.
+        """
         assert self.tally.errors == {}, self.tally.examples
         assert set(self.tally.retryable) <= {"unavailable", "overloaded"}
         assert self.tally.sent == self.tally.acknowledged == sum(self.newest.values())
-        assert self.tally.resent >= self.tally.duplicates
+        assert by_edges or self.tally.resent >= self.tally.duplicates
         assert self.again.duplicates == self.again.acknowledged == self.again.sent > 0
         for watcher in (self.latest, self.every):
             assert watcher.broken == []
-            assert watcher.states == {
-                one: self.report.states[one]["state"] for one in self.learners
-            }
+            told = {one: self.report.states[one]["state"] for one in self.learners}
+            assert {one: watcher.states[one] for one in told} == told, _differences(
+                watcher.states, told
+            )
         assert self.every.shown == {
             one: list(range(1, self.newest[one] + 1)) for one in self.learners
         }
@@ -152,3 +156,12 @@ def _interaction(line: int, learner: str, at_s: float) -> Entry:
         interaction_id=id,
         data=data | {"occurred_at": rfc3339(at_s)},
     )
+
+
+def _differences(shown: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{one} {name}: shown {shown[one].get(name)}, told {value}"
+        for one, state in told.items()
+        for name, value in state.items()
+        if shown[one].get(name) != value
+    ]

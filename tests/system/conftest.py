@@ -23,12 +23,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextlib.contextmanager
 def running_school(
-    *, database: str = "sqlite", foreseen: str = "-", **env: str
+    *,
+    database: str = "sqlite",
+    foreseen: str = "-",
+    edges: int = 1,
+    brains: int = 1,
+    **env: str,
 ) -> Iterator[School]:
     """Run a stack with a school in it; at the end no log has a token, a password, or an error that
     nobody foresaw: `foreseen` is in those that may be there.
     """
-    with private_stack(env=env, database=database) as stack:
+    with private_stack(env=env, database=database, edges=edges, brains=brains) as stack:
         school = found_school(stack)
         yield school
         stack.stop()

@@ -1,0 +1,168 @@
+"""deploy/compose.scale.yaml on a real Docker engine: three edges, two brains and two auth services
+on PostgreSQL, and what a class meets while they come and go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import cast
+
+import grpc
+import pytest
+
+from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
+from harness.stack import Stack
+from tests.compose.engine import Deployment, deployed, health_of, why_not
+from tests.replay.lane import Tally
+from tests.support.day import school_day, some_minutes_ago, until_acknowledged
+from tests.support.school import School, found_school
+from tests.support.socket import open_socket
+
+logger = logging.getLogger(__name__)
+
+pytestmark = pytest.mark.timeout(600)
+
+FILE = "deploy/compose.scale.yaml"
+COUNTS = {"edge": 3, "brain": 2, "auth": 2, "metrics": 1, "postgres": 1, "valkey": 1}
+LEARNERS = 6
+PER_SECOND = 40
+BETWEEN = 60
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """What `make up` starts with that file in .env, on a machine where nothing was there before."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with deployed(tmp_path_factory.mktemp("scaled"), FILE) as made:
+        made.run("make", "up")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scaled_school(scaled: Deployment) -> School:
+    """A school in it."""
+    return found_school(cast(Stack, scaled))
+
+
+def healthy(scaled: Deployment) -> bool:
+    return all(
+        [health_of(one) for one in scaled.containers(name)] == ["healthy"] * count
+        for name, count in COUNTS.items()
+    )
+
+
+def test_one_command_starts_all_of_them(scaled: Deployment) -> None:
+    scaled.until(partial(healthy, scaled), "all are there and healthy")
+    for name in ("brain", "auth", "metrics"):
+        (migrated,) = scaled.containers(f"{name}-migrate")
+        assert migrated["State"]["ExitCode"] == 0
+    assert scaled.ready()
+
+
+async def test_access_that_is_taken_away_ends_at_every_edge_within_a_second(
+    scaled: Deployment, scaled_school: School
+) -> None:
+    """Whichever auth service heard of it, and whichever an edge listens to."""
+    relation = auth_pb2.Relation(
+        kind=auth_pb2.RELATION_KIND_GUARDIAN_OF,
+        subject=scaled_school.user_id("parent"),
+        object="ada",
+    )
+    async with AsyncExitStack() as stack:
+        sockets = []
+        for _ in range(6):
+            token = await asyncio.to_thread(scaled_school.token, "parent")
+            sockets.append(await stack.enter_async_context(open_socket(scaled.ws_url, token)))
+            await sockets[-1].ask("subscribe_learner", learner_id="ada")
+        channel = grpc.insecure_channel(scaled.address("auth"))
+        remove = auth_pb2.RemoveRelationRequest(relation=relation)
+        await asyncio.to_thread(
+            auth_pb2_grpc.AuthServiceStub(channel).RemoveRelation,
+            remove,
+            metadata=scaled.metadata,
+            timeout=10,
+        )
+        began = time.monotonic()
+        for socket in sockets:
+            await socket.expect(type="unsubscribed", learner_id="ada", code="revoked")
+        logger.info("revoked at every edge after %.2f s", time.monotonic() - began)
+
+
+async def test_a_school_day_while_containers_come_and_go(
+    scaled: Deployment, scaled_school: School
+) -> None:
+    learners = [
+        await asyncio.to_thread(scaled_school.add_learner, f"day-{n}-{uuid.uuid4().hex[:6]}")
+        for n in range(LEARNERS)
+    ]
+    day = await school_day(
+        scaled_school,
+        learners,
+        partial(trouble, scaled),
+        interactions=420 * PER_SECOND,
+        began_s=some_minutes_ago(30),
+        per_second=PER_SECOND,
+    )
+
+    day.assert_nothing_lost_or_doubled(by_edges=True)
+
+
+async def trouble(scaled: Deployment, tally: Tally) -> None:
+    """Do to containers what happens to them: each while answers come."""
+
+    def nth(service: str, number: int = 0) -> str:
+        return str(scaled.containers(service)[number]["Id"])
+
+    def cut(service: str) -> None:
+        (network,) = (
+            name
+            for name in scaled.containers(service)[0]["NetworkSettings"]["Networks"]
+            if name.endswith("_services")
+        )
+        one = nth(service)
+        scaled.run("docker", "network", "disconnect", network, one)
+        scaled.run("sleep", "4")
+        scaled.run("docker", "network", "connect", "--alias", service, network, one)
+
+    def pause(service: str) -> None:
+        one = nth(service)
+        scaled.run("docker", "pause", one)
+        scaled.run("sleep", "4")
+        scaled.run("docker", "unpause", one)
+
+    faults = (
+        lambda: scaled.run("docker", "kill", nth("brain")),
+        lambda: scaled.run("docker", "restart", nth("brain", 1)),
+        lambda: pause("brain"),
+        lambda: cut("brain"),
+        lambda: pause("valkey"),
+        lambda: scaled.run("docker", "restart", nth("valkey")),
+        lambda: scaled.run("docker", "kill", nth("edge")),
+        lambda: scaled.run("docker", "kill", nth("auth")),
+        lambda: scaled.run("docker", "restart", nth("postgres")),
+        lambda: scaled.run(
+            *("docker", "compose", "up", "--detach", "--no-build", "--wait"),
+            *("--scale", "brain=3", "--scale", "edge=4"),
+        ),
+        lambda: scaled.run("docker", "compose", "up", "--detach", "--no-build", "--wait"),
+    )
+    for fault in faults:
+        await until_acknowledged(tally, tally.acknowledged + BETWEEN)
+        await asyncio.to_thread(fault)
+        await asyncio.to_thread(start_what_was_killed, scaled)
+    await until_acknowledged(tally, tally.acknowledged + BETWEEN)
+
+
+def start_what_was_killed(scaled: Deployment) -> None:
+    """The engine takes a container that was killed by hand for stopped on purpose."""
+    for name in COUNTS:
+        for one in scaled.containers(name):
+            if one["State"]["Status"] == "exited":
+                scaled.run("docker", "start", one["Id"])
