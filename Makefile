@@ -36,7 +36,7 @@ else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
-.PHONY: help setup run test e2e examples test-image test-compose schema dashboards page proto proto-check fmt lint check bench siege evaluate load web up upgrade backup restore down secrets lock clean
+.PHONY: help setup run test e2e examples test-image test-compose schema dashboards page proto proto-check fmt lint check bench siege chaos evaluate load web up upgrade backup restore down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ bench: $(VENV)/.tools ## Measure the speed against the reference monolith, then 
 
 siege: $(VENV)/.tools ## Attack a stack of its own with every kind of hostile client (ARGS="--soak 600" with all at once)
 	$(PYTHON) -m siege $(ARGS)
+
+chaos: $(VENV)/.tools ## Let everything go wrong and account for it (ARGS="--seed 1", "--database postgres", "--plant all")
+	$(PYTHON) -m tests.chaos $(ARGS)
 
 evaluate: $(VENV)/.tools ## Print how well the model predicts real learners (needs the research data)
 	$(PYTHON) -m evaluation $(ARGS)

@@ -24,7 +24,7 @@ class Watcher:
         self._url = url
         self._tokens = tokens
         self._learners = learners
-        self._mode = mode
+        self.mode = mode
         self._news = asyncio.Condition()
         self.epoch = ""
         self.newest: dict[str, int] = dict.fromkeys(learners, 0)
@@ -90,7 +90,7 @@ class Watcher:
                 self.broken.append(f"unsubscribed: {frame}")
 
     async def _subscribe(self, socket: Socket, learner: str) -> None:
-        frame: Frame = {"type": "subscribe_learner", "learner_id": learner, "mode": self._mode}
+        frame: Frame = {"type": "subscribe_learner", "learner_id": learner, "mode": self.mode}
         if self.epoch:
             frame["resume"] = {"epoch": self.epoch, "revision": self.newest[learner]}
         await socket.send(frame)
@@ -103,16 +103,16 @@ class Watcher:
         if frame["type"] == "state_update":
             if revision <= last:
                 self.broken.append(f"{learner}: {revision} after {last}")
-            if self._mode == "every" and revision != last + 1:
+            if self.mode == "every" and revision != last + 1:
                 self.broken.append(
                     f"{learner}: {revision} after {last}, though every one was asked for"
                 )
-            if self._mode == "latest" and revision != last + 1 + frame["coalesced"]:
+            if self.mode == "latest" and revision != last + 1 + frame["coalesced"]:
                 self.broken.append(
                     f"{learner}: {revision} after {last} tells {frame['coalesced']} skipped"
                 )
             self.shown[learner].append(revision)
-        elif revision < last or (self._mode == "every" and self.epoch and revision != last):
+        elif revision < last or (self.mode == "every" and self.epoch and revision != last):
             self.broken.append(f"{learner}: subscribed at {revision} after {last}")
         async with self._news:
             self.epoch = frame["epoch"]

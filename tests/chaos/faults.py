@@ -1,0 +1,161 @@
+"""What goes wrong, each as an action on a running system that has ended when it returns: all
+processes run again then, and no fault is left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from harness.stack import Stack
+from tests.chaos.relay import Relay
+
+PAUSE_S: Final = 4.0
+CUT_S: Final = 4.0
+SLOW_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A running system, and the wires between its edge and its services."""
+
+    stack: Stack
+    relays: Mapping[str, Relay]
+
+
+Fault = Callable[[World], Awaitable[None]]
+
+
+def kill(*names: str) -> Fault:
+    """End processes by SIGKILL and start them again."""
+
+    async def happen(world: World) -> None:
+        await asyncio.to_thread(world.stack.kill, *names)
+        await asyncio.to_thread(world.stack.start)
+
+    return happen
+
+
+def restart(name: str) -> Fault:
+    """Stop a process as a deploy does, and start it again."""
+
+    async def happen(world: World) -> None:
+        await asyncio.to_thread(world.stack.restart, name)
+
+    return happen
+
+
+def pause(name: str) -> Fault:
+    """Let a process stand still, as one that swaps or is debugged does."""
+
+    async def happen(world: World) -> None:
+        pid = world.stack.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(PAUSE_S)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    return happen
+
+
+def cut(name: str) -> Fault:
+    """Cut the network between the edge and a service: what is under way gets lost without a word,
+    nothing new gets through.
+    """
+
+    async def happen(world: World) -> None:
+        async with world.relays[name].cut():
+            await asyncio.sleep(CUT_S)
+
+    return happen
+
+
+async def full_disk(world: World) -> None:
+    """Let no file of the brain grow, as on a full disk."""
+    pid = world.stack.pid("brain")
+    unlimited = resource.RLIM_INFINITY
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, unlimited))
+    try:
+        await asyncio.sleep(PAUSE_S)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+
+
+async def slow_store(world: World) -> None:
+    """Hold the write lock of the brain's database again and again, as a slow disk does."""
+    database = sqlite3.connect(
+        world.stack.database("brain"), isolation_level=None, timeout=5.0, check_same_thread=False
+    )
+    try:
+        for _ in range(3):
+            await asyncio.to_thread(database.execute, "BEGIN IMMEDIATE")
+            await asyncio.sleep(SLOW_S / 3)
+            database.execute("ROLLBACK")
+            await asyncio.sleep(0.1)
+    finally:
+        database.close()
+
+
+async def crash_postgres(world: World) -> None:
+    """Crash the database server and start it again."""
+    server = world.stack.postgres
+    assert server is not None
+    await asyncio.to_thread(server.stop, how=signal.SIGQUIT)
+    await asyncio.to_thread(server.start)
+
+
+async def restart_postgres(world: World) -> None:
+    """Restart the database server as an upgrade does."""
+    server = world.stack.postgres
+    assert server is not None
+    await asyncio.to_thread(server.stop, how=signal.SIGINT)
+    await asyncio.to_thread(server.start)
+
+
+async def nothing(world: World) -> None:
+    """Let nothing go wrong: what the rest is compared with."""
+    await asyncio.sleep(PAUSE_S)
+
+
+ANYWHERE: Final[Mapping[str, Fault]] = {
+    "nothing": nothing,
+    "brain killed": kill("brain"),
+    "brain restarted": restart("brain"),
+    "brain paused 4 s": pause("brain"),
+    "brain cut off 4 s": cut("brain"),
+    "edge killed": kill("edge"),
+    "edge restarted": restart("edge"),
+    "edge paused 4 s": pause("edge"),
+    "auth killed": kill("auth"),
+    "auth paused 4 s": pause("auth"),
+    "auth cut off 4 s": cut("auth"),
+    "metrics killed": kill("metrics"),
+    "all killed at once": kill("brain", "edge", "auth", "metrics"),
+}
+ON_SQLITE: Final[Mapping[str, Fault]] = {"disk full 4 s": full_disk, "store slow 3 s": slow_store}
+ON_POSTGRES: Final[Mapping[str, Fault]] = {
+    "PostgreSQL restarted": restart_postgres,
+    "PostgreSQL crashed": crash_postgres,
+}
+
+
+def faults(database: str) -> dict[str, Fault]:
+    """Return all faults of a system on this kind of database, by name."""
+    return {**ANYWHERE, **(ON_POSTGRES if database == "postgres" else ON_SQLITE)}
+
+
+def clock_library() -> str | None:
+    """Return the path of libfaketime, which lets a process see another time; None without it."""
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"):
+        path = os.path.join(folder, "faketime", "libfaketimeMT.so.1")
+        if os.path.exists(path) and shutil.which("faketime"):
+            return path
+    return None
