@@ -36,7 +36,7 @@ else
 BUILD_PAGE = echo "npm is not installed: starting without the page" >&2
 endif
 
-.PHONY: help setup run test e2e examples test-image test-compose schema dashboards page proto proto-check fmt lint check bench siege chaos evaluate load web up upgrade backup restore down secrets lock clean
+.PHONY: help setup run test e2e examples test-image test-compose schema dashboards page proto proto-check fmt lint check bench siege chaos chaos-docker evaluate load web up upgrade backup restore down secrets lock clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ test-image: $(VENV)/.tools ## Carry out the steps of the image's build (a minute
 
 test-compose: $(VENV)/.tools ## Deploy compose.yaml on this machine's Docker engine and try it (some minutes; skipped without)
 	$(PYTHON) -m pytest -q -rs -m compose $(or $(ARGS),tests/compose)
+
+chaos-docker: $(VENV)/.tools ## Kill, pause and cut off containers of compose.scale.yaml while a class works (CHAOS_SEED=7)
+	$(PYTHON) -m pytest -q -rs -m compose -o log_cli=true -o log_cli_level=INFO tests/compose/test_scale.py
 
 schema: $(VENV)/.tools ## Write docs/protocol.schema.json from the frames
 	$(PYTHON) -m edge.frames.schema > docs/protocol.schema.json

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import datetime
+import logging
 import os
 import sys
 import time
@@ -30,6 +32,11 @@ from service_runtime.process import Stop, run
 from service_runtime.settings import SettingsError, describe, load
 from service_runtime.telemetry import Tracer
 from service_runtime.version import told
+
+logger = logging.getLogger(__name__)
+
+TURN_S = 1.0
+"""Between looks at whose turn it is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,6 +169,9 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
     check_listener(settings, prefix=PREFIX)
     try:
         store = await asyncio.to_thread(Store.open, settings.database_url)
+        if not await _await_turn(store, stop):
+            store.close()
+            return
         retained, tally = await asyncio.to_thread(store.load)
     except StoreError as error:
         raise SettingsError(f"{PREFIX}_DATABASE_URL: {error}") from error
@@ -182,6 +192,7 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
         return (*families(now), *server.calls.families())
 
     recorder.start()
+    keeping = asyncio.create_task(_keep_turn(store))
     try:
         async with exposed(
             settings.exposition_listen, metrics, variable=f"{PREFIX}_EXPOSITION_LISTEN"
@@ -193,9 +204,39 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
                 servicer.drain()
                 await server.stop()
     finally:
+        keeping.cancel()
         # Last, when nothing can be counted or recorded any more.
         await recorder.stop(within_s=settings.drain_s)
         store.close()
+
+
+async def _await_turn(store: Store, stop: Stop) -> bool:
+    """Return when this service may write (True), or is to stop before that (False)."""
+    is_told = False
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stopping.done():
+            if await asyncio.to_thread(store.turn.take):
+                return True
+            if not is_told:
+                logger.info("another metrics service works with this database; standing by")
+                is_told = True
+            await asyncio.wait({stopping}, timeout=TURN_S)
+    finally:
+        stopping.cancel()
+    return False
+
+
+async def _keep_turn(store: Store) -> None:
+    """End the process when another service has the turn, as after the database was away."""
+    while True:
+        await asyncio.sleep(TURN_S)
+        with contextlib.suppress(StoreError):
+            if not await asyncio.to_thread(store.turn.take):
+                logger.error("another metrics service works with this database now")
+                # At once: in order would mean to write the totals, which are the other's. Edges
+                # tell it what this one has not saved.
+                os._exit(1)
 
 
 def _limits(settings: MetricsSettings) -> Limits:

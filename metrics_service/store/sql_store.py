@@ -28,6 +28,7 @@ from metrics_service.store.tables import (
     sums_table,
     tallies_table,
 )
+from metrics_service.store.turn import Turn
 from service_runtime.database.connections import Database, truncate_wal
 from service_runtime.database.faults import translated
 from service_runtime.database.schema import prepare
@@ -58,6 +59,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.turn = Turn(database)
+        """Whether this service may write; whoever has it loads first."""
         self._saved = Retained()
         self._upserts = Upserts(database.engine.dialect.name)
 
@@ -78,6 +81,7 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
+        self.turn.give_up()
         self._database.close()
 
     def load(self) -> tuple[Retained, Tally]:

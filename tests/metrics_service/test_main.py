@@ -14,6 +14,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,14 @@ import pytest
 
 from aivo.metrics.v1 import metrics_pb2 as pb
 from aivo.metrics.v1 import metrics_pb2_grpc
-from metrics_service.__main__ import main
-from metrics_service.store import Store, Tally
+from harness.postgres import Postgres
+from metrics_service.__main__ import TURN_S, main
+from metrics_service.store import SCHEMA, Store, Tally
+from metrics_service.store.sql_store import open_database
+from metrics_service.store.turn import Turn
 from service_runtime.grpc_client import ClientSettings, open_channel
 from tests.metrics_service.support import NOW_MS, PATIENCE_S, Exchange, batch, url
+from tests.support.postgres import migrated
 
 ROOT = Path(__file__).parents[2]
 
@@ -310,3 +315,48 @@ def test_help_names_every_command_and_variable(capsys: pytest.CaptureFixture[str
         "METRICS_RECORD_RETENTION_DAYS",
     ):
         assert word in told
+
+
+async def test_of_two_on_one_server_the_second_waits_and_goes_on_where_the_first_died(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    address = migrated(postgres.make("metrics_turns"), SCHEMA)
+    variables = environment(tmp_path, METRICS_DATABASE_URL=address)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(process(variables))
+        edge = first.stub.Report(metadata=first.metadata)
+        await edge.write(pb.ReportRequest(edge_id="e", messages_sent=70))
+        await first.snapshot_with(messages_sent=70)
+        waiting = asyncio.create_task(stack.enter_async_context(process(variables)))
+        second_turn = Turn(open_database(address))
+        assert not await asyncio.to_thread(second_turn.take)
+        await asyncio.sleep(2 * TURN_S)  # it looks again, and again finds the first at work
+        assert not waiting.done()
+        first.process.kill()
+        second = await waiting
+        edge = second.stub.Report(metadata=second.metadata)
+        await edge.write(pb.ReportRequest(edge_id="e", messages_sent=75))
+        await second.snapshot_with(messages_sent=75)
+        assert not await asyncio.to_thread(second_turn.take)
+        second_turn._database.close()
+
+
+async def test_one_that_waits_stops_at_a_signal(postgres: Postgres, tmp_path: Path) -> None:
+    address = migrated(postgres.make("metrics_waits"), SCHEMA)
+    turn = Turn(open_database(address))
+    assert await asyncio.to_thread(turn.take)
+    assert await asyncio.to_thread(turn.take), "who has it keeps it"
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "metrics_service"),
+        env=environment(tmp_path, METRICS_DATABASE_URL=address),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert started.stderr is not None
+    async with asyncio.timeout(PATIENCE_S * 2):
+        while "standing by" not in (line := await started.stderr.readline()).decode():
+            assert line, "the process ended instead of waiting"
+        started.send_signal(signal.SIGTERM)
+        await started.communicate()
+    assert started.returncode == 0
+    turn.give_up()
+    turn._database.close()
