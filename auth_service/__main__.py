@@ -32,13 +32,17 @@ from auth_service.store import (
     SCHEMA,
     ChangeLog,
     Database,
+    Identities,
     People,
     SessionEnded,
     SessionTable,
     StoreError,
     open_database,
 )
+from auth_service.strangers import Strangers
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
+from auth_service.tokens.trusted import TrustedTokens
+from auth_service.trust import TrustError, read_trusted
 from auth_service.turns import Turns
 from service_runtime.database import commands as database_commands
 from service_runtime.exposition import exposed
@@ -149,7 +153,7 @@ async def serve(
     try:
         with opened(settings) as core:
             await _serve(settings, core, stop, ready, tracer)
-    except (StoreError, KeyFileError, InvalidInput) as error:
+    except (StoreError, KeyFileError, InvalidInput, TrustError) as error:
         raise SettingsError(str(error)) from error
 
 
@@ -172,9 +176,22 @@ async def _serve(
     await administration.bootstrap_admin(
         settings.bootstrap_admin_email, settings.bootstrap_admin_password
     )
+    trusted = TrustedTokens(
+        read_trusted(settings.trusted_issuers, own_issuer=settings.issuer)
+        if settings.trusted_issuers
+        else (),
+        time.time,
+    )
+    strangers = Strangers(
+        tokens=trusted,
+        database=core.database,
+        identities=Identities(core.database, _clock_ms),
+        sessions=core.session_table,
+        after_change=follower.after_change,
+    )
     server = GrpcServer(settings, services=[SERVICE_NAME], prefix=PREFIX, tracer=tracer)
     servicer = AuthServicer(
-        sessions=_sessions(settings, core, directory, follower, counters),
+        sessions=_sessions(settings, core, directory, follower, strangers, counters),
         administration=administration,
         directory=directory,
         broadcaster=broadcaster,
@@ -185,6 +202,7 @@ async def _serve(
     )
     register(servicer, server.server)
     chores = [
+        asyncio.create_task(trusted.load()),
         asyncio.create_task(follow(follower, keys, poll_s=settings.poll_s)),
         asyncio.create_task(
             sweep(core.database, core.change_log, core.session_table, directory, _clock_ms)
@@ -210,7 +228,12 @@ async def _serve(
 
 
 def _sessions(
-    settings: Settings, core: Core, directory: Directory, follower: Follower, counters: AuthCounters
+    settings: Settings,
+    core: Core,
+    directory: Directory,
+    follower: Follower,
+    strangers: Strangers,
+    counters: AuthCounters,
 ) -> Sessions:
     return Sessions(
         database=core.database,
@@ -230,6 +253,7 @@ def _sessions(
         ),
         turns=Turns(at_once=settings.password_threads, clock=time.monotonic),
         devices=Devices(core.tokens.secret_for("devices"), lifetime_s=settings.device_ttl_s),
+        strangers=strangers,
         after_change=follower.after_change,
         clock=time.time,
         counters=counters,

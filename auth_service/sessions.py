@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from auth_service.counters import AuthCounters
 from auth_service.devices import Devices
@@ -32,8 +33,10 @@ from auth_service.store import (
     SessionEnded,
     SessionTable,
 )
+from auth_service.strangers import Strangers
 from auth_service.throttle import address_key
 from auth_service.tokens import BadToken, Claims, Tokens
+from auth_service.trust import TrustedIssuer
 from auth_service.turns import TooManyWaiting, Turns
 
 logger = logging.getLogger(__name__)
@@ -197,6 +200,7 @@ class Sessions:
         limits: LoginLimits,
         turns: Turns,
         devices: Devices,
+        strangers: Strangers,
         after_change: Callable[[], Awaitable[None]],
         clock: Clock,
         counters: AuthCounters,
@@ -211,6 +215,7 @@ class Sessions:
         self._limits = limits
         self._turns = turns
         self._devices = devices
+        self._strangers = strangers
         self._after_change = after_change
         self._clock = clock
         self._counters = counters
@@ -297,10 +302,13 @@ class Sessions:
             await self._database.run(self._table.revoke, session_id)
         if session_ids:
             await self._after_change()
+        else:
+            await self._strangers.forget(access_token)
 
     async def authenticate(self, tokens: Sequence[str]) -> list[Identity | str]:
         """Tell for each access token whom it belongs to, or in one sentence why it is refused."""
         answers: list[Identity | str] = []
+        strangers: list[tuple[int, Coroutine[Any, Any, Identity | str]]] = []
         looked_again = False
         for index, token in enumerate(tokens):
             if index % _VERIFICATIONS_PER_TURN == _VERIFICATIONS_PER_TURN - 1:
@@ -309,12 +317,18 @@ class Sessions:
                 claims = self._tokens.read(token)
             except BadToken as error:
                 answers.append(str(error))
+                issuer = self._strangers.issuer_of(token)
+                if issuer is not None:
+                    strangers.append((index, self._identify_stranger(token, issuer)))
                 continue
             if not looked_again and self._directory.person(claims.user_id) is None:
                 # We signed it, so the user exists: another process made them a moment ago.
                 looked_again = True
                 await self._after_change()
             answers.append(self._identify(claims))
+        known = await asyncio.gather(*(coming for _, coming in strangers))
+        for (index, _), answer in zip(strangers, known, strict=True):
+            answers[index] = answer
         refused = sum(isinstance(answer, str) for answer in answers)
         self._counters.tokens_refused += refused
         self._counters.tokens_accepted += len(answers) - refused
@@ -341,6 +355,16 @@ class Sessions:
             expires_in_ms=self._tokens.left_ms(claims),
             display_name=person.display_name,
         )
+
+    async def _identify_stranger(self, token: str, issuer: TrustedIssuer) -> Identity | str:
+        try:
+            user_id, stranger = await self._strangers.identify(token, issuer)
+        except BadToken as error:
+            return str(error)
+        # Within what the clocks may differ, a token that says it is over is still good.
+        now_s = self._clock()
+        until_s = stranger.expires_at if stranger.expires_at > now_s else stranger.good_until
+        return self._identify(Claims(user_id, stranger.session_id, int(until_s)))
 
     async def _check(self, account: str, password: str) -> Credentials:
         credentials = await self._database.run(self._people.credentials, account)

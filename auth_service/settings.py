@@ -28,6 +28,10 @@ class Settings(ListenerSettings):
         "File with the signing keys; made with mode 600 when there is none.",
     )
     issuer: str = setting("aivo", "Issuer that access tokens name and must name.")
+    trusted_issuers: Path | None = setting(
+        None,
+        "TOML file of other issuers whose access tokens are accepted, as docs/identity.md shows.",
+    )
     access_ttl_s: int = setting(900, "Seconds that an access token is good for.")
     refresh_ttl_s: int = setting(14 * 86_400, "Seconds that a refresh token is good for.")
     refresh_retry_s: float = setting(

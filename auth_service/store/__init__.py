@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from auth_service.store.change_log import ChangeBatch, ChangeLog, DirectorySnapshot
 from auth_service.store.database import Database, open_database
+from auth_service.store.identities import Identities, Told
 from auth_service.store.people import Credentials, People
 from auth_service.store.session_table import RefreshReused, Rotation, SessionEnded, SessionTable
 from auth_service.store.tables import SCHEMA
@@ -16,6 +17,7 @@ __all__ = [
     "Credentials",
     "Database",
     "DirectorySnapshot",
+    "Identities",
     "People",
     "RefreshReused",
     "Rotation",
@@ -23,5 +25,6 @@ __all__ = [
     "SessionTable",
     "StoreError",
     "StoreUnavailableError",
+    "Told",
     "open_database",
 ]

@@ -155,6 +155,26 @@ class SessionTable:
             if user_id is not None:
                 _revoke(connection, session_id, user_id, self._clock_ms())
 
+    def refuse(self, session_id: str, user_id: str, *, until_ms: int) -> None:
+        """End a session that another issuer opened, until its tokens expire. Idempotent."""
+        now_ms = self._clock_ms()
+        query = select(sessions.c.session_id).where(sessions.c.session_id == session_id)
+        with self._database.write() as connection:
+            if connection.execute(query).one_or_none() is None:
+                connection.execute(
+                    insert(sessions).values(
+                        session_id=session_id,
+                        user_id=user_id,
+                        created_at_ms=now_ms,
+                        expires_at_ms=until_ms,
+                        access_until_ms=until_ms,
+                        refresh_digest=b"",  # of no token
+                        refresh_generation=0,
+                        refresh_expires_at_ms=0,
+                    )
+                )
+                _revoke(connection, session_id, user_id, now_ms)
+
     def sweep(self) -> int:
         """Delete sessions of which no token can be used any more; return how many."""
         now_ms = self._clock_ms()

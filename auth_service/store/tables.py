@@ -131,6 +131,31 @@ told by their MAC.
 must be remembered.
 """
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", _UUID, ForeignKey("users.user_id", ondelete="CASCADE"), nullable=False),
+    Column("told_at_s", BigInteger, nullable=False),
+    Index(None, "user_id"),
+)
+"""Who somebody is at another issuer. `told_at_s` is when the newest token was issued whose claims
+were taken over, Unix seconds.
+"""
+
+rostered = Table(
+    "rostered",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("sourced_id", String(255), primary_key=True),
+    Column("local_id", _ID, nullable=False),
+    Index(None, "local_id"),
+)
+"""What came from a roster: a user, learner or class (`kind`), by the roster's id. Only these may a
+later roster take back.
+"""
+
 changes = Table(
     "changes",
     metadata,

@@ -1,0 +1,126 @@
+"""People who come with another issuer's token: who they are here, and whether they are let in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from auth_service.domain import (
+    InvalidInput,
+    checked_display_name,
+    checked_id,
+    normalised_email,
+)
+from auth_service.store import Database, Identities, SessionTable, StoreUnavailableError, Told
+from auth_service.tokens import BadToken
+from auth_service.tokens.trusted import Stranger, TrustedTokens
+from auth_service.trust import TrustedIssuer
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED: Final = 16_384
+_PROVIDER_SESSION_S: Final = 86_400
+"""How long tokens of an ended session are refused: so long the provider may go on renewing them."""
+
+
+class Strangers:
+    """Turns tokens of trusted issuers into people of ours."""
+
+    def __init__(
+        self,
+        *,
+        tokens: TrustedTokens,
+        database: Database,
+        identities: Identities,
+        sessions: SessionTable,
+        after_change: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._tokens = tokens
+        self._database = database
+        self._identities = identities
+        self._sessions = sessions
+        self._after_change = after_change
+        self._settled: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
+        """User id by (issuer, subject), with when the newest token was issued."""
+        self._lock = asyncio.Lock()
+
+    def issuer_of(self, token: str) -> TrustedIssuer | None:
+        """Return the trusted issuer whose token it claims to be, if any."""
+        return self._tokens.issuer_of(token)
+
+    async def identify(self, token: str, issuer: TrustedIssuer) -> tuple[str, Stranger]:
+        """Return the user id of whom a token belongs to, and what it says.
+
+        Raises BadToken.
+        """
+        stranger = await self._tokens.read(token, issuer)
+        key = (stranger.issuer, stranger.subject)
+        settled = self._settled.get(key)
+        if settled is None or settled[0] < stranger.issued_at:
+            try:
+                async with self._lock:
+                    user_id = await self._settle(stranger, issuer)
+            except StoreUnavailableError:
+                if settled is None:
+                    raise BadToken("the access token cannot be checked now; try again") from None
+                return settled[1], stranger  # as they were known; the next token says more
+            self._settled[key] = settled = (stranger.issued_at, user_id)
+            if len(self._settled) > _REMEMBERED:
+                self._settled.popitem(last=False)
+        return settled[1], stranger
+
+    async def forget(self, token: str) -> None:
+        """End the session of a token, if it is one of a trusted issuer."""
+        issuer = self.issuer_of(token)
+        if issuer is None:
+            return
+        with contextlib.suppress(BadToken):
+            stranger = await self._tokens.read(token, issuer, allow_expired=True)
+            user_id, _ = await self.identify(token, issuer)
+            await self._database.run(
+                self._sessions.refuse,
+                stranger.session_id,
+                user_id,
+                until_ms=int((stranger.good_until + _PROVIDER_SESSION_S) * 1000),
+            )
+            await self._after_change()
+
+    async def _settle(self, stranger: Stranger, issuer: TrustedIssuer) -> str:
+        try:
+            told = _told(stranger)
+        except InvalidInput as error:
+            raise BadToken(f"a claim of the access token cannot be used: {error}") from None
+        user_id = await self._database.run(
+            self._identities.settle,
+            told,
+            create=issuer.create,
+            link_by_email=issuer.link_by_email,
+        )
+        if user_id is None:
+            raise BadToken("nobody here is known by this access token; ask your school's office")
+        await self._after_change()
+        return user_id
+
+
+def _told(stranger: Stranger) -> Told:
+    email = ""
+    with contextlib.suppress(InvalidInput):
+        email = normalised_email(stranger.email)
+    return Told(
+        issuer=stranger.issuer,
+        subject=stranger.subject,
+        told_at_s=stranger.issued_at,
+        role=stranger.role,
+        email=email,
+        display_name=checked_display_name(stranger.display_name),
+        learners=_checked_ids(stranger.learners, "learner id"),
+        classes=_checked_ids(stranger.classes, "class id"),
+    )
+
+
+def _checked_ids(ids: tuple[str, ...] | None, what: str) -> tuple[str, ...] | None:
+    return None if ids is None else tuple(checked_id(one, what) for one in ids)

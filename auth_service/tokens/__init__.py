@@ -1,0 +1,27 @@
+"""Tokens: our own, and those of issuers that the school trusts. The only room that knows JWTs."""
+
+from __future__ import annotations
+
+from auth_service.tokens.own import (
+    BadToken,
+    Claims,
+    Clock,
+    KeyFile,
+    KeyFileError,
+    KeySet,
+    RefreshToken,
+    SigningKey,
+    Tokens,
+)
+
+__all__ = [
+    "BadToken",
+    "Claims",
+    "Clock",
+    "KeyFile",
+    "KeyFileError",
+    "KeySet",
+    "RefreshToken",
+    "SigningKey",
+    "Tokens",
+]

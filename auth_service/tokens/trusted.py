@@ -1,0 +1,181 @@
+"""Access tokens of other issuers: genuine, for us, and in their time, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jwt
+
+from auth_service.domain import Role
+from auth_service.tokens.own import BadToken, Clock
+from auth_service.tokens.remote_keys import RemoteKeys
+from auth_service.trust import TrustedIssuer
+
+_MAX_TOKEN_CHARACTERS: Final = 8192
+_MAX_LISTED: Final = 64
+_REMEMBERED: Final = 16_384
+_NOT_VALID: Final = "the access token is not valid"
+_IDENTITY_MARKS: Final = ("nonce", "at_hash", "c_hash")
+"""Claims that only an ID token has (OpenID Connect Core §2, §3.3.2.11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Who another issuer says that somebody is."""
+
+    issuer: str
+    subject: str
+    session_id: str
+    issued_at: int
+    """Unix seconds: of two tokens the later says how things are."""
+    expires_at: int
+    """Unix seconds, by the issuer's clock."""
+    good_until: float
+    """Unix seconds by ours: with what the clocks may differ."""
+    role: Role
+    email: str
+    display_name: str
+    learners: tuple[str, ...] | None
+    """Ids; None where the issuer does not say."""
+    classes: tuple[str, ...] | None
+
+
+class TrustedTokens:
+    """Reads tokens of the trusted issuers, and remembers which were found genuine."""
+
+    def __init__(self, issuers: Sequence[TrustedIssuer], clock: Clock) -> None:
+        """`clock` gives Unix seconds."""
+        self._issuers = {one.issuer: one for one in issuers}
+        self._keys = {one.issuer: RemoteKeys(one.jwks, time.monotonic) for one in issuers}
+        self._clock = clock
+        self._verified: OrderedDict[bytes, Stranger] = OrderedDict()
+
+    async def load(self) -> None:
+        """Fetch all keys, so that first tokens do not wait for them."""
+        for keys in self._keys.values():
+            await keys.load()
+
+    def issuer_of(self, token: str) -> TrustedIssuer | None:
+        """Return whose token it claims to be; None when that is nobody we trust."""
+        if not self._issuers or len(token) > _MAX_TOKEN_CHARACTERS:
+            return None
+        try:
+            content = jwt.decode(token, options={"verify_signature": False})
+            return self._issuers.get(str(content.get("iss", "")))
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            return None
+
+    async def read(
+        self, token: str, issuer: TrustedIssuer, *, allow_expired: bool = False
+    ) -> Stranger:
+        """Return who a token of this issuer belongs to. Raises BadToken."""
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        found = self._verified.get(digest)
+        if found is None:
+            found = await self._verify(token, issuer, digest)
+            self._verified[digest] = found
+            if len(self._verified) > _REMEMBERED:
+                self._verified.popitem(last=False)
+        if not allow_expired and found.good_until <= self._clock():
+            raise BadToken("the access token has expired")
+        return found
+
+    async def _verify(self, token: str, issuer: TrustedIssuer, digest: bytes) -> Stranger:
+        try:
+            header = jwt.get_unverified_header(token)
+            kind = str(header.get("typ", "")).lower().removeprefix("application/")
+            algorithm, kid = str(header.get("alg")), str(header.get("kid", ""))
+            accepted = {one.lower() for one in issuer.types}
+            if algorithm not in issuer.algorithms or kind not in accepted:
+                raise BadToken(_NOT_VALID)
+            key = await self._keys[issuer.issuer].key(kid, algorithm)
+            content = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=issuer.audiences,
+                issuer=issuer.issuer,
+                options={
+                    "require": ["exp", "iat", "iss", "aud"],
+                    # Times are judged by our clock, here and on every use.
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+            return self._stranger(content, issuer, digest)
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise BadToken(_NOT_VALID) from None
+
+    def _stranger(
+        self, content: Mapping[str, Any], issuer: TrustedIssuer, digest: bytes
+    ) -> Stranger:
+        names = issuer.claims
+        subject = _claim(content, names.user)
+        begins = max(float(content["iat"]), float(content.get("nbf", 0)))
+        if begins > self._clock() + issuer.leeway_s:
+            raise BadToken("the access token is not good yet")
+        if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
+            raise BadToken(_NOT_VALID)
+        if any(mark in content for mark in _IDENTITY_MARKS):
+            raise BadToken(_NOT_VALID)
+        email = _claim(content, names.email)
+        if content.get("email_verified") is False:
+            email = ""
+        # A session of the provider goes on through renewals; without one each token is its own.
+        session = str(content.get("sid") or digest.hex())
+        return Stranger(
+            issuer=issuer.issuer,
+            subject=subject,
+            session_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{issuer.issuer}\n{session}")),
+            issued_at=int(content["iat"]),
+            expires_at=int(content["exp"]),
+            good_until=float(content["exp"]) + issuer.leeway_s,
+            role=_role(_claim(content, names.role), issuer),
+            email=email if isinstance(email, str) else "",
+            display_name=_text(_claim(content, names.name)),
+            learners=_ids(content, names.learners),
+            classes=_ids(content, names.classes),
+        )
+
+
+def _claim(content: Mapping[str, Any], path: str) -> Any:
+    """Return what is at `path`: the claim of that name, or the one inside objects."""
+    if not path or path in content:
+        return content.get(path)
+    value: Any = content
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _role(value: Any, issuer: TrustedIssuer) -> Role:
+    given = value if isinstance(value, list) else [value]
+    held = {issuer.roles[one] for one in given if isinstance(one, str) and one in issuer.roles}
+    # Whoever is several may do what the one that sees most may.
+    for role in (Role.TEACHER, Role.GUARDIAN, Role.LEARNER):
+        if role in held:
+            return role
+    if issuer.default_role is None:
+        raise BadToken("the access token names no role that counts here")
+    return issuer.default_role
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _ids(content: Mapping[str, Any], path: str) -> tuple[str, ...] | None:
+    value = _claim(content, path) if path else None
+    if value is None:
+        return None
+    listed = value if isinstance(value, list) else [value]
+    if len(listed) > _MAX_LISTED or not all(isinstance(one, str) for one in listed):
+        raise BadToken(f"the access token lists more than {_MAX_LISTED} ids, or something else")
+    return tuple(listed)

@@ -1,0 +1,156 @@
+"""Which other issuers' tokens are believed, and which of their claims say what. Read from the file
+that AUTH_TRUSTED_ISSUERS names; docs/identity.md shows one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from auth_service.domain import Role
+
+ALGORITHMS: Final = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""Signatures that a public key verifies; a shared secret would let every verifier sign."""
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class TrustError(Exception):
+    """The file of trusted issuers cannot be used; the sentence names the place and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimNames:
+    """Names of the claims that say who somebody is; a dot goes into an object. Empty: none says."""
+
+    user: str = "sub"
+    role: str = ""
+    email: str = "email"
+    name: str = "name"
+    learners: str = ""
+    classes: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedIssuer:
+    """An issuer whose access tokens are accepted as ours are."""
+
+    issuer: str
+    audiences: tuple[str, ...]
+    jwks: str
+    """An https address (http only to this machine), or the path of a file."""
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    types: tuple[str, ...] = ("at+jwt",)
+    """What the header `typ` may be, without `application/`. Providers older than RFC 9068 say
+    `JWT`.
+    """
+    claims: ClaimNames = ClaimNames()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """Our roles by the values of the role claim; other values count for nothing."""
+    default_role: Role | None = None
+    """Role of whoever has no value that counts; None refuses them."""
+    create: bool = False
+    """Whether people appear when they are first seen; else only those of a roster are let in."""
+    link_by_email: bool = False
+    """Whether a first sight is taken for the person with the same e-mail address. Never an
+    administrator.
+    """
+    leeway_s: float = 30.0
+    """Seconds by which the issuer's clock may differ."""
+
+
+def read_trusted(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
+    """Return the issuers in a file. Raises TrustError."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrustError(f"cannot read AUTH_TRUSTED_ISSUERS {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrustError(f"AUTH_TRUSTED_ISSUERS {path} is no TOML: {error}") from error
+    tables = content.pop("issuers", None)
+    if content or not isinstance(tables, list):
+        raise TrustError(f"{path}: write each issuer as a table [[issuers]], and nothing else")
+    found = tuple(_issuer(table, f"{path}: issuer {n}") for n, table in enumerate(tables, 1))
+    names = [one.issuer for one in found]
+    if own_issuer in names or len(set(names)) < len(names):
+        raise TrustError(f"{path}: each issuer needs a name of its own, other than AUTH_ISSUER")
+    return tuple(dataclasses.replace(one, jwks=_beside(path, one.jwks)) for one in found)
+
+
+def _beside(path: Path, jwks: str) -> str:
+    return jwks if "://" in jwks else str(path.parent / jwks)
+
+
+def _issuer(table: Any, where: str) -> TrustedIssuer:
+    values = _fields(TrustedIssuer, table, where)
+    for name in ("issuer", "audiences", "jwks"):
+        if not values.get(name):
+            raise TrustError(f"{where}: `{name}` is missing")
+    if "claims" in values:
+        values["claims"] = ClaimNames(**_fields(ClaimNames, values["claims"], f"{where} claims"))
+    try:
+        values["roles"] = {
+            str(theirs): Role(ours) for theirs, ours in dict(values.get("roles", {})).items()
+        }
+        if "default_role" in values:
+            values["default_role"] = Role(values["default_role"])
+    except (ValueError, TypeError):
+        raise TrustError(f"{where}: a role must be one of {', '.join(Role)}") from None
+    found = TrustedIssuer(**values)
+    _check(found, where)
+    return found
+
+
+def _fields(kind: type[Any], table: Any, where: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise TrustError(f"{where}: expected a table")
+    known = {one.name: one for one in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in known:
+            raise TrustError(f"{where}: `{name}` is unknown; known are {', '.join(known)}")
+        expected = str(known[name].type)
+        if expected.startswith("tuple"):
+            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                raise TrustError(f"{where}: `{name}` must be a list of strings")
+            value = tuple(value)
+        elif expected in ("str", "bool") and type(value).__name__ != expected:
+            raise TrustError(f"{where}: `{name}` must be a {expected}")
+        elif expected == "float" and type(value) not in (int, float):
+            raise TrustError(f"{where}: `{name}` must be a number")
+        values[name] = value
+    return values
+
+
+def _check(one: TrustedIssuer, where: str) -> None:
+    if not one.algorithms or not ALGORITHMS.issuperset(one.algorithms):
+        raise TrustError(f"{where}: `algorithms` must be of {', '.join(sorted(ALGORITHMS))}")
+    if Role.ADMIN in (*one.roles.values(), one.default_role):
+        raise TrustError(
+            f"{where}: another issuer cannot make administrators; give them the role with"
+            " `python -m auth_service create-user --role admin`"
+        )
+    if not one.roles and one.default_role is None:
+        raise TrustError(f"{where}: needs `roles`, `default_role`, or both")
+    if one.roles and not one.claims.role:
+        raise TrustError(f"{where}: `roles` needs the claim's name in `claims.role`")
+    if not 0 <= one.leeway_s <= 300:
+        raise TrustError(f"{where}: `leeway_s` must be 0–300")
+    if not one.types:
+        raise TrustError(f"{where}: `types` must name at least one")
+    if "://" in one.jwks:
+        check_address(one.jwks, f"{where}: `jwks`")
+
+
+def check_address(address: str, where: str) -> None:
+    """Refuse an address whose answers anybody on the way could forge. Raises TrustError."""
+    parts = urlsplit(address)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise TrustError(f"{where} must be an https address (http only to this machine)")
