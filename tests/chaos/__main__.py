@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from harness.postgres import NoPostgres, tools
 from harness.proxies import spare_loopback
 from harness.stack import ProcessDied, StartTimeout
-from tests.chaos.faults import faults
+from tests.chaos.faults import Size, faults
 from tests.chaos.plants.sitecustomize import PLANTS
 from tests.chaos.run import Row, run, schedule
 
@@ -39,10 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, metavar="N", help="so many (default: each once)")
     parser.add_argument("--only", action="append", metavar="FAULT", help="this one (repeatable)")
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--edges", type=int, default=1, metavar="N", help="that share one port")
+    parser.add_argument("--brains", type=int, default=1, metavar="N", help="beside a Valkey")
     parser.add_argument("--plant", choices=[*PLANTS, "all"], help="show that this is found")
     options = parser.parse_args(argv)
     spare_loopback(os.environ)
-    known = faults(options.database)
+    size = Size(options.database, options.edges, options.brains)
+    known = faults(size)
     if unknown := set(options.only or ()) - known.keys():
         parser.error(f"no such fault: {', '.join(unknown)}; there are: {', '.join(known)}")
     if options.database == "postgres":
@@ -56,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.plant:
                 plants = PLANTS if options.plant == "all" else (options.plant,)
                 return max([asyncio.run(prove(plant, seed)) for plant in plants])
-            names = options.only or schedule(seed, options.database, options.faults or len(known))
-            return asyncio.run(show(names, seed, options.database))
+            names = options.only or schedule(seed, size, options.faults or len(known))
+            return asyncio.run(show(names, seed, size))
         except (ProcessDied, StartTimeout) as error:
             print(f"chaos: {error}", file=sys.stderr)
             return 1
@@ -65,13 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 130
 
 
-async def show(names: Sequence[str], seed: int, database: str) -> int:
+async def show(names: Sequence[str], seed: int, size: Size) -> int:
     """Run these faults, print the table as it grows, and return 1 when a promise was broken."""
-    print(f"{len(names)} faults on {database}, --seed {seed}\n", flush=True)
+    parts = f"{size.edges} edge, {size.brains} brain, {size.database}"
+    print(f"{len(names)} faults; {parts}; --seed {seed}\n", flush=True)
     print("| fault | acknowledged | stored | delivered | reads | longest | |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | --- |", flush=True)
     began, wrong = time.monotonic(), 0
-    async for row in run(names, seed=seed, database=database):
+    async for row in run(names, seed=seed, size=size):
         wrong += bool(row.wrong)
         print(_line(row), flush=True)
         for text in row.wrong[:10]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import shutil
 import signal
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +19,15 @@ from tests.chaos.relay import Relay
 PAUSE_S: Final = 4.0
 CUT_S: Final = 4.0
 SLOW_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a system consists of."""
+
+    database: str = "sqlite"
+    edges: int = 1
+    brains: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,15 @@ async def restart_postgres(world: World) -> None:
     await asyncio.to_thread(server.start)
 
 
+async def lose_valkey(world: World) -> None:
+    """Let what brains hear of each other by be away for a while, and come back empty."""
+    server = world.stack.valkey
+    assert server is not None
+    await asyncio.to_thread(server.child.kill)
+    await asyncio.sleep(PAUSE_S)
+    await asyncio.to_thread(server.start)
+
+
 async def nothing(world: World) -> None:
     """Let nothing go wrong: what the rest is compared with."""
     await asyncio.sleep(PAUSE_S)
@@ -147,15 +164,24 @@ ON_POSTGRES: Final[Mapping[str, Fault]] = {
 }
 
 
-def faults(database: str) -> dict[str, Fault]:
-    """Return all faults of a system on this kind of database, by name."""
-    return {**ANYWHERE, **(ON_POSTGRES if database == "postgres" else ON_SQLITE)}
+WITH_BRAINS: Final[Mapping[str, Fault]] = {
+    "second brain killed": kill("brain-2"),
+    "second brain restarted": restart("brain-2"),
+    "second brain paused 4 s": pause("brain-2"),
+    "both brains killed": kill("brain", "brain-2"),
+    "Valkey lost 4 s": lose_valkey,
+}
+WITH_EDGES: Final[Mapping[str, Fault]] = {
+    "second edge killed": kill("edge-2"),
+    "second edge restarted": restart("edge-2"),
+}
 
 
-def clock_library() -> str | None:
-    """Return the path of libfaketime, which lets a process see another time; None without it."""
-    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"):
-        path = os.path.join(folder, "faketime", "libfaketimeMT.so.1")
-        if os.path.exists(path) and shutil.which("faketime"):
-            return path
-    return None
+def faults(size: Size) -> dict[str, Fault]:
+    """Return all faults of a system of this size, by name."""
+    return {
+        **ANYWHERE,
+        **(ON_POSTGRES if size.database == "postgres" else ON_SQLITE),
+        **(WITH_BRAINS if size.brains > 1 else {}),
+        **(WITH_EDGES if size.edges > 1 else {}),
+    }

@@ -15,13 +15,14 @@ from typing import Final
 from harness.client import Account
 from harness.stack import OUR_PATH, Stack, private_stack
 from tests.chaos import history
-from tests.chaos.faults import World, faults
+from tests.chaos.faults import Fault, Size, World, faults
 from tests.chaos.probe import Probe
 from tests.chaos.relay import Relay
 from tests.support.ledger import history as stored_history
 from tests.support.school import PASSWORD, School, found_school
 from tests.support.watcher import Watcher
 
+ONE: Final = Size()
 LEARNERS: Final = 4
 PROBES: Final = 6
 BEFORE_S: Final = 1.0
@@ -57,19 +58,19 @@ class Row:
     """Promises that were not kept."""
 
 
-def schedule(seed: int, database: str, count: int) -> list[str]:
+def schedule(seed: int, size: Size, count: int) -> list[str]:
     """Return names of faults in the order in which a seed brings them; every fault once before any
     comes again.
     """
     chance = random.Random(seed)
     names: list[str] = []
     while len(names) < count:
-        names += chance.sample(list(faults(database)), len(faults(database)))
+        names += chance.sample(list(faults(size)), len(faults(size)))
     return names[:count]
 
 
 async def run(
-    names: Sequence[str], *, seed: int, database: str = "sqlite", plant: str = ""
+    names: Sequence[str], *, seed: int, size: Size = ONE, plant: str = ""
 ) -> AsyncIterator[Row]:
     """Bring a system up, let each of these faults happen to it, and yield what became of it."""
     env = dict(SETTINGS)
@@ -79,26 +80,35 @@ async def run(
             "CHAOS_PLANT": plant,
             "PYTHONPATH": os.pathsep.join((str(plants), OUR_PATH["PYTHONPATH"])),
         }
-    with private_stack(env=env, services=(), database=database) as stack:
+    with private_stack(
+        env=env, services=(), database=size.database, edges=size.edges, brains=size.brains
+    ) as stack:
         async with _wired(stack) as world:
             await asyncio.to_thread(stack.start)
             school = await asyncio.to_thread(found_school, stack)
             for number, name in enumerate(names):
-                yield await _one(world, school, name, f"{seed}-{number}", database)
+                yield await _one(world, school, faults(size)[name], name, f"{seed}-{number}")
 
 
 @contextlib.asynccontextmanager
 async def _wired(stack: Stack) -> AsyncIterator[World]:
-    """Put a wire that can be cut between the edge and each service."""
+    """Put a wire that can be cut between the first edge and each service.
+
+    Further edges reach the services directly. To them the brains have other addresses, so the edges
+    disagree about which brain a learner belongs to.
+    """
     async with contextlib.AsyncExitStack() as open_ones:
         relays = {
             name: await open_ones.enter_async_context(Relay(stack.address(name)))
-            for name in ("brain", "auth", "metrics")
+            for name in stack.services
+            if name not in stack.named("edge")
         }
         stack.set(
             "edge",
             {
-                "EDGE_BRAIN_ADDRESSES": relays["brain"].address,
+                "EDGE_BRAIN_ADDRESSES": ",".join(
+                    relays[name].address for name in stack.named("brain")
+                ),
                 "EDGE_AUTH_ADDRESS": relays["auth"].address,
                 "EDGE_METRICS_ADDRESS": relays["metrics"].address,
             },
@@ -106,7 +116,7 @@ async def _wired(stack: Stack) -> AsyncIterator[World]:
         yield World(stack, relays)
 
 
-async def _one(world: World, school: School, name: str, seed: str, database: str) -> Row:
+async def _one(world: World, school: School, fault: Fault, name: str, seed: str) -> Row:
     stack = world.stack
     learners = await asyncio.to_thread(
         lambda: [school.add_learner(f"c-{uuid.uuid4().hex[:10]}") for _ in range(LEARNERS)]
@@ -124,7 +134,7 @@ async def _one(world: World, school: School, name: str, seed: str, database: str
     async with latest.watching(), every.watching():
         running = [asyncio.create_task(probe.run(stop)) for probe in probes]
         await asyncio.sleep(BEFORE_S)
-        await faults(database)[name](world)
+        await fault(world)
         await asyncio.sleep(AFTER_S)
         stop.set()
         _, stuck = await asyncio.wait(running, timeout=CURRENT_S)
