@@ -25,6 +25,7 @@ from auth_service.login_limits import Allowance, LoginLimits
 from auth_service.metrics import families
 from auth_service.passwords import Cost, Passwords
 from auth_service.revocations import Broadcaster
+from auth_service.roster.reading import RosterError
 from auth_service.servicer import SERVICE_NAME, AuthServicer, register
 from auth_service.sessions import Issuer, Lifetimes, Sessions
 from auth_service.settings import Settings
@@ -34,6 +35,7 @@ from auth_service.store import (
     Database,
     Identities,
     People,
+    Rosters,
     SessionEnded,
     SessionTable,
     StoreError,
@@ -61,6 +63,8 @@ _REFUSALS = (
     SessionEnded,
     StoreError,
     KeyFileError,
+    RosterError,
+    OSError,
 )
 
 
@@ -294,6 +298,7 @@ def main(
                 issuer=core.issuer,
                 database=core.database,
                 change_log=core.change_log,
+                rosters=Rosters(core.database, _clock_ms),
                 key_file=core.key_file,
                 clock=time.time,
                 access_ttl_s=settings.access_ttl_s,

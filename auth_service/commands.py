@@ -10,12 +10,15 @@ import getpass
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TextIO
 
 from auth_service.administration import Administration
 from auth_service.domain import InvalidInput, Relation, RelationKind, Role
+from auth_service.roster.reading import read_roster
+from auth_service.roster.writing import write_roster
 from auth_service.sessions import Issuer
-from auth_service.store import ChangeLog, Database
+from auth_service.store import ChangeLog, Database, Rosters
 from auth_service.tokens import KeyFile, KeySet
 from service_runtime.database import commands as database_commands
 from service_runtime.version import told
@@ -41,6 +44,7 @@ class Tools:
     issuer: Issuer
     database: Database
     change_log: ChangeLog
+    rosters: Rosters
     key_file: KeyFile
     clock: Callable[[], float]
     access_ttl_s: int
@@ -118,6 +122,30 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
         command.add_argument("subject", help="user id or e-mail address; a learner id for enrolled")
         command.add_argument("object", help="learner id; a class id for teaches and enrolled")
 
+    command = add("import-roster", "make people, classes and relations as OneRoster files say")
+    command.add_argument("folder", type=Path, help="folder with the CSV files (1.1 or 1.2)")
+    command.add_argument(
+        "--dry-run", action="store_true", help="print what would change, and change nothing"
+    )
+    command.add_argument(
+        "--issuer", default="", help="the trusted issuer whose tokens name these people"
+    )
+    command.add_argument(
+        "--subject",
+        choices=["sourcedId", "username", "identifier", "email"],
+        default="sourcedId",
+        help="what that issuer calls them (default: %(default)s)",
+    )
+    command.add_argument(
+        "--most-leaving",
+        type=float,
+        default=20.0,
+        metavar="PERCENT",
+        help="refuse a roster that disables more people than this (default: %(default)s)",
+    )
+    command = add("export-roster", "write people, classes and relations as OneRoster 1.1 files")
+    command.add_argument("folder", type=Path, help="folder for the CSV files")
+
     command = add("mint-token", "print an access token for a user without a password, for tests")
     _add_user(command)
     command.add_argument(
@@ -170,6 +198,11 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
             await administration.add_relation(await _relation(arguments, administration))
         case "unrelate":
             await administration.remove_relation(await _relation(arguments, administration))
+        case "import-roster":
+            await _import_roster(arguments, tools)
+        case "export-roster":
+            present = await tools.database.run(tools.rosters.present)
+            _print(tools, f"{write_roster(present, arguments.folder)} people written")
         case "mint-token":
             await _mint(arguments, tools)
         case "rotate-keys":
@@ -241,6 +274,25 @@ async def _mint(arguments: argparse.Namespace, tools: Tools) -> None:
         raise InvalidInput(f"--ttl-s must be 1–{_MAX_MINT_S}")
     user = await tools.administration.find_user(arguments.user)
     _print(tools, await tools.issuer.mint(user, ttl_s, actor=tools.actor))
+
+
+async def _import_roster(arguments: argparse.Namespace, tools: Tools) -> None:
+    today = datetime.datetime.fromtimestamp(tools.clock(), datetime.UTC).date()
+    subject = arguments.subject if arguments.issuer else ""
+    roster = read_roster(arguments.folder, today=today, subject=subject)
+    changes = await tools.database.run(
+        tools.rosters.take_over,
+        roster,
+        actor=tools.actor,
+        issuer=arguments.issuer,
+        most_leaving=arguments.most_leaving / 100,
+        dry_run=arguments.dry_run,
+    )
+    lines = list(changes.lines())
+    for line in lines if arguments.dry_run else ():
+        _print(tools, line)
+    done = "would change" if arguments.dry_run else "changed"
+    _print(tools, f"{len(lines)} things {done}; the roster has {len(roster.users)} people")
 
 
 def _rotate_keys(arguments: argparse.Namespace, tools: Tools) -> None:

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("sourced_id", sa.String(length=255), nullable=False),
         sa.Column("local_id", sa.String(length=128), nullable=False),
+        sa.Column("left_at_ms", sa.BigInteger()),
         sa.PrimaryKeyConstraint("kind", "sourced_id", name="pk_rostered"),
     )
     op.create_index("ix_rostered_local_id", "rostered", ["local_id"])

@@ -6,6 +6,7 @@ from auth_service.store.change_log import ChangeBatch, ChangeLog, DirectorySnaps
 from auth_service.store.database import Database, open_database
 from auth_service.store.identities import Identities, Told
 from auth_service.store.people import Credentials, People
+from auth_service.store.rosters import Rosters
 from auth_service.store.session_table import RefreshReused, Rotation, SessionEnded, SessionTable
 from auth_service.store.tables import SCHEMA
 from service_runtime.database.errors import StoreError, StoreUnavailableError
@@ -20,6 +21,7 @@ __all__ = [
     "Identities",
     "People",
     "RefreshReused",
+    "Rosters",
     "Rotation",
     "SessionEnded",
     "SessionTable",

@@ -139,20 +139,28 @@ class ChangeLog:
 
 def record_changes(connection: Connection, now_ms: int, records: Iterable[Change]) -> None:
     """Append changes to the log, inside the transaction that makes them."""
-    for record in dict.fromkeys(records):
-        seq = connection.execute(
-            update(change_clock).values(seq=change_clock.c.seq + 1).returning(change_clock.c.seq)
-        )
-        connection.execute(
-            insert(changes).values(
-                seq=seq.scalar_one(),
-                at_ms=now_ms,
-                user_id=record.user_id,
-                session_id=record.session_id,
-                all_sessions=record.all_sessions,
-                learner_id=record.learner_id,
-            )
-        )
+    distinct = list(dict.fromkeys(records))
+    if not distinct:
+        return
+    newest = connection.execute(
+        update(change_clock)
+        .values(seq=change_clock.c.seq + len(distinct))
+        .returning(change_clock.c.seq)
+    ).scalar_one()
+    connection.execute(
+        insert(changes),
+        [
+            {
+                "seq": seq,
+                "at_ms": now_ms,
+                "user_id": record.user_id,
+                "session_id": record.session_id,
+                "all_sessions": record.all_sessions,
+                "learner_id": record.learner_id,
+            }
+            for seq, record in enumerate(distinct, newest - len(distinct) + 1)
+        ],
+    )
 
 
 def record_audit(

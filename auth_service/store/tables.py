@@ -150,10 +150,12 @@ rostered = Table(
     Column("kind", String(16), primary_key=True),
     Column("sourced_id", String(255), primary_key=True),
     Column("local_id", _ID, nullable=False),
+    Column("left_at_ms", BigInteger),
     Index(None, "local_id"),
 )
 """What came from a roster: a user, learner or class (`kind`), by the roster's id. Only these may a
-later roster take back.
+later roster take back. `left_at_ms` is when one disabled a user, who is let in again by one only if
+so.
 """
 
 changes = Table(

@@ -1,0 +1,152 @@
+"""What a roster changes about who is here. Pure: it takes values and returns values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from auth_service.domain import RelationKind, Role, User, new_id
+from auth_service.roster.reading import Roster, RosterError, RosterUser
+
+Relations = set[tuple[RelationKind, str, str]]
+"""Kind, user id (learner id for ENROLLED), learner or class id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """Who is here."""
+
+    users: Mapping[str, User]
+    learners: Mapping[str, str]
+    classes: Mapping[str, str]
+    relations: Relations
+    rostered: Mapping[tuple[str, str], str]
+    """Local ids by kind (user, learner, class) and the roster's id."""
+    left: frozenset[str]
+    """User ids that an earlier roster disabled."""
+
+
+@dataclass(slots=True)
+class RosterChanges:
+    """What to write, by local ids."""
+
+    new_users: dict[str, RosterUser] = field(default_factory=dict)
+    changed_users: dict[str, RosterUser] = field(default_factory=dict)
+    enabled: set[str] = field(default_factory=set)
+    disabled: set[str] = field(default_factory=set)
+    new_learners: dict[str, str] = field(default_factory=dict)
+    renamed_learners: dict[str, str] = field(default_factory=dict)
+    new_classes: dict[str, str] = field(default_factory=dict)
+    renamed_classes: dict[str, str] = field(default_factory=dict)
+    added: Relations = field(default_factory=set)
+    removed: Relations = field(default_factory=set)
+    adopted: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What belongs to the roster from now on: local ids by kind and the roster's id."""
+    subjects: dict[str, str] = field(default_factory=dict)
+    """User ids by what an identity provider calls them."""
+    here: int = 0
+    """Users of the roster who could sign in before."""
+
+    def lines(self) -> Iterator[str]:
+        """Yield the changes one by one, as ids; names are nobody's business here."""
+        for sign, what, ids in (
+            ("+", "user", self.new_users),
+            ("~", "user", self.changed_users),
+            ("+", "enabled user", self.enabled),
+            ("-", "disabled user", self.disabled),
+            ("+", "learner", self.new_learners),
+            ("~", "learner", self.renamed_learners),
+            ("+", "class", self.new_classes),
+            ("~", "class", self.renamed_classes),
+        ):
+            yield from (f"{sign} {what} {one}" for one in sorted(ids))
+        for sign, relations in (("+", self.added), ("-", self.removed)):
+            yield from (f"{sign} {kind} {one} {other}" for kind, one, other in sorted(relations))
+
+
+def changes_of(roster: Roster, present: Present) -> RosterChanges:
+    """Return what has to change so that what belongs to the roster is as it says.
+
+    People, learners and classes made by hand stay as they are, unless the roster has their e-mail
+    address or id. Raises RosterError.
+    """
+    changes = RosterChanges()
+    local = _users(roster, present, changes)
+    for kind, told, known, new, renamed in (
+        (
+            "learner",
+            roster.learners,
+            present.learners,
+            changes.new_learners,
+            changes.renamed_learners,
+        ),
+        ("class", roster.classes, present.classes, changes.new_classes, changes.renamed_classes),
+    ):
+        for one, name in told.items():
+            if one not in known:
+                new[one] = name
+            elif known[one] != name:
+                renamed[one] = name
+            if (kind, one) not in present.rostered:
+                changes.adopted[kind, one] = one
+    _relations(roster, present, local, changes)
+    return changes
+
+
+def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str, str]:
+    by_email = {user.email: user for user in present.users.values()}
+    local: dict[str, str] = {}
+    for sourced_id, told in roster.users.items():
+        user = present.users.get(present.rostered.get(("user", sourced_id), ""))
+        owner = by_email.get(told.email) if told.email else None
+        if owner is not None and (owner.role is Role.ADMIN or (user and owner != user)):
+            raise RosterError(
+                f"users.csv, sourcedId {sourced_id}, email: is that of user {owner.user_id} here"
+            )
+        user = user or owner
+        user_id = local[sourced_id] = new_id() if user is None else user.user_id
+        if ("user", sourced_id) not in present.rostered:
+            changes.adopted["user", sourced_id] = user_id
+        if told.subject:
+            changes.subjects[told.subject] = user_id
+        if user is None:
+            changes.new_users[user_id] = told
+        else:
+            if (told.role, told.display_name, told.email or user.email) != (
+                user.role,
+                user.display_name,
+                user.email,
+            ):
+                changes.changed_users[user_id] = told
+            if user.disabled and told.enabled and user_id in present.left:
+                changes.enabled.add(user_id)
+        if user is not None and not user.disabled:
+            changes.here += 1
+            if not told.enabled:
+                changes.disabled.add(user_id)
+    for (kind, sourced_id), user_id in present.rostered.items():
+        user = present.users.get(user_id) if kind == "user" else None
+        if user is not None and sourced_id not in roster.users and not user.disabled:
+            changes.here += 1
+            changes.disabled.add(user_id)
+    return local
+
+
+def _relations(
+    roster: Roster, present: Present, local: Mapping[str, str], changes: RosterChanges
+) -> None:
+    wanted = {
+        (kind, one if kind is RelationKind.ENROLLED else local[one], other)
+        for kind, one, other in roster.relations
+    }
+    ours = {(kind, one) for (kind, _), one in {**present.rostered, **changes.adopted}.items()}
+    changes.added = wanted - present.relations
+    changes.removed = {
+        (kind, one, other)
+        for kind, one, other in present.relations - wanted
+        if ("learner" if kind is RelationKind.ENROLLED else "user", one) in ours
+        and ("class" if kind in _TO_CLASS else "learner", other) in ours
+    }
+
+
+_TO_CLASS = (RelationKind.ENROLLED, RelationKind.TEACHES)
