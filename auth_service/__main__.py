@@ -224,7 +224,7 @@ async def _serve(
             await stop.wait()
     finally:
         # First the endless streams, or stopping would wait its whole grace for them.
-        broadcaster.end_all()
+        servicer.drain()
         await server.stop()
         for chore in chores:
             chore.cancel()

@@ -21,12 +21,11 @@ class Watch:
         self._pending: list[Change] = []
         self._wake = asyncio.Event()
         self._cut = False
-        self._ended = False
 
     async def batches(self, heartbeat_s: float) -> AsyncIterator[tuple[Change, ...]]:
         """Yield what changed, in order; an empty batch after `heartbeat_s` seconds without any.
 
-        Ends when the service stops. Raises WatchCut when changes were dropped for it.
+        Raises WatchCut when changes were dropped for it.
         """
         while True:
             try:
@@ -41,11 +40,13 @@ class Watch:
                     "this stream may have missed changes; open a new one and drop all cached"
                     " decisions"
                 )
-            if self._pending:
-                batch, self._pending = tuple(self._pending), []
+            if batch := self.take():
                 yield batch
-            if self._ended:
-                return
+
+    def take(self) -> tuple[Change, ...]:
+        """Return what is in line, and have nothing in line."""
+        batch, self._pending = tuple(self._pending), []
+        return batch
 
     def offer(self, changes: Iterable[Change]) -> bool:
         """Put changes in line; False when that makes the line too long: the stream is cut and the
@@ -68,11 +69,6 @@ class Watch:
         self._wake.set()
         return not was_cut
 
-    def end(self) -> None:
-        """Make the stream end after what is in line."""
-        self._ended = True
-        self._wake.set()
-
 
 class Broadcaster:
     """All open streams of this process."""
@@ -81,7 +77,6 @@ class Broadcaster:
         """Let each stream have up to `limit` changes in line."""
         self._limit = limit
         self._watches: set[Watch] = set()
-        self._ended = False
         self.published = 0
         """Changes ever published."""
         self.streams_cut = 0
@@ -95,8 +90,6 @@ class Broadcaster:
         """Give a new stream that gets everything published from now on, until the block ends."""
         watch = Watch(self._limit)
         self._watches.add(watch)
-        if self._ended:
-            watch.end()
         try:
             yield watch
         finally:
@@ -114,9 +107,3 @@ class Broadcaster:
         """Make every stream fail, because what changed is no longer known one by one."""
         for watch in self._watches:
             self.streams_cut += watch.cut()
-
-    def end_all(self) -> None:
-        """Make every stream end, also those still to come: the service stops."""
-        self._ended = True
-        for watch in self._watches:
-            watch.end()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import grpc
@@ -33,6 +33,7 @@ from auth_service.store import StoreUnavailableError
 from auth_service.tokens import Tokens
 from auth_service.turns import TooManyWaiting
 from service_runtime.errors import ErrorTable
+from service_runtime.streams import StoppingError, Streams
 
 ERRORS = ErrorTable(
     {
@@ -45,6 +46,7 @@ ERRORS = ErrorTable(
         AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
         WatchCut: grpc.StatusCode.DATA_LOSS,
+        StoppingError: grpc.StatusCode.UNAVAILABLE,
     }
 )
 
@@ -99,6 +101,11 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._decision_ttl_ms = round(decision_ttl_s * 1000)
         self._heartbeat_s = heartbeat_s
         self._counters = counters
+        self._streams = Streams()
+
+    def drain(self) -> None:
+        """End all endless streams with UNAVAILABLE; what is in line is told yet."""
+        self._streams.stop()
 
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
         """Exchange an e-mail address and password for tokens."""
@@ -172,10 +179,13 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             # Sent after taking a place in line: what the caller asks from now on, it will hear
             # changes of.
             yield pb.WatchRevocationsResponse()
-            async for changes in watch.batches(self._heartbeat_s):
-                yield pb.WatchRevocationsResponse(
-                    revocations=[_revocation(change) for change in changes]
-                )
+            batches = watch.batches(self._heartbeat_s)
+            try:
+                while True:
+                    yield _revocations(await self._streams.wait(batches.__anext__))
+            except StoppingError:
+                yield _revocations(watch.take())  # what was revoked a moment ago is told yet
+                raise
 
     async def CreateUser(
         self, request: pb.CreateUserRequest, context: Any
@@ -313,12 +323,17 @@ def _learner(learner: Learner) -> pb.Learner:
     )
 
 
-def _revocation(change: Change) -> pb.Revocation:
-    return pb.Revocation(
-        user_id=change.user_id,
-        session_id=change.session_id,
-        all_sessions=change.all_sessions,
-        learner_id=change.learner_id,
+def _revocations(changes: Iterable[Change]) -> pb.WatchRevocationsResponse:
+    return pb.WatchRevocationsResponse(
+        revocations=[
+            pb.Revocation(
+                user_id=change.user_id,
+                session_id=change.session_id,
+                all_sessions=change.all_sessions,
+                learner_id=change.learner_id,
+            )
+            for change in changes
+        ]
     )
 
 

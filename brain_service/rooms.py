@@ -51,10 +51,6 @@ class AttendanceTooSlowError(AttendanceEndedError):
     """Too much was waiting for the edge."""
 
 
-class AttendanceStoppedError(AttendanceEndedError):
-    """The service stops."""
-
-
 class CrowdedError(Exception):
     """Too much waits for an edge that would have to hear this; try again in a moment."""
 
@@ -205,7 +201,6 @@ class Rooms:
         self._grace_s = grace_s
         self._rooms: dict[str, _Room] = {}
         self._attendances: set[Attendance] = set()
-        self._stopped = False
 
     def __len__(self) -> int:
         """How many rooms have members."""
@@ -213,8 +208,6 @@ class Rooms:
 
     def attend(self) -> Attendance:
         """Begin an attendance for one edge."""
-        if self._stopped:
-            raise AttendanceStoppedError(_STOPPING)
         attendance = Attendance(self)
         self._attendances.add(attendance)
         return attendance
@@ -243,12 +236,6 @@ class Rooms:
         count = len(room.seats)
         self._tell(room, Event(EventKind.MESSAGE, room_id, member, data))
         return count
-
-    def stop(self) -> None:
-        """End every attendance and begin no more: the service stops."""
-        self._stopped = True
-        for attendance in tuple(self._attendances):
-            self.end(attendance, AttendanceStoppedError(_STOPPING))
 
     def join(self, attendance: Attendance, room_id: str, member: Member) -> tuple[Member, ...]:
         """See `Attendance.join`."""
@@ -320,9 +307,6 @@ class Rooms:
             self.end(
                 attendance, AttendanceTooSlowError("too much was waiting; attend and join again.")
             )
-
-
-_STOPPING: Final = "the service stops; attend and join again."
 
 
 def _unseat(room: _Room, room_id: str, seat: _Seat) -> None:

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -31,6 +32,7 @@ from metrics_service.recorder import Recorder, RecordingOff
 from metrics_service.records import AnalyticsRow, BadQuery, MessageRecord, query
 from metrics_service.store import StoreUnavailableError, Tally
 from service_runtime.errors import ErrorTable
+from service_runtime.streams import StoppingError, Streams
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +45,6 @@ WATCH_INTERVAL_RANGE_MS = (250, 60_000)
 _MOST_CONTENT = 1_000_000
 """Characters of content that one response carries, unless one record alone has more."""
 
-T = TypeVar("T")
-
 
 class BadRequest(Exception):
     """A request is out of range."""
@@ -52,10 +52,6 @@ class BadRequest(Exception):
 
 class Silent(Exception):
     """A stream has brought nothing for too long."""
-
-
-class Stopping(Exception):
-    """The service stops; the caller should open its stream again."""
 
 
 ERRORS = ErrorTable(
@@ -68,7 +64,7 @@ ERRORS = ErrorTable(
         Silent: grpc.StatusCode.ABORTED,
         RecordingOff: grpc.StatusCode.FAILED_PRECONDITION,
         StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
-        Stopping: grpc.StatusCode.UNAVAILABLE,
+        StoppingError: grpc.StatusCode.UNAVAILABLE,
     }
 )
 
@@ -92,8 +88,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         self._recorder = recorder
         self._wall_ms = wall_ms
         self._edge_silence_s = edge_silence_s
-        self._stopping = asyncio.Event()
-        self._reads: set[asyncio.Timeout] = set()
+        self._streams = Streams()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make `server` answer the contract's calls with this servicer."""
@@ -103,10 +98,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         """End all endless streams with UNAVAILABLE, so that stopping the server does not wait for
         them.
         """
-        self._stopping.set()
-        now = asyncio.get_running_loop().time()
-        for read in self._reads:
-            read.reschedule(now)
+        self._streams.stop()
 
     async def Report(
         self, request: AsyncIterator[pb.ReportRequest], context: Context
@@ -117,7 +109,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         stream = None
         try:
             async with contextlib.aclosing(
-                self._received(request, silence_s=self._edge_silence_s)
+                self._received(context, silence_s=self._edge_silence_s)
             ) as reports:
                 async for message in reports:
                     report = _report(message)
@@ -158,11 +150,9 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
             raise BadRequest(
                 f"interval_ms must be {shortest}-{longest}, or 0 for {DEFAULT_WATCH_INTERVAL_MS}"
             )
-        while not self._stopping.is_set():
+        while True:
             yield pb.WatchSnapshotsResponse(snapshot=self._snapshot())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), interval_ms / 1000)
-        raise Stopping("the metrics service stops; watch again")
+            await self._streams.wait(partial(asyncio.sleep, interval_ms / 1000))
 
     async def RecordMessages(
         self, request: AsyncIterator[pb.RecordMessagesRequest], context: Context
@@ -171,7 +161,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         self._recorder.require_recording()
         accepted = dropped = 0
         try:
-            async with contextlib.aclosing(self._received(request, silence_s=None)) as batches:
+            async with contextlib.aclosing(self._received(context, silence_s=None)) as batches:
                 async for batch in batches:
                     check_edge_id(batch.edge_id)
                     exchanges = _exchanges(batch.exchanges)
@@ -227,30 +217,20 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         return pb.EraseRecordsResponse(erased=erased)
 
     async def _received(
-        self, requests: AsyncIterator[T], *, silence_s: float | None
-    ) -> AsyncGenerator[T, None]:
-        """Yield a stream's requests to its end; raises Silent, and Stopping as soon as the service
-        stops.
+        self, context: Context, *, silence_s: float | None
+    ) -> AsyncGenerator[Any, None]:
+        """Yield what a stream brings to its end; raises Silent, and StoppingError as soon as the
+        service stops.
         """
-        iterator = aiter(requests)
-        while not self._stopping.is_set():
-            read = asyncio.timeout(silence_s)
+        while True:
             try:
-                async with read:
-                    self._reads.add(read)
-                    request = await anext(iterator)
-            except StopAsyncIteration:
-                return
+                async with asyncio.timeout(silence_s):
+                    request = await self._streams.wait(context.read)
             except TimeoutError:
-                if not self._stopping.is_set():
-                    raise Silent(
-                        f"nothing came for {silence_s:g} s; open the stream again"
-                    ) from None
-                break
-            finally:
-                self._reads.discard(read)
+                raise Silent(f"nothing came for {silence_s:g} s; open the stream again") from None
+            if request is grpc.aio.EOF:
+                return
             yield request
-        raise Stopping("the metrics service stops; open the stream again")
 
     def _snapshot(self) -> pb.FleetSnapshot:
         return _snapshot_message(self._aggregate.snapshot(), self._recorder.tally)

@@ -30,7 +30,6 @@ from brain_service.servicer import answers, checks, convert
 from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.meaning import explanations
-from brain_service.servicer.streams import Inbound, StoppingError
 from brain_service.tracing import NO_TRACES, NoTraces, Served
 from brain_service.watch.watch import (
     Batch,
@@ -38,12 +37,15 @@ from brain_service.watch.watch import (
     WatchEndedError,
     Watches,
     WatchReplacedError,
-    WatchStoppedError,
 )
 from service_runtime import trace_context
 from service_runtime.errors import ErrorTable
+from service_runtime.streams import StoppingError, Streams
 
 SERVICE_NAME: Final = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
+
+
+_RESEND: Final = "send what is not acknowledged again under the same ids."
 
 
 class FaultError(Exception):
@@ -60,7 +62,6 @@ ERRORS = ErrorTable(
         BadInteraction: grpc.StatusCode.INVALID_ARGUMENT,
         UnknownWatchError: grpc.StatusCode.NOT_FOUND,
         WatchReplacedError: grpc.StatusCode.ABORTED,
-        WatchStoppedError: grpc.StatusCode.UNAVAILABLE,
         WatchEndedError: grpc.StatusCode.CANCELLED,
         StoppingError: grpc.StatusCode.UNAVAILABLE,
         StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
@@ -92,7 +93,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         self._adapter = adapter
         self._traces = traces
         self._readings = AssessmentCache()
-        self._inbound = Inbound()
+        self._streams = Streams()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make `server` answer the contract's calls with this servicer."""
@@ -122,8 +123,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
 
     def drain(self) -> None:
         """End all endless streams with UNAVAILABLE; batches in hand are still acknowledged."""
-        self._inbound.stop()
-        self._watches.stop()
+        self._streams.stop()
 
     async def Interact(  # type: ignore[override]  # reads and writes the call itself
         self, request_iterator: AsyncIterable[brain_pb2.InteractRequest], context: Context
@@ -131,7 +131,8 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         """Apply batches, one at a time per stream; concurrent streams share the engine's
         commits.
         """
-        while (request := await self._inbound.next(context)) is not grpc.aio.EOF:
+        read = context.read
+        while (request := await self._streams.wait(read, advice=_RESEND)) is not grpc.aio.EOF:
             checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
             results = await self._submit(request.interactions)
             request_ids = [interaction.request_id for interaction in request.interactions]
@@ -176,7 +177,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
         )
         while True:
-            batch = await watch.take()
+            batch = await self._streams.wait(watch.take)
             began_ns = self._traces.now_ns()
             yield self._updates(batch)
             self._traces.sent(batch.updates, began_ns)

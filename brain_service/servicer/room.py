@@ -13,7 +13,6 @@ from aivo.room.v1 import room_pb2, room_pb2_grpc
 from brain_service.rooms import (
     Attendance,
     AttendanceEndedError,
-    AttendanceStoppedError,
     AttendanceTooSlowError,
     CrowdedError,
     Member,
@@ -23,6 +22,7 @@ from brain_service.rooms import (
 from brain_service.servicer import checks, convert
 from brain_service.servicer.checks import InvalidFieldError
 from service_runtime.errors import ErrorTable
+from service_runtime.streams import StoppingError, Streams
 
 SERVICE_NAME: Final = room_pb2.DESCRIPTOR.services_by_name["RoomService"].full_name
 SERVICE: Final = Member("", "", "service")
@@ -36,7 +36,7 @@ ERRORS = ErrorTable(
     {
         InvalidFieldError: grpc.StatusCode.INVALID_ARGUMENT,
         CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        AttendanceStoppedError: grpc.StatusCode.UNAVAILABLE,
+        StoppingError: grpc.StatusCode.UNAVAILABLE,
         AttendanceTooSlowError: grpc.StatusCode.RESOURCE_EXHAUSTED,
         AttendanceEndedError: grpc.StatusCode.CANCELLED,
     }
@@ -52,6 +52,7 @@ class RoomServicer(room_pb2_grpc.RoomServiceServicer):
     def __init__(self, rooms: Rooms) -> None:
         """Serve `rooms`."""
         self._rooms = rooms
+        self._streams = Streams()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Make `server` answer the contract's calls with this servicer."""
@@ -59,7 +60,7 @@ class RoomServicer(room_pb2_grpc.RoomServiceServicer):
 
     def drain(self) -> None:
         """End all attendances with UNAVAILABLE."""
-        self._rooms.stop()
+        self._streams.stop()
 
     async def Attend(
         self, request_iterator: AsyncIterable[room_pb2.AttendRequest], context: Context
@@ -69,11 +70,15 @@ class RoomServicer(room_pb2_grpc.RoomServiceServicer):
         carrying_out = asyncio.create_task(attending.carry_out(request_iterator))
         # Told by the call itself, because a cancelled one drops this generator wherever it stands.
         context.add_done_callback(lambda ctx: attending.leave(carrying_out))  # type: ignore[arg-type]  # stubs want a class
-        while not (carrying_out.done() and attending.answered):
-            response = await attending.next_response()
-            if response is not None:
-                yield response
-        await carrying_out
+        try:
+            while not (carrying_out.done() and attending.answered):
+                response = await self._streams.wait(attending.next_response)
+                if response is not None:
+                    yield response
+            await carrying_out
+        except StoppingError:
+            attending.leave(carrying_out)
+            raise
 
     async def PublishRoomMessage(
         self, request: room_pb2.PublishRoomMessageRequest, context: Context

@@ -51,10 +51,6 @@ class WatchReplacedError(WatchEndedError):
     """Another stream was opened under the same id."""
 
 
-class WatchStoppedError(WatchEndedError):
-    """The service stops; the watch can be opened again with the cursors reached."""
-
-
 class UnknownWatchError(Exception):
     """No open stream has this id."""
 
@@ -235,7 +231,6 @@ class Watches:
         self._round: list[str] = []
         """Learners whom heartbeats have yet to compare, the next ones last."""
         self._looking: asyncio.Task[None] | None = None
-        self._stopped = False
 
     @property
     def epoch(self) -> str:
@@ -294,8 +289,6 @@ class Watches:
 
         Failing or cancelled, it leaves nothing behind.
         """
-        if self._stopped:
-            raise WatchStoppedError(_STOPPING)
         earlier = self._watches.get(watch_id)
         if earlier is not None:
             self.close(earlier, WatchReplacedError("another stream was opened with this watch_id."))
@@ -330,12 +323,6 @@ class Watches:
             del self._watches[watch.watch_id]
         for learner_id in tuple(watch.follows):
             self.drop(watch, learner_id)
-
-    def stop(self) -> None:
-        """End every watch and open no more: the service stops."""
-        self._stopped = True
-        for watch in tuple(self._watches.values()):
-            self.close(watch, WatchStoppedError(_STOPPING))
 
     def drop(self, watch: Watch, learner_id: str) -> None:
         """Stop telling `watch` of a learner; harmless when it is not told anyway."""
@@ -473,9 +460,6 @@ class Watches:
                 "the store did not tell revisions", extra={"error": type(error).__name__}
             )
             return None
-
-
-_STOPPING: Final = "the service stops; open the watch again with the cursors reached."
 
 
 def _publication(learner_id: str, entry: HistoryEntry) -> Publication:

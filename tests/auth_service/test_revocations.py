@@ -52,17 +52,6 @@ async def test_a_closed_stream_is_forgotten() -> None:
     assert len(broadcaster) == 0
 
 
-async def test_ending_lets_streams_have_what_is_in_line_and_closes_late_ones() -> None:
-    broadcaster = Broadcaster(2)
-    with broadcaster.watch() as early:
-        broadcaster.publish([ONE])
-        broadcaster.end_all()
-
-        assert [batch async for batch in early.batches(NEVER_S)] == [(ONE,)]
-    with broadcaster.watch() as late:
-        assert [batch async for batch in late.batches(NEVER_S)] == []
-
-
 async def test_cutting_all_makes_every_stream_fail() -> None:
     broadcaster = Broadcaster(2)
     with broadcaster.watch() as watch:

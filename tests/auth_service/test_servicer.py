@@ -26,7 +26,7 @@ from auth_service.domain import (
     User,
 )
 from auth_service.passwords import TooManyHashes
-from auth_service.revocations import Broadcaster, WatchCut
+from auth_service.revocations import Broadcaster
 from auth_service.servicer import AuthServicer
 from auth_service.sessions import Grant, Identity, TooManyAttempts, Unauthenticated
 from auth_service.store import StoreUnavailableError
@@ -83,12 +83,16 @@ class Recorder:
         return method
 
 
-def unit(
+def unit(**fakes: Any) -> UnitServer:
+    return UnitServer({SERVICE: servicer(**fakes)})
+
+
+def servicer(
     *,
     sessions: Recorder | None = None,
     administration: Recorder | None = None,
     broadcaster: Broadcaster | None = None,
-) -> UnitServer:
+) -> Any:
     directory = Directory()
     directory.load(
         [
@@ -98,7 +102,7 @@ def unit(
         [Learner(learner_id="l", display_name="Lea", class_ids=frozenset({"c2", "c1"}))],
         {},
     )
-    servicer = AuthServicer(
+    return AuthServicer(
         sessions=sessions or Recorder(),
         administration=administration or Recorder(),
         directory=directory,
@@ -108,7 +112,6 @@ def unit(
         heartbeat_s=60.0,
         counters=AuthCounters(),
     )
-    return UnitServer({SERVICE: servicer})
 
 
 @pytest.mark.parametrize(
@@ -367,59 +370,65 @@ def test_learners_and_keys_are_listed() -> None:
     assert '"kty": "OKP"' in keys.jwks_json
 
 
-class Filled(Broadcaster):
-    """A broadcaster whose streams find changes in line and then end."""
-
-    def __init__(self, *changes: Change, limit: int = 10) -> None:
-        super().__init__(limit)
-        self._changes = changes
-
-    def watch(self) -> Any:
-        manager = super().watch()
-        watch = manager.__enter__()
-        self.publish(self._changes)
-        watch.end()
-        manager.__exit__(None, None, None)
-        return _Given(watch)
+class Cut(Exception):
+    """The call was ended with a status."""
 
 
-class _Given:
-    def __init__(self, watch: Any) -> None:
-        self._watch = watch
+class Call:
+    """What a method is told about its call."""
 
-    def __enter__(self) -> Any:
-        return self._watch
+    code: grpc.StatusCode
 
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def test_a_revocation_stream_starts_at_once_and_tells_changes() -> None:
-    broadcaster = Filled(
-        Change(user_id="u", session_id="s"),
-        Change(user_id="v", all_sessions=True),
-        Change(learner_id="l"),
-    )
-
-    reply = unit(broadcaster=broadcaster).stream("WatchRevocations", pb.WatchRevocationsRequest())
-
-    assert reply.code is grpc.StatusCode.OK
-    assert reply.response == (
-        pb.WatchRevocationsResponse(),
-        pb.WatchRevocationsResponse(
-            revocations=[
-                pb.Revocation(user_id="u", session_id="s"),
-                pb.Revocation(user_id="v", all_sessions=True),
-                pb.Revocation(learner_id="l"),
-            ]
-        ),
-    )
+    async def abort(self, code: grpc.StatusCode, *_: object) -> None:
+        self.code = code
+        raise Cut
 
 
-def test_a_revocation_stream_that_missed_changes_fails() -> None:
-    broadcaster = Filled(Change(user_id="u"), Change(user_id="v"), limit=1)
+CHANGES = (
+    Change(user_id="u", session_id="s"),
+    Change(user_id="v", all_sessions=True),
+    Change(learner_id="l"),
+)
+TOLD = pb.WatchRevocationsResponse(
+    revocations=[
+        pb.Revocation(user_id="u", session_id="s"),
+        pb.Revocation(user_id="v", all_sessions=True),
+        pb.Revocation(learner_id="l"),
+    ]
+)
 
-    reply = unit(broadcaster=broadcaster).stream("WatchRevocations", pb.WatchRevocationsRequest())
 
-    assert reply.code is room.ERRORS.status(WatchCut())
-    assert reply.code is grpc.StatusCode.DATA_LOSS
+async def test_a_revocation_stream_starts_at_once_and_tells_changes() -> None:
+    broadcaster = Broadcaster(10)
+    stream = servicer(broadcaster=broadcaster).WatchRevocations(None, Call())
+
+    assert await anext(stream) == pb.WatchRevocationsResponse()
+    broadcaster.publish(CHANGES)
+    assert await anext(stream) == TOLD
+    await stream.aclose()
+
+
+async def test_a_revocation_stream_tells_what_is_in_line_when_the_service_stops() -> None:
+    broadcaster, call = Broadcaster(10), Call()
+    auth = servicer(broadcaster=broadcaster)
+    stream = auth.WatchRevocations(None, call)
+    await anext(stream)
+    broadcaster.publish(CHANGES)
+    auth.drain()
+
+    assert await anext(stream) == TOLD
+    with pytest.raises(Cut):
+        await anext(stream)
+    assert call.code is grpc.StatusCode.UNAVAILABLE
+    assert len(broadcaster) == 0
+
+
+async def test_a_revocation_stream_that_missed_changes_fails() -> None:
+    broadcaster, call = Broadcaster(1), Call()
+    stream = servicer(broadcaster=broadcaster).WatchRevocations(None, call)
+    await anext(stream)
+    broadcaster.publish(CHANGES)
+
+    with pytest.raises(Cut):
+        await anext(stream)
+    assert call.code is grpc.StatusCode.DATA_LOSS

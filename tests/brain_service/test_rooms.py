@@ -14,7 +14,6 @@ from brain_service import rooms as rooms_module
 from brain_service.rooms import (
     Attendance,
     AttendanceEndedError,
-    AttendanceStoppedError,
     AttendanceTooSlowError,
     CrowdedError,
     Event,
@@ -259,18 +258,6 @@ async def test_a_cancelled_take_loses_nothing(rooms: Rooms) -> None:
     await asyncio.gather(waiting, return_exceptions=True)
 
     assert await one.take() == [Event(EventKind.JOINED, "r", MIA)]
-
-
-async def test_stopping_ends_every_attendance_and_begins_no_more(rooms: Rooms) -> None:
-    one = rooms.attend()
-    one.join("r", MIA)
-    rooms.stop()
-
-    with pytest.raises(AttendanceStoppedError):
-        await one.take()
-    with pytest.raises(AttendanceStoppedError):
-        rooms.attend()
-    assert len(rooms) == 0
 
 
 async def test_closed_attendances_leave_nothing_behind(rooms: Rooms) -> None:

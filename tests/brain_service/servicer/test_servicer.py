@@ -562,8 +562,14 @@ async def test_a_stopping_service_ends_streams_as_unavailable_and_acknowledges_w
         stack.servicer.drain()
         watch_code, _details = await status_of(read(watch))
         interact_code, _details = await status_of(read(interacting))
+        again = stack.stub.WatchState(
+            pb.WatchStateRequest(watch_id="late"), metadata=stack.channel.metadata
+        )
+        await again.read()
+        late_code, _details = await status_of(read(again))
 
-    assert (watch_code, interact_code) == (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE)
+    assert {watch_code, interact_code, late_code} == {grpc.StatusCode.UNAVAILABLE}
+    await stack.watches.until_none()
     async with asyncio.timeout(2):
         await stack.server.stop()
 

@@ -22,7 +22,6 @@ from brain_service.watch.watch import (
     WatchEndedError,
     Watches,
     WatchReplacedError,
-    WatchStoppedError,
 )
 
 EPOCH = "epoch-1"
@@ -333,17 +332,6 @@ async def test_a_second_stream_with_the_same_id_ends_the_first(log: Log, watches
 
     assert await take(second) == [("mia", 1, 0)]
     assert len(watches) == 1
-
-
-async def test_stopping_ends_every_stream_and_opens_no_more(watches: Watches) -> None:
-    watch, _ = await watches.open("w", [Cursor(learner_id="mia")])
-    watches.stop()
-
-    with pytest.raises(WatchStoppedError):
-        await watch.take()
-    with pytest.raises(WatchStoppedError):
-        await watches.open("w", [])
-    assert (len(watches), watches.learners) == (0, 0)
 
 
 async def test_a_closed_watch_leaves_nothing_behind(log: Log, watches: Watches) -> None:
