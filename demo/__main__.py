@@ -274,6 +274,8 @@ def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
         for key, value in environ.items()
         if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")
     }
+    # Whoever tries a platform of theirs need not set this first.
+    passed.setdefault("EDGE_XAPI_HOMEPAGES", "*")
     if not is_address(passed.get("HOST", "localhost")):
         print(f"HOST={passed.pop('HOST')} is no address and not used", file=sys.stderr)
     return passed

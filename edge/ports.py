@@ -186,8 +186,11 @@ class Brain(Protocol):
         received_at_ms: int,
         trace: TraceContext,
         done: Done[Applied],
+        max_age_s: int = 0,
     ) -> None:
-        """Send an interaction, which is part of `trace`; `done` gets Applied."""
+        """Send an interaction, which is part of `trace`; `done` gets Applied. `max_age_s` lets it
+        lie so far back where that is more than the brain allows.
+        """
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""

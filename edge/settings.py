@@ -92,6 +92,15 @@ class EdgeSettings(ClientSettings):
         " KiB, a request 5, five entries of the log 1; 0 for no limit.",
     )
     user_units_burst: int = setting(5_000, "The same at once.")
+    xapi_homepages: tuple[str, ...] = setting(
+        (),
+        "Account homePages whose names in xAPI statements are learners' ids; `*` for any.",
+    )
+    xapi_backfill_s: float = setting(
+        366 * 86_400.0,
+        "How far back an administrator's xAPI statements may lie, seconds; others' as"
+        " BRAIN_MAX_BACKDATE_S says.",
+    )
     address_failures_per_s: float = setting(
         20.0, "Requests with bad tokens that one address may make on average; 0 for no limit."
     )

@@ -142,7 +142,7 @@ class Group:
         has changed.
         """
         submission, learner_id = work.submission, work.learner_id
-        _, interaction_id, interaction, response, context_json, _, _, traceparent, _ = submission
+        _, interaction_id, interaction, response, context_json, _, _, traceparent, *_ = submission
         before = self.learners[learner_id]
         if before is None:
             key, state, constants, signs, at_ms = 0, None, PARAMS_HASH, model.QUIET, work.at_ms

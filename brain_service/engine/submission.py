@@ -59,6 +59,8 @@ class Submission(NamedTuple):
     """Whether the calling service judged the answer and measured the time itself; otherwise both
     are the word of the learner's device.
     """
+    max_age_s: int = 0
+    """How far back `occurred_at_ms` may lie where that is more than the engine allows, seconds."""
 
 
 class Applied(NamedTuple):
@@ -153,6 +155,8 @@ def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int |
         return min(received_at_ms or now_ms, now_ms)
     if occurred_at_ms > now_ms + MAX_AHEAD_MS:
         return invalid("occurred_at lies more than 60 seconds ahead.")
+    if max_age_s is not None and submission.max_age_s > max_age_s:
+        max_age_s = submission.max_age_s
     if max_age_s is not None and occurred_at_ms < now_ms - max_age_s * 1000:
         return invalid(f"occurred_at lies more than {max_age_s / 86_400:g} days back.")
     return min(occurred_at_ms, now_ms)

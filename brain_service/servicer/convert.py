@@ -59,6 +59,7 @@ def submission(message: brain_pb2.Interaction) -> Submission:
         message.received_at_ms,
         traceparent if trace_context.is_valid(traceparent) else "",
         message.verified,
+        message.max_age_s,
     ))  # fmt: skip
 
 

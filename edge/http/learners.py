@@ -7,15 +7,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, Field
 
 from edge.admission.budgets import PER_ENTRY
 from edge.frames import outgoing
 from edge.frames.clock import timestamp
+from edge.http import exports
 from edge.http.callers import Administrator, Caller, answer, require
 from edge.http.services import Using
 from edge.ports import UpstreamError
@@ -92,8 +93,19 @@ async def history(
 
 
 @router.get("/api/learners/{learner_id}/export", tags=["administration"])
-async def export(learner_id: LearnerId, who: Administrator, services: Using) -> StreamingResponse:
-    """Stream everything stored about a learner as JSON lines; recorded in the audit log."""
+async def export(
+    learner_id: LearnerId,
+    who: Administrator,
+    services: Using,
+    request: Request,
+    format: Annotated[
+        Literal["jsonl", "xapi", "csv"],
+        Query(description="Everything, or only the interactions as xAPI statements or CSV."),
+    ] = "jsonl",
+) -> StreamingResponse:
+    """Stream everything stored about a learner as JSON lines, or their interactions as xAPI
+    statements (one a line) or CSV; recorded in the audit log.
+    """
     lines = services.brain.export(learner_id, requested_by=who.user_id)
     first = await anext(lines, b"")  # a failure is a problem only while the answer has not begun
 
@@ -102,8 +114,14 @@ async def export(learner_id: LearnerId, who: Administrator, services: Using) -> 
         async for more in lines:
             yield more
 
-    headers = {"Content-Disposition": f'attachment; filename="{learner_id}.jsonl"'}
-    return StreamingResponse(all_lines(), media_type="application/x-ndjson", headers=headers)
+    written: AsyncIterator[bytes] = all_lines()
+    if format == "xapi":
+        written = exports.as_statements(written, learner_id, str(request.base_url))
+    elif format == "csv":
+        written = exports.as_csv(written)
+    ending, media_type = exports.KINDS[format]
+    headers = {"Content-Disposition": f'attachment; filename="{learner_id}.{ending}"'}
+    return StreamingResponse(written, media_type=media_type, headers=headers)
 
 
 @router.delete("/api/learners/{learner_id}/data", tags=["administration"])

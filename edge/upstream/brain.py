@@ -101,6 +101,7 @@ class BrainLink:
         received_at_ms: int,
         trace: TraceContext,
         done: Done[Applied],
+        max_age_s: int = 0,
     ) -> None:
         """Send an interaction; `done` gets Applied."""
         traces = self._interactions.traces
@@ -114,6 +115,7 @@ class BrainLink:
                 0 if occurred_at is None else outside.unix_ms(occurred_at),
                 received_at_ms,
                 trace_context.render(trace if queued is None else queued.context),
+                max_age_s,
             ),
             done,
             queued,

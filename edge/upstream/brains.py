@@ -249,6 +249,7 @@ class Brains:
         received_at_ms: int,
         trace: TraceContext,
         done: Done[Applied],
+        max_age_s: int = 0,
     ) -> None:
         """Send an interaction to its learner's brain."""
         self.of(data.learner_id).interact(
@@ -258,6 +259,7 @@ class Brains:
             received_at_ms=received_at_ms,
             trace=trace,
             done=done,
+            max_age_s=max_age_s,
         )
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:

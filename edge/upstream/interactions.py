@@ -47,6 +47,8 @@ class Sent(NamedTuple):
     """Unix milliseconds; 0 when the client did not say."""
     received_at_ms: int
     traceparent: str
+    max_age_s: int = 0
+    """How far back it may have occurred where that is more than the brain allows, seconds."""
 
 
 def request(batch: Iterable[Sent]) -> brain_pb2.InteractRequest:
@@ -59,7 +61,7 @@ def request(batch: Iterable[Sent]) -> brain_pb2.InteractRequest:
 
 
 def _fill(message: brain_pb2.Interaction, sent: Sent) -> None:
-    interaction_id, data, context, occurred_at_ms, received_at_ms, traceparent = sent
+    interaction_id, data, context, occurred_at_ms, received_at_ms, traceparent, max_age_s = sent
     message.interaction_id = interaction_id
     message.learner_id = data.learner_id
     message.kind = KINDS[data.type]
@@ -70,6 +72,8 @@ def _fill(message: brain_pb2.Interaction, sent: Sent) -> None:
     message.occurred_at_ms = occurred_at_ms
     message.received_at_ms = received_at_ms
     message.traceparent = traceparent
+    if max_age_s:
+        message.max_age_s = max_age_s
     _fill_context(message.context, context)
 
 

@@ -224,6 +224,7 @@ class Sent:
     interaction_id: str
     received_at_ms: int
     traceparent: str
+    max_age_s: int = 0
 
 
 class FakeBrain(Answers):
@@ -247,6 +248,7 @@ class FakeBrain(Answers):
         received_at_ms: int,
         trace: TraceContext,
         done: Done,
+        max_age_s: int = 0,
     ) -> None:
         """Acknowledge with the learner's next revision."""
         self.sent.append(
@@ -256,6 +258,7 @@ class FakeBrain(Answers):
                 interaction_id=interaction_id,
                 received_at_ms=received_at_ms,
                 traceparent=trace_context.render(trace),
+                max_age_s=max_age_s,
             )
         )
         revision = self.revisions[data.learner_id] = self.revisions.get(data.learner_id, 0) + 1

@@ -252,6 +252,24 @@ async def test_what_can_never_be_stored_is_refused_alone_with_its_reason(
     assert len(logged(path)) == 2
 
 
+async def test_a_caller_that_fills_in_may_lie_further_back_but_only_so_far(path: Path) -> None:
+    async with running(path, clock=Clock(), max_age_s=60.0) as brain:
+        results = await brain.apply(
+            *[
+                submission("ada", name, occurred_at_ms=NOW_MS - age_s * 1000)._replace(
+                    max_age_s=allowed_s
+                )
+                for name, age_s, allowed_s in (
+                    ("old", 90, 0),
+                    ("filled-in", 90, 100),
+                    ("older", 110, 100),
+                    ("never-less", 50, 10),
+                )
+            ]
+        )
+    assert codes(results) == [FailureCode.INVALID, None, FailureCode.INVALID, None]
+
+
 async def test_times_count_as_the_protocol_says(path: Path) -> None:
     clock = Clock()
     async with running(path, clock=clock, max_age_s=None) as brain:

@@ -343,6 +343,7 @@ class Interaction(_message.Message):
     RECEIVED_AT_MS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     VERIFIED_FIELD_NUMBER: _builtins.int
+    MAX_AGE_S_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """request_id is chosen by the caller and echoed in the outcome; it means nothing here."""
     interaction_id: _builtins.str
@@ -382,6 +383,10 @@ class Interaction(_message.Message):
     passing on the word of a learner's device. It never changes how the learner is read; it matters
     for what all learners share where BRAIN_BANK_TEACHERS is `trusted`. The edge never sets it.
     """
+    max_age_s: _builtins.int
+    """max_age_s lets occurred_at_ms lie this many seconds back where that is more than the configured
+    age: for a caller that fills in what another system recorded. 0 adds nothing.
+    """
     @_builtins.property
     def context(self) -> Global___Context:
         """context holds the fields that the model reads. Absent fields are unknown, never assumed."""
@@ -401,10 +406,11 @@ class Interaction(_message.Message):
         received_at_ms: _builtins.int = ...,
         traceparent: _builtins.str = ...,
         verified: _builtins.bool = ...,
+        max_age_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "context", b"context", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "content", b"content", "context", b"context", "context_json", b"context_json", "interaction_id", b"interaction_id", "kind", b"kind", "learner_id", b"learner_id", "occurred_at_ms", b"occurred_at_ms", "received_at_ms", b"received_at_ms", "request_id", b"request_id", "response", b"response", "traceparent", b"traceparent", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response", b"_response", "content", b"content", "context", b"context", "context_json", b"context_json", "interaction_id", b"interaction_id", "kind", b"kind", "learner_id", b"learner_id", "max_age_s", b"max_age_s", "occurred_at_ms", b"occurred_at_ms", "received_at_ms", b"received_at_ms", "request_id", b"request_id", "response", b"response", "traceparent", b"traceparent", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__response: _TypeAlias = _typing.Literal["response"]  # noqa: Y015
     _WhichOneofArgType__response: _TypeAlias = _typing.Literal["_response", b"_response"]  # noqa: Y015

@@ -1,0 +1,262 @@
+"""Reads xAPI statements as interactions, and tells interactions as statements. It asks nobody and
+sends nothing; docs/xapi.md says what of the standard it takes.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, ValidationError
+
+from edge.frames import incoming
+from edge.frames.incoming import BadFrame, Context, InteractionData
+
+ANY: Final = "*"
+_VERBS: Final = "http://adlnet.gov/expapi/verbs/"
+HINT_VERB: Final = "http://id.tincanapi.com/verb/requested-hint"
+_HINTS: Final = ("asked-for-hint", "requested-hint")
+_TEST: Final = "http://adlnet.gov/expapi/activities/assessment"
+_READ: Final[dict[str, type | tuple[type, ...]]] = {
+    "subject": str,
+    "skill": (str, list),
+    "difficulty": (int, float),
+    "hints": int,
+    "attempts": int,
+}
+"""Extensions that the model reads, by the last part of their IRI, with what they must be."""
+_TOLD: Final = {
+    "question_response": "answered",
+    "assessment": "answered",
+    "practice": "attempted",
+    "content_view": "experienced",
+}
+PASSED_FROM: Final = 0.5
+"""A scaled score from which an answer counts as right when the statement does not say `success`."""
+
+Iri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+
+class StatementError(Exception):
+    """A statement that cannot be taken; the sentence names the field and repeats nothing of it."""
+
+
+class Account(BaseModel):
+    """Who somebody is in a system of theirs."""
+
+    homePage: Iri
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class Actor(BaseModel):
+    """Who did it."""
+
+    account: Account | None = None
+
+
+class Verb(BaseModel):
+    """What they did."""
+
+    id: Iri
+
+
+class Definition(BaseModel):
+    """What an activity is."""
+
+    name: dict[str, str] = {}
+    description: dict[str, str] = {}
+    type: str = ""
+
+
+class Activity(BaseModel):
+    """What they did it with."""
+
+    objectType: str = "Activity"
+    id: Iri
+    definition: Definition = Definition()
+
+
+class Score(BaseModel):
+    """How well it went."""
+
+    scaled: Annotated[float, Field(ge=-1, le=1)] | None = None
+
+
+class Outcome(BaseModel):
+    """What came of it."""
+
+    success: bool | None = None
+    response: str | None = None
+    score: Score = Score()
+    duration: timedelta | None = None
+    extensions: dict[str, Any] = {}
+
+
+class Around(BaseModel):
+    """The activities around it."""
+
+    parent: list[Activity] | Activity = []
+    grouping: list[Activity] | Activity = []
+
+
+class Situation(BaseModel):
+    """What it was part of."""
+
+    contextActivities: Around = Around()
+    extensions: dict[str, Any] = {}
+
+
+class Statement(BaseModel):
+    """The part of an xAPI statement that is read; the rest is ignored."""
+
+    id: uuid.UUID | None = None
+    actor: Actor
+    verb: Verb
+    object: Activity
+    result: Outcome = Outcome()
+    context: Situation = Situation()
+    timestamp: AwareDatetime | None = None
+
+
+def read(value: Any, homepages: Collection[str]) -> tuple[InteractionData, Context]:
+    """Return the interaction that a statement tells of. Raises StatementError."""
+    try:
+        statement = Statement.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the statement"
+        raise StatementError(f"{place}: {first['msg']}.") from None
+    data: dict[str, Any] = {
+        "learner_id": _learner(statement.actor, homepages),
+        "type": _type(statement),
+        "content": _content(statement.object),
+        "context": _context(statement),
+    }
+    if statement.result.response is not None:
+        data["response"] = statement.result.response
+    if statement.id is not None:
+        data["interaction_id"] = str(statement.id)
+    if statement.timestamp is not None:
+        data["occurred_at"] = statement.timestamp.isoformat()
+    try:
+        # Through the door that all interactions come in by: the same limits, the same words.
+        frame = incoming.decode(
+            json.dumps({"type": "virtual_brain_interact", "data": data}).encode()
+        )
+        assert isinstance(frame, incoming.VirtualBrainInteract)  # noqa: S101 - written above
+        if frame.data.occurred_at is not None:
+            incoming.check_moment(frame.data.occurred_at, "timestamp")
+        return frame.data, incoming.decode_context(frame.data.context)
+    except BadFrame as error:
+        raise StatementError(str(error)) from None
+
+
+def _learner(actor: Actor, homepages: Collection[str]) -> str:
+    account = actor.account
+    if account is None:
+        raise StatementError("actor.account: name the learner by an account.")
+    if ANY not in homepages and account.homePage not in homepages:
+        raise StatementError("actor.account.homePage: is not one of EDGE_XAPI_HOMEPAGES.")
+    return account.name
+
+
+def _type(statement: Statement) -> str:
+    iri, success = statement.verb.id, _correct(statement.result)
+    around = statement.context.contextActivities
+    verb = iri.removeprefix(_VERBS) if iri.startswith(_VERBS) else ""
+    if iri.rstrip("/").rpartition("/")[2] in _HINTS:
+        return "hint_request"
+    if verb in ("answered", "attempted", "completed") and success is not None:
+        if any(one.definition.type == _TEST for one in (*_all(around.parent), statement.object)):
+            return "assessment"
+        return "question_response" if verb == "answered" else "practice"
+    if verb == "answered":
+        raise StatementError("result: an answer needs `success` or `score.scaled`.")
+    if verb in ("attempted", "completed", "experienced"):
+        return "content_view"
+    raise StatementError(
+        "verb.id: taken are answered, attempted, completed, experienced and asked-for-hint."
+    )
+
+
+def _correct(result: Outcome) -> bool | None:
+    if result.success is not None:
+        return result.success
+    return None if result.score.scaled is None else result.score.scaled >= PASSED_FROM
+
+
+def _content(activity: Activity) -> str:
+    if activity.objectType != "Activity":
+        raise StatementError("object.objectType: only activities are taken.")
+    told = activity.definition.description or activity.definition.name
+    return next(iter(told.values()), "") or activity.id
+
+
+def _context(statement: Statement) -> dict[str, Any]:
+    result, around = statement.result, statement.context.contextActivities
+    context: dict[str, Any] = {"verb": statement.verb.id, "activity": statement.object.id}
+    for grouping in _all(around.grouping)[:1]:
+        context["subject"] = next(iter(grouping.definition.name.values()), grouping.id)[:128]
+    for extensions in (statement.context.extensions, result.extensions):
+        for iri, value in extensions.items():
+            name = iri.rstrip("/").rpartition("/")[2]
+            if name in _READ and isinstance(value, _READ[name]) and not isinstance(value, bool):
+                context[name] = value
+    correct = _correct(result)
+    if correct is not None:
+        context["correct"] = correct
+    if result.duration is not None:
+        context["time_taken"] = result.duration.total_seconds()
+    # Long ids lose what the model cannot keep; the end tells items of one course apart.
+    context["item_id"] = statement.object.id[-128:]
+    return context
+
+
+def _all(activities: list[Activity] | Activity) -> list[Activity]:
+    return activities if isinstance(activities, list) else [activities]
+
+
+def told(entry: Mapping[str, Any], learner_id: str, home_page: str) -> dict[str, Any]:
+    """Return an exported interaction as a statement."""
+    context = entry.get("context")
+    context = context if isinstance(context, dict) else {}
+    kind = str(entry["kind"])
+    verb = HINT_VERB if kind == "hint_request" else _VERBS + _TOLD.get(kind, "experienced")
+    result: dict[str, Any] = {}
+    if isinstance(context.get("correct"), bool):
+        result["success"] = context["correct"]
+    if entry.get("response") is not None:
+        result["response"] = entry["response"]
+    if isinstance(context.get("time_taken"), int | float):
+        result["duration"] = f"PT{context['time_taken']:g}S"
+    item = context.get("activity") or context.get("item_id") or entry["interaction_id"]
+    statement: dict[str, Any] = {
+        "id": _statement_id(str(entry["interaction_id"]), learner_id),
+        "actor": {
+            "objectType": "Agent",
+            "account": {"homePage": home_page, "name": learner_id},
+        },
+        "verb": {"id": context.get("verb") or verb},
+        "object": {
+            "id": item if ":" in str(item) else f"urn:aivo:item:{item}",
+            "definition": {"description": {"und": entry["content"]}},
+        },
+        "timestamp": entry["occurred_at"],
+        "stored": entry["received_at"],
+    }
+    if kind == "assessment":
+        statement["object"]["definition"]["type"] = _TEST
+    if result:
+        statement["result"] = result
+    return statement
+
+
+def _statement_id(interaction_id: str, learner_id: str) -> str:
+    """Return the id as a UUID: statements came with one, interactions of a page too."""
+    try:
+        return str(uuid.UUID(interaction_id))
+    except ValueError:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:aivo:{learner_id}:{interaction_id}"))

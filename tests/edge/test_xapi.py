@@ -1,0 +1,238 @@
+"""xAPI statements become interactions, each by itself; interactions become statements again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+from edge import xapi
+from edge.ports import UpstreamError
+from tests.support.http_api import Api
+
+HOME = "https://lms.school.example"
+VERBS = "http://adlnet.gov/expapi/verbs/"
+ID = "0192f3a4-0000-7000-8000-00000000000"
+
+
+def statement(number: int = 1, **changes: Any) -> dict[str, Any]:
+    """Return an answer of ada's; a change to None leaves the field out."""
+    whole = {
+        "id": f"{ID}{number}",
+        "actor": {"account": {"homePage": HOME, "name": "ada"}},
+        "verb": {"id": VERBS + "answered"},
+        "object": {
+            "id": f"{HOME}/items/17",
+            "definition": {"description": {"en": "3/4 + 1/8 = ?"}},
+        },
+        "result": {"success": True, "response": "7/8", "duration": "PT1M2.5S"},
+        "context": {
+            "contextActivities": {
+                "grouping": [{"id": f"{HOME}/c", "definition": {"name": {"en": "fractions"}}}]
+            },
+            "extensions": {f"{HOME}/x/difficulty": 3, f"{HOME}/x/skill": ["add"]},
+        },
+        "timestamp": "2026-11-27T08:15:00+01:00",
+        **changes,
+    }
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+@pytest.fixture
+def api() -> Api:
+    api = Api(xapi_homepages=(HOME,))
+    for user in ("u-ada", "u-admin"):
+        api.auth.decisions[user, "interact", "ada"] = True
+    return api
+
+
+async def sent(api: Api, *statements: Any, token: str = "admin") -> dict[str, Any]:
+    response = await api("POST", "/api/xapi/statements", token=token, json=list(statements))
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_a_statement_becomes_the_interaction_that_it_tells_of(api: Api) -> None:
+    answer = await sent(api, statement())
+
+    assert answer["results"] == [
+        {"id": f"{ID}1", "status": "stored", "revision": 1, "code": "", "detail": ""}
+    ]
+    [one] = api.brain.sent
+    assert (one.interaction_id, one.data.learner_id, one.data.type) == (
+        f"{ID}1",
+        "ada",
+        "question_response",
+    )
+    assert (one.data.content, one.data.response) == ("3/4 + 1/8 = ?", "7/8")
+    assert one.data.occurred_at is not None
+    assert one.data.occurred_at.isoformat() == "2026-11-27T08:15:00+01:00"
+    read = one.context
+    assert (read.correct, read.time_taken, read.subject) == (True, 62.5, "fractions")
+    assert (read.skill, read.difficulty, read.item_id) == (["add"], 3.0, f"{HOME}/items/17")
+
+
+TEST = {"id": "t", "definition": {"type": "http://adlnet.gov/expapi/activities/assessment"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "correct"),
+    [
+        ({"result": {"success": False}}, "question_response", False),
+        ({"result": {"score": {"scaled": 0.5}}}, "question_response", True),
+        ({"result": {"score": {"scaled": 0.4}}}, "question_response", False),
+        ({"result": {"success": True, "score": {"scaled": 0}}}, "question_response", True),
+        ({"context": {"contextActivities": {"parent": TEST}}}, "assessment", True),
+        ({"verb": {"id": VERBS + "attempted"}}, "practice", True),
+        ({"verb": {"id": VERBS + "attempted"}, "result": None}, "content_view", None),
+        ({"verb": {"id": VERBS + "completed"}, "object": TEST}, "assessment", True),
+        ({"verb": {"id": VERBS + "completed"}, "result": None}, "content_view", None),
+        ({"verb": {"id": VERBS + "experienced"}, "result": None}, "content_view", None),
+        ({"verb": {"id": f"{HOME}/verbs/asked-for-hint"}, "result": None}, "hint_request", None),
+        ({"verb": {"id": xapi.HINT_VERB}, "result": None}, "hint_request", None),
+    ],
+)
+async def test_verbs_and_results_say_what_it_was(
+    api: Api, changes: dict[str, Any], kind: str, correct: bool | None
+) -> None:
+    answer = await sent(api, statement(**changes))
+    assert answer["refused"] == 0, answer
+    assert (api.brain.sent[0].data.type, api.brain.sent[0].context.correct) == (kind, correct)
+
+
+REFUSED = {
+    "no statement": (7, "the statement"),
+    "no actor": (statement(actor=None), "actor"),
+    "a mailbox": (statement(actor={"mbox": "mailto:ada@x.example"}), "actor.account"),
+    "another system": (
+        statement(actor={"account": {"homePage": "https://x.example", "name": "ada"}}),
+        "EDGE_XAPI_HOMEPAGES",
+    ),
+    "a name that is no id": (
+        statement(actor={"account": {"homePage": HOME, "name": "Ada Lane"}}),
+        "learner_id",
+    ),
+    "another verb": (statement(verb={"id": VERBS + "voided"}), "verb.id"),
+    "no verb": (statement(verb=None), "verb"),
+    "an answer without right or wrong": (statement(result=None), "result"),
+    "an agent as object": (statement(object={"objectType": "Agent", "id": "x"}), "object"),
+    "no object": (statement(object=None), "object"),
+    "a score beyond": (statement(result={"score": {"scaled": 2}}), "result.score.scaled"),
+    "a duration of no length": (statement(result={"duration": "soon"}), "result.duration"),
+    "an id that is none": (statement(id="seventeen"), "id"),
+    "a time without zone": (statement(timestamp="2026-11-27T08:15:00"), "timestamp"),
+    "a time before time": (statement(timestamp="1850-11-27T08:15:00Z"), "timestamp"),
+    "endless content": (
+        statement(object={"id": "x", "definition": {"name": {"en": "x" * 20_000}}}),
+        "content",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_bad_one_is_refused_by_field_and_spoils_no_other(api: Api, what: str) -> None:
+    bad, place = REFUSED[what]
+    answer = await sent(api, statement(1), bad, statement(2))
+
+    assert [one["status"] for one in answer["results"]] == ["stored", "refused", "stored"]
+    assert (answer["stored"], answer["refused"], answer["duplicates"]) == (2, 1, 0)
+    refusal = answer["results"][1]
+    assert refusal["code"] == "bad_request"
+    assert place in refusal["detail"]
+    assert "Ada Lane" not in refusal["detail"]
+
+
+async def test_nobody_tells_of_learners_that_are_not_theirs(api: Api) -> None:
+    own = await sent(api, statement(), token="ada")
+    strangers = await sent(api, statement(2), token="ben")
+    assert (own["stored"], strangers["stored"]) == (1, 0)
+    assert strangers["results"][0]["code"] == "forbidden"
+    assert len(api.brain.sent) == 1
+
+
+async def test_only_administrators_fill_in_last_year(api: Api) -> None:
+    await sent(api, statement(), token="ada")
+    await sent(api, statement())
+    assert [one.max_age_s for one in api.brain.sent] == [0, 366 * 86_400]
+
+
+async def test_the_order_of_a_learner_is_kept_and_failures_are_told_one_by_one(api: Api) -> None:
+    ids = [f"0192f3a4-0000-7000-8000-{number:012}" for number in range(1_000)]
+    answer = await sent(api, *(statement(id=one) for one in ids))
+    assert [one.interaction_id for one in api.brain.sent] == ids
+    assert [one["revision"] for one in answer["results"]] == list(range(1, 1_001))
+
+    api.brain.answer = lambda done, _: done(UpstreamError("overloaded", "Too much."))  # type: ignore[method-assign]
+    failed = await sent(api, statement())
+    assert failed["results"][0]["code"] == "overloaded"
+
+
+async def test_a_call_that_cannot_be_read_changes_nothing(api: Api) -> None:
+    path = "/api/xapi/statements"
+    many = await api("POST", path, token="admin", json=[statement()] * 1_001)
+    broken = await api("POST", path, token="admin", content=b"[{")
+    large = await api("POST", path, token="admin", content=b" " * (4 * 1024 * 1024 + 1))
+    assert (many.status_code, broken.status_code, large.status_code) == (413, 400, 413)
+    assert api.brain.sent == []
+
+
+async def test_who_sends_too_much_waits(api: Api) -> None:
+    api = Api(xapi_homepages=("*",), user_units_per_s=10.0, user_units_burst=100)
+    path = "/api/xapi/statements"
+    first = await api("POST", path, token="admin", json=[statement()] * 200)
+    second = await api("POST", path, token="admin", json=[statement()])
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert int(second.headers["retry-after"]) > 1
+
+
+LINE = {
+    "type": "interaction",
+    "revision": 3,
+    "interaction_id": f"{ID}1",
+    "kind": "question_response",
+    "content": "=1+1",
+    "response": "zwei",
+    "context": {
+        "correct": True,
+        "time_taken": 62.5,
+        "verb": VERBS + "answered",
+        "activity": f"{HOME}/items/17",
+    },
+    "occurred_at": "2026-11-27T07:15:00.000Z",
+    "received_at": "2026-11-27T07:15:01.000Z",
+}
+
+
+def _export(api: Api) -> None:
+    text = b'{"type":"learner"}\n' + json.dumps(LINE).encode() + b"\n"
+
+    async def export(learner_id: str, *, requested_by: str) -> Any:
+        for start in range(0, len(text), 7):  # lines come in pieces
+            yield text[start : start + 7]
+
+    api.brain.export = export  # type: ignore[method-assign]
+
+
+async def test_a_log_comes_out_as_statements_that_can_be_read_again(api: Api) -> None:
+    _export(api)
+    response = await api("GET", "/api/learners/ada/export?format=xapi", token="admin")
+    [told] = [json.loads(line) for line in response.text.splitlines()]
+    assert (told["id"], told["verb"]["id"]) == (f"{ID}1", VERBS + "answered")
+    assert told["result"] == {"success": True, "response": "zwei", "duration": "PT62.5S"}
+    data, context = xapi.read(told, {"http://edge.example/"})
+    assert (data.interaction_id, data.learner_id, data.type) == (
+        f"{ID}1",
+        "ada",
+        "question_response",
+    )
+    assert (context.correct, context.time_taken) == (True, 62.5)
+
+
+async def test_a_log_comes_out_as_csv_that_no_spreadsheet_computes(api: Api) -> None:
+    _export(api)
+    response = await api("GET", "/api/learners/ada/export?format=csv", token="admin")
+    [row] = csv.DictReader(io.StringIO(response.text))
+    assert (row["content"], row["correct"], row["revision"]) == ("'=1+1", "True", "3")
