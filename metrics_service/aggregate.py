@@ -10,13 +10,13 @@ to an edge's stream and go with it.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from metrics_service.latency import BUCKET_COUNT, EMPTY, Histogram
 from metrics_service.window import LastMinute
+from service_runtime import outside
 
 EDGE_MEMORY_MS = 7 * 24 * 3600 * 1000
 """How long the counters of an edge that reports no more are remembered; one that returns later
@@ -27,8 +27,6 @@ LARGEST_COUNT = 2**48
 """Highest count that one report may carry: sums of such counts cannot overflow what the metrics are
 sent in.
 """
-
-_EDGE_ID = re.compile(r"[A-Za-z0-9_.:@\-]{1,128}")
 
 
 class BadReport(Exception):
@@ -281,8 +279,8 @@ class Aggregate:
 
 def check_edge_id(edge_id: str) -> None:
     """Raise BadReport for an id that no edge may have."""
-    if not _EDGE_ID.fullmatch(edge_id):
-        raise BadReport("edge_id must be 1-128 characters of [A-Za-z0-9_.:@-]")
+    if not outside.is_id(edge_id):
+        raise BadReport(f"edge_id must be {outside.ID_RULE}")
 
 
 def _remove(present: Counter[str], ids: Iterable[str]) -> None:

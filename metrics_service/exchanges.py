@@ -15,6 +15,7 @@ from itertools import compress
 from typing import NamedTuple, TypeVar
 
 from metrics_service.records import MINUTE_MS, MOST_MS, Direction, MessageRecord
+from service_runtime import outside
 
 MOST = 2_000
 """Exchanges of one batch."""
@@ -23,7 +24,6 @@ TRACE_BYTES = 16
 
 _UNTRACED = bytes(TRACE_BYTES)
 _CONTENT_PER_PLACE = 256
-_LONGEST_ID = 128
 _LONGEST_ROLE = 32
 _CODE = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -206,14 +206,15 @@ def check(batch: Exchanges) -> None:
     problems = {
         "first_ms": not size or 0 < batch.first_ms <= MOST_MS,
         "after_ms": batch.last_ms <= MOST_MS,
-        "users": len(batch.users) <= size and all(len(one) <= _LONGEST_ID for one in batch.users),
+        "users": len(batch.users) <= size
+        and all(len(one) <= outside.MAX_ID for one in batch.users),
         "user": max(batch.user, default=-1) < len(batch.users),
         "kinds": len(batch.kinds) <= size and all(map(_is_kind, batch.kinds)),
         "kind": max(batch.kind, default=-1) < len(batch.kinds),
         "trace_ids": len(batch.trace_ids) in (0, size * TRACE_BYTES),
         "contents": len({one.exchange for one in batch.contents if one.exchange < size})
         == len(batch.contents)
-        and all(1 <= len(one.learner_id) <= _LONGEST_ID for one in batch.contents),
+        and all(1 <= len(one.learner_id) <= outside.MAX_ID for one in batch.contents),
     }
     for name, is_good in problems.items():
         if not is_good:

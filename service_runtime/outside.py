@@ -11,12 +11,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
-ID_PATTERN: Final = r"(?!\.\.?\Z)[A-Za-z0-9_.:@-]{1,128}"
+MAX_ID: Final = 128
+"""Characters of an id, and of what is checked like one."""
+
+ID_PATTERN: Final = rf"(?!\.\.?\Z)[A-Za-z0-9_.:@-]{{1,{MAX_ID}}}"
 """Ids of learners, classes, rooms, users and interactions. `.` and `..` would mean something else
 in an address.
 """
 
-ID_RULE: Final = "1–128 characters of A–Z a–z 0–9 _ . : @ -, and not . or .."
+ID_RULE: Final = f"1–{MAX_ID} characters of A–Z a–z 0–9 _ . : @ -, and not . or .."
 
 LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, Unix milliseconds: what dates can be written for."""

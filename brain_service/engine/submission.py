@@ -21,6 +21,12 @@ MAX_SKEW_MS: Final = 86_400_000
 """The same for `received_at_ms`: edges' clocks may be wrong, but not in another unit."""
 
 
+MAX_RESPONSE: Final = 16_384
+"""Characters of a response."""
+
+MAX_CONTEXT_BYTES: Final = 64 * 1024
+
+
 class FailureCode(enum.Enum):
     """Why an interaction was not applied. In every case nothing changed."""
 
@@ -132,8 +138,8 @@ def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int |
     """Return the time at which an interaction counts, Unix milliseconds, or why it can never be
     stored.
 
-    The last check before the store: what it lets pass must not be able to spoil the group it is
-    written with.
+    The brain's one check of what the model does not read: what it lets pass must not be able to
+    spoil the group it is written with.
     """
     if not outside.is_id(submission.learner_id):
         return invalid(f"learner_id must be {outside.ID_RULE}.")
@@ -141,8 +147,17 @@ def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int |
         return invalid(f"interaction_id must be {outside.ID_RULE}.")
     if not _storable(submission.interaction.content):
         return invalid("content must be valid text without NUL characters.")
-    if submission.response is not None and not _storable(submission.response):
-        return invalid("response must be valid text without NUL characters.")
+    response = submission.response
+    if response is not None:
+        if len(response) > MAX_RESPONSE:
+            return invalid(f"response must have at most {MAX_RESPONSE:,} characters.")
+        if not _storable(response):
+            return invalid("response must be valid text without NUL characters.")
+    if submission.context_json:
+        try:
+            outside.check_object(submission.context_json, most=MAX_CONTEXT_BYTES)
+        except outside.OutsideError as error:
+            return invalid(f"context_json {error}.")
     if not _storable(submission.traceparent):
         return invalid("traceparent must be valid text.")
     occurred_at_ms, received_at_ms = submission.occurred_at_ms, submission.received_at_ms

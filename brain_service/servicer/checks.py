@@ -13,9 +13,6 @@ MAX_BATCH: Final = 1024
 """Interactions or queries per request."""
 MAX_CURSORS: Final = 10_000
 """Learners added or removed per request: their snapshots fit into one message."""
-MAX_TEXT: Final = 16_384
-"""Characters of a content or a response."""
-MAX_CONTEXT_BYTES: Final = 64 * 1024
 MAX_ROOM_DATA_BYTES: Final = 64 * 1024
 MAX_HISTORY: Final = 1000
 DEFAULT_HISTORY: Final = 100
@@ -49,19 +46,8 @@ def at_most(field: str, values: Sized, most: int) -> None:
 
 def data_json(value: bytes) -> bytes:
     """Return `value` when it is a JSON object that fits into a room's message."""
-    return _json("data_json", value, MAX_ROOM_DATA_BYTES)
-
-
-def context_json(value: bytes) -> bytes:
-    """Return `value` when it is empty, or a JSON object that can be stored and shown; nobody here
-    reads what it says.
-    """
-    return _json("context_json", value, MAX_CONTEXT_BYTES) if value else value
-
-
-def _json(field: str, value: bytes, most: int) -> bytes:
     try:
-        outside.check_object(value, most=most)
+        outside.check_object(value, most=MAX_ROOM_DATA_BYTES)
     except outside.OutsideError as error:
-        raise InvalidFieldError(f"{field} {error}.") from None
+        raise InvalidFieldError(f"data_json {error}.") from None
     return value

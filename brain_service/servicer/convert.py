@@ -10,7 +10,7 @@ from aivo.room.v1 import room_pb2
 from brain_service import rooms
 from brain_service.engine.submission import Applied, HistoryEntry, LearnerSnapshot, Submission
 from brain_service.model import adapt
-from brain_service.model.interaction import Interaction, checked
+from brain_service.model.interaction import MAX_CONTENT, Interaction, checked
 from brain_service.model.values import maker
 from brain_service.servicer import checks
 from brain_service.servicer.assessments import AssessmentCache, assessment_of
@@ -42,7 +42,7 @@ _EVENTS: Final = {
 def submission(message: brain_pb2.Interaction) -> Submission:
     """Make the engine's value of an interaction; raises InvalidFieldError or BadInteraction.
 
-    Ids and times are checked by the engine, which refuses them one by one.
+    What the model does not read is checked by the engine, which refuses it one by one.
     """
     kind = KINDS.get(message.kind)
     if kind is None:
@@ -52,9 +52,8 @@ def submission(message: brain_pb2.Interaction) -> Submission:
         message.learner_id,
         message.interaction_id,
         _interaction(kind, message.content, message.context),
-        checks.text("response", message.response, checks.MAX_TEXT) if message.HasField("response")
-            else None,
-        checks.context_json(message.context_json),
+        message.response if message.HasField("response") else None,
+        message.context_json,
         message.occurred_at_ms,
         message.received_at_ms,
         traceparent if trace_context.is_valid(traceparent) else "",
@@ -215,7 +214,7 @@ def adapt_request(message: brain_pb2.AdaptContentRequest) -> adapt.Request:
     if difficulty is not None and not 1 <= difficulty <= 5:
         raise InvalidFieldError("target_difficulty must be 1 to 5, or be left out.")
     return adapt.Request(
-        checks.text("content", message.content, checks.MAX_TEXT),
+        checks.text("content", message.content, MAX_CONTENT),
         checks.text("content_type", message.content_type, 64),
         difficulty,
         tuple(checks.text("focus_areas", area, 128) for area in message.focus_areas),

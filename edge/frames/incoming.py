@@ -14,8 +14,8 @@ from service_runtime import outside
 ID_PATTERN = rf"\A{outside.ID_PATTERN}\Z"
 MAX_CONTENT = 16_384
 
-Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=ID_PATTERN)]
-RequestId = Annotated[str, Meta(max_length=128)] | int | None
+Identifier = Annotated[str, Meta(min_length=1, max_length=outside.MAX_ID, pattern=ID_PATTERN)]
+RequestId = Annotated[str, Meta(max_length=outside.MAX_ID)] | int | None
 Content = Annotated[str, Meta(max_length=MAX_CONTENT)]
 
 
