@@ -203,7 +203,9 @@ def _upstream(
     reached["auth", auth_address] = auth.is_open.is_set()
     for name, batcher in auth.batchers.items():
         batchers["auth", name, auth_address] = batcher
+    ahead: dict[Labels, float] = {("auth", auth_address): auth.skew.seconds}
     for node in brains.nodes:
+        ahead["brain", node.address] = node.watch.skew.seconds
         reached["brain", node.address] = node.watch.is_open.is_set()
         for name, batcher in (node.link.batchers | node.watch.batchers).items():
             batchers["brain", name, node.address] = batcher
@@ -218,7 +220,7 @@ def _upstream(
     yield gauge(
         "aivo_edge_clock_skew_seconds",
         "Seconds by which the clock of this service is ahead of the edge's.",
-        {("auth", auth_address): auth.skew.seconds},
+        ahead,
         "service",
         "peer",
     )

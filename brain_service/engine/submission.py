@@ -165,10 +165,15 @@ def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int |
         if ms and not outside.is_moment(ms):
             return invalid(f"{name} must be Unix milliseconds between 1970 and 9999, or 0.")
     if received_at_ms > now_ms + MAX_SKEW_MS:
-        return invalid("received_at_ms lies more than a day ahead.")
+        # Not the client's fault, whose answer is good: it keeps it until the clocks are right.
+        return Failed(
+            code=FailureCode.UNAVAILABLE,
+            message="received_at_ms lies more than a day ahead: a clock is wrong, here or there.",
+        )
     if not occurred_at_ms:
         return min(received_at_ms or now_ms, now_ms)
-    if occurred_at_ms > now_ms + MAX_AHEAD_MS:
+    # A caller's clock may be ahead of ours; what it measured with that clock is no error.
+    if occurred_at_ms > max(now_ms, received_at_ms) + MAX_AHEAD_MS:
         return invalid("occurred_at lies more than 60 seconds ahead.")
     if max_age_s is not None and submission.max_age_s > max_age_s:
         max_age_s = submission.max_age_s

@@ -18,6 +18,9 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
+DIFFERENT = {"clocks": "differ"}
+
+
 @router.get("/readyz", tags=["health"])
 async def readyz(response: Response, services: Using) -> dict[str, Any]:
     """Say whether this edge can serve, and which service is missing when it cannot."""
@@ -35,7 +38,7 @@ async def readyz(response: Response, services: Using) -> dict[str, Any]:
     return {
         "status": "draining" if draining else "unready" if missing else "ready",
         "missing": missing,
-        **({"clocks": "differ"} if services.auth.skew.is_large else {}),
+        **({} if services.brain.clocks_agree and not services.auth.skew.is_large else DIFFERENT),
     }
 
 

@@ -25,6 +25,10 @@ class BrainApi(Brain, Protocol):
     def ready(self) -> bool:
         """Whether every brain is reached."""
 
+    @property
+    def clocks_agree(self) -> bool:
+        """Whether no brain's clock is far from ours."""
+
     async def history(
         self, learner_id: str, *, after: int, limit: int, newest: bool
     ) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 
 logger = logging.getLogger(__name__)
 
@@ -13,11 +14,14 @@ TOLERABLE_S = 5.0
 class Skew:
     """One service's clock, as its answers show it."""
 
-    def __init__(self, service: str) -> None:
-        """`service` is its name in the log."""
+    def __init__(self, service: str, *, samples: int = 1) -> None:
+        """`service` is its name in the log. What was long on its way looks as if it came from a
+        clock that is behind: of the last `samples`, the quickest counts.
+        """
         self.seconds = 0.0
         """Seconds by which that clock is ahead of ours; below zero it is behind."""
         self._service = service
+        self._last: deque[float] = deque(maxlen=samples)
 
     @property
     def is_large(self) -> bool:
@@ -27,7 +31,8 @@ class Skew:
     def note(self, ahead_s: float) -> None:
         """Take a measurement; the log has when it begins to be large, and when that is over."""
         was_large = self.is_large
-        self.seconds = ahead_s
+        self._last.append(ahead_s)
+        self.seconds = max(self._last)
         if self.is_large and not was_large:
             logger.warning(
                 "clocks differ: synchronise them (NTP); tokens go by what they are still good for,"

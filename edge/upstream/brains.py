@@ -112,6 +112,11 @@ class Brains:
         """Whether somebody is reached for every learner."""
         return any(map(_is_reached, self._ring))
 
+    @property
+    def clocks_agree(self) -> bool:
+        """Whether no brain's clock is far from ours."""
+        return not any(node.watch.skew.is_large for node in self.nodes)
+
     def node(self, key: str) -> Node:
         """Return the brain that serves a learner or room."""
         return self._ring[owner(key, self._ring_addresses)]

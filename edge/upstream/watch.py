@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from edge.frames.clock import rfc3339
 from edge.hub.hub import Hub
 from edge.ports import Done, LearnerSnapshot
 from edge.settings import EdgeSettings
+from edge.telemetry.skew import Skew
 from edge.telemetry.tracing import traces_of
 from edge.upstream import assessments
 from edge.upstream.batcher import Batcher
@@ -71,6 +73,7 @@ class WatchLink:
         self.status = ""
         """The gRPC status that the stream ended with last; empty before that, and while it is open.
         """
+        self.skew = Skew("brain", samples=3)
         self._changes = Batcher(
             self._modify,
             service="brain",
@@ -141,6 +144,8 @@ class WatchLink:
                 self.is_open.set()
                 self.status = ""
                 self._on_change()
+            if response.HasField("heartbeat"):
+                self.skew.note(response.heartbeat.sent_at_ms / 1000 - time.time())
             for update in response.updates:
                 self._hub.deliver(assessments.update(update, response.epoch))
         code = await stream.code()

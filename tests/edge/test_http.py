@@ -545,6 +545,20 @@ async def test_readiness_says_what_is_missing(api: Api) -> None:
     assert (await api("GET", "/healthz")).json() == {"status": "ok"}
 
 
+async def test_readiness_tells_of_clocks_that_differ_and_serves_all_the_same(api: Api) -> None:
+    async def ready() -> tuple[int, Any]:
+        response = await api("GET", "/readyz")
+        return response.status_code, response.json()
+
+    differ = (200, {"status": "ready", "missing": [], "clocks": "differ"})
+    api.auth.skew.note(-6.0)
+    assert await ready() == differ
+    api.auth.skew.note(4.0)
+    assert "clocks" not in (await ready())[1]
+    api.brain.clocks_agree = False
+    assert await ready() == differ
+
+
 @pytest.mark.parametrize(
     "path", ["/healthz", "/readyz", "/.well-known/jwks.json", "/", "/docs", "/nothing"]
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -369,6 +370,26 @@ async def test_a_stream_that_breaks_is_opened_again_at_its_cursors() -> None:
         ("state_update", "ada", 1),
         ("state_update", "ada", 2),
     ]
+
+
+async def test_a_brains_clock_is_told_by_the_quickest_of_its_heartbeats() -> None:
+    def heartbeat(ahead_s: float) -> Any:
+        sent_at_ms = int((time.time() + ahead_s) * 1000)
+        return brain_pb2.WatchStateResponse(heartbeat=brain_pb2.Heartbeat(sent_at_ms=sent_at_ms))
+
+    brain = Brain()
+    async with watching(brain) as (_, link):
+        await asyncio.wait_for(link.is_open.wait(), WAIT_S)
+        brain.streams[-1].put_nowait(heartbeat(300))
+        await until(lambda: link.skew.seconds > 0)
+        brain.streams[-1].put_nowait(heartbeat(100))  # 200 s on its way, as after a pause
+        brain.streams[-1].put_nowait(moved(brain, "ada"))
+        ahead = link.skew.seconds
+        for _ in range(3):
+            brain.streams[-1].put_nowait(heartbeat(0))
+        await until(lambda: not link.skew.is_large)
+
+    assert ahead == pytest.approx(300, abs=60)
 
 
 async def test_a_forgotten_watch_is_opened_again_and_its_subscribers_are_answered() -> None:

@@ -33,6 +33,7 @@ SESSION = {
 
 class BrainApi(FakeBrain):
     ready = True
+    clocks_agree = True
     fault: Exception | None = None
 
     async def history(

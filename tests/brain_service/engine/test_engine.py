@@ -296,6 +296,36 @@ async def test_times_count_as_the_protocol_says(path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("behind_s", [0, 120, 86_000])
+async def test_a_clock_behind_the_callers_refuses_nothing_that_the_caller_saw_happen(
+    path: Path, behind_s: int
+) -> None:
+    """The edge's clock judges what is ahead: browsers correct theirs by it."""
+    theirs = NOW_MS + behind_s * 1000
+    async with running(path, clock=Clock()) as brain:
+        now, soon, late = await brain.apply(
+            submission("ada", "now", occurred_at_ms=theirs, received_at_ms=theirs),
+            submission("ada", "soon", occurred_at_ms=theirs + 59_000, received_at_ms=theirs),
+            submission("ada", "late", occurred_at_ms=theirs + 61_000, received_at_ms=theirs),
+        )
+
+    assert isinstance(now, Applied)
+    assert now.occurred_at_ms == NOW_MS
+    assert isinstance(soon, Applied)
+    assert isinstance(late, Failed)
+    assert late.code is FailureCode.INVALID
+
+
+async def test_clocks_a_day_apart_refuse_for_now_so_that_no_answer_is_thrown_away(
+    path: Path,
+) -> None:
+    async with running(path, clock=Clock()) as brain:
+        [refused] = await brain.apply(submission("ada", "now", received_at_ms=NOW_MS + 90_000_000))
+
+    assert isinstance(refused, Failed)
+    assert refused.code is FailureCode.UNAVAILABLE
+
+
 async def test_while_one_group_commits_the_next_one_gathers(brain: Brain) -> None:
     first = await held(brain, submission("ada", "a"))
     later = [asyncio.create_task(brain.apply(submission("ada", f"b{n}"))) for n in range(20)]

@@ -370,11 +370,12 @@ class Interaction(_message.Message):
     """
     occurred_at_ms: _builtins.int
     """occurred_at_ms says when it happened, in Unix milliseconds; 0 means `received_at_ms`. At most
-    60 s ahead (counts as now) and at most the configured age back (older is invalid).
+    60 s ahead of the later of `received_at_ms` and the brain's clock (counts as now) and at most
+    the configured age back (older is invalid).
     """
     received_at_ms: _builtins.int
     """received_at_ms says when the caller received it, in Unix milliseconds; 0 means the brain's
-    clock.
+    clock. Over a day ahead of that is UNAVAILABLE: one of the two clocks is wrong.
     """
     traceparent: _builtins.str
     """traceparent is the W3C trace context that this interaction continues; empty starts none."""
