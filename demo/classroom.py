@@ -48,7 +48,7 @@ class Seat:
         self, url: str, tokens: TokenSource, pupil: Pupil, *, pace: float, past_days: int = 0
     ) -> None:
         """`pace` divides all waiting: 1 is that of people. A learner of whom nothing is known yet
-        has worked on each of the last `past_days` days.
+        has worked on each of the last `past_days` days, and just before now.
         """
         self.pupil = pupil
         self.mind = fresh_mind(pupil)
@@ -82,7 +82,6 @@ class Seat:
         for ago_s, mind, action in past(self.pupil, self.mind, self._past_days):
             self.mind = mind
             await self._tell(action, occurred_at=began - ago_s)
-        self.mind = rest(self.mind, 86_400.0)
 
     async def _is_known(self) -> bool:
         for attempt in range(MAX_RETRIES):
@@ -288,8 +287,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--past-days",
         type=int,
         default=0,
-        help="days on which a learner of whom nothing is known has worked already, at most 6"
-        " (default: 0)",
+        help="days on which a learner of whom nothing is known has worked already, and in the"
+        " minutes before now; at most 6 (default: 0)",
     )
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.past_days <= 6:

@@ -160,18 +160,21 @@ def act(pupil: Pupil, mind: Mind) -> tuple[Mind, Action]:
 
 
 def past(pupil: Pupil, mind: Mind, days: int) -> Iterator[tuple[float, Mind, Action]]:
-    """Do what the learner did on each of the last `days` days, about this time of day: yield how
-    many seconds ago it was, the mind after it, and what it was. Oldest first.
+    """Do what the learner did on each of the last `days` days, about this time of day, and in the
+    minutes before now: yield how many seconds ago it was, the mind after it, and what it was.
+    Oldest first.
     """
-    for day in range(days, 0, -1):
-        ago_s = day * 86_400.0 - Random(f"{pupil.seed}/{pupil.learner_id}/day {day}").uniform(
-            0, 7200
-        )
+    for day in range(days, -1, -1):
+        draw = Random(f"{pupil.seed}/{pupil.learner_id}/day {day}")
+        ago_s = day * 86_400.0 - draw.uniform(0, 7200) if day else PAST_SESSION_S
         end_s = ago_s - PAST_SESSION_S
         mind = replace(rest(mind, 86_400.0), active_s=0.0)
-        while ago_s > end_s:
-            mind, action = act(pupil, mind)
+        while True:
+            after, action = act(pupil, mind)
             ago_s -= action.pause_s + action.takes_s
+            if ago_s < end_s:
+                break
+            mind = after
             yield ago_s, mind, action
 
 

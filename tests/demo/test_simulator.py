@@ -167,7 +167,7 @@ def test_the_past_of_a_learner_lies_behind_them_in_order_and_in_sessions():
     pauses = [before - after for before, after in pairwise(moments)]
 
     assert moments == sorted(moments, reverse=True)
-    assert moments[-1] > 3600
+    assert 0 <= moments[-1] < 300
     assert moments[0] < 3 * 86_400
-    assert sum(pause > 3600 for pause in pauses) == 2
+    assert sum(pause > 3600 for pause in pauses) == 3
     assert [mind.step for _, mind, _ in told] == list(range(1, len(told) + 1))

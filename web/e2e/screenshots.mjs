@@ -12,9 +12,9 @@ import { startStack } from "./stack.mjs";
 
 const [, , given] = process.argv;
 const folder = given ?? fileURLToPath(new URL("../../docs/images", import.meta.url));
-/** The class works this much faster than people, so that there is something to see. */
-const pace = 6;
-const workMs = Number(process.env["WORK_S"] ?? 100) * 1_000;
+/** The class works at the pace of people; it has worked on some days before and for 20 minutes. */
+const pace = 1;
+const workMs = Number(process.env["WORK_S"] ?? 60) * 1_000;
 const learners = Number(process.env["LEARNERS"] ?? 36);
 
 const sizes = {

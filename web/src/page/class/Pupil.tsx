@@ -39,8 +39,8 @@ export const Pupil = memo(function Pupil({ place, now, numbers }: Props) {
           {at === null ? "not started" : ageInWords(now - at)}
         </span>
       </div>
-      <p className="pupil__reason">
-        {group !== "fine" && <span className="pupil__group">{groupNames[group]}</span>} {reason}
+      <p className="pupil__reason" data-group={group}>
+        {group !== "fine" && <b data-group={group}>{groupNames[group]}</b>} {reason}
       </p>
       {isHere && <Sparkline points={lineOf(course, now)} label={lineInWords(course, now)} />}
       {view?.state && group !== "new" && (

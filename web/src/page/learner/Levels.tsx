@@ -97,7 +97,10 @@ function Level({
       >
         <UsualBar value={value} usual={usual} />
       </div>
-      <BecauseList because={details.explanations?.[key]} />
+      {/* The explanation is a moment older than the band: it may be of another. */}
+      {band !== "as_usual" && band !== "too_early" && (
+        <BecauseList because={details.explanations?.[key]} />
+      )}
       {numbers && (
         <p className="level__print">
           {usual && <span>usually {percent(meaning!.usual[key])}</span>}

@@ -65,10 +65,10 @@ function Forecast({ struggle, numbers }: { struggle: Struggle; numbers: boolean 
   const { probability, usual, because } = struggle;
   const words =
     probability > usual + apart
-      ? "The next three tasks will be harder than usual."
+      ? "More mistakes than usual are likely in the next three tasks."
       : probability < usual - apart
-        ? "The next three tasks will go better than usual."
-        : "The next three tasks will go as usual.";
+        ? "Fewer mistakes than usual are likely in the next three tasks."
+        : "The next three tasks are likely to go as usual.";
   return (
     <div className="forecast">
       <p>
