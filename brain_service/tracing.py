@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service_runtime import telemetry, trace_context
-from service_runtime.telemetry import Kind, Tracer, now_ns
+from service_runtime.spans import Kind
+from service_runtime.telemetry import Tracer, now_ns
 from service_runtime.trace_context import TraceContext
 
 if TYPE_CHECKING:

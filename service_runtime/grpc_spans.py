@@ -11,15 +11,8 @@ import grpc
 import grpc.aio
 
 from service_runtime import trace_context
-from service_runtime.telemetry import (
-    Kind,
-    Tracer,
-    current,
-    now_ns,
-    rpc_attributes,
-    rpc_name,
-    within,
-)
+from service_runtime.spans import Kind
+from service_runtime.telemetry import Tracer, current, now_ns, rpc_attributes, rpc_name, within
 from service_runtime.trace_context import TraceContext
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from service_runtime.telemetry import Kind, Span
+from service_runtime.spans import Kind, Span
 from service_runtime.trace_context import TraceContext
 
 FLUSH_S: Final = 3.0

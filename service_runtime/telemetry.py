@@ -13,11 +13,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from enum import IntEnum
 from typing import Final, NamedTuple
 
 from service_runtime import trace_context
 from service_runtime.settings import SettingsError
+from service_runtime.spans import Attributes, Kind, Span
 from service_runtime.trace_context import TraceContext
 
 MAX_LINKS: Final = 128
@@ -30,36 +30,6 @@ _EVERY: Final = 1 << 64
 
 now_ns = time.time_ns
 """The clock of spans: Unix nanoseconds."""
-
-
-class Kind(IntEnum):
-    """What part a span has in a conversation between processes; the values are the API's."""
-
-    INTERNAL = 0
-    SERVER = 1
-    CLIENT = 2
-    PRODUCER = 3
-    CONSUMER = 4
-
-
-Attributes = Mapping[str, str | int | float | bool]
-
-
-class Span(NamedTuple):
-    """A piece of work that is over."""
-
-    name: str
-    context: TraceContext
-    """Its own ids."""
-    parent: TraceContext | None
-    """None for the first span of a trace."""
-    kind: Kind
-    start_ns: int
-    end_ns: int
-    attributes: Attributes
-    links: Sequence[TraceContext]
-    error: str
-    """A code that says why it failed; empty when it did not."""
 
 
 class Sampler(NamedTuple):

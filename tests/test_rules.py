@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import json
 import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from harness.stack import ROOT
 
@@ -69,6 +73,30 @@ def test_importing_any_module_has_no_effect():
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == {"threads": [], "sockets": [], "environ": True}
     assert result.stderr == ""
+
+
+def imported(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    """Yield what a module of ours imports of ours, also where only types are checked."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = [f"{node.module}.{one.name}" for one in node.names]
+            found = [one if one in known else node.module for one in inside]
+        else:
+            continue
+        yield from (one for one in found if one in known and one != name)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    known = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in (*PACKAGES, "bench", "siege", "evaluation")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    graph = {name: set(imported(name, path, known)) for name, path in known.items()}
+
+    graphlib.TopologicalSorter(graph).prepare()  # names the circle that there is
 
 
 def test_proto_is_a_folder_and_never_a_python_package():

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -27,14 +27,15 @@ except ImportError:  # a platform without the compiled part
     from websockets.utils import apply_mask
 
 from edge.admission.addresses import shared_by
+from edge.admission.door import Door
 from edge.admission.origins import HINT
 from edge.connection import handshake
 from edge.connection.wire import CLOSE, CONTROL, PING, TEXT, find_close, prepare
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
-
-if TYPE_CHECKING:
-    from edge.connection.endpoint import Endpoint
+from edge.ports import Sink
+from edge.session.dependencies import Dependencies
+from edge.session.session import Session
 
 HIGH_WATER_BYTES = 32 * 1024
 """Bytes that may wait in the transport before a reader counts as slow."""
@@ -70,6 +71,22 @@ class Phase(Enum):
     """Our close frame, or the end of what we send, is on its way; what comes is not taken."""
     GONE = auto()
     """The socket is no more."""
+
+
+class Endpoint(Protocol):
+    """Where sockets arrive, as a connection sees it."""
+
+    edge: Dependencies
+    door: Door
+    closing: bool
+    call_soon: Callable[[Callable[[], None]], object]
+    make_session: Callable[[Dependencies, Sink], Session]
+
+    def add(self, connection: Connection) -> None:
+        """Note an open socket."""
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a closed socket."""
 
 
 class Connection(asyncio.Protocol):

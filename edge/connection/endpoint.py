@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from edge.admission.door import Door
 from edge.connection.connection import Connection
 from edge.frames.codes import CloseCode
+from edge.ports import Sink
 from edge.session.dependencies import Dependencies
 from edge.session.logged import LoggedSession
 from edge.session.session import Session
@@ -52,7 +53,9 @@ class Endpoint:
         """Whether the edge is about to stop; balancers are told, and nothing else changes yet."""
         self.closing = False
         """Whether sockets are sent elsewhere, new ones included."""
-        self.make_session = LoggedSession if edge.settings.debug else Session
+        self.make_session: Callable[[Dependencies, Sink], Session] = (
+            LoggedSession if edge.settings.debug else Session
+        )
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Final, NamedTuple
 
 from service_runtime import telemetry, trace_context
-from service_runtime.telemetry import Kind, Tracer, now_ns
+from service_runtime.spans import Kind
+from service_runtime.telemetry import Tracer, now_ns
 from service_runtime.trace_context import TraceContext
 
 MAX_CAUSES: Final = 16

@@ -13,7 +13,8 @@ from edge.ports import UpstreamError
 from edge.telemetry.tracing import CallTraces, EdgeTraces
 from edge.upstream.batcher import Batcher
 from service_runtime import telemetry, trace_context
-from service_runtime.telemetry import Sampler, Span, Tracer
+from service_runtime.spans import Span
+from service_runtime.telemetry import Sampler, Tracer
 from service_runtime.trace_context import TraceContext
 from tests.edge.test_hub import Watcher, subscribe
 from tests.support.fakes import FakeEdge, interaction, say, update

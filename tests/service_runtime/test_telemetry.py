@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from harness.stack import ROOT
 from service_runtime import telemetry, trace_context
 from service_runtime.settings import SettingsError
+from service_runtime.spans import Span
 from service_runtime.telemetry import (
     Sampler,
-    Span,
     Tracer,
     exporting,
     read_sampler,
