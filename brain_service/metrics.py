@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from brain_service.bus.local import LocalBus
-from brain_service.bus.valkey import ValkeyBus
 from brain_service.engine.counters import BINS, BrainCounters, Calibration
 from brain_service.engine.engine import Engine
 from brain_service.model.bank import Bank
 from brain_service.watch.watch import Watches
 from service_runtime.metrics import Family, Labels, counter, gauge, histogram
+
+if TYPE_CHECKING:
+    from brain_service.bus.valkey import ValkeyBus
 
 
 def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:

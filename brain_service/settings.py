@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from brain_service.bus.valkey import check_url
+from brain_service import bus
 from brain_service.model.teaching import Teachers
 from service_runtime.addresses import check_listen
 from service_runtime.grpc_server import ListenerSettings
@@ -123,7 +123,7 @@ class BrainSettings(ListenerSettings):
             and (value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO))
         ]
         problems += check_listen(self.exposition_listen, variable=f"{PREFIX}_EXPOSITION_LISTEN")
-        if self.bus_url and (wrong := check_url(self.bus_url)):
+        if self.bus_url and (wrong := bus.check_url(self.bus_url)):
             problems.append(f"{PREFIX}_BUS_URL {wrong}")
         if self.resume_limit > 1000:
             problems.append(f"{PREFIX}_RESUME_LIMIT must be at most 1000, one page of the log")

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from brain_service.bus.local import LocalBus
-from brain_service.bus.valkey import ValkeyBus
+
+# A brain by itself loads nothing of Valkey's library: it brings telemetry of its own.
+if TYPE_CHECKING:
+    from brain_service.bus.valkey import ValkeyBus
 
 
 def open_bus(url: str, epoch: str) -> LocalBus | ValkeyBus:
     """Return the bus at this address, not yet started; one within this process for none."""
-    return ValkeyBus(url, epoch) if url else LocalBus()
+    if not url:
+        return LocalBus()
+    from brain_service.bus.valkey import ValkeyBus
+
+    return ValkeyBus(url, epoch)
+
+
+def check_url(url: str) -> str | None:
+    """Return what is wrong with the address of a server, or None."""
+    from brain_service.bus import valkey
+
+    return valkey.check_url(url)
