@@ -69,8 +69,9 @@ test-compose: $(VENV)/.tools ## Deploy compose.yaml on this machine's Docker eng
 chaos-docker: $(VENV)/.tools ## Kill, pause and cut off containers of compose.scale.yaml while a class works (CHAOS_SEED=7)
 	$(PYTHON) -m pytest -q -rs -m compose -o log_cli=true -o log_cli_level=INFO tests/compose/test_scale.py
 
-schema: $(VENV)/.tools ## Write docs/protocol.schema.json from the frames
+schema: $(VENV)/.tools ## Write docs/protocol.schema.json and docs/asyncapi.json from the frames
 	$(PYTHON) -m edge.frames.schema > docs/protocol.schema.json
+	$(PYTHON) -m edge.frames.asyncapi > docs/asyncapi.json
 
 dashboards: $(VENV)/.tools ## Write the Grafana dashboards from their tables, and the page of runbooks from docs/
 	$(PYTHON) deploy/grafana/generate.py

@@ -162,6 +162,22 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             trace_id=trace.trace_id,
         )
 
+    async def RecordInteractions(
+        self, request: brain_pb2.RecordInteractionsRequest, context: Context
+    ) -> brain_pb2.RecordInteractionsResponse:
+        """Apply a batch; what is wrong with one is told in its outcome."""
+        checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
+        results = await self._submit(request.interactions)
+        request_ids = [interaction.request_id for interaction in request.interactions]
+        self._readings.next_batch()
+        written = answers.response(
+            self._engine.epoch, zip(request_ids, results, strict=True), self._readings
+        )
+        response = brain_pb2.InteractResponse.FromString(written)
+        return brain_pb2.RecordInteractionsResponse(
+            outcomes=response.outcomes, epoch=response.epoch
+        )
+
     async def WatchState(
         self, request: brain_pb2.WatchStateRequest, context: Context
     ) -> AsyncIterator[brain_pb2.WatchStateResponse]:

@@ -16,7 +16,7 @@ from brain_service.model.attention import REASONS, Attention
 from brain_service.model.levels import CLIPPED, DRIVER_NAMES, GRADES, NAMES
 from brain_service.model.recommend import ADVICE, Recommendation, Urgency
 from brain_service.model.words import CAUSES, DRIVERS, Because
-from edge.frames import incoming, outgoing, schema
+from edge.frames import asyncapi, incoming, outgoing, schema
 from edge.frames.codes import RETRYABLE
 from edge.frames.schema import SERVER_FRAMES
 from edge.session import session
@@ -85,6 +85,35 @@ def test_the_published_schema_is_what_the_frames_say() -> None:
     assert published == schema.render(), (
         "run: python -m edge.frames.schema > docs/protocol.schema.json"
     )
+
+
+def test_the_published_asyncapi_document_is_what_the_frames_say() -> None:
+    published = (ROOT / "docs/asyncapi.json").read_text()
+
+    assert published == asyncapi.render(), (
+        "run: python -m edge.frames.asyncapi > docs/asyncapi.json"
+    )
+
+
+def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
+    document = asyncapi.document()
+
+    def check(value: Any) -> None:
+        if isinstance(value, list):
+            for one in value:
+                check(one)
+        elif isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                found: Any = document
+                for name in value["$ref"].removeprefix("#/").split("/"):
+                    found = found[name]
+            for one in value.values():
+                check(one)
+
+    check(document)
+    told = {one["name"] for one in document["components"]["messages"].values()}
+    assert told == set(SERVER_FRAMES) | incoming.CLIENT_TYPES
+    assert len(document["operations"]["fromClients"]["messages"]) == len(incoming.CLIENT_TYPES)
 
 
 def test_every_golden_frame_has_only_fields_of_the_schema() -> None:

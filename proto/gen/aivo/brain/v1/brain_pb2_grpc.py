@@ -57,6 +57,11 @@ class BrainServiceStub:
                 request_serializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionRequest.SerializeToString,
                 response_deserializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionResponse.FromString,
                 _registered_method=True)
+        self.RecordInteractions = channel.unary_unary(
+                '/aivo.brain.v1.BrainService/RecordInteractions',
+                request_serializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionsRequest.SerializeToString,
+                response_deserializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionsResponse.FromString,
+                _registered_method=True)
         self.WatchState = channel.unary_stream(
                 '/aivo.brain.v1.BrainService/WatchState',
                 request_serializer=aivo_dot_brain_dot_v1_dot_brain__pb2.WatchStateRequest.SerializeToString,
@@ -125,6 +130,15 @@ class BrainServiceServicer:
         """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC
         statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
         the same id), INTERNAL (a fault, logged under the trace id).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordInteractions(self, request, context):
+        """RecordInteractions is Interact for one batch, for internal services that send what another
+        system recorded. A failure of one is told in its outcome and spoils no other; those of one
+        learner are applied in their order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,6 +215,11 @@ def add_BrainServiceServicer_to_server(servicer, server):
                     servicer.RecordInteraction,
                     request_deserializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionRequest.FromString,
                     response_serializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionResponse.SerializeToString,
+            ),
+            'RecordInteractions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordInteractions,
+                    request_deserializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionsRequest.FromString,
+                    response_serializer=aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionsResponse.SerializeToString,
             ),
             'WatchState': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchState,
@@ -305,6 +324,33 @@ class BrainService:
             '/aivo.brain.v1.BrainService/RecordInteraction',
             aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionRequest.SerializeToString,
             aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordInteractions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.brain.v1.BrainService/RecordInteractions',
+            aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionsRequest.SerializeToString,
+            aivo_dot_brain_dot_v1_dot_brain__pb2.RecordInteractionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

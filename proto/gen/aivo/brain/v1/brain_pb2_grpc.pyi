@@ -58,6 +58,11 @@ class BrainServiceStub:
     statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
     the same id), INTERNAL (a fault, logged under the trace id).
     """
+    RecordInteractions: _grpc.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionsRequest, _brain_pb2.RecordInteractionsResponse]
+    """RecordInteractions is Interact for one batch, for internal services that send what another
+    system recorded. A failure of one is told in its outcome and spoils no other; those of one
+    learner are applied in their order.
+    """
     WatchState: _grpc.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]
     """WatchState streams the readings of many learners to one watcher, in growing revision order per
     learner. The stream stays open until the caller cancels it, the brain stops (UNAVAILABLE: open
@@ -118,6 +123,11 @@ class BrainServiceAsyncStub(BrainServiceStub):
     """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC
     statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
     the same id), INTERNAL (a fault, logged under the trace id).
+    """
+    RecordInteractions: _aio.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionsRequest, _brain_pb2.RecordInteractionsResponse]  # type: ignore[assignment]
+    """RecordInteractions is Interact for one batch, for internal services that send what another
+    system recorded. A failure of one is told in its outcome and spoils no other; those of one
+    learner are applied in their order.
     """
     WatchState: _aio.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]  # type: ignore[assignment]
     """WatchState streams the readings of many learners to one watcher, in growing revision order per
@@ -188,6 +198,17 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
         """RecordInteraction is Interact for one interaction, for internal services. Its failures are gRPC
         statuses: INVALID_ARGUMENT (the message says which field), UNAVAILABLE (not stored; retry under
         the same id), INTERNAL (a fault, logged under the trace id).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordInteractions(
+        self,
+        request: _brain_pb2.RecordInteractionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_brain_pb2.RecordInteractionsResponse, _abc.Awaitable[_brain_pb2.RecordInteractionsResponse]]:
+        """RecordInteractions is Interact for one batch, for internal services that send what another
+        system recorded. A failure of one is told in its outcome and spoils no other; those of one
+        learner are applied in their order.
         """
 
     @_abc_1.abstractmethod
