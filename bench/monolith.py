@@ -79,7 +79,7 @@ class VirtualBrain:
         self._staged = 0
 
     def process_interaction(self, data: InteractionData) -> tuple[int, dict[str, Any]]:
-        """Return the learner's new revision and what the model says; raises BadInteraction."""
+        """Return the learner's new revision and what the model says; raises BadInteractionError."""
         started = time.perf_counter()
         interaction = model.interaction_from_context(data.type, data.content, data.context)
         now = data.occurred_at.timestamp() if data.occurred_at else time.time()
@@ -270,7 +270,7 @@ class WebSocketHandler:
             await self._send_error(
                 f"{error.error_count()} fields are wrong.", "bad_request", message, connection_id
             )
-        except model.BadInteraction as error:
+        except model.BadInteractionError as error:
             await self._send_error(str(error), "bad_request", message, connection_id)
 
     async def _handle_virtual_brain_interact(

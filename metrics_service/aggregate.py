@@ -29,11 +29,11 @@ sent in.
 """
 
 
-class BadReport(Exception):
+class BadReportError(Exception):
     """A report contradicts itself or its stream; it has changed nothing."""
 
 
-class Superseded(Exception):
+class SupersededError(Exception):
     """A newer stream of the same edge has taken over."""
 
 
@@ -187,7 +187,7 @@ class Aggregate:
     def open(self, edge_id: str) -> Stream:
         """Begin a stream of an edge's reports, in place of its older one if that is still there.
 
-        Raises BadReport for an unusable id.
+        Raises BadReportError for an unusable id.
         """
         check_edge_id(edge_id)
         if older := self._streams.get(edge_id):
@@ -212,11 +212,11 @@ class Aggregate:
     def report(self, stream: Stream, report: Report) -> None:
         """Take one report.
 
-        Raises Superseded when a newer stream of the edge has been opened, BadReport when the report
-        contradicts itself; neither changes anything.
+        Raises SupersededError when a newer stream of the edge has been opened, BadReportError when
+        the report contradicts itself; neither changes anything.
         """
         if not self.is_open(stream):
-            raise Superseded(f"edge {stream.edge_id} has opened a newer stream of reports")
+            raise SupersededError(f"edge {stream.edge_id} has opened a newer stream of reports")
         _check(report)
         self._count(stream, report.counters)
         stream.connections_active = report.connections_active
@@ -278,9 +278,9 @@ class Aggregate:
 
 
 def check_edge_id(edge_id: str) -> None:
-    """Raise BadReport for an id that no edge may have."""
+    """Raise BadReportError for an id that no edge may have."""
     if not outside.is_id(edge_id):
-        raise BadReport(f"edge_id must be {outside.ID_RULE}")
+        raise BadReportError(f"edge_id must be {outside.ID_RULE}")
 
 
 def _remove(present: Counter[str], ids: Iterable[str]) -> None:
@@ -296,11 +296,11 @@ def _check(report: Report) -> None:
         ("rooms", report.rooms),
     ):
         if both := change.came & change.went:
-            raise BadReport(
+            raise BadReportError(
                 f"{len(both)} {name} both came and went in one report; send the net change"
             )
         if any(not 1 <= len(one) <= 128 for one in itertools.chain(change.came, change.went)):
-            raise BadReport(f"ids of {name} must have 1-128 characters")
+            raise BadReportError(f"ids of {name} must have 1-128 characters")
     counters = report.counters
     latency = counters.latency
     counts = (
@@ -312,10 +312,10 @@ def _check(report: Report) -> None:
         *latency.counts,
     )
     if not all(0 <= count <= LARGEST_COUNT for count in counts):
-        raise BadReport(f"counts must be 0-{LARGEST_COUNT}")
+        raise BadReportError(f"counts must be 0-{LARGEST_COUNT}")
     if len(latency.counts) != BUCKET_COUNT:
-        raise BadReport(f"a latency histogram has at most {BUCKET_COUNT} buckets")
+        raise BadReportError(f"a latency histogram has at most {BUCKET_COUNT} buckets")
     if not 0 <= latency.min_ms <= latency.max_ms < float("inf") or not 0 <= latency.sum_ms < float(
         "inf"
     ):
-        raise BadReport("latencies must be finite and not negative, and min_ms at most max_ms")
+        raise BadReportError("latencies must be finite and not negative, and min_ms at most max_ms")

@@ -30,7 +30,7 @@ _CODE = re.compile(r"[a-z0-9_]{1,64}")
 T = TypeVar("T")
 
 
-class BadRecord(Exception):
+class BadRecordError(Exception):
     """A batch contradicts itself or is out of range; nothing of it is kept."""
 
 
@@ -198,11 +198,11 @@ def _reduced(values: Sequence[T], column: Sequence[int]) -> tuple[list[T], list[
 
 
 def check(batch: Exchanges) -> None:
-    """Raise BadRecord, which names the column, unless a batch is as the contract says."""
+    """Raise BadRecordError, which names the column, unless a batch is as the contract says."""
     size = len(batch)
     columns = (batch.after_ms, batch.user, batch.size, batch.answer_size, batch.latency_us)
     if size > MOST or any(len(column) != size for column in columns):
-        raise BadRecord(f"every column must have the same number of values, at most {MOST}")
+        raise BadRecordError(f"every column must have the same number of values, at most {MOST}")
     problems = {
         "first_ms": not size or 0 < batch.first_ms <= MOST_MS,
         "after_ms": batch.last_ms <= MOST_MS,
@@ -218,7 +218,7 @@ def check(batch: Exchanges) -> None:
     }
     for name, is_good in problems.items():
         if not is_good:
-            raise BadRecord(
+            raise BadRecordError(
                 f"{name} of the exchanges is out of range; nothing of the batch was kept"
             )
 

@@ -49,7 +49,7 @@ TIDY_S = 60.0
 _DAY_MS = 24 * 3600 * 1000
 
 
-class RecordingOff(Exception):
+class RecordingOffError(Exception):
     """This service keeps no message records."""
 
 
@@ -146,17 +146,17 @@ class Recorder:
             )
 
     def require_recording(self) -> None:
-        """Raise RecordingOff when this service keeps no records."""
+        """Raise RecordingOffError when this service keeps no records."""
         if not self._limits.recording:
-            raise RecordingOff(
+            raise RecordingOffError(
                 "this metrics service keeps no message records (METRICS_RECORDING is off)"
             )
 
     def submit(self, batch: Exchanges, *, dropped: int = 0) -> int:
         """Queue a batch if it finds room and return how many messages that are; never waits.
 
-        `dropped` were dropped before they came here. Raises BadRecord, and RecordingOff; nothing is
-        queued then.
+        `dropped` were dropped before they came here. Raises BadRecordError, and RecordingOffError;
+        nothing is queued then.
         """
         self.require_recording()
         check(batch)
@@ -174,7 +174,7 @@ class Recorder:
         return messages
 
     async def analytics(self, query: Query) -> list[AnalyticsRow]:
-        """Sum the messages that reached the disk. Raises StoreUnavailableError, BadQuery."""
+        """Sum the messages that reached the disk. Raises StoreUnavailableError, BadQueryError."""
         return await self._in(self._readers, self._store.analytics, query)
 
     async def export(

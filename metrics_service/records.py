@@ -20,7 +20,7 @@ MOST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: later moments have no RFC 3339 form."""
 
 
-class BadQuery(Exception):
+class BadQueryError(Exception):
     """A question about records cannot be answered as asked."""
 
 
@@ -87,20 +87,20 @@ def query(
     now_ms: int,
 ) -> Query:
     """Make a query, where 0 stands for: until now, one hour before that, minutes. Raises
-    BadQuery.
+    BadQueryError.
     """
     if not 0 <= from_ms <= MOST_MS or not 0 <= to_ms <= MOST_MS:
-        raise BadQuery("from_ms and to_ms must be Unix milliseconds")
+        raise BadQueryError("from_ms and to_ms must be Unix milliseconds")
     if interval_s % 60:
-        raise BadQuery("interval_s must be a multiple of 60")
+        raise BadQueryError("interval_s must be a multiple of 60")
     to_ms = to_ms or now_ms
     if from_ms >= to_ms:
-        raise BadQuery("from_ms must be before to_ms")
+        raise BadQueryError("from_ms must be before to_ms")
     to_ms = -(-to_ms // MINUTE_MS) * MINUTE_MS
     from_ms = (from_ms or max(0, to_ms - HOUR_MS)) // MINUTE_MS * MINUTE_MS
     interval_ms = (interval_s or 60) * 1000
     if (to_ms - from_ms) / interval_ms > MOST_INTERVALS:
-        raise BadQuery(
+        raise BadQueryError(
             f"more than {MOST_INTERVALS} intervals; ask for a shorter range or a longer interval"
         )
     return Query(from_ms=from_ms, to_ms=to_ms, interval_ms=interval_ms, types=types, roles=roles)

@@ -18,18 +18,18 @@ from aivo.metrics.v1 import metrics_pb2 as pb
 from aivo.metrics.v1 import metrics_pb2_grpc
 from metrics_service.aggregate import (
     Aggregate,
-    BadReport,
+    BadReportError,
     Change,
     FleetCounters,
     FleetSnapshot,
     Report,
-    Superseded,
+    SupersededError,
     check_edge_id,
 )
-from metrics_service.exchanges import BadRecord, Content, Exchanges, Kind
+from metrics_service.exchanges import BadRecordError, Content, Exchanges, Kind
 from metrics_service.latency import BUCKET_COUNT, Histogram
-from metrics_service.recorder import Recorder, RecordingOff
-from metrics_service.records import AnalyticsRow, BadQuery, MessageRecord, query
+from metrics_service.recorder import Recorder, RecordingOffError
+from metrics_service.records import AnalyticsRow, BadQueryError, MessageRecord, query
 from metrics_service.store import StoreUnavailableError, Tally
 from service_runtime.errors import ErrorTable
 from service_runtime.streams import StoppingError, Streams
@@ -46,23 +46,23 @@ _MOST_CONTENT = 1_000_000
 """Characters of content that one response carries, unless one record alone has more."""
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """A request is out of range."""
 
 
-class Silent(Exception):
+class SilentError(Exception):
     """A stream has brought nothing for too long."""
 
 
 ERRORS = ErrorTable(
     {
-        BadReport: grpc.StatusCode.INVALID_ARGUMENT,
-        BadRecord: grpc.StatusCode.INVALID_ARGUMENT,
-        BadQuery: grpc.StatusCode.INVALID_ARGUMENT,
-        BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
-        Superseded: grpc.StatusCode.ABORTED,
-        Silent: grpc.StatusCode.ABORTED,
-        RecordingOff: grpc.StatusCode.FAILED_PRECONDITION,
+        BadReportError: grpc.StatusCode.INVALID_ARGUMENT,
+        BadRecordError: grpc.StatusCode.INVALID_ARGUMENT,
+        BadQueryError: grpc.StatusCode.INVALID_ARGUMENT,
+        BadRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+        SupersededError: grpc.StatusCode.ABORTED,
+        SilentError: grpc.StatusCode.ABORTED,
+        RecordingOffError: grpc.StatusCode.FAILED_PRECONDITION,
         StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
         StoppingError: grpc.StatusCode.UNAVAILABLE,
     }
@@ -115,7 +115,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
                     report = _report(message)
                     stream = stream or self._aggregate.open(message.edge_id)
                     if message.edge_id != stream.edge_id:
-                        raise BadReport("all reports of a stream must have the same edge_id")
+                        raise BadReportError("all reports of a stream must have the same edge_id")
                     self._aggregate.report(stream, report)
         finally:
             if stream is not None:
@@ -147,7 +147,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
         interval_ms = request.interval_ms or DEFAULT_WATCH_INTERVAL_MS
         shortest, longest = WATCH_INTERVAL_RANGE_MS
         if not shortest <= interval_ms <= longest:
-            raise BadRequest(
+            raise BadRequestError(
                 f"interval_ms must be {shortest}-{longest}, or 0 for {DEFAULT_WATCH_INTERVAL_MS}"
             )
         while True:
@@ -200,7 +200,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     ) -> AsyncIterator[pb.ExportRecordsResponse]:
         """Stream the kept records; the disk is read no faster than the caller takes them."""
         if request.from_ms < 0 or request.to_ms < 0:
-            raise BadRequest("from_ms and to_ms must not be negative")
+            raise BadRequestError("from_ms and to_ms must not be negative")
         async for page in self._recorder.export(
             from_ms=request.from_ms, to_ms=request.to_ms or None
         ):
@@ -212,22 +212,24 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     ) -> pb.EraseRecordsResponse:
         """Delete the records of a user or about a learner."""
         if bool(request.user_id) == bool(request.learner_id):
-            raise BadRequest("exactly one of user_id and learner_id must be given")
+            raise BadRequestError("exactly one of user_id and learner_id must be given")
         erased = await self._recorder.erase(user_id=request.user_id, learner_id=request.learner_id)
         return pb.EraseRecordsResponse(erased=erased)
 
     async def _received(
         self, context: Context, *, silence_s: float | None
     ) -> AsyncGenerator[Any, None]:
-        """Yield what a stream brings to its end; raises Silent, and StoppingError as soon as the
-        service stops.
+        """Yield what a stream brings to its end; raises SilentError, and StoppingError as soon as
+        the service stops.
         """
         while True:
             try:
                 async with asyncio.timeout(silence_s):
                     request = await self._streams.wait(context.read)
             except TimeoutError:
-                raise Silent(f"nothing came for {silence_s:g} s; open the stream again") from None
+                raise SilentError(
+                    f"nothing came for {silence_s:g} s; open the stream again"
+                ) from None
             if request is grpc.aio.EOF:
                 return
             yield request

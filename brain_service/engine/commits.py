@@ -23,7 +23,7 @@ from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import INTERNAL_FAULT, Applied, Failed, FailureCode, invalid
 from brain_service.engine.teaching import Teaching
-from brain_service.model import BadInteraction
+from brain_service.model import BadInteractionError
 from brain_service.model.bank import BankIncrements
 from brain_service.model.values import maker
 from brain_service.tracing import NoTraces
@@ -216,7 +216,7 @@ class Commits:
                 continue
             try:
                 apply(work)
-            except BadInteraction as error:
+            except BadInteractionError as error:
                 plan.failed.append((work, invalid(str(error))))
             except Exception:
                 logger.exception("the model failed on an interaction", extra=_trace(work))

@@ -16,7 +16,7 @@ from brain_service.engine.journal import Head, LogRow, Row
 from brain_service.engine.publication import Publication
 from brain_service.engine.submission import Applied, Failed, Submission
 from brain_service.model import (
-    BadInteraction,
+    BadInteractionError,
     Increments,
     Interaction,
     LearnerState,
@@ -202,7 +202,7 @@ def read_interaction(row: LogRow) -> Interaction | None:
     try:
         context = json.loads(row.context_json or b"{}")
         return interaction_from_context(row.kind, row.content, context)
-    except (BadInteraction, ValueError, AttributeError, RecursionError):
+    except (BadInteractionError, ValueError, AttributeError, RecursionError):
         return None
 
 

@@ -8,7 +8,11 @@ names what the other rooms use of it.
 from brain_service.model.alerts import QUIET, Crossing, Signs, crossings, signs
 from brain_service.model.assessment import Assessment, Performance, assess, mastery_of_all
 from brain_service.model.explain import explain
-from brain_service.model.interaction import BadInteraction, Interaction, interaction_from_context
+from brain_service.model.interaction import (
+    BadInteractionError,
+    Interaction,
+    interaction_from_context,
+)
 from brain_service.model.params import VERSION
 from brain_service.model.prediction import SkillMastery, Statistics, mastery
 from brain_service.model.state import LearnerState
@@ -18,7 +22,7 @@ __all__ = [
     "QUIET",
     "VERSION",
     "Assessment",
-    "BadInteraction",
+    "BadInteractionError",
     "Crossing",
     "Increments",
     "Interaction",

@@ -28,7 +28,7 @@ _BAD_TIME: Final = "context.time_taken must be seconds, {}; leave it out where i
 _NO_SKILLS: Final = (ANONYMOUS_SKILL,)
 
 
-class BadInteraction(ValueError):
+class BadInteractionError(ValueError):
     """An interaction that cannot be used; the message is one sentence for its sender."""
 
 
@@ -58,16 +58,16 @@ def interaction_from_context(kind: str, content: str, context: Mapping[str, obje
     """Check the loose fields of a request and return them as an `Interaction`; unknown fields are
     ignored.
 
-    Refused with `BadInteraction`: any field of the wrong type (a boolean is not a number, a number
-    is not a boolean), and what `checked` refuses. A field that is absent or None is missing, and
-    stays missing.
+    Refused with `BadInteractionError`: any field of the wrong type (a boolean is not a number, a
+    number is not a boolean), and what `checked` refuses. A field that is absent or None is missing,
+    and stays missing.
     """
     if not isinstance(content, str):
-        raise BadInteraction("content must be a string.")
+        raise BadInteractionError("content must be a string.")
     get = context.get
     correct = get("correct")
     if correct is not None and correct is not True and correct is not False:
-        raise BadInteraction("context.correct must be true or false, or be left out.")
+        raise BadInteractionError("context.correct must be true or false, or be left out.")
     return checked(
         kind,
         content,
@@ -100,24 +100,24 @@ def checked(
 
     Bounded silently: difficulty to 1…5, time_taken to an hour, hints and attempts to 1000. Refused
     with
-    `BadInteraction`: an unknown kind, empty content without `item_id`, content over 16,384
+    `BadInteractionError`: an unknown kind, empty content without `item_id`, content over 16,384
     characters, more than 8 skills, names that are empty, over 128 bytes (UTF-8) or contain control
     characters, numbers that are not finite, negative times and counts, a time_taken over a day, and
     counts that are not whole. `correct` is kept only for answers.
     """
     if kind not in KINDS:
-        raise BadInteraction(f"type must be one of {', '.join(sorted(KINDS))}.")
+        raise BadInteractionError(f"type must be one of {', '.join(sorted(KINDS))}.")
     if len(content) > MAX_CONTENT:
-        raise BadInteraction(
+        raise BadInteractionError(
             f"content must have at most {MAX_CONTENT} characters; send a shorter one or only"
             " item_id."
         )
     if item_id is not None:
         _check_name("item_id", item_id)
     elif not content:
-        raise BadInteraction("content is empty; send the content or context.item_id.")
+        raise BadInteractionError("content is empty; send the content or context.item_id.")
     if len(skills) > MAX_SKILLS_PER_ITEM:
-        raise BadInteraction(
+        raise BadInteractionError(
             f"context.skill must name at most {MAX_SKILLS_PER_ITEM} skills; send the main ones."
         )
     for skill in skills:
@@ -130,12 +130,12 @@ def checked(
     if time_taken is not None:
         _check_finite("time_taken", time_taken)
         if time_taken < 0:
-            raise BadInteraction(
+            raise BadInteractionError(
                 "context.time_taken must be seconds, zero or more; leave it out where it is not"
                 " known."
             )
         if time_taken > ABSURD_TIME_S:
-            raise BadInteraction(
+            raise BadInteractionError(
                 "context.time_taken must be seconds, at most a day; leave it out where it is not"
                 " known."
             )
@@ -165,28 +165,28 @@ def content_key(content: str) -> str:
 def _check_name(field: str, value: str) -> None:
     size = len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     if not 0 < size <= MAX_NAME:
-        raise BadInteraction(
+        raise BadInteractionError(
             f"context.{field} must have 1 to {MAX_NAME} bytes; leave it out where it is not known."
         )
     if not value.isprintable():
-        raise BadInteraction(f"context.{field} must not contain control characters.")
+        raise BadInteractionError(f"context.{field} must not contain control characters.")
 
 
 def _check_finite(field: str, value: float) -> None:
     if not isfinite(value):
-        raise BadInteraction(f"context.{field} must be a finite number.")
+        raise BadInteractionError(f"context.{field} must be a finite number.")
 
 
 def _count(field: str, value: float) -> int:
     _check_finite(field, value)
     if value < 0 or value != int(value):
-        raise BadInteraction(f"context.{field} must be a whole number, zero or more.")
+        raise BadInteractionError(f"context.{field} must be a whole number, zero or more.")
     return min(int(value), MAX_COUNT)
 
 
 def _text(field: str, value: object) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise BadInteraction(f"context.{field} must be a string.")
+        raise BadInteractionError(f"context.{field} must be a string.")
     return value
 
 
@@ -196,9 +196,9 @@ def _texts(field: str, value: object) -> Sequence[str]:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list | tuple):
-        raise BadInteraction(f"context.{field} must be a string or a list of strings.")
+        raise BadInteractionError(f"context.{field} must be a string or a list of strings.")
     if not all(isinstance(each, str) for each in value):
-        raise BadInteraction(f"context.{field} must be a list of strings.")
+        raise BadInteractionError(f"context.{field} must be a list of strings.")
     return value
 
 
@@ -206,7 +206,7 @@ def _number(field: str, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadInteraction(f"context.{field} must be a number.")
+        raise BadInteractionError(f"context.{field} must be a number.")
     if isinstance(value, int):
         # No rule tells larger ones apart, and a float could not hold every one of them.
         value = min(max(value, -(2**53)), 2**53)

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from brain_service.model import params
 from brain_service.model.assessment import Assessment, tell
 from brain_service.model.crowd import Lesson
-from brain_service.model.interaction import BadInteraction, Interaction
+from brain_service.model.interaction import BadInteractionError, Interaction
 from brain_service.model.levels import read, read_direct
 from brain_service.model.prediction import Statistics, answer, item_key
 from brain_service.model.signals import move, push_engagement
@@ -68,10 +68,10 @@ def apply(
 
     `state` is None before the learner's first interaction. `now` is when it happened, epoch
     seconds; a time before the last one counts as the last one. The same input always gives the same
-    output. Raises `BadInteraction` if `now` is not finite.
+    output. Raises `BadInteractionError` if `now` is not finite.
     """
     if not isfinite(now):
-        raise BadInteraction("The time of the interaction must be a finite number of seconds.")
+        raise BadInteractionError("The time of the interaction must be a finite number of seconds.")
     before = BLANK if state is None else state
     time_taken = interaction.time_taken
     fade, time, session_start, active_s, presence, tank = _elapse(before, now, time_taken)

@@ -25,7 +25,7 @@ from brain_service.engine.submission import (
 )
 from brain_service.model import codec
 from brain_service.model.adapt import ContentAdapter
-from brain_service.model.interaction import BadInteraction
+from brain_service.model.interaction import BadInteractionError
 from brain_service.servicer import answers, checks, convert
 from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
@@ -59,7 +59,7 @@ class NotStoredError(Exception):
 ERRORS = ErrorTable(
     {
         InvalidFieldError: grpc.StatusCode.INVALID_ARGUMENT,
-        BadInteraction: grpc.StatusCode.INVALID_ARGUMENT,
+        BadInteractionError: grpc.StatusCode.INVALID_ARGUMENT,
         UnknownWatchError: grpc.StatusCode.NOT_FOUND,
         WatchReplacedError: grpc.StatusCode.ABORTED,
         WatchEndedError: grpc.StatusCode.CANCELLED,
@@ -284,7 +284,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
                 if one is not None:
                     served.append((index, one))
                 good.append(submission)
-            except (InvalidFieldError, BadInteraction) as error:
+            except (InvalidFieldError, BadInteractionError) as error:
                 failed[index] = Failed(code=FailureCode.INVALID, message=str(error))
         results = iter(await self._engine.submit(good) if good else ())
         outcomes = [

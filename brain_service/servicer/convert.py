@@ -40,7 +40,7 @@ _EVENTS: Final = {
 
 
 def submission(message: brain_pb2.Interaction) -> Submission:
-    """Make the engine's value of an interaction; raises InvalidFieldError or BadInteraction.
+    """Make the engine's value of an interaction; raises InvalidFieldError or BadInteractionError.
 
     What the model does not read is checked by the engine, which refuses it one by one.
     """

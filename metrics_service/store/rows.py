@@ -12,7 +12,7 @@ from typing import Any
 from metrics_service.aggregate import FleetCounters, Remembered
 from metrics_service.exchanges import Content, Exchanges, Kind
 from metrics_service.latency import BOUNDS_MS, BUCKET_COUNT, Histogram
-from metrics_service.records import MINUTE_MS, AnalyticsRow, BadQuery, Direction
+from metrics_service.records import MINUTE_MS, AnalyticsRow, BadQueryError, Direction
 from metrics_service.store.tables import sums_table
 
 MOST_ROWS = 50_000
@@ -172,14 +172,14 @@ def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], *values: 
 
 
 def analytics_rows(result: Any) -> list[AnalyticsRow]:
-    """Merge sums per latency bucket, ordered by their other keys, into rows. Raises BadQuery when
-    they are too many.
+    """Merge sums per latency bucket, ordered by their other keys, into rows. Raises BadQueryError
+    when they are too many.
     """
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in result:
         groups.setdefault((row.start_ms, row.type, row.role, row.direction), []).append(row)
         if len(groups) > MOST_ROWS:
-            raise BadQuery(
+            raise BadQueryError(
                 f"more than {MOST_ROWS} rows; ask for a shorter range, a longer interval or fewer"
                 " types"
             )

@@ -200,8 +200,8 @@ class Store:
             return truncate_wal(connection)
 
     def analytics(self, query: Query) -> list[AnalyticsRow]:
-        """Sum the messages per interval, type, role and direction. Raises BadQuery when that is too
-        much to answer.
+        """Sum the messages per interval, type, role and direction. Raises BadQueryError when that
+        is too much to answer.
         """
         # A literal, because PostgreSQL takes two parameters of the same value for different
         # groupings.

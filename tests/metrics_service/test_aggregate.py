@@ -14,13 +14,13 @@ from metrics_service.aggregate import (
     EDGE_MEMORY_MS,
     LARGEST_COUNT,
     Aggregate,
-    BadReport,
+    BadReportError,
     Change,
     FleetCounters,
     FleetSnapshot,
     Report,
     Retained,
-    Superseded,
+    SupersededError,
 )
 from metrics_service.latency import EMPTY, Histogram
 
@@ -130,7 +130,7 @@ def test_a_newer_stream_takes_over_and_the_late_end_of_the_older_takes_nothing_a
     aggregate.close(older)
 
     assert presence(aggregate.snapshot()) == (3, 1, 0, 0)
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         aggregate.report(older, Report(counters=FleetCounters(errors=1)))
     assert aggregate.snapshot().totals.errors == 0
 
@@ -190,7 +190,7 @@ def test_a_bad_report_changes_nothing(bad: Report) -> None:
     )
     before = aggregate.snapshot(), aggregate.retain()
 
-    with pytest.raises(BadReport):
+    with pytest.raises(BadReportError):
         aggregate.report(stream, replace(bad, connections_active=9))
 
     assert (aggregate.snapshot(), aggregate.retain()) == before
@@ -198,7 +198,7 @@ def test_a_bad_report_changes_nothing(bad: Report) -> None:
 
 @pytest.mark.parametrize("edge_id", ["", "x" * 129, "with space", "ä", "line\n"])
 def test_an_unusable_edge_id_is_refused(edge_id: str) -> None:
-    with pytest.raises(BadReport):
+    with pytest.raises(BadReportError):
         fleet().open(edge_id)
 
 

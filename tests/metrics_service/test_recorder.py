@@ -15,8 +15,8 @@ import pytest
 
 from metrics_service import recorder as recorder_module
 from metrics_service.aggregate import FleetCounters, Retained
-from metrics_service.exchanges import BadRecord, Exchanges
-from metrics_service.recorder import Limits, Recorder, RecordingOff
+from metrics_service.exchanges import BadRecordError, Exchanges
+from metrics_service.recorder import Limits, Recorder, RecordingOffError
 from metrics_service.store import Store, StoreUnavailableError, Tally
 from tests.metrics_service.support import LIMITS, NOW_MS, PATIENCE_S, Exchange, batch, url
 
@@ -211,14 +211,14 @@ async def test_a_disk_that_hangs_does_not_hang_the_end(tmp_path: Path) -> None:
 
 async def test_a_bad_record_keeps_the_whole_batch_out(tmp_path: Path) -> None:
     async with recording(tmp_path) as (recorder, _):
-        with pytest.raises(BadRecord, match="kinds"):
+        with pytest.raises(BadRecordError, match="kinds"):
             recorder.submit(batch(Exchange(), Exchange(type="")), dropped=5)
         assert (recorder.waiting, recorder.tally) == (0, Tally())
 
 
 async def test_nothing_is_kept_when_recording_is_off(tmp_path: Path) -> None:
     async with recording(tmp_path, replace(LIMITS, recording=False)) as (recorder, _):
-        with pytest.raises(RecordingOff):
+        with pytest.raises(RecordingOffError):
             recorder.submit(of("u"))
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from metrics_service.aggregate import FleetCounters, Remembered, Retained
 from metrics_service.latency import Histogram
-from metrics_service.records import MINUTE_MS, BadQuery, Query
+from metrics_service.records import MINUTE_MS, BadQueryError, Query
 from metrics_service.store import Store, StoreUnavailableError, Tally, rows
 from metrics_service.store.sql_store import open_database
 from metrics_service.store.tables import SCHEMA, metadata, tallies_table
@@ -254,7 +254,7 @@ def test_too_many_rows_are_refused_rather_than_cut(
     monkeypatch.setattr(rows, "MOST_ROWS", 2)
     store.append([batch(*(Exchange(type=f"t{index}") for index in range(3)))], NONE)
 
-    with pytest.raises(BadQuery):
+    with pytest.raises(BadQueryError):
         store.analytics(an_hour())
 
 

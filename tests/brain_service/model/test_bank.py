@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_service.model import (
-    BadInteraction,
+    BadInteractionError,
     Increments,
     Interaction,
     Statistics,
@@ -343,5 +343,5 @@ def test_what_learners_share_comes_back_from_the_store() -> None:
 
 def test_no_interaction_can_name_a_row_that_is_no_item() -> None:
     for row in (MARK + "x", *rows(None), *rows("math"), item_row("q1")):
-        with pytest.raises(BadInteraction):
+        with pytest.raises(BadInteractionError):
             interaction_from_context("practice", "x", {"item_id": row})

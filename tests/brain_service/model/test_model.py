@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brain_service.model import (
     Assessment,
-    BadInteraction,
+    BadInteractionError,
     Interaction,
     LearnerState,
     Statistics,
@@ -283,7 +283,7 @@ def test_a_clock_running_backwards_counts_as_standing_still(
     "state", [None, BLANK._replace(revision=1, session=BLANK.session._replace(time=START))]
 )
 def test_a_time_that_is_no_number_is_refused(now: float, state: LearnerState | None) -> None:
-    with pytest.raises(BadInteraction, match="finite"):
+    with pytest.raises(BadInteractionError, match="finite"):
         apply(state, Statistics(), answer(True), now)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brain_service.model.interaction import (
     ANONYMOUS_SKILL,
-    BadInteraction,
+    BadInteractionError,
     content_key,
     interaction_from_context,
 )
@@ -79,18 +79,18 @@ def test_odd_values_are_bounded(field: str, sent: object, kept: object) -> None:
     ],
 )
 def test_nonsense_is_refused_by_the_name_of_its_field(field: str, sent: object) -> None:
-    with pytest.raises(BadInteraction, match=rf"^context\.{field} must .*\.$"):
+    with pytest.raises(BadInteractionError, match=rf"^context\.{field} must .*\.$"):
         context(**{field: sent})
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(BadInteraction, match="type must be one of"):
+    with pytest.raises(BadInteractionError, match="type must be one of"):
         interaction_from_context("quiz", "2 + 2?", {})
 
 
 @pytest.mark.parametrize("content", ["", "x" * 16_385])
 def test_content_that_names_nothing_or_is_endless_is_refused(content: str) -> None:
-    with pytest.raises(BadInteraction, match="content"):
+    with pytest.raises(BadInteractionError, match="content"):
         interaction_from_context("content_view", content, {})
 
 
@@ -142,7 +142,7 @@ def test_anything_is_either_refused_with_a_sentence_or_within_bounds(
 ) -> None:
     try:
         context(**fields)
-    except BadInteraction as refusal:
+    except BadInteractionError as refusal:
         sentence = str(refusal)
     else:
         sentence = ""
