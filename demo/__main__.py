@@ -248,7 +248,7 @@ def _greet(stack: Stack, people: list[Person], *, lively: bool, seconds: float) 
             (credential: {_short(stack.credential_file)})
   logs      {_short(stack.logs)}
 
-  log in as one of (all {len(people)} are in {_short(file)}):
+  log in (everybody is in {_short(file)}):
 {logins}
 
   {"a class of simulated learners is at work" if lively else "no simulated class (DEMO=0)"};
