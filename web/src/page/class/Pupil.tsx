@@ -39,9 +39,11 @@ export const Pupil = memo(function Pupil({ place, now, numbers }: Props) {
           {at === null ? "not started" : ageInWords(now - at)}
         </span>
       </div>
-      <p className="pupil__reason" data-group={group}>
-        {group !== "fine" && <b data-group={group}>{groupNames[group]}</b>} {reason}
-      </p>
+      {(group !== "fine" || reason !== "") && (
+        <p className="pupil__reason" data-group={group}>
+          {group !== "fine" && <b data-group={group}>{groupNames[group]}</b>} {reason}
+        </p>
+      )}
       {isHere && <Sparkline points={lineOf(course, now)} label={lineInWords(course, now)} />}
       {view?.state && group !== "new" && (
         <Bands state={view.state} meaning={view.details.meaning} numbers={numbers} />

@@ -63,12 +63,15 @@ const apart = 0.1;
 
 function Forecast({ struggle, numbers }: { struggle: Struggle; numbers: boolean }) {
   const { probability, usual, because } = struggle;
+  const side = probability > usual + apart ? "up" : probability < usual - apart ? "down" : null;
   const words =
-    probability > usual + apart
+    side === "up"
       ? "More mistakes than usual are likely in the next three tasks."
-      : probability < usual - apart
+      : side === "down"
         ? "Fewer mistakes than usual are likely in the next three tasks."
         : "The next three tasks are likely to go as usual.";
+  // What pulls the other way does not explain it.
+  const reasons = because.filter(({ direction }) => side === null || direction === side);
   return (
     <div className="forecast">
       <p>
@@ -81,7 +84,7 @@ function Forecast({ struggle, numbers }: { struggle: Struggle; numbers: boolean 
           </span>
         )}
       </p>
-      <BecauseList because={because} />
+      <BecauseList because={reasons} />
     </div>
   );
 }
