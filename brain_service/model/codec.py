@@ -157,6 +157,9 @@ def told(assessment: Assessment) -> tuple[Assessment, bytes]:
         recommendations, meaning, version,
     ) = assessment  # fmt: skip
     accuracy, response_time, consistency, improvement_rate = performance
+    # To four decimals, which cutting off a byte leaves as they are: what clients are shown is what
+    # the model says, not what is kept of it.
+    levels = tuple([int(level * 1e4 + 0.5) / 1e4 for level in levels])
     fine = [
         *levels, accuracy, nan if response_time is None else response_time, consistency,
         improvement_rate, nan if predicted is None else predicted,
@@ -165,7 +168,7 @@ def told(assessment: Assessment) -> tuple[Assessment, bytes]:
         fine += probability, standard_error
     for _, values, _ in recommendations:
         fine += values
-    coarse = [*chain.from_iterable(contributions), *evidence]
+    coarse = [*chain.from_iterable(map(_without_last, levels, contributions)), *evidence]
     said = b""
     if meaning is not None:
         (
@@ -202,6 +205,21 @@ def told(assessment: Assessment) -> tuple[Assessment, bytes]:
     return whole, body + _CRC.pack(crc32(body))
 
 
+def _without_last(level: float, contributions: tuple[float, ...]) -> tuple[float, ...]:
+    """Leave out what follows from the others: contributions add up to a level less its base."""
+    return contributions if level in (0.0, 1.0) else (*contributions[:-1], 0.0)
+
+
+def _with_last(level: float, base: float, contributions: tuple[float, ...]) -> tuple[float, ...]:
+    """Put it in again, so that they add up exactly whatever was lost of each."""
+    if level in (0.0, 1.0):
+        return contributions
+    rest = level - base
+    for contribution in contributions[:-1]:
+        rest -= contribution
+    return (*contributions[:-1], rest)
+
+
 class _Kept(NamedTuple):
     """An assessment as its bytes have it."""
 
@@ -219,9 +237,11 @@ class _Kept(NamedTuple):
 
 def _in_short(kept: _Kept, layout: AssessmentLayout) -> Assessment:
     revision, time, version, skills, advice, said, fine, coarse = kept
+    levels = fine[layout.levels]
+    parts = [coarse[drivers] for drivers in layout.contributions]
     estimates: layouts.Estimates = (
-        fine[layout.levels],
-        tuple([coarse[drivers] for drivers in layout.contributions]),
+        levels,
+        tuple(map(_with_last, levels, map(_BASES.__getitem__, layout.names), parts)),
         coarse[layout.evidence],
     )
     if layout.drivers != ASSESSMENTS[ASSESSMENT].drivers:
