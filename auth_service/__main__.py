@@ -29,6 +29,7 @@ from auth_service.roster.reading import RosterError
 from auth_service.servicer import SERVICE_NAME, AuthServicer, register
 from auth_service.sessions import Issuer, Lifetimes, Sessions
 from auth_service.settings import Settings
+from auth_service.sign_in import SignIn
 from auth_service.store import (
     SCHEMA,
     ChangeLog,
@@ -180,12 +181,12 @@ async def _serve(
     await administration.bootstrap_admin(
         settings.bootstrap_admin_email, settings.bootstrap_admin_password
     )
-    trusted = TrustedTokens(
+    issuers = (
         read_trusted(settings.trusted_issuers, own_issuer=settings.issuer)
         if settings.trusted_issuers
-        else (),
-        time.time,
+        else ()
     )
+    trusted = TrustedTokens(issuers, time.time)
     strangers = Strangers(
         tokens=trusted,
         database=core.database,
@@ -196,6 +197,17 @@ async def _serve(
     server = GrpcServer(settings, services=[SERVICE_NAME], prefix=PREFIX, tracer=tracer)
     servicer = AuthServicer(
         sessions=_sessions(settings, core, directory, follower, strangers, counters),
+        sign_in=SignIn(
+            issuers,
+            tokens=trusted,
+            strangers=strangers,
+            issuer=core.issuer,
+            database=core.database,
+            people=core.people,
+            secret=core.tokens.secret_for("sign-in"),
+            clock=time.time,
+        ),
+        passwords=settings.passwords,
         administration=administration,
         directory=directory,
         broadcaster=broadcaster,

@@ -27,8 +27,10 @@ from auth_service.domain import (
 )
 from auth_service.login_limits import TooManyAttempts, Unauthenticated
 from auth_service.passwords import TooManyHashes
+from auth_service.provider import ProviderError
 from auth_service.revocations import Broadcaster, WatchCut
 from auth_service.sessions import Grant, Identity, Sessions
+from auth_service.sign_in import SignIn
 from auth_service.store import StoreUnavailableError
 from auth_service.tokens import Tokens
 from auth_service.turns import TooManyWaiting
@@ -40,6 +42,7 @@ ERRORS = ErrorTable(
         InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
         Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
         TooManyAttempts: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        ProviderError: grpc.StatusCode.UNAVAILABLE,
         TooManyHashes: grpc.StatusCode.RESOURCE_EXHAUSTED,
         TooManyWaiting: grpc.StatusCode.RESOURCE_EXHAUSTED,
         NotFound: grpc.StatusCode.NOT_FOUND,
@@ -85,6 +88,8 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self,
         *,
         sessions: Sessions,
+        sign_in: SignIn,
+        passwords: bool,
         administration: Administration,
         directory: Directory,
         broadcaster: Broadcaster,
@@ -94,6 +99,8 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         counters: AuthCounters,
     ) -> None:
         self._sessions = sessions
+        self._sign_in = sign_in
+        self._passwords = passwords
         self._administration = administration
         self._directory = directory
         self._broadcaster = broadcaster
@@ -109,12 +116,49 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
         """Exchange an e-mail address and password for tokens."""
+        if not self._passwords:
+            raise Unauthenticated("passwords are switched off here; sign in at your provider")
         grant = await self._sessions.login(
             request.email, request.password, request.client_address, request.device_token
         )
         return pb.LoginResponse(
             tokens=_tokens(grant), user=_user(grant.user), device_token=grant.device_token
         )
+
+    async def ListProviders(
+        self, request: pb.ListProvidersRequest, context: Any
+    ) -> pb.ListProvidersResponse:
+        """Tell how people may sign in."""
+        listed = [
+            pb.Provider(provider_id=name, label=label)
+            for name, label in self._sign_in.listed().items()
+        ]
+        return pb.ListProvidersResponse(providers=listed, passwords=self._passwords)
+
+    async def BeginSignIn(
+        self, request: pb.BeginSignInRequest, context: Any
+    ) -> pb.BeginSignInResponse:
+        """Start signing in at a provider."""
+        address, flow = await self._sign_in.begin(request.provider_id, request.redirect_uri)
+        return pb.BeginSignInResponse(address=address, flow=flow)
+
+    async def FinishSignIn(
+        self, request: pb.FinishSignInRequest, context: Any
+    ) -> pb.FinishSignInResponse:
+        """Exchange what the browser brought back for tokens."""
+        grant, provider_id = await self._sign_in.finish(
+            request.flow, request.state, request.code, request.redirect_uri
+        )
+        return pb.FinishSignInResponse(
+            tokens=_tokens(grant), user=_user(grant.user), provider_id=provider_id
+        )
+
+    async def GetLogoutAddress(
+        self, request: pb.GetLogoutAddressRequest, context: Any
+    ) -> pb.GetLogoutAddressResponse:
+        """Tell where the browser signs out at a provider."""
+        address = await self._sign_in.logout_address(request.provider_id, request.return_to)
+        return pb.GetLogoutAddressResponse(address=address)
 
     async def Refresh(self, request: pb.RefreshRequest, context: Any) -> pb.RefreshResponse:
         """Exchange a refresh token for new tokens."""

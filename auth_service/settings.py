@@ -32,6 +32,9 @@ class Settings(ListenerSettings):
         None,
         "TOML file of other issuers whose access tokens are accepted, as docs/identity.md shows.",
     )
+    passwords: bool = setting(
+        True, "Let people sign in by password; without, only providers and tokens let them in."
+    )
     access_ttl_s: int = setting(900, "Seconds that an access token is good for.")
     refresh_ttl_s: int = setting(14 * 86_400, "Seconds that a refresh token is good for.")
     refresh_retry_s: float = setting(

@@ -63,7 +63,7 @@ class Strangers:
         if settled is None or settled[0] < stranger.issued_at:
             try:
                 async with self._lock:
-                    user_id = await self._settle(stranger, issuer)
+                    user_id = await self.settle(stranger, issuer)
             except StoreUnavailableError:
                 if settled is None:
                     raise BadToken("the access token cannot be checked now; try again") from None
@@ -89,7 +89,10 @@ class Strangers:
             )
             await self._after_change()
 
-    async def _settle(self, stranger: Stranger, issuer: TrustedIssuer) -> str:
+    async def settle(self, stranger: Stranger, issuer: TrustedIssuer) -> str:
+        """Return the user id of somebody, who may appear now. Raises BadToken,
+        StoreUnavailableError.
+        """
         try:
             told = _told(stranger)
         except InvalidInput as error:

@@ -5,6 +5,7 @@ that AUTH_TRUSTED_ISSUERS names; docs/identity.md shows one.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,26 @@ class ClaimNames:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignInWith:
+    """How the page signs in at an issuer that is an OpenID provider."""
+
+    id: str
+    """In addresses: lower-case letters, digits and hyphens."""
+    label: str
+    """What the button says."""
+    client_id: str
+    client_secret_file: str = ""
+    """File with the secret; empty for a public client, which PKCE alone protects."""
+    scope: str = "openid email profile"
+
+    def secret(self) -> str:
+        """Return the client's secret as the file has it now. Raises OSError."""
+        if not self.client_secret_file:
+            return ""
+        return Path(self.client_secret_file).read_text(encoding="utf-8").strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedIssuer:
     """An issuer whose access tokens are accepted as ours are."""
 
@@ -62,6 +83,8 @@ class TrustedIssuer:
     """Whether a first sight is taken for the person with the same e-mail address. Never an
     administrator.
     """
+    sign_in: SignInWith | None = None
+    """None where the page does not offer it."""
     leeway_s: float = 30.0
     """Seconds by which the issuer's clock may differ."""
 
@@ -81,7 +104,21 @@ def read_trusted(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
     names = [one.issuer for one in found]
     if own_issuer in names or len(set(names)) < len(names):
         raise TrustError(f"{path}: each issuer needs a name of its own, other than AUTH_ISSUER")
-    return tuple(dataclasses.replace(one, jwks=_beside(path, one.jwks)) for one in found)
+    pages = [one.sign_in for one in found if one.sign_in is not None]
+    if len({one.id for one in pages}) < len(pages):
+        raise TrustError(f"{path}: each `sign_in` needs an `id` of its own")
+    return tuple(_resolved(path, one) for one in found)
+
+
+def _resolved(path: Path, one: TrustedIssuer) -> TrustedIssuer:
+    """Return an issuer whose files are found from anywhere. Raises TrustError."""
+    sign_in = one.sign_in
+    if sign_in is not None and sign_in.client_secret_file:
+        file = path.parent / sign_in.client_secret_file
+        sign_in = dataclasses.replace(sign_in, client_secret_file=str(file))
+        if not file.is_file():
+            raise TrustError(f"{path}: there is no `client_secret_file` {file}")
+    return dataclasses.replace(one, jwks=_beside(path, one.jwks), sign_in=sign_in)
 
 
 def _beside(path: Path, jwks: str) -> str:
@@ -95,6 +132,8 @@ def _issuer(table: Any, where: str) -> TrustedIssuer:
             raise TrustError(f"{where}: `{name}` is missing")
     if "claims" in values:
         values["claims"] = ClaimNames(**_fields(ClaimNames, values["claims"], f"{where} claims"))
+    if "sign_in" in values:
+        values["sign_in"] = _sign_in(values["sign_in"], f"{where} sign_in")
     try:
         values["roles"] = {
             str(theirs): Role(ours) for theirs, ours in dict(values.get("roles", {})).items()
@@ -106,6 +145,16 @@ def _issuer(table: Any, where: str) -> TrustedIssuer:
     found = TrustedIssuer(**values)
     _check(found, where)
     return found
+
+
+def _sign_in(table: Any, where: str) -> SignInWith:
+    values = _fields(SignInWith, table, where)
+    for name in ("id", "label", "client_id"):
+        if not values.get(name):
+            raise TrustError(f"{where}: `{name}` is missing")
+    if not re.fullmatch("[a-z0-9-]{1,32}", values["id"]):
+        raise TrustError(f"{where}: `id` must be 1–32 of a–z, 0–9 and -")
+    return SignInWith(**values)
 
 
 def _fields(kind: type[Any], table: Any, where: str) -> dict[str, Any]:

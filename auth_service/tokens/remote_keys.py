@@ -54,6 +54,14 @@ class RemoteKeys:
             self._start()
         return self._known(kid, algorithm)
 
+    async def only(self) -> str:
+        """Return the id of the key of an issuer that has one, else an empty text: such an ID token
+        need not name it (OpenID Connect Core §10.1).
+        """
+        if not self._jwks and self._clock() - self._asked_at >= RETRY_S:
+            await self.load()
+        return next(iter(self._jwks)) if len(self._jwks) == 1 else ""
+
     async def load(self) -> None:
         """Fetch the keys now; trouble is logged, and the next token tries again."""
         self._start()

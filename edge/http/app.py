@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from edge.http import auth, documents, fleet, health, learners, xapi
+from edge.http import auth, documents, fleet, health, learners, sign_in, xapi
 from edge.http.cross_origin import CrossOrigin
 from edge.http.debug import log_requests
 from edge.http.page import Headers, add_page
@@ -36,7 +36,7 @@ def make_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     add_problems(app)
-    for room in (auth, learners, xapi, fleet, health, documents):
+    for room in (auth, sign_in, learners, xapi, fleet, health, documents):
         app.include_router(room.router)
     app.add_middleware(SmallBodies)
     app.add_middleware(CrossOrigin, origins=services.door.origins)

@@ -186,14 +186,14 @@ def _hand_out(
 ) -> dict[str, Any]:
     response.headers["Cache-Control"] = "no-store"
     if in_cookie:
-        _set_cookie(
-            request,
-            response,
-            REFRESH_COOKIE,
-            session.pop("refresh_token"),
-            session["refresh_expires_in"],
-        )
+        keep_refresh_token(request, response, session)
     return session
+
+
+def keep_refresh_token(request: Request, response: Response, session: dict[str, Any]) -> None:
+    """Take the refresh token out of a session, and into its cookie."""
+    token, lifetime_s = session.pop("refresh_token"), session["refresh_expires_in"]
+    _set_cookie(request, response, REFRESH_COOKIE, token, lifetime_s)
 
 
 def _set_cookie(

@@ -52,6 +52,20 @@ class AuthApi(Auth, Protocol):
     ) -> dict[str, Any]:
         """Exchange credentials for tokens."""
 
+    async def providers(self) -> dict[str, Any]:
+        """Return how people may sign in."""
+
+    async def begin_sign_in(self, provider_id: str, redirect_uri: str) -> tuple[str, str]:
+        """Return where to send the browser, and what it must bring back."""
+
+    async def finish_sign_in(
+        self, flow: str, state: str, code: str, redirect_uri: str
+    ) -> dict[str, Any]:
+        """Exchange what the browser brought back for tokens."""
+
+    async def logout_address(self, provider_id: str, return_to: str) -> str:
+        """Return where the browser signs out at a provider."""
+
     async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
         """Exchange a refresh token for new tokens; for the same `request_id`, soon after, the same
         again.

@@ -194,6 +194,37 @@ class AuthLink:
         session = _session(response.tokens, response.user)
         return session | {"device_token": response.device_token}
 
+    async def providers(self) -> dict[str, Any]:
+        """Return how people may sign in."""
+        request = auth_pb2.ListProvidersRequest()
+        response = await self._call(self._stub.ListProviders, "ListProviders", request)
+        listed = [{"id": one.provider_id, "label": one.label} for one in response.providers]
+        return {"passwords": response.passwords, "providers": listed}
+
+    async def begin_sign_in(self, provider_id: str, redirect_uri: str) -> tuple[str, str]:
+        """Return where to send the browser, and what it must bring back."""
+        request = auth_pb2.BeginSignInRequest(provider_id=provider_id, redirect_uri=redirect_uri)
+        response = await self._call(self._stub.BeginSignIn, "BeginSignIn", request)
+        return response.address, response.flow
+
+    async def finish_sign_in(
+        self, flow: str, state: str, code: str, redirect_uri: str
+    ) -> dict[str, Any]:
+        """Exchange what the browser brought back for tokens."""
+        request = auth_pb2.FinishSignInRequest(
+            flow=flow, state=state, code=code, redirect_uri=redirect_uri
+        )
+        response = await self._call(
+            self._stub.FinishSignIn, "FinishSignIn", request, "Sign in again."
+        )
+        return _session(response.tokens, response.user) | {"provider_id": response.provider_id}
+
+    async def logout_address(self, provider_id: str, return_to: str) -> str:
+        """Return where the browser signs out at a provider; empty where it cannot."""
+        request = auth_pb2.GetLogoutAddressRequest(provider_id=provider_id, return_to=return_to)
+        response = await self._call(self._stub.GetLogoutAddress, "GetLogoutAddress", request)
+        return response.address
+
     async def refresh(self, refresh_token: str, request_id: str) -> dict[str, Any]:
         """Exchange a refresh token for new tokens."""
         request = auth_pb2.RefreshRequest(refresh_token=refresh_token, request_id=request_id)

@@ -104,6 +104,8 @@ def servicer(
     )
     return AuthServicer(
         sessions=sessions or Recorder(),
+        sign_in=Recorder(),
+        passwords=True,
         administration=administration or Recorder(),
         directory=directory,
         broadcaster=Broadcaster(10) if broadcaster is None else broadcaster,

@@ -48,6 +48,26 @@ class AuthServiceStub:
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.LoginRequest.SerializeToString,
                 response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.LoginResponse.FromString,
                 _registered_method=True)
+        self.ListProviders = channel.unary_unary(
+                '/aivo.auth.v1.AuthService/ListProviders',
+                request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListProvidersRequest.SerializeToString,
+                response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListProvidersResponse.FromString,
+                _registered_method=True)
+        self.BeginSignIn = channel.unary_unary(
+                '/aivo.auth.v1.AuthService/BeginSignIn',
+                request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.BeginSignInRequest.SerializeToString,
+                response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.BeginSignInResponse.FromString,
+                _registered_method=True)
+        self.FinishSignIn = channel.unary_unary(
+                '/aivo.auth.v1.AuthService/FinishSignIn',
+                request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FinishSignInRequest.SerializeToString,
+                response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FinishSignInResponse.FromString,
+                _registered_method=True)
+        self.GetLogoutAddress = channel.unary_unary(
+                '/aivo.auth.v1.AuthService/GetLogoutAddress',
+                request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.GetLogoutAddressRequest.SerializeToString,
+                response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.GetLogoutAddressResponse.FromString,
+                _registered_method=True)
         self.Refresh = channel.unary_unary(
                 '/aivo.auth.v1.AuthService/Refresh',
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.RefreshRequest.SerializeToString,
@@ -156,6 +176,36 @@ class AuthServiceServicer:
         """Login exchanges an e-mail address and password for tokens. UNAUTHENTICATED for any wrong pair
         or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
         with the delay in the trailing metadata `retry-after-ms`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProviders(self, request, context):
+        """ListProviders tells how people may sign in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginSignIn(self, request, context):
+        """BeginSignIn starts signing in at a provider (OpenID Connect, code flow with PKCE). NOT_FOUND for
+        an unknown provider; UNAVAILABLE when it cannot be asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishSignIn(self, request, context):
+        """FinishSignIn exchanges what the browser brought back for tokens. UNAUTHENTICATED for whatever
+        is wrong with it, and for who may not come in; UNAVAILABLE when the provider cannot be asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLogoutAddress(self, request, context):
+        """GetLogoutAddress tells where the browser signs out at a provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -306,6 +356,26 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.LoginRequest.FromString,
                     response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.LoginResponse.SerializeToString,
             ),
+            'ListProviders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProviders,
+                    request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListProvidersRequest.FromString,
+                    response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListProvidersResponse.SerializeToString,
+            ),
+            'BeginSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginSignIn,
+                    request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.BeginSignInRequest.FromString,
+                    response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.BeginSignInResponse.SerializeToString,
+            ),
+            'FinishSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishSignIn,
+                    request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FinishSignInRequest.FromString,
+                    response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FinishSignInResponse.SerializeToString,
+            ),
+            'GetLogoutAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLogoutAddress,
+                    request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.GetLogoutAddressRequest.FromString,
+                    response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.GetLogoutAddressResponse.SerializeToString,
+            ),
             'Refresh': grpc.unary_unary_rpc_method_handler(
                     servicer.Refresh,
                     request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.RefreshRequest.FromString,
@@ -433,6 +503,114 @@ class AuthService:
             '/aivo.auth.v1.AuthService/Login',
             aivo_dot_auth_dot_v1_dot_auth__pb2.LoginRequest.SerializeToString,
             aivo_dot_auth_dot_v1_dot_auth__pb2.LoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProviders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.auth.v1.AuthService/ListProviders',
+            aivo_dot_auth_dot_v1_dot_auth__pb2.ListProvidersRequest.SerializeToString,
+            aivo_dot_auth_dot_v1_dot_auth__pb2.ListProvidersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.auth.v1.AuthService/BeginSignIn',
+            aivo_dot_auth_dot_v1_dot_auth__pb2.BeginSignInRequest.SerializeToString,
+            aivo_dot_auth_dot_v1_dot_auth__pb2.BeginSignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.auth.v1.AuthService/FinishSignIn',
+            aivo_dot_auth_dot_v1_dot_auth__pb2.FinishSignInRequest.SerializeToString,
+            aivo_dot_auth_dot_v1_dot_auth__pb2.FinishSignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLogoutAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.auth.v1.AuthService/GetLogoutAddress',
+            aivo_dot_auth_dot_v1_dot_auth__pb2.GetLogoutAddressRequest.SerializeToString,
+            aivo_dot_auth_dot_v1_dot_auth__pb2.GetLogoutAddressResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,18 @@ class AuthServiceStub:
     or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
     with the delay in the trailing metadata `retry-after-ms`.
     """
+    ListProviders: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListProvidersRequest, _auth_pb2.ListProvidersResponse]
+    """ListProviders tells how people may sign in."""
+    BeginSignIn: _grpc.UnaryUnaryMultiCallable[_auth_pb2.BeginSignInRequest, _auth_pb2.BeginSignInResponse]
+    """BeginSignIn starts signing in at a provider (OpenID Connect, code flow with PKCE). NOT_FOUND for
+    an unknown provider; UNAVAILABLE when it cannot be asked.
+    """
+    FinishSignIn: _grpc.UnaryUnaryMultiCallable[_auth_pb2.FinishSignInRequest, _auth_pb2.FinishSignInResponse]
+    """FinishSignIn exchanges what the browser brought back for tokens. UNAUTHENTICATED for whatever
+    is wrong with it, and for who may not come in; UNAVAILABLE when the provider cannot be asked.
+    """
+    GetLogoutAddress: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetLogoutAddressRequest, _auth_pb2.GetLogoutAddressResponse]
+    """GetLogoutAddress tells where the browser signs out at a provider."""
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.RefreshResponse]
     """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired,
     revoked or used before; in the last case the session is revoked. An exchange whose answer was
@@ -123,6 +135,18 @@ class AuthServiceAsyncStub(AuthServiceStub):
     or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
     with the delay in the trailing metadata `retry-after-ms`.
     """
+    ListProviders: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListProvidersRequest, _auth_pb2.ListProvidersResponse]  # type: ignore[assignment]
+    """ListProviders tells how people may sign in."""
+    BeginSignIn: _aio.UnaryUnaryMultiCallable[_auth_pb2.BeginSignInRequest, _auth_pb2.BeginSignInResponse]  # type: ignore[assignment]
+    """BeginSignIn starts signing in at a provider (OpenID Connect, code flow with PKCE). NOT_FOUND for
+    an unknown provider; UNAVAILABLE when it cannot be asked.
+    """
+    FinishSignIn: _aio.UnaryUnaryMultiCallable[_auth_pb2.FinishSignInRequest, _auth_pb2.FinishSignInResponse]  # type: ignore[assignment]
+    """FinishSignIn exchanges what the browser brought back for tokens. UNAUTHENTICATED for whatever
+    is wrong with it, and for who may not come in; UNAVAILABLE when the provider cannot be asked.
+    """
+    GetLogoutAddress: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetLogoutAddressRequest, _auth_pb2.GetLogoutAddressResponse]  # type: ignore[assignment]
+    """GetLogoutAddress tells where the browser signs out at a provider."""
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.RefreshResponse]  # type: ignore[assignment]
     """Refresh exchanges a refresh token for new tokens. UNAUTHENTICATED when it is unknown, expired,
     revoked or used before; in the last case the session is revoked. An exchange whose answer was
@@ -202,6 +226,42 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         or disabled user (the same text, in the same time); RESOURCE_EXHAUSTED when tried too often,
         with the delay in the trailing metadata `retry-after-ms`.
         """
+
+    @_abc_1.abstractmethod
+    def ListProviders(
+        self,
+        request: _auth_pb2.ListProvidersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListProvidersResponse, _abc.Awaitable[_auth_pb2.ListProvidersResponse]]:
+        """ListProviders tells how people may sign in."""
+
+    @_abc_1.abstractmethod
+    def BeginSignIn(
+        self,
+        request: _auth_pb2.BeginSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.BeginSignInResponse, _abc.Awaitable[_auth_pb2.BeginSignInResponse]]:
+        """BeginSignIn starts signing in at a provider (OpenID Connect, code flow with PKCE). NOT_FOUND for
+        an unknown provider; UNAVAILABLE when it cannot be asked.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishSignIn(
+        self,
+        request: _auth_pb2.FinishSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.FinishSignInResponse, _abc.Awaitable[_auth_pb2.FinishSignInResponse]]:
+        """FinishSignIn exchanges what the browser brought back for tokens. UNAUTHENTICATED for whatever
+        is wrong with it, and for who may not come in; UNAVAILABLE when the provider cannot be asked.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLogoutAddress(
+        self,
+        request: _auth_pb2.GetLogoutAddressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.GetLogoutAddressResponse, _abc.Awaitable[_auth_pb2.GetLogoutAddressResponse]]:
+        """GetLogoutAddress tells where the browser signs out at a provider."""
 
     @_abc_1.abstractmethod
     def Refresh(

@@ -1,0 +1,100 @@
+"""Talks to an OpenID provider behind the browser's back: its addresses, and codes for ID tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Final
+
+from auth_service.trust import SignInWith, TrustError, check_address
+
+_PATIENCE_S: Final = 5.0
+_MOST_BYTES: Final = 1 << 20
+
+
+class ProviderError(Exception):
+    """The provider cannot be reached, or refused; the sentence repeats nothing that it said."""
+
+
+class Provider:
+    """One OpenID provider (OpenID Connect Core, Discovery and RP-Initiated Logout 1.0)."""
+
+    def __init__(self, issuer: str, client: SignInWith) -> None:
+        self._issuer = issuer
+        self._client = client
+        self._addresses: dict[str, str] = {}
+
+    async def address(self, name: str) -> str:
+        """Return one of its addresses by the name that discovery has; empty when it has none.
+
+        Raises ProviderError.
+        """
+        if not self._addresses:
+            found = await _asked(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+            if found.get("issuer") != self._issuer:
+                raise ProviderError("the provider calls itself by another name")
+            addresses = {
+                key: value
+                for key, value in found.items()
+                if key.endswith("_endpoint") and isinstance(value, str)
+            }
+            try:
+                for value in addresses.values():
+                    check_address(value, "an address of the provider")
+            except TrustError as error:
+                raise ProviderError(str(error)) from None
+            self._addresses = addresses
+        return self._addresses.get(name, "")
+
+    async def exchange(self, code: str, verifier: str, redirect_uri: str) -> str:
+        """Return the ID token that a code stands for. Raises ProviderError."""
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "client_id": self._client.client_id,
+            "code_verifier": verifier,
+        }
+        headers = {}
+        secret = self._client.secret()
+        if secret:
+            pair = ":".join(map(urllib.parse.quote_plus, (self._client.client_id, secret)))
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        answer = await _asked(await self.address("token_endpoint"), form, headers)
+        token = answer.get("id_token")
+        if not isinstance(token, str):
+            raise ProviderError("the provider answered without an ID token")
+        return token
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Go nowhere else, least of all with a secret."""
+
+
+async def _asked(
+    address: str, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    data = None if form is None else urllib.parse.urlencode(form).encode()
+    told = {"Accept": "application/json", **(headers or {})}
+    request = urllib.request.Request(address, data, told)  # noqa: S310 - https, or this machine
+    opener = urllib.request.build_opener(_NoRedirects)
+
+    def ask() -> bytes:
+        with opener.open(request, timeout=_PATIENCE_S) as answer:
+            content: bytes = answer.read(_MOST_BYTES)
+            return content
+
+    try:
+        found = json.loads(await asyncio.to_thread(ask))
+    except (OSError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        raise ProviderError("the provider cannot be asked, or refused") from None
+    if not isinstance(found, dict):
+        raise ProviderError("the provider's answer cannot be read")
+    return found
