@@ -54,6 +54,46 @@ function storage(...entries: [string, string][]): Map<string, string> {
 
 const refreshes = () => asked.filter(({ path }) => path === "/api/auth/refresh").length;
 
+/** Gives the page an address; returns where it was sent. */
+function address(hash: string): string[] {
+  const sent: string[] = [];
+  vi.stubGlobal("location", { hash, pathname: "/", assign: (to: string) => sent.push(to) });
+  vi.stubGlobal("history", { replaceState: (...[, , to]: string[]) => sent.push(`now ${to}`) });
+  return sent;
+}
+
+describe("signing in at a provider", () => {
+  it("ends with a session here, and logging out ends it there, too", async () => {
+    const stored = storage();
+    const sent = address("#signed-in=school");
+    const session = new Session();
+    await session.start();
+    expect(session.getSnapshot()).toEqual({ phase: "in", user });
+    await session.logout();
+    expect(sent).toEqual(["now /", "/api/auth/providers/school/logout"]);
+    expect(stored.size).toBe(0);
+  });
+
+  it("says that it did not succeed, and asks for nothing", async () => {
+    storage();
+    address("#sign-in-failed=unauthenticated");
+    const session = new Session();
+    await session.start();
+    expect(session.getSnapshot()).toEqual({ phase: "out", ended: false });
+    expect(session.signInFailed).toBe("unauthenticated");
+    expect(refreshes()).toBe(0);
+  });
+
+  it("is offered as the server tells, and passwords where it cannot be asked", async () => {
+    const offered = { passwords: false, providers: [{ id: "school", label: "School" }] };
+    answers["/api/auth/providers"] = (count) =>
+      count === 1 ? { status: 200, body: offered } : "unreachable";
+    const session = new Session();
+    expect(await session.signIns()).toEqual(offered);
+    expect(await session.signIns()).toEqual({ passwords: true, providers: [] });
+  });
+});
+
 describe("a session", () => {
   it("takes up the login that the cookie holds", async () => {
     const session = new Session();

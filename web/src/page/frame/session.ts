@@ -50,6 +50,23 @@ const loginMark = "aivo-login";
 const renewingMark = "aivo-renewing";
 const renewingMs = 1_500;
 
+/** Set while somebody is logged in who came by a provider: its id, to log out there, too. */
+const providerMark = "aivo-provider";
+
+/** How one may sign in, as the server tells. */
+export interface SignIns {
+  readonly passwords: boolean;
+  readonly providers: readonly { readonly id: string; readonly label: string }[];
+}
+
+/** What the address says of a sign-in at a provider that ended here; it is taken out of it. */
+function arrival(): { readonly failed: boolean; readonly value: string } | null {
+  const found = /^#(signed-in|sign-in-failed)=([\w-]+)$/.exec(globalThis.location?.hash ?? "");
+  if (!found) return null;
+  history.replaceState(null, "", location.pathname);
+  return { failed: found[1] === "sign-in-failed", value: found[2]! };
+}
+
 /** The login of this browser, shared by all its tabs through the cookie. */
 export class Session {
   #state: SessionState = { phase: "starting" };
@@ -57,6 +74,8 @@ export class Session {
   #renewing: Promise<string | null> | null = null;
   /** Of the exchange that this page sent and has no answer to. */
   #key: string | null = null;
+  /** Why signing in at a provider ended here with nobody signed in; null when it did not. */
+  signInFailed: string | null = null;
   readonly #listeners = new Set<() => void>();
 
   /**
@@ -64,6 +83,12 @@ export class Session {
    * be reached.
    */
   async start(): Promise<void> {
+    const arrived = arrival();
+    if (arrived?.failed) this.signInFailed = arrived.value;
+    else if (arrived) {
+      write(loginMark, "yes");
+      write(providerMark, arrived.value);
+    }
     if (read(loginMark) === null) return this.#leave(false);
     for (let wait = 500; ; wait = Math.min(wait * 1.6, 8_000)) {
       try {
@@ -86,13 +111,22 @@ export class Session {
     this.#take((await response.json()) as Grant);
   }
 
+  /** How one may sign in; by password where the server cannot be asked. */
+  async signIns(): Promise<SignIns> {
+    const response = await fetch("/api/auth/providers").catch(() => null);
+    if (!response?.ok) return { passwords: true, providers: [] };
+    return (await response.json()) as SignIns;
+  }
+
   /** Log out, here and on the server; here also when the server cannot be reached. */
   async logout(): Promise<void> {
     const headers: Record<string, string> = this.#token
       ? { Authorization: `Bearer ${this.#token.value}` }
       : {};
+    const provider = read(providerMark);
     await fetch("/api/auth/logout", { method: "POST", headers }).catch(() => {});
     this.#leave(false);
+    if (provider) location.assign(`/api/auth/providers/${provider}/logout`);
   }
 
   /**
@@ -191,6 +225,7 @@ export class Session {
 
   #leave(ended: boolean): void {
     write(loginMark, null);
+    write(providerMark, null);
     this.#token = null;
     this.#set({ phase: "out", ended });
   }
