@@ -55,7 +55,7 @@ def provider() -> Iterator[str]:
         process.wait()
 
 
-def _configured(provider: str) -> str:
+def configured(provider: str) -> str:
     return (
         f'[[issuers]]\nissuer = "{provider}"\naudiences = ["aivo-api"]\n'
         f'jwks = "{provider}/jwks"\ndefault_role = "teacher"\ncreate = true\n'
@@ -68,7 +68,7 @@ def _configured(provider: str) -> str:
 async def client(settings: Settings, provider: str, tmp_path: Path) -> AsyncIterator[Client]:
     (tmp_path / "client.secret").write_text("a secret of the client\n")
     path = tmp_path / "issuers.toml"
-    path.write_text(_configured(provider))
+    path.write_text(configured(provider))
     async with running(settings, trusted_issuers=path, passwords=False) as client:
         yield client
 
@@ -182,7 +182,7 @@ async def test_logout_leads_to_the_provider(client: Client, provider: str) -> No
 async def test_a_provider_that_is_down_is_told(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "client.secret").write_text("secret")
     path = tmp_path / "issuers.toml"
-    path.write_text(_configured("http://localhost:9"))
+    path.write_text(configured("http://localhost:9"))
     async with running(settings, trusted_issuers=path) as client:
         with pytest.raises(grpc.aio.AioRpcError) as told:
             await client.BeginSignIn(pb.BeginSignInRequest(provider_id="school"))
@@ -202,6 +202,6 @@ def test_a_file_that_cannot_work_is_refused(
 ) -> None:
     (tmp_path / "client.secret").write_text("secret")
     path = tmp_path / "issuers.toml"
-    path.write_text(_configured("https://id.school.example").replace(old, new))
+    path.write_text(configured("https://id.school.example").replace(old, new))
     with pytest.raises(TrustError, match=sentence):
         read_trusted(path, own_issuer="aivo")
