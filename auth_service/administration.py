@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from auth_service.domain import (
@@ -116,6 +116,12 @@ class Administration:
             if credentials is not None:
                 return credentials.user
         return await self.get_user(id_or_email)
+
+    async def find_learners(self, emails: Sequence[str]) -> dict[str, str]:
+        """Return which learners the users with these addresses are, by the address as given."""
+        given = {email.strip().lower(): email for email in emails}
+        found = await self._database.run(self._people.own_learners, list(given))
+        return {given[email]: learner_id for email, learner_id in found.items()}
 
     async def list_users(self, page_size: int, page_token: str) -> UserPage:
         """Return a page of users; `page_size` 0 means 100. Raises InvalidInput."""

@@ -209,6 +209,14 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             learners=[_learner(learner) for learner in self._directory.watchable(request.user_id)]
         )
 
+    async def FindLearners(
+        self, request: pb.FindLearnersRequest, context: Any
+    ) -> pb.FindLearnersResponse:
+        """Tell which learners people are."""
+        _check_batch(len(request.emails), "emails")
+        found = await self._administration.find_learners(request.emails)
+        return pb.FindLearnersResponse(learner_ids=found)
+
     async def GetJwks(self, request: pb.GetJwksRequest, context: Any) -> pb.GetJwksResponse:
         """Return the public keys, coming ones included."""
         return pb.GetJwksResponse(jwks_json=self._tokens.jwks())

@@ -55,6 +55,7 @@ class Actor(BaseModel):
     """Who did it."""
 
     account: Account | None = None
+    mbox: Annotated[str, StringConstraints(max_length=300)] = ""
 
 
 class Verb(BaseModel):
@@ -121,8 +122,21 @@ class Statement(BaseModel):
     timestamp: AwareDatetime | None = None
 
 
-def read(value: Any, homepages: Collection[str]) -> tuple[InteractionData, Context]:
-    """Return the interaction that a statement tells of. Raises StatementError."""
+def mailbox(value: Any) -> str:
+    """Return the e-mail address that a statement names its actor by; empty when it has none."""
+    actor = value.get("actor") if isinstance(value, dict) else None
+    mbox = actor.get("mbox") if isinstance(actor, dict) else None
+    if not isinstance(mbox, str) or len(mbox) > 300 or not (mbox.isascii() and mbox.isprintable()):
+        return ""
+    return mbox.removeprefix("mailto:")
+
+
+def read(
+    value: Any, homepages: Collection[str], mailboxes: Mapping[str, str] | None = None
+) -> tuple[InteractionData, Context]:
+    """Return the interaction that a statement tells of; `mailboxes` has learners' ids by e-mail
+    address. Raises StatementError.
+    """
     try:
         statement = Statement.model_validate(value)
     except ValidationError as error:
@@ -130,7 +144,7 @@ def read(value: Any, homepages: Collection[str]) -> tuple[InteractionData, Conte
         place = ".".join(map(str, first["loc"])) or "the statement"
         raise StatementError(f"{place}: {first['msg']}.") from None
     data: dict[str, Any] = {
-        "learner_id": _learner(statement.actor, homepages),
+        "learner_id": _learner(statement.actor, homepages, mailboxes or {}),
         "type": _type(statement),
         "content": _content(statement.object),
         "context": _context(statement),
@@ -154,8 +168,13 @@ def read(value: Any, homepages: Collection[str]) -> tuple[InteractionData, Conte
         raise StatementError(str(error)) from None
 
 
-def _learner(actor: Actor, homepages: Collection[str]) -> str:
+def _learner(actor: Actor, homepages: Collection[str], mailboxes: Mapping[str, str]) -> str:
     account = actor.account
+    if account is None and actor.mbox:
+        found = mailboxes.get(actor.mbox.removeprefix("mailto:"))
+        if found is None:
+            raise StatementError("actor.mbox: is no learner's user.")
+        return found
     if account is None:
         raise StatementError("actor.account: name the learner by an account.")
     if ANY not in homepages and account.homePage not in homepages:

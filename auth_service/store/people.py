@@ -4,7 +4,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +91,20 @@ class People:
         query = select(users).where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
         with self._database.read() as connection:
             return [user_of(row) for row in connection.execute(query)]
+
+    def own_learners(self, emails: Sequence[str]) -> dict[str, str]:
+        """Return which learners the users with these (normalised) addresses are."""
+        query = (
+            select(users.c.email, user_learners.c.learner_id)
+            .join(user_learners, user_learners.c.user_id == users.c.user_id)
+            .where(
+                users.c.email.in_(emails),
+                user_learners.c.kind == RelationKind.IS_LEARNER.value,
+            )
+            .order_by(user_learners.c.learner_id.desc())
+        )
+        with self._database.read() as connection:
+            return {row.email: row.learner_id for row in connection.execute(query)}
 
     def has_admin(self) -> bool:
         """Tell whether any administrator exists, disabled ones included."""

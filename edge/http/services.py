@@ -80,6 +80,9 @@ class AuthApi(Auth, Protocol):
     async def learners(self, user_id: str) -> list[dict[str, Any]]:
         """Return the learners that a user may watch."""
 
+    async def find_learners(self, emails: Sequence[str]) -> dict[str, str]:
+        """Return which learners the users with these addresses are."""
+
     async def delete_learner(self, learner_id: str) -> None:
         """Remove a learner."""
 

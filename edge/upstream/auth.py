@@ -257,6 +257,12 @@ class AuthLink:
             for one in response.learners
         ]
 
+    async def find_learners(self, emails: Sequence[str]) -> dict[str, str]:
+        """Return which learners the users with these addresses are."""
+        request = auth_pb2.FindLearnersRequest(emails=emails)
+        response = await self._call(self._stub.FindLearners, "FindLearners", request)
+        return dict(response.learner_ids)
+
     async def delete_learner(self, learner_id: str) -> None:
         """Remove a learner with all relations."""
         request = auth_pb2.DeleteLearnerRequest(learner_id=learner_id)

@@ -225,3 +225,9 @@ def test_an_administrators_address_is_not_taken_over(stored: Stored, written: Wr
     with pytest.raises(RosterError, match="sourcedId t-1, email"):
         rosters.take_over(_read(written()), actor="test")
     assert len(rosters.present().users) == 1
+
+
+def test_learners_are_found_by_the_address_of_their_user(stored: Stored, written: Written) -> None:
+    Rosters(stored.database, stored.clock.ms).take_over(_read(written()), actor="test")
+    asked = ["ada@hill.example", "tess@hill.example", "nobody@hill.example"]
+    assert stored.people.own_learners(asked) == {"ada@hill.example": "p-1"}

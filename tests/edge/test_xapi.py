@@ -106,7 +106,7 @@ async def test_verbs_and_results_say_what_it_was(
 REFUSED = {
     "no statement": (7, "the statement"),
     "no actor": (statement(actor=None), "actor"),
-    "a mailbox": (statement(actor={"mbox": "mailto:ada@x.example"}), "actor.account"),
+    "a mailbox": (statement(actor={"mbox": "mailto:ada@x.example"}), "actor.mbox"),
     "another system": (
         statement(actor={"account": {"homePage": "https://x.example", "name": "ada"}}),
         "EDGE_XAPI_HOMEPAGES",
@@ -151,6 +151,14 @@ async def test_nobody_tells_of_learners_that_are_not_theirs(api: Api) -> None:
     assert (own["stored"], strangers["stored"]) == (1, 0)
     assert strangers["results"][0]["code"] == "forbidden"
     assert len(api.brain.sent) == 1
+
+
+async def test_a_mailbox_is_a_learner_whose_user_has_it_for_administrators_only(api: Api) -> None:
+    by_mail = statement(actor={"mbox": "mailto:ada@school.example"})
+    assert (await sent(api, by_mail))["stored"] == 1
+    assert api.brain.sent[0].data.learner_id == "ada"
+    answer = await sent(api, by_mail, token="ada")
+    assert answer["results"][0]["detail"] == "actor.mbox: is no learner's user."
 
 
 async def test_only_administrators_fill_in_last_year(api: Api) -> None:

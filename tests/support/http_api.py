@@ -88,6 +88,9 @@ class AuthApi(FakeAuth):
     async def learners(self, user_id: str) -> list[dict[str, Any]]:
         return [{"learner_id": "ada"}]
 
+    async def find_learners(self, emails: list[str]) -> dict[str, str]:
+        return {email: "ada" for email in emails if email == "ada@school.example"}
+
     async def delete_learner(self, learner_id: str) -> None:
         self._answer("delete", learner_id)
 

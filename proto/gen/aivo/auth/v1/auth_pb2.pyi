@@ -958,6 +958,74 @@ class ListLearnersResponse(_message.Message):
 Global___ListLearnersResponse: _TypeAlias = ListLearnersResponse  # noqa: Y015
 
 @_typing.final
+class FindLearnersRequest(_message.Message):
+    """FindLearnersRequest names people by their addresses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMAILS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """emails, any case."""
+
+    def __init__(
+        self,
+        *,
+        emails: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emails", b"emails"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindLearnersRequest: _TypeAlias = FindLearnersRequest  # noqa: Y015
+
+@_typing.final
+class FindLearnersResponse(_message.Message):
+    """FindLearnersResponse tells who they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LearnerIdsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LEARNER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def learner_ids(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """learner_ids by the address as it was asked; whoever is no learner's user is absent."""
+
+    def __init__(
+        self,
+        *,
+        learner_ids: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["learner_ids", b"learner_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindLearnersResponse: _TypeAlias = FindLearnersResponse  # noqa: Y015
+
+@_typing.final
 class GetJwksRequest(_message.Message):
     """GetJwksRequest asks for the public keys."""
 

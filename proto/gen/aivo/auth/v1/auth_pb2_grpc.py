@@ -93,6 +93,11 @@ class AuthServiceStub:
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListLearnersRequest.SerializeToString,
                 response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListLearnersResponse.FromString,
                 _registered_method=True)
+        self.FindLearners = channel.unary_unary(
+                '/aivo.auth.v1.AuthService/FindLearners',
+                request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersRequest.SerializeToString,
+                response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersResponse.FromString,
+                _registered_method=True)
         self.GetJwks = channel.unary_unary(
                 '/aivo.auth.v1.AuthService/GetJwks',
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.GetJwksRequest.SerializeToString,
@@ -249,6 +254,13 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindLearners(self, request, context):
+        """FindLearners tells which learners the users with these e-mail addresses are. At most 1,024.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJwks(self, request, context):
         """GetJwks returns the public keys that verify access tokens.
         """
@@ -400,6 +412,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ListLearners,
                     request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListLearnersRequest.FromString,
                     response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.ListLearnersResponse.SerializeToString,
+            ),
+            'FindLearners': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindLearners,
+                    request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersRequest.FromString,
+                    response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersResponse.SerializeToString,
             ),
             'GetJwks': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJwks,
@@ -746,6 +763,33 @@ class AuthService:
             '/aivo.auth.v1.AuthService/ListLearners',
             aivo_dot_auth_dot_v1_dot_auth__pb2.ListLearnersRequest.SerializeToString,
             aivo_dot_auth_dot_v1_dot_auth__pb2.ListLearnersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindLearners(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.auth.v1.AuthService/FindLearners',
+            aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersRequest.SerializeToString,
+            aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersResponse.FromString,
             options,
             channel_credentials,
             insecure,

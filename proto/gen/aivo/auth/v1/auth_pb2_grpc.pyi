@@ -74,6 +74,8 @@ class AuthServiceStub:
     """Authorize decides what people may do, in batches."""
     ListLearners: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListLearnersRequest, _auth_pb2.ListLearnersResponse]
     """ListLearners returns the learners that a user may watch, by name."""
+    FindLearners: _grpc.UnaryUnaryMultiCallable[_auth_pb2.FindLearnersRequest, _auth_pb2.FindLearnersResponse]
+    """FindLearners tells which learners the users with these e-mail addresses are. At most 1,024."""
     GetJwks: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.GetJwksResponse]
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _grpc.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]
@@ -162,6 +164,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Authorize decides what people may do, in batches."""
     ListLearners: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListLearnersRequest, _auth_pb2.ListLearnersResponse]  # type: ignore[assignment]
     """ListLearners returns the learners that a user may watch, by name."""
+    FindLearners: _aio.UnaryUnaryMultiCallable[_auth_pb2.FindLearnersRequest, _auth_pb2.FindLearnersResponse]  # type: ignore[assignment]
+    """FindLearners tells which learners the users with these e-mail addresses are. At most 1,024."""
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.GetJwksResponse]  # type: ignore[assignment]
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _aio.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]  # type: ignore[assignment]
@@ -307,6 +311,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.ListLearnersResponse, _abc.Awaitable[_auth_pb2.ListLearnersResponse]]:
         """ListLearners returns the learners that a user may watch, by name."""
+
+    @_abc_1.abstractmethod
+    def FindLearners(
+        self,
+        request: _auth_pb2.FindLearnersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.FindLearnersResponse, _abc.Awaitable[_auth_pb2.FindLearnersResponse]]:
+        """FindLearners tells which learners the users with these e-mail addresses are. At most 1,024."""
 
     @_abc_1.abstractmethod
     def GetJwks(
