@@ -111,6 +111,12 @@ def test_a_hung_npm_is_given_up_and_ended(checkout: Checkout) -> None:
     assert not checkout.npm_lives()
 
 
+MAKES_OWN_RACE = (
+    "make: *** wait: No child processes.  Stop.",
+    "make: *** Waiting for unfinished jobs....",
+)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 async def test_ctrl_c_ends_a_build_that_hangs_without_a_word_of_make(checkout: Checkout) -> None:
     checkout.script("tools/npm", HUNG)
@@ -129,7 +135,9 @@ async def test_ctrl_c_ends_a_build_that_hangs_without_a_word_of_make(checkout: C
     finally:
         told, _ = process.communicate(timeout=30)
 
-    assert told == "building the page, 100 s at most …\n"
+    # GNU make 4.3 may lose a race with itself when a signal comes while it waits for a child.
+    said = [line for line in told.splitlines() if line not in MAKES_OWN_RACE]
+    assert said == ["building the page, 100 s at most …"]
     assert process.returncode == -signal.SIGINT
     assert not checkout.npm_lives()
 

@@ -5,10 +5,12 @@ on a file.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from brain_service.bus.local import LocalBus
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
@@ -19,9 +21,18 @@ from brain_service.model.bank import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.model.teaching import Allowance
 from brain_service.store import SqlStore
+from service_runtime import outside
 from tests.support.brain_log import read_log
 
 NOW_S = 1_700_000_000.0
+
+
+@contextmanager
+def as_older_versions() -> Iterator[None]:
+    """Take any context while the block runs, as versions did that are in databases still."""
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(outside, "check_object", lambda *_, **__: None)
+        yield
 
 
 def interaction(content: str = "2 + 2?", **context: object) -> Interaction:

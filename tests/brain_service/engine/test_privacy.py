@@ -22,6 +22,7 @@ from service_runtime.database.connections import sqlite_connection
 from tests.brain_service.engine.engine_support import (
     NOW_S,
     Brain,
+    as_older_versions,
     interaction,
     logged,
     revisions,
@@ -174,7 +175,8 @@ async def test_an_export_of_an_unknown_learner_is_recorded_and_has_no_interactio
 async def test_what_older_versions_took_as_context_is_exported_as_text(
     brain: Brain, stored: bytes, shown: object
 ) -> None:
-    await brain.apply(submission("ada", "a", context_json=stored))
+    with as_older_versions():
+        await brain.apply(submission("ada", "a", context_json=stored))
 
     assert (await exported(brain, "ada"))[1]["context"] == shown
 

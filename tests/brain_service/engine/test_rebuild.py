@@ -20,6 +20,7 @@ from brain_service.store import SqlStore
 from tests.brain_service.engine.engine_support import (
     NOW_S,
     FaultyStore,
+    as_older_versions,
     interaction,
     revisions,
     running,
@@ -254,10 +255,11 @@ async def test_what_rules_refuse_today_is_left_out_and_counted(
         b"",
     ]
     async with running(path) as brain:
-        for n, context in enumerate(contexts):
-            await brain.apply(
-                submission("ada", f"i{n}", interaction=answer("ada", n), context_json=context)
-            )
+        with as_older_versions():
+            for n, context in enumerate(contexts):
+                await brain.apply(
+                    submission("ada", f"i{n}", interaction=answer("ada", n), context_json=context)
+                )
     await change(path, ["ada"], older)
     done, told = await run(path)
     [state] = await states(path, "ada")
