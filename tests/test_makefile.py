@@ -139,7 +139,11 @@ async def test_ctrl_c_ends_a_build_that_hangs_without_a_word_of_make(checkout: C
     said = [line for line in told.splitlines() if line not in MAKES_OWN_RACE]
     assert said == ["building the page, 100 s at most …"]
     assert process.returncode == -signal.SIGINT
-    assert not checkout.npm_lives()
+
+    async def lives() -> bool:
+        return checkout.npm_lives()
+
+    await eventually(lives, lambda alive: not alive, within_s=10)
 
 
 def test_an_environment_that_cannot_be_run_is_left_alone(checkout: Checkout) -> None:
