@@ -27,7 +27,7 @@ BACK = "http://127.0.0.1:9/api/auth/callback"
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
-    """A small OpenID provider, https://pypi.org/project/oidc-provider-mock, in its own process."""
+    """A small OpenID provider (oidc-provider-mock) in its own process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
