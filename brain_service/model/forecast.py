@@ -30,14 +30,13 @@ _SIZE: Final = _ONE.size
 _NONE: Final = bytes(8)
 _DUE: Final = tuple(bits.bit_count() >= ENOUGH for bits in range(1 << AHEAD))
 """By the last three outcomes as bits, 1 for a wrong one, whether that was a struggle."""
-_ACCURACY, _MASTERY, _ABILITY = params.STRUGGLE.values()
-_USUAL_ACCURACY, _USUAL_MASTERY, _USUAL_ABILITY = params.STRUGGLE_MEANS.values()
+_ACCURACY, _MASTERY, _ABILITY, _LATELY = params.STRUGGLE.values()
+_USUAL_ACCURACY, _USUAL_MASTERY = params.STRUGGLE_MEANS.values()
 _LEVEL: Final = (
     params.STRUGGLE_BIAS
     - params.STRUGGLE_CENTRE
     + _ACCURACY * _USUAL_ACCURACY
     + _MASTERY * _USUAL_MASTERY
-    + _ABILITY * _USUAL_ABILITY
 )
 """Where the forecast of a usual learner leans."""
 _TOLD: Final = 3
@@ -71,11 +70,11 @@ def foretell(
     task: bytes,
 ) -> Forecast:
     """Return the forecast after an answer."""
-    answers, accuracy, total = given.progress.answers, given.progress.accuracy, given.progress.total
+    answers, _, _, _, slow, total, accuracy, _, _ = given.progress
     accuracy += 0.5 ** (answers / params.PERFORMANCE_HALF_LIFE) * params.P_GLOBAL
     by_accuracy = _ACCURACY * (accuracy - _USUAL_ACCURACY)
     by_mastery = _MASTERY * (given.mastered - _USUAL_MASTERY)
-    by_ability = _ABILITY * (total / (answers + params.G_SHRINK) - _USUAL_ABILITY)
+    by_ability = _ABILITY * total / (answers + params.G_SHRINK) + _LATELY * slow
     lean = _LEVEL + by_accuracy + by_mastery + by_ability
     outlook = statistics.outlook
     logit = params.STRUGGLE_CENTRE + crowd.intercept + crowd.slope * lean + outlook

@@ -221,7 +221,7 @@ HABIT_NEEDS: Final = 10
 """Answers until bands are told. Before, what is usual rests on others as much as on the learner."""
 HABIT_EVIDENCE: Final = 0.25
 """Evidence weight that a level needs for a band: two answers after a break."""
-SPREAD_FLOOR: Final = 0.04
+SPREAD_FLOOR: Final = 0.03
 """The least spread; smaller movements of a level mean nothing."""
 INNER_EDGE: Final = 0.6
 OUTER_EDGE: Final = 1.8
@@ -242,13 +242,21 @@ TEACH_EVERY: Final = 8
 
 # The forecast: are at least two of the next three answers wrong?
 
-STRUGGLE: Final = {"accuracy": -1.650, "mastery": -3.164, "ability": -0.804}
-STRUGGLE_BIAS: Final = 2.287
-"""Weights of recent accuracy, mean mastery of the touched skills and mean residual, fitted on the
-training half of ASSISTments 2009.
+STRUGGLE: Final = {
+    "accuracy": -0.84732126,
+    "mastery": -3.56954569,
+    "ability": -0.84725424,
+    "lately": -0.56855712,
+}
+STRUGGLE_BIAS: Final = 2.05395858
+"""Weights of recent accuracy, mean mastery of the touched skills, and residuals: their mean, and
+their average with half-life 32. Fitted on the training half of ASSISTments 2009, beside what all
+learners share as it was learned along the way.
 """
-STRUGGLE_MEANS: Final = {"accuracy": 0.66, "mastery": 0.67, "ability": 0.0}
-"""What these are for most learners; drivers are told as differences from it."""
+STRUGGLE_MEANS: Final = {"accuracy": 0.66, "mastery": 0.70}
+"""What these are for most learners; causes are told as differences from it. Residuals are around
+0.
+"""
 STRUGGLE_CENTRE: Final = -0.9
 """Logit around which the slope turns."""
 
@@ -261,8 +269,8 @@ class Gain(NamedTuple):
     floor: float
 
 
-INTERCEPT_GAIN: Final = Gain(0.1, 0.005, 0.001)
-SLOPE_GAIN: Final = Gain(0.003, 0.0003, 0.0003)
+INTERCEPT_GAIN: Final = Gain(0.2, 0.01, 0.001)
+SLOPE_GAIN: Final = Gain(0.001, 0.0001, 0.0002)
 SLOPE_RANGE: Final = (0.2, 1.6)
 ITEM_OUTLOOK_GAIN: Final = Gain(0.1, 0.03, 0.01)
 TASK_OUTLOOK_GAIN: Final = Gain(0.05, 0.01, 0.002)
