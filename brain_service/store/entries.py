@@ -114,7 +114,7 @@ def unpack(entry: bytes, revision: int, interaction_key: bytes) -> LogRow:
     """Read a row. Raises `BadEntryError`."""
     try:
         return _unpack(entry, revision, interaction_key)
-    except (zlib.error, IndexError, ValueError) as error:
+    except (zlib.error, IndexError, OverflowError, ValueError) as error:
         raise BadEntryError("a row of the log is damaged") from error
 
 
