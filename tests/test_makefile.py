@@ -138,7 +138,7 @@ async def test_ctrl_c_ends_a_build_that_hangs_without_a_word_of_make(checkout: C
     # GNU make 4.3 may lose a race with itself when a signal comes while it waits for a child.
     said = [line for line in told.splitlines() if line not in MAKES_OWN_RACE]
     assert said == ["building the page, 100 s at most …"]
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode in (-signal.SIGINT, 2)  # the latter after that race
 
     async def lives() -> bool:
         return checkout.npm_lives()
