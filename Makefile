@@ -24,10 +24,11 @@ WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
 # Without the page everything else still works, so neither a missing npm nor a slow registry stops it.
 # A hung npm heeds no Ctrl-C: whatever the build started (`timeout` makes a group of it) is killed.
+# The second after it lets make die of the signal first: with its child gone already it would complain.
 define BUILD_PAGE
 $(MAKE) -q -s page 2>/dev/null || { echo "building the page, $(PAGE_S) s at most …"; \
 	timeout -s KILL $(PAGE_S) $(MAKE) -s page >.aivo/web.log 2>&1 </dev/null & page=$$!; \
-	trap "kill -9 -$$page 2>/dev/null; exit 0" INT TERM; { wait $$page; } 2>/dev/null; case $$? in 0) ;; \
+	trap "kill -9 -$$page 2>/dev/null; sleep 1; exit 0" INT TERM; { wait $$page; } 2>/dev/null; case $$? in 0) ;; \
 	137) echo "the page was not built within $(PAGE_S) s (PAGE_S=600 waits longer), see .aivo/web.log; starting without it" >&2 ;; \
 	*) sed -n '/rror/{p;q;}' .aivo/web.log >&2; \
 	echo "the page could not be built, see .aivo/web.log; starting without it" >&2 ;; esac; }

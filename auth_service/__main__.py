@@ -1,4 +1,4 @@
-"""Puts the auth service together: `python -m auth_service --help`. The only room that reads the
+"""Puts the auth service together: `python -m auth_service --help`. The only module that reads the
 environment.
 """
 

@@ -1,6 +1,6 @@
 """`make run`: the four services with a simulated class on this machine, until Ctrl-C.
 
-The one room of the demo that reads the environment: PORT, DEMO (0: no class), LEARNERS (how many
+The one module of the demo that reads the environment: PORT, DEMO (0: no class), LEARNERS (how many
 there are, 12 by default), EDGES and BRAINS (how many processes of each, on one port and on one
 database), DEBUG (1: show all logs), AIVO_DIR (where the data are, `.aivo` by default), DATABASE
 (sqlite, or postgres for a server of its own), and the services' own settings, which it passes on to

@@ -1,4 +1,4 @@
-"""What the edge's rooms need of each other and of the services behind them, as values and
+"""What the edge's modules need of each other and of the services behind them, as values and
 protocols.
 """
 

@@ -1,4 +1,4 @@
-"""Tokens: our own, and those of issuers that the school trusts. The only room that knows JWTs."""
+"""Tokens: our own, and those of issuers that the school trusts. The only module that knows JWTs."""
 
 from __future__ import annotations
 

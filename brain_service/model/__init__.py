@@ -2,7 +2,7 @@
 state, what to advise.
 
 Values in, values out: no clock, no storage, no transport. `update.apply` is the way in; this page
-names what the other rooms use of it.
+names what the other packages use of it.
 """
 
 from brain_service.model.alerts import QUIET, Crossing, Signs, crossings, signs

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from brain_service.engine.publication import Publication
 from brain_service.watch.follow import Follow, Update
+from service_runtime.database.errors import StoreError
 from service_runtime.metrics import DURATION_S, Histogram
 
 if TYPE_CHECKING:
     from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 
 logger = logging.getLogger(__name__)
+
+UNREAD: Final = "a watcher could not read the log; it tries again at a heartbeat"
 
 MAX_UPDATES: Final = 512
 """Updates per batch: enough to make messages cheap, few enough to stay far below the largest
@@ -374,8 +377,11 @@ class Watches:
             entries, _ = await self._source.history(
                 follow.learner_id, after_revision=follow.position, limit=limit
             )
+        except StoreError as error:
+            logger.warning(UNREAD, extra={"reason": str(error)})
+            return False
         except Exception:
-            logger.exception("a watcher could not read the log; it tries again at a heartbeat")
+            logger.exception(UNREAD)
             return False
         follow.catch_up(_publication(follow.learner_id, entry) for entry in entries)
         return True

@@ -33,7 +33,7 @@ def school() -> Iterator[School]:
     with running_school(
         database="postgres",
         # They work from memory while their database is away, and say so.
-        foreseen="the database",
+        foreseen='"reason": "the database',
         EDGE_FRAMES_PER_S="60",
         EDGE_FRAMES_BURST="400",
         BRAIN_HEARTBEAT_S="1",

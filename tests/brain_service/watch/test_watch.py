@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from brain_service.engine.publication import Publication
 from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 from brain_service.watch.watch import (
+    UNREAD,
     Batch,
     Cursor,
     UnknownWatchError,
@@ -23,6 +25,7 @@ from brain_service.watch.watch import (
     Watches,
     WatchReplacedError,
 )
+from service_runtime.database.errors import StoreUnavailableError
 
 EPOCH = "epoch-1"
 
@@ -34,6 +37,7 @@ class Log:
         self.rows: dict[str, list[HistoryEntry]] = {}
         self.epoch = EPOCH
         self.broken = False
+        self.error: Exception = OSError("the disk is away")
         self.reads = 0
         self.gate: asyncio.Event | None = None
 
@@ -86,7 +90,7 @@ class Log:
 
     async def _pass(self) -> None:
         if self.broken:
-            raise OSError("the disk is away")
+            raise self.error
         if self.gate is not None:
             await self.gate.wait()
         await asyncio.sleep(0)
@@ -444,6 +448,31 @@ async def test_a_broken_log_delays_a_watcher_until_a_heartbeat(log: Log, watches
     log.broken = False
     await watches.beat()
     assert await take(watch) == [("mia", 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "traced"),
+    [
+        (StoreUnavailableError("the database does not answer"), logging.WARNING, False),
+        (OSError("nobody foresaw this"), logging.ERROR, True),
+    ],
+)
+async def test_a_database_that_is_away_is_a_warning_and_what_nobody_foresaw_is_traced(
+    log: Log,
+    watches: Watches,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    level: int,
+    traced: bool,
+) -> None:
+    watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben")])
+    log.apply("mia")
+    log.broken, log.error = True, error
+    watches.publish([log.apply("mia"), log.apply("ben")])
+    await take(watch)
+
+    [told] = [record for record in caplog.records if record.message == UNREAD]
+    assert (told.levelno, bool(told.exc_info)) == (level, traced)
 
 
 async def test_a_publication_of_an_unwatched_learner_costs_no_read(
