@@ -19,7 +19,7 @@ from auth_service.administration import Administration
 from auth_service.counters import AuthCounters
 from auth_service.devices import Devices
 from auth_service.directory import Directory
-from auth_service.domain import AlreadyExists, InvalidInput, NotFound, RoomRules
+from auth_service.domain import AlreadyExistsError, InvalidInputError, NotFoundError, RoomRules
 from auth_service.follower import Follower, KeyFollower, follow, sweep
 from auth_service.login_limits import Allowance, LoginLimits
 from auth_service.metrics import families
@@ -37,7 +37,7 @@ from auth_service.store import (
     Identities,
     People,
     Rosters,
-    SessionEnded,
+    SessionEndedError,
     SessionTable,
     StoreError,
     open_database,
@@ -58,10 +58,10 @@ from service_runtime.telemetry import Tracer, exporting
 PREFIX = "AUTH"
 
 _REFUSALS = (
-    InvalidInput,
-    NotFound,
-    AlreadyExists,
-    SessionEnded,
+    InvalidInputError,
+    NotFoundError,
+    AlreadyExistsError,
+    SessionEndedError,
     StoreError,
     KeyFileError,
     RosterError,
@@ -158,7 +158,7 @@ async def serve(
     try:
         with opened(settings) as core:
             await _serve(settings, core, stop, ready, tracer)
-    except (StoreError, KeyFileError, InvalidInput, TrustError) as error:
+    except (StoreError, KeyFileError, InvalidInputError, TrustError) as error:
         raise SettingsError(str(error)) from error
 
 

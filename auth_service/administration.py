@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from auth_service.domain import (
-    AlreadyExists,
-    InvalidInput,
+    AlreadyExistsError,
+    InvalidInputError,
     Learner,
     Relation,
     RelationKind,
@@ -64,8 +64,8 @@ class Administration:
     async def bootstrap_admin(self, email: str | None, password: str | None) -> bool:
         """Create the first administrator if there is none; tell whether one was created.
 
-        Raises InvalidInput for a bad address or weak password, also when there is an administrator
-        already.
+        Raises InvalidInputError for a bad address or weak password, also when there is an
+        administrator already.
         """
         if email is not None and password is not None:
             normalised_email(email)
@@ -81,7 +81,7 @@ class Administration:
             return False
         try:
             user = await self.create_user(email, password, Role.ADMIN, "")
-        except AlreadyExists:
+        except AlreadyExistsError:
             # Another process was faster, or the address belongs to someone who is no administrator.
             logger.warning("the first administrator was not created: the e-mail address is taken")
             return False
@@ -89,7 +89,7 @@ class Administration:
         return True
 
     async def create_user(self, email: str, password: str, role: Role, display_name: str) -> User:
-        """Add a user. Raises InvalidInput, AlreadyExists."""
+        """Add a user. Raises InvalidInputError, AlreadyExistsError."""
         user = User(
             user_id=new_id(),
             email=normalised_email(email),
@@ -104,11 +104,11 @@ class Administration:
         return user
 
     async def get_user(self, user_id: str) -> User:
-        """Return one user. Raises NotFound."""
+        """Return one user. Raises NotFoundError."""
         return await self._database.run(self._people.user, user_id)
 
     async def find_user(self, id_or_email: str) -> User:
-        """Return the user with this id or e-mail address. Raises NotFound."""
+        """Return the user with this id or e-mail address. Raises NotFoundError."""
         if "@" in id_or_email:
             credentials = await self._database.run(
                 self._people.credentials, normalised_email(id_or_email)
@@ -124,9 +124,9 @@ class Administration:
         return {given[email]: learner_id for email, learner_id in found.items()}
 
     async def list_users(self, page_size: int, page_token: str) -> UserPage:
-        """Return a page of users; `page_size` 0 means 100. Raises InvalidInput."""
+        """Return a page of users; `page_size` 0 means 100. Raises InvalidInputError."""
         if not 0 <= page_size <= _MAX_PAGE:
-            raise InvalidInput(f"page_size must be 1–{_MAX_PAGE}, or 0 for {_DEFAULT_PAGE}")
+            raise InvalidInputError(f"page_size must be 1–{_MAX_PAGE}, or 0 for {_DEFAULT_PAGE}")
         size = page_size or _DEFAULT_PAGE
         after = _read_page_token(page_token)
         users = await self._database.run(self._people.list_users, after=after, limit=size + 1)
@@ -137,7 +137,7 @@ class Administration:
         )
 
     async def set_disabled(self, user_id: str, disabled: bool) -> User:
-        """Disable or enable a user. Raises NotFound."""
+        """Disable or enable a user. Raises NotFoundError."""
         user = await self._database.run(
             self._people.set_disabled, user_id, disabled, actor=self._actor
         )
@@ -145,7 +145,7 @@ class Administration:
         return user
 
     async def set_password(self, user_id: str, password: str) -> None:
-        """Replace a password and end all sessions. Raises InvalidInput, NotFound."""
+        """Replace a password and end all sessions. Raises InvalidInputError, NotFoundError."""
         password_hash = await self._passwords.hash(checked_password(password))
         await self._database.run(
             self._people.set_password, user_id, password_hash, actor=self._actor
@@ -153,7 +153,7 @@ class Administration:
         await self._after_change()
 
     async def create_learner(self, learner_id: str, display_name: str) -> Learner:
-        """Add a learner; an empty id makes one. Raises InvalidInput, AlreadyExists."""
+        """Add a learner; an empty id makes one. Raises InvalidInputError, AlreadyExistsError."""
         learner_id = checked_id(learner_id or new_id(), "learner id")
         name = checked_display_name(display_name)
         learner = await self._database.run(
@@ -163,14 +163,14 @@ class Administration:
         return learner
 
     async def delete_learner(self, learner_id: str) -> None:
-        """Remove a learner with all relations, if there is one. Raises InvalidInput."""
+        """Remove a learner with all relations, if there is one. Raises InvalidInputError."""
         checked_id(learner_id, "learner id")
         await self._database.run(self._people.delete_learner, learner_id, actor=self._actor)
         await self._after_change()
 
     async def create_class(self, class_id: str, display_name: str) -> str:
-        """Add a class and return its id; an empty id makes one. Raises InvalidInput,
-        AlreadyExists.
+        """Add a class and return its id; an empty id makes one. Raises InvalidInputError,
+        AlreadyExistsError.
         """
         class_id = checked_id(class_id or new_id(), "class id")
         name = checked_display_name(display_name)
@@ -179,12 +179,12 @@ class Administration:
         return class_id
 
     async def add_relation(self, relation: Relation) -> None:
-        """Relate two parties. Raises InvalidInput, NotFound."""
+        """Relate two parties. Raises InvalidInputError, NotFoundError."""
         await self._database.run(self._people.add_relation, _checked(relation), actor=self._actor)
         await self._after_change()
 
     async def remove_relation(self, relation: Relation) -> None:
-        """Take a relation back, if there is one. Raises InvalidInput."""
+        """Take a relation back, if there is one. Raises InvalidInputError."""
         await self._database.run(
             self._people.remove_relation, _checked(relation), actor=self._actor
         )
@@ -208,4 +208,4 @@ def _read_page_token(token: str) -> str:
     try:
         return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise InvalidInput("page_token must be one that ListUsers returned") from None
+        raise InvalidInputError("page_token must be one that ListUsers returned") from None

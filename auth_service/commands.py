@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from auth_service.administration import Administration
-from auth_service.domain import InvalidInput, Relation, RelationKind, Role
+from auth_service.domain import InvalidInputError, Relation, RelationKind, Role
 from auth_service.roster.reading import read_roster
 from auth_service.roster.writing import write_roster
 from auth_service.sessions import Issuer
@@ -216,7 +216,7 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
                 ).isoformat()
                 _print(tools, json.dumps({"at": moment, **asdict(entry)}, ensure_ascii=False))
         case _:
-            raise InvalidInput(f"there is no command {command}")
+            raise InvalidInputError(f"there is no command {command}")
 
 
 def _add_user(command: argparse.ArgumentParser) -> None:
@@ -235,12 +235,12 @@ def _read_password(arguments: argparse.Namespace, stdin: TextIO) -> str:
     if arguments.password_stdin:
         return stdin.readline().rstrip("\r\n")
     if not stdin.isatty():
-        raise InvalidInput(
+        raise InvalidInputError(
             "there is no terminal to ask for the password; give it with --password-stdin"
         )
     password = getpass.getpass("Password: ")
     if getpass.getpass("Once more: ") != password:
-        raise InvalidInput("the two passwords differ")
+        raise InvalidInputError("the two passwords differ")
     return password
 
 
@@ -271,7 +271,7 @@ async def _relation(arguments: argparse.Namespace, administration: Administratio
 async def _mint(arguments: argparse.Namespace, tools: Tools) -> None:
     ttl_s = tools.access_ttl_s if arguments.ttl_s is None else arguments.ttl_s
     if not 1 <= ttl_s <= _MAX_MINT_S:
-        raise InvalidInput(f"--ttl-s must be 1–{_MAX_MINT_S}")
+        raise InvalidInputError(f"--ttl-s must be 1–{_MAX_MINT_S}")
     user = await tools.administration.find_user(arguments.user)
     _print(tools, await tools.issuer.mint(user, ttl_s, actor=tools.actor))
 
@@ -297,7 +297,7 @@ async def _import_roster(arguments: argparse.Namespace, tools: Tools) -> None:
 
 def _rotate_keys(arguments: argparse.Namespace, tools: Tools) -> None:
     if arguments.lead_s < 0:
-        raise InvalidInput("--lead-s must be at least 0")
+        raise InvalidInputError("--lead-s must be at least 0")
     now = tools.clock()
     # Minted tokens may live longer than others; their keys stay as long.
     keys = tools.key_file.load_or_create(now).rotated(

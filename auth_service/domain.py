@@ -28,15 +28,15 @@ LEARNER_ROOM = "learner:"
 CLASS_ROOM = "class:"
 
 
-class InvalidInput(Exception):
+class InvalidInputError(Exception):
     """What was asked for makes no sense; the sentence says what to change. Nothing has changed."""
 
 
-class NotFound(Exception):
+class NotFoundError(Exception):
     """What was named does not exist. Nothing has changed."""
 
 
-class AlreadyExists(Exception):
+class AlreadyExistsError(Exception):
     """The id or e-mail address is taken. Nothing has changed."""
 
 
@@ -267,15 +267,15 @@ def new_id() -> str:
 
 
 def checked_id(text: str, what: str) -> str:
-    """Return `text` if it is a well-formed id of a `what`; raises InvalidInput otherwise."""
+    """Return `text` if it is a well-formed id of a `what`; raises InvalidInputError otherwise."""
     if not outside.is_id(text):
-        raise InvalidInput(f"a {what} must be {outside.ID_RULE}")
+        raise InvalidInputError(f"a {what} must be {outside.ID_RULE}")
     return text
 
 
 def normalised_email(text: str) -> str:
-    """Return an e-mail address stripped and in lower case. Raises InvalidInput, without repeating
-    it.
+    """Return an e-mail address stripped and in lower case. Raises InvalidInputError, without
+    repeating it.
     """
     email = text.strip().lower()
     local, _, domain = email.rpartition("@")
@@ -286,33 +286,33 @@ def normalised_email(text: str) -> str:
         and _EMAIL_DOMAIN.fullmatch(domain)
     )
     if not well_formed:
-        raise InvalidInput("the e-mail address is not well-formed")
+        raise InvalidInputError("the e-mail address is not well-formed")
     return email
 
 
 def checked_display_name(text: str) -> str:
-    """Return a name stripped and in Unicode NFC; may be empty. Raises InvalidInput for control
+    """Return a name stripped and in Unicode NFC; may be empty. Raises InvalidInputError for control
     characters or length.
     """
     name = unicodedata.normalize("NFC", text).strip()
     if len(name) > MAX_DISPLAY_NAME:
-        raise InvalidInput(f"a display name has at most {MAX_DISPLAY_NAME} characters")
+        raise InvalidInputError(f"a display name has at most {MAX_DISPLAY_NAME} characters")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        raise InvalidInput("a display name has no control characters")
+        raise InvalidInputError("a display name has no control characters")
     return name
 
 
 def checked_password(password: str) -> str:
-    """Return a password fit to be set. Raises InvalidInput, without repeating it, for a weak or
-    oversized one.
+    """Return a password fit to be set. Raises InvalidInputError, without repeating it, for a weak
+    or oversized one.
 
     Length is what counts (NIST SP 800-63B §3.1.1); only runs of a few repeated characters are
     refused besides.
     """
     if len(password) < MIN_PASSWORD_CHARACTERS:
-        raise InvalidInput(f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")
+        raise InvalidInputError(f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")
     if len(password.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES:
-        raise InvalidInput(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
+        raise InvalidInputError(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
     if len(set(password)) < _MIN_DISTINCT_CHARACTERS:
-        raise InvalidInput("the password is too easy to guess: use more different characters")
+        raise InvalidInputError("the password is too easy to guess: use more different characters")
     return password

@@ -19,11 +19,11 @@ ADDRESS_WAIT_S = 2.0
 """Longest wait of an address as a whole."""
 
 
-class Unauthenticated(Exception):
+class UnauthenticatedError(Exception):
     """Whoever it is, they did not prove it; the sentence does not say what exactly was wrong."""
 
 
-class TooManyAttempts(Exception):
+class TooManyAttemptsError(Exception):
     """Too many failed sign-ins for this account or from this address; wait before the next one."""
 
     def __init__(self, wait_s: float) -> None:
@@ -57,9 +57,10 @@ class LoginLimits:
 
     @contextlib.contextmanager
     def counted(self, account: str, address: str, device: str, now_s: float) -> Iterator[None]:
-        """Count an attempt; it stays counted if the block raises Unauthenticated or is cancelled.
+        """Count an attempt; it stays counted if the block raises UnauthenticatedError or is
+        cancelled.
 
-        Raises TooManyAttempts instead of beginning the block.
+        Raises TooManyAttemptsError instead of beginning the block.
         """
         pair = f"{account} {device or address}"
         lines = [(self._pairs, pair)]
@@ -69,11 +70,11 @@ class LoginLimits:
                 lines.append((self._addresses, address))
         wait_s = max(throttle.wait_s(key, now_s) for throttle, key in lines)
         if wait_s > 0:
-            raise TooManyAttempts(wait_s)
+            raise TooManyAttemptsError(wait_s)
         tickets = [throttle.attempt(key, now_s) for throttle, key in lines]
         try:
             yield
-        except Unauthenticated:
+        except UnauthenticatedError:
             raise
         except Exception:
             self._refund(lines, tickets)

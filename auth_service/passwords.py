@@ -23,7 +23,7 @@ GIVES_WAY = 7
 """How much nicer than the rest of the process the threads are that hash; each hash has several."""
 
 
-class TooManyHashes(Exception):
+class TooManyHashesError(Exception):
     """More passwords wait to be checked than the process takes on; try again in a moment."""
 
     trailing_metadata = (("retry-after-ms", "1000"),)
@@ -55,11 +55,11 @@ class Passwords:
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
-        """Return the encoded hash of a password. Raises TooManyHashes."""
+        """Return the encoded hash of a password. Raises TooManyHashesError."""
         return await self._run(self._hash, password)
 
     async def verify(self, password: str, encoded: str | None) -> bool:
-        """Tell whether `password` belongs to `encoded`. Raises TooManyHashes.
+        """Tell whether `password` belongs to `encoded`. Raises TooManyHashesError.
 
         Pass None for a user who does not exist: the answer is False, after the same work as for one
         who does, so that the time taken does not tell who has an account.
@@ -78,7 +78,7 @@ class Passwords:
 
     async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._room == 0:
-            raise TooManyHashes("too many sign-ins at once; try again in a moment")
+            raise TooManyHashesError("too many sign-ins at once; try again in a moment")
         self._room -= 1
         future = self._threads.submit(work, *args, **kwargs)
         # Not when the caller gives up: a thread at work still holds its memory.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from auth_service.domain import Change
 
 
-class WatchCut(Exception):
+class WatchCutError(Exception):
     """This stream may have missed changes: open a new one and drop all cached decisions."""
 
 
@@ -25,7 +25,7 @@ class Watch:
     async def batches(self, heartbeat_s: float) -> AsyncIterator[tuple[Change, ...]]:
         """Yield what changed, in order; an empty batch after `heartbeat_s` seconds without any.
 
-        Raises WatchCut when changes were dropped for it.
+        Raises WatchCutError when changes were dropped for it.
         """
         while True:
             try:
@@ -36,7 +36,7 @@ class Watch:
                 continue
             self._wake.clear()
             if self._cut:
-                raise WatchCut(
+                raise WatchCutError(
                     "this stream may have missed changes; open a new one and drop all cached"
                     " decisions"
                 )

@@ -15,40 +15,40 @@ from auth_service.counters import AuthCounters
 from auth_service.directory import Directory
 from auth_service.domain import (
     Action,
-    AlreadyExists,
+    AlreadyExistsError,
     Change,
-    InvalidInput,
+    InvalidInputError,
     Learner,
-    NotFound,
+    NotFoundError,
     Relation,
     RelationKind,
     Role,
     User,
 )
-from auth_service.login_limits import TooManyAttempts, Unauthenticated
-from auth_service.passwords import TooManyHashes
+from auth_service.login_limits import TooManyAttemptsError, UnauthenticatedError
+from auth_service.passwords import TooManyHashesError
 from auth_service.provider import ProviderError
-from auth_service.revocations import Broadcaster, WatchCut
+from auth_service.revocations import Broadcaster, WatchCutError
 from auth_service.sessions import Grant, Identity, Sessions
 from auth_service.sign_in import SignIn
 from auth_service.store import StoreUnavailableError
 from auth_service.tokens import Tokens
-from auth_service.turns import TooManyWaiting
+from auth_service.turns import TooManyWaitingError
 from service_runtime.errors import ErrorTable
 from service_runtime.streams import StoppingError, Streams
 
 ERRORS = ErrorTable(
     {
-        InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-        Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-        TooManyAttempts: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        InvalidInputError: grpc.StatusCode.INVALID_ARGUMENT,
+        UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+        TooManyAttemptsError: grpc.StatusCode.RESOURCE_EXHAUSTED,
         ProviderError: grpc.StatusCode.UNAVAILABLE,
-        TooManyHashes: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        TooManyWaiting: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        NotFound: grpc.StatusCode.NOT_FOUND,
-        AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+        TooManyHashesError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        TooManyWaitingError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        NotFoundError: grpc.StatusCode.NOT_FOUND,
+        AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
         StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
-        WatchCut: grpc.StatusCode.DATA_LOSS,
+        WatchCutError: grpc.StatusCode.DATA_LOSS,
         StoppingError: grpc.StatusCode.UNAVAILABLE,
     }
 )
@@ -117,7 +117,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
         """Exchange an e-mail address and password for tokens."""
         if not self._passwords:
-            raise Unauthenticated("passwords are switched off here; sign in at your provider")
+            raise UnauthenticatedError("passwords are switched off here; sign in at your provider")
         grant = await self._sessions.login(
             request.email, request.password, request.client_address, request.device_token
         )
@@ -245,7 +245,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         """Add a user."""
         role = _ROLES.get(request.role)
         if role is None:
-            raise InvalidInput("role must be learner, guardian, teacher or admin")
+            raise InvalidInputError("role must be learner, guardian, teacher or admin")
         user = await self._administration.create_user(
             request.email, request.password, role, request.display_name
         )
@@ -343,7 +343,7 @@ def register(servicer: AuthServicer, server: grpc.aio.Server) -> None:
 
 def _check_batch(length: int, what: str) -> None:
     if length > _MAX_BATCH:
-        raise InvalidInput(f"at most {_MAX_BATCH} {what} fit in one call")
+        raise InvalidInputError(f"at most {_MAX_BATCH} {what} fit in one call")
 
 
 def _tokens(grant: Grant) -> pb.Tokens:
@@ -392,5 +392,5 @@ def _revocations(changes: Iterable[Change]) -> pb.WatchRevocationsResponse:
 def _relation(relation: pb.Relation) -> Relation:
     kind = _RELATION_KINDS.get(relation.kind)
     if kind is None:
-        raise InvalidInput("relation.kind must be given")
+        raise InvalidInputError("relation.kind must be given")
     return Relation(kind=kind, subject=relation.subject, object=relation.object)

@@ -16,28 +16,28 @@ from auth_service.devices import Devices
 from auth_service.directory import Directory
 from auth_service.domain import (
     MAX_PASSWORD_BYTES,
-    InvalidInput,
+    InvalidInputError,
     Role,
     User,
     new_id,
     normalised_email,
 )
-from auth_service.login_limits import LoginLimits, TooManyAttempts, Unauthenticated
-from auth_service.passwords import Passwords, TooManyHashes
+from auth_service.login_limits import LoginLimits, TooManyAttemptsError, UnauthenticatedError
+from auth_service.passwords import Passwords, TooManyHashesError
 from auth_service.store import (
     Credentials,
     Database,
     People,
-    RefreshReused,
+    RefreshReusedError,
     Rotation,
-    SessionEnded,
+    SessionEndedError,
     SessionTable,
 )
 from auth_service.strangers import Strangers
 from auth_service.throttle import address_key
-from auth_service.tokens import BadToken, Claims, Tokens
+from auth_service.tokens import BadTokenError, Claims, Tokens
 from auth_service.trust import TrustedIssuer
-from auth_service.turns import TooManyWaiting, Turns
+from auth_service.turns import TooManyWaitingError, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ class Issuer:
         self._clock = clock
 
     async def open(self, user: User, password_hash: str | None) -> Grant:
-        """Open a session. Raises SessionEnded if the user is disabled, or the hash is no longer
-        this one.
+        """Open a session. Raises SessionEndedError if the user is disabled, or the hash is no
+        longer this one.
         """
         now_s = int(self._clock())
         refresh_token, rotation = self._next(new_id(), 0, now_s, self._lifetimes.access_s)
@@ -120,8 +120,8 @@ class Issuer:
         return self._grant(user, rotation.session_id, refresh_token, refresh_s)
 
     async def renew(self, refresh_token: str, request_id: str) -> Grant:
-        """Exchange a refresh token. Raises BadToken, SessionEnded, or RefreshReused after revoking
-        the session.
+        """Exchange a refresh token. Raises BadTokenError, SessionEndedError, or RefreshReusedError
+        after revoking the session.
 
         Whoever shows a used token again may have stolen it, unless they also know the `request_id`
         it was used under: then they get the same successor again, which grows from both, so that a
@@ -141,7 +141,7 @@ class Issuer:
 
     async def mint(self, user: User, ttl_s: int, *, actor: str) -> str:
         """Return an access token of a session of its own, good for `ttl_s` seconds. Raises
-        SessionEnded.
+        SessionEndedError.
         """
         now_s = int(self._clock())
         _, rotation = self._next(new_id(), 0, now_s, ttl_s)
@@ -225,22 +225,22 @@ class Sessions:
     ) -> Grant:
         """Open a session for whoever knows the password.
 
-        Raises Unauthenticated with the same words, after the same work, for an unknown address, a
-        wrong password and a disabled user; TooManyAttempts; InvalidInput for an oversized password;
-        TooManyWaiting, TooManyHashes.
+        Raises UnauthenticatedError with the same words, after the same work, for an unknown
+        address, a wrong password and a disabled user; TooManyAttemptsError; InvalidInputError for
+        an oversized password; TooManyWaitingError, TooManyHashesError.
         """
         began, outcome = time.perf_counter(), "failed"
         try:
             grant = await self._login(email, password, client_address, device_token)
             outcome = "granted"
             return grant
-        except Unauthenticated:
+        except UnauthenticatedError:
             outcome = "refused"
             raise
-        except TooManyAttempts:
+        except TooManyAttemptsError:
             outcome = "slowed"
             raise
-        except (TooManyWaiting, TooManyHashes):
+        except (TooManyWaitingError, TooManyHashesError):
             outcome = "busy"
             raise
         finally:
@@ -252,10 +252,10 @@ class Sessions:
         self, email: str, password: str, client_address: str, device_token: str
     ) -> Grant:
         if len(password.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES:
-            raise InvalidInput(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
+            raise InvalidInputError(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
         try:
             account = normalised_email(email)
-        except InvalidInput:
+        except InvalidInputError:
             account = ""  # belongs to nobody, and goes the same way as any other wrong address
         address, now_s = address_key(client_address), self._clock()
         device = self._devices.knows(device_token, account, now_s)
@@ -265,7 +265,7 @@ class Sessions:
             )
             try:
                 grant = await self._issuer.open(credentials.user, credentials.password_hash)
-            except SessionEnded:
+            except SessionEndedError:
                 raise _wrong_pair() from None
         return replace(grant, device_token=self._devices.token(account, now_s))
 
@@ -273,19 +273,19 @@ class Sessions:
         """Exchange a refresh token for new tokens; the same again for the same `request_id`, soon
         after.
 
-        Raises Unauthenticated, a used token also ends its session; InvalidInput for a `request_id`
-        easily guessed.
+        Raises UnauthenticatedError, a used token also ends its session; InvalidInputError for a
+        `request_id` easily guessed.
         """
         if request_id and not 16 <= len(request_id) <= 128:
-            raise InvalidInput("request_id must have 16 to 128 characters")
+            raise InvalidInputError("request_id must have 16 to 128 characters")
         try:
             grant = await self._issuer.renew(refresh_token, request_id)
-        except RefreshReused:
+        except RefreshReusedError:
             self._counters.refreshes["reused"] += 1
             logger.warning("a used refresh token was shown again; its session is revoked")
             await self._after_change()
             raise _no_session() from None
-        except (BadToken, SessionEnded):
+        except (BadTokenError, SessionEndedError):
             self._counters.refreshes["refused"] += 1
             raise _no_session() from None
         self._counters.refreshes["granted"] += 1
@@ -294,9 +294,9 @@ class Sessions:
     async def logout(self, refresh_token: str, access_token: str) -> None:
         """End the session that either token belongs to; tokens that are not ours are ignored."""
         session_ids = set()
-        with contextlib.suppress(BadToken):
+        with contextlib.suppress(BadTokenError):
             session_ids.add(self._tokens.read_refresh(refresh_token).session_id)
-        with contextlib.suppress(BadToken):
+        with contextlib.suppress(BadTokenError):
             session_ids.add(self._tokens.read(access_token, allow_expired=True).session_id)
         for session_id in session_ids:
             await self._database.run(self._table.revoke, session_id)
@@ -315,7 +315,7 @@ class Sessions:
                 await asyncio.sleep(0)
             try:
                 claims = self._tokens.read(token)
-            except BadToken as error:
+            except BadTokenError as error:
                 answers.append(str(error))
                 issuer = self._strangers.issuer_of(token)
                 if issuer is not None:
@@ -359,7 +359,7 @@ class Sessions:
     async def _identify_stranger(self, token: str, issuer: TrustedIssuer) -> Identity | str:
         try:
             user_id, stranger = await self._strangers.identify(token, issuer)
-        except BadToken as error:
+        except BadTokenError as error:
             return str(error)
         # Within what the clocks may differ, a token that says it is over is still good.
         now_s = self._clock()
@@ -382,9 +382,9 @@ class Sessions:
         return Credentials(user=credentials.user, password_hash=renewed)
 
 
-def _wrong_pair() -> Unauthenticated:
-    return Unauthenticated("the e-mail address or the password is wrong")
+def _wrong_pair() -> UnauthenticatedError:
+    return UnauthenticatedError("the e-mail address or the password is wrong")
 
 
-def _no_session() -> Unauthenticated:
-    return Unauthenticated("the session is over; sign in again")
+def _no_session() -> UnauthenticatedError:
+    return UnauthenticatedError("the session is over; sign in again")

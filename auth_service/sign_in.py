@@ -10,13 +10,13 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from auth_service.domain import NotFound
-from auth_service.login_limits import Unauthenticated
+from auth_service.domain import NotFoundError
+from auth_service.login_limits import UnauthenticatedError
 from auth_service.provider import Provider
 from auth_service.sessions import Grant, Issuer
-from auth_service.store import Database, People, SessionEnded
+from auth_service.store import Database, People, SessionEndedError
 from auth_service.strangers import Strangers
-from auth_service.tokens import BadToken
+from auth_service.tokens import BadTokenError
 from auth_service.tokens.trusted import TrustedTokens
 from auth_service.trust import TrustedIssuer
 
@@ -66,7 +66,7 @@ class SignIn:
     async def begin(self, provider_id: str, redirect_uri: str) -> tuple[str, str]:
         """Return where to send the browser, and what it must bring back beside the code.
 
-        Raises NotFound, ProviderError.
+        Raises NotFoundError, ProviderError.
         """
         issuer, provider = self._known(provider_id)
         assert issuer.sign_in is not None  # noqa: S101 - `_known` has only those
@@ -96,7 +96,7 @@ class SignIn:
     ) -> tuple[Grant, str]:
         """Return the tokens of whoever came back from a provider, and its id.
 
-        Raises Unauthenticated, ProviderError.
+        Raises UnauthenticatedError, ProviderError.
         """
         content, _, seal = flow.rpartition(".")
         if not hmac.compare_digest(seal.encode(), self._derived("flow", content).encode()):
@@ -113,13 +113,13 @@ class SignIn:
             user_id = await self._strangers.settle(stranger, issuer)
             user = await self._database.run(self._people.user, user_id)
             return await self._issuer.open(user, None), provider_id
-        except (BadToken, SessionEnded, NotFound):
+        except (BadTokenError, SessionEndedError, NotFoundError):
             raise _refused() from None
 
     async def logout_address(self, provider_id: str, return_to: str) -> str:
         """Return where the browser signs out at the provider; empty where it cannot.
 
-        Raises NotFound, ProviderError.
+        Raises NotFoundError, ProviderError.
         """
         issuer, provider = self._known(provider_id)
         assert issuer.sign_in is not None  # noqa: S101 - `_known` has only those
@@ -131,7 +131,7 @@ class SignIn:
 
     def _known(self, provider_id: str) -> tuple[TrustedIssuer, Provider]:
         if provider_id not in self._issuers:
-            raise NotFound("there is no such provider")
+            raise NotFoundError("there is no such provider")
         return self._issuers[provider_id], self._providers[provider_id]
 
     def _derived(self, purpose: str, content: str) -> str:
@@ -142,5 +142,5 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _refused() -> Unauthenticated:
-    return Unauthenticated("signing in at the provider did not succeed; begin again")
+def _refused() -> UnauthenticatedError:
+    return UnauthenticatedError("signing in at the provider did not succeed; begin again")

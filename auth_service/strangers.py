@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from auth_service.domain import (
-    InvalidInput,
+    InvalidInputError,
     checked_display_name,
     checked_id,
     normalised_email,
 )
 from auth_service.store import Database, Identities, SessionTable, StoreUnavailableError, Told
-from auth_service.tokens import BadToken
+from auth_service.tokens import BadTokenError
 from auth_service.tokens.trusted import Stranger, TrustedTokens
 from auth_service.trust import TrustedIssuer
 
@@ -55,7 +55,7 @@ class Strangers:
     async def identify(self, token: str, issuer: TrustedIssuer) -> tuple[str, Stranger]:
         """Return the user id of whom a token belongs to, and what it says.
 
-        Raises BadToken.
+        Raises BadTokenError.
         """
         stranger = await self._tokens.read(token, issuer)
         key = (stranger.issuer, stranger.subject)
@@ -66,7 +66,9 @@ class Strangers:
                     user_id = await self.settle(stranger, issuer)
             except StoreUnavailableError:
                 if settled is None:
-                    raise BadToken("the access token cannot be checked now; try again") from None
+                    raise BadTokenError(
+                        "the access token cannot be checked now; try again"
+                    ) from None
                 return settled[1], stranger  # as they were known; the next token says more
             self._settled[key] = settled = (stranger.issued_at, user_id)
             if len(self._settled) > _REMEMBERED:
@@ -78,7 +80,7 @@ class Strangers:
         issuer = self.issuer_of(token)
         if issuer is None:
             return
-        with contextlib.suppress(BadToken):
+        with contextlib.suppress(BadTokenError):
             stranger = await self._tokens.read(token, issuer, allow_expired=True)
             user_id, _ = await self.identify(token, issuer)
             await self._database.run(
@@ -90,13 +92,13 @@ class Strangers:
             await self._after_change()
 
     async def settle(self, stranger: Stranger, issuer: TrustedIssuer) -> str:
-        """Return the user id of somebody, who may appear now. Raises BadToken,
+        """Return the user id of somebody, who may appear now. Raises BadTokenError,
         StoreUnavailableError.
         """
         try:
             told = _told(stranger)
-        except InvalidInput as error:
-            raise BadToken(f"a claim of the access token cannot be used: {error}") from None
+        except InvalidInputError as error:
+            raise BadTokenError(f"a claim of the access token cannot be used: {error}") from None
         user_id = await self._database.run(
             self._identities.settle,
             told,
@@ -104,14 +106,16 @@ class Strangers:
             link_by_email=issuer.link_by_email,
         )
         if user_id is None:
-            raise BadToken("nobody here is known by this access token; ask your school's office")
+            raise BadTokenError(
+                "nobody here is known by this access token; ask your school's office"
+            )
         await self._after_change()
         return user_id
 
 
 def _told(stranger: Stranger) -> Told:
     email = ""
-    with contextlib.suppress(InvalidInput):
+    with contextlib.suppress(InvalidInputError):
         email = normalised_email(stranger.email)
     return Told(
         issuer=stranger.issuer,

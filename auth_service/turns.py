@@ -22,7 +22,7 @@ MAX_KEYS: Final = 65_536
 """Accounts and addresses whose asking is remembered, the latest ones."""
 
 
-class TooManyWaiting(Exception):
+class TooManyWaitingError(Exception):
     """There is no place to wait; try again in a moment."""
 
     trailing_metadata = (("retry-after-ms", "1000"),)
@@ -86,7 +86,7 @@ class Turns:
         as one also when empty.
 
         Work that has begun is done to its end, and keeps its turn, when the caller gives up: a
-        thread cannot be stopped. Raises TooManyWaiting at once, or later when somebody who has
+        thread cannot be stopped. Raises TooManyWaitingError at once, or later when somebody who has
         asked less needs the place.
         """
         waiting = self._enter(account, address)
@@ -120,7 +120,7 @@ class Turns:
         waiting = _Waiting(account, address, self._arrivals)
         others = Counter(one.account for one in self._waiting)
         if account and others[account] >= self._per_account:
-            raise TooManyWaiting
+            raise TooManyWaitingError
         beside = [one for one in self._waiting if one.address == address]
         if len(beside) >= self._per_address:
             self._make_place(waiting, beside)
@@ -135,10 +135,10 @@ class Turns:
         now_s = self._clock()
         last = max([*among, newcomer], key=lambda one: self._rank(one, now_s))
         if last is newcomer:
-            raise TooManyWaiting
+            raise TooManyWaitingError
         self._waiting.remove(last)
         if not last.turn.done():  # else its caller has just given up
-            last.turn.set_exception(TooManyWaiting())
+            last.turn.set_exception(TooManyWaitingError())
 
     def _call(self) -> None:
         now_s = self._clock()

@@ -20,14 +20,14 @@ from pathlib import Path
 import uvloop
 
 from bench import profiling, report, targets
-from bench.load import LoadFailed, Target
+from bench.load import LoadError, Target
 from bench.measure import Figures
 from bench.report import Comparison
 from bench.scenarios import FULL, QUICK, SCENARIOS, Pace, Scenario, named
 from bench.targets import Contestant
 from harness.processes import GENERATOR_CORE, allow_sockets, on_core
 from harness.proxies import spare_loopback
-from harness.stack import ProcessDied, StartTimeout
+from harness.stack import ProcessDiedError, StartTimeoutError
 
 PEOPLE, PEOPLE_QUICK = 1000, 200
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "profile":
             return _profile(options, pace)
         return _compare(options, pace, shlex.join(["python", "-m", "bench", *given]))
-    except (LoadFailed, ProcessDied, StartTimeout, profiling.CannotProfile) as error:
+    except (LoadError, ProcessDiedError, StartTimeoutError, profiling.ProfilingError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 
@@ -137,7 +137,7 @@ def _compare(options: argparse.Namespace, pace: Pace, command: str) -> int:
         for scenario in scenarios:
             try:
                 comparisons.append(_rounds(scenario, contestants, pace, rounds))
-            except LoadFailed as error:
+            except LoadError as error:
                 _say(f"{scenario.name} failed: {error}")
                 failures.append(scenario.name)
     print(report.tables(comparisons))

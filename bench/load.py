@@ -17,7 +17,7 @@ from typing import Final
 from bench.measure import Figures, Meter, latency_figures
 from harness import traffic
 from harness.processes import Process
-from harness.wire import HandshakeFailed, Socket, ignore, json_frame, log_in
+from harness.wire import HandshakeError, Socket, ignore, json_frame, log_in
 
 _OPENING_AT_ONCE: Final = 32
 _ANSWER_TIMEOUT_S: Final = 15.0
@@ -50,12 +50,12 @@ class Target:
         return self.learners[number % len(self.learners)]
 
 
-class LoadFailed(Exception):
+class LoadError(Exception):
     """The server did not do what the scenario needs; the message says what."""
 
 
 async def open_socket(target: Target, number: int, *, watcher: bool = False) -> Socket:
-    """Return an authenticated socket of a learner, or of a watcher. Raises LoadFailed."""
+    """Return an authenticated socket of a learner, or of a watcher. Raises LoadError."""
     tokens = target.watcher_tokens if watcher else target.tokens
     token = tokens[number % len(tokens)]
     try:
@@ -67,13 +67,13 @@ async def open_socket(target: Target, number: int, *, watcher: bool = False) -> 
             in_query=target.token_in_query,
             timeout_s=_ANSWER_TIMEOUT_S,
         )
-    except (OSError, HandshakeFailed, TimeoutError) as error:
-        raise LoadFailed(f"{target.name}: socket {number} cannot connect: {error!r}") from error
+    except (OSError, HandshakeError, TimeoutError) as error:
+        raise LoadError(f"{target.name}: socket {number} cannot connect: {error!r}") from error
     return socket
 
 
 async def open_sockets(target: Target, count: int, *, watchers: bool = False) -> list[Socket]:
-    """Return `count` authenticated sockets, opened some at once. Raises LoadFailed."""
+    """Return `count` authenticated sockets, opened some at once. Raises LoadError."""
     turn = asyncio.Semaphore(_OPENING_AT_ONCE)
 
     async def one(number: int) -> Socket:
@@ -92,7 +92,7 @@ async def close_sockets(sockets: Sequence[Socket]) -> None:
 
 
 async def ask(target: Target, socket: Socket, frame: bytes, answer: bytes) -> bytes:
-    """Send one frame and return the first frame that starts with `answer`. Raises LoadFailed."""
+    """Send one frame and return the first frame that starts with `answer`. Raises LoadError."""
     got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def on_text(payload: bytes) -> None:
@@ -105,13 +105,13 @@ async def ask(target: Target, socket: Socket, frame: bytes, answer: bytes) -> by
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             payload = await got
     except TimeoutError:
-        raise LoadFailed(
+        raise LoadError(
             f"{target.name} did not answer in {_ANSWER_TIMEOUT_S:g} s (expected {answer!r})"
         ) from None
     finally:
         socket.on_text = ignore
     if not payload.startswith(answer):
-        raise LoadFailed(f"{target.name} answered {payload[:300].decode()}")
+        raise LoadError(f"{target.name} answered {payload[:300].decode()}")
     return payload
 
 
@@ -180,7 +180,7 @@ class Caller:
     def _look_at(self, payload: bytes) -> None:
         try:
             self._check(payload)
-        except (traffic.WrongAnswer, ValueError, KeyError, TypeError) as error:
+        except (traffic.WrongAnswerError, ValueError, KeyError, TypeError) as error:
             self._meter.failed(f"{error!r} in {payload.decode()}")
 
     def _on_lost(self, socket: Socket) -> None:
@@ -325,7 +325,7 @@ async def fan_out(target: Target, *, watchers: int, warmup_s: float, seconds: fl
         figures = meter.stop()
         figures["updates_rate"] = (rounds.count - before) / figures["seconds"]
         if rounds.count == before:
-            raise LoadFailed(
+            raise LoadError(
                 f"{target.name}: no update reached all {watchers} watchers in {seconds:g} s"
             )
         return _checked(target, meter, figures)
@@ -400,7 +400,7 @@ async def idle(target: Target, *, sockets: int, hold_s: float) -> Figures:
             figures[f"memory_kb.{process.name}"] = (kb_1 - kb_0) / sockets
         del figures["rate"]
         if figures["held"] < sockets:
-            raise LoadFailed(
+            raise LoadError(
                 f"{target.name} dropped {sockets - figures['held']:g} of {sockets} idle sockets"
             )
         return figures
@@ -455,7 +455,7 @@ async def _all_answered(target: Target, callers: Sequence[Caller]) -> None:
     deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     while waiting := sum(caller.waiting for caller in callers):
         if time.monotonic() > deadline:
-            raise LoadFailed(f"{target.name} left {waiting} requests without an answer")
+            raise LoadError(f"{target.name} left {waiting} requests without an answer")
         await asyncio.sleep(0.02)
 
 
@@ -464,5 +464,5 @@ def _checked(target: Target, meter: Meter, figures: Figures) -> Figures:
     nothing.
     """
     if meter.errors:
-        raise LoadFailed(f"{target.name}: {meter.errors} errors, the first: {meter.error_text}")
+        raise LoadError(f"{target.name}: {meter.errors} errors, the first: {meter.error_text}")
     return figures

@@ -20,7 +20,7 @@ from pathlib import Path
 _LONGEST_S = 120
 
 
-class CannotProfile(Exception):
+class ProfilingError(Exception):
     """py-spy is missing or may not look into the process; the message says what to do."""
 
 
@@ -34,7 +34,7 @@ class Sampler:
             "py-spy"
         )
         if tool is None:
-            raise CannotProfile("py-spy is not installed; `pip install py-spy` brings it")
+            raise ProfilingError("py-spy is not installed; `pip install py-spy` brings it")
         self._command = [
             tool,
             "record",
@@ -60,7 +60,7 @@ class Sampler:
         )
 
     def stop(self) -> None:
-        """End, and collect the stacks. Raises CannotProfile where there are none."""
+        """End, and collect the stacks. Raises ProfilingError where there are none."""
         problem = "The load failed before sampling began."
         with self._folder:
             if self._recorder is not None:
@@ -71,13 +71,13 @@ class Sampler:
                     self._recorder.kill()
                     self._recorder.communicate()
             if not self._output.exists():
-                raise CannotProfile(f"py-spy recorded nothing; it may need root.\n{problem}")
+                raise ProfilingError(f"py-spy recorded nothing; it may need root.\n{problem}")
             self.stacks = self._output.read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
 def sampler(pid: int, *, native: bool = False, waiting: bool = False) -> Iterator[Sampler]:
-    """Yield a sampler that is stopped at the end of the block. Raises CannotProfile.
+    """Yield a sampler that is stopped at the end of the block. Raises ProfilingError.
 
     Only the thread that holds the interpreter's lock counts, unless `waiting`: then also those in C
     or asleep.
@@ -86,7 +86,7 @@ def sampler(pid: int, *, native: bool = False, waiting: bool = False) -> Iterato
     try:
         yield samples
     except BaseException:
-        with contextlib.suppress(CannotProfile):
+        with contextlib.suppress(ProfilingError):
             samples.stop()
         raise
     samples.stop()

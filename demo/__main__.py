@@ -23,14 +23,14 @@ import grpc
 
 from demo.console import Follower
 from demo.people import FEWEST_LEARNERS, MOST_LEARNERS, demo_school, seed
-from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
-from harness.files import DirectoryHeld, held, make_private, write_secret_once
+from demo.users import LOAD_TEST, Person, UsersFileError, read_users
+from harness.files import DirectoryHeldError, held, make_private, write_secret_once
 from harness.ports import COUNT, Ports, block, taken
-from harness.postgres import NoPostgres
+from harness.postgres import NoPostgresError
 from harness.proxies import spare_loopback
-from harness.registry import Registry, SeedingFailed
-from harness.stack import ROOT, ProcessDied, Stack, StartTimeout
-from harness.valkey import NoValkey
+from harness.registry import Registry, SeedingError
+from harness.stack import ROOT, ProcessDiedError, Stack, StartTimeoutError
+from harness.valkey import NoValkeyError
 from service_runtime.addresses import is_address
 from service_runtime.version import told
 
@@ -40,7 +40,14 @@ PAST_DAYS = 3
 MOST_PROCESSES = 64
 """Edges or brains on one machine: more would only be a mistake."""
 ADMINISTRATOR = "admin@school.example"
-FAILURES = (NoPostgres, NoValkey, ProcessDied, StartTimeout, SeedingFailed, BadUsersFile)
+FAILURES = (
+    NoPostgresError,
+    NoValkeyError,
+    ProcessDiedError,
+    StartTimeoutError,
+    SeedingError,
+    UsersFileError,
+)
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
 BESIDE = (
     "a second one of this checkout needs data of its own: make run PORT=9000 AIVO_DIR=.aivo/second"
@@ -74,7 +81,7 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         with held(directory):
             return _work(directory, blocks, environ, learners)
-    except DirectoryHeld:
+    except DirectoryHeldError:
         place = _short(directory.resolve())
         print(f"another `make run` is working with the data in {place};\n{BESIDE}", file=sys.stderr)
         return 2
@@ -99,7 +106,7 @@ def _work(
             edges=_count(environ, "EDGES"),
             brains=_count(environ, "BRAINS"),
         )
-    except (ValueError, NoPostgres, NoValkey) as error:
+    except (ValueError, NoPostgresError, NoValkeyError) as error:
         print(error, file=sys.stderr)
         return 2
     _keep_old_logs(stack.logs)

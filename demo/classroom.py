@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, past, rest
-from demo.users import LOAD_TEST, BadUsersFile, Person, read_users
+from demo.users import LOAD_TEST, Person, UsersFileError, read_users
 from harness.client import (
     Account,
-    Disconnected,
+    DisconnectedError,
     Frame,
-    Refused,
+    RefusedError,
     Socket,
     TokenSource,
     backoff_s,
@@ -60,7 +60,7 @@ class Seat:
         self._socket: Socket | None = None
 
     async def learn(self) -> None:
-        """Go on until cancelled; raises Refused when the server does not want this learner."""
+        """Go on until cancelled; raises RefusedError when the server does not want this learner."""
         try:
             await asyncio.sleep(random.uniform(0, SETTLING_S) / self._pace)  # noqa: S311 - not a secret
             await self._remember()
@@ -92,7 +92,7 @@ class Seat:
                 )
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     answer = await self._answer(socket, "known")
-            except (Disconnected, TimeoutError) as trouble:
+            except (DisconnectedError, TimeoutError) as trouble:
                 await self._lost(trouble)
                 await asyncio.sleep(_delay_s(trouble, attempt))
                 continue
@@ -115,7 +115,7 @@ class Seat:
             except TimeoutError:
                 if left > PING_AFTER_S:
                     await self._send({"type": "ping"})
-            except Disconnected as gone:
+            except DisconnectedError as gone:
                 await self._lost(gone)
 
     async def _tell(self, action: Action, occurred_at: float | None = None) -> None:
@@ -138,7 +138,7 @@ class Seat:
                 await socket.send(frame)
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     answer = await self._answer(socket, frame["id"])
-            except (Disconnected, TimeoutError) as trouble:
+            except (DisconnectedError, TimeoutError) as trouble:
                 await self._lost(trouble)
                 await asyncio.sleep(_delay_s(trouble, attempt))
                 continue
@@ -146,7 +146,7 @@ class Seat:
                 self.acknowledged += 1
                 return
             if not answer.get("retryable"):
-                raise Refused(f"{answer.get('code')}: {answer.get('error')}")
+                raise RefusedError(f"{answer.get('code')}: {answer.get('error')}")
             await asyncio.sleep(
                 max(backoff_s(attempt), float(answer.get("retry_after_ms") or 0) / 1000)
             )
@@ -174,14 +174,14 @@ class Seat:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             answer = await self._answer(socket, request_id)
         if answer["type"] != "authenticated":
-            raise Disconnected(f"the new token was not accepted: {answer.get('code')}")
+            raise DisconnectedError(f"the new token was not accepted: {answer.get('code')}")
         socket.established["expires_at"] = answer["expires_at"]
 
     async def _send(self, frame: Frame) -> None:
         if self._socket is not None:
             try:
                 await self._socket.send(frame)
-            except Disconnected as gone:
+            except DisconnectedError as gone:
                 await self._lost(gone)
 
     async def _lost(self, why: Exception) -> None:
@@ -201,7 +201,7 @@ def rested(mind: Mind, elapsed_s: float, action: Action, pace: float) -> Mind:
 
 
 def _delay_s(trouble: Exception, attempt: int) -> float:
-    told = trouble.retry_after_s if isinstance(trouble, Disconnected) else None
+    told = trouble.retry_after_s if isinstance(trouble, DisconnectedError) else None
     return backoff_s(attempt) if told is None else told
 
 
@@ -232,7 +232,7 @@ async def teach(
     async def sit(seat: Seat) -> None:
         try:
             await seat.learn()
-        except Refused as refusal:
+        except RefusedError as refusal:
             logger.warning(
                 "a learner left",
                 extra={"learner_id": seat.pupil.learner_id, "reason": str(refusal)},
@@ -246,7 +246,7 @@ async def teach(
         logger.info(
             "the class ends", extra={"acknowledged": sum(seat.acknowledged for seat in seats)}
         )
-    raise Refused("no learner is left in the class")
+    raise RefusedError("no learner is left in the class")
 
 
 async def _until_signalled(arguments: argparse.Namespace) -> None:
@@ -302,7 +302,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.setup("classroom")
     try:
         asyncio.run(_until_signalled(arguments))
-    except (BadUsersFile, Refused) as refusal:
+    except (UsersFileError, RefusedError) as refusal:
         logger.error("%s", refusal)
         return 1
     return 0

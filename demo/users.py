@@ -26,13 +26,13 @@ class Person:
     """Learners that the person is, is guardian of, or teaches; all of them for an admin."""
 
 
-class BadUsersFile(Exception):
+class UsersFileError(Exception):
     """The file is not what it should be; the message says what to do."""
 
 
 def read_users(path: Path) -> list[Person]:
     """Return the people of a `demo-users.json`; none when there is no such file. Raises
-    BadUsersFile for nonsense.
+    UsersFileError for nonsense.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def read_users(path: Path) -> list[Person]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, KeyError) as error:
-        raise BadUsersFile(
+        raise UsersFileError(
             f"{path} is not a list of users; delete it to have it made again"
         ) from error
 

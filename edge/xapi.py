@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, ValidationError
 
 from edge.frames import incoming
-from edge.frames.incoming import BadFrame, Context, InteractionData
+from edge.frames.incoming import BadFrameError, Context, InteractionData
 
 ANY: Final = "*"
 _VERBS: Final = "http://adlnet.gov/expapi/verbs/"
@@ -164,7 +164,7 @@ def read(
         if frame.data.occurred_at is not None:
             incoming.check_moment(frame.data.occurred_at, "timestamp")
         return frame.data, incoming.decode_context(frame.data.context)
-    except BadFrame as error:
+    except BadFrameError as error:
         raise StatementError(str(error)) from None
 
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     )
     try:
         path = data.folder(environ)
-    except data.MissingData as missing:
+    except data.MissingDataError as missing:
         print(f"evaluation skipped: {missing}")
         return 0
     findings = checks.run(path, quick=options.quick, progress=_say)

@@ -28,7 +28,7 @@ FILES: Final = (
 )
 
 
-class MissingData(Exception):
+class MissingDataError(Exception):
     """The research data are not on this machine; the message says where they were looked for."""
 
 
@@ -83,13 +83,13 @@ class Action(NamedTuple):
 def folder(environ: Mapping[str, str]) -> Path:
     """Return where the data are: `AIVO_SHARED_DATA`, or `../shared/data` beside the checkout.
 
-    Raises `MissingData` when the folder or one of its files is not there.
+    Raises `MissingDataError` when the folder or one of its files is not there.
     """
     path = Path(environ.get(VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data")
     absent = [name for name in FILES if not (path / name).is_file()]
     if absent:
         what = "the research data" if len(absent) == len(FILES) else ", ".join(absent)
-        raise MissingData(f"{what} cannot be found in {path}; name the folder in {VARIABLE}")
+        raise MissingDataError(f"{what} cannot be found in {path}; name the folder in {VARIABLE}")
     return path
 
 

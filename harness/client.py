@@ -31,11 +31,11 @@ BAD_TOKEN = 4401
 Frame = dict[str, Any]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server will not have this client or these credentials; trying again would not help."""
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The connection is gone or was never made; come back after `retry_after_s` (None: the usual
     backoff).
     """
@@ -49,11 +49,13 @@ class TokenSource(Protocol):
     """Where access tokens come from."""
 
     async def token(self) -> str:
-        """Return a token good for another minute at least; raises Refused or Disconnected."""
+        """Return a token good for another minute at least; raises RefusedError or
+        DisconnectedError.
+        """
 
     def rejected(self) -> None:
-        """Forget the token, which the server does not accept; raises Refused when there can be no
-        other.
+        """Forget the token, which the server does not accept; raises RefusedError when there can be
+        no other.
         """
 
 
@@ -68,8 +70,8 @@ class FixedToken:
         return self._token
 
     def rejected(self) -> None:
-        """Raise Refused: there is no other."""
-        raise Refused("the access token is not valid, or not any more")
+        """Raise RefusedError: there is no other."""
+        raise RefusedError("the access token is not valid, or not any more")
 
 
 class Account:
@@ -85,7 +87,9 @@ class Account:
         self._turn = asyncio.Lock()
 
     async def token(self) -> str:
-        """Return a token good for another minute at least; raises Refused or Disconnected."""
+        """Return a token good for another minute at least; raises RefusedError or
+        DisconnectedError.
+        """
         async with self._turn:
             if time.monotonic() > self._expires - 60:
                 await asyncio.to_thread(self._renew)
@@ -98,7 +102,7 @@ class Account:
     def _renew(self) -> None:
         answer: Frame | None = None
         if self._refresh:
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(RefusedError):
                 answer = post(
                     f"{self._http_url}/api/auth/refresh", {"refresh_token": self._refresh}
                 )
@@ -109,8 +113,8 @@ class Account:
 
 
 def post(url: str, body: Mapping[str, object]) -> Frame:
-    """Post JSON and return the JSON answer; raises Refused for 4xx, Disconnected for anything that
-    may pass.
+    """Post JSON and return the JSON answer; raises RefusedError for 4xx, DisconnectedError for
+    anything that may pass.
     """
     request = urllib.request.Request(  # noqa: S310 - the caller's own server
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -124,13 +128,13 @@ def post(url: str, body: Mapping[str, object]) -> Frame:
             detail = error.read(500).decode("utf-8", "replace")
             retry_after = error.headers.get("Retry-After", "")
         if error.code in (408, 425, 429) or error.code >= 500:
-            raise Disconnected(
+            raise DisconnectedError(
                 f"{url} answered {error.code}",
                 float(retry_after) if retry_after.isdecimal() else None,
             ) from None
-        raise Refused(f"{url} answered {error.code}: {detail}") from None
+        raise RefusedError(f"{url} answered {error.code}: {detail}") from None
     except (OSError, ValueError) as error:
-        raise Disconnected(f"{url} does not answer: {error}") from error
+        raise DisconnectedError(f"{url} does not answer: {error}") from error
 
 
 class Socket:
@@ -152,7 +156,7 @@ class Socket:
         return limits
 
     async def send(self, frame: Mapping[str, object]) -> None:
-        """Send one frame; raises Disconnected or Refused when the socket has closed."""
+        """Send one frame; raises DisconnectedError or RefusedError when the socket has closed."""
         try:
             await self._connection.send(
                 json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
@@ -161,8 +165,8 @@ class Socket:
             raise self._farewell(closed) from None
 
     async def receive(self) -> Frame:
-        """Return the next frame; raises Disconnected or Refused when the socket has closed.
-        Cancelling is safe.
+        """Return the next frame; raises DisconnectedError or RefusedError when the socket has
+        closed. Cancelling is safe.
         """
         try:
             frame: Frame = json.loads(await self._connection.recv())
@@ -194,7 +198,7 @@ class Socket:
 
 
 async def open_socket(url: str, tokens: TokenSource) -> Socket:
-    """Connect and authenticate by the first frame; raises Refused or Disconnected."""
+    """Connect and authenticate by the first frame; raises RefusedError or DisconnectedError."""
     token = await tokens.token()
     try:
         connection = await connect(
@@ -205,7 +209,7 @@ async def open_socket(url: str, tokens: TokenSource) -> Socket:
             max_size=MAX_FRAME_BYTES,
         )
     except (OSError, InvalidHandshake, TimeoutError) as error:
-        raise Disconnected(f"{url} does not answer: {error}") from error
+        raise DisconnectedError(f"{url} does not answer: {error}") from error
     try:
         await connection.send(json.dumps({"type": "authenticate", "token": token}))
         async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -217,7 +221,7 @@ async def open_socket(url: str, tokens: TokenSource) -> Socket:
         raise _farewell(closed, tokens) from None
     except TimeoutError:
         await connection.close()
-        raise Disconnected(f"{url} did not say connection_established in time") from None
+        raise DisconnectedError(f"{url} did not say connection_established in time") from None
     except BaseException:
         await connection.close()
         raise
@@ -231,8 +235,8 @@ def _farewell(
     if code == BAD_TOKEN:
         tokens.rejected()
     if code in STAY_CLOSED:
-        return Refused(f"the server closed the socket for good: {code} {reason}")
-    return Disconnected(f"the socket closed: {code} {reason}", draining_s)
+        return RefusedError(f"the server closed the socket for good: {code} {reason}")
+    return DisconnectedError(f"the socket closed: {code} {reason}", draining_s)
 
 
 def backoff_s(attempt: int, *, base_s: float = 0.2, most_s: float = 10.0) -> float:

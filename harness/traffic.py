@@ -37,7 +37,7 @@ _SKILLS: Final = (
 )
 
 
-class WrongAnswer(Exception):
+class WrongAnswerError(Exception):
     """An answer was not what the protocol promises."""
 
 
@@ -116,22 +116,22 @@ def _tails(cache: list[bytes] = []) -> list[bytes]:  # noqa: B006 – made once,
 
 
 def answered_number(payload: bytes) -> int:
-    """Return the number that an answer echoes as `id`. Raises WrongAnswer."""
+    """Return the number that an answer echoes as `id`. Raises WrongAnswerError."""
     at = payload.find(b'"id":"')
     if at < 0:
-        raise WrongAnswer("an answer without id")
+        raise WrongAnswerError("an answer without id")
     at += 6
     return int(payload[at : payload.index(b'"', at)])
 
 
 def check_response(payload: bytes) -> None:
-    """Look at a whole interaction's answer. Raises WrongAnswer."""
+    """Look at a whole interaction's answer. Raises WrongAnswerError."""
     message = json.loads(payload)
     result = message["result"]
     if message["type"] != "virtual_brain_response" or result["success"] is not True:
-        raise WrongAnswer(f"not a success: {message['type']}")
+        raise WrongAnswerError(f"not a success: {message['type']}")
     if not all(0.0 <= result["state"][level] <= 1.0 for level in LEVELS):
-        raise WrongAnswer("a level is outside [0, 1]")
+        raise WrongAnswerError("a level is outside [0, 1]")
     missing = {
         "performance",
         "mastery",
@@ -141,4 +141,6 @@ def check_response(payload: bytes) -> None:
         "confidence",
     } - result.keys()
     if missing or not result["drivers"] or not result["mastery"]:
-        raise WrongAnswer(f"the result lacks {', '.join(sorted(missing)) or 'drivers or mastery'}")
+        raise WrongAnswerError(
+            f"the result lacks {', '.join(sorted(missing)) or 'drivers or mastery'}"
+        )

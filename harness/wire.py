@@ -22,7 +22,7 @@ _MASKED: Final = 0x80
 _KEY: Final = bytes(4)
 
 
-class HandshakeFailed(Exception):
+class HandshakeError(Exception):
     """The server did not answer 101 to the upgrade, or does not want this client; the message says
     what it said.
     """
@@ -82,7 +82,7 @@ class Socket(asyncio.Protocol):
             self.close_code = 1006
         if not self.opened.done():
             self.opened.set_exception(
-                HandshakeFailed("the connection was lost during the handshake")
+                HandshakeError("the connection was lost during the handshake")
             )
         if self.on_lost is not None:
             self.on_lost(self)
@@ -99,7 +99,7 @@ class Socket(asyncio.Protocol):
             self._upgrade = None
             if not head.startswith(b"HTTP/1.1 101"):
                 self.opened.set_exception(
-                    HandshakeFailed(head.split(b"\r\n", 1)[0].decode("latin-1"))
+                    HandshakeError(head.split(b"\r\n", 1)[0].decode("latin-1"))
                 )
                 self.transport.close()
                 return
@@ -142,7 +142,7 @@ async def connect(
     name: str | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Socket:
-    """Open a socket and wait for the upgrade; raises OSError or HandshakeFailed.
+    """Open a socket and wait for the upgrade; raises OSError or HandshakeError.
 
     `name` is the server's, in the request and the certificate, when `host` is an address.
     """
@@ -175,7 +175,7 @@ async def log_in(
     """Open a socket, authenticate by the first frame (or, as the original guide has it,
     `in_query`), and return it with the server's `connection_established`.
 
-    Both callbacks are told what comes later. Raises OSError, TimeoutError or HandshakeFailed.
+    Both callbacks are told what comes later. Raises OSError, TimeoutError or HandshakeError.
     """
     greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -185,7 +185,7 @@ async def log_in(
 
     def on_end(socket: Socket) -> None:
         if not greeted.done():
-            greeted.set_exception(HandshakeFailed(f"closed with {socket.close_code}, ungreeted"))
+            greeted.set_exception(HandshakeError(f"closed with {socket.close_code}, ungreeted"))
 
     async with asyncio.timeout(timeout_s):
         path += f"?token={token}" if in_query else ""
@@ -198,7 +198,7 @@ async def log_in(
                 socket.transport.write(json_frame({"type": "authenticate", "token": token}))
             greeting = _greeting(await greeted)
             if socket.close_code is not None:
-                raise HandshakeFailed(f"closed with {socket.close_code} when greeted")
+                raise HandshakeError(f"closed with {socket.close_code} when greeted")
         except BaseException:
             socket.transport.abort()
             raise
@@ -214,7 +214,7 @@ def _greeting(payload: bytes) -> dict[str, Any]:
         said = f"{frame['code']}: {frame['error']}"
     except (ValueError, KeyError, TypeError):
         said = f"not a frame of the protocol: {payload[:300].decode(errors='replace')}"
-    raise HandshakeFailed(said)
+    raise HandshakeError(said)
 
 
 def ignore(payload: bytes) -> None:

@@ -18,7 +18,7 @@ from harness.traffic import (
     answered_number,
     ping,
 )
-from harness.wire import HandshakeFailed, Socket, log_in
+from harness.wire import HandshakeError, Socket, log_in
 
 PING_EVERY_S = 0.1
 INTERACT_EVERY_S = 0.5
@@ -108,7 +108,7 @@ class Worker:
                     timeout_s=GIVE_UP_S,
                 )
                 return
-            except (OSError, HandshakeFailed, TimeoutError):
+            except (OSError, HandshakeError, TimeoutError):
                 self._noticed.lost += 1
                 await asyncio.sleep(0.1)
 

@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from siege.kinds import KINDS, Kind
-from siege.wire import Ended, Front, Line, Wire
+from siege.wire import EndedError, Front, Line, Wire
 
 YIELD = 10
 """How much this process gives way: it shares a core with the honest side, which measures."""
@@ -39,7 +39,7 @@ async def _one(front: Front, kind: Kind, number: int) -> None:
         wire = Wire(front, number)
         try:
             await kind.attack(wire)
-        except (Ended, TimeoutError):
+        except (EndedError, TimeoutError):
             pass
         finally:
             wire.close()

@@ -48,7 +48,8 @@ class Kind:
 
     name: str
     attack: Callable[[Wire], Awaitable[None]]
-    """Opens and uses one connection; raises `siege.wire.Ended` when the server has had enough."""
+    """Opens and uses one connection; raises `siege.wire.EndedError` when the server has had enough.
+    """
     login: bool = False
     """Whether it takes a login: a pupil who has found the console, not a stranger."""
 

@@ -62,7 +62,7 @@ class Front:
     """How connections went: close codes, statuses, or that they just ended."""
 
 
-class Ended(Exception):
+class EndedError(Exception):
     """The server has ended the connection."""
 
 
@@ -120,7 +120,7 @@ class Wire(asyncio.Protocol):
         return self.front.learners[self.number % len(self.front.learners)]
 
     async def connect(self, *, deaf: bool = False) -> None:
-        """Open the connection; who is `deaf` never reads. Raises `Ended`."""
+        """Open the connection; who is `deaf` never reads. Raises `EndedError`."""
         self.front.opened += 1
         await self.front.line.take(200)
         try:
@@ -128,7 +128,7 @@ class Wire(asyncio.Protocol):
                 lambda: self, "127.0.0.1", self.front.port, local_addr=(self.front.source, 0)
             )
         except OSError:
-            raise Ended from None
+            raise EndedError from None
         if deaf:
             self.stop_reading()
 
@@ -137,25 +137,25 @@ class Wire(asyncio.Protocol):
         self._transport.pause_reading()
 
     async def send(self, data: bytes) -> None:
-        """Send all of it. Raises `Ended`."""
+        """Send all of it. Raises `EndedError`."""
         for start in range(0, len(data), PIECE_BYTES):
             piece = data[start : start + PIECE_BYTES]
             await self.front.line.take(len(piece))
             if self._lost.done() or self._transport.is_closing():
-                raise Ended
+                raise EndedError
             self._transport.write(piece)
             await self._writable.wait()
 
     async def say(self, type: str, **fields: Any) -> None:
-        """Send a frame of the protocol. Raises `Ended`."""
+        """Send a frame of the protocol. Raises `EndedError`."""
         await self.send(text_frame(json.dumps({"type": type, **fields}).encode()))
 
     async def until(self, words: bytes) -> None:
-        """Wait until these come, but not for ever. Raises `Ended`."""
+        """Wait until these come, but not for ever. Raises `EndedError`."""
         async with asyncio.timeout(PATIENCE_S):
             while words not in self.heard:
                 if self._lost.done():
-                    raise Ended
+                    raise EndedError
                 self._news.clear()
                 await self._news.wait()
 
@@ -164,7 +164,7 @@ class Wire(asyncio.Protocol):
         await asyncio.shield(self._lost)
 
     async def become_socket(self, *, login: bool) -> None:
-        """Ask to upgrade, and log in. Raises `Ended`."""
+        """Ask to upgrade, and log in. Raises `EndedError`."""
         await self.send(b"GET /ws HTTP/1.1\r\nHost: x\r\n" + UPGRADE + b"\r\n")
         await self.until(b"\r\n\r\n")
         if login:

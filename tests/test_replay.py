@@ -10,13 +10,13 @@ import json
 import pytest
 
 from demo.users import Person
-from harness.client import FixedToken, Refused
+from harness.client import FixedToken, RefusedError
 from tests.replay.__main__ import auth_beside
 from tests.replay.fake_server import FakeServer, Trouble
-from tests.replay.lane import Bucket, GaveUp, Pace, Tally
+from tests.replay.lane import Bucket, GaveUpError, Pace, Tally
 from tests.replay.log import Entry, rfc3339
 from tests.replay.report import Report, latency_ms
-from tests.replay.run import NobodyMay, replay, senders
+from tests.replay.run import NobodyMayError, replay, senders
 
 WAIT_S = 30.0
 
@@ -157,7 +157,7 @@ async def test_a_server_that_is_not_there_is_given_up():
     async with FakeServer().running() as server:
         pass
     told = set()
-    with pytest.raises(GaveUp, match="no answer for"):
+    with pytest.raises(GaveUpError, match="no answer for"):
         await play(
             server, log(1), patience_s=0.3, progress=lambda tally, total: told.add(tally.trouble)
         )
@@ -256,7 +256,7 @@ def test_without_an_admin_each_learner_sends_and_a_missing_one_is_named():
     people = [person("learner", "learner-0"), person("teacher", "learner-1")]
 
     assert set(senders("http://x", people, log(1))) == {"learner-0"}
-    with pytest.raises(NobodyMay, match="learner-1"):
+    with pytest.raises(NobodyMayError, match="learner-1"):
         senders("http://x", people, log(2, learners=2))
 
 
@@ -266,7 +266,7 @@ async def test_a_fixed_token_that_is_not_accepted_ends_the_replay_at_once():
             await connection.close(4401, "bad token")
 
     async with Distrustful().running() as server:
-        with pytest.raises(Refused, match="not valid"):
+        with pytest.raises(RefusedError, match="not valid"):
             await play(server, log(1))
 
 
@@ -297,7 +297,7 @@ async def test_a_server_that_closes_for_good_ends_the_replay():
             await connection.close(4403, "revoked")
 
     async with Closing().running() as server:
-        with pytest.raises(Refused, match="4403"):
+        with pytest.raises(RefusedError, match="4403"):
             await play(server, log(1))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.replay.__main__ import main, speed
-from tests.replay.log import BadLog, read_log
+from tests.replay.log import BadLogError, read_log
 
 FRAME = {
     "ts": 1565096187.972,
@@ -95,14 +95,14 @@ def test_nonsense_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "log"
     path.write_text(text)
 
-    with pytest.raises(BadLog):
+    with pytest.raises(BadLogError):
         read_log(path)
 
 
 def test_an_empty_file_is_called_that(tmp_path: Path):
     (tmp_path / "log").touch()
 
-    with pytest.raises(BadLog, match="has no interactions"):
+    with pytest.raises(BadLogError, match="has no interactions"):
         read_log(tmp_path / "log")
 
 
@@ -112,7 +112,7 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path):
     broken.write_bytes(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff")
 
     for path in (short, broken, tmp_path / "missing"):
-        with pytest.raises(BadLog, match="cannot read"):
+        with pytest.raises(BadLogError, match="cannot read"):
             read_log(path)
 
 

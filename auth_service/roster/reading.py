@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from auth_service.domain import (
-    InvalidInput,
+    InvalidInputError,
     RelationKind,
     Role,
     checked_display_name,
@@ -261,7 +261,7 @@ def _enrolments(reader: _Reader, roster: Roster, today: datetime.date) -> None:
 def _is_id(reader: _Reader, row: _Row, name: str, what: str) -> bool:
     try:
         checked_id(row[name], what)
-    except InvalidInput as error:
+    except InvalidInputError as error:
         reader.complain(row, name, str(error))
         return False
     return True
@@ -270,7 +270,7 @@ def _is_id(reader: _Reader, row: _Row, name: str, what: str) -> bool:
 def _email(reader: _Reader, row: _Row) -> str:
     try:
         return normalised_email(row["email"]) if row["email"] else ""
-    except InvalidInput as error:
+    except InvalidInputError as error:
         reader.complain(row, "email", str(error))
         return ""
 
@@ -283,7 +283,7 @@ def _name(reader: _Reader, row: _Row) -> str:
 def _checked_name(reader: _Reader, row: _Row, name: str, text: str) -> str:
     try:
         return checked_display_name(text)
-    except InvalidInput as error:
+    except InvalidInputError as error:
         reader.complain(row, name, str(error))
         return ""
 

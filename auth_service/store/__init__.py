@@ -7,7 +7,12 @@ from auth_service.store.database import Database, open_database
 from auth_service.store.identities import Identities, Told
 from auth_service.store.people import Credentials, People
 from auth_service.store.rosters import Rosters
-from auth_service.store.session_table import RefreshReused, Rotation, SessionEnded, SessionTable
+from auth_service.store.session_table import (
+    RefreshReusedError,
+    Rotation,
+    SessionEndedError,
+    SessionTable,
+)
 from auth_service.store.tables import SCHEMA
 from service_runtime.database.errors import StoreError, StoreUnavailableError
 
@@ -20,10 +25,10 @@ __all__ = [
     "DirectorySnapshot",
     "Identities",
     "People",
-    "RefreshReused",
+    "RefreshReusedError",
     "Rosters",
     "Rotation",
-    "SessionEnded",
+    "SessionEndedError",
     "SessionTable",
     "StoreError",
     "StoreUnavailableError",

@@ -14,11 +14,11 @@ from sqlalchemy.exc import IntegrityError
 
 from auth_service.domain import (
     RELATIONS_OF_ROLE,
-    AlreadyExists,
+    AlreadyExistsError,
     Change,
-    InvalidInput,
+    InvalidInputError,
     Learner,
-    NotFound,
+    NotFoundError,
     Relation,
     RelationKind,
     Role,
@@ -61,7 +61,7 @@ class People:
         self._clock_ms = clock_ms
 
     def create_user(self, user: User, password_hash: str, *, actor: str) -> None:
-        """Add a user. Raises AlreadyExists when the e-mail address is taken."""
+        """Add a user. Raises AlreadyExistsError when the e-mail address is taken."""
         with self._database.write() as connection, _unique("the e-mail address is taken"):
             connection.execute(insert(users).values(password_hash=password_hash, **_columns(user)))
             self._record(
@@ -82,7 +82,7 @@ class People:
         )
 
     def user(self, user_id: str) -> User:
-        """Return one user. Raises NotFound."""
+        """Return one user. Raises NotFoundError."""
         with self._database.read() as connection:
             return user_of(_get_user(connection, user_id))
 
@@ -116,7 +116,7 @@ class People:
             )
 
     def set_disabled(self, user_id: str, disabled: bool, *, actor: str) -> User:
-        """Disable or enable a user; disabling ends all sessions. Idempotent. Raises NotFound."""
+        """Disable or enable; disabling ends all sessions. Idempotent. Raises NotFoundError."""
         with self._database.write() as connection:
             if _get_user(connection, user_id).disabled != disabled:
                 connection.execute(
@@ -135,7 +135,7 @@ class People:
             return user_of(_get_user(connection, user_id))
 
     def set_password(self, user_id: str, password_hash: str, *, actor: str) -> None:
-        """Replace a password hash and end all sessions. Raises NotFound."""
+        """Replace a password hash and end all sessions. Raises NotFoundError."""
         with self._database.write() as connection:
             _get_user(connection, user_id)
             connection.execute(
@@ -158,7 +158,7 @@ class People:
             connection.execute(update(users).where(unchanged).values(password_hash=new_hash))
 
     def create_learner(self, learner_id: str, display_name: str, *, actor: str) -> Learner:
-        """Add a learner without relations. Raises AlreadyExists."""
+        """Add a learner without relations. Raises AlreadyExistsError."""
         with self._database.write() as connection, _unique("the learner id is taken"):
             connection.execute(
                 insert(learners).values(
@@ -180,7 +180,7 @@ class People:
                 self._record(connection, actor, "delete-learner", learner_id, "", *affected)
 
     def create_class(self, class_id: str, display_name: str, *, actor: str) -> None:
-        """Add a class. Raises AlreadyExists."""
+        """Add a class. Raises AlreadyExistsError."""
         with self._database.write() as connection, _unique("the class id is taken"):
             connection.execute(
                 insert(classes).values(
@@ -192,8 +192,8 @@ class People:
     def add_relation(self, relation: Relation, *, actor: str) -> None:
         """Relate two parties. Idempotent.
 
-        Raises NotFound when one does not exist, InvalidInput when the user's role cannot have such
-        a relation.
+        Raises NotFoundError when one does not exist, InvalidInputError when the user's role cannot
+        have such a relation.
         """
         table, values = _relation_row(relation)
         with self._database.write() as connection:
@@ -258,7 +258,7 @@ def _columns(user: User) -> dict[str, Any]:
 def _get_user(connection: Connection, user_id: str) -> Row[Any]:
     row = connection.execute(select(users).where(users.c.user_id == user_id)).one_or_none()
     if row is None:
-        raise NotFound(_NO_USER)
+        raise NotFoundError(_NO_USER)
     return row
 
 
@@ -286,21 +286,21 @@ def _check_ends(connection: Connection, relation: Relation) -> None:
     else:
         role = Role(_get_user(connection, relation.subject).role)
         if relation.kind not in RELATIONS_OF_ROLE[role]:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"a user with the role {role} cannot have the relation {relation.kind}"
             )
     if relation.kind in (RelationKind.ENROLLED, RelationKind.TEACHES):
         if not connection.execute(
             select(exists().where(classes.c.class_id == relation.object))
         ).scalar():
-            raise NotFound("there is no such class")
+            raise NotFoundError("there is no such class")
     else:
         _check_learner(connection, relation.object)
 
 
 def _check_learner(connection: Connection, learner_id: str) -> None:
     if not connection.execute(select(exists().where(learners.c.learner_id == learner_id))).scalar():
-        raise NotFound("there is no such learner")
+        raise NotFoundError("there is no such learner")
 
 
 def _affected(connection: Connection, relation: Relation) -> list[Change]:
@@ -328,4 +328,4 @@ def _unique(sentence: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError:
-        raise AlreadyExists(sentence) from None
+        raise AlreadyExistsError(sentence) from None

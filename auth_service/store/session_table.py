@@ -13,11 +13,11 @@ from auth_service.store.database import Database
 from auth_service.store.tables import sessions, user_of, users
 
 
-class SessionEnded(Exception):
+class SessionEndedError(Exception):
     """The session is unknown, over, or its user may no longer sign in."""
 
 
-class RefreshReused(SessionEnded):
+class RefreshReusedError(SessionEndedError):
     """The refresh token had been used before; the session has been revoked."""
 
 
@@ -50,9 +50,9 @@ class SessionTable:
     ) -> None:
         """Open a session.
 
-        Raises SessionEnded if the user is disabled or, unless `password_hash` is None, the password
-        was changed since it was checked. `minted_by` names who opened it without signing in, for
-        the audit log.
+        Raises SessionEndedError if the user is disabled or, unless `password_hash` is None, the
+        password was changed since it was checked. `minted_by` names who opened it without signing
+        in, for the audit log.
         """
         may_sign_in = (
             select(users.c.user_id)
@@ -63,7 +63,7 @@ class SessionTable:
             may_sign_in = may_sign_in.where(users.c.password_hash == password_hash)
         with self._database.write() as connection:
             if connection.execute(may_sign_in).one_or_none() is None:
-                raise SessionEnded("the user may not sign in")
+                raise SessionEndedError("the user may not sign in")
             connection.execute(
                 insert(sessions).values(
                     session_id=first.session_id,
@@ -88,9 +88,9 @@ class SessionTable:
     def rotate(self, old_digest: bytes, to: Rotation, *, retry_ms: int = 0) -> tuple[User, int]:
         """Replace the refresh token with this digest; return the user and when the new one expires.
 
-        Doing the very same again within `retry_ms` changes nothing. Raises RefreshReused, after
-        revoking the session, when the token is not the newest one; SessionEnded otherwise when it
-        cannot be used.
+        Doing the very same again within `retry_ms` changes nothing. Raises RefreshReusedError,
+        after revoking the session, when the token is not the newest one; SessionEndedError
+        otherwise when it cannot be used.
         """
         now_ms = self._clock_ms()
         with self._database.write() as connection:
@@ -116,7 +116,7 @@ class SessionTable:
                 or row.disabled
                 or row.refresh_expires_at_ms <= now_ms
             ):
-                raise SessionEnded("the session is over")
+                raise SessionEndedError("the session is over")
             repeated = (
                 bytes(row.refresh_digest) == to.digest
                 and now_ms - (row.refreshed_at_ms or 0) < retry_ms
@@ -142,7 +142,7 @@ class SessionTable:
                     )
                 )
         if reused:
-            raise RefreshReused("the refresh token was used before; the session is over")
+            raise RefreshReusedError("the refresh token was used before; the session is over")
         return user_of(row), expires_at_ms
 
     def revoke(self, session_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auth_service.tokens.own import (
-    BadToken,
+    BadTokenError,
     Claims,
     Clock,
     KeyFile,
@@ -15,7 +15,7 @@ from auth_service.tokens.own import (
 )
 
 __all__ = [
-    "BadToken",
+    "BadTokenError",
     "Claims",
     "Clock",
     "KeyFile",

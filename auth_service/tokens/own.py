@@ -38,7 +38,7 @@ Clock = Callable[[], float]
 """Unix time in seconds."""
 
 
-class BadToken(Exception):
+class BadTokenError(Exception):
     """The token is no good; the sentence never contains it."""
 
 
@@ -301,17 +301,17 @@ class Tokens:
 
     def read(self, token: str, *, allow_expired: bool = False) -> Claims:
         """Return what an access token says, if we signed it and it has not expired. Raises
-        BadToken.
+        BadTokenError.
         """
         if not token or len(token) > _MAX_TOKEN_CHARACTERS:
-            raise BadToken("the access token is not valid")
+            raise BadTokenError("the access token is not valid")
         digest = _digest(token)
         claims = self._verified.get(digest)
         if claims is None:
             claims = self._verify(token)
             self._remember(digest, claims)
         if not allow_expired and claims.expires_at + self._leeway_s <= self._clock():
-            raise BadToken("the access token has expired")
+            raise BadTokenError("the access token has expired")
         return claims
 
     def _remember(self, digest: bytes, claims: Claims) -> None:
@@ -324,7 +324,7 @@ class Tokens:
             header = jwt.get_unverified_header(token)
             public = self._public.get(header.get("kid", ""))
             if public is None or header.get("typ") != _TYPE:
-                raise BadToken("the access token is not valid")
+                raise BadTokenError("the access token is not valid")
             payload = jwt.decode(
                 token,
                 public,
@@ -339,7 +339,7 @@ class Tokens:
             )
             return Claims(str(payload["sub"]), str(payload["sid"]), int(payload["exp"]))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            raise BadToken("the access token is not valid") from None
+            raise BadTokenError("the access token is not valid") from None
 
     def make_refresh(
         self, session_id: str, generation: int, *, seed: bytes | None = None
@@ -357,8 +357,8 @@ class Tokens:
         return token, hashlib.sha256(token.encode()).digest()
 
     def read_refresh(self, token: str) -> RefreshToken:
-        """Return what a refresh token of ours is. Raises BadToken. Whether it may still be used the
-        store knows.
+        """Return what a refresh token of ours is. Raises BadTokenError. Whether it may still be
+        used the store knows.
         """
         try:
             raw = _bytes(token) if len(token) <= _MAX_TOKEN_CHARACTERS else b""
@@ -371,7 +371,7 @@ class Tokens:
             or not hmac.compare_digest(mac, self._mac(body))
             or _text(raw) != token
         ):
-            raise BadToken("the refresh token is not valid")
+            raise BadTokenError("the refresh token is not valid")
         session_id = str(uuid.UUID(bytes=body[:16]))
         return RefreshToken(
             session_id, int.from_bytes(body[16:20], "big"), hashlib.sha256(token.encode()).digest()

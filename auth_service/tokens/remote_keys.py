@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import jwt
 
-from auth_service.tokens.own import BadToken
+from auth_service.tokens.own import BadTokenError
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class RemoteKeys:
         self._healthy = True
 
     async def key(self, kid: str, algorithm: str) -> jwt.PyJWK:
-        """Return the key that a token names, for exactly this algorithm. Raises BadToken."""
+        """Return the key that a token names, for exactly this algorithm. Raises BadTokenError."""
         if kid not in self._jwks:
             if self._clock() - self._asked_at >= RETRY_S:
                 self._start()
@@ -73,14 +73,14 @@ class RemoteKeys:
         if found is None:
             content = self._jwks.get(kid)
             if content is None:
-                raise BadToken("the key of the access token is unknown")
+                raise BadTokenError("the key of the access token is unknown")
             # A key that names its algorithm serves no other; PyJWK refuses one of another type.
             if content.get("alg", algorithm) != algorithm:
-                raise BadToken("the access token is not valid")
+                raise BadTokenError("the access token is not valid")
             try:
                 found = jwt.PyJWK(content, algorithm=algorithm)
             except (jwt.PyJWTError, ValueError):
-                raise BadToken("the access token is not valid") from None
+                raise BadTokenError("the access token is not valid") from None
             self._keys[kid, algorithm] = found
         return found
 

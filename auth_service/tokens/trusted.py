@@ -14,7 +14,7 @@ from typing import Any, Final
 import jwt
 
 from auth_service.domain import Role
-from auth_service.tokens.own import BadToken, Clock
+from auth_service.tokens.own import BadTokenError, Clock
 from auth_service.tokens.remote_keys import RemoteKeys
 from auth_service.trust import TrustedIssuer
 
@@ -75,7 +75,7 @@ class TrustedTokens:
     async def read(
         self, token: str, issuer: TrustedIssuer, *, allow_expired: bool = False
     ) -> Stranger:
-        """Return who a token of this issuer belongs to. Raises BadToken."""
+        """Return who a token of this issuer belongs to. Raises BadTokenError."""
         digest = _digest(token)
         found = self._verified.get(digest)
         if found is None:
@@ -84,11 +84,11 @@ class TrustedTokens:
             if len(self._verified) > _REMEMBERED:
                 self._verified.popitem(last=False)
         if not allow_expired and found.good_until <= self._clock():
-            raise BadToken("the access token has expired")
+            raise BadTokenError("the access token has expired")
         return found
 
     async def read_identity(self, token: str, issuer: TrustedIssuer, *, nonce: str) -> Stranger:
-        """Return who an ID token names that we asked for under `nonce`. Raises BadToken."""
+        """Return who an ID token names that we asked for under `nonce`. Raises BadTokenError."""
         client_id = issuer.sign_in.client_id if issuer.sign_in is not None else ""
         try:
             header = jwt.get_unverified_header(token)
@@ -98,14 +98,14 @@ class TrustedTokens:
             if not isinstance(given, str) or not hmac.compare_digest(
                 given.encode(), nonce.encode()
             ):
-                raise BadToken(_NOT_VALID)
+                raise BadTokenError(_NOT_VALID)
             if party != client_id:
-                raise BadToken(_NOT_VALID)
+                raise BadTokenError(_NOT_VALID)
             stranger = self._stranger(content, issuer, _digest(token))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            raise BadToken(_NOT_VALID) from None
+            raise BadTokenError(_NOT_VALID) from None
         if stranger.good_until <= self._clock():
-            raise BadToken("the ID token has expired")
+            raise BadTokenError("the ID token has expired")
         return stranger
 
     async def _genuine(
@@ -118,7 +118,7 @@ class TrustedTokens:
         """Return the claims of a token whose signature, issuer and audience are right."""
         algorithm, kid = str(header.get("alg")), str(header.get("kid", ""))
         if algorithm not in issuer.algorithms:
-            raise BadToken(_NOT_VALID)
+            raise BadTokenError(_NOT_VALID)
         key = await self._keys[issuer.issuer].key(kid, algorithm)
         content: dict[str, Any] = jwt.decode(
             token,
@@ -141,13 +141,13 @@ class TrustedTokens:
             header = jwt.get_unverified_header(token)
             kind = str(header.get("typ", "")).lower().removeprefix("application/")
             if kind not in {one.lower() for one in issuer.types}:
-                raise BadToken(_NOT_VALID)
+                raise BadTokenError(_NOT_VALID)
             content = await self._genuine(token, header, issuer, issuer.audiences)
             if any(mark in content for mark in _IDENTITY_MARKS):
-                raise BadToken(_NOT_VALID)
+                raise BadTokenError(_NOT_VALID)
             return self._stranger(content, issuer, digest)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            raise BadToken(_NOT_VALID) from None
+            raise BadTokenError(_NOT_VALID) from None
 
     def _stranger(
         self, content: Mapping[str, Any], issuer: TrustedIssuer, digest: bytes
@@ -156,9 +156,9 @@ class TrustedTokens:
         subject = _claim(content, names.user)
         begins = max(float(content["iat"]), float(content.get("nbf", 0)))
         if begins > self._clock() + issuer.leeway_s:
-            raise BadToken("the access token is not good yet")
+            raise BadTokenError("the access token is not good yet")
         if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
-            raise BadToken(_NOT_VALID)
+            raise BadTokenError(_NOT_VALID)
         email = _claim(content, names.email)
         if content.get("email_verified") is False:
             email = ""
@@ -201,7 +201,7 @@ def _role(value: Any, issuer: TrustedIssuer) -> Role:
         if role in held:
             return role
     if issuer.default_role is None:
-        raise BadToken("the access token names no role that counts here")
+        raise BadTokenError("the access token names no role that counts here")
     return issuer.default_role
 
 
@@ -215,5 +215,7 @@ def _ids(content: Mapping[str, Any], path: str) -> tuple[str, ...] | None:
         return None
     listed = value if isinstance(value, list) else [value]
     if len(listed) > _MAX_LISTED or not all(isinstance(one, str) for one in listed):
-        raise BadToken(f"the access token lists more than {_MAX_LISTED} ids, or something else")
+        raise BadTokenError(
+            f"the access token lists more than {_MAX_LISTED} ids, or something else"
+        )
     return tuple(listed)

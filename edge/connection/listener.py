@@ -204,7 +204,7 @@ class Listener(HttpToolsProtocol):
         self._introduction = data
         try:
             header = proxy_protocol.parse(data)
-        except proxy_protocol.BadHeader:
+        except proxy_protocol.BadHeaderError:
             self._end()
             return b""
         if header is None:

@@ -26,28 +26,28 @@ class Header(NamedTuple):
     """Bytes of the header; what follows is the client's."""
 
 
-class BadHeader(Exception):
+class BadHeaderError(Exception):
     """These bytes do not begin a connection through the PROXY protocol."""
 
 
 def parse(data: bytes) -> Header | None:
     """Return the header at the beginning of `data`, or None while it is not whole.
 
-    Raises `BadHeader` as soon as the bytes cannot become one.
+    Raises `BadHeaderError` as soon as the bytes cannot become one.
     """
     if not SIGNATURE.startswith(data[: len(SIGNATURE)]):
-        raise BadHeader
+        raise BadHeaderError
     if len(data) < _FIXED:
         return None
     version_and_command, kind = data[12], data[13]
     size = _FIXED + int.from_bytes(data[14:16])
     if version_and_command >> 4 != 2 or version_and_command & 0x0F > 1 or size > MAX_BYTES:
-        raise BadHeader
+        raise BadHeaderError
     if len(data) < size:
         return None
     width = _ADDRESSES.get(kind, 0)
     if version_and_command & 0x0F == 0 or not width:
         return Header("", size)
     if size < _FIXED + 2 * width + 4:
-        raise BadHeader
+        raise BadHeaderError
     return Header(str(ip_address(data[_FIXED : _FIXED + width])), size)

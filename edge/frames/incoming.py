@@ -19,7 +19,7 @@ RequestId = Annotated[str, Meta(max_length=outside.MAX_ID)] | int | None
 Content = Annotated[str, Meta(max_length=MAX_CONTENT)]
 
 
-class BadFrame(Exception):
+class BadFrameError(Exception):
     """A frame that cannot be understood: what to tell the client."""
 
     def __init__(
@@ -193,8 +193,8 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(payload: bytes) -> AnyClientFrame:
-    """Return the frame in `payload`. Raises BadFrame, which tells the client what to mend and never
-    repeats content.
+    """Return the frame in `payload`. Raises BadFrameError, which tells the client what to mend and
+    never repeats content.
     """
     try:
         str(payload, "utf-8")  # what is passed on unread must be text too
@@ -202,17 +202,17 @@ def decode(payload: bytes) -> AnyClientFrame:
     except msgspec.ValidationError as error:
         raise _explain(payload, error) from None
     except _UNREADABLE:
-        raise BadFrame("bad_request", "The frame is not valid JSON.") from None
+        raise BadFrameError("bad_request", "The frame is not valid JSON.") from None
 
 
-def unread(payload: bytes, code: str, message: str) -> BadFrame:
+def unread(payload: bytes, code: str, message: str) -> BadFrameError:
     """Return the refusal of a frame that was not looked into: under its id, if it has one."""
     try:
         head = _decode_head(payload)
     except _UNREADABLE:
-        return BadFrame(code, message)
+        return BadFrameError(code, message)
     kind = head.type if isinstance(head.type, str) and head.type in CLIENT_TYPES else None
-    return BadFrame(code, message, id=_id_of(head), message_type=kind)
+    return BadFrameError(code, message, id=_id_of(head), message_type=kind)
 
 
 def type_of(payload: bytes) -> str:
@@ -225,48 +225,50 @@ def type_of(payload: bytes) -> str:
 
 
 def decode_context(raw: Raw) -> Context:
-    """Return what the model reads of an interaction's context. Raises BadFrame."""
+    """Return what the model reads of an interaction's context. Raises BadFrameError."""
     try:
         outside.check_nesting(bytes(raw))
         return _decode_context(raw)
     except outside.OutsideError as error:
-        raise BadFrame("bad_request", f"data.context {error}.") from None
+        raise BadFrameError("bad_request", f"data.context {error}.") from None
     except msgspec.ValidationError as error:
-        raise BadFrame("bad_request", _sentence(error, "data.context")) from None
+        raise BadFrameError("bad_request", _sentence(error, "data.context")) from None
     except _UNREADABLE:
-        raise BadFrame("bad_request", "data.context is nested too deeply or is not text.") from None
+        raise BadFrameError(
+            "bad_request", "data.context is nested too deeply or is not text."
+        ) from None
 
 
 def check_moment(moment: datetime, name: str) -> None:
-    """Refuse a time that nothing can have happened at. Raises BadFrame."""
+    """Refuse a time that nothing can have happened at. Raises BadFrameError."""
     try:
         outside.unix_ms(moment)
     except outside.OutsideError as error:
-        raise BadFrame("bad_request", f"{name} {error}.") from None
+        raise BadFrameError("bad_request", f"{name} {error}.") from None
 
 
 def check_object(raw: Raw, name: str) -> None:
-    """Refuse anything but a JSON object. Raises BadFrame."""
+    """Refuse anything but a JSON object. Raises BadFrameError."""
     try:
         outside.check_nesting(bytes(raw))
         _decode_object(raw)
     except outside.OutsideError as error:
-        raise BadFrame("bad_request", f"{name} {error}.") from None
+        raise BadFrameError("bad_request", f"{name} {error}.") from None
     except _UNREADABLE:
-        raise BadFrame("bad_request", f"{name} must be a JSON object.") from None
+        raise BadFrameError("bad_request", f"{name} must be a JSON object.") from None
 
 
-def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrame:
+def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrameError:
     try:
         head = _decode_head(payload)
     except _UNREADABLE:
-        return BadFrame("bad_request", "The frame must be a JSON object with a `type`.")
+        return BadFrameError("bad_request", "The frame must be a JSON object with a `type`.")
     id = _id_of(head)
     if not isinstance(head.type, str):
-        return BadFrame("bad_request", "The frame needs a `type` (a string).", id=id)
+        return BadFrameError("bad_request", "The frame needs a `type` (a string).", id=id)
     if head.type not in CLIENT_TYPES:
-        return BadFrame("unknown_type", "This `type` of frame is not known here.", id=id)
-    return BadFrame("bad_request", _sentence(error), id=id, message_type=head.type)
+        return BadFrameError("unknown_type", "This `type` of frame is not known here.", id=id)
+    return BadFrameError("bad_request", _sentence(error), id=id, message_type=head.type)
 
 
 def _id_of(head: _Head) -> RequestId:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from edge.admission.addresses import shared_by
 from edge.admission.origins import HINT
 from edge.http.callers import BearerToken, Caller
-from edge.http.problems import Problem, upstream_problem
+from edge.http.problems import ProblemError, upstream_problem
 from edge.http.requests import while_there
 from edge.http.services import Services, Using
 from edge.ports import UpstreamError
@@ -129,7 +129,7 @@ async def refresh(
     given = body.refresh_token if body else None
     token = given or aivo_refresh
     if not token:
-        raise Problem(401, "unauthenticated", "No refresh token was sent; log in.")
+        raise ProblemError(401, "unauthenticated", "No refresh token was sent; log in.")
     try:
         session = await services.auth.refresh(token, idempotency_key)
     except UpstreamError as error:
@@ -178,7 +178,7 @@ def _check_origin(request: Request, services: Services) -> None:
     """Refuse what a page of somebody else asks in the name of whoever is logged in here."""
     headers = request.headers
     if not services.door.origins.allows(headers.get("origin"), headers.get("host")):
-        raise Problem(403, "forbidden", "This page's origin may not ask for that. " + HINT)
+        raise ProblemError(403, "forbidden", "This page's origin may not ask for that. " + HINT)
 
 
 def _hand_out(

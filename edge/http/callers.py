@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from edge.admission.addresses import shared_by
 from edge.admission.budgets import REQUEST, Budget
-from edge.http.problems import Problem
+from edge.http.problems import ProblemError
 from edge.http.services import Services, Using
 from edge.ports import Done, Identity, UpstreamError
 
@@ -54,7 +54,7 @@ BearerToken = Annotated[str, Depends(bearer_token)]
 async def caller(request: Request, services: Using, token: BearerToken) -> Identity:
     """Return who sent the request's bearer token."""
     if not token:
-        raise Problem(
+        raise ProblemError(
             401,
             "unauthenticated",
             "Send `Authorization: Bearer <access token>`; log in to get one.",
@@ -96,9 +96,9 @@ Administrator = Annotated[Identity, Depends(administrator)]
 
 
 async def require(services: Services, who: Identity, action: str, resource: str) -> None:
-    """Raise a Problem unless the caller may do this."""
+    """Raise ProblemError unless the caller may do this."""
     allowed: bool = await answer(
         lambda done: services.access.ask(who.user_id, action, resource, done)
     )
     if not allowed:
-        raise Problem(403, "forbidden", "You may not do this.")
+        raise ProblemError(403, "forbidden", "You may not do this.")

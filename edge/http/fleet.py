@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 from edge.http.analytics import Analytics
 from edge.http.callers import Administrator, Caller
 from edge.http.live import EventStream, events, snapshots
-from edge.http.problems import Problem
+from edge.http.problems import ProblemError
 from edge.http.services import Using
 from service_runtime import outside
 
@@ -85,7 +85,7 @@ async def analytics(
     to_ms = _unix_ms(until, "to") if until else 0
     from_ms = _unix_ms(since, "from") if since else 0
     if to_ms and from_ms >= to_ms:
-        raise Problem(422, "bad_request", "query.from: must be before `to`")
+        raise ProblemError(422, "bad_request", "query.from: must be before `to`")
     return await services.metrics.analytics(
         from_ms=from_ms, to_ms=to_ms, interval_s=interval, types=types, roles=roles
     )
@@ -95,4 +95,4 @@ def _unix_ms(moment: datetime, name: str) -> int:
     try:
         return outside.unix_ms(moment)
     except outside.OutsideError as error:
-        raise Problem(422, "bad_request", f"query.{name}: {error}") from None
+        raise ProblemError(422, "bad_request", f"query.{name}: {error}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from edge.http.problems import Problem
+from edge.http.problems import ProblemError
 from edge.http.services import Using
 
 router = APIRouter()
@@ -45,10 +45,10 @@ async def readyz(response: Response, services: Using) -> dict[str, Any]:
 @router.get("/ws", include_in_schema=False)
 async def socket_without_upgrade() -> None:
     """Say what is at this address."""
-    raise Problem(426, "bad_request", "This is a WebSocket; connect with ws:// or wss://.")
+    raise ProblemError(426, "bad_request", "This is a WebSocket; connect with ws:// or wss://.")
 
 
 @router.get("/ws/", include_in_schema=False)
 async def socket_with_slash() -> None:
     """Say where the socket is."""
-    raise Problem(404, "not_found", "The socket is at /ws, without a slash at the end.")
+    raise ProblemError(404, "not_found", "The socket is at /ws, without a slash at the end.")

@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from edge.admission.access import Access
 from edge.frames import outgoing
 from edge.http.callers import Administrator, BearerToken, administrator, caller
-from edge.http.problems import Problem
+from edge.http.problems import ProblemError
 from edge.http.services import Using
 from edge.ports import Identity, UpstreamError
 
@@ -81,10 +81,10 @@ async def snapshots(
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """Follow the fleet's metrics for as long as the request lasts."""
     if services.is_draining():
-        raise Problem(503, "unavailable", "This edge is about to stop; come again.")
+        raise ProblemError(503, "unavailable", "This edge is about to stop; come again.")
     live = Live(who, services.access)
     if not services.streams.add(live):
-        raise Problem(
+        raise ProblemError(
             429, "rate_limited", "You follow too many streams here already; close one first."
         )
     try:

@@ -72,7 +72,7 @@ ANY_PROBLEM: dict[int | str, dict[str, Any]] = {
 """What the API's description says of errors."""
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """An HTTP error: a status, a code of the protocol, and one sentence for a person."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
@@ -113,8 +113,8 @@ def upstream_problem(error: UpstreamError) -> Response:
 def add_problems(app: FastAPI) -> None:
     """Answer every exception of a route with a problem."""
 
-    @app.exception_handler(Problem)
-    async def on_problem(request: Request, error: Problem) -> Response:
+    @app.exception_handler(ProblemError)
+    async def on_problem(request: Request, error: ProblemError) -> Response:
         return problem_response(error.status, error.code, str(error))
 
     @app.exception_handler(UpstreamError)

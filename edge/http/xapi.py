@@ -16,7 +16,7 @@ from edge import xapi
 from edge.admission.budgets import FRAME, PER_BYTE
 from edge.frames.incoming import Context, InteractionData
 from edge.http.callers import Caller, answer
-from edge.http.problems import Problem
+from edge.http.problems import ProblemError
 from edge.http.services import Services, Using
 from edge.ports import Applied, Done, Identity, UpstreamError
 from service_runtime import trace_context
@@ -99,10 +99,12 @@ def _parsed(body: bytes) -> list[Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise Problem(400, "bad_request", "Send a statement, or a list of them, as JSON.") from None
+        raise ProblemError(
+            400, "bad_request", "Send a statement, or a list of them, as JSON."
+        ) from None
     given = value if isinstance(value, list) else [value]
     if len(given) > MOST:
-        raise Problem(413, "bad_request", f"At most {MOST} statements fit in one call.")
+        raise ProblemError(413, "bad_request", f"At most {MOST} statements fit in one call.")
     return given
 
 

@@ -12,7 +12,7 @@ from edge.admission.limits import TokenBucket
 from edge.frames import incoming, outgoing
 from edge.frames.clock import rfc3339, timestamp
 from edge.frames.codes import CloseCode
-from edge.frames.incoming import BadFrame, RequestId
+from edge.frames.incoming import BadFrameError, RequestId
 from edge.ports import Identity, Sink, UpstreamError
 from edge.session import asking
 from edge.session.connected import Connected
@@ -137,7 +137,7 @@ class Session:
             return
         try:
             frame = incoming.decode(payload)
-        except BadFrame as error:
+        except BadFrameError as error:
             self._refuse(error, receipt)
             return
         kind = type(frame)
@@ -150,7 +150,7 @@ class Session:
                 HANDLERS[kind](self, frame, receipt)
                 if self._refusals:
                     self._refusals -= 1
-        except BadFrame as error:
+        except BadFrameError as error:
             error.id = frame.id
             error.message_type = incoming.TYPES[kind]
             self._refuse(error, receipt)
@@ -172,12 +172,12 @@ class Session:
         if isinstance(frame, incoming.Authenticate):
             self.authenticate(frame.token, frame.id, receipt)
         elif self._identifying:
-            raise BadFrame("unauthenticated", "Wait for connection_established.")
+            raise BadFrameError("unauthenticated", "Wait for connection_established.")
         else:
-            raise BadFrame("unauthenticated", "Authenticate first.")
+            raise BadFrameError("unauthenticated", "Authenticate first.")
 
     def _refuse(
-        self, error: BadFrame, receipt: NoReceipt, *, retry_after_ms: int | None = None
+        self, error: BadFrameError, receipt: NoReceipt, *, retry_after_ms: int | None = None
     ) -> None:
         self._refusals += 1
         if error.message_type:
@@ -216,7 +216,7 @@ class Session:
         prolongs it.
         """
         if self._identifying:
-            raise BadFrame("conflict", "A token is being checked already.")
+            raise BadFrameError("conflict", "A token is being checked already.")
         self._identifying = True
         self._identify(token, id, receipt)
 

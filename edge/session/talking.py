@@ -8,7 +8,7 @@ from typing import Any
 from edge.admission.budgets import PER_BYTE, PER_LISTENER
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
-from edge.frames.incoming import BadFrame, RequestId
+from edge.frames.incoming import BadFrameError, RequestId
 from edge.ports import Done, Member, Members, UpstreamError
 from edge.session.connected import Connected
 from edge.session.replies import FORBIDDEN
@@ -32,7 +32,7 @@ class Talking:
         """Enter a room, once the auth service allows it."""
         room_id, limit = frame.room_id, self._edge.settings.max_rooms
         if len(self._rooms) >= limit and room_id not in self._rooms:
-            raise BadFrame("too_many_subscriptions", f"A socket can be in {limit} rooms.")
+            raise BadFrameError("too_many_subscriptions", f"A socket can be in {limit} rooms.")
         self._rooms.add(room_id)
         allowed = partial(self._allowed, frame, receipt)
         self._edge.access.ask(self._socket.user_id, "join", room_id, allowed)
@@ -90,7 +90,7 @@ class Talking:
         """Send a message to the other members of a room."""
         incoming.check_object(frame.data, "data")
         if frame.room_id not in self._rooms:
-            raise BadFrame("forbidden", "Join the room first.")
+            raise BadFrameError("forbidden", "Join the room first.")
         listeners = self._edge.rooms.count(frame.room_id)
         self._socket.budget.charge(
             PER_LISTENER * listeners * (1 + len(bytes(frame.data)) * PER_BYTE)

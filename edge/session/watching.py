@@ -8,7 +8,7 @@ from functools import partial
 
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
-from edge.frames.incoming import BadFrame, RequestId
+from edge.frames.incoming import BadFrameError, RequestId
 from edge.hub.latest import MAX_RECALLED
 from edge.hub.subscription import Subscription
 from edge.ports import LearnerSnapshot, UpstreamError
@@ -56,7 +56,7 @@ class Watching:
         learner_id, edge = frame.learner_id, self._socket.edge
         limit = edge.settings.max_subscriptions
         if len(self._requests) >= limit and learner_id not in self._requests:
-            raise BadFrame("too_many_subscriptions", f"A socket can watch {limit} learners.")
+            raise BadFrameError("too_many_subscriptions", f"A socket can watch {limit} learners.")
         if (earlier := self._requests.get(learner_id)) is not None:
             self._overtake(earlier)
         subscription = edge.hub.subscription(

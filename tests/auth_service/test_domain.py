@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from auth_service.domain import (
     RELATIONS_OF_ROLE,
     Action,
-    InvalidInput,
+    InvalidInputError,
     Person,
     RelationKind,
     Role,
@@ -156,7 +156,7 @@ def test_an_address_is_kept_in_lower_case(typed: str, kept: str) -> None:
      "a@" + "b." * 130 + "de", "a@b.de\n<script>", 'a"@b.de'],
 )  # fmt: skip
 def test_a_malformed_address_is_refused_without_repeating_it(typed: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         normalised_email(typed)
 
     assert str(caught.value) == "the e-mail address is not well-formed"
@@ -166,7 +166,7 @@ def test_a_malformed_address_is_refused_without_repeating_it(typed: str) -> None
 def test_an_address_is_well_formed_or_refused_whatever_is_typed(typed: str) -> None:
     try:
         email = normalised_email(typed)
-    except InvalidInput:
+    except InvalidInputError:
         return
     assert email == normalised_email(email)
     assert email.isascii()
@@ -177,7 +177,7 @@ def test_an_address_is_well_formed_or_refused_whatever_is_typed(typed: str) -> N
     "password", ["", "eleven char", "aaaaaaaaaaaaaaaa", "abcdabcdabcdabcd", "x1y2z3" * 171]
 )
 def test_a_weak_or_oversized_password_is_refused_without_repeating_it(password: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         checked_password(password)
 
     assert not password or password not in str(caught.value)
@@ -190,7 +190,7 @@ def test_a_long_password_is_let_in_as_typed(password: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", "x" * 129, "a b", "a/b", "ä", "a\n", "../x"])
 def test_a_malformed_id_is_refused(bad: str) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         checked_id(bad, "learner id")
 
 
@@ -200,7 +200,7 @@ def test_a_well_formed_id_is_kept() -> None:
 
 @pytest.mark.parametrize("bad", ["a\x00b", "a\nb", "x" * 201, "\ud800"])
 def test_a_display_name_without_sense_is_refused(bad: str) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         checked_display_name(bad)
 
 

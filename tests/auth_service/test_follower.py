@@ -11,7 +11,7 @@ import pytest
 from auth_service.directory import Directory
 from auth_service.domain import Role, User, new_id
 from auth_service.follower import Follower, KeyFollower, follow
-from auth_service.revocations import Broadcaster, WatchCut
+from auth_service.revocations import Broadcaster, WatchCutError
 from auth_service.store import ChangeBatch, ChangeLog, StoreUnavailableError
 from auth_service.tokens import KeyFile, Tokens
 from tests.auth_service.harness import PATIENCE_S, Stored
@@ -92,6 +92,6 @@ async def test_streams_are_cut_when_the_log_no_longer_tells_what_changed(stored:
 
     with broadcaster.watch() as watch:
         await follower.catch_up()
-        with pytest.raises(WatchCut):
+        with pytest.raises(WatchCutError):
             await anext(watch.batches(PATIENCE_S))
     assert directory.person(user_id) is not None

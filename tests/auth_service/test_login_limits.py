@@ -9,8 +9,8 @@ from auth_service.login_limits import (
     ADDRESS_WAIT_S,
     Allowance,
     LoginLimits,
-    TooManyAttempts,
-    Unauthenticated,
+    TooManyAttemptsError,
+    UnauthenticatedError,
 )
 
 ALLOWANCE = Allowance(per_pair=4, per_account=20, per_address=10, max_wait_s=60.0)
@@ -20,10 +20,10 @@ def guess(limits: LoginLimits, account: str, address: str, device: str = "") -> 
     """Try a wrong password; tell whether it was tried at all."""
     try:
         with limits.counted(account, address, device, 0.0):
-            raise Unauthenticated
-    except Unauthenticated:
+            raise UnauthenticatedError
+    except UnauthenticatedError:
         return True
-    except TooManyAttempts:
+    except TooManyAttemptsError:
         return False
 
 
@@ -32,7 +32,7 @@ def sign_in(limits: LoginLimits, account: str, address: str, device: str = "") -
     try:
         with limits.counted(account, address, device, 0.0):
             return 0.0
-    except TooManyAttempts as error:
+    except TooManyAttemptsError as error:
         return float(dict(error.trailing_metadata)["retry-after-ms"]) / 1000
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from auth_service.passwords import Cost, Passwords, TooManyHashes
+from auth_service.passwords import Cost, Passwords, TooManyHashesError
 
 CHEAP = Cost(time=1, memory_kib=64, lanes=1)
 
@@ -77,7 +77,7 @@ async def test_more_than_the_bound_are_refused_and_room_comes_back(
     first, second = (asyncio.ensure_future(passwords.hash(each)) for each in ("one", "two"))
     await asyncio.sleep(0)
 
-    with pytest.raises(TooManyHashes):
+    with pytest.raises(TooManyHashesError):
         await passwords.hash("three")
 
     gate.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auth_service.domain import Change
-from auth_service.revocations import Broadcaster, WatchCut
+from auth_service.revocations import Broadcaster, WatchCutError
 
 ONE, TWO = Change(user_id="1"), Change(learner_id="2")
 NEVER_S = 60.0
@@ -40,7 +40,7 @@ async def test_a_stream_that_lags_is_cut_and_holds_nothing_while_others_go_on() 
             assert await anext(batches) == (ONE,)
 
         assert slow._pending == []
-        with pytest.raises(WatchCut):
+        with pytest.raises(WatchCutError):
             await anext(slow.batches(NEVER_S))
 
 
@@ -57,5 +57,5 @@ async def test_cutting_all_makes_every_stream_fail() -> None:
     with broadcaster.watch() as watch:
         broadcaster.cut_all()
 
-        with pytest.raises(WatchCut):
+        with pytest.raises(WatchCutError):
             await anext(watch.batches(NEVER_S))

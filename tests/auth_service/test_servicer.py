@@ -14,21 +14,21 @@ from auth_service.counters import AuthCounters
 from auth_service.directory import Directory
 from auth_service.domain import (
     Action,
-    AlreadyExists,
+    AlreadyExistsError,
     Change,
-    InvalidInput,
+    InvalidInputError,
     Learner,
-    NotFound,
+    NotFoundError,
     Person,
     Relation,
     RelationKind,
     Role,
     User,
 )
-from auth_service.passwords import TooManyHashes
+from auth_service.passwords import TooManyHashesError
 from auth_service.revocations import Broadcaster
 from auth_service.servicer import AuthServicer
-from auth_service.sessions import Grant, Identity, TooManyAttempts, Unauthenticated
+from auth_service.sessions import Grant, Identity, TooManyAttemptsError, UnauthenticatedError
 from auth_service.store import StoreUnavailableError
 from auth_service.tokens import KeySet, Tokens
 from service_runtime.errors import INTERNAL_DETAILS
@@ -119,12 +119,20 @@ def servicer(
 @pytest.mark.parametrize(
     ("error", "code", "trailing"),
     [
-        (InvalidInput("why"), grpc.StatusCode.INVALID_ARGUMENT, ()),
-        (Unauthenticated("why"), grpc.StatusCode.UNAUTHENTICATED, ()),
-        (TooManyAttempts(1.5), grpc.StatusCode.RESOURCE_EXHAUSTED, (("retry-after-ms", "1500"),)),
-        (TooManyHashes("why"), grpc.StatusCode.RESOURCE_EXHAUSTED, (("retry-after-ms", "1000"),)),
-        (NotFound("why"), grpc.StatusCode.NOT_FOUND, ()),
-        (AlreadyExists("why"), grpc.StatusCode.ALREADY_EXISTS, ()),
+        (InvalidInputError("why"), grpc.StatusCode.INVALID_ARGUMENT, ()),
+        (UnauthenticatedError("why"), grpc.StatusCode.UNAUTHENTICATED, ()),
+        (
+            TooManyAttemptsError(1.5),
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            (("retry-after-ms", "1500"),),
+        ),
+        (
+            TooManyHashesError("why"),
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            (("retry-after-ms", "1000"),),
+        ),
+        (NotFoundError("why"), grpc.StatusCode.NOT_FOUND, ()),
+        (AlreadyExistsError("why"), grpc.StatusCode.ALREADY_EXISTS, ()),
         (StoreUnavailableError("why"), grpc.StatusCode.UNAVAILABLE, ()),
     ],
 )
@@ -372,7 +380,7 @@ def test_learners_and_keys_are_listed() -> None:
     assert '"kty": "OKP"' in keys.jwks_json
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The call was ended with a status."""
 
 
@@ -383,7 +391,7 @@ class Call:
 
     async def abort(self, code: grpc.StatusCode, *_: object) -> None:
         self.code = code
-        raise Cut
+        raise CutError
 
 
 CHANGES = (
@@ -419,7 +427,7 @@ async def test_a_revocation_stream_tells_what_is_in_line_when_the_service_stops(
     auth.drain()
 
     assert await anext(stream) == TOLD
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         await anext(stream)
     assert call.code is grpc.StatusCode.UNAVAILABLE
     assert len(broadcaster) == 0
@@ -431,6 +439,6 @@ async def test_a_revocation_stream_that_missed_changes_fails() -> None:
     await anext(stream)
     broadcaster.publish(CHANGES)
 
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         await anext(stream)
     assert call.code is grpc.StatusCode.DATA_LOSS

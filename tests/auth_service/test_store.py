@@ -14,10 +14,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import update
 
 from auth_service.domain import (
-    AlreadyExists,
+    AlreadyExistsError,
     Change,
-    InvalidInput,
-    NotFound,
+    InvalidInputError,
+    NotFoundError,
     Relation,
     RelationKind,
     Role,
@@ -26,9 +26,9 @@ from auth_service.domain import (
 )
 from auth_service.store import (
     ChangeLog,
-    RefreshReused,
+    RefreshReusedError,
     Rotation,
-    SessionEnded,
+    SessionEndedError,
     StoreUnavailableError,
     open_database,
 )
@@ -168,7 +168,7 @@ def test_an_address_belongs_to_one_user(stored: Stored) -> None:
     user_id = add_user(stored)
     before = stored.log.snapshot(0)
 
-    with pytest.raises(AlreadyExists) as caught:
+    with pytest.raises(AlreadyExistsError) as caught:
         add_user(stored)
 
     assert "ann@" not in str(caught.value)
@@ -187,7 +187,7 @@ def test_unknown_users_are_not_found(stored: Stored) -> None:
         lambda: stored.people.set_password("nobody", "hash", actor="test"),
         lambda: relate(stored, RelationKind.TEACHES, "nobody", "c"),
     ):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             call()
     assert stored.log.audit_entries(10) == []
 
@@ -196,9 +196,9 @@ def test_learner_and_class_ids_are_taken_once(stored: Stored) -> None:
     stored.people.create_learner("l", "", actor="test")
     stored.people.create_class("c", "", actor="test")
 
-    with pytest.raises(AlreadyExists):
+    with pytest.raises(AlreadyExistsError):
         stored.people.create_learner("l", "", actor="test")
-    with pytest.raises(AlreadyExists):
+    with pytest.raises(AlreadyExistsError):
         stored.people.create_class("c", "", actor="test")
 
 
@@ -212,9 +212,9 @@ def test_a_relation_needs_both_ends_and_a_fitting_role(stored: Stored) -> None:
         (RelationKind.ENROLLED, "l", "nowhere"),
         (RelationKind.ENROLLED, "nobody", "c"),
     ):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             relate(stored, kind, subject, object)
-    with pytest.raises(InvalidInput, match="learner cannot have the relation teaches"):
+    with pytest.raises(InvalidInputError, match="learner cannot have the relation teaches"):
         relate(stored, RelationKind.TEACHES, learner_user, "c")
 
 
@@ -295,12 +295,12 @@ def test_a_refresh_token_works_once_and_its_reuse_ends_the_session(stored: Store
     user, expires_at_ms = stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1))
     assert (user.user_id, expires_at_ms) == (user_id, stored.clock.ms() + 24 * HOUR_MS)
     seq = newest(stored)
-    with pytest.raises(RefreshReused):
+    with pytest.raises(RefreshReusedError):
         stored.sessions.rotate(b"digest 0", rotation(stored, "s", 2))
 
     assert changes_after(stored, seq) == (Change(user_id=user_id, session_id="s"),)
     assert list(stored.log.snapshot(stored.clock.ms()).revoked) == ["s"]
-    with pytest.raises(SessionEnded):
+    with pytest.raises(SessionEndedError):
         stored.sessions.rotate(b"digest 1", rotation(stored, "s", 2))
 
 
@@ -314,7 +314,7 @@ def test_the_same_rotation_again_changes_nothing_for_a_while(stored: Stored) -> 
         )
 
     stored.clock.now_s += 2
-    with pytest.raises(RefreshReused):
+    with pytest.raises(RefreshReusedError):
         stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000)
 
 
@@ -325,7 +325,7 @@ def test_the_same_rotation_again_is_reuse_once_its_token_was_used(stored: Stored
             f"digest {generation - 1}".encode(), rotation(stored, "s", generation), retry_ms=60_000
         )
 
-    with pytest.raises(RefreshReused):
+    with pytest.raises(RefreshReusedError):
         stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1), retry_ms=60_000)
 
 
@@ -336,7 +336,7 @@ def test_of_many_that_use_one_refresh_token_at_once_one_gets_through(stored: Sto
     def use() -> None:
         try:
             outcomes.append(type(stored.sessions.rotate(b"digest 0", rotation(stored, "s", 1))))
-        except SessionEnded as error:
+        except SessionEndedError as error:
             outcomes.append(type(error))
 
     threads = [threading.Thread(target=use) for _ in range(4)]
@@ -346,8 +346,8 @@ def test_of_many_that_use_one_refresh_token_at_once_one_gets_through(stored: Sto
         thread.join()
 
     assert outcomes.count(tuple) == 1
-    assert outcomes.count(RefreshReused) == 1
-    assert outcomes.count(SessionEnded) == 2
+    assert outcomes.count(RefreshReusedError) == 1
+    assert outcomes.count(SessionEndedError) == 2
 
 
 def test_a_session_never_outlives_its_end_however_often_refreshed(stored: Stored) -> None:
@@ -361,7 +361,7 @@ def test_a_session_never_outlives_its_end_however_often_refreshed(stored: Stored
 
     assert expires_at_ms == end_ms
     stored.clock.now_s += 8 * 3600
-    with pytest.raises(SessionEnded):
+    with pytest.raises(SessionEndedError):
         stored.sessions.rotate(b"digest 2", rotation(stored, "s", 3))
 
 
@@ -370,11 +370,11 @@ def test_a_session_is_not_opened_for_the_disabled_or_after_a_password_change(
 ) -> None:
     user_id = add_user(stored)
     stored.people.set_password(user_id, "another hash", actor="test")
-    with pytest.raises(SessionEnded):
+    with pytest.raises(SessionEndedError):
         open_session(stored, user_id)
     stored.people.set_password(user_id, "hash", actor="test")
     stored.people.set_disabled(user_id, True, actor="test")
-    with pytest.raises(SessionEnded):
+    with pytest.raises(SessionEndedError):
         open_session(stored, user_id)
 
 
@@ -387,7 +387,7 @@ def test_disabling_ends_all_sessions_for_good(stored: Stored) -> None:
     stored.people.set_disabled(user_id, False, actor="test")
 
     assert set(stored.log.snapshot(stored.clock.ms()).revoked) == {"one", "two"}
-    with pytest.raises(SessionEnded):
+    with pytest.raises(SessionEndedError):
         stored.sessions.rotate(b"digest 0", rotation(stored, "one", 1))
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from auth_service.tokens import BadToken, KeyFile, KeyFileError, KeySet, Tokens
+from auth_service.tokens import BadTokenError, KeyFile, KeyFileError, KeySet, Tokens
 from tests.auth_service.harness import Clock
 
 SESSION = "0b4f1d6e-1111-4222-8333-444455556666"
@@ -48,7 +48,7 @@ def test_a_token_expires_also_once_it_was_found_genuine() -> None:
 
     clock.now_s += 900
 
-    with pytest.raises(BadToken, match="expired"):
+    with pytest.raises(BadTokenError, match="expired"):
         tokens.read(token)
     assert tokens.read(token, allow_expired=True).session_id == SESSION
 
@@ -96,7 +96,7 @@ def test_a_token_of_another_issuer_key_or_kind_is_refused() -> None:
         jwt.encode(good, key.public_jwk()["x"].encode() * 2, algorithm="HS256", headers=head),
     ]
     for token in forged:
-        with pytest.raises(BadToken, match="the access token is not valid"):
+        with pytest.raises(BadTokenError, match="the access token is not valid"):
             tokens.read(token)
 
 
@@ -116,9 +116,9 @@ def test_a_token_of_another_issuer_key_or_kind_is_refused() -> None:
 def test_garbage_is_no_token(garbage: str) -> None:
     tokens = TOKENS
 
-    with pytest.raises(BadToken) as access:
+    with pytest.raises(BadTokenError) as access:
         tokens.read(garbage)
-    with pytest.raises(BadToken) as refresh:
+    with pytest.raises(BadTokenError) as refresh:
         tokens.read_refresh(garbage)
 
     assert str(access.value) == "the access token is not valid"
@@ -140,7 +140,7 @@ def test_signed_nonsense_is_no_token_or_has_all_claims(payload: bytes) -> None:
         payload, key.private, algorithm="EdDSA", headers={"kid": key.kid, "typ": "at+jwt"}
     )
 
-    with contextlib.suppress(BadToken):
+    with contextlib.suppress(BadTokenError):
         claims = TOKENS.read(token, allow_expired=True)
         assert isinstance(claims.expires_at, int)
         assert json.loads(payload)["iss"] == "aivo"
@@ -155,7 +155,7 @@ def test_a_token_changed_anywhere_is_refused(position: int, bit: int) -> None:
         good[:position] + alphabet[alphabet.index(good[position]) ^ 1 << bit] + good[position + 1 :]
     )
 
-    with pytest.raises(BadToken):
+    with pytest.raises(BadTokenError):
         TOKENS.read_refresh(changed)
 
 
@@ -203,7 +203,7 @@ def test_tokens_of_a_dropped_key_are_refused_also_when_found_genuine_before() ->
 
     tokens.use(KeySet.make(0))
 
-    with pytest.raises(BadToken):
+    with pytest.raises(BadTokenError):
         tokens.read(token)
 
 

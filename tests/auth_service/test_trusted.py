@@ -16,7 +16,7 @@ import pytest
 
 from aivo.auth.v1 import auth_pb2 as pb
 from auth_service.settings import Settings
-from auth_service.tokens import BadToken
+from auth_service.tokens import BadTokenError
 from auth_service.tokens import remote_keys as remote_keys_module
 from auth_service.tokens.remote_keys import REFRESH_S, RETRY_S, RemoteKeys
 from auth_service.trust import TrustError, read_trusted
@@ -244,7 +244,7 @@ class TestKeys:
         keys = RemoteKeys(issuer.address, clock)
         await keys.key("ed", "EdDSA")
         for _ in range(50):
-            with pytest.raises(BadToken):
+            with pytest.raises(BadTokenError):
                 await keys.key("unheard", "EdDSA")
         assert issuer.fetches == 1
         issuer.add("new", "ES256")
@@ -269,7 +269,7 @@ class TestKeys:
         await keys.key("ed", "EdDSA")
         issuer.drop("ed")
         await keys.load()
-        with pytest.raises(BadToken):
+        with pytest.raises(BadTokenError):
             await keys.key("ed", "EdDSA")
 
     async def test_a_slow_provider_holds_nobody_up_for_long(
@@ -284,7 +284,7 @@ class TestKeys:
 
         monkeypatch.setattr(remote_keys_module.asyncio, "to_thread", slow)
         keys = RemoteKeys("https://slow.example/jwks", clock)
-        with pytest.raises(BadToken):
+        with pytest.raises(BadTokenError):
             await keys.key("ed", "EdDSA")
         release.set()
         await keys.load()
@@ -294,7 +294,7 @@ class TestKeys:
         self, issuer: Issuer, clock: Clock, algorithm: str
     ) -> None:
         keys = RemoteKeys(issuer.address, clock)
-        with pytest.raises(BadToken):
+        with pytest.raises(BadTokenError):
             await keys.key("ed", algorithm)
 
     @pytest.fixture

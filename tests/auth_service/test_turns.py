@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from auth_service.turns import TooManyWaiting, Turns
+from auth_service.turns import TooManyWaitingError, Turns
 
 
-class WrongPassword(Exception):
+class WrongPasswordError(Exception):
     pass
 
 
@@ -32,14 +32,14 @@ class Desk:
             self.here[name] = asyncio.Event()
             await self.here[name].wait()
             if wrong:
-                raise WrongPassword
+                raise WrongPasswordError
 
         async def ask() -> None:
             try:
                 await self.turns.take(account, address, stay)
-            except TooManyWaiting:
+            except TooManyWaitingError:
                 self.refused.append(name)
-            except WrongPassword:
+            except WrongPasswordError:
                 pass
 
         self.tasks.append(asyncio.create_task(ask()))

@@ -13,7 +13,7 @@ import pytest
 
 from bench import bench_traces, load, report, targets
 from bench.__main__ import main, run
-from bench.load import LoadFailed, Target
+from bench.load import LoadError, Target
 from bench.measure import latency_figures
 from bench.report import Comparison
 from bench.scenarios import QUICK, SCENARIOS, named
@@ -79,12 +79,12 @@ def test_an_error_frame_makes_a_run_void(monolith: Target) -> None:
         with contextlib.closing(socket.transport):
             await load.ask(monolith, socket, frame, traffic.SUBSCRIBED)
 
-    with pytest.raises(LoadFailed, match="bad_request"):
+    with pytest.raises(LoadError, match="bad_request"):
         asyncio.run(ask_nonsense())
 
 
 def test_a_refused_token_is_told(monolith: Target) -> None:
-    with pytest.raises(LoadFailed, match="closed with"):
+    with pytest.raises(LoadError, match="closed with"):
         asyncio.run(load.open_socket(replace(monolith, tokens=("nonsense",)), 0))
 
 

@@ -11,9 +11,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from harness.postgres import NoPostgres, tools
+from harness.postgres import NoPostgresError, tools
 from harness.proxies import spare_loopback
-from harness.stack import ProcessDied, StartTimeout
+from harness.stack import ProcessDiedError, StartTimeoutError
 from tests.chaos.faults import Size, faults
 from tests.chaos.plants.sitecustomize import PLANTS
 from tests.chaos.run import Row, run, schedule
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.database == "postgres":
         try:
             tools()
-        except NoPostgres as error:
+        except NoPostgresError as error:
             parser.error(str(error))
     seed = random.randrange(10**6) if options.seed is None else options.seed
     with contextlib.suppress(KeyboardInterrupt):
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return max([asyncio.run(prove(plant, seed)) for plant in plants])
             names = options.only or schedule(seed, size, options.faults or len(known))
             return asyncio.run(show(names, seed, size))
-        except (ProcessDied, StartTimeout) as error:
+        except (ProcessDiedError, StartTimeoutError) as error:
             print(f"chaos: {error}", file=sys.stderr)
             return 1
     print("\ninterrupted", file=sys.stderr)

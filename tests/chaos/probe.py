@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from harness.client import Disconnected, Frame, Socket, TokenSource, open_socket, uuid7
+from harness.client import DisconnectedError, Frame, Socket, TokenSource, open_socket, uuid7
 from tests.chaos.history import Operation
 from tests.support.socket import answer
 
@@ -50,7 +50,7 @@ class Probe:
                         if await self._do(socket, *pending):
                             pending = None
                             await asyncio.sleep(PAUSE_S * self._chance.random())
-            except (Disconnected, TimeoutError):
+            except (DisconnectedError, TimeoutError):
                 await asyncio.sleep(BACK_S)
 
     def _next(self) -> tuple[str, str, float]:

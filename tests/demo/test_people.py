@@ -14,8 +14,8 @@ import pytest
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from demo.people import Adult, Pupil, School, demo_school, seed
-from demo.users import BadUsersFile, Person, read_users, write_users
-from harness.registry import Registry, SeedingFailed
+from demo.users import Person, UsersFileError, read_users, write_users
+from harness.registry import Registry, SeedingError
 from harness.stack import Stack, private_stack
 
 pytestmark = pytest.mark.system
@@ -124,14 +124,14 @@ def test_who_is_missing_in_the_file_gets_a_new_password(stack, channel, registry
 def test_a_refusal_of_the_service_is_told(stack, channel):
     stranger = Registry(channel, (("authorization", "Bearer wrong"),))
 
-    with pytest.raises(SeedingFailed, match="ListUsers: UNAUTHENTICATED"):
+    with pytest.raises(SeedingError, match="ListUsers: UNAUTHENTICATED"):
         seed(stranger, SCHOOL, Path("never-written.json"))
 
 
 def test_a_file_of_nonsense_is_refused_with_what_to_do(tmp_path: Path):
     (tmp_path / "users.json").write_text('{"not": "a list"}')
 
-    with pytest.raises(BadUsersFile, match="delete it"):
+    with pytest.raises(UsersFileError, match="delete it"):
         read_users(tmp_path / "users.json")
 
 

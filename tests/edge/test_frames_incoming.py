@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge.frames import incoming, outgoing
 from edge.frames.codes import RETRYABLE
-from edge.frames.incoming import BadFrame
+from edge.frames.incoming import BadFrameError
 
 SECRET = "zQ7secretZq"
 
@@ -81,7 +81,7 @@ def test_good_ids_are_taken(type: str, path: str, value: str) -> None:
     "value", ["", "x" * 129, "a b", "a\n", "é", "a/b", "a\x00", 5, [], {}, True]
 )
 def test_bad_ids_are_refused_by_name(type: str, path: str, value: Any) -> None:
-    with pytest.raises(BadFrame) as refused:
+    with pytest.raises(BadFrameError) as refused:
         incoming.decode(frame(type, path, value))
 
     assert refused.value.code == "bad_request"
@@ -148,7 +148,7 @@ def test_values_at_the_limits_are_taken(type: str, path: str, value: Any) -> Non
     [(type, path, value) for type, path, _, bad in LIMITS for value in bad],
 )
 def test_values_beyond_the_limits_are_refused_by_name(type: str, path: str, value: Any) -> None:
-    with pytest.raises(BadFrame) as refused:
+    with pytest.raises(BadFrameError) as refused:
         incoming.decode(frame(type, path, value))
 
     sentence = str(refused.value)
@@ -195,7 +195,7 @@ def test_good_contexts_are_taken(name: str, value: Any) -> None:
     ("name", "value"), [(name, value) for name, _, bad in CONTEXT for value in bad]
 )
 def test_bad_contexts_are_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(BadFrame) as refused:
+    with pytest.raises(BadFrameError) as refused:
         _context(name, value)
 
     assert str(refused.value).startswith(f"data.context.{name}")
@@ -206,7 +206,7 @@ def test_bad_contexts_are_refused_by_name(name: str, value: Any) -> None:
 def test_a_context_that_is_no_object_is_refused(context: Any) -> None:
     decoded = incoming.decode(frame("virtual_brain_interact", "data.context", context))
     assert isinstance(decoded, incoming.VirtualBrainInteract)
-    with pytest.raises(BadFrame, match=r"data\.context"):
+    with pytest.raises(BadFrameError, match=r"data\.context"):
         incoming.decode_context(decoded.data.context)
 
 
@@ -214,7 +214,7 @@ def test_a_context_that_is_no_object_is_refused(context: Any) -> None:
 def test_a_rooms_message_must_be_an_object(data: Any) -> None:
     decoded = incoming.decode(frame("room_message", "data", data))
     assert isinstance(decoded, incoming.SendRoomMessage)
-    with pytest.raises(BadFrame, match="data must be a JSON object"):
+    with pytest.raises(BadFrameError, match="data must be a JSON object"):
         incoming.check_object(decoded.data, "data")
 
 
@@ -253,7 +253,7 @@ def test_a_rooms_message_must_be_an_object(data: Any) -> None:
 def test_what_is_no_frame_is_refused_with_the_id_where_it_can_be_read(
     payload: bytes, code: str, id: Any
 ) -> None:
-    with pytest.raises(BadFrame) as refused:
+    with pytest.raises(BadFrameError) as refused:
         incoming.decode(payload)
 
     assert (refused.value.code, refused.value.id) == (code, id)
@@ -269,7 +269,7 @@ def test_a_frame_as_deep_as_a_frame_can_be_is_refused_without_a_crash() -> None:
         + deep
         + b"}}}",
     ):
-        with pytest.raises(BadFrame):
+        with pytest.raises(BadFrameError):
             incoming.decode(payload)
 
 
@@ -287,9 +287,9 @@ json_values = st.recursive(
 def test_any_bytes_become_a_frame_or_an_error_that_can_be_sent(payload: bytes) -> None:
     try:
         outcome: Any = incoming.decode(payload)
-    except BadFrame as error:
+    except BadFrameError as error:
         outcome = error
-    if isinstance(outcome, BadFrame):
+    if isinstance(outcome, BadFrameError):
         assert outcome.code in RETRYABLE
         outgoing.encode(
             outgoing.error(
@@ -310,7 +310,7 @@ def test_a_wrong_field_never_finds_its_way_into_the_explanation(
     ]
     path = data.draw(st.sampled_from([*paths, "id"]))
     value = data.draw(st.sampled_from([{SECRET: SECRET}, SECRET * 1500, [[SECRET]]]))
-    with pytest.raises(BadFrame) as refused:
+    with pytest.raises(BadFrameError) as refused:
         incoming.decode(frame(type, path, value))
 
     assert SECRET not in str(refused.value)

@@ -39,7 +39,7 @@ def accepted(data: dict[str, Any]) -> Sent | None:
         decoded = incoming.decode(json.dumps(frame).encode())
         assert isinstance(decoded, incoming.VirtualBrainInteract)
         context = incoming.decode_context(decoded.data.context)
-    except incoming.BadFrame:
+    except incoming.BadFrameError:
         return None
     at = decoded.data.occurred_at
     return Sent("i", decoded.data, context, int(at.timestamp() * 1000) if at else 0, 1, "")

@@ -33,7 +33,7 @@ def found(*lines: Check) -> Findings:
 def research() -> Path:
     try:
         return data.folder(os.environ)
-    except data.MissingData as missing:
+    except data.MissingDataError as missing:
         pytest.skip(str(missing))
 
 
@@ -71,7 +71,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     for name in data.FILES[1:]:
         (tmp_path / name).touch()
 
-    with pytest.raises(data.MissingData, match=re.escape(data.FILES[0])):
+    with pytest.raises(data.MissingDataError, match=re.escape(data.FILES[0])):
         data.folder({data.VARIABLE: str(tmp_path)})
 
 

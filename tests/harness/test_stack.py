@@ -14,10 +14,10 @@ import pytest
 from demo.classroom import Seat
 from demo.simulator import make_pupil
 from demo.users import Person
-from harness.client import Account, Disconnected, Refused, open_socket, post
+from harness.client import Account, DisconnectedError, RefusedError, open_socket, post
 from harness.ports import reserve
 from harness.registry import Registry
-from harness.stack import SERVICES, ProcessDied, Stack, StartTimeout, private_stack
+from harness.stack import SERVICES, ProcessDiedError, Stack, StartTimeoutError, private_stack
 
 grpc = pytest.importorskip("grpc")
 
@@ -55,7 +55,7 @@ def test_all_processes_run_and_the_credential_is_secret(stack: Stack):
 def test_a_killed_process_starts_again_on_its_port(stack: Stack, name: str):
     before = stack.pid(name)
     stack.kill(name)
-    with pytest.raises(ProcessDied, match=f"{name} was ended by SIGKILL"):
+    with pytest.raises(ProcessDiedError, match=f"{name} was ended by SIGKILL"):
         stack.check()
     stack.start(name)
 
@@ -76,7 +76,7 @@ def test_a_process_restarts_gracefully(stack: Stack, name: str):
 async def test_a_wrong_password_is_refused_and_a_right_one_opens_a_socket(
     stack: Stack, learner: Person
 ):
-    with pytest.raises(Refused, match="401"):
+    with pytest.raises(RefusedError, match="401"):
         await Account(stack.http_url, learner.email, "wrong-password").token()
     async with await open_socket(
         stack.ws_url, Account(stack.http_url, learner.email, learner.password)
@@ -118,7 +118,7 @@ async def reaches(seat: Seat, work: asyncio.Task[None], count: int) -> None:
 
 async def test_a_system_that_is_not_there_is_a_passing_trouble():
     ports, claim = reserve()
-    with claim, pytest.raises(Disconnected, match="does not answer"):
+    with claim, pytest.raises(DisconnectedError, match="does not answer"):
         await Account(f"http://127.0.0.1:{ports.edge}", "a@x.example", "password").token()
 
 
@@ -146,7 +146,7 @@ def test_a_process_sees_the_settings_of_its_own_prefix_only(
 def test_a_setting_that_is_wrong_ends_the_start_with_its_sentence():
     with (
         pytest.raises(
-            (ProcessDied, StartTimeout), match="METRICS_RECORDING: must be true or false"
+            (ProcessDiedError, StartTimeoutError), match="METRICS_RECORDING: must be true or false"
         ),
         private_stack(env={"METRICS_RECORDING": "perhaps"}, services=["metrics"]),
     ):

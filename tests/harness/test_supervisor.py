@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.supervisor import Child, ProcessDied, Spawner, StartTimeout
+from harness.supervisor import Child, ProcessDiedError, Spawner, StartTimeoutError
 
 WAIT_S = 20.0
 
@@ -108,7 +108,7 @@ def test_a_dead_child_is_reported_with_its_exit_code_and_last_words(child):
     one.start()
     one.wait(WAIT_S)
 
-    with pytest.raises(ProcessDied, match=r"tiny ended with exit code 3(.|\n)*why it failed"):
+    with pytest.raises(ProcessDiedError, match=r"tiny ended with exit code 3(.|\n)*why it failed"):
         one.check()
 
 
@@ -117,7 +117,7 @@ def test_a_child_ended_by_a_signal_is_reported_by_the_signals_name(child):
     one.start()
     one.kill()
 
-    with pytest.raises(ProcessDied, match="was ended by SIGKILL"):
+    with pytest.raises(ProcessDiedError, match="was ended by SIGKILL"):
         one.check()
 
 
@@ -125,7 +125,7 @@ def test_waiting_for_a_child_that_dies_ends_at_once(child):
     one = child("raise SystemExit('no settings')")
     one.start()
 
-    with pytest.raises(ProcessDied, match="no settings"):
+    with pytest.raises(ProcessDiedError, match="no settings"):
         one.wait_until(lambda: False, timeout_s=WAIT_S)
 
 
@@ -134,7 +134,7 @@ def test_waiting_for_a_child_that_never_gets_ready_ends_with_its_last_words(chil
     one.start()
     one.wait_until(lambda: is_up(one), timeout_s=WAIT_S)
 
-    with pytest.raises(StartTimeout, match=r"tiny was not ready after 0.1 s(.|\n)*up"):
+    with pytest.raises(StartTimeoutError, match=r"tiny was not ready after 0.1 s(.|\n)*up"):
         one.wait_until(lambda: False, timeout_s=0.1)
 
 
@@ -143,7 +143,7 @@ def test_a_child_never_started_is_not_running_and_can_be_stopped(child):
 
     assert not one.running
     assert one.stop(grace_s=0)
-    with pytest.raises(ProcessDied, match="never started"):
+    with pytest.raises(ProcessDiedError, match="never started"):
         one.check()
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from edge.admission.limits import TokenBucket
 from harness import traffic
-from harness.wire import HandshakeFailed, Socket, ignore, json_frame, log_in
+from harness.wire import HandshakeError, Socket, ignore, json_frame, log_in
 from tests.load.tally import INTERACT, PING, READ, SelfCheck, Tally
 from tests.load.verdict import DUPLICATED, LOST, Verdict, View, Writes
 
@@ -34,7 +34,7 @@ _STAY_CLOSED: Final = frozenset({1000, 4400, 4401, 4403})
 _ANSWERS: Final = {"pong": PING, "virtual_brain_response": INTERACT, "state_response": READ}
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server would not have this client; the message says why."""
 
 
@@ -145,7 +145,7 @@ class Client:
     # Connecting
 
     async def open(self) -> None:
-        """Connect, authenticate and subscribe. Raises Refused."""
+        """Connect, authenticate and subscribe. Raises RefusedError."""
         target = self._run.target
         try:
             self._socket, greeting = await log_in(
@@ -159,9 +159,9 @@ class Client:
                 tls=target.tls,
                 timeout_s=GREETING_TIMEOUT_S,
             )
-        except (OSError, HandshakeFailed, TimeoutError) as error:
+        except (OSError, HandshakeError, TimeoutError) as error:
             self._drop()
-            raise Refused(_reason(error)) from error
+            raise RefusedError(_reason(error)) from error
         self._obey(msgspec.convert(greeting, Frame))
         for learner_id, every in self._watches.items():
             self._subscribe(learner_id, every)
@@ -230,7 +230,7 @@ class Client:
             await asyncio.sleep(after_s)
             try:
                 await self.open()
-            except Refused as refused:
+            except RefusedError as refused:
                 self._run.tally.errors[f"reconnect: {refused}"] += 1
                 after_s = random.uniform(backoff / 2, backoff)
                 backoff = min(_BACKOFF_MAX_S, backoff * 2)

@@ -25,7 +25,7 @@ from harness.processes import allow_sockets
 from harness.proxies import spare_loopback
 from tests.load import people, report
 from tests.load.client import Run, Target
-from tests.load.people import CannotStart, Greeting, Person
+from tests.load.people import CannotStartError, Greeting, Person
 from tests.load.run import SETTLE_S, Outcome, Plan, execute, most_per_s
 from tests.load.scenarios import SCENARIOS, drivers_of
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.url = own.ws_url
                 options.sole_writer = True
             return uvloop.run(_run(options))
-    except CannotStart as error:
+    except CannotStartError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
 
@@ -180,7 +180,7 @@ def _seconds(given: str) -> float:
 
 def _check_bounds(options: argparse.Namespace) -> None:
     if not (options.token or options.users or options.private_stack):
-        raise CannotStart("say who connects: --token, --users or --private-stack")
+        raise CannotStartError("say who connects: --token, --users or --private-stack")
     if not options.raise_bounds:
         for name, most in (
             ("connections", MAX_CONNECTIONS),
@@ -188,29 +188,29 @@ def _check_bounds(options: argparse.Namespace) -> None:
             ("rate", MAX_RATE),
         ):
             if (getattr(options, name) or 0) > most:
-                raise CannotStart(f"--{name} is more than {most:g}; --raise-bounds allows it")
+                raise CannotStartError(f"--{name} is more than {most:g}; --raise-bounds allows it")
     if (allowed := allow_sockets(options.connections)) < options.connections:
-        raise CannotStart(f"this process may open {allowed} sockets only; raise `ulimit -n`")
+        raise CannotStartError(f"this process may open {allowed} sockets only; raise `ulimit -n`")
 
 
 def find_target(url: str, *, anywhere: bool) -> Target:
-    """Return an address that accepts connections. Raises CannotStart, for a host that is not this
-    machine too.
+    """Return an address that accepts connections. Raises CannotStartError, for a host that is not
+    this machine too.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise CannotStart(f"{url} is no ws:// or wss:// URL")
+        raise CannotStartError(f"{url} is no ws:// or wss:// URL")
     port = parts.port or (443 if parts.scheme == "wss" else 80)
     try:
         addresses = list(
             dict.fromkeys(str(one[4][0]) for one in socket.getaddrinfo(parts.hostname, port))
         )
     except OSError as error:
-        raise CannotStart(f"{parts.hostname}: {error}") from None
+        raise CannotStartError(f"{parts.hostname}: {error}") from None
     if not anywhere and not all(
         ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses
     ):
-        raise CannotStart(
+        raise CannotStartError(
             f"{parts.hostname} is not this machine; a load test against others' hosts is an attack "
             "(--i-own-this-host says that it is yours)"
         )
@@ -223,7 +223,7 @@ def find_target(url: str, *, anywhere: bool) -> Target:
             return Target(
                 host=address, port=port, name=parts.hostname, path=parts.path or "/ws", tls=tls
             )
-    raise CannotStart(f"nothing listens on {parts.hostname}:{port}")
+    raise CannotStartError(f"nothing listens on {parts.hostname}:{port}")
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -293,14 +293,14 @@ async def _everybody(options: argparse.Namespace, run: Run) -> tuple[list[Person
 def _check_plan(plan: Plan, greeting: Greeting, acting: int) -> None:
     most = most_per_s(greeting.limits, acting)
     if most is not None and plan.rate > most:
-        raise CannotStart(
+        raise CannotStartError(
             f"{plan.rate:g} messages a second on {acting} acting connections would measure the"
             f" server's rate limit ({greeting.limits['frames_per_second']:g} a second for each"
             f" socket): at most --rate {most:g}, or more connections"
         )
     left_s = (greeting.expires_at - datetime.now(UTC)).total_seconds()
     if (needed_s := plan.ramp_s + plan.duration_s + SETTLE_S) > left_s:
-        raise CannotStart(
+        raise CannotStartError(
             f"the token is good for {left_s:.0f} s more, the run needs {needed_s:.0f} s"
         )
 

@@ -18,19 +18,19 @@ from typing import Any, Final
 
 import grpc
 
-from demo.users import BadUsersFile, read_users
-from harness.client import Disconnected, post
-from harness.client import Refused as LoginRefused
+from demo.users import UsersFileError, read_users
+from harness.client import DisconnectedError, post
+from harness.client import RefusedError as LoginRefused
 from harness.registry import Registry
 from harness.stack import Stack, private_stack
-from tests.load.client import Client, Refused, Run
+from tests.load.client import Client, RefusedError, Run
 
 PRIVATE_LEARNERS: Final = 100
 _TIMEOUT_S: Final = 10.0
 _AT_ONCE: Final = 4
 
 
-class CannotStart(Exception):
+class CannotStartError(Exception):
     """The load test has nobody to drive, or must not run like this; the message says what to do."""
 
 
@@ -55,12 +55,12 @@ class Greeting:
 
 
 async def ask_greeting(run: Run, token: str) -> Greeting:
-    """Connect once and return what the server tells. Raises CannotStart."""
+    """Connect once and return what the server tells. Raises CannotStartError."""
     probe = Client(run, -1, token=token, drives=None, watches={})
     try:
         await probe.open()
-    except Refused as refused:
-        raise CannotStart(f"the server refuses the connection: {refused}") from None
+    except RefusedError as refused:
+        raise CannotStartError(f"the server refuses the connection: {refused}") from None
     assert probe.greeting is not None
     found = probe.greeting
     probe.end()
@@ -72,7 +72,7 @@ async def ask_greeting(run: Run, token: str) -> Greeting:
 
 
 def person_of(token: str, role: str, http_url: str, chosen: Sequence[str]) -> Person:
-    """Return what the owner of a token may do; blocks. Raises CannotStart."""
+    """Return what the owner of a token may do; blocks. Raises CannotStartError."""
     learners = tuple(chosen) or _learners(http_url, token)
     return Person(
         token=token, drives=learners if role in ("learner", "admin") else (), watches=learners
@@ -80,13 +80,13 @@ def person_of(token: str, role: str, http_url: str, chosen: Sequence[str]) -> Pe
 
 
 def people_of(users_file: Path, http_url: str, chosen: Sequence[str]) -> list[Person]:
-    """Log everybody of a demo-users.json in; blocks. Raises CannotStart."""
+    """Log everybody of a demo-users.json in; blocks. Raises CannotStartError."""
     try:
         users = read_users(users_file)
-    except BadUsersFile as error:
-        raise CannotStart(str(error)) from None
+    except UsersFileError as error:
+        raise CannotStartError(str(error)) from None
     if not users:
-        raise CannotStart(
+        raise CannotStartError(
             f"{users_file} does not exist or names nobody; `make run` writes .aivo/demo-users.json"
         )
 
@@ -97,8 +97,8 @@ def people_of(users_file: Path, http_url: str, chosen: Sequence[str]) -> list[Pe
                     "access_token"
                 ]
             )
-        except (LoginRefused, Disconnected) as error:
-            raise CannotStart(f"{email} cannot log in: {error}") from None
+        except (LoginRefused, DisconnectedError) as error:
+            raise CannotStartError(f"{email} cannot log in: {error}") from None
 
     with ThreadPoolExecutor(_AT_ONCE) as workers:
         tokens = list(workers.map(lambda user: log_in(user.email, user.password), users))
@@ -118,7 +118,7 @@ def _learners(http_url: str, token: str) -> tuple[str, ...]:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
             found: list[dict[str, Any]] = json.load(answer)["learners"]
     except (OSError, ValueError, KeyError) as error:
-        raise CannotStart(
+        raise CannotStartError(
             f"{http_url}/api/learners: {error}; name learners with --learner"
         ) from None
     return tuple(one["learner_id"] for one in found)

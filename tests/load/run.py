@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.load.client import Client, Refused, Run
+from tests.load.client import Client, RefusedError, Run
 from tests.load.scenarios import Scenario
 
 PATIENCE_S: Final = 10.0
@@ -127,7 +127,7 @@ async def _open_all(
             started = time.perf_counter()
             try:
                 await client.open()
-            except Refused as refused:
+            except RefusedError as refused:
                 run.tally.failed[str(refused)] += 1
                 client.stayed_away = True
                 progress(f"[{client.number}] Failed: {refused}")

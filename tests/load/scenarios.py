@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.load.client import Client, Run
-from tests.load.people import CannotStart, Person
+from tests.load.people import CannotStartError, Person
 from tests.load.tally import INTERACT, PING, READ
 
 WATCHERS_PER_LEARNER: Final = 4
@@ -46,10 +46,10 @@ class Scenario:
 
 
 def drivers_of(people: Sequence[Person]) -> list[tuple[Person, str]]:
-    """Return who may act for whom, learners mixed evenly. Raises CannotStart when nobody may."""
+    """Return who may act for whom, learners mixed evenly. Raises CannotStartError if none."""
     pairs = {learner: person for person in reversed(people) for learner in person.drives}
     if not pairs:
-        raise CannotStart(
+        raise CannotStartError(
             "nobody here may act for a learner: take the token of a learner or an admin, or name"
             " --learner"
         )

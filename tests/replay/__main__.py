@@ -19,16 +19,16 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from demo.users import BadUsersFile, Person, read_users
-from harness.client import Disconnected, FixedToken, Refused, TokenSource
-from harness.ports import PortsTaken
+from demo.users import Person, UsersFileError, read_users
+from harness.client import DisconnectedError, FixedToken, RefusedError, TokenSource
+from harness.ports import PortsTakenError
 from harness.proxies import spare_loopback
-from harness.registry import Registry, SeedingFailed
-from harness.stack import ProcessDied, StartTimeout, private_stack
-from tests.replay.lane import GaveUp, Pace, Tally
-from tests.replay.log import BadLog, Entry, read_log
+from harness.registry import Registry, SeedingError
+from harness.stack import ProcessDiedError, StartTimeoutError, private_stack
+from tests.replay.lane import GaveUpError, Pace, Tally
+from tests.replay.log import BadLogError, Entry, read_log
 from tests.replay.report import Report
-from tests.replay.run import NobodyMay, replay, senders
+from tests.replay.run import NobodyMayError, replay, senders
 
 DESCRIPTION = """\
 Replays a log of real interactions through the socket, in file order, each with its own time
@@ -54,16 +54,16 @@ LIFTED = {
 """Settings of a private system: no rate limit, a wide window, any age, every answer teaches."""
 
 FAILURES = (
-    BadLog,
-    BadUsersFile,
-    Disconnected,
-    GaveUp,
-    NobodyMay,
-    PortsTaken,
-    ProcessDied,
-    Refused,
-    SeedingFailed,
-    StartTimeout,
+    BadLogError,
+    UsersFileError,
+    DisconnectedError,
+    GaveUpError,
+    NobodyMayError,
+    PortsTakenError,
+    ProcessDiedError,
+    RefusedError,
+    SeedingError,
+    StartTimeoutError,
 )
 
 
@@ -112,7 +112,7 @@ def running_target(arguments: argparse.Namespace, entries: Sequence[Entry]) -> I
         try:
             credential = arguments.credential_file.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SeedingFailed(f"--credential-file: {error}") from error
+            raise SeedingError(f"--credential-file: {error}") from error
         with grpc.insecure_channel(arguments.auth or auth_beside(arguments.url)) as channel:
             create_learners(
                 Registry(channel, (("authorization", f"Bearer {credential}"),)), entries
@@ -124,7 +124,7 @@ def running_target(arguments: argparse.Namespace, entries: Sequence[Entry]) -> I
     http_url = arguments.url.replace("ws", "http", 1).removesuffix("/ws")
     people = read_users(arguments.users)
     if not people:
-        raise NobodyMay(
+        raise NobodyMayError(
             f"{arguments.users} has no users; name a file with --users, or give --token"
         )
     yield Target(ws_url=arguments.url, tokens=senders(http_url, people, entries))

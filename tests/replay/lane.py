@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.client import Disconnected, Refused, Socket, TokenSource, backoff_s, open_socket, uuid7
+from harness.client import (
+    DisconnectedError,
+    RefusedError,
+    Socket,
+    TokenSource,
+    backoff_s,
+    open_socket,
+    uuid7,
+)
 from tests.replay.log import Entry
 
 ANSWER_TIMEOUT_S = 30.0
@@ -26,7 +34,7 @@ RENEW_BEFORE_S = 60.0
 MAX_EXAMPLES = 20
 
 
-class GaveUp(Exception):
+class GaveUpError(Exception):
     """The system could not be reached, or did not get on, for longer than the patience."""
 
 
@@ -143,7 +151,7 @@ class Lane:
         self._known: set[int] = set()
 
     async def run(self) -> None:
-        """Send until everything is answered or `stop` is set; raises Refused or GaveUp."""
+        """Send until all is answered or `stop` is set; raises RefusedError or GaveUpError."""
         attempt = 0
         while self._unfinished():
             before = self._tally.acknowledged
@@ -151,12 +159,14 @@ class Lane:
                 async with await open_socket(self._url, self._tokens) as socket:
                     self._progress_at = time.monotonic()
                     await self._drive(socket)
-            except Disconnected as gone:
+            except DisconnectedError as gone:
                 self._take_back()
                 if self._tally.acknowledged > before:
                     attempt = 0
                 if time.monotonic() - self._progress_at > self._patience_s:
-                    raise GaveUp(f"no answer for {self._patience_s:g} s; at last: {gone}") from gone
+                    raise GaveUpError(
+                        f"no answer for {self._patience_s:g} s; at last: {gone}"
+                    ) from gone
                 self._tally.reconnects += 1
                 self._tally.trouble = str(gone)
                 await asyncio.sleep(
@@ -188,10 +198,10 @@ class Lane:
                     async with asyncio.timeout(wait_s):
                         await self._changed.wait()
                 if self._in_flight and time.monotonic() - self._progress_at > ANSWER_TIMEOUT_S:
-                    raise Disconnected(f"no answer within {ANSWER_TIMEOUT_S:g} s")
+                    raise DisconnectedError(f"no answer within {ANSWER_TIMEOUT_S:g} s")
         finally:
             receiver.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Disconnected, Refused):
+            with contextlib.suppress(asyncio.CancelledError, DisconnectedError, RefusedError):
                 await receiver
 
     async def _send_some(self, socket: Socket, bucket: Bucket, window: int) -> float:
@@ -233,7 +243,7 @@ class Lane:
             frame = await socket.receive()
             kind = frame.get("type")
             if kind == "server_draining":
-                raise Disconnected(
+                raise DisconnectedError(
                     "the server is going away", float(frame.get("reconnect_after_ms", 0)) / 1000
                 )
             if kind not in ("virtual_brain_response", "error"):
@@ -241,7 +251,7 @@ class Lane:
             entry, sent_at = self._in_flight.pop(str(frame.get("id")), (None, 0.0))
             if entry is None:
                 if kind == "error" and frame.get("id") is None:
-                    raise Disconnected(f"{frame.get('code')}: {frame.get('error')}")
+                    raise DisconnectedError(f"{frame.get('code')}: {frame.get('error')}")
                 continue
             self._progress_at = time.monotonic()
             if kind == "virtual_brain_response":

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 _COLUMNS = ["user_id", "item_id", "timestamp", "correct", "skill_id"]
 
 
-class BadLog(Exception):
+class BadLogError(Exception):
     """The file is no log that can be replayed; the message names the line."""
 
 
@@ -42,14 +42,14 @@ class Entry:
 
 def read_log(path: Path, *, limit: int | None = None, run: str = "") -> list[Entry]:
     """Return the first `limit` interactions in file order; another `run` gives them other ids.
-    Raises BadLog.
+    Raises BadLogError.
     """
     try:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadLog(f"cannot read {path}: {error}") from error
+        raise BadLogError(f"cannot read {path}: {error}") from error
     mark = f"replay-{hashlib.sha256(content).hexdigest()[:12]}{'-' if run else ''}{run}"
     lines = io.StringIO(content.decode("utf-8", "replace"))
     first = lines.readline()
@@ -74,7 +74,7 @@ def read_log(path: Path, *, limit: int | None = None, run: str = "") -> list[Ent
             )
         )
     if not entries:
-        raise BadLog(f"{path} has no interactions")
+        raise BadLogError(f"{path} has no interactions")
     return entries
 
 
@@ -104,7 +104,7 @@ def _frames(lines: Iterator[str]) -> Iterator[tuple[float, dict[str, Any]]]:
                 },
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadLog(
+            raise BadLogError(
                 f"line {number} is neither a frame nor a header of first attempts: {error!r}"
             ) from error
 
@@ -128,4 +128,4 @@ def _table(lines: TextIO) -> Iterator[tuple[float, dict[str, Any]]]:
                 },
             )
         except ValueError as error:
-            raise BadLog(f"line {number}: {error}") from error
+            raise BadLogError(f"line {number}: {error}") from error

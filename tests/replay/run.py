@@ -12,8 +12,16 @@ import zlib
 from collections.abc import Callable, Sequence
 
 from demo.users import Person
-from harness.client import Account, Disconnected, Frame, Socket, TokenSource, open_socket, uuid7
-from tests.replay.lane import GaveUp, Lane, Pace, Tally
+from harness.client import (
+    Account,
+    DisconnectedError,
+    Frame,
+    Socket,
+    TokenSource,
+    open_socket,
+    uuid7,
+)
+from tests.replay.lane import GaveUpError, Lane, Pace, Tally
 from tests.replay.log import Entry
 from tests.replay.report import Report
 
@@ -25,7 +33,7 @@ Progress = Callable[[Tally, int], None]
 """Called now and then with what happened so far and how many interactions there are."""
 
 
-class NobodyMay(Exception):
+class NobodyMayError(Exception):
     """The users given may not send for some learner of the log; the message names one."""
 
 
@@ -33,7 +41,7 @@ def senders(
     http_url: str, people: Sequence[Person], entries: Sequence[Entry]
 ) -> dict[str, TokenSource]:
     """Return who sends for each learner: an admin for all if there is one, else each learner.
-    Raises NobodyMay.
+    Raises NobodyMayError.
     """
     learners = {entry.learner_id for entry in entries}
     for person in people:
@@ -47,7 +55,9 @@ def senders(
         for learner in person.learners
     }
     if missing := sorted(learners - own.keys()):
-        raise NobodyMay(f"there is no admin among the users, and nobody is learner {missing[0]}")
+        raise NobodyMayError(
+            f"there is no admin among the users, and nobody is learner {missing[0]}"
+        )
     return {learner: own[learner] for learner in learners}
 
 
@@ -67,8 +77,8 @@ async def replay(
 
     With one socket the order of the whole file is that of the brain; with several, the order per
     learner. A lane per socket and sender; setting `stop` ends the sending, answers under way are
-    waited for a little. A given `tally` can be watched from outside. Raises Refused, or GaveUp
-    after `patience_s` without any progress.
+    waited for a little. A given `tally` can be watched from outside. Raises RefusedError, or
+    GaveUpError after `patience_s` without any progress.
     """
     tally = tally or Tally()
     stop = stop or asyncio.Event()
@@ -159,8 +169,8 @@ async def _states(
             async with await open_socket(ws_url, tokens[group[0]]) as socket:
                 for learner in group:
                     states[learner] = await _state(socket, learner)
-        except (Disconnected, TimeoutError) as error:
-            raise GaveUp(f"the final states cannot be had: {error}") from error
+        except (DisconnectedError, TimeoutError) as error:
+            raise GaveUpError(f"the final states cannot be had: {error}") from error
     return states
 
 

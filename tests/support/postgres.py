@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.postgres import NoPostgres, Postgres
-from harness.supervisor import ProcessDied, Spawner, StartTimeout
+from harness.postgres import NoPostgresError, Postgres
+from harness.supervisor import ProcessDiedError, Spawner, StartTimeoutError
 from service_runtime.database.connections import Database
 from service_runtime.database.schema import Schema, migrate
 
@@ -26,7 +26,7 @@ def running_postgres(*settings: str) -> Iterator[Postgres]:
         try:
             server = Postgres(Path(folder), spawner=spawner, settings=settings)
             server.start()
-        except (NoPostgres, ProcessDied, StartTimeout) as error:
+        except (NoPostgresError, ProcessDiedError, StartTimeoutError) as error:
             spawner.close()
             pytest.skip(f"no PostgreSQL: {error}")
         try:

@@ -14,7 +14,7 @@ from tests.support.grpc_unit import UnitServer
 SERVICE = auth_pb2.DESCRIPTOR.services_by_name["AuthService"]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     trailing_metadata = (("retry-after-ms", "5"),)
 
 
@@ -28,14 +28,14 @@ class _Everything:
         return unimplemented
 
 
-@ErrorTable({Refused: grpc.StatusCode.RESOURCE_EXHAUSTED}).guard
+@ErrorTable({RefusedError: grpc.StatusCode.RESOURCE_EXHAUSTED}).guard
 class Servicer(_Everything):
     async def GetJwks(self, request: Any, context: Any) -> Any:
         await asyncio.sleep(0)
         return auth_pb2.GetJwksResponse(jwks_json="{}")
 
     async def Login(self, request: Any, context: Any) -> Any:
-        raise Refused("slower, please")
+        raise RefusedError("slower, please")
 
     async def Refresh(self, request: Any, context: Any) -> Any:
         raise ValueError("the secret is hunter2")

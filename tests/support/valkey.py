@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.supervisor import ProcessDied, Spawner, StartTimeout
-from harness.valkey import NoValkey, Valkey
+from harness.supervisor import ProcessDiedError, Spawner, StartTimeoutError
+from harness.valkey import NoValkeyError, Valkey
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def running_valkey(*settings: str) -> Iterator[Valkey]:
         try:
             server = Valkey(Path(folder), spawner=spawner, settings=settings)
             server.start()
-        except (NoValkey, ProcessDied, StartTimeout) as error:
+        except (NoValkeyError, ProcessDiedError, StartTimeoutError) as error:
             spawner.close()
             pytest.skip(f"no Valkey: {error}")
         try:

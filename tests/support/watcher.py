@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from harness.client import Disconnected, Frame, Socket, TokenSource, open_socket
+from harness.client import DisconnectedError, Frame, Socket, TokenSource, open_socket
 
 BACK_S = 0.1
 
@@ -68,7 +68,7 @@ class Watcher:
                 async with await open_socket(self._url, self._tokens) as socket:
                     self.connections += 1
                     await self._watch(socket)
-            except Disconnected as gone:
+            except DisconnectedError as gone:
                 await asyncio.sleep(BACK_S if gone.retry_after_s is None else gone.retry_after_s)
 
     async def _watch(self, socket: Socket) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from harness.valkey import NoValkey, program
+from harness.valkey import NoValkeyError, program
 from tests.replay.lane import Tally
 from tests.support.day import school_day, some_minutes_ago, until_acknowledged
 from tests.support.school import School
@@ -32,7 +32,7 @@ def school() -> Iterator[School]:
     """A school whose brains share a SQLite file."""
     try:
         program()
-    except NoValkey as error:
+    except NoValkeyError as error:
         pytest.skip(str(error))
     with running_school(
         edges=2,

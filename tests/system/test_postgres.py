@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from harness.postgres import NoPostgres, tools
+from harness.postgres import NoPostgresError, tools
 from harness.stack import ROOT, Stack
 from tests.replay.lane import Tally
 from tests.support.day import school_day, until_acknowledged
@@ -28,7 +28,7 @@ def school() -> Iterator[School]:
     """A school whose three databases are on one server."""
     try:
         tools()
-    except NoPostgres as error:
+    except NoPostgresError as error:
         pytest.skip(str(error))
     with running_school(
         database="postgres",
