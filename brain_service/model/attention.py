@@ -7,7 +7,9 @@ after about one answer in twelve, whether a school finds its work easy or hard.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from brain_service.model import params
@@ -28,10 +30,21 @@ REASONS: Final = ("", "stuck", "giving_up", "frustrated", "overloaded", "likely_
 _STUCK, _GIVING_UP, _FRUSTRATED, _OVERLOADED, _LIKELY = range(1, len(REASONS))
 STUCK_FROM: Final = 3
 """Failures in a row that are a reason by themselves."""
-_LOAD, _FRUSTRATION = 0, 1
-"""Places of these levels among the six."""
+_LOAD, _FRUSTRATION, _CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTIVATION = range(6)
+"""Places of the levels among the six."""
 _MUCH_HIGHER: Final = int(Band.MUCH_HIGHER)
 _ABOVE: Final = (Band.HIGHER, Band.MUCH_HIGHER)
+_BELOW: Final = (Band.LOWER, Band.MUCH_LOWER)
+UNWISHED: Final[Mapping[int, tuple[Band, Band]]] = {
+    _LOAD: _ABOVE, _FRUSTRATION: _ABOVE, _FATIGUE: _ABOVE,
+    _CONFIDENCE: _BELOW, _ENGAGEMENT: _BELOW, _MOTIVATION: _BELOW,
+}  # fmt: skip
+"""Per level, by place, the bands that nobody wishes for."""
+UNLIKE_USUAL: Final = "unlike_usual"
+"""Says that most levels are on the side that nobody wishes for, where nobody is called all the
+same: such a day alone foretells too little (`docs/model.md`, what was tried).
+"""
+MOST_LEVELS: Final = 5
 
 
 def score(logit: float, failures: int, haste: float, bands: bytes) -> float:
@@ -76,3 +89,9 @@ def reason_of(failures: int, haste: float, bands: bytes) -> int:
     if bands[_FRUSTRATION] in _ABOVE:
         return _FRUSTRATED
     return _OVERLOADED if bands[_LOAD] in _ABOVE else _LIKELY
+
+
+@lru_cache(maxsize=65_536)
+def is_unlike_usual(bands: bytes) -> bool:
+    """Tell whether at least five of the six levels are on the side that nobody wishes for."""
+    return sum(bands[level] in those for level, those in UNWISHED.items()) >= MOST_LEVELS

@@ -17,6 +17,8 @@ from brain_service.model.words import DRIVERS, Because
 
 MOST: Final = 2
 """Drivers told that pull the way of the band."""
+BESIDE: Final = 0.2
+"""The share of the strongest that another of them needs to be told."""
 COUNTER: Final = 0.5
 """One that pulls the other way is told where it has this share of the strongest."""
 _PLACES: Final = {signal.name: i for i, signal in enumerate(params.SIGNALS)}
@@ -41,7 +43,7 @@ def explain(state: LearnerState) -> dict[str, tuple[Because, ...]]:
             ),
             reverse=True,
         )
-        told = [part for part in parts[:MOST] if part[0] > 0.0]
+        told = [part for part in parts[:MOST] if part[0] > max(0.0, BESIDE * parts[0][0])]
         if told and -parts[-1][0] > COUNTER * told[0][0]:
             told.append(parts[-1])
         found[name] = tuple(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from brain_service.model import levels
-from brain_service.model.attention import REASONS
+from brain_service.model.attention import REASONS, UNLIKE_USUAL, is_unlike_usual
 from brain_service.model.forecast import causes_of
 from brain_service.model.habits import ALL_EARLY, Band, Comparison, compare, too_early
 from brain_service.model.levels import SIX, Estimates
@@ -72,13 +72,17 @@ class Meaning(NamedTuple):
 
     @property
     def code(self) -> str:
-        """Why somebody should look, for machines; empty where nobody should."""
-        return REASONS[self.why]
+        """Why somebody should look, for machines. Where nobody needs to, why most levels are not as
+        wished all the same; else empty.
+        """
+        if self.attention:
+            return REASONS[self.why]
+        return UNLIKE_USUAL if is_unlike_usual(self.bands) else ""
 
     @property
     def reason(self) -> str:
         """The same in one sentence."""
-        return reason(self.attention, self.why, self.failures)
+        return reason(self.code, self.failures, likely=self.logit > 0.0)
 
     def because(self) -> tuple[Because, ...]:
         """Return what the forecast rests on, strongest first, in a teacher's words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from brain_service.model.attention import REASONS, Attention
+from brain_service.model.attention import UNLIKE_USUAL
 from brain_service.model.habits import AFTER_BREAK, NEW_LEARNER
 
 
@@ -88,14 +88,15 @@ def early(code: str, needs: int) -> str:
     return EARLY[code].replace("{needs}", more)
 
 
-def reason(attention: int, place: int, failures: int) -> str:
-    """Say in one sentence why somebody should look after a learner; empty where nobody should."""
-    if attention == Attention.NONE:
-        return ""
-    code = REASONS[place]
+def reason(code: str, failures: int, *, likely: bool) -> str:
+    """Say in one sentence why somebody should look after a learner, or why nobody needs to though
+    most levels are not as wished; empty without a code. `likely` says that struggling is.
+    """
     if code == "stuck":
         return f"{_number(max(failures, 2)).capitalize()} wrong answers in a row."
-    return _REASONS[code]
+    if code == UNLIKE_USUAL:
+        return _UNLIKE_USUAL[likely]
+    return _REASONS.get(code, "")
 
 
 _REASONS: Final = {
@@ -103,4 +104,8 @@ _REASONS: Final = {
     "frustrated": "More frustrated than usual, and likely to get the next answers wrong.",
     "overloaded": "The work is harder than usual, and the next answers are likely to be wrong.",
     "likely_to_struggle": "Likely to get the next answers wrong.",
+}
+_UNLIKE_USUAL: Final = {
+    False: "Not as well as usual, but likely to manage the next tasks.",
+    True: "Not as well as usual: watch how the next answers go.",
 }

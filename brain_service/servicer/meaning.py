@@ -92,13 +92,14 @@ def _causes(causes: tuple[Because, ...]) -> bytes:
 
 
 def _attention(meaning: Meaning) -> bytes:
-    if not meaning.attention:
+    code = meaning.code
+    if not code:
         return _NO_ATTENTION
     attention = brain_pb2.Attention(
         level=brain_pb2.AttentionLevel.ValueType(
             meaning.attention + brain_pb2.ATTENTION_LEVEL_NONE
         ),
-        code=meaning.code,
+        code=code,
         reason=meaning.reason,
         since_ms=round(meaning.since * 1000),
     )

@@ -74,6 +74,14 @@ it("classes go by the name that the school gave them, in the order people expect
 });
 
 describe("the class", () => {
+  it("says why nobody is called where most levels are not as wished", () => {
+    const reason = "Not as well as usual, but likely to manage the next tasks.";
+    const [place] = triage([learner("Mia")], [judged("none", "", reason)], now);
+    expect([place!.group, place!.reason]).toEqual(["fine", reason]);
+    const old = view({ meaning: meaningOf({}, { level: "none", reason }) }, awayMs + minute);
+    expect(triage([learner("Mia")], [old], now)[0]!.reason).toBe("");
+  });
+
   it("is grouped by the server's attention, whatever the levels and the advice say", () => {
     expect((["now", "look", "none"] as const).map((level) => groupOf(judged(level), now))).toEqual([
       "now",

@@ -5,6 +5,7 @@ on a file.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 from brain_service.bus.local import LocalBus
+from brain_service.engine import privacy
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
 from brain_service.engine.journal import Row, StoreUnavailableError
 from brain_service.engine.publication import Publication
 from brain_service.engine.teaching import TeachingOptions
+from brain_service.model import Assessment
 from brain_service.model.bank import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.model.teaching import Allowance
@@ -162,3 +165,31 @@ def revisions(results: Sequence[Applied | Failed]) -> list[tuple[int, bool]]:
         assert isinstance(result, Applied), result
         shortened.append((result.revision, result.duplicate))
     return shortened
+
+
+def plain(value: object) -> Any:
+    """Spell the model's values as JSON does."""
+    return json.loads(json.dumps(privacy._plain(value)))
+
+
+def meant(assessment: Assessment) -> dict[str, Any] | None:
+    """Spell what an assessment means for the learner, nothing packed; None where it says
+    nothing.
+    """
+    meaning = assessment.meaning
+    if meaning is None:
+        return None
+    found = {
+        "bands": list(meaning.bands),
+        "answers": meaning.habit_answers,
+        "comparison": meaning.comparison(assessment.estimates)._asdict(),
+        "struggle": meaning.struggle,
+        "rate": meaning.rate,
+        "because": [one._asdict() for one in meaning.because()],
+        "attention": meaning.attention,
+        "code": meaning.code,
+        "reason": meaning.reason,
+        "since": meaning.since,
+        "too_early": meaning.too_early,
+    }
+    return dict(plain(found))

@@ -12,44 +12,75 @@ from typing import Any
 
 import pytest
 
-from brain_service.engine import privacy
 from brain_service.model import codec
 from brain_service.model.state import legible
-from tests.brain_service.engine.engine_support import revisions, running, submission
-from tests.brain_service.engine.old_database import EXPECTED, LEARNERS, stored, unpacked
+from tests.brain_service.engine.engine_support import (
+    meant,
+    plain,
+    revisions,
+    running,
+    submission,
+)
+from tests.brain_service.engine.old_database import (
+    EXPECTED,
+    LEARNERS,
+    VERSIONS,
+    stored,
+    unpacked,
+)
 
 ROOT = Path(__file__).parents[3]
 
 
-async def test_what_an_older_build_wrote_reads_the_same(tmp_path: Path) -> None:
-    async with running(unpacked(tmp_path)) as brain:
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_an_older_build_wrote_reads_the_same(version: str, tmp_path: Path) -> None:
+    learners = EXPECTED[version]["learners"]
+    async with running(unpacked(tmp_path, version)) as brain:
         snapshots = await brain.engine.snapshots([(learner, 0) for learner in LEARNERS])
 
         for snapshot in snapshots:
-            expected = EXPECTED["learners"][snapshot.learner_id]
+            expected = learners[snapshot.learner_id]
             assert snapshot.revision == expected["revision"]
             assert snapshot.state is not None
             assert expected["state"].items() <= plain(legible(snapshot.state)).items()
             entries, _ = await brain.engine.history(snapshot.learner_id, limit=3, newest=True)
             for entry, told in zip(entries, expected["outcomes"], strict=True):
                 assert entry.assessment.model_version == told["model_version"]
-                assert list(entry.assessment.estimates.levels) == told["levels"]
+                assert list(entry.assessment.estimates.levels) == levels_of(told)
                 assert plain(entry.assessment.mastery) == told["mastery"]
                 assert entry.assessment.predicted_correct == told["predicted_correct"]
+                assert meant(entry.assessment) == told.get("meaning")
 
 
-async def test_each_row_of_an_older_build_can_be_read_and_goes_on(tmp_path: Path) -> None:
-    path = unpacked(tmp_path)
-    rows = stored(path)
+def levels_of(told: dict[str, Any]) -> list[float]:
+    """Levels stood beside their drivers once."""
+    levels: list[float] = told["levels"] if "levels" in told else told["estimates"]["levels"]
+    return levels
 
-    assert len(list(map(codec.decode_state, rows["states"]))) == 94
-    assert len(list(map(codec.decode_assessment, rows["outcomes"]))) == 94
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_each_row_of_an_older_build_can_be_read_and_goes_on(
+    version: str, tmp_path: Path
+) -> None:
+    path, learners = unpacked(tmp_path, version), EXPECTED[version]["learners"]
+    outcomes = stored(path)
+
+    told = {codec.decode_assessment(outcome).model_version for outcome in outcomes}
+    assert told == {version.replace("-ssm-", "-ssm/")}
+    assert len(outcomes) >= sum(learners[learner]["revision"] for learner in LEARNERS)
     async with running(path) as brain:
         results = await brain.apply(*[submission(learner, "next") for learner in LEARNERS])
 
     assert revisions(results) == [
-        (EXPECTED["learners"][learner]["revision"] + 1, False) for learner in LEARNERS
+        (learners[learner]["revision"] + 1, False) for learner in LEARNERS
     ]
+
+
+async def test_every_state_of_the_first_build_can_be_read(tmp_path: Path) -> None:
+    """It wrote one into each row; later ones keep the newest beside the log."""
+    states = stored(unpacked(tmp_path, "vb-ssm-0.1"), "state")
+
+    assert len(list(map(codec.decode_state, states))) == 94
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +135,13 @@ asyncio.run(main(sys.argv[1], sys.argv[2:]))
 """
 
 
-def test_a_changed_constant_stops_nobody(tmp_path: Path, changed: Path) -> None:
-    path = unpacked(tmp_path)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_changed_constant_stops_nobody(version: str, tmp_path: Path, changed: Path) -> None:
+    path, learners = unpacked(tmp_path, version), EXPECTED[version]["learners"]
 
     told = json.loads(run(changed, "-c", GO_ON, str(path), *LEARNERS, database=path))
 
-    expected = [EXPECTED["learners"][learner]["revision"] + 1 for learner in LEARNERS]
+    expected = [learners[learner]["revision"] + 1 for learner in LEARNERS]
     assert told == {"hasty_s": 3.1, "applied": expected, "read": expected, "rows": expected}
     # The command computes them all by the new constants, once.
     rebuilt = run(changed, "-m", "brain_service", "rebuild", database=path).splitlines()
@@ -121,8 +153,3 @@ def test_a_changed_constant_stops_nobody(tmp_path: Path, changed: Path) -> None:
         run(ROOT, "-c", GO_ON.replace("after", "back"), str(path), *LEARNERS, database=path)
     )
     assert back["applied"] == [revision + 1 for revision in expected]
-
-
-def plain(value: object) -> Any:
-    """Spell the model's values as the fixture's JSON does."""
-    return json.loads(json.dumps(privacy._plain(value)))

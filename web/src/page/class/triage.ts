@@ -22,7 +22,7 @@ export interface Place {
   readonly learner: Learner;
   readonly view: LearnerView | undefined;
   readonly group: Group;
-  /** One sentence: why attention is asked for, else what could be done. Empty for none. */
+  /** One sentence: why attention is asked for or not, else what could be done. Empty for none. */
   readonly reason: string;
   /** ms since 1970; null when never. */
   readonly at: number | null;
@@ -46,7 +46,8 @@ function placeOf(learner: Learner, view: LearnerView | undefined, now: number): 
   const { meaning, actions, recommendations } = view?.details ?? {};
   // That all is well needs no words: thirty lines of them would hide the one that matters.
   const isCalm = group === "away" || group === "new" || actions?.[0]?.urgency === "none";
-  const asked = group === "now" || group === "look" ? meaning?.attention.reason : "";
+  // Who is fine may have one, too: most levels are not as wished, and yet nobody is called.
+  const asked = group === "away" || group === "new" ? "" : meaning?.attention.reason;
   const reason = asked || (isCalm ? "" : recommendations?.[0]) || "";
   return { learner, view, group, reason, at: occurredAt(view) };
 }

@@ -23,9 +23,11 @@ export function Outlook({ details, numbers, now }: Props) {
   return (
     <section className="card card--advice" aria-labelledby="advice">
       <h2 id="advice">What could help</h2>
-      {meaning && meaning.attention.level !== "none" && (
+      {meaning?.attention.reason && (
         <p className="attention" data-level={meaning.attention.level} role="status">
-          <strong>{meaning.attention.level === "now" ? "Needs help now" : "Worth a look"}</strong>{" "}
+          {meaning.attention.level !== "none" && (
+            <strong>{meaning.attention.level === "now" ? "Needs help now" : "Worth a look"}</strong>
+          )}{" "}
           {meaning.attention.reason}
           {meaning.attention.since && (
             <span className="advice__when">

@@ -753,9 +753,11 @@ class Attention(_message.Message):
     level: Global___AttentionLevel.ValueType
     """level of urgency."""
     code: _builtins.str
-    """code is stable and machine-readable, such as "stuck"; empty at ATTENTION_LEVEL_NONE."""
+    """code is stable and machine-readable, such as "stuck". At ATTENTION_LEVEL_NONE it is empty, or
+    "unlike_usual" where most levels are not as wished all the same.
+    """
     reason: _builtins.str
-    """reason is one sentence for a person; empty at ATTENTION_LEVEL_NONE."""
+    """reason is one sentence for a person; empty where code is."""
     since_ms: _builtins.int
     """since_ms: when this level began, Unix milliseconds by the learner's clock; 0 at
     ATTENTION_LEVEL_NONE.
