@@ -299,7 +299,20 @@ describe.skipIf(!chromiumPath)("the page", () => {
       const page = await open(context);
       await page.goto(stack.url);
       await page.getByRole("button", { name: "Log in" }).waitFor();
-      const found = { login: await violations(page) };
+      const found = {};
+      const check = async (name, one) => {
+        found[name] = await violations(one);
+        await one.setViewportSize({ width: 390, height: 844 });
+        found[`${name}, phone`] = [...(await violations(one)), ...(await tooWide(one))];
+        await one.setViewportSize({ width: 1280, height: 800 });
+      };
+      await check("login", page);
+      allow(/status of 401/);
+      await page.getByLabel("E-mail address").fill(teacher);
+      await page.getByLabel("Password").fill("not the password");
+      await page.getByRole("button", { name: "Log in" }).click();
+      await page.getByRole("alert").waitFor();
+      await check("login refused", page);
       const pupil = await openAs(ada);
       await answer(pupil, { right: false });
       await pupil.locator('.answers [data-state="recorded"]').first().waitFor();
@@ -313,15 +326,10 @@ describe.skipIf(!chromiumPath)("the page", () => {
       ]) {
         await page.goto(`${stack.url}/${hash}`);
         await page.locator(ready).first().waitFor();
-        found[name] = await violations(page);
-        await page.setViewportSize({ width: 390, height: 844 });
-        found[`${name}, phone`] = [...(await violations(page)), ...(await tooWide(page))];
-        await page.setViewportSize({ width: 1280, height: 800 });
+        await check(name, page);
       }
       await pupil.emulateMedia({ colorScheme });
-      found.practice = await violations(pupil);
-      await pupil.setViewportSize({ width: 390, height: 844 });
-      found["practice, phone"] = [...(await violations(pupil)), ...(await tooWide(pupil))];
+      await check("practice", pupil);
 
       expect(Object.entries(found).filter(([, list]) => list.length > 0)).toEqual([]);
     });
