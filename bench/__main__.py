@@ -34,7 +34,11 @@ PEOPLE, PEOPLE_QUICK = 1000, 200
 SERVERS: dict[str, Callable[[int], AbstractContextManager[Contestant]]] = {
     "monolith": targets.monolith,
     "services": targets.services,
+    "postgres": partial(targets.services, name="postgres", database="postgres"),
+    "one-each": partial(targets.services, name="one-each", one_core=False),
+    "two-each": partial(targets.services, name="two-each", each=2, one_core=False),
 }
+COMPARED = ("monolith", "services")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=int, metavar="N", help="rounds per scenario (default: 3, quick: 1)"
     )
-    parser.add_argument("--server", choices=SERVERS, help="measure one server only")
+    parser.add_argument(
+        "--server",
+        action="append",
+        choices=SERVERS,
+        help=(
+            "measure this one (repeatable, the first is the reference; else monolith and services)."
+            " postgres: services whose database has the generator's core; one-each, two-each: one"
+            " or two edges and brains on all cores"
+        ),
+    )
     parser.add_argument(
         "--bare",
         action="store_true",
@@ -126,13 +139,18 @@ def _compare(options: argparse.Namespace, pace: Pace, command: str) -> int:
         return 2
     rounds = options.rounds or (1 if options.quick else 3)
     comparisons, failures = [], []
-    pace = replace(pace, idle_sockets=min(pace.idle_sockets, allow_sockets(pace.idle_sockets)))
+    allowed = allow_sockets(max(pace.idle_sockets, pace.storm_sockets))
+    pace = replace(
+        pace,
+        idle_sockets=min(pace.idle_sockets, allowed),
+        storm_sockets=min(pace.storm_sockets, allowed),
+    )
     with ExitStack() as servers:
         people = PEOPLE_QUICK if options.quick else PEOPLE
         makers = SERVERS | (
             {"monolith": partial(targets.monolith, bare=True)} if options.bare else {}
         )
-        names = [options.server] if options.server else list(SERVERS)
+        names = options.server or COMPARED
         contestants = [servers.enter_context(makers[name](people)) for name in names]
         for scenario in scenarios:
             try:
@@ -154,7 +172,7 @@ def _rounds(
     scenario: Scenario, contestants: Sequence[Contestant], pace: Pace, rounds: int
 ) -> Comparison:
     """Run a scenario against all servers in turn, the order reversed from round to round."""
-    comparison = Comparison(scenario)
+    comparison = Comparison(scenario, reference=contestants[0].name)
     with _kept(contestants, fresh=scenario.fresh) as starts:
         for number in range(rounds):
             order = contestants if number % 2 == 0 else contestants[::-1]
@@ -162,6 +180,9 @@ def _rounds(
                 with starts[contestant.name]() as target:
                     figures = run(scenario, target, pace)
                 comparison.add(contestant.name, figures)
+                if scenario.most_of_floor and contestant is not contestants[0]:
+                    with targets.sends(int(figures["update_bytes"])) as target:
+                        comparison.floors.append(run(scenario, target, pace))
                 cost = f", {figures['cpu_us']:,.1f} µs CPU each" if "cpu_us" in figures else ""
                 value = f"{figures[scenario.figure]:,.2f} {scenario.unit}"
                 _say(f"{scenario.name} {number + 1}/{rounds} {contestant.name}: {value}{cost}")

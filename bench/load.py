@@ -324,6 +324,7 @@ async def fan_out(target: Target, *, watchers: int, warmup_s: float, seconds: fl
         await asyncio.sleep(seconds)
         figures = meter.stop()
         figures["updates_rate"] = (rounds.count - before) / figures["seconds"]
+        figures["update_bytes"] = rounds.update_bytes
         if rounds.count == before:
             raise LoadError(
                 f"{target.name}: no update reached all {watchers} watchers in {seconds:g} s"
@@ -348,6 +349,7 @@ class FanOutRounds:
         self._left = 0
         self._sent = 0.0
         self.count = 0
+        self.update_bytes = 0
         publisher.on_text = self._on_answer
         for watcher in watchers:
             watcher.on_text = self._on_update
@@ -370,6 +372,7 @@ class FanOutRounds:
         self._left -= 1
         if self._left == 0:
             self._meter.latencies.append(time.perf_counter() - self._sent)
+            self.update_bytes = len(payload)
             self.count += 1
             self.next()
 

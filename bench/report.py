@@ -20,6 +20,7 @@ from bench.scenarios import Scenario
 
 BEGIN, END = "<!-- bench: begin, written by `python -m bench --write` -->", "<!-- bench: end -->"
 REFERENCE = "monolith"
+"""What others are compared with, unless a comparison says otherwise."""
 
 _LIBRARIES = (
     "fastapi",
@@ -41,6 +42,9 @@ class Comparison:
 
     scenario: Scenario
     runs: dict[str, list[Figures]] = field(default_factory=dict)
+    reference: str = REFERENCE
+    floors: list[Figures] = field(default_factory=list)
+    """What a bare loop of `send` cost in each round, where that is measured."""
 
     def add(self, name: str, figures: Figures) -> None:
         """Keep the figures of one run."""
@@ -50,19 +54,26 @@ class Comparison:
         """How many times better a server was than the reference, round by round; empty without a
         reference.
         """
-        pairs = zip(self.runs.get(REFERENCE, ()), self.runs.get(name, ()), strict=False)
+        pairs = zip(self.runs.get(self.reference, ()), self.runs.get(name, ()), strict=False)
         return [self.scenario.ratio(reference, ours) for reference, ours in pairs]
 
     def cost_ratios(self, name: str) -> list[float]:
         """How many times less processor time an operation took than at the reference, round by
         round.
         """
-        pairs = zip(self.runs.get(REFERENCE, ()), self.runs.get(name, ()), strict=False)
+        pairs = zip(self.runs.get(self.reference, ()), self.runs.get(name, ()), strict=False)
         return [
             old["cpu_us"] / new["cpu_us"]
             for old, new in pairs
             if "cpu_us" in old and "cpu_us" in new
         ]
+
+    def of_floor(self, name: str) -> list[float]:
+        """How many times the processor time of a bare loop of `send` an operation of a server took,
+        round by round; empty where that was not measured.
+        """
+        pairs = zip(self.floors, self.runs.get(name, ()), strict=False)
+        return [ours["cpu_us"] / floor["cpu_us"] for floor, ours in pairs]
 
     def middle(self, name: str, figure: str) -> float | None:
         """The median of a figure over the rounds; None where it was not measured."""
@@ -88,7 +99,8 @@ class Comparison:
 def tables(comparisons: Sequence[Comparison]) -> str:
     """Return the tables in Markdown: what is compared, then what it cost and how long it took."""
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.runs))
-    others = [name for name in names if name != REFERENCE]
+    references = {comparison.reference for comparison in comparisons}
+    others = [name for name in names if name not in references]
     head = ["scenario", "unit", *names, *[f"{name}: times better" for name in others]]
     head += [*[f"{name}: times less CPU" for name in others], "goal reached"]
     rows = []
@@ -150,6 +162,14 @@ def notes(comparisons: Sequence[Comparison]) -> str:
     found = []
     for comparison in comparisons:
         for name in comparison.runs:
+            if name != comparison.reference and (times := comparison.of_floor(name)):
+                most = comparison.scenario.most_of_floor or 0.0
+                found.append(
+                    f"- **{comparison.scenario.name}, {name}**: {_spread(times, unit='×')} the"
+                    " processor time of a bare loop of `send`"
+                    f" ({_number(median(floor['cpu_us'] for floor in comparison.floors))} µs; goal"
+                    f" ≤ {most:g}×: {'yes' if median(times) <= most else 'NO'})."
+                )
             busy = comparison.middle(name, "generator_busy") or 0.0
             late = comparison.middle(name, "late_p95_ms") or 0.0
             strangers = comparison.middle(name, "strangers_busy") or 0.0
@@ -196,8 +216,9 @@ def as_json(comparisons: Sequence[Comparison], command: str) -> str:
                     "ratios": {
                         name: comparison.ratios(name)
                         for name in comparison.runs
-                        if name != REFERENCE
+                        if name != comparison.reference
                     },
+                    "floors": comparison.floors,
                 }
                 for comparison in comparisons
             },

@@ -11,6 +11,7 @@ from typing import Final
 from bench import load
 from bench.load import Target
 from bench.measure import Figures
+from bench.storm import storm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +22,11 @@ class Pace:
     seconds: float
     hold_s: float
     idle_sockets: int
+    storm_sockets: int
 
 
-FULL: Final = Pace(warmup_s=1.0, seconds=4.0, hold_s=5.0, idle_sockets=10_000)
-QUICK: Final = Pace(warmup_s=0.3, seconds=1.0, hold_s=1.0, idle_sockets=1000)
+FULL: Final = Pace(warmup_s=1.0, seconds=4.0, hold_s=5.0, idle_sockets=10_000, storm_sockets=5_000)
+QUICK: Final = Pace(warmup_s=0.3, seconds=1.0, hold_s=1.0, idle_sockets=1_000, storm_sockets=500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,10 @@ class Scenario:
     """How many times better than the monolith we want to be at least."""
     goal: float | None = None
     """What the figure itself should be at least (or at most, where lower is better)."""
+    most_of_floor: float | None = None
+    """How many times the cost of a bare loop of `send` a delivery of ours may have; None where
+    nothing is sent to many.
+    """
     fresh: bool = False
     """Whether each run needs servers that have not done anything yet."""
     run: Callable[[Target, Pace], Awaitable[Figures]]
@@ -136,6 +142,7 @@ SCENARIOS: Final = (
         unit="deliveries/s",
         figure="rate",
         goal_ratio=3.3,
+        most_of_floor=1.5,
         run=lambda target, pace: load.fan_out(
             target, watchers=1000, warmup_s=pace.warmup_s, seconds=pace.seconds
         ),
@@ -148,6 +155,15 @@ SCENARIOS: Final = (
         run=lambda target, pace: load.connections(
             target, at_once=32, warmup_s=pace.warmup_s, seconds=pace.seconds
         ),
+    ),
+    Scenario(
+        name="storm",
+        title="All sockets cut at once, until the last is back and current",
+        unit="s",
+        figure="back_s",
+        lower_is_better=True,
+        goal=10.0,
+        run=lambda target, pace: storm(target, sockets=pace.storm_sockets),
     ),
     Scenario(
         name="idle",

@@ -20,7 +20,7 @@ from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from bench.load import Target
 from bench.monolith import SECRET_VARIABLE, mint
 from harness.ports import listens, reserve
-from harness.processes import SERVER_CORE, Process
+from harness.processes import GENERATOR_CORE, SERVER_CORE, Process
 from harness.registry import Registry
 from harness.stack import OUR_PATH, ROOT, SERVICES, Stack, private_stack
 from harness.supervisor import running
@@ -95,14 +95,52 @@ def monolith(people: int, *, bare: bool = False) -> Iterator[Contestant]:
 
 
 @contextlib.contextmanager
+def sends(update_bytes: int) -> Iterator[Target]:
+    """Run what writes updates of this size to every socket by a bare loop (`bench.sends`)."""
+    ports, claim = reserve()
+    port = ports.edge
+    arguments = ["-m", "bench.sends", "--port", str(port), "--bytes", str(update_bytes)]
+    with (
+        claim,
+        tempfile.TemporaryDirectory(prefix="aivo-bench-") as directory,
+        running(
+            "sends",
+            [sys.executable, *arguments],
+            environ={**os.environ, **OUR_PATH},
+            directory=ROOT,
+            log=Path(directory, "sends.log"),
+            core=SERVER_CORE,
+            ready=lambda: listens(port),
+        ) as child,
+    ):
+        assert child.pid is not None
+        yield Target(
+            name="sends",
+            port=port,
+            processes=(Process(name="sends", pid=child.pid),),
+            tokens=("",),
+            watcher_tokens=("",),
+            learners=("ada",),
+            token_in_query=True,
+        )
+
+
+@contextlib.contextmanager
 def services(
-    people: int, *, name: str = "services", env: Mapping[str, str] | None = None
+    people: int,
+    *,
+    name: str = "services",
+    env: Mapping[str, str] | None = None,
+    database: str = "sqlite",
+    each: int = 1,
+    one_core: bool = True,
 ) -> Iterator[Contestant]:
     """Yield our services with their durable store, where so many learners and a few teachers can
     log in.
 
     The people are made at the first start; what was written stays for the next. `env` adds to what
-    the processes find in their environment.
+    the processes find in their environment. A `database` server has the generator's core; `each`
+    says how many edges and brains there are. Without `one_core` they run where the system likes.
     """
     accounts: Accounts | None = None
     with tempfile.TemporaryDirectory(prefix="aivo-bench-") as directory:
@@ -110,16 +148,21 @@ def services(
         @contextlib.contextmanager
         def start() -> Iterator[Target]:
             nonlocal accounts
-            cores = dict.fromkeys(SERVICES, SERVER_CORE)
+            cores = dict.fromkeys(SERVICES, SERVER_CORE) | {"postgres": GENERATOR_CORE}
             with private_stack(
-                env=_ENVIRONMENT | dict(env or {}), cores=cores, directory=Path(directory)
+                env=_ENVIRONMENT | dict(env or {}),
+                cores=cores if one_core else None,
+                directory=Path(directory),
+                database=database,
+                edges=each,
+                brains=each,
             ) as stack:
                 accounts = accounts or make_accounts(stack, people)
                 yield Target(
                     name=name,
                     port=stack.ports.edge,
                     processes=tuple(
-                        Process(name=name, pid=stack.pid(name)) for name in reversed(SERVICES)
+                        Process(name=name, pid=stack.pid(name)) for name in reversed(stack.services)
                     ),
                     tokens=accounts.learner_tokens,
                     watcher_tokens=accounts.teacher_tokens,

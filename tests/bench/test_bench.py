@@ -17,10 +17,11 @@ from bench.load import LoadError, Target
 from bench.measure import latency_figures
 from bench.report import Comparison
 from bench.scenarios import QUICK, SCENARIOS, named
+from bench.storm import LEAST_WAIT_S
 from harness import traffic
 from harness.wire import Socket, json_frame, text_frame
 
-PACE = replace(QUICK, warmup_s=0.1, seconds=0.4, hold_s=0.2, idle_sockets=50)
+PACE = replace(QUICK, warmup_s=0.1, seconds=0.4, hold_s=0.2, idle_sockets=50, storm_sockets=40)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +53,36 @@ def test_half_a_second_of_load_gives_a_table_and_json(
     assert ping["cpu_us"] == pytest.approx(ping["cpu_us.monolith"])
 
 
-@pytest.mark.parametrize("name", ["interact-1", "watched", "pipelined", "connect", "idle"])
+@pytest.mark.parametrize("name", ["interact-1", "watched", "pipelined", "connect", "idle", "storm"])
 def test_a_scenario_measures_what_it_compares(monolith: Target, name: str) -> None:
     (scenario,) = named([name])
     figures = run(scenario, monolith, PACE)
-    assert figures[scenario.figure] >= 0
+    # So few sockets may leave a process smaller than it was.
+    assert figures[scenario.figure] >= 0 or scenario.figure == "memory_kb"
     assert figures["errors"] == 0
+
+
+def test_whoever_comes_back_from_a_storm_is_current() -> None:
+    with targets.services(20) as contestant, contestant.start() as target:
+        figures = run(named(["storm"])[0], target, PACE)
+    assert figures["operations"] == PACE.storm_sockets
+    assert figures["back_s"] > LEAST_WAIT_S
+
+
+def test_what_a_bare_loop_of_send_costs_is_told_beside_a_fan_out() -> None:
+    (fan_out,) = named(["fan-out"])
+    with targets.sends(300) as target:
+        floor = asyncio.run(load.fan_out(target, watchers=10, warmup_s=0.1, seconds=0.4))
+    assert floor["update_bytes"] == 300
+    assert floor["rate"] > 0
+
+    comparison = Comparison(fan_out)
+    for cost in (9.0, 11.0):
+        comparison.add("services", floor | {"cpu_us": cost})
+        comparison.floors.append(floor | {"cpu_us": 5.0})
+    assert comparison.of_floor("services") == [1.8, 2.2]
+    assert "2.00× (1.80–2.20) the processor time of a bare loop" in report.notes([comparison])
+    assert "NO" in report.notes([comparison])
 
 
 def test_fan_out_counts_every_delivery_to_every_watcher(monolith: Target) -> None:
