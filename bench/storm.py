@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.load import LoadFailed, Target, ask, close_sockets, open_socket, open_sockets
+from bench.load import LoadError, Target, ask, close_sockets, open_socket, open_sockets
 from bench.measure import Figures, Meter
 from harness import traffic
 from harness.wire import Socket, json_frame
@@ -27,8 +27,8 @@ async def storm(target: Target, *, sockets: int) -> Figures:
     """Cut `sockets` sockets that each watch a learner. An operation is a socket that is back and
     current, its latency counts from the cut; `back_s` is that of the last one.
 
-    Raises LoadFailed when one is shown less than was acknowledged before, or does not come back
-    within two minutes.
+    Raises LoadError when one is shown less than was acknowledged before, or does not come
+    back within two minutes.
     """
     writer = await open_socket(target, 0)
     away = await open_sockets(target, sockets)
@@ -47,7 +47,7 @@ async def storm(target: Target, *, sockets: int) -> Figures:
             async with asyncio.timeout(_PATIENCE_S):
                 await asyncio.gather(*(crowd.come_back(number, cut) for number in range(sockets)))
         except TimeoutError:
-            raise LoadFailed(
+            raise LoadError(
                 f"{target.name}: {sockets - len(returned)} of {sockets} sockets are not back after"
                 f" {_PATIENCE_S:g} s"
             ) from None
@@ -82,13 +82,13 @@ class _Crowd:
             self.attempts += 1
             try:
                 socket = await open_socket(self.target, number)
-            except LoadFailed:
+            except LoadError:
                 continue
             known = self.acknowledged.get(number % len(self.target.learners), 0)
             self.returned.append(socket)
             shown = await _watch(self.target, socket, number)
             if shown is not None and shown < known:
-                raise LoadFailed(
+                raise LoadError(
                     f"{self.target.name} showed socket {number} revision {shown} of a learner whose"
                     f" revision {known} it had acknowledged"
                 )
