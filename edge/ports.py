@@ -13,13 +13,14 @@ from edge.frames.incoming import AdaptData, Context, InteractionData
 from edge.frames.outgoing import (
     ABSENT,
     Absent,
-    Assessment,
     Crossing,
     Levels,
     Meaning,
     Performance,
     StateResponse,
+    VirtualBrainResponse,
 )
+from service_runtime import outside
 from service_runtime.trace_context import TraceContext
 
 
@@ -51,12 +52,45 @@ class Identity(NamedTuple):
     """For how long that is known, unless something is revoked."""
 
 
-class Applied(NamedTuple):
-    """An interaction is committed."""
+class Interaction:
+    """One interaction, from the frame or record that tells of it to the brain's message. Whoever
+    waits for its answer may extend it.
+    """
 
-    revision: int
-    duplicate: bool
-    result: Assessment
+    __slots__ = (
+        "context",
+        "data",
+        "interaction_id",
+        "max_age_s",
+        "occurred_at_ms",
+        "received_at_ms",
+        "trace",
+        "traceparent",
+    )
+
+    def __init__(
+        self,
+        data: InteractionData,
+        context: Context,
+        *,
+        interaction_id: str,
+        received_at_ms: int,
+        trace: TraceContext,
+        max_age_s: int = 0,
+    ) -> None:
+        """`context` is what the model reads of `data.context`. `max_age_s` lets it lie so far back,
+        seconds, where that is more than the brain allows.
+        """
+        self.data = data
+        self.context = context
+        self.interaction_id = interaction_id
+        self.occurred_at_ms = 0 if data.occurred_at is None else outside.unix_ms(data.occurred_at)
+        """Unix milliseconds; 0 when nobody said."""
+        self.received_at_ms = received_at_ms
+        self.trace = trace
+        self.traceparent = ""
+        """What the brain continues: `trace`, or the span of waiting for it; set when it is sent."""
+        self.max_age_s = max_age_s
 
 
 class LiveAssessment(NamedTuple):
@@ -177,20 +211,8 @@ Prepare = Callable[[bytes], bytes]
 class Brain(Protocol):
     """What the edge asks of the brains."""
 
-    def interact(
-        self,
-        data: InteractionData,
-        context: Context,
-        *,
-        interaction_id: str,
-        received_at_ms: int,
-        trace: TraceContext,
-        done: Done[Applied],
-        max_age_s: int = 0,
-    ) -> None:
-        """Send an interaction, which is part of `trace`; `done` gets Applied. `max_age_s` lets it
-        lie so far back where that is more than the brain allows.
-        """
+    def interact(self, interaction: Interaction, done: Done[VirtualBrainResponse]) -> None:
+        """Send an interaction; `done` gets its response, to which the sender adds its own."""
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""

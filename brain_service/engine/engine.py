@@ -36,6 +36,7 @@ from brain_service.engine.submission import (
     LearnerSnapshot,
     Submission,
     admit,
+    invalid,
     quota_price,
 )
 from brain_service.engine.teaching import Teaching, TeachingOptions
@@ -233,6 +234,11 @@ class Engine:
             self._wake.set()
             await call.done
         return cast("list[Applied | Failed]", call.results)
+
+    def refuse(self, message: str) -> Failed:
+        """Count an interaction that cannot be submitted for what it is, and return its result."""
+        self.counters.count_failed(FailureCode.INVALID)
+        return invalid(message)
 
     def _may_add(self, submission: Submission, now_ms: int) -> bool:
         """Take an interaction from what the learner may add today; False when that is used up."""

@@ -12,19 +12,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from brain_service.model import Assessment, Crossing, Interaction, LearnerState
-from service_runtime import outside
 
 MAX_AHEAD_MS: Final = 60_000
 """How far `occurred_at_ms` may lie ahead of the clock; it then counts as now."""
 
 MAX_SKEW_MS: Final = 86_400_000
 """The same for `received_at_ms`: edges' clocks may be wrong, but not in another unit."""
-
-
-MAX_RESPONSE: Final = 16_384
-"""Characters of a response."""
-
-MAX_CONTEXT_BYTES: Final = 64 * 1024
 
 
 class FailureCode(enum.Enum):
@@ -43,12 +36,12 @@ class FailureCode(enum.Enum):
 
 
 class Submission(NamedTuple):
-    """One interaction as the caller brings it."""
+    """One interaction as the caller brings it, checked by `model.interaction`."""
 
     learner_id: str
-    """Who did it; 1–128 characters of [A-Za-z0-9_.:@-]."""
+    """Who did it."""
     interaction_id: str
-    """Makes a resend harmless; unique per learner, the same alphabet."""
+    """Makes a resend harmless; unique per learner."""
     interaction: Interaction
     """What the model reads, kind and content included."""
     response: str | None = None
@@ -135,35 +128,10 @@ def invalid(message: str) -> Failed:
 
 
 def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int | Failed:
-    """Return the time at which an interaction counts, Unix milliseconds, or why it can never be
-    stored.
-
-    The brain's one check of what the model does not read: what it lets pass must not be able to
-    spoil the group it is written with.
+    """Return the time at which an interaction counts, Unix milliseconds, or why the clock does not
+    let it in. Its fields were checked when it was made.
     """
-    if not outside.is_id(submission.learner_id):
-        return invalid(f"learner_id must be {outside.ID_RULE}.")
-    if not outside.is_id(submission.interaction_id):
-        return invalid(f"interaction_id must be {outside.ID_RULE}.")
-    if not _storable(submission.interaction.content):
-        return invalid("content must be valid text without NUL characters.")
-    response = submission.response
-    if response is not None:
-        if len(response) > MAX_RESPONSE:
-            return invalid(f"response must have at most {MAX_RESPONSE:,} characters.")
-        if not _storable(response):
-            return invalid("response must be valid text without NUL characters.")
-    if submission.context_json:
-        try:
-            outside.check_object(submission.context_json, most=MAX_CONTEXT_BYTES)
-        except outside.OutsideError as error:
-            return invalid(f"context_json {error}.")
-    if not _storable(submission.traceparent):
-        return invalid("traceparent must be valid text.")
     occurred_at_ms, received_at_ms = submission.occurred_at_ms, submission.received_at_ms
-    for name, ms in (("occurred_at_ms", occurred_at_ms), ("received_at_ms", received_at_ms)):
-        if ms and not outside.is_moment(ms):
-            return invalid(f"{name} must be Unix milliseconds between 1970 and 9999, or 0.")
     if received_at_ms > now_ms + MAX_SKEW_MS:
         # Not the client's fault, whose answer is good: it keeps it until the clocks are right.
         return Failed(
@@ -190,14 +158,3 @@ def quota_price(submission: Submission) -> int:
     if submission.response is not None:
         text += len(submission.response)
     return 1 + text // 1024
-
-
-def _storable(text: str) -> bool:
-    """Tell whether both databases take a text: no lone surrogates, no NUL."""
-    if text.isascii():
-        return "\0" not in text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Final, NamedTuple
 
+from service_runtime import outside
+
 ANSWERING: Final = frozenset({"question_response", "assessment", "practice"})
 """Kinds whose `correct` is evidence; on the other kinds it is ignored."""
 KINDS: Final = ANSWERING | {"content_view", "hint_request"}
@@ -18,6 +20,8 @@ KINDS: Final = ANSWERING | {"content_view", "hint_request"}
 MAX_SKILLS_PER_ITEM: Final = 8
 MAX_NAME: Final = 128
 MAX_CONTENT: Final = 16_384
+MAX_RESPONSE: Final = 16_384
+MAX_CONTEXT_BYTES: Final = 64 * 1024
 MAX_TIME_S: Final = 3600.0
 """A longer time on one interaction says no more than this one."""
 ABSURD_TIME_S: Final = 86_400.0
@@ -152,6 +156,57 @@ def checked(
         None if hints is None else _count("hints", hints),
         None if attempts is None else _count("attempts", attempts),
     )
+
+
+def check_carried(
+    *,
+    learner_id: str,
+    interaction_id: str,
+    content: str,
+    response: str | None,
+    context_json: bytes,
+    occurred_at_ms: int,
+    received_at_ms: int,
+) -> None:
+    """Check what comes with an interaction and is stored, not read by the model. What passes cannot
+    spoil the group that it is written with.
+
+    Refused with `BadInteractionError`: ids that are none, text that a database does not take (NUL,
+    half a character), a response over 16,384 characters, a `context_json` that is no JSON object or
+    over 64 KiB (empty is none), and times beyond 1970 to 9999, Unix milliseconds (0 is none).
+    """
+    if not outside.is_id(learner_id):
+        raise BadInteractionError(f"learner_id must be {outside.ID_RULE}.")
+    if not outside.is_id(interaction_id):
+        raise BadInteractionError(f"interaction_id must be {outside.ID_RULE}.")
+    if not _storable(content):
+        raise BadInteractionError("content must be valid text without NUL characters.")
+    if response is not None:
+        if len(response) > MAX_RESPONSE:
+            raise BadInteractionError(f"response must have at most {MAX_RESPONSE:,} characters.")
+        if not _storable(response):
+            raise BadInteractionError("response must be valid text without NUL characters.")
+    if context_json:
+        try:
+            outside.check_object(context_json, most=MAX_CONTEXT_BYTES)
+        except outside.OutsideError as error:
+            raise BadInteractionError(f"context_json {error}.") from None
+    for name, ms in (("occurred_at_ms", occurred_at_ms), ("received_at_ms", received_at_ms)):
+        if ms and not outside.is_moment(ms):
+            raise BadInteractionError(
+                f"{name} must be Unix milliseconds between 1970 and 9999, or 0."
+            )
+
+
+def _storable(text: str) -> bool:
+    """Tell whether both databases take a text: no lone surrogates, no NUL."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def content_key(content: str) -> str:

@@ -148,13 +148,8 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     ) -> brain_pb2.RecordInteractionResponse:
         """Apply one interaction under the trace that its caller began, or a new one."""
         trace = _trace(request.interaction.traceparent, context)
-        submission = convert.submission(request.interaction)._replace(
-            traceparent=trace_context.render(trace)
-        )
-        submission, served = self._traces.serve(submission)
-        (result,) = await self._engine.submit([submission])
-        if served is not None:
-            served.answered(result)
+        request.interaction.traceparent = trace_context.render(trace)
+        (result,) = await self._submit([request.interaction])
         self._readings.next_batch()
         return brain_pb2.RecordInteractionResponse(
             applied=convert.applied(_require(result), self._readings),
@@ -285,7 +280,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
                     served.append((index, one))
                 good.append(submission)
             except (InvalidFieldError, BadInteractionError) as error:
-                failed[index] = Failed(code=FailureCode.INVALID, message=str(error))
+                failed[index] = self._engine.refuse(str(error))
         results = iter(await self._engine.submit(good) if good else ())
         outcomes = [
             failed[index] if index in failed else next(results)

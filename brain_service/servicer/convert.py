@@ -10,7 +10,7 @@ from aivo.room.v1 import room_pb2
 from brain_service import rooms
 from brain_service.engine.submission import Applied, HistoryEntry, LearnerSnapshot, Submission
 from brain_service.model import adapt
-from brain_service.model.interaction import MAX_CONTENT, Interaction, checked
+from brain_service.model.interaction import MAX_CONTENT, Interaction, check_carried, checked
 from brain_service.model.values import maker
 from brain_service.servicer import checks
 from brain_service.servicer.assessments import AssessmentCache, assessment_of
@@ -40,22 +40,36 @@ _EVENTS: Final = {
 
 
 def submission(message: brain_pb2.Interaction) -> Submission:
-    """Make the engine's value of an interaction; raises InvalidFieldError or BadInteractionError.
-
-    What the model does not read is checked by the engine, which refuses it one by one.
+    """Make the engine's value of an interaction, all of it checked; raises InvalidFieldError or
+    BadInteractionError.
     """
     kind = KINDS.get(message.kind)
     if kind is None:
         raise InvalidFieldError("kind is required and must be one that this version knows.")
-    traceparent = message.traceparent
+    learner_id, interaction_id, content = (
+        message.learner_id, message.interaction_id, message.content
+    )  # fmt: skip
+    response = message.response if message.HasField("response") else None
+    context_json, traceparent = message.context_json, message.traceparent
+    occurred_at_ms, received_at_ms = message.occurred_at_ms, message.received_at_ms
+    interaction = _interaction(kind, content, message.context)
+    check_carried(
+        learner_id=learner_id,
+        interaction_id=interaction_id,
+        content=content,
+        response=response,
+        context_json=context_json,
+        occurred_at_ms=occurred_at_ms,
+        received_at_ms=received_at_ms,
+    )
     return _submission((
-        message.learner_id,
-        message.interaction_id,
-        _interaction(kind, message.content, message.context),
-        message.response if message.HasField("response") else None,
-        message.context_json,
-        message.occurred_at_ms,
-        message.received_at_ms,
+        learner_id,
+        interaction_id,
+        interaction,
+        response,
+        context_json,
+        occurred_at_ms,
+        received_at_ms,
         traceparent if trace_context.is_valid(traceparent) else "",
         message.verified,
         message.max_age_s,

@@ -15,10 +15,11 @@ from pydantic import BaseModel, Field
 from edge import xapi
 from edge.admission.budgets import FRAME, PER_BYTE
 from edge.frames.incoming import Context, InteractionData
+from edge.frames.outgoing import VirtualBrainResponse
 from edge.http.callers import Caller, answer
 from edge.http.problems import ProblemError
 from edge.http.services import Services, Using
-from edge.ports import Applied, Done, Identity, UpstreamError
+from edge.ports import Identity, Interaction, UpstreamError
 from service_runtime import trace_context
 
 MOST: Final = 1_000
@@ -70,7 +71,7 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
         except xapi.StatementError as error:
             results[index] = _refused(statement_id, "bad_request", str(error))
     allowed = await _allowed(services, who, {one[2].learner_id for one in taken})
-    answers: list[asyncio.Future[Applied | UpstreamError]] = []
+    answers: list[asyncio.Future[VirtualBrainResponse | UpstreamError]] = []
     sent: list[tuple[int, str]] = []
     for index, statement_id, data, context in taken:
         decision = allowed[data.learner_id]
@@ -130,29 +131,30 @@ async def _allowed(
 
 def _interact(
     services: Services, who: Identity, statement_id: str, data: InteractionData, context: Context
-) -> asyncio.Future[Applied | UpstreamError]:
+) -> asyncio.Future[VirtualBrainResponse | UpstreamError]:
     """Send one at once, so that the order is kept; the answer comes later."""
-    future: asyncio.Future[Applied | UpstreamError] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[VirtualBrainResponse | UpstreamError] = (
+        asyncio.get_running_loop().create_future()
+    )
 
-    def done(became: Applied | UpstreamError) -> None:
+    def done(became: VirtualBrainResponse | UpstreamError) -> None:
         if not future.done():
             future.set_result(became)
 
-    told: Done[Applied] = done
-    services.brain.interact(
+    interaction = Interaction(
         data,
         context,
         interaction_id=statement_id,
         received_at_ms=int(time.time() * 1000),
         trace=trace_context.new_root(),
-        done=told,
         # Only who administers may tell of last year: it changes how a learner is seen today.
         max_age_s=int(services.settings.xapi_backfill_s) if who.role == "admin" else 0,
     )
+    services.brain.interact(interaction, done)
     return future
 
 
-def _became(statement_id: str, became: Applied | UpstreamError) -> Stored:
+def _became(statement_id: str, became: VirtualBrainResponse | UpstreamError) -> Stored:
     if isinstance(became, UpstreamError):
         return _refused(statement_id, became.code, str(became))
     status: Literal["duplicate", "stored"] = "duplicate" if became.duplicate else "stored"

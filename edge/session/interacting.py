@@ -11,8 +11,7 @@ import uuid
 
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
-from edge.frames.incoming import RequestId
-from edge.ports import Applied, UpstreamError
+from edge.ports import Interaction, UpstreamError
 from edge.session.connected import Connected
 from edge.session.replies import FORBIDDEN
 from edge.session.watching import Watching
@@ -39,7 +38,7 @@ class Interacting:
         context = incoming.decode_context(data.context)
         if data.occurred_at is not None:
             incoming.check_moment(data.occurred_at, "data.occurred_at")
-        interaction = _Interaction(self, frame.id, data, context, receipt)
+        interaction = _Interaction(self, frame, context, receipt)
         self.in_flight += 1
         if self.in_flight == socket.edge.settings.max_in_flight:
             socket.sink.hold_reading(True)
@@ -50,7 +49,9 @@ class Interacting:
             with interaction.received.within():
                 access.ask(user_id, "interact", data.learner_id, interaction.decided)
 
-    def acknowledge(self, interaction: _Interaction, answer: Applied | UpstreamError) -> None:
+    def acknowledge(
+        self, interaction: _Interaction, answer: outgoing.VirtualBrainResponse | UpstreamError
+    ) -> None:
         """Answer an interaction that is committed, or say why it is not."""
         socket = self.socket
         edge = socket.edge
@@ -75,55 +76,41 @@ class Interacting:
         edge.counters.latency.observe(
             elapsed, interaction.trace.trace_id if interaction.trace.sampled else ""
         )
-        revision, duplicate, result = answer
-        result.processing_time = int(elapsed * 1e6) / 1e6  # `round` takes three times as long
-        frame = outgoing.VirtualBrainResponse(
-            learner_id=interaction.data.learner_id,
-            result=result,
-            timestamp=timestamp(),
-            interaction_id=interaction.interaction_id,
-            revision=revision,
-            duplicate=duplicate,
-            trace_id=interaction.trace.trace_id,
-            id=interaction.id,
-        )
-        payload = outgoing.encode(frame)
-        self._watching.answer_write(interaction.data.learner_id, revision, payload)
+        # `round` takes three times as long.
+        answer.result.processing_time = int(elapsed * 1e6) / 1e6
+        answer.timestamp = timestamp()
+        answer.trace_id = interaction.trace.trace_id
+        answer.id = interaction.id
+        payload = outgoing.encode(answer)
+        self._watching.answer_write(answer.learner_id, answer.revision, payload)
         receipt.answered("virtual_brain_response", payload, OK, interaction.trace.trace_id)
 
 
-class _Interaction:
-    """One interaction under way, and what its answer needs."""
+class _Interaction(Interaction):
+    """One interaction of this socket under way, and what its answer needs."""
 
-    __slots__ = (
-        "_context",
-        "_interacting",
-        "data",
-        "id",
-        "interaction_id",
-        "receipt",
-        "received",
-        "started",
-        "trace",
-    )
+    __slots__ = ("_interacting", "id", "receipt", "received", "started")
 
     def __init__(
         self,
         interacting: Interacting,
-        id: RequestId,
-        data: incoming.InteractionData,
+        frame: incoming.VirtualBrainInteract,
         context: incoming.Context,
         receipt: NoReceipt,
     ) -> None:
+        data, edge = frame.data, interacting.socket.edge
         parent = trace_context.parse(data.traceparent) if data.traceparent else None
+        trace, self.received = edge.traces.receive(parent, "virtual_brain_interact")
+        super().__init__(
+            data,
+            context,
+            interaction_id=data.interaction_id or _uuid7(),
+            received_at_ms=int(time.time() * 1000),
+            trace=trace,
+        )
         self._interacting = interacting
-        self._context = context
-        self.id = id
-        self.data = data
-        self.interaction_id = data.interaction_id or _uuid7()
+        self.id = frame.id
         self.receipt = receipt
-        edge = interacting.socket.edge
-        self.trace, self.received = edge.traces.receive(parent, "virtual_brain_interact")
         self.started = edge.clock()
 
     def decided(self, answer: bool | UpstreamError) -> None:
@@ -131,16 +118,9 @@ class _Interaction:
         if answer is not True:
             self.answered(answer or FORBIDDEN)
             return
-        self._interacting.socket.edge.brain.interact(
-            self.data,
-            self._context,
-            interaction_id=self.interaction_id,
-            received_at_ms=int(time.time() * 1000),
-            trace=self.trace,
-            done=self.answered,
-        )
+        self._interacting.socket.edge.brain.interact(self, self.answered)
 
-    def answered(self, answer: Applied | UpstreamError) -> None:
+    def answered(self, answer: outgoing.VirtualBrainResponse | UpstreamError) -> None:
         """Pass on what the brain said."""
         self._interacting.acknowledge(self, answer)
         self.received.answered(answer.code if isinstance(answer, UpstreamError) else "")

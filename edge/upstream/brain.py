@@ -12,18 +12,16 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
-from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import StateResponse
-from edge.ports import Adapted, Applied, Done, Update, UpstreamError
+from edge.frames.incoming import AdaptData
+from edge.frames.outgoing import StateResponse, VirtualBrainResponse
+from edge.ports import Adapted, Done, Interaction, Update, UpstreamError
 from edge.settings import EdgeSettings
 from edge.telemetry.tracing import traces_of
 from edge.upstream import assessments, interactions
 from edge.upstream.batcher import Batcher
 from edge.upstream.errors import is_transient, translate
-from edge.upstream.interactions import Sent
-from service_runtime import outside, telemetry, trace_context
+from service_runtime import telemetry, trace_context
 from service_runtime.grpc_client import Channel
-from service_runtime.trace_context import TraceContext
 
 _KIND_NAMES = {kind: name for name, kind in interactions.KINDS.items()}
 
@@ -81,7 +79,7 @@ class BrainLink:
         return {"Interact": self._interactions, "GetState": self._states}
 
     @property
-    def interactions(self) -> Batcher[Sent]:
+    def interactions(self) -> Batcher[Interaction]:
         """What applies interactions."""
         return self._interactions
 
@@ -92,36 +90,16 @@ class BrainLink:
 
     # Interactions
 
-    def interact(
-        self,
-        data: InteractionData,
-        context: Context,
-        *,
-        interaction_id: str,
-        received_at_ms: int,
-        trace: TraceContext,
-        done: Done[Applied],
-        max_age_s: int = 0,
-    ) -> None:
-        """Send an interaction; `done` gets Applied."""
-        traces = self._interactions.traces
+    def interact(self, interaction: Interaction, done: Done[VirtualBrainResponse]) -> None:
+        """Send an interaction; `done` gets its response, without timestamp and trace."""
+        traces, trace = self._interactions.traces, interaction.trace
         queued = traces.queue(trace) if trace.sampled else None
-        occurred_at = data.occurred_at
-        self._interactions.submit(
-            Sent(
-                interaction_id,
-                data,
-                context,
-                0 if occurred_at is None else outside.unix_ms(occurred_at),
-                received_at_ms,
-                trace_context.render(trace if queued is None else queued.context),
-                max_age_s,
-            ),
-            done,
-            queued,
-        )
+        interaction.traceparent = trace_context.render(trace if queued is None else queued.context)
+        self._interactions.submit(interaction, done, queued)
 
-    async def _interact(self, batch: list[Sent]) -> Sequence[Applied | UpstreamError]:
+    async def _interact(
+        self, batch: list[Interaction]
+    ) -> Sequence[VirtualBrainResponse | UpstreamError]:
         """Exchange one batch, trying again under the same ids while the brain restarts."""
         request = interactions.request(batch)
         loop = asyncio.get_running_loop()
@@ -136,7 +114,10 @@ class BrainLink:
                     response = await self._stream.read()
                 if response is grpc.aio.EOF:
                     raise ConnectionError
-                return [interactions.acknowledged(outcome) for outcome in response.outcomes]
+                return [
+                    interactions.answer(interaction, outcome)
+                    for interaction, outcome in zip(batch, response.outcomes, strict=True)
+                ]
             except (
                 grpc.aio.AioRpcError,
                 grpc.aio.UsageError,

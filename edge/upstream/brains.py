@@ -16,11 +16,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import StateResponse
+from edge.frames.incoming import AdaptData
+from edge.frames.outgoing import StateResponse, VirtualBrainResponse
 from edge.hub.hub import Hub
 from edge.hub.rooms import Rooms
-from edge.ports import Adapted, Applied, Done, LearnerSnapshot, Members, Update, UpstreamError
+from edge.ports import Adapted, Done, Interaction, LearnerSnapshot, Members, Update, UpstreamError
 from edge.upstream import discovery
 from edge.upstream.brain import BrainLink
 from edge.upstream.discovery import Resolve
@@ -28,7 +28,6 @@ from edge.upstream.rooms import RoomsLink
 from edge.upstream.routing import owner
 from edge.upstream.watch import WatchLink
 from service_runtime.grpc_client import Channel
-from service_runtime.trace_context import TraceContext
 
 logger = logging.getLogger(__name__)
 
@@ -215,8 +214,9 @@ class Brains:
 
     def _ask_again(self, losers: Iterable[Node]) -> None:
         for node in losers:
-            for sent, done, queued in node.link.interactions.withdraw():
-                self.of(sent.data.learner_id).interactions.submit(sent, done, queued)
+            for interaction, done, queued in node.link.interactions.withdraw():
+                new = self.of(interaction.data.learner_id).interactions
+                new.submit(interaction, done, queued)
             for query, done, queued in node.link.states.withdraw():
                 self.of(query.learner_id).states.submit(query, done, queued)
             for learner_id, done, queued in node.watch.changes.withdraw():
@@ -245,27 +245,9 @@ class Brains:
 
     # What is asked of them
 
-    def interact(
-        self,
-        data: InteractionData,
-        context: Context,
-        *,
-        interaction_id: str,
-        received_at_ms: int,
-        trace: TraceContext,
-        done: Done[Applied],
-        max_age_s: int = 0,
-    ) -> None:
+    def interact(self, interaction: Interaction, done: Done[VirtualBrainResponse]) -> None:
         """Send an interaction to its learner's brain."""
-        self.of(data.learner_id).interact(
-            data,
-            context,
-            interaction_id=interaction_id,
-            received_at_ms=received_at_ms,
-            trace=trace,
-            done=done,
-            max_age_s=max_age_s,
-        )
+        self.of(interaction.data.learner_id).interact(interaction, done)
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state from its learner's brain."""

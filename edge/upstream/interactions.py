@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from aivo.brain.v1 import brain_pb2
-from edge.frames.incoming import Context, InteractionData
-from edge.ports import Applied, UpstreamError
+from edge.frames.incoming import Context
+from edge.frames.outgoing import VirtualBrainResponse
+from edge.ports import Interaction, UpstreamError
 from edge.upstream import assessments
 from edge.upstream.errors import overloaded, unavailable
 
@@ -36,45 +37,30 @@ _FAILURES: Final = {
 }
 
 
-class Sent(NamedTuple):
-    """An interaction on its way to the brain."""
-
-    interaction_id: str
-    data: InteractionData
-    context: Context
-    """What the model reads of `data.context`."""
-    occurred_at_ms: int
-    """Unix milliseconds; 0 when the client did not say."""
-    received_at_ms: int
-    traceparent: str
-    max_age_s: int = 0
-    """How far back it may have occurred where that is more than the brain allows, seconds."""
-
-
-def request(batch: Iterable[Sent]) -> brain_pb2.InteractRequest:
+def request(batch: Iterable[Interaction]) -> brain_pb2.InteractRequest:
     """Write a batch."""
     message = brain_pb2.InteractRequest()
     add = message.interactions.add
-    for sent in batch:
-        _fill(add(), sent)
+    for interaction in batch:
+        _fill(add(), interaction)
     return message
 
 
-def _fill(message: brain_pb2.Interaction, sent: Sent) -> None:
-    interaction_id, data, context, occurred_at_ms, received_at_ms, traceparent, max_age_s = sent
-    message.interaction_id = interaction_id
+def _fill(message: brain_pb2.Interaction, interaction: Interaction) -> None:
+    data = interaction.data
+    message.interaction_id = interaction.interaction_id
     message.learner_id = data.learner_id
     message.kind = KINDS[data.type]
     message.content = data.content
     if data.response is not None:
         message.response = data.response
     message.context_json = bytes(data.context)
-    message.occurred_at_ms = occurred_at_ms
-    message.received_at_ms = received_at_ms
-    message.traceparent = traceparent
-    if max_age_s:
-        message.max_age_s = max_age_s
-    _fill_context(message.context, context)
+    message.occurred_at_ms = interaction.occurred_at_ms
+    message.received_at_ms = interaction.received_at_ms
+    message.traceparent = interaction.traceparent
+    if interaction.max_age_s:
+        message.max_age_s = interaction.max_age_s
+    _fill_context(message.context, interaction.context)
 
 
 def _fill_context(message: brain_pb2.Context, context: Context) -> None:
@@ -97,11 +83,20 @@ def _fill_context(message: brain_pb2.Context, context: Context) -> None:
         message.item_id = context.item_id
 
 
-def acknowledged(outcome: brain_pb2.Outcome) -> Applied | UpstreamError:
-    """Read what became of one interaction."""
+def answer(
+    interaction: Interaction, outcome: brain_pb2.Outcome
+) -> VirtualBrainResponse | UpstreamError:
+    """Read what became of one interaction; who sent it adds when it is answered, and to what."""
     if outcome.HasField("applied"):
         applied = outcome.applied
-        return Applied(applied.revision, applied.duplicate, assessments.result(applied.assessment))
+        return VirtualBrainResponse(
+            interaction.data.learner_id,
+            assessments.result(applied.assessment),
+            "",
+            interaction.interaction_id,
+            applied.revision,
+            applied.duplicate,
+        )
     code = _FAILURES.get(outcome.failure.code, "internal")
     if code == "internal":
         return UpstreamError(

@@ -14,7 +14,7 @@ import pytest
 from aivo.brain.v1 import brain_pb2_grpc
 from aivo.room.v1 import room_pb2_grpc
 from edge.frames.incoming import Context, InteractionData
-from edge.ports import Member
+from edge.ports import Interaction, Member
 from edge.settings import EdgeSettings
 from edge.upstream import discovery
 from edge.upstream.brain import BrainLink
@@ -114,12 +114,14 @@ async def fleet(count: int, *, by_name: bool = False) -> AsyncIterator[Fleet]:
 
 def interact(brains: Brains, learner_id: str, id: str) -> Callable[[Callable[[Any], None]], None]:
     return lambda done: brains.interact(
-        InteractionData(learner_id=learner_id, type="practice", content="x"),
-        Context(),
-        interaction_id=id,
-        received_at_ms=1,
-        trace=TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", False),
-        done=done,
+        Interaction(
+            InteractionData(learner_id=learner_id, type="practice", content="x"),
+            Context(),
+            interaction_id=id,
+            received_at_ms=1,
+            trace=TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", False),
+        ),
+        done,
     )
 
 

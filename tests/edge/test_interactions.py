@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.frames import incoming
+from edge.ports import Interaction
 from edge.upstream import interactions
-from edge.upstream.interactions import Sent
+from service_runtime import trace_context
 
 TEXTS = st.text(max_size=128)
 CONTEXTS = st.fixed_dictionaries(
@@ -29,20 +30,29 @@ CONTEXTS = st.fixed_dictionaries(
         "item_id": st.none() | TEXTS,
     },
 )
-TIMES = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999-14:00", None]
+TIMES = [
+    "1970-01-01T00:00:00.001Z",
+    "9999-12-31T23:59:59.999Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59.999-14:00",
+    None,
+]
 
 
-def accepted(data: dict[str, Any]) -> Sent | None:
+def accepted(data: dict[str, Any]) -> Interaction | None:
     """Return an interaction as it waits to be sent; None when decoding refuses it."""
     frame = {"type": "virtual_brain_interact", "data": data}
     try:
         decoded = incoming.decode(json.dumps(frame).encode())
         assert isinstance(decoded, incoming.VirtualBrainInteract)
         context = incoming.decode_context(decoded.data.context)
+        if decoded.data.occurred_at is not None:
+            incoming.check_moment(decoded.data.occurred_at, "data.occurred_at")
     except incoming.BadFrameError:
         return None
-    at = decoded.data.occurred_at
-    return Sent("i", decoded.data, context, int(at.timestamp() * 1000) if at else 0, 1, "")
+    return Interaction(
+        decoded.data, context, interaction_id="i", received_at_ms=1, trace=trace_context.new_root()
+    )
 
 
 @given(content=TEXTS, response=st.none() | TEXTS, context=CONTEXTS, at=st.sampled_from(TIMES))

@@ -19,7 +19,7 @@ from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from aivo.room.v1 import room_pb2, room_pb2_grpc
 from edge.frames.incoming import Context, InteractionData
-from edge.ports import Member, Members, UpstreamError
+from edge.ports import Interaction, Member, Members, UpstreamError
 from edge.settings import EdgeSettings
 from edge.upstream import watch as watch_room
 from edge.upstream.auth import AuthLink
@@ -262,12 +262,14 @@ def adder(servicer: Any) -> Callable[[grpc.aio.Server], None]:
 def _interact(link: BrainLink, id: str) -> Callable[[Callable[[Any], None]], None]:
     data = InteractionData(learner_id="ada", type="practice", content="x")
     return lambda done: link.interact(
-        data,
-        Context(),
-        interaction_id=id,
-        received_at_ms=1,
-        trace=TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", False),
-        done=done,
+        Interaction(
+            data,
+            Context(),
+            interaction_id=id,
+            received_at_ms=1,
+            trace=TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", False),
+        ),
+        done,
     )
 
 

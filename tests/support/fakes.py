@@ -13,15 +13,23 @@ from typing import Any, TypeVar
 from edge.admission.access import Access
 from edge.admission.budgets import Budgets
 from edge.admission.registry import Registry
-from edge.frames.incoming import AdaptData, Context, InteractionData
-from edge.frames.outgoing import Assessment, Crossing, Grades, Levels, Performance, StateResponse
+from edge.frames.incoming import AdaptData
+from edge.frames.outgoing import (
+    Assessment,
+    Crossing,
+    Grades,
+    Levels,
+    Performance,
+    StateResponse,
+    VirtualBrainResponse,
+)
 from edge.hub.hub import Hub
 from edge.hub.rooms import Rooms
 from edge.ports import (
     Adapted,
-    Applied,
     Done,
     Identity,
+    Interaction,
     LearnerSnapshot,
     LiveAssessment,
     Member,
@@ -38,7 +46,6 @@ from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import NO_RECORDING, NoRecording
 from edge.telemetry.tracing import NO_TRACES, NoTraces
 from service_runtime import trace_context
-from service_runtime.trace_context import TraceContext
 
 T = TypeVar("T")
 
@@ -215,54 +222,36 @@ class FakeAuth(Answers):
         )
 
 
-@dataclass(kw_only=True)
-class Sent:
-    """An interaction that reached the brain."""
-
-    data: InteractionData
-    context: Context
-    interaction_id: str
-    received_at_ms: int
-    traceparent: str
-    max_age_s: int = 0
-
-
 class FakeBrain(Answers):
     """Counts revisions per learner and keeps a log of updates."""
 
     def __init__(self) -> None:
         super().__init__()
         self.epoch = "e1"
-        self.sent: list[Sent] = []
+        self.sent: list[Interaction] = []
         self.revisions: dict[str, int] = {}
         self.log: dict[str, list[Update]] = {}
         self.asked: list[tuple[str, int]] = []
         self.replays: list[tuple[str, int, int]] = []
 
-    def interact(
-        self,
-        data: InteractionData,
-        context: Context,
-        *,
-        interaction_id: str,
-        received_at_ms: int,
-        trace: TraceContext,
-        done: Done,
-        max_age_s: int = 0,
-    ) -> None:
+    def interact(self, interaction: Interaction, done: Done) -> None:
         """Acknowledge with the learner's next revision."""
-        self.sent.append(
-            Sent(
-                data=data,
-                context=context,
-                interaction_id=interaction_id,
-                received_at_ms=received_at_ms,
-                traceparent=trace_context.render(trace),
-                max_age_s=max_age_s,
-            )
+        sent = Interaction(  # a copy, which does not hold on to the socket that waits
+            interaction.data,
+            interaction.context,
+            interaction_id=interaction.interaction_id,
+            received_at_ms=interaction.received_at_ms,
+            trace=interaction.trace,
+            max_age_s=interaction.max_age_s,
         )
-        revision = self.revisions[data.learner_id] = self.revisions.get(data.learner_id, 0) + 1
-        self.answer(done, Applied(revision, False, result()))
+        sent.traceparent = trace_context.render(sent.trace)
+        self.sent.append(sent)
+        learner_id = sent.data.learner_id
+        revision = self.revisions[learner_id] = self.revisions.get(learner_id, 0) + 1
+        self.answer(
+            done,
+            VirtualBrainResponse(learner_id, result(), "", sent.interaction_id, revision, False),
+        )
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done) -> None:
         """Answer with the present revision."""

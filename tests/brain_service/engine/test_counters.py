@@ -31,7 +31,7 @@ async def test_every_interaction_is_counted_under_what_became_of_it(tmp_path: Pa
             submission("ben", "2"),
         )
         await brain.apply(submission("ada", "1"))
-        await brain.apply(submission("ada", "no good id!"))
+        await brain.apply(submission("ada", "old", occurred_at_ms=1))
         brain.store.refusals = 1
         await brain.apply(submission("ada", "3"), submission("ben", "3"))
         outcomes = brain.engine.counters.outcomes

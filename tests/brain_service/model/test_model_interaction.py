@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from brain_service.model.interaction import (
     ANONYMOUS_SKILL,
     BadInteractionError,
+    check_carried,
     content_key,
     interaction_from_context,
 )
@@ -155,3 +156,44 @@ def test_anything_is_either_refused_with_a_sentence_or_within_bounds(
     assert found.time_taken is None or 0 <= found.time_taken <= 3600
     assert all(count is None or 0 <= count <= 1000 for count in (found.hints, found.attempts))
     assert 1 <= len(found.skills) <= 8
+
+
+CARRIED: Any = {
+    "learner_id": "ada",
+    "interaction_id": "i-1",
+    "content": "2 + 2?",
+    "response": "4",
+    "context_json": b'{"z": 1}',
+    "occurred_at_ms": 0,
+    "received_at_ms": 1,
+}
+
+
+def test_what_can_be_stored_may_be_carried() -> None:
+    check_carried(**CARRIED)
+    check_carried(**CARRIED | {"response": None, "context_json": b""})
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        pytest.param({"learner_id": ""}, "learner_id", id="no learner"),
+        pytest.param({"learner_id": "a b"}, "learner_id", id="a learner with a space"),
+        pytest.param({"learner_id": "ada\n"}, "learner_id", id="a learner with a line end"),
+        pytest.param({"interaction_id": "x" * 129}, "interaction_id", id="a long id"),
+        pytest.param({"interaction_id": "é"}, "interaction_id", id="an id beyond ASCII"),
+        pytest.param({"response": "\ud800"}, "response", id="half a character"),
+        pytest.param({"response": "a\0b"}, "response", id="NUL"),
+        pytest.param({"response": "x" * 16_385}, "response", id="a long response"),
+        pytest.param({"content": "\udfff"}, "content", id="half a character in content"),
+        pytest.param({"context_json": b"[]"}, "context_json", id="a context that is a list"),
+        pytest.param({"occurred_at_ms": -1}, "occurred_at", id="before 1970"),
+        pytest.param({"occurred_at_ms": 1 << 80}, "occurred_at", id="beyond all time"),
+        pytest.param({"received_at_ms": 1 << 80}, "received_at", id="received beyond all time"),
+    ],
+)
+def test_what_can_never_be_stored_is_refused_with_its_reason(
+    fields: dict[str, object], word: str
+) -> None:
+    with pytest.raises(BadInteractionError, match=word):
+        check_carried(**CARRIED | fields)

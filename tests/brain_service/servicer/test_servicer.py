@@ -205,17 +205,22 @@ async def test_a_batch_is_answered_in_order_and_a_bad_one_fails_alone(stack: Sta
         interaction("mia", request_id=4, content="x" * 16_385),
         interaction("mia", request_id=5, context=pb.Context(time_taken_s=-1)),
         interaction("mia", request_id=6, context_json=b"[]"),
-        interaction("mia", request_id=7),
+        interaction("mia", request_id=7, content="a\0b"),
+        interaction("mia", request_id=8, response="a\0b"),
+        interaction("mia\n", request_id=9),
+        interaction("mia", request_id=10, interaction_id="x" * 129),
+        interaction("mia", request_id=11, occurred_at_ms=-1),
+        interaction("mia", request_id=12, received_at_ms=1 << 62),
+        interaction("mia", request_id=13),
     ]
+    fields = ["learner_id", "kind", "content", "time_taken", "context_json", "content"]
+    fields += ["response", "learner_id", "interaction_id", "occurred_at", "received_at"]
     (response,) = await interact(stack, batch)
 
-    assert [outcome.request_id for outcome in response.outcomes] == [1, 2, 3, 4, 5, 6, 7]
-    assert [outcome.applied.revision for outcome in response.outcomes] == [1, 0, 0, 0, 0, 0, 2]
-    for outcome, field in zip(
-        response.outcomes[1:6],
-        ["learner_id", "kind", "content", "time_taken", "context_json"],
-        strict=True,
-    ):
+    assert [outcome.request_id for outcome in response.outcomes] == list(range(1, 14))
+    assert [outcome.applied.revision for outcome in response.outcomes] == [1, *[0] * 11, 2]
+    assert stack.engine.counters.outcomes["invalid"] == 11
+    for outcome, field in zip(response.outcomes[1:-1], fields, strict=True):
         assert outcome.failure.code == pb.FAILURE_CODE_INVALID
         assert field in outcome.failure.message
         assert "xxx" not in outcome.failure.message

@@ -52,6 +52,9 @@ class FakeEngine:
         self.submitted += submissions
         return [self._answer() for _ in submissions]
 
+    def refuse(self, message: str) -> Failed:
+        return Failed(code=FailureCode.INVALID, message=message)
+
     async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[LearnerSnapshot]:
         self._answer()
         return [
