@@ -94,6 +94,7 @@ class Stack:
         self.credential_file = self.directory / "service-credential"
         self.logs = self.directory / "logs"
         self._env = dict(env or {})
+        self._further: dict[str, Mapping[str, str]] = {}
         self.host = self._env.pop("HOST", "") or "127.0.0.1"
         """Where the edge listens; the services always listen on loopback."""
         self._spawner = Spawner()
@@ -189,8 +190,8 @@ class Stack:
                 server.child.check()
 
     def set(self, name: str, env: Mapping[str, str]) -> None:
-        """Add variables to a service's environment; what was given at the beginning goes first."""
-        self._env = {**env, **self._env}
+        """Add variables to a process's environment; what was given at the beginning goes first."""
+        self._further[name] = {**self._further.get(name, {}), **env}
         self.children[name] = self._process(name, self._command(name), self.environment(name))
 
     @staticmethod
@@ -276,7 +277,9 @@ class Stack:
         }
         return {
             key: value
-            for key, value in (self._inherited() | self._settings(name) | given).items()
+            for key, value in (
+                self._inherited() | self._settings(name) | self._further.get(name, {}) | given
+            ).items()
             if value
         }
 

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.stack import Stack
+from tests.chaos import clock
+from tests.chaos.clock import Clocks
 from tests.chaos.relay import Relay
 
 PAUSE_S: Final = 4.0
 CUT_S: Final = 4.0
 SLOW_S: Final = 3.0
+STEP_S: Final = 600
+"""How far a clock is set: further than clocks may differ (`…_CLOCK_LEEWAY_S`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class World:
 
     stack: Stack
     relays: Mapping[str, Relay]
+    clocks: Clocks | None = None
+    """Where clocks can be set."""
 
 
 Fault = Callable[[World], Awaitable[None]]
@@ -82,6 +88,20 @@ def cut(name: str) -> Fault:
     async def happen(world: World) -> None:
         async with world.relays[name].cut():
             await asyncio.sleep(CUT_S)
+
+    return happen
+
+
+def step(name: str, ahead_s: int) -> Fault:
+    """Set a process's clock, and set it right again after a while."""
+
+    async def happen(world: World) -> None:
+        assert world.clocks is not None
+        world.clocks.set(name, ahead_s)
+        try:
+            await asyncio.sleep(PAUSE_S)
+        finally:
+            world.clocks.set(name, 0)
 
     return happen
 
@@ -171,6 +191,12 @@ WITH_BRAINS: Final[Mapping[str, Fault]] = {
     "both brains killed": kill("brain", "brain-2"),
     "Valkey lost 4 s": lose_valkey,
 }
+CLOCKS: Final = ("edge", "brain", "auth")
+WITH_CLOCKS: Final[Mapping[str, Fault]] = {
+    f"{name}'s clock 10 minutes {'ahead' if ahead_s > 0 else 'behind'} for 4 s": step(name, ahead_s)
+    for name in CLOCKS
+    for ahead_s in (STEP_S, -STEP_S)
+}
 WITH_EDGES: Final[Mapping[str, Fault]] = {
     "second edge killed": kill("edge-2"),
     "second edge restarted": restart("edge-2"),
@@ -184,4 +210,5 @@ def faults(size: Size) -> dict[str, Fault]:
         **(ON_POSTGRES if size.database == "postgres" else ON_SQLITE),
         **(WITH_BRAINS if size.brains > 1 else {}),
         **(WITH_EDGES if size.edges > 1 else {}),
+        **(WITH_CLOCKS if clock.library() else {}),
     }

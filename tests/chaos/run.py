@@ -14,8 +14,9 @@ from typing import Final
 
 from harness.client import Account
 from harness.stack import OUR_PATH, Stack, private_stack
-from tests.chaos import history
-from tests.chaos.faults import Fault, Size, World, faults
+from tests.chaos import clock, history
+from tests.chaos.clock import Clocks
+from tests.chaos.faults import CLOCKS, Fault, Size, World, faults
 from tests.chaos.probe import Probe
 from tests.chaos.relay import Relay
 from tests.support.ledger import history as stored_history
@@ -113,7 +114,8 @@ async def _wired(stack: Stack) -> AsyncIterator[World]:
                 "EDGE_METRICS_ADDRESS": relays["metrics"].address,
             },
         )
-        yield World(stack, relays)
+        faketime = clock.library()
+        yield World(stack, relays, Clocks(stack, CLOCKS, faketime) if faketime else None)
 
 
 async def _one(world: World, school: School, fault: Fault, name: str, seed: str) -> Row:
