@@ -156,7 +156,6 @@ class Assessment(Struct):
     item_confidence: float
     processing_time: float = 0.0
     meaning: Meaning | UnsetType = UNSET
-    explanations: dict[str, list[Because]] | UnsetType = UNSET
 
 
 class User(Struct, gc=False):

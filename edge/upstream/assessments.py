@@ -127,7 +127,6 @@ def result(message: brain_pb2.Assessment) -> outgoing.Assessment:
         _layout(message).grades,
         rounded(now.item_confidence),
         meaning=meaning(message),
-        explanations=explanations(message),
     )
 
 

@@ -49,7 +49,8 @@ def test_all_of_it_reaches_the_learner_and_watchers_alike() -> None:
     live = assessments.assessment(assessment())
 
     assert result["meaning"] == told(live.meaning)
-    assert result["explanations"] == {"frustration_level": [BECAUSE]}
+    state = assessments.state_response(brain_pb2.LearnerSnapshot(assessment=assessment()), "epoch")
+    assert told(state)["explanations"] == {"frustration_level": [BECAUSE]}
     meaning = told(live.meaning)
     assert meaning["bands"] == {
         "cognitive_load": "much_lower",
@@ -89,7 +90,9 @@ def test_what_an_older_brain_does_not_say_is_absent_and_what_a_newer_one_adds_is
     newer.meaning.attention.level = 99  # type: ignore[assignment]
     del newer.meaning.bands[4:]
 
-    assert not {"meaning", "explanations"} & set(told(assessments.result(older)))
+    assert "meaning" not in told(assessments.result(older))
+    state = assessments.state_response(brain_pb2.LearnerSnapshot(assessment=older), "epoch")
+    assert not {"meaning", "explanations"} & set(told(state))
     meaning = told(assessments.assessment(newer).meaning)
     assert meaning["bands"]["cognitive_load"] == "too_early"  # type: ignore[index]
     assert meaning["bands"]["motivation_level"] == "too_early"  # type: ignore[index]

@@ -207,8 +207,9 @@ const serverFields: {
     trace_id: 0,
   },
 };
+const { explanations: _onlyWhenAsked, ...answered } = details;
 const resultFields: { readonly [K in keyof InteractionResult]-?: 0 } = {
-  ...details,
+  ...answered,
   success: 0,
   state: 0,
   predicted_correct: 0,

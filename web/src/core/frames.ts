@@ -161,7 +161,10 @@ export interface Assessment extends LiveAssessment {
   mastery?: Readonly<Record<string, number | SkillMastery>>;
   /** Explains the state's own revision. */
   drivers?: Drivers;
-  /** Per level whose band is not `as_usual`: what pulls it there, compared with what is usual. */
+  /**
+   * Per level whose band is not `as_usual`: what pulls it there, compared with what is usual. Only
+   * when the state was asked for.
+   */
   explanations?: { readonly [level in keyof CognitiveState]?: readonly Because[] };
   /** How much evidence stands behind the state; [0, 1]. */
   confidence?: number;
@@ -352,7 +355,7 @@ export interface UnsubscribedFrame extends Answer {
   retryable?: boolean;
 }
 /** The outcome of one interaction. */
-export interface InteractionResult extends Assessment {
+export interface InteractionResult extends Omit<Assessment, "explanations"> {
   success?: boolean;
   state?: CognitiveState;
   /** What the model expected before it saw the answer; [0, 1]. */

@@ -968,7 +968,7 @@ class Assessment(_message.Message):
 
     @_builtins.property
     def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
-        """explanations of the levels whose band is not BAND_AS_USUAL."""
+        """explanations of the levels whose band is not BAND_AS_USUAL; only in the answer of GetState."""
 
     def __init__(
         self,
