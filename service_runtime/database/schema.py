@@ -64,7 +64,7 @@ def migrate(connection: sa.Connection, schema: Schema, revision: str = "head") -
     whether it was older.
 
     Of several at once one does it, and the others wait. Raises SchemaError, having changed nothing,
-    for a database of another service, of something else, or of a newer version.
+    for a database of another service, of something else, of a newer version, or of none.
     """
     take_turn(connection)
     present, newest = _check(connection, schema)
@@ -111,8 +111,17 @@ def _check(connection: sa.Connection, schema: Schema) -> tuple[str | None, str |
     elif schema.table not in tables:
         raise SchemaError(f"this is the database of another service, not of {schema.service}")
     elif present not in {script.revision for script in scripts.walk_revisions()}:
-        raise SchemaError(
+        raise SchemaError(_unknown(present, newest or ""))
+    return present, newest
+
+
+def _unknown(present: str, newest: str) -> str:
+    if present > newest:
+        return (
             f"the database has schema {present}, made by a newer version of this program than this"
             f" one, which knows only up to {newest}; run that version or a later one"
         )
-    return present, newest
+    return (
+        f"the database has schema {present}, made by a build between two versions of this program,"
+        " which no version knows; run that build, or restore a backup made by a version"
+    )

@@ -269,6 +269,15 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Pat
         await SqlStore.open(path)
 
 
+async def test_a_database_of_no_version_is_not_called_a_newer_one(path: Path) -> None:
+    await (await SqlStore.open(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+    connection.close()
+    with pytest.raises(SchemaError, match=r"0004.*no version knows"):
+        await SqlStore.open(path)
+
+
 async def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
