@@ -278,7 +278,7 @@ class Stack:
         return {
             key: value
             for key, value in (
-                self._inherited() | self._settings(name) | self._further.get(name, {}) | given
+                self._inherited() | self._settings(name) | dict(self._further.get(name, {})) | given
             ).items()
             if value
         }
