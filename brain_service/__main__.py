@@ -28,7 +28,7 @@ from brain_service.servicer import brain, room
 from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.tracing import NO_TRACES, BrainTraces
-from brain_service.watch.watch import Watches
+from brain_service.watch.watches import Watches
 from service_runtime.database import commands as database_commands
 from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed

@@ -9,7 +9,7 @@ from brain_service.bus.local import LocalBus
 from brain_service.engine.counters import BINS, BrainCounters, Calibration
 from brain_service.engine.engine import Engine
 from brain_service.model.bank import Bank
-from brain_service.watch.watch import Watches
+from brain_service.watch.watches import Watches
 from service_runtime.metrics import Family, Labels, counter, gauge, histogram
 
 if TYPE_CHECKING:

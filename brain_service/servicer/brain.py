@@ -31,13 +31,8 @@ from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.servicer.meaning import explanations
 from brain_service.tracing import NO_TRACES, NoTraces, Served
-from brain_service.watch.watch import (
-    Batch,
-    UnknownWatchError,
-    WatchEndedError,
-    Watches,
-    WatchReplacedError,
-)
+from brain_service.watch.watch import Batch, WatchEndedError, WatchReplacedError
+from brain_service.watch.watches import UnknownWatchError, Watches
 from service_runtime import trace_context
 from service_runtime.errors import ErrorTable
 from service_runtime.streams import StoppingError, Streams

@@ -16,7 +16,8 @@ from brain_service.servicer import checks
 from brain_service.servicer.assessments import AssessmentCache, assessment_of
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.watch.follow import Crossed, Update
-from brain_service.watch.watch import Cursor, Heartbeat, Standing
+from brain_service.watch.watch import Heartbeat
+from brain_service.watch.watches import Cursor, Standing
 from service_runtime import trace_context
 
 _submission = maker(Submission)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 import time
-import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,32 +27,29 @@ from brain_service.engine.journal import (
     StoreUnavailableError,
 )
 from brain_service.model.bank import BankIncrements
-from brain_service.store import bank_rows, heads
+from brain_service.store import audit_log, bank_rows, heads, learners
 from brain_service.store.appending import append_to_postgres, append_to_sqlite, link
 from brain_service.store.bank_rows import BankRows, too_many, too_old
 from brain_service.store.chain import (
-    emptied,
     log_row,
     page,
-    places_of,
     replace_head,
     standing,
     standing_of,
 )
 from brain_service.store.entries import uuid_bytes
 from brain_service.store.heads import Heads
+from brain_service.store.identity import identity
 from brain_service.store.pace import Pace
 from brain_service.store.statements import (
     HEADS,
     KEYS,
     REVISIONS,
     STANDINGS,
-    in_pieces,
     rows_in,
     rows_of,
 )
-from brain_service.store.tables import SCHEMA, audit, bank_items, bank_norms, learners, log, meta
-from brain_service.store.tables import heads as heads_table
+from brain_service.store.tables import SCHEMA, bank_items, bank_norms
 from brain_service.store.worker import Worker, WorkerClosedError
 from service_runtime.database.connections import (
     BUSY_TIMEOUT_S,
@@ -66,7 +61,7 @@ from service_runtime.database.connections import (
     truncate_wal,
 )
 from service_runtime.database.faults import translated
-from service_runtime.database.schema import prepare, take_turn
+from service_runtime.database.schema import prepare
 
 T = TypeVar("T")
 
@@ -229,9 +224,8 @@ class SqlStore:
         """Write rows and increments in one transaction; durable (fsync) on return."""
 
         def work(connection: sa.Connection) -> dict[str, int]:
-            keys = self._insert_learners(
-                connection, {row.learner_id for row in rows if not row.learner_key}
-            )
+            new = {row.learner_id for row in rows if not row.learner_key}
+            keys = learners.add(connection, {self._digest(one): one for one in new})
             if rows:
                 linked = link(rows, keys, self._digest)
                 if self._database.is_sqlite:
@@ -290,29 +284,6 @@ class SqlStore:
             self._patience_ms = milliseconds
             sqlite_connection(self._written).execute(f"PRAGMA busy_timeout={milliseconds}")
 
-    def _insert_learners(
-        self, connection: sa.Connection, learner_ids: Iterable[str]
-    ) -> dict[str, int]:
-        by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
-        if not by_digest:
-            return {}
-        connection.execute(
-            sa.insert(learners), [{"learner_digest": digest} for digest in sorted(by_digest)]
-        )
-        keys = {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
-        if not self._database.is_sqlite:
-            new = [
-                {"place": key, "newest": 0, "revision": 0, "head": b""}
-                for key in sorted(keys.values())
-            ]
-            connection.execute(sa.insert(heads_table), new)
-            connection.execute(
-                sa.update(learners)
-                .where(learners.c.learner_key.in_(keys.values()))
-                .values(head=learners.c.learner_key)
-            )
-        return keys
-
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the totals of these items and subjects, in one read."""
         return await self._read(lambda connection: bank_rows.totals(connection, items, subjects))
@@ -341,28 +312,12 @@ class SqlStore:
         """
         digest = self._digest(learner_id)
 
-        def work(connection: sa.Connection) -> int:
-            key, newest, *_ = standing(connection, digest, hold=True)
-            places = places_of(connection, newest)
-            for some in in_pieces(places):
-                connection.execute(emptied(connection).where(log.c.seq.in_(some)))
-            self._clear_head(connection, key)
-            connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
-            self._insert_audit(connection, "erase", digest, key, requested_by, at_ms, len(places))
-            return len(places)
-
-        count = await self._write(work)
+        count = await self._write(
+            partial(learners.erase, digest=digest, requested_by=requested_by, at_ms=at_ms)
+        )
         if self._database.is_sqlite:
             await self._run_write(self._truncate_wal)
         return count
-
-    def _clear_head(self, connection: sa.Connection, key: int) -> None:
-        if not self._database.is_sqlite:
-            connection.execute(sa.delete(heads_table).where(heads_table.c.place == key))
-            return
-        driver = sqlite_connection(connection)
-        if (place := heads.find(driver, key)) and place.place:
-            heads.clear(driver, place)
 
     def _truncate_wal(self) -> None:
         if not truncate_wal(self._written):
@@ -375,52 +330,25 @@ class SqlStore:
         """Write to the audit log that someone asked for everything about a learner; returns the
         newest revision.
         """
-        digest = self._digest(learner_id)
-
-        def work(connection: sa.Connection) -> int:
-            key, _, revision, _ = standing(connection, digest)
-            self._insert_audit(connection, "export", digest, key, requested_by, at_ms, revision)
-            return revision
-
-        return await self._write(work)
+        return await self._write(
+            partial(
+                learners.note_export,
+                digest=self._digest(learner_id),
+                requested_by=requested_by,
+                at_ms=at_ms,
+            )
+        )
 
     async def record_rebuild(self, action: str, *, at_ms: int, learners: int) -> None:
         """Write to the audit log that rebuilding begins or has ended."""
         await self._write(
-            lambda connection: self._insert_audit(
-                connection, action, b"", 0, "python -m brain_service rebuild", at_ms, learners
-            )
+            partial(audit_log.note_rebuild, action=action, at_ms=at_ms, learners=learners)
         )
 
     async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
         """Return lines of the audit log, oldest first."""
-        columns = [column for column in audit.columns if column.name != "learner_digest"]
-        query = sa.select(*columns).where(audit.c.audit_id > after).order_by(audit.c.audit_id)
-        if learner_id is not None:
-            query = query.where(audit.c.learner_digest == self._digest(learner_id))
-
-        def work(connection: sa.Connection) -> list[AuditEntry]:
-            return [AuditEntry(**row) for row in connection.execute(query).mappings()]
-
-        return await self._read(work)
-
-    def _insert_audit(
-        self,
-        connection: sa.Connection,
-        action: str,
-        digest: bytes,
-        key: int,
-        requested_by: str,
-        at_ms: int,
-        count: int,
-    ) -> None:
-        row = {
-            "action": action,
-            "learner_digest": digest,
-            "learner_key": key,
-            "requested_by": requested_by,
-        }
-        connection.execute(sa.insert(audit), row | {"at_ms": at_ms, "interactions": count})
+        digest = None if learner_id is None else self._digest(learner_id)
+        return await self._read(partial(audit_log.lines, digest=digest, after=after))
 
     def _digest(self, learner_id: str) -> bytes:
         return hashlib.blake2b(learner_id.encode(), key=self._salt, digest_size=16).digest()
@@ -457,17 +385,3 @@ class SqlStore:
         except RuntimeError as error:
             raise StoreUnavailableError("the store is closed") from error
         return await running
-
-
-def identity(connection: sa.Connection) -> dict[str, str]:
-    """Return the epoch and the salt of the database, made once with it."""
-    known = {name: value for name, value in connection.execute(sa.select(meta))}
-    if not known:
-        take_turn(connection)
-        known = {name: value for name, value in connection.execute(sa.select(meta))}
-    if not known:
-        known = {"epoch": str(uuid.uuid4()), "salt": secrets.token_hex(32)}
-        connection.execute(
-            sa.insert(meta), [{"name": name, "value": value} for name, value in known.items()]
-        )
-    return known

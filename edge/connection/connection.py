@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from enum import Enum, auto
 from typing import Protocol, cast
 
 from websockets.frames import Frame, Opcode
@@ -26,10 +25,10 @@ try:
 except ImportError:  # a platform without the compiled part
     from websockets.utils import apply_mask
 
-from edge.admission.addresses import shared_by
 from edge.admission.door import Door
 from edge.admission.origins import HINT
 from edge.connection import handshake
+from edge.connection.deadlines import Due, Phase, deadlines
 from edge.connection.wire import CLOSE, CONTROL, PING, TEXT, find_close, prepare
 from edge.frames import outgoing
 from edge.frames.codes import CloseCode
@@ -49,28 +48,12 @@ BYTES_PER_TURN = 64 * 1024
 MAX_FRAGMENTS = 128
 """Pieces that one message may come in."""
 
-CLOSE_S = 2.0
-"""Seconds that a client has to answer a close frame."""
-
 CLOSING_BYTES = 32 * 1024
 """What is looked at after our close frame, for the client's; beyond, nothing is read any more."""
 
 _core_logger = logging.getLogger("aivo.websockets")
 _core_logger.propagate = False  # the core logs request lines, which may carry a token
 _core_logger.addHandler(logging.NullHandler())
-
-
-class Phase(Enum):
-    """How far a connection is; it only ever goes on."""
-
-    HANDSHAKE = auto()
-    """The request has not been answered."""
-    OPEN = auto()
-    """Frames are exchanged."""
-    CLOSING = auto()
-    """Our close frame, or the end of what we send, is on its way; what comes is not taken."""
-    GONE = auto()
-    """The socket is no more."""
 
 
 class Endpoint(Protocol):
@@ -284,21 +267,19 @@ class Connection(asyncio.Protocol):
             return
         self._enter(Phase.OPEN)
         self._flush_core()
-        headers, door = request.headers, self._endpoint.door
-        client = door.proxies.client(self._peer_address(), headers.get_all("X-Forwarded-For"))
-        self.address = shared_by(client)
-        allowed = door.origins.allows(
-            next(iter(headers.get_all("Origin")), None), next(iter(headers.get_all("Host")), None)
+        self._admit(
+            handshake.arrival(
+                request.headers, target.query, self._endpoint.door, self._peer_address()
+            )
         )
-        authorization = next(iter(headers.get_all("Authorization")), None)
-        self._admit(allowed, handshake.token(target.query, authorization))
 
-    def _admit(self, allowed: bool, token: str) -> None:
+    def _admit(self, arrival: handshake.Arrival) -> None:
         """Register an accepted socket and let it in, or say why not.
 
         A browser sees nothing of a refused handshake but 1006, so it is refused after it.
         """
         edge = self._endpoint.edge
+        self.address = arrival.address
         self._endpoint.add(self)
         edge.counters.sockets_opened += 1
         self._counted = edge.registry.addresses.take(self.address)
@@ -308,16 +289,14 @@ class Connection(asyncio.Protocol):
             self._refuse(
                 "rate_limited", "Too many sockets from this address.", CloseCode.RATE_LIMITED
             )
-        elif not allowed:
+        elif not arrival.is_allowed:
             self._refuse(
-                "forbidden",
-                "This page's origin may not connect. " + HINT,
-                CloseCode.FORBIDDEN,
+                "forbidden", "This page's origin may not connect. " + HINT, CloseCode.FORBIDDEN
             )
         else:
             self.deadline_changed()
-            if token:
-                self.session.authenticate(token)
+            if arrival.token:
+                self.session.authenticate(arrival.token)
 
     def _refuse(self, code: str, message: str, close_code: int) -> None:
         """Say why before closing."""
@@ -463,62 +442,48 @@ class Connection(asyncio.Protocol):
         if self.paused:
             counters.slow_readers -= 1
 
-    # Keepalive and other deadlines
+    # Deadlines
 
     def on_due(self, now: float) -> None:
         """Do the first thing that has become due, and wait for the next."""
-        for due, act in self._deadlines():
+        for due, what in self._deadlines():
             if now >= due:
-                act()
+                self._do(what)
                 break
         self.deadline_changed()
 
-    def _deadlines(self) -> Iterator[tuple[float, Callable[[], None]]]:
-        """Everything that will become due if nothing happens, what matters most first."""
+    def _deadlines(self) -> Iterator[tuple[float, Due]]:
         edge, session = self._endpoint.edge, self.session
-        settings = edge.settings
-        if self._phase is Phase.CLOSING:
-            yield self._since + CLOSE_S, self._transport.abort
-        if self._phase is not Phase.OPEN:
-            return
-        if not session.user_id:
-            yield self._since + settings.authenticate_s, self._nobody_came
-            return
         expires_in_s = session.expires_at_ms / 1000 - time.time()
-        yield edge.clock() + expires_in_s, self._token_expired
-        if self._slow_since is not None:
-            yield self._slow_since + settings.slow_s, self._too_slow
-        if self._holding:  # nothing is read, so silence means nothing
-            yield self._heard + self._ping_after(), self._listen_anew
-        elif self._ping_sent is not None and self._heard < self._ping_sent:
-            yield self._ping_sent + settings.pong_s, self._no_pong
-        else:
-            yield self._heard + self._ping_after(), self._ping
+        return deadlines(
+            edge.settings,
+            self._phase,
+            since=self._since,
+            heard=self._heard,
+            expires_at=edge.clock() + expires_in_s if session.user_id else None,
+            slow_since=self._slow_since,
+            holding=self._holding,
+            ping_sent=self._ping_sent,
+            idle_pings=self._idle_pings,
+        )
 
-    def _nobody_came(self) -> None:
-        self._refuse("unauthenticated", "No token came in time.", CloseCode.TIMEOUT)
-
-    def _token_expired(self) -> None:
-        self._refuse("unauthenticated", "The token has expired.", CloseCode.UNAUTHENTICATED)
-
-    def _too_slow(self) -> None:
-        self.close(CloseCode.TRY_LATER, "reading too slowly")
-
-    def _no_pong(self) -> None:
-        self.close(CloseCode.TIMEOUT, "no answer to a ping")
-
-    def _listen_anew(self) -> None:
-        self._heard = self._endpoint.edge.clock()
-
-    def _ping(self) -> None:
-        self._ping_sent = self._endpoint.edge.clock()
-        self._idle_pings += 1
-        self._core.send_ping(b"")
-        self._flush_core()
-
-    def _ping_after(self) -> float:
-        """Return the silence to wait for: longer for a socket that has long been idle, to spare its
-        radio.
-        """
-        settings = self._endpoint.edge.settings
-        return min(settings.ping_max_s, settings.ping_s * (1 + 0.25 * self._idle_pings))
+    def _do(self, what: Due) -> None:
+        match what:
+            case Due.ABORT:
+                self._transport.abort()
+            case Due.NOBODY_CAME:
+                self._refuse("unauthenticated", "No token came in time.", CloseCode.TIMEOUT)
+            case Due.TOKEN_EXPIRED:
+                message = "The token has expired."
+                self._refuse("unauthenticated", message, CloseCode.UNAUTHENTICATED)
+            case Due.TOO_SLOW:
+                self.close(CloseCode.TRY_LATER, "reading too slowly")
+            case Due.LISTEN_ANEW:
+                self._heard = self._endpoint.edge.clock()
+            case Due.NO_PONG:
+                self.close(CloseCode.TIMEOUT, "no answer to a ping")
+            case Due.PING:
+                self._ping_sent = self._endpoint.edge.clock()
+                self._idle_pings += 1
+                self._core.send_ping(b"")
+                self._flush_core()

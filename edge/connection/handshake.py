@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Protocol
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from edge.admission.addresses import shared_by
+from edge.admission.door import Door
+
 PATH = "/ws"
+
+
+class Headers(Protocol):
+    """Headers of a request; one may come several times."""
+
+    def get_all(self, name: str, /) -> list[str]:
+        """Return all values of one."""
+
+
+class Arrival(NamedTuple):
+    """Who comes with a request for a socket."""
+
+    address: str
+    """Whom limits by address count the socket for."""
+    is_allowed: bool
+    """Whether a page of its origin may connect."""
+    token: str
+    """Empty when it brings none."""
+
+
+def arrival(headers: Headers, query: str, door: Door, peer: str) -> Arrival:
+    """Return who comes; `peer` is at the other end of the wire, perhaps a proxy."""
+
+    def first(name: str) -> str | None:
+        return next(iter(headers.get_all(name)), None)
+
+    client = door.proxies.client(peer, headers.get_all("X-Forwarded-For"))
+    return Arrival(
+        shared_by(client),
+        door.origins.allows(first("Origin"), first("Host")),
+        token(query, first("Authorization")),
+    )
 
 
 def target(path: str) -> SplitResult | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edge.connection import connection
+from edge.connection import connection, deadlines
 from edge.settings import EdgeSettings
 from siege.hostile import besiege
 from siege.kinds import PUPILS, STRANGERS, Kind
@@ -59,7 +59,7 @@ async def _attacked(running: Running, kind: Kind) -> int:
 async def test_no_kind_of_hostile_client_holds_much_or_keeps_anybody_waiting(
     kinds: Sequence[Kind], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "CLOSE_S", 0.05)
+    monkeypatch.setattr(deadlines, "CLOSE_S", 0.05)
     caplog.set_level(logging.ERROR)
     settings = EdgeSettings(connections_per_s=0)
     async with running_edge(settings, Api().app) as running:

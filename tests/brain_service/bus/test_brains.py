@@ -16,7 +16,7 @@ from brain_service.engine.engine import Engine
 from brain_service.engine.memory import Memory
 from brain_service.engine.publication import Publication
 from brain_service.store import SqlStore
-from brain_service.watch.watch import Cursor, Watches
+from brain_service.watch.watches import Cursor, Watches
 from harness.valkey import Valkey
 from tests.brain_service.engine.engine_support import Clock, running, submission
 from tests.support.eventually import eventually

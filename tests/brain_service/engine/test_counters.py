@@ -17,7 +17,7 @@ from brain_service.engine.publication import Publication
 from brain_service.metrics import families
 from brain_service.model.bank import Bank
 from brain_service.model.levels import NAMES, SIX
-from brain_service.watch.watch import Watches
+from brain_service.watch.watches import Watches
 from service_runtime.metrics import Buckets
 from tests.brain_service.engine.engine_support import interaction, running, submission
 

@@ -22,7 +22,7 @@ from brain_service.engine.journal import StoreUnavailableError
 from brain_service.model.adapt import RuleAdapter
 from brain_service.servicer.brain import SERVICE_NAME, BrainServicer
 from brain_service.store import SqlStore
-from brain_service.watch.watch import Watches
+from brain_service.watch.watches import Watches
 from service_runtime.grpc_client import Channel, ClientSettings, open_channel
 from service_runtime.grpc_server import GrpcServer, ListenerSettings
 

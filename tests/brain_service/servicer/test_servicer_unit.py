@@ -27,7 +27,7 @@ from brain_service.model.interaction import interaction_from_context
 from brain_service.rooms import Member, Rooms
 from brain_service.servicer.brain import BrainServicer
 from brain_service.servicer.room import RoomServicer
-from brain_service.watch.watch import Watches
+from brain_service.watch.watches import Watches
 from service_runtime.errors import INTERNAL_DETAILS
 from tests.support.grpc_unit import UnitServer
 

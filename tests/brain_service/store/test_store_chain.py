@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from brain_service.engine.journal import Row
 from brain_service.model.bank import BankIncrements, ItemIncrement
 from brain_service.store import SCHEMA, SqlStore
-from brain_service.store.sql_store import identity
+from brain_service.store.identity import identity
 from brain_service.store.tables import MILESTONE
 from service_runtime.database.connections import Database
 from service_runtime.database.schema import migrate

@@ -7,7 +7,7 @@ import json
 import sqlalchemy as sa
 
 from brain_service.store import SCHEMA, SqlStore
-from brain_service.store.sql_store import identity
+from brain_service.store.identity import identity
 from service_runtime.database.connections import Database
 from service_runtime.database.schema import migrate
 

@@ -15,15 +15,12 @@ from hypothesis import strategies as st
 
 from brain_service.engine.publication import Publication
 from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
-from brain_service.watch.watch import (
+from brain_service.watch.watch import Batch, Watch, WatchEndedError, WatchReplacedError
+from brain_service.watch.watches import (
     UNREAD,
-    Batch,
     Cursor,
     UnknownWatchError,
-    Watch,
-    WatchEndedError,
     Watches,
-    WatchReplacedError,
 )
 from service_runtime.database.errors import StoreUnavailableError
 

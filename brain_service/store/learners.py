@@ -1,0 +1,67 @@
+"""Learners come into the store, are exported, and are erased with all that is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from brain_service.store import audit_log, heads
+from brain_service.store.chain import emptied, places_of, standing
+from brain_service.store.statements import KEYS, in_pieces, rows_in
+from brain_service.store.tables import heads as heads_table
+from brain_service.store.tables import learners, log
+from service_runtime.database.connections import sqlite_connection
+
+
+def add(connection: sa.Connection, by_digest: Mapping[bytes, str]) -> dict[str, int]:
+    """Add learners, given by digest, and return their keys."""
+    if not by_digest:
+        return {}
+    connection.execute(
+        sa.insert(learners), [{"learner_digest": digest} for digest in sorted(by_digest)]
+    )
+    keys = {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
+    if connection.dialect.name != "sqlite":
+        new = [
+            {"place": key, "newest": 0, "revision": 0, "head": b""} for key in sorted(keys.values())
+        ]
+        connection.execute(sa.insert(heads_table), new)
+        connection.execute(
+            sa.update(learners)
+            .where(learners.c.learner_key.in_(keys.values()))
+            .values(head=learners.c.learner_key)
+        )
+    return keys
+
+
+def note_export(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms: int) -> int:
+    """Note that someone asked for everything about a learner; returns the newest revision."""
+    key, _, revision, _ = standing(connection, digest)
+    audit_log.note(
+        connection, "export", digest, key, requested_by=requested_by, at_ms=at_ms, count=revision
+    )
+    return revision
+
+
+def erase(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms: int) -> int:
+    """Delete everything about a learner, note who asked, and return how many interactions went."""
+    key, newest, *_ = standing(connection, digest, hold=True)
+    places = places_of(connection, newest)
+    for some in in_pieces(places):
+        connection.execute(emptied(connection).where(log.c.seq.in_(some)))
+    _clear_head(connection, key)
+    connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
+    audit_log.note(
+        connection, "erase", digest, key, requested_by=requested_by, at_ms=at_ms, count=len(places)
+    )
+    return len(places)
+
+
+def _clear_head(connection: sa.Connection, key: int) -> None:
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.delete(heads_table).where(heads_table.c.place == key))
+        return
+    driver = sqlite_connection(connection)
+    if (place := heads.find(driver, key)) and place.place:
+        heads.clear(driver, place)
