@@ -94,7 +94,7 @@ class Stack:
         self.credential_file = self.directory / "service-credential"
         self.logs = self.directory / "logs"
         self._env = dict(env or {})
-        self._further: dict[str, Mapping[str, str]] = {}
+        self._further: dict[str, dict[str, str]] = {}
         self.host = self._env.pop("HOST", "") or "127.0.0.1"
         """Where the edge listens; the services always listen on loopback."""
         self._spawner = Spawner()
