@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import random
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import grpc
 import pytest
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
-from harness.stack import Stack
+from harness.stack import ROOT, Stack
 from tests.compose.engine import Deployment, deployed, health_of, why_not
 from tests.replay.lane import Tally
 from tests.support.day import school_day, some_minutes_ago, until_acknowledged
@@ -35,6 +36,7 @@ COUNTS = {"edge": 3, "brain": 2, "auth": 2, "metrics": 1, "postgres": 1, "valkey
 LEARNERS = 6
 PER_SECOND = 40
 BETWEEN = 60
+BRAIN_AWAY = ("brain paused 4 s", "brain cut off 4 s")
 ROW = "{:<32}{:>9}{:>14}{:>9}{:>8}"
 
 
@@ -138,6 +140,37 @@ async def test_a_school_day_while_containers_come_and_go(
     logger.info("%s", "\n".join(table))
     day.assert_nothing_lost_or_doubled(by_edges=True)
     assert len(set(total)) == 1, table
+
+
+async def test_the_load_test_passes_while_edges_and_a_brain_fail(
+    scaled: Deployment, scaled_school: School
+) -> None:
+    """By way of the proxy: it finds nothing lost, doubled, out of order or stale."""
+    learners = [
+        await asyncio.to_thread(scaled_school.add_learner, f"load-{n}-{uuid.uuid4().hex[:6]}")
+        for n in range(LEARNERS)
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "tests/load_test_websockets.py", "--url", scaled.ws_url),
+        *("--connections", "24", "--rate", "40", "--duration", "90", "--sole-writer"),
+        *(word for learner in learners for word in ("--learner", learner)),
+        cwd=ROOT,
+        env=os.environ | {"AIVO_TOKEN": await asyncio.to_thread(scaled_school.token, "admin")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stderr
+        await process.stderr.readuntil(b" connected")
+        for name in ("edge killed", "edge drained and restarted", *BRAIN_AWAY):
+            await asyncio.to_thread(FAULTS[name], scaled)
+            await asyncio.to_thread(start_what_was_killed, scaled)
+        told, complaints = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    logger.info("%s", told.decode())
+    assert process.returncode == 0, told.decode() + complaints.decode()[-4000:]
 
 
 def stored(scaled: Deployment) -> int:
