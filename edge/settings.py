@@ -26,6 +26,7 @@ _MAY_BE_ZERO = frozenset(
         "drain_notice_s",
         "user_units_per_s",
         "address_failures_per_s",
+        "address_requests_per_s",
     ]
 )
 
@@ -87,11 +88,11 @@ class EdgeSettings(ClientSettings):
     )
     frames_burst: int = setting(100, "Frames that one socket may send at once.")
     user_units_per_s: float = setting(
-        1_000.0,
-        "What one user may ask for in all, by all sockets and requests: a frame costs 1 and 1 per"
-        " KiB, a request 5, five entries of the log 1; 0 for no limit.",
+        2_000.0,
+        "What one user may ask for in all, by all sockets and requests, in units of about 20 µs of"
+        " work: a ping costs 1, an interaction 8, a request 20; 0 for no limit.",
     )
-    user_units_burst: int = setting(5_000, "The same at once.")
+    user_units_burst: int = setting(20_000, "The same at once.")
     xapi_homepages: tuple[str, ...] = setting(
         (),
         "Account homePages whose names in xAPI statements are learners' ids; `*` for any.",
@@ -103,6 +104,11 @@ class EdgeSettings(ClientSettings):
     )
     address_failures_per_s: float = setting(
         20.0, "Requests with bad tokens that one address may make on average; 0 for no limit."
+    )
+    address_requests_per_s: float = setting(
+        300.0,
+        "Requests without a good token that one address may make on average, and twenty times as"
+        " many at once: a school's computers may share one; 0 for no limit.",
     )
     max_in_flight: int = setting(
         64, "Interactions of one socket under way; beyond, the edge stops reading from it."

@@ -1,6 +1,6 @@
 """What one person may ask of this edge in all, whatever sockets and requests it comes through.
 
-Everything has a price that follows from the work it makes: a ping is 1. Somebody may run up a debt
+Everything has a price (`prices`) that follows from the work it makes. Somebody may run up a debt
 with one dear request, and is heard again when it is paid off.
 """
 
@@ -8,21 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Final
-
-FRAME: Final = 1.0
-"""Any frame, and any small question."""
-
-PER_BYTE: Final = 1.0 / 1024
-"""What is sent along: it is parsed, and much of it stored."""
-
-REQUEST: Final = 5.0
-"""Any HTTP request."""
-
-PER_ENTRY: Final = 0.2
-"""One interaction read from the log, as history or for who missed it."""
-
-PER_LISTENER: Final = 0.1
-"""Each socket here that hears a message in a room, and each KiB of it again."""
 
 MAX_REMEMBERED: Final = 65_536
 """People whose budgets are kept, those who asked last."""

@@ -37,6 +37,10 @@ class Door:
             rate=settings.address_failures_per_s, burst=10 * settings.address_failures_per_s
         )
         """Bad tokens that addresses may show."""
+        self.requests = Budgets(
+            rate=settings.address_requests_per_s, burst=20 * settings.address_requests_per_s
+        )
+        """Requests of addresses without a good token."""
         self.known = Known()
         """Tokens that were good lately: who shows one pays for no neighbour's bad ones."""
         self.readers = Turns()

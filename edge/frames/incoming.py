@@ -15,7 +15,13 @@ ID_PATTERN = rf"\A{outside.ID_PATTERN}\Z"
 MAX_CONTENT = 16_384
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=outside.MAX_ID, pattern=ID_PATTERN)]
-RequestId = Annotated[str, Meta(max_length=outside.MAX_ID)] | int | None
+LARGEST_ID = 2**63 - 1
+"""Of ids that are numbers: what every reader of JSON with 64-bit integers takes."""
+RequestId = (
+    Annotated[str, Meta(max_length=outside.MAX_ID)]
+    | Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
+    | None
+)
 Content = Annotated[str, Meta(max_length=MAX_CONTENT)]
 
 
@@ -272,7 +278,10 @@ def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrameError:
 
 
 def _id_of(head: _Head) -> RequestId:
-    return head.id if type(head.id) in (str, int) and len(str(head.id)) <= 128 else None
+    id = head.id
+    if type(id) is int:
+        return id if abs(id) <= LARGEST_ID else None
+    return id if type(id) is str and len(id) <= outside.MAX_ID else None
 
 
 def _sentence(error: msgspec.ValidationError, root: str = "") -> str:

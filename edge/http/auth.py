@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Cookie, Header, Request, Response
 from pydantic import BaseModel, Field
 
-from edge.admission.addresses import shared_by
 from edge.admission.origins import HINT
-from edge.http.callers import BearerToken, Caller
+from edge.http.callers import BearerToken, Caller, address_of, perhaps_bad
 from edge.http.problems import ProblemError, upstream_problem
 from edge.http.requests import while_there
 from edge.http.services import Services, Using
@@ -87,9 +86,10 @@ async def login(
     aivo_device: Annotated[str | None, Cookie(max_length=256)] = None,
 ) -> dict[str, Any]:
     """Exchange an e-mail address and password for tokens."""
+    _check_origin(request, services)
     address = request.client.host if request.client else ""
     device = credentials.device_token or aivo_device or ""
-    key = shared_by(address)
+    key = address_of(request)
     if not services.door.logins.take(key):
         raise UpstreamError(
             "rate_limited", "Too many sign-ins at once; come again.", retry_after_ms=1000
@@ -99,6 +99,7 @@ async def login(
         session = await while_there(request, asked)
     finally:
         services.door.logins.leave(key)
+    services.door.known.add(session["refresh_token"])
     if credentials.cookie:
         _set_cookie(request, response, DEVICE_COOKIE, session.pop("device_token"), DEVICE_COOKIE_S)
     return _hand_out(session, response, request, in_cookie=credentials.cookie)
@@ -131,13 +132,15 @@ async def refresh(
     if not token:
         raise ProblemError(401, "unauthenticated", "No refresh token was sent; log in.")
     try:
-        session = await services.auth.refresh(token, idempotency_key)
+        with perhaps_bad(token, request, services):
+            session = await services.auth.refresh(token, idempotency_key)
     except UpstreamError as error:
         if error.code != "unauthenticated" or given:
             raise
         refused = upstream_problem(error)
         refused.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
         return refused
+    services.door.known.add(session["refresh_token"])
     return _hand_out(session, response, request, in_cookie=not given)
 
 
@@ -155,7 +158,8 @@ async def logout(
     """
     _check_origin(request, services)
     refresh_token = (body.refresh_token if body else None) or aivo_refresh or ""
-    await services.auth.logout(refresh_token=refresh_token, access_token=access_token)
+    with perhaps_bad(refresh_token or access_token, request, services):
+        await services.auth.logout(refresh_token=refresh_token, access_token=access_token)
     response.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from edge.admission.addresses import shared_by
-from edge.admission.budgets import REQUEST, Budget
+from edge.admission.budgets import Budget
+from edge.admission.prices import REQUEST
 from edge.http.problems import ProblemError
 from edge.http.services import Services, Using
 from edge.ports import Done, Identity, UpstreamError
@@ -59,20 +61,36 @@ async def caller(request: Request, services: Using, token: BearerToken) -> Ident
             "unauthenticated",
             "Send `Authorization: Bearer <access token>`; log in to get one.",
         )
+    with perhaps_bad(token, request, services):
+        identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
+    now = time.monotonic()
+    _spend(services.door.budgets.of(identity.user_id, now), REQUEST, now)
+    return identity
+
+
+@contextlib.contextmanager
+def perhaps_bad(token: str, request: Request, services: Services) -> Iterator[None]:
+    """Let the address pay when what is done inside finds the token bad (UpstreamError).
+
+    Raises UpstreamError (`rate_limited`) before, when the address has shown too many bad ones;
+    whoever shows one that was good here lately is let through.
+    """
     now, door = time.monotonic(), services.door
-    address = shared_by(request.client.host if request.client else "")
-    failures = door.failures.of(address, now)
+    failures = door.failures.of(address_of(request), now)
     if token not in door.known:
         _spend(failures, 0.0, now)
     try:
-        identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
+        yield
     except UpstreamError as error:
         if error.code == "unauthenticated":
             failures.charge(1.0)
         raise
     door.known.add(token)
-    _spend(door.budgets.of(identity.user_id, now), REQUEST, now)
-    return identity
+
+
+def address_of(request: Request) -> str:
+    """Return what the request's client shares with its neighbours."""
+    return shared_by(request.client.host if request.client else "")
 
 
 def _spend(budget: Budget, price: float, now: float) -> None:

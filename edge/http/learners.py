@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, Field
 
-from edge.admission.budgets import PER_ENTRY
+from edge.admission.prices import PER_ENTRY
 from edge.frames import outgoing
 from edge.frames.clock import timestamp
 from edge.http import exports

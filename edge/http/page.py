@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
+import os
 import re
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.routing import Match, Mount
+from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _POLICY = (
@@ -25,11 +29,14 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 _HSTS = "max-age=31536000"
 
+_TEXTS = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".txt", ".webmanifest"})
+"""Files that are worth compressing."""
+
 
 def add_page(app: FastAPI, folder: Path | None) -> None:
     """Serve the page at every path that no route has; without a built page, say how to get one."""
     if folder is not None and folder.is_dir():
-        app.router.routes.append(_Page("/", StaticFiles(directory=folder, html=True), name="page"))
+        app.router.routes.append(_Page("/", Compressed(directory=folder, html=True), name="page"))
         return
 
     @app.get("/", include_in_schema=False)
@@ -38,6 +45,49 @@ def add_page(app: FastAPI, folder: Path | None) -> None:
         return PlainTextResponse(
             "The page is not built: run `make web`. The HTTP API is described at /docs.\n"
         )
+
+
+class Compressed(StaticFiles):
+    """Files that are compressed once, for clients that take gzip."""
+
+    def file_response(
+        self,
+        full_path: PathLike,
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        """Return a file, or that it has not changed since the client got it."""
+        plain = super().file_response(full_path, stat_result, scope, status_code)
+        if os.path.splitext(full_path)[1] not in _TEXTS:
+            return plain
+        asked = RequestHeaders(scope=scope)
+        response: Response = plain
+        if _takes_gzip(asked.get("accept-encoding", "")):
+            whole = _gzipped(str(full_path), stat_result.st_mtime_ns, stat_result.st_size)
+            response = Response(whole, status_code, media_type=plain.media_type)
+            response.headers["Content-Encoding"] = "gzip"
+            response.headers["Last-Modified"] = plain.headers["last-modified"]
+            # Another body is another entity (RFC 9110 §8.8.3.3).
+            response.headers["ETag"] = plain.headers["etag"].rstrip('"') + '-gzip"'
+            if self.is_not_modified(response.headers, asked):
+                response = NotModifiedResponse(response.headers)
+        response.headers["Vary"] = "Accept-Encoding"
+        return response
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for one in accepted.lower().split(","):
+        coding, _, weight = one.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+@functools.lru_cache(maxsize=128)
+def _gzipped(path: str, changed_ns: int, size: int) -> bytes:
+    """Return a file's content, compressed; a file that changed is another."""
+    return gzip.compress(Path(path).read_bytes(), compresslevel=9, mtime=0)
 
 
 class _Page(Mount):

@@ -1,20 +1,28 @@
-"""What every request goes through before its route: it has a client's address, HEAD is a GET
-without a body, bodies are small and come soon.
+"""What every request goes through before its route: it has a client's address, which may ask so
+often, HEAD is a GET without a body, bodies are small and come soon.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.admission.addresses import Proxies
+from edge.admission import prices
+from edge.admission.addresses import Proxies, shared_by
+from edge.admission.door import Door
+from edge.http.problems import problem_response
 
 T = TypeVar("T")
+
+_HEALTH = frozenset({"/healthz", "/readyz"})
+"""What is told whoever asks too much, because others act on it."""
 
 _FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
 
@@ -73,6 +81,34 @@ class HeadLikeGet:
                 await send({"type": "http.response.body"})
 
         await self._app({**scope, "method": "GET"}, receive, without_body)
+
+
+class Metered:
+    """ASGI middleware: one address may make so many requests without a good token."""
+
+    def __init__(self, app: ASGIApp, *, door: Door) -> None:
+        """Ask `app`."""
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"] not in _HEALTH:
+            scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or token.strip() not in self._door.known:
+                now = time.monotonic()
+                address = shared_by((scope.get("client") or ("",))[0])
+                budget = self._door.requests.of(address, now)
+                if wait_s := budget.take(prices.of_request(scope["path"]), now):
+                    refused = problem_response(
+                        429,
+                        "rate_limited",
+                        "Too many requests from this address; slow down.",
+                        retry_after_ms=int(wait_s * 1000) + 1,
+                    )
+                    await refused(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
 
 
 class SmallBodies:

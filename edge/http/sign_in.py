@@ -10,8 +10,8 @@ from fastapi import APIRouter, Cookie, Path, Query, Request
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
-from edge.admission.addresses import shared_by
 from edge.http.auth import COOKIE_PATH, keep_refresh_token
+from edge.http.callers import address_of
 from edge.http.services import Services, Using
 from edge.ports import UpstreamError
 
@@ -78,6 +78,7 @@ async def callback(
     except UpstreamError as error:
         return _failed(error.code)
     response = RedirectResponse(f"/#signed-in={session['provider_id']}", 303)
+    services.door.known.add(session["refresh_token"])
     keep_refresh_token(request, response, session)
     response.delete_cookie(FLOW_COOKIE, path=COOKIE_PATH)
     return response
@@ -94,7 +95,7 @@ async def logout(provider_id: ProviderId, request: Request, services: Using) -> 
 @contextlib.contextmanager
 def _turn(request: Request, services: Services) -> Iterator[None]:
     """Let one address ask for so much at once and no more: a provider may take long."""
-    key = shared_by(request.client.host if request.client else "")
+    key = address_of(request)
     if not services.door.logins.take(key):
         raise UpstreamError(
             "rate_limited", "Too many sign-ins at once; come again.", retry_after_ms=1000

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from edge import xapi
-from edge.admission.budgets import FRAME, PER_BYTE
+from edge.admission.prices import PER_BYTE, STATEMENT
 from edge.frames.incoming import Context, InteractionData
 from edge.frames.outgoing import VirtualBrainResponse
 from edge.http.callers import Caller, answer
@@ -56,7 +56,7 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
     """
     body = await request.body()
     given = _parsed(body)
-    price = len(given) * FRAME + len(body) * PER_BYTE
+    price = len(given) * STATEMENT + len(body) * PER_BYTE
     services.door.budgets.of(who.user_id, time.monotonic()).charge(price)
     results: list[Stored | None] = [None] * len(given)
     taken: list[tuple[int, str, InteractionData, Context]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge.admission.budgets import PER_ENTRY
+from edge.admission.prices import PER_ENTRY
 from edge.admission.turns import Turns
 from edge.frames.clock import timestamp
 from edge.frames.codes import CloseCode

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from edge.admission.budgets import FRAME, PER_BYTE
 from edge.admission.limits import TokenBucket
+from edge.admission.prices import FRAME, MORE_THAN_A_FRAME, PER_BYTE
 from edge.frames import incoming, outgoing
 from edge.frames.clock import rfc3339, timestamp
 from edge.frames.codes import CloseCode
@@ -147,6 +147,7 @@ class Session:
             if socket is None:
                 self._on_first(frame, receipt)
             else:
+                socket.budget.charge(MORE[kind])
                 HANDLERS[kind](self, frame, receipt)
                 if self._refusals:
                     self._refusals -= 1
@@ -387,3 +388,6 @@ HANDLERS: dict[type, Callable[[Session, Any, NoReceipt], None]] = {
     incoming.Ping: _pong,
 }
 """What takes each frame of a client that is known."""
+
+MORE = {frame: MORE_THAN_A_FRAME.get(tag, 0.0) for frame, tag in incoming.TYPES.items()}
+"""What each costs besides."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from edge.admission.budgets import PER_BYTE, PER_LISTENER
+from edge.admission.prices import PER_BYTE, PER_LISTENER
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.frames.incoming import BadFrameError, RequestId

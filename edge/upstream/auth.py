@@ -47,6 +47,9 @@ _ACTIONS = {
 
 _SESSIONS_PER_CALL = 1_000
 
+KEYS_S = 10.0
+"""How long public keys are kept: anybody may ask for them as often as they like."""
+
 
 class AuthLink:
     """Calls the auth service."""
@@ -71,6 +74,7 @@ class AuthLink:
             max_pending=settings.max_pending,
             traces=_traces(channel, "Authorize"),
         )
+        self._keys, self._keys_until = "", 0.0
         self.skew = Skew("auth")
         self.is_open = asyncio.Event()
         self.status = ""
@@ -269,9 +273,12 @@ class AuthLink:
         await self._call(self._stub.DeleteLearner, "DeleteLearner", request)
 
     async def jwks(self) -> str:
-        """Return the public keys as a JSON Web Key Set."""
-        response = await self._call(self._stub.GetJwks, "GetJwks", auth_pb2.GetJwksRequest())
-        return response.jwks_json
+        """Return the public keys as a JSON Web Key Set, at most `KEYS_S` old."""
+        now = time.monotonic()
+        if now >= self._keys_until:
+            response = await self._call(self._stub.GetJwks, "GetJwks", auth_pb2.GetJwksRequest())
+            self._keys, self._keys_until = response.jwks_json, now + KEYS_S
+        return self._keys
 
     async def _call(
         self,

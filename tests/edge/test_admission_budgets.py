@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.admission.budgets import MAX_REMEMBERED, Budget, Budgets
+from edge.admission.prices import MORE_THAN_A_FRAME
 from edge.admission.turns import Turns
+from edge.frames import incoming
 from edge.settings import EdgeSettings
 from edge.telemetry.recording import NO_RECEIPT
 from tests.support.fakes import FakeEdge, interaction
@@ -96,6 +98,39 @@ def test_a_word_to_many_has_the_price_of_many() -> None:
     _send(speaker, frame)
 
     assert [one["code"] for one in sink.take()] == ["rate_limited"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "authenticate", "token": "nobody"},
+        {"type": "get_state", "learner_id": "ada"},
+        {"type": "subscribe_learner", "learner_id": "ada"},
+        {"type": "virtual_brain_interact", "data": interaction()},
+        {
+            "type": "adapt_content",
+            "data": {"learner_id": "ada", "content": "x", "content_type": "text"},
+        },
+        {"type": "join_room", "room_id": "r"},
+    ],
+    ids=lambda frame: frame["type"],
+)
+def test_what_makes_more_work_than_a_ping_costs_more(frame: dict[str, Any]) -> None:
+    asked = {}
+    for one in ({"type": "ping"}, frame):
+        edge = FakeEdge(settings=SETTINGS)
+        session, sink = edge.session("ada")
+        sink.take()
+        asked[one["type"]] = 0
+        while not any(told.get("code") == "rate_limited" for told in sink.take()):
+            _send(session, one)
+            asked[one["type"]] += 1
+
+    assert asked[frame["type"]] * 4 < asked["ping"]
+
+
+def test_every_dear_frame_is_one_of_ours() -> None:
+    assert MORE_THAN_A_FRAME.keys() < incoming.CLIENT_TYPES
 
 
 def _join() -> Any:

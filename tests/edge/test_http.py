@@ -601,3 +601,40 @@ async def test_the_page_is_served_and_nothing_beside_it(page: Path) -> None:
     problem(await api("GET", "/%2e%2e/secret.txt"), 404, "not_found")
     problem(await api("GET", "/api/nothing"), 404, "not_found")
     assert (await api("GET", "/.well-known/jwks.json")).json() == {"keys": []}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("gzip, deflate, br", "gzip"),
+        ("br;q=1.0, GZIP;q=0.5", "gzip"),
+        ("gzip;q=0", None),
+        ("identity", None),
+        ("", None),
+    ],
+)
+async def test_the_page_is_compressed_for_who_takes_that(
+    page: Path, accepted: str, coding: str | None
+) -> None:
+    (page / "page.js").write_text("let aivo = 1;\n" * 500)
+    (page / "picture.png").write_bytes(b"\x89PNG" * 500)
+    api, headers = Api(page), {"Accept-Encoding": accepted}
+    script = await api("GET", "/page.js", headers=headers)
+    picture = await api("GET", "/picture.png", headers=headers)
+
+    assert script.text == "let aivo = 1;\n" * 500
+    assert script.headers.get("content-encoding") == coding
+    assert "Accept-Encoding" in script.headers["vary"]
+    assert (int(script.headers["content-length"]) < 200) is (coding == "gzip")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert "content-encoding" not in picture.headers
+
+    again = await api(
+        "GET", "/page.js", headers=headers | {"If-None-Match": script.headers["etag"]}
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    (page / "page.js").write_text("let aivo = 2;\n" * 501)
+    changed = await api(
+        "GET", "/page.js", headers=headers | {"If-None-Match": script.headers["etag"]}
+    )
+    assert (changed.status_code, changed.text) == (200, "let aivo = 2;\n" * 501)

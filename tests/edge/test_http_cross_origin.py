@@ -88,6 +88,21 @@ async def test_no_other_page_renews_or_ends_a_session(
 
 
 @pytest.mark.parametrize(
+    ("origin", "status"), [(None, 200), (OWN, 200), (ELSEWHERE, 200), ("https://evil.example", 403)]
+)
+async def test_no_other_page_signs_its_visitor_in(origin: str | None, status: int) -> None:
+    api = Api(allowed_origins=(ELSEWHERE,))
+    pair = {"email": "evil@b.example", "password": "p", "cookie": True}
+    answer = await api(
+        "POST", "/api/auth/login", json=pair, headers={"Origin": origin} if origin else {}
+    )
+
+    assert answer.status_code == status
+    assert ("set-cookie" in answer.headers) is (status == 200)
+    assert len(api.auth.calls) == (status == 200)
+
+
+@pytest.mark.parametrize(
     ("scheme", "headers", "trusted", "secure"),
     [
         ("http", {}, (), False),

@@ -6,8 +6,11 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from edge.admission.door import MAX_LOGINS
 from edge.admission.limits import Known
+from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
 from tests.support.edge_server import running_edge, until
 from tests.support.http_api import Api, AuthApi
@@ -77,6 +80,62 @@ async def test_bad_tokens_of_an_address_keep_nobody_out_who_was_in_before() -> N
     assert bad == [401, 429, 429]
     assert (await api("GET", "/api/me", token="ada")).status_code == 200
     assert (await api("GET", "/api/me", token="admin")).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/auth/refresh", {"Cookie": "aivo_refresh=forged"}),
+        ("/api/auth/logout", {"Cookie": "aivo_refresh=forged"}),
+        ("/api/auth/logout", {"Authorization": "Bearer forged"}),
+    ],
+)
+async def test_who_forges_tokens_to_renew_or_end_sessions_waits(
+    path: str, headers: dict[str, str]
+) -> None:
+    api = Api(address_failures_per_s=0.01)
+    pair = await api("POST", "/api/auth/login", json=PAIR)
+    api.auth.fault = UpstreamError("unauthenticated", "This is no token of ours.")
+    api.auth.calls.clear()
+    bad = [(await api("POST", path, headers=headers)).status_code for _ in range(3)]
+
+    assert bad == [401, 429, 429]
+    assert len(api.auth.calls) == 1
+    api.auth.fault = None
+    given = {"refresh_token": pair.json()["refresh_token"]}
+    assert (await api("POST", "/api/auth/refresh", json=given)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/.well-known/jwks.json", "/api/me", "/nothing"])
+async def test_an_address_asks_so_much_without_a_token_and_no_more(path: str) -> None:
+    api = Api(address_requests_per_s=0.5)  # ten at once
+    assert (await api("GET", "/api/me", token="ada")).status_code == 200
+    answers = [await api("GET", path) for _ in range(12)]
+
+    assert 429 not in [one.status_code for one in answers[:9]]
+    assert answers[-1].status_code == 429
+    assert answers[-1].json()["code"] == "rate_limited"
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert answers[-1].headers["x-content-type-options"] == "nosniff"
+    assert (await api("GET", "/healthz")).status_code == 200
+    assert (await api("GET", "/api/me", token="ada")).status_code == 200
+
+
+async def test_large_documents_cost_their_address_more() -> None:
+    api = Api(address_requests_per_s=0.5)
+    path = "/docs/static/swagger-ui-bundle.js"
+    script = [(await api("GET", path)).status_code for _ in range(3)]
+
+    assert script == [200, 200, 429]
+
+
+async def test_behind_a_proxy_each_client_pays_for_itself() -> None:
+    api = Api(address_requests_per_s=0.5, trusted_proxies=("127.0.0.1",))
+    for _ in range(12):
+        loud = await api("GET", "/api/me", headers={"X-Forwarded-For": "192.0.2.7"})
+    quiet = await api("GET", "/api/me", headers={"X-Forwarded-For": "192.0.2.8"})
+
+    assert (loud.status_code, quiet.status_code) == (429, 401)
 
 
 def test_so_many_texts_are_remembered_and_no_more() -> None:

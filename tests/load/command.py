@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "EDGE_MAX_SOCKETS_PER_USER": "100000",
                     "EDGE_MAX_SOCKETS_PER_ADDRESS": "100000",
                     "EDGE_CONNECTIONS_PER_S": "0",
+                    "EDGE_USER_UNITS_PER_S": "0",  # one user is everybody
                 }
                 own, options.token = stack.enter_context(people.private_admin(**lifted))
                 options.url = own.ws_url
