@@ -136,6 +136,12 @@ class Administration:
             next_page_token=_page_token(users[size - 1].user_id) if more else "",
         )
 
+    async def learner_ids(self, class_id: str) -> list[str]:
+        """Return the ids of a class's learners; of all where no class is named. Raises
+        NotFoundError.
+        """
+        return await self._database.run(self._people.learner_ids, class_id)
+
     async def set_disabled(self, user_id: str, disabled: bool) -> User:
         """Disable or enable a user. Raises NotFoundError."""
         user = await self._database.run(

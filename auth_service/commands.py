@@ -101,6 +101,9 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     )
     command.add_argument("--display-name", default="", help="name for people (default: none)")
 
+    command = add("list-learners", "print the ids of learners, one a line")
+    command.add_argument("--class", dest="class_id", default="", help="only those of this class")
+
     command = add(
         "delete-learner", "remove a learner with all relations; the brain's data are erased there"
     )
@@ -190,6 +193,9 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
         case "create-learner":
             learner = await administration.create_learner(arguments.id, arguments.display_name)
             _print(tools, learner.learner_id)
+        case "list-learners":
+            for learner_id in await administration.learner_ids(arguments.class_id):
+                _print(tools, learner_id)
         case "delete-learner":
             await administration.delete_learner(arguments.id)
         case "create-class":

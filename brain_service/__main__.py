@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from brain_service.engine import privacy, rebuild
 from brain_service.engine.engine import Engine, EngineOptions
 from brain_service.engine.journal import StoreError
 from brain_service.engine.teaching import BadNameError, TeachingOptions, declare_command
-from brain_service.metrics import bus_families, families
+from brain_service.metrics import bus_families, families, webhook_families
 from brain_service.model.adapt import RuleAdapter
 from brain_service.model.bank import Bank
 from brain_service.model.teaching import Allowance
@@ -29,6 +30,9 @@ from brain_service.settings import PREFIX, BrainSettings
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.tracing import NO_TRACES, BrainTraces
 from brain_service.watch.watches import Watches
+from brain_service.webhooks import commands as webhook_commands
+from brain_service.webhooks.endpoints import WebhooksError, read_webhooks
+from brain_service.webhooks.running import Running, running
 from service_runtime.database import commands as database_commands
 from service_runtime.database.addresses import require_existing
 from service_runtime.exposition import exposed
@@ -53,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_command(_declare(item=chosen.items, subject=chosen.subjects))
     if chosen.command == "rebuild":
         return _run_command(_rebuild())
+    if chosen.command == "webhooks":
+        return _run_command(_webhooks(chosen))
     return run(_serve, name="brain_service")
 
 
@@ -91,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help=f"{kind}, one a line; - is standard input",
         )
+    webhooks = commands.add_parser(
+        "webhooks", help="tell what waits for systems outside, or have it delivered after all"
+    )
+    actions = webhooks.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="tell what waits, and which dead letters there are")
+    again = actions.add_parser("redeliver", help="have dead letters delivered after all")
+    again.add_argument(
+        "messages", nargs="*", metavar="MESSAGE", help="ids of dead letters; none: all"
+    )
     database_commands.add_commands(commands)
     for command in (export, erase):
         command.add_argument("learner", metavar="LEARNER", help="the learner's id")
@@ -159,6 +174,14 @@ async def _rebuild() -> bool:
         )
 
 
+async def _webhooks(chosen: argparse.Namespace) -> None:
+    async with _store(_settings_of_a_brain()) as store:
+        if chosen.action == "list":
+            await webhook_commands.list_command(store.outbox, _tell)
+        else:
+            _tell(await webhook_commands.redeliver_command(store.outbox, chosen.messages))
+
+
 def _tell(sentence: str) -> None:
     print(sentence, flush=True)
 
@@ -167,19 +190,35 @@ async def _serve(stop: Stop) -> None:
     settings = _settings()
     check_listener(settings, prefix=PREFIX)
     try:
-        async with exporting("brain_service", os.environ) as tracer, _store(settings) as store:
-            await _serve_store(settings, store, stop, tracer)
-    except StoreError as error:
+        webhooks = read_webhooks(settings.webhooks) if settings.webhooks is not None else None
+        async with (
+            exporting("brain_service", os.environ) as tracer,
+            _store(settings) as store,
+            running(webhooks, store.outbox) as hooks,
+        ):
+            await _serve_store(settings, store, stop, tracer, hooks)
+    except (StoreError, WebhooksError) as error:
         raise SettingsError(str(error)) from error
 
 
 async def _serve_store(
-    settings: BrainSettings, store: SqlStore, stop: Stop, tracer: Tracer | None
+    settings: BrainSettings,
+    store: SqlStore,
+    stop: Stop,
+    tracer: Tracer | None,
+    hooks: Running | None,
 ) -> None:
     traces = NO_TRACES if tracer is None else BrainTraces(tracer, brain.SERVICE_NAME)
     bus = open_bus(settings.bus_url, store.epoch)
     bank = Bank(capacity=settings.bank_items)
-    engine = Engine(store=store, bus=bus, bank=bank, options=_options(settings), traces=traces)
+    engine = Engine(
+        store=store,
+        bus=bus,
+        bank=bank,
+        options=_options(settings),
+        traces=traces,
+        notifier=hooks and hooks.messages,
+    )
     watches = Watches(
         engine,
         pending=settings.watch_pending,
@@ -202,7 +241,13 @@ async def _serve_store(
     beating = asyncio.create_task(watches.run(settings.heartbeat_s))
 
     def metrics() -> Iterable[Family]:
-        return (*families(engine, watches, bank), *bus_families(bus), *server.calls.families())
+        told = webhook_families(hooks.counters, time.time()) if hooks else ()
+        return (
+            *families(engine, watches, bank),
+            *bus_families(bus),
+            *told,
+            *server.calls.families(),
+        )
 
     try:
         async with exposed(

@@ -10,6 +10,7 @@ from brain_service.engine.counters import BINS, BrainCounters, Calibration
 from brain_service.engine.engine import Engine
 from brain_service.model.bank import Bank
 from brain_service.watch.watches import Watches
+from brain_service.webhooks.dispatcher import WebhookCounters
 from service_runtime.metrics import Family, Labels, counter, gauge, histogram
 
 if TYPE_CHECKING:
@@ -79,6 +80,47 @@ def bus_families(bus: LocalBus | ValkeyBus) -> Iterator[Family]:
         "aivo_brain_bus_round_trip_seconds",
         "Seconds from sending a message on the bus between brains to hearing it.",
         counters.lag_s,
+    )
+
+
+def webhook_families(counters: WebhookCounters, now_s: float) -> Iterator[Family]:
+    """Name the metrics of webhooks, at a time in Unix seconds."""
+    yield counter(
+        "aivo_brain_webhook_delivered",
+        "Messages that an endpoint took.",
+        {(name,): count for name, count in counters.delivered.items()},
+        "endpoint",
+    )
+    yield counter(
+        "aivo_brain_webhook_faults",
+        "Attempts that failed: timeout, unreachable, redirect, refused (4xx), broken (5xx).",
+        {labels: count for labels, count in counters.faults.items()},
+        "endpoint",
+        "fault",
+    )
+    yield counter(
+        "aivo_brain_webhook_dead_letters", "Messages that were given up.", counters.given_up
+    )
+    yield histogram(
+        "aivo_brain_webhook_delay_seconds",
+        "Seconds from the commit of a message to its delivery.",
+        counters.delays_s,
+    )
+    backlog = counters.backlog.items()
+    yield gauge(
+        "aivo_brain_webhook_waiting",
+        "Messages that wait for an endpoint; told by the brain that delivers.",
+        {(name,): each.waiting for name, each in backlog},
+        "endpoint",
+    )
+    yield gauge(
+        "aivo_brain_webhook_oldest_seconds",
+        "Age of the oldest message that waits for an endpoint.",
+        {
+            (name,): max(0.0, now_s - each.oldest_ms / 1000) if each.waiting else 0.0
+            for name, each in backlog
+        },
+        "endpoint",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from brain_service import bus
 from brain_service.model.teaching import Teachers
@@ -107,6 +108,11 @@ class BrainSettings(ListenerSettings):
         " latest; at most 1000.",
     )
 
+    webhooks: Path | None = setting(
+        None,
+        "TOML file of systems outside that are told when a learner needs attention, as"
+        " docs/webhooks.md shows; none by default.",
+    )
     exposition_listen: str = setting(
         "127.0.0.1:8005",
         "Address and port that Prometheus scrapes (metrics without names); `off` for none.",

@@ -106,6 +106,20 @@ class People:
         with self._database.read() as connection:
             return {row.email: row.learner_id for row in connection.execute(query)}
 
+    def learner_ids(self, class_id: str) -> list[str]:
+        """Return the ids of a class's learners; of all where no class is named. Raises
+        NotFoundError.
+        """
+        query = select(learners.c.learner_id).order_by(learners.c.learner_id)
+        if class_id:
+            query = query.join(enrolments, enrolments.c.learner_id == learners.c.learner_id)
+            query = query.where(enrolments.c.class_id == class_id)
+        with self._database.read() as connection:
+            there = select(exists().where(classes.c.class_id == class_id))
+            if class_id and not connection.execute(there).scalar():
+                raise NotFoundError("there is no such class")
+            return list(connection.scalars(query))
+
     def has_admin(self) -> bool:
         """Tell whether any administrator exists, disabled ones included."""
         with self._database.read() as connection:

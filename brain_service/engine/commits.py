@@ -19,6 +19,7 @@ from brain_service.engine.counters import BrainCounters
 from brain_service.engine.group import Entry, Group, Work, read_entry
 from brain_service.engine.journal import ConflictError, Found, Head, Store, StoreError
 from brain_service.engine.memory import Memory, read_answer
+from brain_service.engine.notices import Notifier
 from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import INTERNAL_FAULT, Applied, Failed, FailureCode, invalid
@@ -58,8 +59,10 @@ class Commits:
         on_touch: OnTouch,
         counters: BrainCounters,
         traces: NoTraces,
+        notifier: Notifier | None,
     ) -> None:
         """`traces` records sampled interactions."""
+        self._notifier = notifier
         self._store = store
         self._bus = bus
         self._memory = memory
@@ -106,12 +109,12 @@ class Commits:
             or not self._bank.is_prepared(work.submission.interaction)
         ):
             return False
-        plan = Group(self._bank.stage(), {learner_id: entry}, self._teaching.admit)
+        plan = Group(self._bank.stage(), {learner_id: entry}, self._teaching.admit, self._notifier)
         self._memory.write(())
         try:
             self._traces.timed(plan.apply)(work)
             began, began_ns = time.perf_counter(), self._traces.now_ns()
-            if not self._store.commit_at_once(plan.rows[0]):
+            if plan.notices or not self._store.commit_at_once(plan.rows[0]):
                 return False
         except Exception:  # tried again, with all that can be said about it, in its group
             return False
@@ -190,7 +193,7 @@ class Commits:
             return {}
         began, began_ns = time.perf_counter(), self._traces.now_ns()
         self._memory.write(plan.learners)
-        keys = await self._store.commit(plan.rows, increments)
+        keys = await self._store.commit(plan.rows, increments, plan.notices)
         self._written(plan, began, began_ns)
         return keys
 
@@ -208,7 +211,7 @@ class Commits:
     async def _compute(self, group: list[Work]) -> Group:
         """Apply the model to a group, on new values."""
         learners, rebuilding = await self._load(group)
-        plan = Group(self._bank.stage(), learners, self._teaching.admit)
+        plan = Group(self._bank.stage(), learners, self._teaching.admit, self._notifier)
         apply = self._traces.timed(plan.apply)
         for count, work in enumerate(group, 1):
             if work.learner_id in rebuilding:
@@ -304,6 +307,8 @@ class Commits:
             work.settle(failed)
         self._counters.count_applied(plan.applied, plan.publications)
         self._bus.publish(plan.publications)
+        if plan.notices and self._notifier is not None:
+            self._notifier.written()
 
 
 def _now() -> float:

@@ -26,6 +26,7 @@ from brain_service.engine.journal import (
     StoreUnavailableError,
 )
 from brain_service.engine.memory import Memory
+from brain_service.engine.notices import Notifier
 from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import (
@@ -120,8 +121,9 @@ class Engine:
         clock: Callable[[], float] = time.time,
         options: EngineOptions | None = None,
         traces: NoTraces = NO_TRACES,
+        notifier: Notifier | None = None,
     ) -> None:
-        """`traces` records sampled interactions."""
+        """`traces` records sampled interactions; `notifier` says what systems outside are told."""
         self._store = store
         self.counters = BrainCounters()
         self._clock = clock
@@ -158,6 +160,7 @@ class Engine:
             on_touch=self._on_touch,
             counters=self.counters,
             traces=traces,
+            notifier=notifier,
         )
         self._erasure_check_at = 0.0
         self._audit_seen = 0

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from brain_service import model
 from brain_service.engine.journal import Head, LogRow, Row
+from brain_service.engine.notices import Notice, Notifier
 from brain_service.engine.publication import Publication
 from brain_service.engine.submission import Applied, Failed, Submission
 from brain_service.model import (
@@ -115,10 +116,19 @@ class Group:
     """A group computed on new values; nothing outside has changed yet."""
 
     __slots__ = (
-        "admit", "applied", "doubts", "failed", "learners", "publications", "rows", "stage"
+        "admit", "applied", "doubts", "failed", "learners", "notices", "notifier", "publications",
+        "rows", "stage",
     )  # fmt: skip
 
-    def __init__(self, stage: Stage, learners: dict[str, Entry | None], admit: Admit) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        learners: dict[str, Entry | None],
+        admit: Admit,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.notifier = notifier
+        self.notices: list[Notice] = []
         self.stage = stage
         self.learners = learners
         self.admit = admit
@@ -169,6 +179,8 @@ class Group:
         ))  # fmt: skip
         now = model.signs(assessment)
         crossings = model.crossings(signs, now, assessment)
+        if self.notifier is not None and signs[-1] != now[-1]:
+            self.notices += self.notifier.notices(learner_id, int(signs[-1]), assessment, at_ms)
         taught = self.admit(submission, statistics, increments)
         self.stage.add(taught)
         if taught.repeated is None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from brain_service.engine.notices import Notice
 from brain_service.model.bank import BankIncrements
 from service_runtime.database.errors import (
     ConflictError,
@@ -182,9 +183,11 @@ class Store(Protocol):
     async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
         """Return the rows of these (learner id, interaction id); unknown ones are absent."""
 
-    async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
-        """Write rows and increments in one transaction, durable on return; returns the keys of
-        learners that it made.
+    async def commit(
+        self, rows: Sequence[Row], increments: BankIncrements, notices: Sequence[Notice] = ()
+    ) -> dict[str, int]:
+        """Write rows, increments and notices about learners of the rows in one transaction, durable
+        on return; returns the keys of learners that it made.
 
         Rows of one learner come in growing revision order. Raises `ConflictError` when anything is
         there already.
@@ -254,6 +257,9 @@ class Store(Protocol):
         """Write to the audit log that someone asked for a learner's data; returns the newest
         revision, or 0.
         """
+
+    async def notices_of(self, learner_id: str) -> list[bytes]:
+        """Return the bodies of what systems outside are still to be told of a learner."""
 
     async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
         """Return the audit log's lines after one, oldest first; of one learner, or of all."""

@@ -56,7 +56,8 @@ async def export(
 
     Line 1 is a `learner` (id, epoch, revision; revision 0 means nothing is stored), then each
     `interaction` with the assessment after it, oldest first, up to the revision of line 1; then the
-    model's present `state`; then the `audit` lines about this learner. Last comes the `end`, with
+    model's present `state`; then each `notice` that systems outside have not taken yet; then the
+    `audit` lines about this learner. Last comes the `end`, with
     how many lines came before it and the SHA-256 of their bytes: an export without it is not whole.
     What the model made of a row is null where it is damaged. Raises `StoreUnavailableError` and
     `BadRequestError`.
@@ -96,6 +97,8 @@ async def _everything(
         yield _line(
             "state", revision=head.revision, state=None if state is None else _plain(legible(state))
         )
+    notices = await store.notices_of(learner_id)
+    yield b"".join(_line("notice", message=json.loads(body)) for body in notices)
     yield b"".join(map(_audit, await store.audit(learner_id=learner_id)))
 
 

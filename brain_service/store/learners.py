@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from brain_service.store import audit_log, heads
+from brain_service.store import audit_log, heads, outbox
 from brain_service.store.chain import emptied, places_of, standing
 from brain_service.store.statements import KEYS, in_pieces, rows_in
 from brain_service.store.tables import heads as heads_table
@@ -51,6 +51,7 @@ def erase(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms:
     for some in in_pieces(places):
         connection.execute(emptied(connection).where(log.c.seq.in_(some)))
     _clear_head(connection, key)
+    outbox.cleared(connection, key)
     connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
     audit_log.note(
         connection, "erase", digest, key, requested_by=requested_by, at_ms=at_ms, count=len(places)

@@ -26,8 +26,9 @@ from brain_service.engine.journal import (
     Standing,
     StoreUnavailableError,
 )
+from brain_service.engine.notices import Notice
 from brain_service.model.bank import BankIncrements
-from brain_service.store import audit_log, bank_rows, heads, learners
+from brain_service.store import audit_log, bank_rows, heads, learners, outbox
 from brain_service.store.appending import append_to_postgres, append_to_sqlite, link
 from brain_service.store.bank_rows import BankRows, too_many, too_old
 from brain_service.store.chain import (
@@ -40,6 +41,7 @@ from brain_service.store.chain import (
 from brain_service.store.entries import uuid_bytes
 from brain_service.store.heads import Heads
 from brain_service.store.identity import identity
+from brain_service.store.outbox import SqlOutbox
 from brain_service.store.pace import Pace
 from brain_service.store.statements import (
     HEADS,
@@ -97,6 +99,7 @@ class SqlStore:
         self.pace = Pace()
         self._patience_ms = _PATIENCE_MS
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self.outbox = SqlOutbox(self._read, self._write)
 
     @classmethod
     async def open(cls, database: str | Path) -> SqlStore:
@@ -220,8 +223,10 @@ class SqlStore:
 
         return await self._write(work)
 
-    async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
-        """Write rows and increments in one transaction; durable (fsync) on return."""
+    async def commit(
+        self, rows: Sequence[Row], increments: BankIncrements, notices: Sequence[Notice] = ()
+    ) -> dict[str, int]:
+        """Write rows, increments and notices in one transaction; durable (fsync) on return."""
 
         def work(connection: sa.Connection) -> dict[str, int]:
             new = {row.learner_id for row in rows if not row.learner_key}
@@ -233,14 +238,20 @@ class SqlStore:
                 else:
                     append_to_postgres(postgres_connection(connection), *linked)
             self._bank.add(connection, increments)
+            if notices:
+                known = {row.learner_id: row.learner_key for row in rows}
+                outbox.insert(connection, notices, known | keys)
             return keys
 
         def append() -> dict[str, int]:
             self._append(rows)
             return {}
 
-        if all([row.learner_key for row in rows]) and not (increments.items or increments.norms):
-            return await self._run_write(append) if rows else {}
+        if not notices and not (increments.items or increments.norms):
+            if not rows:
+                return {}
+            if all([row.learner_key for row in rows]):
+                return await self._run_write(append)
         return await self._write(work)
 
     def commit_at_once(self, row: Row) -> bool:
@@ -338,6 +349,11 @@ class SqlStore:
                 at_ms=at_ms,
             )
         )
+
+    async def notices_of(self, learner_id: str) -> list[bytes]:
+        """Return the bodies of what systems outside are still to be told of a learner."""
+        digest = self._digest(learner_id)
+        return await self._read(lambda connection: outbox.bodies(connection, digest))
 
     async def record_rebuild(self, action: str, *, at_ms: int, learners: int) -> None:
         """Write to the audit log that rebuilding begins or has ended."""

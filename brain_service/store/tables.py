@@ -149,3 +149,40 @@ audit = sa.Table(
     sa.Column("interactions", sa.BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
+
+# What systems outside are still to be told; see `outbox`. Places are never given twice, or whoever
+# delivered one could take another one for it.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("place", _serial, primary_key=True, autoincrement=True),
+    sa.Column("learner_key", sa.BigInteger, nullable=False),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.Column("due_ms", sa.BigInteger, nullable=False),
+    # When it was given up; NULL while it waits.
+    sa.Column("dead_ms", sa.BigInteger, nullable=True),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False, server_default=""),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+_waits = sa.text("dead_ms IS NULL")
+sa.Index(
+    "outbox_waiting",
+    outbox.c.endpoint,
+    outbox.c.learner_key,
+    outbox.c.place,
+    sqlite_where=_waits,
+    postgresql_where=_waits,
+)
+
+# Which brain delivers what is in the outbox.
+outbox_lease = sa.Table(
+    "outbox_lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until_ms", sa.BigInteger, nullable=False),
+)

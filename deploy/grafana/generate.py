@@ -409,6 +409,21 @@ BRAIN: tuple[Panel, ...] = (
         *quantiles("aivo_brain_bus_lag_seconds"),
         unit="s",
     ),
+    panel(
+        "Webhooks",
+        "Messages about learners' attention that endpoints took, and attempts that failed.",
+        (f"sum by (endpoint) (rate(aivo_brain_webhook_delivered_total{RATE}))", "{{endpoint}}"),
+        (
+            f"sum by (endpoint, fault) (rate(aivo_brain_webhook_faults_total{RATE}))",
+            "{{endpoint}} {{fault}}",
+        ),
+    ),
+    panel(
+        "Webhooks that wait",
+        "Age of the oldest message that an endpoint has not taken yet.",
+        ("max by (endpoint) (aivo_brain_webhook_oldest_seconds)", "{{endpoint}}"),
+        unit="s",
+    ),
     *call_panels("aivo-brain"),
     *process_panels("aivo-brain"),
 )

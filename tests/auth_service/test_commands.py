@@ -52,6 +52,19 @@ def create(command: Run, email: str, role: str) -> str:
     return output.strip()
 
 
+def test_learners_are_listed_by_id_all_or_those_of_a_class(command: Run) -> None:
+    for learner_id in ("ben", "ada", "cho"):
+        command("create-learner", "--id", learner_id, "--display-name", "Somebody")
+    command("create-class", "--id", "7a")
+    for learner_id in ("cho", "ada"):
+        command("relate", "enrolled", learner_id, "7a")
+    assert command("list-learners") == (0, "ada\nben\ncho\n", "")
+    assert command("list-learners", "--class", "7a") == (0, "ada\ncho\n", "")
+    code, printed, complaint = command("list-learners", "--class", "7b")
+    assert (code, printed) == (1, "")
+    assert "no such class" in complaint
+
+
 def test_a_school_is_made_by_commands_and_every_change_is_audited(command: Run) -> None:
     teacher = create(command, "Teacher@School.Example", "teacher")
     assert command("create-learner", "--id", "lea", "--display-name", "Lea") == (0, "lea\n", "")

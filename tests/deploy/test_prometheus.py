@@ -18,6 +18,7 @@ import pytest
 
 from harness.stack import private_stack
 from tests.deploy.prometheus import DEPLOYED, MISSING, ROOT, WHY_SKIPPED, Prometheus, running, until
+from tests.support.receiver import write_webhooks
 from tests.support.school import PASSWORD, School, found_school, request
 from tests.support.socket import open_socket
 
@@ -176,9 +177,10 @@ class Lesson:
 
 
 @pytest.fixture(scope="module")
-def school() -> Iterator[School]:
-    """A live stack with a school in it."""
-    with private_stack() as stack:
+def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
+    """A live stack with a school in it, and webhooks to where nobody listens."""
+    webhooks = write_webhooks(tmp_path_factory.mktemp("webhooks"), "http://127.0.0.1:1/")
+    with private_stack(env={"BRAIN_WEBHOOKS": str(webhooks)}) as stack:
         yield found_school(stack)
 
 

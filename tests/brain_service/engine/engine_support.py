@@ -17,6 +17,7 @@ from brain_service.bus.local import LocalBus
 from brain_service.engine import privacy
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
 from brain_service.engine.journal import Row, StoreUnavailableError
+from brain_service.engine.notices import Notice, Notifier
 from brain_service.engine.publication import Publication
 from brain_service.engine.teaching import TeachingOptions
 from brain_service.model import Assessment
@@ -76,7 +77,9 @@ class FaultyStore(SqlStore):
         self.loads += 1
         return await super().load(learner_ids)
 
-    async def commit(self, rows: Sequence[Row], increments: BankIncrements) -> dict[str, int]:
+    async def commit(
+        self, rows: Sequence[Row], increments: BankIncrements, notices: Sequence[Notice] = ()
+    ) -> dict[str, int]:
         self.entered.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -85,7 +88,7 @@ class FaultyStore(SqlStore):
             raise StoreUnavailableError("the disk is on holiday")
         if any(map(self.poison, rows)):
             raise TypeError("a row that the driver chokes on")
-        keys = await super().commit(rows, increments)
+        keys = await super().commit(rows, increments, notices)
         self.sizes.append(len(rows))
         if self.lost_answers:
             self.lost_answers -= 1
@@ -135,7 +138,11 @@ APART = TeachingOptions(allowance=Allowance(lessons=0))
 
 @asynccontextmanager
 async def running(
-    path: Path, *, clock: Callable[[], float] | None = None, **options: Any
+    path: Path | str,
+    *,
+    clock: Callable[[], float] | None = None,
+    notifier: Notifier | None = None,
+    **options: Any,
 ) -> AsyncIterator[Brain]:
     """Run a brain on a database of its own. Its learners do not meet in what all of them share,
     unless `teaching` says so.
@@ -144,10 +151,16 @@ async def running(
     store = await FaultyStore.open(path)
     assert isinstance(store, FaultyStore)
     bus = LocalBus()
-    engine = Engine(store=store, bus=bus, clock=clock or Clock(), options=EngineOptions(**options))
+    engine = Engine(
+        store=store,
+        bus=bus,
+        clock=clock or Clock(),
+        options=EngineOptions(**options),
+        notifier=notifier,
+    )
     await engine.start()
     try:
-        yield Brain(engine, store, bus, path)
+        yield Brain(engine, store, bus, Path(path))
     finally:
         await engine.stop()
         await store.close()

@@ -576,9 +576,9 @@ async def test_rows_hold_what_the_codec_reads(
     rows: list[Row] = []
     commit = brain.store.commit
 
-    async def spy(batch: list[Row], increments: object) -> object:
+    async def spy(batch: list[Row], *rest: object) -> object:
         rows.extend(batch)
-        return await commit(batch, increments)  # type: ignore[arg-type]
+        return await commit(batch, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(brain.store, "commit", spy)
     [result] = await brain.apply(submission("ada", "a"))

@@ -160,7 +160,7 @@ async def test_a_brain_that_always_loses_the_race_says_so(
 ) -> None:
     one, _ = brains
 
-    async def lose(_rows: list[Row], _increments: object) -> dict[str, int]:
+    async def lose(_rows: list[Row], *_: object) -> dict[str, int]:
         raise ConflictError("too late")
 
     monkeypatch.setattr(one.store, "commit", lose)

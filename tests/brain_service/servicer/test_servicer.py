@@ -605,10 +605,10 @@ async def test_a_batch_in_hand_is_acknowledged_before_its_stream_ends(
     committing, released = asyncio.Event(), asyncio.Event()
     commit = stack.store.commit
 
-    async def slow_commit(rows: Any, increments: Any) -> Any:
+    async def slow_commit(*given: Any) -> Any:
         committing.set()
         await released.wait()
-        return await commit(rows, increments)
+        return await commit(*given)
 
     monkeypatch.setattr(stack.store, "commit", slow_commit)
     call = stack.stub.Interact(metadata=stack.channel.metadata)
