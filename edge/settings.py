@@ -35,7 +35,7 @@ _MAY_BE_ZERO = frozenset(
 class EdgeSettings(ClientSettings):
     """Read from EDGE_* and, as the guide has them, HOST, PORT and DEBUG."""
 
-    host: str = setting("127.0.0.1", "IP address to listen on.", env="HOST")
+    host: str = setting("127.0.0.1", "IP address to listen on; :: takes IPv6 only.", env="HOST")
     port: int = setting(
         8000, "Port of the socket, the HTTP API and the page; 0 takes any free one.", env="PORT"
     )
@@ -69,8 +69,8 @@ class EdgeSettings(ClientSettings):
     )
     trusted_proxies: tuple[str, ...] = setting(
         (),
-        "Proxies whose X-Forwarded-For and -Proto are believed: addresses and networks"
-        " (10.0.0.0/8); * believes everybody, also who lies.",
+        "Proxies whose X-Forwarded-For and -Proto are believed (Forwarded is not read): addresses"
+        " and networks (10.0.0.0/8); * believes everybody, also who lies.",
     )
     proxy_protocol: bool = setting(
         False,

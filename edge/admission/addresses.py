@@ -5,9 +5,12 @@ ask the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
-EVERYBODY = "*"
+EVERYBODY: Final = "*"
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+"""IPv4 addresses as IPv6 writes them."""
 
 
 class Proxies:
@@ -20,9 +23,7 @@ class Proxies:
         """
         entries = tuple(trusted)
         self._everybody = EVERYBODY in entries
-        self._networks = tuple(
-            ip_network(entry, strict=False) for entry in entries if entry != EVERYBODY
-        )
+        self._networks = tuple(_network(entry) for entry in entries if entry != EVERYBODY)
 
     def __bool__(self) -> bool:
         """Whether anybody is trusted."""
@@ -59,7 +60,16 @@ def shared_by(address: str) -> str:
     known = _parsed(address)
     if isinstance(known, IPv6Address):
         return str(IPv6Network((known, 64), strict=False))
-    return address
+    return address if known is None else str(known)
+
+
+def _network(entry: str) -> IPv4Network | IPv6Network:
+    network = ip_network(entry, strict=False)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        # As sockets of both families write it; addresses are compared as IPv4.
+        inner = network.network_address.ipv4_mapped
+        return IPv4Network((inner or 0, network.prefixlen - _MAPPED.prefixlen))
+    return network
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

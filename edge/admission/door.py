@@ -5,6 +5,7 @@ the same door.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from weakref import WeakValueDictionary
 
@@ -15,6 +16,10 @@ from edge.admission.origins import Origins
 from edge.admission.turns import Turns
 from edge.settings import EdgeSettings
 
+logger = logging.getLogger(__name__)
+
+MAX_TOLD = 100
+"""Peers turned away that the log names; strangers cannot fill it with more."""
 MAX_LOGINS = 64
 """Of one address at once; auth lets fewer wait and decides who is next, but must hear of no more.
 """
@@ -49,6 +54,7 @@ class Door:
         self._arrivals = Budgets(
             rate=settings.connections_per_s, burst=10 * settings.connections_per_s
         )
+        self._told: set[str] = set()
         self.connections = Places(settings.max_connections_per_address)
         """HTTP connections of each address."""
         self.logins = Places(MAX_LOGINS)
@@ -72,6 +78,12 @@ class Door:
         address, now = shared_by(peer), time.monotonic()
         wait_s = self._arrivals.of(address, now).take(1.0, now)
         return not wait_s and self.connections.take(address)
+
+    def tell_turned_away(self, peer: str, why: str) -> None:
+        """Log that this peer did not come by the PROXY protocol, once each and for a few only."""
+        if peer not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add(peer)
+            logger.warning("turned %s away: EDGE_PROXY_PROTOCOL is set, and %s", peer, why)
 
     def leave(self, peer: str) -> None:
         """One admitted connection of this peer less."""

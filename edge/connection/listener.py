@@ -86,6 +86,7 @@ class Listener(HttpToolsProtocol):
         if not self._admitted:
             self._end()
         elif self._introduction is not None and not self._door.proxies.trust(self.peer):
+            self._door.tell_turned_away(self.peer, "it is none of EDGE_TRUSTED_PROXIES")
             self._end()  # only our own proxies may say who their client is
         self._await_request()
 
@@ -205,6 +206,7 @@ class Listener(HttpToolsProtocol):
         try:
             header = proxy_protocol.parse(data)
         except proxy_protocol.BadHeaderError:
+            self._door.tell_turned_away(self.peer, "it does not send that protocol's version 2")
             self._end()
             return b""
         if header is None:

@@ -31,6 +31,9 @@ from edge.admission.origins import MAX_TOLD, Origins
         (("10.0.0.0/8",), "10.9.9.9", [" , "], "10.9.9.9"),
         (("10.0.0.0/8",), "::ffff:10.9.9.9", ["1.2.3.4"], "1.2.3.4"),
         (("::1",), "::1", ["::ffff:1.2.3.4"], "1.2.3.4"),
+        (("::ffff:10.0.0.1",), "10.0.0.1", ["1.2.3.4"], "1.2.3.4"),
+        (("::ffff:10.0.0.0/104",), "::ffff:10.9.9.9", ["1.2.3.4"], "1.2.3.4"),
+        (("::ffff:10.0.0.0/104",), "11.0.0.1", ["1.2.3.4"], "11.0.0.1"),
         (("*",), "10.0.0.1", ["1.2.3.4, 5.6.7.8"], "1.2.3.4"),
         (("10.0.0.1",), "local", ["1.2.3.4"], "local"),
     ],
@@ -60,7 +63,7 @@ def test_what_is_no_address_cannot_be_trusted(entry: str) -> None:
 def test_one_clients_many_ipv6_addresses_count_as_one() -> None:
     assert shared_by("2001:db8:1:2:3::4") == shared_by("2001:db8:1:2:ffff::1")
     assert shared_by("2001:db8:1:3::4") != shared_by("2001:db8:1:2::4")
-    assert shared_by("1.2.3.4") == "1.2.3.4"
+    assert shared_by("1.2.3.4") == shared_by("::ffff:1.2.3.4") == "1.2.3.4"
 
 
 @pytest.mark.parametrize(

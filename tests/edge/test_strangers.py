@@ -244,10 +244,26 @@ async def test_a_proxy_that_passes_bytes_on_says_who_its_client_is() -> None:
     ],
     ids=["none", "another version", "too short", "too long", "no signature"],
 )
-async def test_who_is_not_introduced_is_turned_away(sent: bytes) -> None:
+async def test_who_is_not_introduced_is_turned_away(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     proxied = EdgeSettings(proxy_protocol=True, trusted_proxies=("127.0.0.1",))
     async with _watched(proxied) as running:
         assert await exchange(running, sent) == b""
+        assert await exchange(running, sent) == b""
+    assert caplog.text.count("turned 127.0.0.1 away") == 1
+    assert "version 2" in caplog.text
+
+
+async def test_who_may_not_introduce_anybody_is_told_to_the_operator(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    proxied = EdgeSettings(proxy_protocol=True, trusted_proxies=("10.0.0.1",))
+    async with _watched(proxied) as running:
+        with contextlib.suppress(ConnectionResetError):
+            assert await exchange(running, _introduced() + _asked()) == b""
+    assert "turned 127.0.0.1 away" in caplog.text
+    assert "EDGE_TRUSTED_PROXIES" in caplog.text
 
 
 async def test_a_drain_survives_a_socket_that_cannot_be_told(
