@@ -16,7 +16,7 @@ from edge.connection.connection import (
 from edge.connection.wire import prepare
 from edge.session.session import Session
 from edge.settings import EdgeSettings
-from tests.edge.test_connection import SteppedEndpoint, Wire, masked
+from tests.edge.wire import SteppedEndpoint, Wire, masked
 from tests.support.fakes import FakeEdge
 
 FLOODS = {

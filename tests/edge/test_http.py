@@ -1,11 +1,8 @@
-"""The HTTP API: nobody without a token, errors as problem details, cookies and headers as a browser
-needs them.
-"""
+"""The HTTP API: who gets in, what is answered, and how it is refused."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,12 +14,7 @@ from edge.frames.codes import RETRYABLE
 from edge.http import STATUSES, requests
 from edge.http.requests import MAX_BODY_BYTES
 from edge.ports import UpstreamError
-from tests.support.http_api import Api
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
+from tests.support.http_api import Api, problem
 
 
 @pytest.fixture
@@ -32,16 +24,6 @@ def page(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "index.html").write_text("<h1>Hello</h1>")
     return folder
-
-
-def problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = response.json()
-    assert (body["status"], body["code"], body["type"]) == (status, code, "about:blank")
-    assert body["title"] != "Error"
-    assert body["detail"]
-    return body
 
 
 GUARDED = [
@@ -150,128 +132,7 @@ async def test_an_erasure_says_when_auth_fails(api: Api) -> None:
     problem(await api("DELETE", "/api/learners/ada/data", token="admin"), 503, "unavailable")
 
 
-# Analytics
-
-
-async def test_analytics_are_asked_for_as_the_query_says(api: Api) -> None:
-    query = (
-        "from=2026-01-01T00:00:00Z&to=2026-01-01T02:00:00%2B01:00&interval=300"
-        "&type=ping&type=error&role=learner"
-    )
-    response = await api("GET", f"/api/websocket/analytics?{query}", token="admin")
-
-    assert api.metrics.asked == [
-        {
-            "from_ms": 1_767_225_600_000,
-            "to_ms": 1_767_229_200_000,
-            "interval_s": 300,
-            "types": ["ping", "error"],
-            "roles": ["learner"],
-        }
-    ]
-    body = response.json()
-    assert (body["interval_s"], body["rows"][0]["type"], body["rows"][0]["direction"]) == (
-        300,
-        "ping",
-        "inbound",
-    )
-    assert body["from"].startswith("2026-01-01T00:00:00")
-
-
-async def test_analytics_without_a_query_are_the_last_hour_by_minutes(api: Api) -> None:
-    await api("GET", "/api/websocket/analytics", token="admin")
-
-    assert api.metrics.asked == [
-        {"from_ms": 0, "to_ms": 0, "interval_s": 60, "types": [], "roles": []}
-    ]
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "interval=0",
-        "interval=61",
-        "interval=-60",
-        "interval=x",
-        "from=yesterday",
-        "from=2026-01-01T00:00:00",
-        "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
-        "from=1900-01-01T00:00:00Z",
-        "to=1970-01-01T00:00:00Z",
-        "type=Ping",
-        "type=",
-        "role=a%20b",
-        "&".join(["type=ping"] * 65),
-    ],
-)
-async def test_a_bad_question_about_analytics_is_a_problem(api: Api, query: str) -> None:
-    problem(
-        await api("GET", f"/api/websocket/analytics?{query}", token="admin"), 422, "bad_request"
-    )
-    assert api.metrics.asked == []
-
-
-async def test_what_the_metrics_service_refuses_is_a_problem(api: Api) -> None:
-    api.metrics.fault = UpstreamError(
-        "bad_request", "more than 1500 intervals; ask for a shorter range"
-    )
-
-    problem(await api("GET", "/api/websocket/analytics", token="admin"), 400, "bad_request")
-
-
-def test_analytics_are_described(api: Api) -> None:
-    found = api.transport.app.openapi()  # type: ignore[attr-defined]
-    described = found["paths"]["/api/websocket/analytics"]["get"]
-
-    assert {one["name"] for one in described["parameters"] if one["in"] == "query"} == {
-        "from", "to", "interval", "type", "role",
-    }  # fmt: skip
-    assert all(one["description"] for one in described["parameters"] if one["in"] == "query")
-    assert described["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith(
-        "/Analytics"
-    )
-    assert set(found["components"]["schemas"]["Analytics"]["properties"]) == {
-        "from",
-        "to",
-        "interval_s",
-        "rows",
-    }
-
-
-# The stream of metrics; what ends it is in test_live.py
-
-
-async def test_a_stream_of_figures_is_asked_for_at_an_interval_within_bounds(api: Api) -> None:
-    path = "/api/websocket/metrics/stream"
-    for query, status in (
-        ("", 200),
-        ("?interval_ms=250", 200),
-        ("?interval_ms=249", 422),
-        ("?interval_ms=10001", 422),
-    ):
-        assert (await api("GET", path + query, token="admin")).status_code == status
-
-    assert api.metrics.asked == [{"interval_ms": 2_000}, {"interval_ms": 250}]
-
-
-async def test_a_stream_that_cannot_begin_is_a_problem(api: Api) -> None:
-    api.metrics.fault = UpstreamError("unavailable", "One sentence.", retry_after_ms=1000)
-    for _ in range(3):  # more than a user may hold: none is held
-        problem(
-            await api("GET", "/api/websocket/metrics/stream", token="admin"), 503, "unavailable"
-        )
-    api.metrics.fault, api.draining = None, True
-    problem(await api("GET", "/api/websocket/metrics/stream", token="admin"), 503, "unavailable")
-
-
-def test_the_stream_is_described(api: Api) -> None:
-    described = api.transport.app.openapi()["paths"]["/api/websocket/metrics/stream"]["get"]  # type: ignore[attr-defined]
-
-    assert [one["name"] for one in described["parameters"] if one["in"] == "query"] == [
-        "interval_ms"
-    ]
-    assert list(described["responses"]["200"]["content"]) == ["text/event-stream"]
-    assert described["responses"].keys() >= {"200", "429", "503"}
+# Errors
 
 
 @pytest.mark.parametrize("code", sorted(set(RETRYABLE) - {"unknown_type"}))
@@ -378,107 +239,6 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
         )
 
     problem(response, 408, "bad_request")
-
-
-# Cookies
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_page_gets_its_refresh_token_in_a_strict_cookie_only(api: Api, scheme: str) -> None:
-    body = {"email": "a@b", "password": "p", "cookie": True}
-    response = await api("POST", "/api/auth/login", json=body, scheme=scheme)
-    device, cookie = (one.lower() for one in response.headers.get_list("set-cookie"))
-
-    assert not {"refresh_token", "device_token"} & response.json().keys()
-    assert cookie.startswith("aivo_refresh=refresh-2;")
-    assert device.startswith("aivo_device=device-1;")
-    assert "max-age=3600" in cookie.split("; ")
-    for one in (device, cookie):
-        assert {"httponly", "path=/api/auth", "samesite=strict"} <= set(one.split("; "))
-        assert ("secure" in one.split("; ")) is (scheme == "https")
-    assert response.headers["cache-control"] == "no-store"
-
-
-async def test_a_program_gets_its_refresh_token_in_the_answer(api: Api) -> None:
-    response = await api("POST", "/api/auth/login", json={"email": "a@b", "password": "p"})
-
-    assert response.json()["refresh_token"] == "refresh-2"
-    assert response.json()["device_token"] == "device-1"
-    assert "set-cookie" not in response.headers
-
-
-@pytest.mark.parametrize("way", ["cookie", "body"])
-async def test_a_device_shows_that_it_was_here_before(api: Api, way: str) -> None:
-    body = {"email": "a@b", "password": "p"} | ({"device_token": "old"} if way == "body" else {})
-    headers = {"Cookie": "aivo_device=old"} if way == "cookie" else {}
-    await api("POST", "/api/auth/login", json=body, headers=headers)
-
-    assert api.auth.calls[-1][-1] == "old"
-
-
-async def test_a_refresh_goes_the_way_it_came(api: Api) -> None:
-    by_cookie = await api("POST", "/api/auth/refresh", headers={"Cookie": "aivo_refresh=one"})
-    by_body = await api("POST", "/api/auth/refresh", json={"refresh_token": "two"})
-
-    assert "refresh_token" not in by_cookie.json()
-    assert "aivo_refresh=refresh-2" in by_cookie.headers["set-cookie"]
-    assert by_body.json()["refresh_token"] == "refresh-2"
-    assert "set-cookie" not in by_body.headers
-    assert api.auth.calls == [("refresh", "one", ""), ("refresh", "two", "")]
-
-
-@pytest.mark.parametrize("debug", [True, False])
-async def test_for_debugging_every_request_is_logged_without_its_query(
-    debug: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    await Api(debug=debug)("GET", "/healthz?token=secret")
-
-    told = [
-        (line.method, line.path, line.status)
-        for line in caplog.records
-        if line.name == "edge.http.debug"
-    ]
-    assert told == ([("GET", "/healthz", 200)] if debug else [])
-    assert "secret" not in str(
-        [line.__dict__ for line in caplog.records if line.name.startswith("edge")]
-    )
-
-
-async def test_a_refresh_is_known_again_by_a_key_that_cannot_be_guessed(api: Api) -> None:
-    key = "0198f3a2-7c1d-7000-8000-000000000001"
-    cookie = {"Cookie": "aivo_refresh=one"}
-    assert (
-        await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": key})
-    ).status_code == 200
-    problem(
-        await api("POST", "/api/auth/refresh", headers=cookie | {"Idempotency-Key": "1"}),
-        422,
-        "bad_request",
-    )
-
-    assert api.auth.calls == [("refresh", "one", key)]
-
-
-async def test_a_refresh_token_that_does_not_work_is_taken_from_the_browser(api: Api) -> None:
-    problem(await api("POST", "/api/auth/refresh"), 401, "unauthenticated")
-    api.auth.fault = UpstreamError("unauthenticated", "Log in again.")
-    response = await api("POST", "/api/auth/refresh", headers={"Cookie": "aivo_refresh=old"})
-    problem(response, 401, "unauthenticated")
-    assert "max-age=0" in response.headers["set-cookie"].lower()
-    api.auth.fault = UpstreamError("unavailable", "Later.")
-    kept = await api("POST", "/api/auth/refresh", headers={"Cookie": "aivo_refresh=good"})
-
-    assert "set-cookie" not in kept.headers
-
-
-async def test_logging_out_ends_the_session_and_the_cookie(api: Api) -> None:
-    response = await api(
-        "POST", "/api/auth/logout", token="t", headers={"Cookie": "aivo_refresh=r"}
-    )
-
-    assert (response.status_code, api.auth.calls) == (204, [("logout", "r", "t")])
-    assert "max-age=0" in response.headers["set-cookie"].lower()
 
 
 # The description

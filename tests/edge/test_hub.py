@@ -64,11 +64,6 @@ def subscribe(
 
 
 @pytest.fixture
-def edge() -> FakeEdge:
-    return FakeEdge()
-
-
-@pytest.fixture
 def watcher() -> Watcher:
     return Watcher()
 

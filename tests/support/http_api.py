@@ -178,3 +178,14 @@ class Api:
             transport=self.transport, base_url=f"{scheme}://edge.example"
         ) as client:
             return await client.request(method, path, headers=headers, **options)
+
+
+def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """Return the problem that an answer must be."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, "about:blank")
+    assert body["title"] != "Error"
+    assert body["detail"]
+    return body

@@ -3,156 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from aivo.brain.v1 import brain_pb2 as pb
-from aivo.brain.v1 import brain_pb2_grpc
-from brain_service.bus.local import LocalBus
-from brain_service.engine.engine import Engine
 from brain_service.engine.journal import StoreUnavailableError
-from brain_service.model.adapt import RuleAdapter
-from brain_service.servicer.brain import SERVICE_NAME, BrainServicer
-from brain_service.store import SqlStore
-from brain_service.watch.watches import Watches
-from service_runtime.grpc_client import Channel, ClientSettings, open_channel
-from service_runtime.grpc_server import GrpcServer, ListenerSettings
-
-CREDENTIAL = "a-test-credential"
-ROOT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-WAIT_S = 30
-
-
-class ObservedWatches(Watches):
-    """Tells when a watch was closed."""
-
-    def __init__(self, source: Any, **options: Any) -> None:
-        super().__init__(source, **options)
-        self.closed = asyncio.Condition()
-
-    def close(self, watch: Any, reason: Any = None) -> None:
-        super().close(watch, reason)
-        self._telling = asyncio.create_task(self._tell())
-
-    async def _tell(self) -> None:
-        async with self.closed:
-            self.closed.notify_all()
-
-    async def until_none(self) -> None:
-        async with asyncio.timeout(WAIT_S), self.closed:
-            await self.closed.wait_for(lambda: not len(self))
-
-
-class Stack:
-    """A brain that serves, and a client of it."""
-
-    def __init__(self, store: SqlStore) -> None:
-        self.store = store
-        self.bus = LocalBus()
-        self.engine = Engine(store=store, bus=self.bus)
-        self.watches = ObservedWatches(self.engine, pending=4)
-        self.servicer = BrainServicer(self.engine, self.watches, RuleAdapter())
-        self.server = GrpcServer(
-            ListenerSettings(listen="127.0.0.1:0", credential=CREDENTIAL, drain_s=5),
-            services=(SERVICE_NAME,),
-        )
-        self.channel: Channel
-        self.stub: Any
-
-    async def __aenter__(self) -> Stack:
-        self.unsubscribe = self.bus.subscribe(self.watches.publish)
-        self.bus.subscribe(self.servicer.forget)
-        await self.engine.start()
-        self.servicer.register(self.server.server)
-        port = await self.server.start()
-        self.channel = open_channel(f"127.0.0.1:{port}", ClientSettings(credential=CREDENTIAL))
-        self.stub = brain_pb2_grpc.BrainServiceStub(self.channel.channel)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.channel.close()
-        self.servicer.drain()
-        await self.server.stop()
-        await self.engine.stop()
-
-    def call(self, method: str, request: Any, **options: Any) -> Any:
-        metadata = (*self.channel.metadata, *options.pop("metadata", ()))
-        return getattr(self.stub, method)(request, metadata=metadata, **options)
-
-    async def record(
-        self, learner_id: str = "mia", count: int = 1, **fields: Any
-    ) -> pb.RecordInteractionResponse:
-        for _ in range(count):
-            response = await self.call(
-                "RecordInteraction",
-                pb.RecordInteractionRequest(interaction=interaction(learner_id, **fields)),
-            )
-        return response
-
-
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    store = await SqlStore.open(tmp_path / "brain.db")
-    try:
-        async with Stack(store) as running:
-            yield running
-    finally:
-        await store.close()
-
-
-def interaction(learner_id: str = "mia", **fields: Any) -> pb.Interaction:
-    defaults: dict[str, Any] = {
-        "interaction_id": str(uuid.uuid4()),
-        "kind": pb.INTERACTION_KIND_PRACTICE,
-        "content": "3 + 4",
-        "context": pb.Context(
-            correct=True, difficulty=3, time_taken_s=5, skills=["addition"], subject="maths"
-        ),
-    }
-    return pb.Interaction(learner_id=learner_id, **(defaults | fields))
-
-
-@asynccontextmanager
-async def watching(
-    stack: Stack, *cursors: pb.Cursor, watch_id: str = "w"
-) -> AsyncIterator[tuple[Any, Any]]:
-    call = stack.call("WatchState", pb.WatchStateRequest(watch_id=watch_id, cursors=cursors))
-    first = await read(call)
-    try:
-        yield call, first
-    finally:
-        call.cancel()
-
-
-async def read(call: Any) -> Any:
-    async with asyncio.timeout(WAIT_S):
-        return await call.read()
-
-
-async def status_of(awaitable: Any) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async with asyncio.timeout(WAIT_S):
-            await awaitable
-    return caught.value.code(), caught.value.details() or ""
-
-
-async def interact(stack: Stack, *batches: list[pb.Interaction]) -> list[pb.InteractResponse]:
-    call = stack.stub.Interact(metadata=stack.channel.metadata)
-    responses = []
-    for batch in batches:
-        await call.write(pb.InteractRequest(interactions=batch))
-        responses.append(await read(call))
-    await call.done_writing()
-    assert await read(call) is grpc.aio.EOF
-    return responses
+from tests.brain_service.servicer.servicer_support import (
+    ROOT,
+    WAIT_S,
+    Stack,
+    interact,
+    interaction,
+    read,
+    status_of,
+    watching,
+)
 
 
 async def test_an_interaction_is_answered_with_a_reading(stack: Stack) -> None:
@@ -433,150 +301,6 @@ async def test_a_page_of_history_that_is_too_large_for_a_message_ends_early(stac
     assert 100 < len(newest.entries) < 200
 
 
-async def test_a_watch_starts_with_snapshots_and_follows(stack: Stack) -> None:
-    await stack.record(count=2)
-    async with watching(stack, pb.Cursor(learner_id="mia"), pb.Cursor(learner_id="new")) as (
-        call,
-        first,
-    ):
-        assert first.epoch == stack.engine.epoch
-        assert [(snapshot.learner_id, snapshot.revision) for snapshot in first.snapshots] == [
-            ("mia", 2),
-            ("new", 0),
-        ]
-        assert first.snapshots[0].assessment.levels.engagement > 0
-
-        recorded = await stack.record(traceparent=ROOT)
-        (update,) = (await read(call)).updates
-
-        assert (update.learner_id, update.revision, update.coalesced) == ("mia", 3, 0)
-        assert update.assessment == recorded.applied.assessment
-        assert list(update.traceparents) == [ROOT]
-
-
-async def test_a_watch_resumes_where_it_was(stack: Stack) -> None:
-    await stack.record(count=10)
-    epoch = stack.engine.epoch
-    every = pb.Cursor(learner_id="mia", epoch=epoch, revision=3, mode=pb.DELIVERY_MODE_EVERY)
-    async with watching(stack, every) as (call, first):
-        assert first.snapshots[0].recovered
-        got: list[int] = []
-        while len(got) < 7:
-            got += [update.revision for update in (await read(call)).updates]
-        assert got == [4, 5, 6, 7, 8, 9, 10]
-    async with watching(stack, pb.Cursor(learner_id="mia", epoch=epoch, revision=3)) as (
-        call,
-        first,
-    ):
-        (update,) = (await read(call)).updates
-        assert (update.revision, update.coalesced) == (10, 6)
-    async with watching(stack, pb.Cursor(learner_id="mia", epoch="other", revision=3)) as (
-        call,
-        first,
-    ):
-        assert not first.snapshots[0].recovered
-
-
-async def test_crossings_are_told_with_their_revision(stack: Stack) -> None:
-    wrong = pb.Context(correct=False, difficulty=5, time_taken_s=5, skills=["addition"], attempts=4)
-    for _ in range(12):
-        await stack.record(context=wrong)
-    history = await stack.call("GetHistory", pb.GetHistoryRequest(learner_id="mia"))
-    expected = [crossing for entry in history.entries for crossing in entry.crossings]
-    assert expected, "twelve failures cross something"
-    assert all(
-        crossing.revision == entry.revision
-        for entry in history.entries
-        for crossing in entry.crossings
-    )
-    cursor = pb.Cursor(learner_id="mia", epoch=stack.engine.epoch)
-    async with watching(stack, cursor) as (call, _):
-        (update,) = (await read(call)).updates
-        assert list(update.crossings) == expected
-
-
-async def test_a_watch_is_modified_while_it_runs(stack: Stack) -> None:
-    await stack.record("ben")
-    async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
-        request = pb.ModifyWatchRequest(
-            watch_id="w", add=[pb.Cursor(learner_id="ben")], remove=["mia"]
-        )
-        response = await stack.call("ModifyWatch", request)
-        assert (response.epoch, response.snapshots[0].revision) == (stack.engine.epoch, 1)
-
-        await stack.record("mia")
-        await stack.record("ben")
-        (update,) = (await read(call)).updates
-        assert (update.learner_id, update.revision) == ("ben", 2)
-
-
-async def test_modifying_a_watch_that_is_not_open_is_not_found(stack: Stack) -> None:
-    code, _ = await status_of(stack.call("ModifyWatch", pb.ModifyWatchRequest(watch_id="nope")))
-
-    assert code is grpc.StatusCode.NOT_FOUND
-
-
-async def test_a_second_stream_with_the_same_id_ends_the_first(stack: Stack) -> None:
-    async with watching(stack) as (first, _), watching(stack) as (second, _):
-        code, _details = await status_of(read(first))
-        assert code is grpc.StatusCode.ABORTED
-        await stack.watches.beat()
-        assert (await read(second)).HasField("heartbeat")
-
-
-async def test_a_heartbeat_tells_what_the_store_has(stack: Stack) -> None:
-    await stack.record(count=2)
-    async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
-        await stack.watches.beat()
-        heartbeat = (await read(call)).heartbeat
-        assert [(one.learner_id, one.revision) for one in heartbeat.revisions] == [("mia", 2)]
-        assert heartbeat.sent_at_ms > 0
-
-
-async def test_an_update_whose_message_was_lost_arrives_with_a_heartbeat(stack: Stack) -> None:
-    async with watching(stack, pb.Cursor(learner_id="mia")) as (call, _):
-        stack.unsubscribe()
-        await stack.record(count=3)
-        await stack.watches.beat()
-        (update,) = (await read(call)).updates
-        assert (update.revision, update.coalesced) == (3, 2)
-
-
-async def test_cancelled_watches_leave_nothing_behind(stack: Stack) -> None:
-    for number in range(20):
-        async with watching(stack, pb.Cursor(learner_id="mia"), watch_id=f"w{number}"):
-            await stack.record()
-    await stack.watches.until_none()
-
-    assert stack.watches.learners == 0
-
-
-async def test_a_cancelled_watch_that_was_not_read_leaves_nothing_behind(stack: Stack) -> None:
-    every = pb.Cursor(learner_id="mia", mode=pb.DELIVERY_MODE_EVERY)
-    async with watching(stack, every):
-        await interact(stack, *[[interaction() for _ in range(500)] for _ in range(4)])
-        # More than flow control lets through, so the stream stands in the middle of a write.
-        assert stack.watches.learners == 1
-    await stack.watches.until_none()
-
-    assert stack.watches.learners == 0
-
-
-async def test_watches_of_a_vanished_client_leave_nothing_behind(stack: Stack) -> None:
-    other = open_channel(f"127.0.0.1:{stack.server.port}", ClientSettings(credential=CREDENTIAL))
-    call = brain_pb2_grpc.BrainServiceStub(other.channel).WatchState(
-        pb.WatchStateRequest(watch_id="w", cursors=[pb.Cursor(learner_id="mia")]),
-        metadata=other.metadata,
-    )
-    await read(call)
-    await other.close()
-    del call
-    gc.collect()
-    await stack.watches.until_none()
-
-    assert stack.watches.learners == 0
-
-
 async def test_a_stopping_service_ends_streams_as_unavailable_and_acknowledges_what_it_has(
     stack: Stack,
 ) -> None:
@@ -651,26 +375,6 @@ async def test_a_learner_is_exported_and_erased_and_watchers_hear_it(stack: Stac
         "EraseLearner", pb.EraseLearnerRequest(learner_id="mia", requested_by="admin")
     )
     assert again.interactions == 0
-
-
-async def test_a_slow_reader_gets_the_newest_and_every_watcher_gets_all(stack: Stack) -> None:
-    latest = pb.Cursor(learner_id="mia")
-    every = pb.Cursor(learner_id="mia", mode=pb.DELIVERY_MODE_EVERY)
-    async with (
-        watching(stack, latest, watch_id="a") as (slow, _),
-        watching(stack, every, watch_id="b") as (all_, _),
-    ):
-        for _ in range(10):
-            await interact(stack, [interaction() for _ in range(50)])
-        reached = 0
-        while reached < 500:
-            for update in (await read(slow)).updates:
-                assert update.revision == reached + update.coalesced + 1
-                reached = update.revision
-        got: list[int] = []
-        while len(got) < 500:
-            got += [update.revision for update in (await read(all_)).updates]
-    assert got == list(range(1, 501))
 
 
 async def test_content_is_adapted_to_what_is_known_of_a_learner(stack: Stack) -> None:

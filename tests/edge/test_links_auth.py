@@ -1,0 +1,114 @@
+"""The link to auth: what was revoked ends, also when it was out of reach meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import grpc.aio
+import pytest
+
+from aivo.auth.v1 import auth_pb2
+from edge.ports import UpstreamError
+from edge.upstream.auth import AuthLink
+from service_runtime.grpc_client import open_channel
+from tests.edge.services import (
+    SETTINGS,
+    WAIT_S,
+    Auth,
+    adder,
+    asked,
+    running,
+    serving,
+    until,
+)
+from tests.support.fakes import FakeEdge
+
+
+async def test_a_lost_stream_of_revocations_is_opened_again_and_everything_asked_anew() -> None:
+    auth = Auth()
+    edge = FakeEdge()
+    async with serving(adder(auth)) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = AuthLink(channel, SETTINGS)
+        edge.access._auth = link
+        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
+            await asyncio.wait_for(link.is_open.wait(), WAIT_S)
+            assert await asked(lambda done: edge.access.ask("u", "watch", "ada", done)) is True
+            auth.allowed = False
+            assert edge.access.known("u", "watch", "ada") is True
+            auth.streams[-1].put_nowait(grpc.StatusCode.DATA_LOSS)
+            await until(lambda: len(auth.streams) == 2 and link.is_open.is_set())
+            assert edge.access.known("u", "watch", "ada") is None
+            assert await asked(lambda done: edge.access.ask("u", "watch", "ada", done)) is False
+            auth.allowed = True
+            for revocation in (
+                auth_pb2.Revocation(user_id="u"),
+                auth_pb2.Revocation(learner_id="ada"),
+            ):
+                await asked(lambda done: edge.access.ask("u", "watch", "ada", done))
+                auth.streams[-1].put_nowait(
+                    auth_pb2.WatchRevocationsResponse(revocations=[revocation])
+                )
+                await until(lambda: edge.access.known("u", "watch", "ada") is None)
+        await channel.close()
+
+
+async def test_a_revoked_login_closes_its_sockets_and_no_others() -> None:
+    auth = Auth()
+    edge = FakeEdge()
+    ada, ada_sink = edge.session("ada")
+    _, ben_sink = edge.session("ben")
+    async with serving(adder(auth)) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = AuthLink(channel, SETTINGS)
+        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
+            await asyncio.wait_for(link.is_open.wait(), WAIT_S)
+            other = auth_pb2.Revocation(user_id="u-ada", session_id="another")
+            mine = auth_pb2.Revocation(user_id="u-ada", session_id=ada.session_id)
+            auth.streams[-1].put_nowait(auth_pb2.WatchRevocationsResponse(revocations=[other]))
+            auth.streams[-1].put_nowait(auth_pb2.WatchRevocationsResponse(revocations=[mine]))
+            await until(lambda: ada_sink.closed is not None)
+        await channel.close()
+
+    assert ada_sink.closed is not None
+    assert ada_sink.closed[0] == 4403
+    assert ben_sink.closed is None
+
+
+async def test_a_login_that_ended_while_auth_was_out_of_reach_ends_when_it_is_back() -> None:
+    auth = Auth()
+    edge = FakeEdge()
+    _, ada_sink = edge.session("ada")
+    _, ben_sink = edge.session("ben")
+    async with serving(adder(auth)) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = AuthLink(channel, SETTINGS)
+        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
+            await asyncio.wait_for(link.is_open.wait(), WAIT_S)
+            assert ada_sink.closed is None
+            auth.fallen.add("s-ada")
+            auth.streams[-1].put_nowait(grpc.StatusCode.UNAVAILABLE)
+            await until(lambda: ada_sink.closed is not None)
+        await channel.close()
+
+    assert ben_sink.closed is None
+
+
+async def test_tokens_and_logins_are_answered_in_words_for_the_client() -> None:
+    async with serving(adder(Auth())) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = AuthLink(channel, SETTINGS)
+        async with running(link.run()):
+            good = await asked(lambda done: link.authenticate("good", done))
+            bad = await asked(lambda done: link.authenticate("bad", done))
+            with pytest.raises(UpstreamError) as wrong:
+                await link.login("someone@school.example", "x", "", "")
+            with pytest.raises(UpstreamError) as ours:
+                await link.login("whoever", "x", "", "")
+        await channel.close()
+
+    assert good == ("u", "teacher", "s", 5, ("ada",), 1.5)
+    assert (bad.code, str(bad)) == ("unauthenticated", "Bad.")
+    assert (wrong.value.code, ours.value.code) == ("unauthenticated", "internal")
+    assert "someone" not in str(wrong.value)
