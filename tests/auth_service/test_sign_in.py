@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,39 +16,16 @@ from aivo.auth.v1 import auth_pb2 as pb
 from auth_service.settings import Settings
 from auth_service.trust import TrustError, read_trusted
 from tests.auth_service.harness import Client, running
-from tests.support.socket import WAIT_S
+from tests.support.provider import running_provider
 
 BACK = "http://127.0.0.1:9/api/auth/callback"
 
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
-    """A small OpenID provider (oidc-provider-mock) in its own process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://localhost:{port}"
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{address}/.well-known/openid-configuration").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    try:
-        deadline = time.monotonic() + WAIT_S
-        while not answers():
-            assert time.monotonic() < deadline, "the provider does not answer"
-            time.sleep(0.05)
+    """A provider for all tests here."""
+    with running_provider() as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def configured(provider: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +13,14 @@ import pytest
 
 from tests.auth_service.issuer import AUDIENCE, NAME, Issuer
 from tests.support.commands import auth_command
+from tests.support.roster import HOME, statements, write_roster
 from tests.support.school import School, request
 from tests.support.socket import open_socket
 from tests.system.conftest import running_school
 
 PUPILS = 25
 STATEMENTS = 2_000
-"""10,000 work as well, and take longer."""
-HOME = "https://lms.school.example"
+"""10,000 work as well, and take longer: `web/e2e/own_school.test.mjs`."""
 
 
 @pytest.fixture
@@ -46,44 +45,11 @@ def own_people(issuer: Issuer, tmp_path: Path) -> Iterator[School]:
         yield school
 
 
-def _roster(folder: Path, *, guardian_of_first: bool) -> Path:
-    folder.mkdir(exist_ok=True)
-    users = ["sourcedId,enabledUser,role,givenName,familyName,email,agentSourcedIds"]
-    users += ["t-1,true,teacher,Tess,Hill,,", "g-1,true,parent,Gwen,Lane,,pupil-1"]
-    enrolled = ["sourcedId,classSourcedId,userSourcedId,role", "e-t,c-1,t-1,teacher"]
-    for number in range(PUPILS):
-        agents = "g-1" if number == 0 and guardian_of_first else ""
-        users.append(f"pupil-{number},true,student,Pupil,Number{number},,{agents}")
-        enrolled.append(f"e-{number},c-1,pupil-{number},student")
-    for name, lines in (
-        ("users", users),
-        ("classes", ["sourcedId,title", "c-1,Maths 7a"]),
-        ("enrollments", enrolled),
-    ):
-        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
-def _statements(first: int, count: int) -> list[dict[str, object]]:
-    begin = datetime.now(UTC) - timedelta(days=200)
-    return [
-        {
-            "id": str(uuid.UUID(int=0x0192F3A4000070008000000000000000 + number)),
-            "actor": {"account": {"homePage": HOME, "name": f"pupil-{number % PUPILS}"}},
-            "verb": {"id": "http://adlnet.gov/expapi/verbs/answered"},
-            "object": {"id": f"{HOME}/items/{number % 40}"},
-            "result": {"success": number % 3 > 0, "duration": "PT20S"},
-            "timestamp": (begin + timedelta(seconds=30 * number)).isoformat(),
-        }
-        for number in range(first, first + count)
-    ]
-
-
 async def test_from_a_roster_to_a_class_live(
     own_people: School, issuer: Issuer, tmp_path: Path
 ) -> None:
     stack = own_people.stack
-    roster = _roster(tmp_path / "roster", guardian_of_first=True)
+    roster = write_roster(tmp_path / "roster", pupils=PUPILS)
     imported = ("import-roster", str(roster), "--issuer", NAME)
     await asyncio.to_thread(auth_command, own_people, *imported)
 
@@ -100,10 +66,12 @@ async def test_from_a_roster_to_a_class_live(
             assert answer["type"] == "subscribed", answer
 
         admin = own_people.token("admin")
+        begin = datetime.now(UTC) - timedelta(days=200)
 
         async def send(first: int) -> dict[str, Any]:
+            sent = statements(range(first, first + 1_000), pupils=PUPILS, begin=begin)
             status, answer = await asyncio.to_thread(
-                request, stack, "POST", "/api/xapi/statements", _statements(first, 1_000), admin
+                request, stack, "POST", "/api/xapi/statements", sent, admin
             )
             assert status == 200, answer
             return answer
@@ -118,7 +86,7 @@ async def test_from_a_roster_to_a_class_live(
                 revision=STATEMENTS // PUPILS,
             )
 
-        _roster(roster, guardian_of_first=False)
+        write_roster(roster, pupils=PUPILS, guardian_of_first=False)
         await asyncio.to_thread(auth_command, own_people, *imported)
         ended = await parent.expect(type="unsubscribed", learner_id="pupil-0")
         assert ended["code"] == "revoked"

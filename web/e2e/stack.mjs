@@ -1,4 +1,4 @@
-/** Starts `stack.py` and speaks with it. Knows no browser. */
+/** Starts `stack.py` or `own_school.py` and speaks with it. Knows no browser. */
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -14,10 +14,36 @@ const venv = at("../../.venv/bin/python");
  * wrong at its start is in the error.
  */
 export async function startStack({ learners = 12 } = {}) {
+  const { said, ask, close } = await startScript("stack.py", String(learners));
+  return {
+    url: said.url,
+    passwordOf: (email) => said.people[email],
+    kill: (...names) => ask("kill", ...names),
+    start: (...names) => ask("start", ...names),
+    restart: (name) => ask("restart", name),
+    mend: () => ask("mend"),
+    holdClass: (pace, pastDays = 0) => ask("class", pace, pastDays),
+    close,
+  };
+}
+
+/**
+ * A stack whose people come from a roster and sign in at a provider: `url`, `pupils`,
+ * `record(statements)`, `withdrawGuardian()` and `close`.
+ */
+export async function startOwnSchool() {
+  const { said, ask, close } = await startScript("own_school.py");
+  return {
+    ...said,
+    record: (statements) => ask("record", statements),
+    withdrawGuardian: () => ask("withdraw"),
+    close,
+  };
+}
+
+async function startScript(script, ...words) {
   const python = process.env["PYTHON"] ?? (existsSync(venv) ? venv : "python3");
-  const child = spawn(python, [at("stack.py"), String(learners)], {
-    stdio: ["pipe", "pipe", "pipe"],
-  });
+  const child = spawn(python, [at(script), ...words], { stdio: ["pipe", "pipe", "pipe"] });
   let complaints = "";
   child.stderr.on("data", (data) => (complaints = (complaints + data).slice(-4_000)));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -33,15 +59,9 @@ export async function startStack({ learners = 12 } = {}) {
     child.stdin.write(`${words.join(" ")}\n`);
     return answer();
   };
-  const { url, people } = await answer();
   return {
-    url,
-    passwordOf: (email) => people[email],
-    kill: (...names) => ask("kill", ...names),
-    start: (...names) => ask("start", ...names),
-    restart: (name) => ask("restart", name),
-    mend: () => ask("mend"),
-    holdClass: (pace, pastDays = 0) => ask("class", pace, pastDays),
+    said: await answer(),
+    ask,
     close: async () => {
       child.stdin.end();
       await ended;
