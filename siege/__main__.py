@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,13 @@ async def _besiege(town: Town, kinds: Sequence[str], options: argparse.Namespace
     plan = {
         "kinds": list(kinds),
         "port": town.stack.ports.edge,
-        "clients": max(options.clients, len(kinds)),
+        "clients": max(options.clients, len(kinds))
+        if len(kinds) > 1
+        else KINDS[kinds[0]].clients or options.clients,
         "seconds": options.seconds,
         "mbit_per_s": options.mbit,
         "source": "127.0.0.1" if options.same_address else ELSEWHERE,
-        "tokens": [person.token for person in town.hostile],
-        "learners": [person.learner_id for person in town.hostile],
+        "people": [asdict(person) for person in town.hostile],
     }
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -98,13 +100,17 @@ async def _besiege(town: Town, kinds: Sequence[str], options: argparse.Namespace
 
 
 async def _run(town: Town, options: argparse.Namespace) -> list[dict[str, Any]]:
-    runs = []
-    rounds = [list(options.kinds)] if options.soak else [[name] for name in options.kinds]
-    for kinds in [[], *rounds]:
-        runs.append(await attack(town, kinds, options))
-        print(report.line(runs[-1]), file=sys.stderr, flush=True)
-        await asyncio.sleep(SETTLE_S)
-    return runs
+    attacks = [list(options.kinds)] if options.soak else [[name] for name in options.kinds]
+    rounds = []
+    for number in range(options.rounds):
+        rounds.append([])
+        for done, kinds in enumerate([[], *attacks]):
+            run = await attack(town, kinds, options)
+            rounds[-1].append(run)
+            progress = f"{number + 1}/{options.rounds} {done}/{len(attacks)}"
+            print(progress, report.line(run), file=sys.stderr, flush=True)
+            await asyncio.sleep(SETTLE_S)
+    return report.combined(rounds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,7 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     with besieged(honest=options.honest, hostile=options.clients) as town, on_core(GENERATOR_CORE):
         runs = uvloop.run(_run(town, options))
-    missed = report.missed(runs, ping_p99_ms=options.ping_p99_ms, memory_mb=options.memory_mb)
+    missed = report.missed(
+        runs, ping_p99_ms=options.ping_p99_ms, memory_mb=options.memory_mb, times=options.times
+    )
     print(report.table(runs))
     for sentence in missed:
         print(f"missed: {sentence}")
@@ -137,8 +145,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="strangers, pupils, or names of kinds (all); --list prints them",
     )
     parser.add_argument("--list", action="store_true", help="print the kinds and end")
-    parser.add_argument("--seconds", type=float, default=8.0, help="for each kind (8)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each kind (5)")
     parser.add_argument("--soak", type=float, metavar="S", help="all kinds at once, for so long")
+    parser.add_argument("--rounds", type=int, default=1, help="how often, medians are shown (1)")
     parser.add_argument("--clients", type=int, default=20, help="hostile clients at a time (20)")
     parser.add_argument("--honest", type=int, default=10, help="honest people (10)")
     parser.add_argument("--mbit", type=float, default=50.0, help="of all hostile clients (50)")
@@ -147,6 +156,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--ping-p99-ms", type=float, default=50.0, help="goal (50)")
     parser.add_argument("--memory-mb", type=float, default=20.0, help="goal for the edge (20)")
+    parser.add_argument(
+        "--times",
+        type=float,
+        default=2.0,
+        help="goal for the p95 of an honest answer, as many times that of the quiet (2)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     options = parser.parse_args(arguments)
     if options.list:

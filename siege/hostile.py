@@ -12,6 +12,7 @@ from typing import Any
 
 import uvloop
 
+from siege.honest import Person
 from siege.kinds import KINDS, Kind
 from siege.wire import EndedError, Front, Line, Wire
 
@@ -51,8 +52,8 @@ async def _run(given: dict[str, Any]) -> dict[str, Any]:
         port=given["port"],
         line=Line(given["mbit_per_s"] * 1e6 / 8),
         source=given["source"],
-        tokens=tuple(given["tokens"]),
-        learners=tuple(given["learners"]),
+        people=tuple(Person(**one) for one in given["people"]),
+        one_user=len(given["kinds"]) == 1 and KINDS[given["kinds"][0]].one_user,
     )
     kinds = [KINDS[name] for name in given["kinds"]]
     await besiege(front, kinds, clients=given["clients"], seconds=given["seconds"])

@@ -52,6 +52,10 @@ class Kind:
     """
     login: bool = False
     """Whether it takes a login: a pupil who has found the console, not a stranger."""
+    clients: int = 0
+    """How many there are where it matters; 0 for as many as of others."""
+    one_user: bool = False
+    """Whether all of them have the same login."""
 
 
 Attack = Callable[[Wire], Awaitable[None]]
@@ -87,6 +91,27 @@ def _asking(*frames: str, deaf: bool = False) -> Attack:
             number += 1
             for one in frames:
                 await wire.send(text_frame(_filled(one, wire, number)))
+
+    return attack
+
+
+def _crowding(sockets: int, *frames: str) -> Attack:
+    """A socket that says the same in a room again and again, where its user has many more."""
+    join = '{"type":"join_room","room_id":"learner:LEARNER"}'
+
+    async def attack(wire: Wire) -> None:
+        crowd = [Wire(wire.front, wire.number) for _ in range(sockets - 1)]
+        try:
+            for one in (*crowd, wire):
+                await one.connect()
+                await one.become_socket(login=True)
+                await one.send(text_frame(_filled(join, one, 0)))
+            while True:
+                for said in frames:
+                    await wire.send(text_frame(_filled(said, wire, 0)))
+        finally:
+            for one in crowd:
+                one.close()
 
     return attack
 
@@ -144,19 +169,21 @@ def _dropping(request: str) -> Attack:
 
 def _filled(text: str, wire: Wire, number: int) -> bytes:
     for name, value in (
-        ("LEARNER", wire.learner),
-        ("TOKEN", wire.token),
+        ("LEARNER", wire.person.learner_id),
+        ("TOKEN", wire.person.token),
+        ("EMAIL", wire.person.email),
+        ("PASSWORD", wire.person.password),
         ("NUMBER", f"{number}"),
         ("RANDOM", secrets.token_hex(3)),  # as long as its name
     ):
         text = text.replace(name, value)
-    return text.encode()
+    return text.replace("LENGTH", str(len(text.partition("\r\n\r\n")[2]))).encode()
 
 
 def _post(path: str, body: str) -> str:
     return (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        f"Content-Length: LENGTH\r\n\r\n{body}"
     )
 
 
@@ -175,6 +202,10 @@ def _interaction(**context: object) -> str:
     return json.dumps({"type": "virtual_brain_interact", "data": data})
 
 
+_LONG = "-and-what-else-a-skill-can-be-called" * 3
+_MESSAGE = json.dumps(
+    {"type": "room_message", "room_id": "learner:LEARNER", "data": {"x": "x" * 60_000}}
+)
 _GUESS = json.dumps({"email": "RANDOM@siege.example", "password": "guessed"})
 _HOST = b"Host: x\r\n"
 _WATCH = json.dumps(
@@ -251,6 +282,15 @@ STRANGERS: Final = (
     Kind(
         name="wrong passwords",
         attack=_requesting(_post("/api/auth/login", _GUESS)),
+        clients=60,
+    ),
+    Kind(
+        name="forged refresh tokens",
+        attack=_requesting(_post("/api/auth/refresh", '{"refresh_token":"forged-RANDOM"}')),
+    ),
+    Kind(
+        name="forged logouts",
+        attack=_requesting(_post("/api/auth/logout", '{"refresh_token":"forged-RANDOM"}')),
     ),
 )
 """Who needs no login."""
@@ -278,16 +318,30 @@ PUPILS: Final = (
     ),
     Kind(
         name="large messages",
-        attack=_asking(
-            '{"type":"join_room","room_id":"learner:LEARNER"}',
-            json.dumps(
-                {"type": "room_message", "room_id": "learner:LEARNER", "data": {"x": "x" * 60_000}}
-            ),
-        ),
+        attack=_asking('{"type":"join_room","room_id":"learner:LEARNER"}', _MESSAGE),
         login=True,
+    ),
+    Kind(
+        name="large messages to 200 sockets of one user",
+        attack=_crowding(200, _MESSAGE),
+        login=True,
+        clients=1,
+        one_user=True,
     ),
     Kind(name="interactions", attack=_asking(_interaction()), login=True),
     Kind(name="large interactions", attack=_asking(_interaction(note="x" * 60_000)), login=True),
+    Kind(
+        name="large interactions of one user's six sockets",
+        attack=_asking(_interaction(note="x" * 60_000)),
+        login=True,
+        clients=6,
+        one_user=True,
+    ),
+    Kind(
+        name="long names of skills",
+        attack=_asking(_interaction(skill=[f"s{n}-RANDOM{_LONG}" for n in range(8)])),
+        login=True,
+    ),
     Kind(
         name="new items and skills",
         attack=_asking(
@@ -321,6 +375,12 @@ PUPILS: Final = (
         login=True,
     ),
     Kind(name="logins of one's own", attack=_requesting(_get("/api/me", "TOKEN")), login=True),
+    Kind(
+        name="right passwords, again and again",
+        attack=_requesting(_post("/api/auth/login", '{"email":"EMAIL","password":"PASSWORD"}')),
+        login=True,
+        clients=6,
+    ),
 )
 """Who needs one: a pupil who has found the browser's console."""
 

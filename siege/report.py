@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from bench.measure import CROWDED
 
 HEAD = (
-    "| hostile clients | ping p50 | p99 | worst | answer p95 | sign-in worst | edge busy |"
-    " edge memory | others' memory | connections |\n"
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    "| hostile clients | ping p50 | p99 | worst | answer p95 | × quiet | sign-in worst |"
+    " edge busy | edge memory | others' memory | connections |\n"
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 )
+
+
+def combined(rounds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return one run of each kind: medians of several rounds, and all that went wrong.
+
+    The first of each round is the quiet one; `times` is how many times its p95 the honest waited.
+    """
+    answers = "interactions_p95_ms"
+    for runs in rounds:
+        quiet = runs[0]["honest"].get(answers)
+        for run in runs:
+            waited = run["honest"].get(answers)
+            run["times"] = waited / quiet if quiet and waited else None
+    return [_middle(same) for same in zip(*rounds, strict=True)]
+
+
+def _middle(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians of several runs of one kind."""
+    first, noticed = runs[0], [run["honest"] for run in runs]
+    shown = Counter[str]()
+    for one in noticed:
+        shown.update(one["shown"])
+    figures = [name for name in noticed[0] if name != "shown" and all(name in n for n in noticed)]
+    times = [run["times"] for run in runs if run["times"] is not None]
+    return first | {
+        "honest": {name: median(one[name] for one in noticed) for name in figures}
+        | {"lost": sum(one["lost"] for one in noticed), "shown": dict(shown)},
+        "memory_mb": _medians([run["memory_mb"] for run in runs]),
+        "busy": _medians([run["busy"] for run in runs]),
+        "others_busy": median(run["others_busy"] for run in runs),
+        "times": median(times) if times else None,
+        "errors": [error for run in runs for error in run["errors"]],
+    }
+
+
+def _medians(figures: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: median(one[name] for one in figures) for name in figures[0]}
 
 
 def line(run: dict[str, Any]) -> str:
@@ -38,7 +77,9 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     return "\n".join([HEAD, *(_row(run) for run in runs)])
 
 
-def missed(runs: Sequence[dict[str, Any]], *, ping_p99_ms: float, memory_mb: float) -> list[str]:
+def missed(
+    runs: Sequence[dict[str, Any]], *, ping_p99_ms: float, memory_mb: float, times: float
+) -> list[str]:
     """Return a sentence for each goal that a run missed."""
     sentences = []
     for run in runs:
@@ -51,6 +92,10 @@ def missed(runs: Sequence[dict[str, Any]], *, ping_p99_ms: float, memory_mb: flo
             )
             sentences.append(
                 f"{kind}: an honest ping's p99 was {noticed['pings_p99_ms']:.0f} ms{crowded}"
+            )
+        if (run["times"] or 0.0) > times:
+            sentences.append(
+                f"{kind}: the p95 of an honest answer was {run['times']:.1f} times the quiet's"
             )
         if run["memory_mb"]["edge"] > memory_mb:
             sentences.append(f"{kind}: the edge took {run['memory_mb']['edge']:.0f} MB more")
@@ -75,9 +120,10 @@ def _row(run: dict[str, Any]) -> str:
                 "pings_p99_ms",
                 "pings_max_ms",
                 "interactions_p95_ms",
-                "logins_max_ms",
             )
         ),
+        "–" if run["times"] is None else f"{run['times']:.1f}",
+        _ms(noticed, "logins_max_ms"),
         f"{run['busy']['edge']:.0%}",
         f"{memory['edge']:+.1f} MB",
         f"{_others(memory):+.1f} MB",

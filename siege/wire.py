@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from harness.wire import text_frame
+from siege.honest import Person
 
 PIECE_BYTES = 32 * 1024
 """What is written at a time, so that no one client takes all of the line."""
@@ -23,6 +24,10 @@ UPGRADE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+
+
+NOBODY = Person(learner_id="", token="", email="", password="")
+"""A stranger."""
 
 
 class Line:
@@ -52,10 +57,10 @@ class Front:
     line: Line
     source: str = "127.0.0.1"
     """Their address."""
-    tokens: tuple[str, ...] = ()
-    """Logins that some of them have got, each of another user."""
-    learners: tuple[str, ...] = ()
-    """Whom these may act for."""
+    people: tuple[Person, ...] = (NOBODY,)
+    """Whose logins some of them have got."""
+    one_user: bool = False
+    """Whether everybody here is the first of these."""
     opened: int = 0
     """Connections so far."""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -110,14 +115,10 @@ class Wire(asyncio.Protocol):
     # What a kind of hostile client does
 
     @property
-    def token(self) -> str:
-        """This client's login."""
-        return self.front.tokens[self.number % len(self.front.tokens)]
-
-    @property
-    def learner(self) -> str:
-        """The learner that this client may act for."""
-        return self.front.learners[self.number % len(self.front.learners)]
+    def person(self) -> Person:
+        """Whose login this client has."""
+        number = 0 if self.front.one_user else self.number
+        return self.front.people[number % len(self.front.people)]
 
     async def connect(self, *, deaf: bool = False) -> None:
         """Open the connection; who is `deaf` never reads. Raises `EndedError`."""
@@ -168,7 +169,7 @@ class Wire(asyncio.Protocol):
         await self.send(b"GET /ws HTTP/1.1\r\nHost: x\r\n" + UPGRADE + b"\r\n")
         await self.until(b"\r\n\r\n")
         if login:
-            await self.say("authenticate", token=self.token)
+            await self.say("authenticate", token=self.person.token)
             await self.until(b"connection_established")
 
     def close(self) -> None:

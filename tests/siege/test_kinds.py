@@ -12,6 +12,7 @@ import pytest
 
 from edge.connection import connection, deadlines
 from edge.settings import EdgeSettings
+from siege.honest import Person
 from siege.hostile import besiege
 from siege.kinds import PUPILS, STRANGERS, Kind
 from siege.wire import Front, Line
@@ -39,7 +40,13 @@ def _held(running: Running) -> int:
 async def _attacked(running: Running, kind: Kind) -> int:
     """Let some of a kind attack beside an honest client; return the most that a socket held."""
     front = Front(
-        port=running.port, line=Line(200e6 / 8), tokens=("ada", "ben"), learners=("ada", "ben")
+        port=running.port,
+        line=Line(200e6 / 8),
+        people=tuple(
+            Person(learner_id=name, token=name, email=name, password=name)
+            for name in ("ada", "ben")
+        ),
+        one_user=kind.one_user,
     )
     most = 0
     async with open_socket(running.url, "admin") as honest:
