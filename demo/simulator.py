@@ -114,11 +114,11 @@ def make_pupil(learner_id: str, seed: int) -> Pupil:
         learner_id=learner_id,
         seed=seed,
         ability=draw.gauss(0.0, 0.8),
-        rate=draw.uniform(0.05, 0.2),
+        rate=draw.uniform(0.02, 0.06),
         slowness=draw.gauss(0.0, 0.25),
         hint_habit=draw.betavariate(1.5, 3.0),
         persistence=draw.uniform(0.4, 0.95),
-        haste=draw.betavariate(1.2, 12.0),
+        haste=draw.betavariate(1.2, 40.0),
         distraction=draw.betavariate(1.2, 25.0),
     )
 

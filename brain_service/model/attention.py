@@ -41,10 +41,13 @@ UNWISHED: Final[Mapping[int, tuple[Band, Band]]] = {
 }  # fmt: skip
 """Per level, by place, the bands that nobody wishes for."""
 UNLIKE_USUAL: Final = "unlike_usual"
-"""Says that most levels are on the side that nobody wishes for, where nobody is called all the
-same: such a day alone foretells too little (`docs/model.md`, what was tried).
+"""Says that much is on the side that nobody wishes for, where nobody is called all the same: such a
+day alone foretells too little (`docs/model.md`, what was tried).
 """
-MOST_LEVELS: Final = 5
+ARROWS: Final = 5
+"""So many on that side make a day unlike usual; a level that is much higher or lower counts
+twice.
+"""
 
 
 def score(logit: float, failures: int, haste: float, bands: bytes) -> float:
@@ -93,5 +96,5 @@ def reason_of(failures: int, haste: float, bands: bytes) -> int:
 
 @lru_cache(maxsize=65_536)
 def is_unlike_usual(bands: bytes) -> bool:
-    """Tell whether at least five of the six levels are on the side that nobody wishes for."""
-    return sum(bands[level] in those for level, those in UNWISHED.items()) >= MOST_LEVELS
+    """Tell whether so much is on the side that nobody wishes for that it needs a word."""
+    return sum(abs(bands[at] - 3) for at, those in UNWISHED.items() if bands[at] in those) >= ARROWS

@@ -32,6 +32,7 @@ from brain_service.model.crowd import (
     shared,
     start_of,
     step,
+    subject_key,
     subject_of,
     task_key,
 )
@@ -40,6 +41,7 @@ from brain_service.model.params import (
     BANK_PRIOR,
     ITEM_OUTLOOK_GAIN,
     NORM_WINDOW,
+    SUBJECT_OUTLOOK_GAIN,
     TASK_OUTLOOK_GAIN,
 )
 from brain_service.model.prediction import Statistics, item_key
@@ -82,7 +84,7 @@ _value, _item_increment, _norm_increment = maker(Value), maker(ItemIncrement), m
 _statistics = maker(Statistics)
 
 
-_OUTLOOK_GAINS: Final = (ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN)
+_OUTLOOK_GAINS: Final = (ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN, SUBJECT_OUTLOOK_GAIN)
 
 
 @lru_cache(maxsize=65_536)
@@ -95,6 +97,12 @@ def item_row(item: str) -> str:
 def task_row(skills: tuple[str, ...]) -> str:
     """Name the row of what tends to come after a kind of task."""
     return outlook_row(task_key(skills))
+
+
+@lru_cache(maxsize=4096)
+def subject_row(subject: str | None) -> str:
+    """Name the row of what tends to come in a subject."""
+    return outlook_row(subject_key(subject))
 
 
 class BankIncrements(NamedTuple):
@@ -207,7 +215,7 @@ class Bank:
         items, subjects = set(), set()
         known = self._items
         for interaction in interactions:
-            for row in (interaction.item, item_row(interaction.item), task_row(interaction.skills)):
+            for row in (interaction.item, *_outlook_rows(interaction)):
                 if row not in known:
                     items.add(row)
             for subject in (None, interaction.subject or ""):
@@ -336,7 +344,7 @@ class Stage:
         if subject is not None:
             log_time, observations = self._norms.get(subject) or bank._norm(subject) or (0.0, 0)
         outlook = 0.0
-        for row in (item_row(name), task_row(interaction.skills)):
+        for row in _outlook_rows(interaction):
             found = self._items.get(row) or bank._item(row)
             if found is not None:
                 outlook += found[0]
@@ -415,6 +423,12 @@ class Stage:
                 learned.append(_item_increment((row, first, delta, moved[-1])))
         self._shared = {}
         return learned
+
+
+def _outlook_rows(interaction: Interaction) -> tuple[str, str, str]:
+    return (
+        item_row(interaction.item), task_row(interaction.skills), subject_row(interaction.subject)
+    )  # fmt: skip
 
 
 def _put(values: OrderedDict[str, Value], name: str, value: Value, capacity: int) -> None:

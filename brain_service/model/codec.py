@@ -54,7 +54,7 @@ _UNPACK_MEANING: Final = ASSESSMENTS[ASSESSMENT].meaning.unpack
 _make_meaning, _make_mastery = maker(Meaning), maker(SkillMastery)
 _make_performance, _make_recommendation = maker(Performance), maker(Recommendation)
 _BASES: Final = dict(zip(NAMES, BASES, strict=True))
-_VERSIONS: Final = ("vb-ssm/0.1", "vb-ssm/0.2")
+_VERSIONS: Final = ("vb-ssm/0.1", "vb-ssm/0.2", "vb-ssm/0.3")
 """Versions that are kept as a number. Add new ones at the end; one that is not here is spelt."""
 _KNOWN: Final = 128
 _VERSION_NUMBERS: Final = {version: _KNOWN + n for n, version in enumerate(_VERSIONS)}
@@ -75,7 +75,7 @@ class UnknownLayoutError(ValueError):
 
 
 def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
-    """Write a state: about 790 bytes, 57 and its name for each skill, 12 for each item.
+    """Write a state: about 750 bytes, 57 and its name for each skill, 12 for each item.
 
     `constants` is the hash of those under which all of it was computed; see `constants_of`.
     """

@@ -1,5 +1,5 @@
 """What all learners share besides items and times: how the forecast leans, when to call somebody,
-what is usual in a subject, and what tends to come after an item or a kind of task.
+what is usual in a subject, and what tends to come after an item, a kind of task or a subject.
 
 Pure values and the steps they learn by. The bank keeps them (`bank`), in rows of its items whose
 names no item can have: they begin with a control character.
@@ -52,7 +52,9 @@ class Lesson(NamedTuple):
     struggled: float
     """1 where at least two of the three answers were wrong, else 0."""
     keys: tuple[bytes, ...]
-    """The item and the kind of task it was made after; empty where no forecast was due."""
+    """The item, the kind of task and the subject it was made after; empty where no forecast was
+    due.
+    """
     looked: float
     called: float
     """Whether attention is on now (1 or 0), and whether it is for help now."""
@@ -109,8 +111,15 @@ def task_key(skills: tuple[str, ...]) -> bytes:
     ).digest()
 
 
+@lru_cache(maxsize=4096)
+def subject_key(subject: str | None) -> bytes:
+    """The eight bytes that name a subject, or work of which none was told."""
+    name = (subject or "").encode("utf-8", "surrogatepass")
+    return blake2b(name, digest_size=8, person=b"subject").digest()
+
+
 def outlook_row(key: bytes) -> str:
-    """Name the bank's row of what tends to come after an item or a kind of task."""
+    """Name the bank's row of what tends to come after an item, a kind of task or a subject."""
     return MARK + key.hex()
 
 

@@ -1,12 +1,13 @@
 """Foretells struggle: that at least two of a learner's next three answers are wrong. Anybody can
 check it three answers later, and so does this: each forecast that came due teaches all learners'
-intercept and slope, and what tends to come after its item and its kind of task.
+intercept and slope, and what tends to come after its item, its kind of task and its subject.
 
-A logistic regression on three plain features, and on what all learners share (`crowd`).
+A logistic regression on four plain features, and on what all learners share (`crowd`).
 """
 
 from __future__ import annotations
 
+from math import log
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -24,21 +25,18 @@ CAUSES: Final = ("accuracy", "mastery", "ability", "outlook")
 """What a forecast rests on."""
 _PARTS: Final = Struct(f"<{len(CAUSES)}f")
 """What each of these adds to the logit, compared with a usual learner."""
-_ONE: Final = Struct("<ff8s8s")
-"""A forecast that is not due: its logit, where it leans without others, its item and its task."""
+_ONE: Final = Struct("<ff8s8s8s")
+"""A forecast that is not due: its logit, where it leans without others, its item, its kind of task
+and its subject.
+"""
 _SIZE: Final = _ONE.size
 _NONE: Final = bytes(8)
 _DUE: Final = tuple(bits.bit_count() >= ENOUGH for bits in range(1 << AHEAD))
 """By the last three outcomes as bits, 1 for a wrong one, whether that was a struggle."""
-_ACCURACY, _MASTERY, _ABILITY, _LATELY = params.STRUGGLE.values()
-_USUAL_ACCURACY, _USUAL_MASTERY = params.STRUGGLE_MEANS.values()
-_LEVEL: Final = (
-    params.STRUGGLE_BIAS
-    - params.STRUGGLE_CENTRE
-    + _ACCURACY * _USUAL_ACCURACY
-    + _MASTERY * _USUAL_MASTERY
-)
+_ACCURACY, _MASTERY, _ABILITY, _FAILURES = params.STRUGGLE.values()
+_LEVEL: Final = params.STRUGGLE_BIAS - params.STRUGGLE_CENTRE
 """Where the forecast of a usual learner leans."""
+_LEAST, _MOST = params.STRUGGLE_RANGE
 _TOLD: Final = 3
 _WORTH_TELLING: Final = 0.1
 """Logits below which a cause is not worth a word."""
@@ -66,36 +64,48 @@ def foretell(
     given: Answer,
     statistics: Statistics,
     crowd: Crowd,
-    item: bytes,
-    task: bytes,
+    keys: tuple[bytes, bytes, bytes],
 ) -> Forecast:
-    """Return the forecast after an answer."""
-    answers, _, _, _, slow, total, accuracy, _, _ = given.progress
+    """Return the forecast after an answer; `keys` name its item, its kind of task and its
+    subject.
+    """
+    answers, streak, _, _, _, total, accuracy, _, _ = given.progress
     accuracy += 0.5 ** (answers / params.PERFORMANCE_HALF_LIFE) * params.P_GLOBAL
-    by_accuracy = _ACCURACY * (accuracy - _USUAL_ACCURACY)
-    by_mastery = _MASTERY * (given.mastered - _USUAL_MASTERY)
-    by_ability = _ABILITY * total / (answers + params.G_SHRINK) + _LATELY * slow
+    by_accuracy = _ACCURACY * (_logit(accuracy) - _USUAL_ACCURACY)
+    if streak < -1:
+        failures = -streak - 1 if -streak - 1 < params.FAILURES_MOST else params.FAILURES_MOST
+        by_accuracy += _FAILURES * failures / (1.0 + answers / params.FAILURES_HALVE)
+    by_mastery = _MASTERY * (_logit(given.mastered) - _USUAL_MASTERY)
+    by_ability = _ABILITY * total / (answers + params.G_SHRINK)
     lean = _LEVEL + by_accuracy + by_mastery + by_ability
     outlook = statistics.outlook
     logit = params.STRUGGLE_CENTRE + crowd.intercept + crowd.slope * lean + outlook
 
     pending, recent = standing.pending, (standing.recent << 1 | (not given.correct)) & 7
     error = old_lean = struggled = 0.0
-    keys: tuple[bytes, ...] = ()
-    old_logit, leaned, old_item, old_task = _ONE.unpack_from(pending)
-    if old_item != _NONE:
+    due: tuple[bytes, ...] = ()
+    old_logit, leaned, *old_keys = _ONE.unpack_from(pending)
+    if old_keys[0] != _NONE:
         struggled = 1.0 if _DUE[recent] else 0.0
-        error, old_lean, keys = struggled - sigmoid(old_logit), leaned, (old_item, old_task)
+        error, old_lean, due = struggled - sigmoid(old_logit), leaned, tuple(old_keys)
     return _forecast((
-        pending[_SIZE:] + _ONE.pack(logit, lean, item, task),
+        pending[_SIZE:] + _ONE.pack(logit, lean, *keys),
         recent,
         logit,
         _PARTS.pack(by_accuracy, by_mastery, by_ability, outlook),
         error,
         old_lean,
         struggled,
-        keys,
+        due,
     ))  # fmt: skip
+
+
+def _logit(share: float) -> float:
+    share = _LEAST if share < _LEAST else _MOST if share > _MOST else share
+    return log(share / (1.0 - share))
+
+
+_USUAL_ACCURACY, _USUAL_MASTERY = map(_logit, params.STRUGGLE_MEANS.values())
 
 
 def causes_of(causes: bytes) -> tuple[tuple[str, bool], ...]:

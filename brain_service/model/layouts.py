@@ -93,29 +93,35 @@ _FIELDS_1: Final = (
     Field("advice", "H"),
 )
 
+_FIELDS_2: Final = (
+    *_FIELDS_1[:-1],
+    Field("advice", "I"),
+    Field("level_habits", "48s"),
+    Field("habits", "80s"),
+    Field("habit_answers", "I"),
+    Field("bands", "6s"),
+    Field("pending", "72s"),
+    Field("recent", "B"),
+    Field("logit", "d"),
+    Field("rate", "d"),
+    Field("causes", "16s"),
+    Field("attention", "B"),
+    Field("reason", "B"),
+    Field("since", "d"),
+)
+
 STATES: Final[Mapping[int, StateLayout]] = {
     1: StateLayout(
         signals=_SIGNALS_1,
         fields=_FIELDS_1,
         skill="<5dIQb",
     ),
-    2: StateLayout(
+    2: StateLayout(signals=_SIGNALS_1, fields=_FIELDS_2, skill="<5dIQb"),
+    # Each forecast that is not due names its subject, too.
+    3: StateLayout(
         signals=_SIGNALS_1,
-        fields=(
-            *_FIELDS_1[:-1],
-            Field("advice", "I"),
-            Field("level_habits", "48s"),
-            Field("habits", "80s"),
-            Field("habit_answers", "I"),
-            Field("bands", "6s"),
-            Field("pending", "72s"),
-            Field("recent", "B"),
-            Field("logit", "d"),
-            Field("rate", "d"),
-            Field("causes", "16s"),
-            Field("attention", "B"),
-            Field("reason", "B"),
-            Field("since", "d"),
+        fields=tuple(
+            Field("pending", "96s") if field.name == "pending" else field for field in _FIELDS_2
         ),
         skill="<5dIQb",
     ),
@@ -150,6 +156,8 @@ STEPS: Final[Mapping[int, Step]] = {
             "since": 0.0,
         }
     ),
+    # Forecasts that were not due are forgotten: nobody knows their subjects.
+    2: lambda fields: fields | {"pending": bytes(96)},
 }
 """What leads from one layout's fields to the next one's, by the number of the older."""
 

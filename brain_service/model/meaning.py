@@ -72,8 +72,8 @@ class Meaning(NamedTuple):
 
     @property
     def code(self) -> str:
-        """Why somebody should look, for machines. Where nobody needs to, why most levels are not as
-        wished all the same; else empty.
+        """Why somebody should look, for machines. Where nobody needs to, that much is worse than
+        usual all the same; else empty.
         """
         if self.attention:
             return REASONS[self.why]

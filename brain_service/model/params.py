@@ -1,4 +1,4 @@
-"""Every fitted or chosen constant of the learner model `vb-ssm/0.2`, as data; it knows nothing of
+"""Every fitted or chosen constant of the learner model `vb-ssm/0.3`, as data; it knows nothing of
 how they are used.
 
 A change of any constant here changes `PARAMS_HASH` and must bump `VERSION`. States computed under
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-VERSION: Final = "vb-ssm/0.2"
+VERSION: Final = "vb-ssm/0.3"
 
 # Prediction of an answer: logistic regression over item difficulty and the learner's history.
 
@@ -243,20 +243,25 @@ TEACH_EVERY: Final = 8
 # The forecast: are at least two of the next three answers wrong?
 
 STRUGGLE: Final = {
-    "accuracy": -0.84732126,
-    "mastery": -3.56954569,
-    "ability": -0.84725424,
-    "lately": -0.56855712,
+    "accuracy": -0.23948,
+    "mastery": -0.48841,
+    "ability": -1.31814,
+    "failures": 0.32305,
 }
-STRUGGLE_BIAS: Final = 2.05395858
-"""Weights of recent accuracy, mean mastery of the touched skills, and residuals: their mean, and
-their average with half-life 32. Fitted on the training half of ASSISTments 2009, beside what all
-learners share as it was learned along the way.
+STRUGGLE_BIAS: Final = -1.4067
+"""Weights of the logits of recent accuracy and of the mean mastery of the touched skills, of the
+mean residual, and of failures in a row; and the logit of a usual learner. How they were fitted,
+with the gains below, is told in `docs/model.md`.
+"""
+FAILURES_MOST: Final = 4
+FAILURES_HALVE: Final = 10.0
+"""Failures in a row after the first, as many as count. They count half after ten answers, a third
+after twenty: of a new learner they say more.
 """
 STRUGGLE_MEANS: Final = {"accuracy": 0.66, "mastery": 0.70}
-"""What these are for most learners; causes are told as differences from it. Residuals are around
-0.
-"""
+"""What these are for a usual learner. Residuals are around 0."""
+STRUGGLE_RANGE: Final = (0.02, 0.98)
+"""Where accuracy and mastery are cut before their logits are taken."""
 STRUGGLE_CENTRE: Final = -0.9
 """Logit around which the slope turns."""
 
@@ -269,11 +274,13 @@ class Gain(NamedTuple):
     floor: float
 
 
-INTERCEPT_GAIN: Final = Gain(0.2, 0.01, 0.001)
-SLOPE_GAIN: Final = Gain(0.001, 0.0001, 0.0002)
+INTERCEPT_GAIN: Final = Gain(0.125, 0.08, 0.002)
+SUBJECT_OUTLOOK_GAIN: Final = INTERCEPT_GAIN
+"""Each learns one half: what a subject has in common with the others, and what is its own."""
+SLOPE_GAIN: Final = Gain(0.002, 0.0, 0.002)
 SLOPE_RANGE: Final = (0.2, 1.6)
-ITEM_OUTLOOK_GAIN: Final = Gain(0.1, 0.03, 0.01)
-TASK_OUTLOOK_GAIN: Final = Gain(0.05, 0.01, 0.002)
+ITEM_OUTLOOK_GAIN: Final = Gain(0.17, 0.02, 0.01)
+TASK_OUTLOOK_GAIN: Final = Gain(0.035, 0.005, 0.01)
 RATE_GAIN: Final = Gain(0.05, 0.02, 0.001)
 CUT_GAIN: Final = Gain(0.3, 0.01, 0.001)
 USUAL_GAIN: Final = Gain(0.5, 0.1, 0.003)
@@ -311,9 +318,10 @@ PARAMS_HASH: Final = hashlib.blake2b(
             SPREAD_HALF_LIFE, SPREAD_PRIOR, SIGNALS, FADING, LEVELS, REFERENCE, PRESENCE_FULL,
             PRIOR_SD, HABIT_HALF_LIFE, HABIT_PRIOR, HABIT_NEEDS, HABIT_EVIDENCE, SPREAD_FLOOR,
             INNER_EDGE, OUTER_EDGE, EDGE_GRIP, FADES, USUAL_START, TEACH_EVERY, STRUGGLE,
-            STRUGGLE_BIAS, STRUGGLE_MEANS, STRUGGLE_CENTRE, INTERCEPT_GAIN, SLOPE_GAIN,
-            SLOPE_RANGE, ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN, RATE_GAIN, CUT_GAIN, USUAL_GAIN,
-            CROWD_START, BUDGET, CUT_GRIP, ATTENTION_NEEDS, STUCK_STEP, STUCK_MOST, GIVING_UP,
+            STRUGGLE_BIAS, FAILURES_MOST, FAILURES_HALVE, STRUGGLE_MEANS, STRUGGLE_RANGE,
+            STRUGGLE_CENTRE, INTERCEPT_GAIN, SUBJECT_OUTLOOK_GAIN, SLOPE_GAIN, SLOPE_RANGE,
+            ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN, RATE_GAIN, CUT_GAIN, USUAL_GAIN, CROWD_START,
+            BUDGET, CUT_GRIP, ATTENTION_NEEDS, STUCK_STEP, STUCK_MOST, GIVING_UP,
             GIVING_UP_STEP, DISTRESS_STEP,
         )
     ).encode(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from brain_service.model import params
 from brain_service.model.attention import attend, reason_of, score
-from brain_service.model.crowd import Lesson, task_key
+from brain_service.model.crowd import Lesson, subject_key, task_key
 from brain_service.model.forecast import foretell
 from brain_service.model.habits import ALL_EARLY, bands, learn, too_early, variances
 from brain_service.model.interaction import Interaction
@@ -54,8 +54,9 @@ def stand_after(
         old, statistics.usual, estimates.levels, signals, weights, session.tank, session.presence
     )
     pending, recent, logit, causes, error, lean, struggled, keys = foretell(
-        old, given, statistics, crowd, item, task_key(interaction.skills)
-    )
+        old, given, statistics, crowd,
+        (item, task_key(interaction.skills), subject_key(interaction.subject)),
+    )  # fmt: skip
     streak = given.progress.streak
     failed = failures(streak, task.attempts)
     haste = signals[HASTE] + (1.0 - weights[HASTE]) * PRIORS[HASTE]

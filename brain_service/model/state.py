@@ -174,7 +174,7 @@ BLANK: Final = LearnerState(
         habits=bytes(80),
         habit_answers=0,
         bands=b"\x06" * 6,
-        pending=bytes(72),
+        pending=bytes(96),
         recent=0,
         logit=0.0,
         rate=0.0,
@@ -206,8 +206,8 @@ def legible(state: LearnerState) -> dict[str, object]:
         | {name: list(Struct(form).unpack(fields[name])) for name, form in _PACKED.items()}
         | {
             "pending": [
-                [logit, lean, item.hex(), task.hex()]
-                for logit, lean, item, task in Struct("<ff8s8s").iter_unpack(state.standing.pending)
+                [logit, lean, *(key.hex() for key in keys)]
+                for logit, lean, *keys in Struct("<ff8s8s8s").iter_unpack(state.standing.pending)
             ],
             "item": None if item is None else int.from_bytes(item, "little"),
             "skills": {

@@ -90,7 +90,7 @@ def early(code: str, needs: int) -> str:
 
 def reason(code: str, failures: int, *, likely: bool) -> str:
     """Say in one sentence why somebody should look after a learner, or why nobody needs to though
-    most levels are not as wished; empty without a code. `likely` says that struggling is.
+    much is worse than usual; empty without a code. `likely` says that struggling is.
     """
     if code == "stuck":
         return f"{_number(max(failures, 2)).capitalize()} wrong answers in a row."

@@ -14,7 +14,15 @@ import {
 } from "../src/page/class/course";
 import { skillTable, stepOf, teachAgain, type Mastery } from "../src/page/class/skills";
 import { steady } from "../src/page/class/steady";
-import { awayMs, classesOf, groupOf, headline, named, triage } from "../src/page/class/triage";
+import {
+  awayMs,
+  classesOf,
+  groupOf,
+  headline,
+  keptFrom,
+  named,
+  triage,
+} from "../src/page/class/triage";
 import { bandsInWords, unusual } from "../src/page/parts/bands";
 import { levels, toneOfBand } from "@aivo/realtime/react";
 import { levelsAt, meaningOf } from "./fakes";
@@ -74,7 +82,17 @@ it("classes go by the name that the school gave them, in the order people expect
 });
 
 describe("the class", () => {
-  it("says why nobody is called where most levels are not as wished", () => {
+  it("leaves the place of who stays there the same object, so that rows stay undrawn", () => {
+    const [mia, tom] = [learner("Mia"), learner("Tom")];
+    const [one, other] = [judged("none"), judged("none")];
+    const before = triage([mia, tom], [one, other], now);
+    const after = keptFrom(before, triage([mia, tom], [one, judged("none")], now + 5_000));
+    expect([after[0] === before[0], after[1] === before[1]]).toEqual([true, false]);
+    const later = keptFrom(after, triage([mia, tom], [one, other], now + awayMs + minute));
+    expect(later.map(({ group }) => group)).toEqual(["away", "away"]);
+  });
+
+  it("says why nobody is called where much is worse than usual", () => {
     const reason = "Not as well as usual, but likely to manage the next tasks.";
     const [place] = triage([learner("Mia")], [judged("none", "", reason)], now);
     expect([place!.group, place!.reason]).toEqual(["fine", reason]);

@@ -32,6 +32,10 @@ from tests.brain_service.engine.old_database import (
 ROOT = Path(__file__).parents[3]
 
 
+FORGOTTEN = {"vb-ssm-0.2": ("pending",)}
+"""Per version, what of its states a later layout has no use for."""
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_what_an_older_build_wrote_reads_the_same(version: str, tmp_path: Path) -> None:
     learners = EXPECTED[version]["learners"]
@@ -42,7 +46,12 @@ async def test_what_an_older_build_wrote_reads_the_same(version: str, tmp_path: 
             expected = learners[snapshot.learner_id]
             assert snapshot.revision == expected["revision"]
             assert snapshot.state is not None
-            assert expected["state"].items() <= plain(legible(snapshot.state)).items()
+            kept = {
+                field: value
+                for field, value in expected["state"].items()
+                if field not in FORGOTTEN.get(version, ())
+            }
+            assert kept.items() <= plain(legible(snapshot.state)).items()
             entries, _ = await brain.engine.history(snapshot.learner_id, limit=3, newest=True)
             for entry, told in zip(entries, expected["outcomes"], strict=True):
                 assert entry.assessment.model_version == told["model_version"]

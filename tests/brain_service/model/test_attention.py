@@ -164,10 +164,10 @@ SIDES = {
 
 
 @given(st.lists(st.sampled_from(["much", "clear", "wished", "usual"]), min_size=6, max_size=6))
-def test_five_levels_on_the_side_that_nobody_wishes_for_are_unlike_usual(sides: list[str]) -> None:
+def test_five_arrows_on_the_side_that_nobody_wishes_for_are_unlike_usual(sides: list[str]) -> None:
     bands = bytes(SIDES[side][at] if side in SIDES else 3 for at, side in enumerate(sides))
-    bad = sum(side in ("much", "clear") for side in sides)
-    assert is_unlike_usual(bands) == (bad >= 5)
+    arrows = sides.count("clear") + 2 * sides.count("much")
+    assert is_unlike_usual(bands) == (arrows >= 5)
     assert not is_unlike_usual(ALL_EARLY)
 
 
@@ -176,7 +176,7 @@ def test_a_day_unlike_usual_is_told_with_what_the_forecast_says() -> None:
     assert "watch" in reason("unlike_usual", 0, likely=True)
 
 
-def test_no_learner_stands_there_with_five_bad_levels_and_without_a_word() -> None:
+def test_no_learner_stands_there_with_five_such_arrows_and_without_a_word() -> None:
     told = [each.meaning for each in school(0.6, learners=12, answers=120, seed=3)]
     bad = [each for each in told if each is not None and is_unlike_usual(each.bands)]
 

@@ -1,7 +1,7 @@
 /** The class at a glance: who needs help first, and what to teach again. */
 
 import { useWebSocketContext } from "@aivo/realtime/react";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { memo, useEffect, useMemo, useRef, useState } from "react";
 import { useNow, usePage, useTitle } from "../frame/hooks";
 import { useKeptSwitch } from "../frame/kept";
 import { useWatching } from "../frame/Watching";
@@ -12,7 +12,7 @@ import { NoticeSettings } from "./NoticeSettings";
 import { Pupil } from "./Pupil";
 import { SkillMap } from "./SkillMap";
 import { steady } from "./steady";
-import { classesOf, headline, named, triage, type Group, type Place } from "./triage";
+import { classesOf, headline, keptFrom, named, triage, type Group, type Place } from "./triage";
 import { useHeld } from "./useHeld";
 import "./class.css";
 
@@ -28,7 +28,7 @@ export function ClassView({ skills }: { skills: boolean }) {
   const classes = useMemo(() => classesOf(learners ?? []), [learners]);
   const title = user.role === "guardian" ? "Your children" : "Your learners";
   const now = useNow(5_000);
-  const places = useMemo(() => triage(watched, views, now), [watched, views, now]);
+  const places = usePlaces(watched, views, now);
   const count = (group: Group) => places.filter((place) => place.group === group).length;
   const urgent = count("now");
   // Also for whoever looks at another tab just now.
@@ -103,6 +103,19 @@ export function ClassView({ skills }: { skills: boolean }) {
   );
 }
 
+/** Where everybody belongs; who stays there stays the same object. */
+function usePlaces(...[watched, views, now]: Parameters<typeof triage>): readonly Place[] {
+  const drawn = useRef<readonly Place[]>([]);
+  const places = useMemo(
+    () => keptFrom(drawn.current, triage(watched, views, now)),
+    [watched, views, now],
+  );
+  useEffect(() => {
+    drawn.current = places;
+  });
+  return places;
+}
+
 function Loading() {
   return (
     <p className="note" role="status">
@@ -129,7 +142,7 @@ interface ListProps {
   readonly numbers: boolean;
 }
 
-function List({ places, typed, chosen, now, numbers }: ListProps) {
+const List = memo(function List({ places, typed, chosen, now, numbers }: ListProps) {
   const { held, listeners } = useHeld();
   const found = useMemo(() => {
     const ids = new Set(
@@ -176,7 +189,7 @@ function List({ places, typed, chosen, now, numbers }: ListProps) {
       </p>
     </div>
   );
-}
+});
 
 /** An order that waits while the list is held; another `filter` is another list. */
 function useSteady(wanted: readonly string[], held: boolean, filter: string) {

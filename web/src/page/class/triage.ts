@@ -46,7 +46,7 @@ function placeOf(learner: Learner, view: LearnerView | undefined, now: number): 
   const { meaning, actions, recommendations } = view?.details ?? {};
   // That all is well needs no words: thirty lines of them would hide the one that matters.
   const isCalm = group === "away" || group === "new" || actions?.[0]?.urgency === "none";
-  // Who is fine may have one, too: most levels are not as wished, and yet nobody is called.
+  // Who is fine may have one, too: much is worse than usual, and yet nobody is called.
   const asked = group === "away" || group === "new" ? "" : meaning?.attention.reason;
   const reason = asked || (isCalm ? "" : recommendations?.[0]) || "";
   return { learner, view, group, reason, at: occurredAt(view) };
@@ -71,6 +71,20 @@ export function triage(
         since(a).localeCompare(since(b)) ||
         byName(a.learner, b.learner),
     );
+}
+
+/** The same places, those of before where nothing about them changed: their rows stay undrawn. */
+export function keptFrom(before: readonly Place[], places: readonly Place[]): readonly Place[] {
+  const old = new Map(before.map((place) => [place.learner.learner_id, place]));
+  return places.map((place) => {
+    const known = old.get(place.learner.learner_id);
+    const isSame =
+      known?.learner === place.learner &&
+      known.view === place.view &&
+      known.group === place.group &&
+      known.reason === place.reason;
+    return isSame ? known : place;
+  });
 }
 
 const byName = (a: Learner, b: Learner) =>

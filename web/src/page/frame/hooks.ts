@@ -76,13 +76,15 @@ export function useLearnerViews(
     const stops = ids.map((id) => client.subscribeLearner(id, { minIntervalMs }));
     return () => stops.forEach((stop) => stop());
   }, [client, ids, minIntervalMs]);
-  const read = useMemo(() => {
+  // What is read changes with `renew` only: whoever draws for another reason draws the same.
+  const { read, renew } = useMemo(() => {
     let held: readonly (LearnerView | undefined)[] = [];
-    return () => {
+    const renew = () => {
       const next = ids.map((id) => client.getLearner(id));
       if (next.length !== held.length || next.some((view, i) => view !== held[i])) held = next;
-      return held;
     };
+    renew();
+    return { read: () => held, renew };
   }, [client, ids]);
   const subscribe = useCallback(
     (listener: () => void) => {
@@ -90,16 +92,18 @@ export function useLearnerViews(
       const soon = () => {
         timer ??= setTimeout(() => {
           timer = undefined;
+          renew();
           listener();
         }, drawMs);
       };
+      renew();
       const stop = client.subscribe(soon);
       return () => {
         stop();
         clearTimeout(timer);
       };
     },
-    [client],
+    [client, renew],
   );
   return useSyncExternalStore(subscribe, read, read);
 }

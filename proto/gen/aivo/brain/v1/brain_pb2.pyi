@@ -720,7 +720,7 @@ class Struggle(_message.Message):
     probability: _builtins.float
     """probability that at least two of the next three answers are wrong, [0, 1]."""
     usual: _builtins.float
-    """usual probability among all learners of the subject, as learned so far, [0, 1]."""
+    """usual probability among all learners, as learned so far, [0, 1]."""
     @_builtins.property
     def because(self) -> _containers.RepeatedCompositeFieldContainer[Global___Because]:
         """because of these, strongest first, at most three."""
@@ -754,7 +754,7 @@ class Attention(_message.Message):
     """level of urgency."""
     code: _builtins.str
     """code is stable and machine-readable, such as "stuck". At ATTENTION_LEVEL_NONE it is empty, or
-    "unlike_usual" where most levels are not as wished all the same.
+    "unlike_usual" where much is worse than usual all the same.
     """
     reason: _builtins.str
     """reason is one sentence for a person; empty where code is."""
