@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -17,10 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
+from psycopg.conninfo import make_conninfo
 
 from service_runtime.database.addresses import url_of
 from service_runtime.database.errors import StoreError
-from service_runtime.database.schema import Schema
+from service_runtime.database.schema import Schema, require_known
 
 _BUSY_S = 5.0
 
@@ -105,6 +107,8 @@ class _Sqlite:
         if not file.is_file():
             raise BackupError(f"there is no file {file}")
         self._verify(file)
+        for (version,) in _rows(file, "SELECT version_num FROM alembic_version"):
+            require_known(version, self._schema, str(file))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         os.close(descriptor)
@@ -180,6 +184,11 @@ class _Sqlite:
             raise BackupError(f"{file} is no database of {self._schema.service}")
 
 
+def _rows(file: Path, query: str) -> list[tuple[str]]:
+    with contextlib.closing(_reading(file)) as connection:
+        return connection.execute(query).fetchall()
+
+
 def _reading(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
 
@@ -187,34 +196,37 @@ def _reading(file: Path) -> sqlite3.Connection:
 class _Postgres:
     def __init__(self, url: sa.URL, schema: Schema) -> None:
         self._schema = schema
-        given = {
-            "PGHOST": url.host,
-            "PGPORT": str(url.port) if url.port else None,
-            "PGUSER": url.username,
-            # Not in the arguments, which everybody on the machine can read.
-            "PGPASSWORD": url.password,
-            "PGDATABASE": url.database,
-        }
-        for name, values in url.normalized_query.items():
-            if name in _VARIABLES:
-                given[_VARIABLES[name]] = ",".join(values)
-        self._environ = os.environ | {name: value for name, value in given.items() if value}
+        # As the driver reads the address: several hosts, and every parameter of libpq.
+        _, given = url.get_dialect()().create_connect_args(url)
+        self._name = str(given["dbname"])
+        # Not in the arguments, which everybody on the machine can read.
+        password = given.pop("password", None)
+        self._environ = os.environ | ({"PGPASSWORD": str(password)} if password else {})
+        self._where = f"--dbname={make_conninfo(**given)}"
 
     def backup(self, file: Path) -> None:
         with _becoming(file) as temporary:
-            self._run("pg_dump", "--format=custom", "--no-owner", f"--file={temporary}")
+            self._run(
+                "pg_dump", self._where, "--format=custom", "--no-owner", f"--file={temporary}"
+            )
             self._verify(temporary)
 
     def restore(self, file: Path) -> str:
         if not file.is_file():
             raise BackupError(f"there is no file {file}")
         self._verify(file)
-        script = self._run("pg_restore", "--clean", "--if-exists", "--no-owner", "--file=-", file)
+        version = self._run(
+            "pg_restore", "--data-only", "--table=alembic_version", "--file=-", file
+        )
+        if found := _COPIED.search(version):
+            require_known(found[1], self._schema, str(file))
+        script = self._run("pg_restore", "--no-owner", "--file=-", file)
         after = "".join(f"{statement};\n" for statement in self._schema.after_restore)
         # One transaction for all: whoever reads meanwhile sees the one state or the other.
-        settings = ("--single-transaction", "--set=ON_ERROR_STOP=1", "--quiet")
-        self._run("psql", "--no-psqlrc", *settings, given=f"{script}\n{_PUBLIC}{after}")
-        return f"the database {self._environ['PGDATABASE']} is restored"
+        settings = ("--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--quiet")
+        given = "\n".join((_ALONE, _EMPTY, script, _PUBLIC, after))
+        self._run("psql", self._where, *settings, given=given)
+        return f"the database {self._name} is restored"
 
     def _verify(self, file: Path) -> None:
         listed = self._run("pg_restore", "--list", file)
@@ -236,15 +248,38 @@ class _Postgres:
             text=True,
         )
         if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise BackupError(f"{tool}: {last[0]}")
+            raise BackupError(f"{tool}: {_complaint(tool, done.stderr)}")
         return done.stdout
 
 
-_VARIABLES = {
-    name: f"PG{name.replace('_', '').upper()}"
-    for name in ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
-} | {"target_session_attrs": "PGTARGETSESSIONATTRS", "channel_binding": "PGCHANNELBINDING"}
-"""What libpq's tools call the parameters of an address."""
-_PUBLIC = "SET search_path = public;\n"
+def _complaint(tool: str, said: str) -> str:
+    """Return what a tool says of its failure, from the error on, as one line."""
+    lines = [line.removeprefix(f"{tool}: ").strip() for line in said.splitlines() if line.strip()]
+    first = next((place for place, line in enumerate(lines) if _ERROR.search(line)), 0)
+    return _ERROR.sub("", " ".join(lines[first : first + 3]), count=1) or "no reason given"
+
+
+_ALONE = """
+DO $$ DECLARE others text; BEGIN
+  SELECT string_agg(DISTINCT coalesce(nullif(application_name, ''), 'unnamed'), ', ') INTO others
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+      AND coalesce(backend_type, 'client backend') = 'client backend';
+  IF others IS NOT NULL THEN
+    RAISE 'the database % is in use (by %); stop that first', current_database(), others;
+  END IF;
+END $$;"""
+"""Fails while anybody else works on the database, who would go on from what is no more."""
+_EMPTY = """
+DO $$ DECLARE each regclass; BEGIN
+  FOR each IN SELECT pg_class.oid FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+      AND pg_has_role(current_user, relowner, 'USAGE')
+  LOOP EXECUTE format('DROP TABLE IF EXISTS %s CASCADE', each); END LOOP;
+END $$;"""
+"""Leaves nothing of what is replaced: a newer schema's tables would be in the way of its steps."""
+_PUBLIC = "SET search_path = public;"
 """A dump unsets it."""
+_COPIED = re.compile(r"^COPY .*\n(?!\\\.)(.+)$", re.MULTILINE)
+"""The first row of a table in a dump."""
+_ERROR = re.compile(r"(psql:\S+ )?(error|ERROR|FATAL):\s+")

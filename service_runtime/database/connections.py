@@ -24,6 +24,7 @@ _STATEMENT_S: Final = 30
 """How long a statement may take on a server."""
 
 SERVER: Final[dict[str, Any]] = {
+    "fallback_application_name": "aivo",
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 5,

@@ -84,11 +84,16 @@ def take_turn(connection: sa.Connection) -> None:
 
 def configured(connection: sa.Connection, schema: Schema) -> Config:
     """Return what Alembic needs to work on a service's steps, on this connection."""
+    config = _config(schema)
+    config.attributes["connection"] = connection
+    return config
+
+
+def _config(schema: Schema) -> Config:
     config = Config()
     config.set_main_option("script_location", _escaped(_ENVIRONMENT))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", _escaped(schema.migrations))
-    config.attributes["connection"] = connection
     return config
 
 
@@ -98,7 +103,7 @@ def _escaped(path: Path) -> str:
 
 def _check(connection: sa.Connection, schema: Schema) -> tuple[str | None, str | None]:
     """Return the present schema and the newest one. Raises SchemaError."""
-    scripts = ScriptDirectory.from_config(configured(connection, schema))
+    scripts = ScriptDirectory.from_config(_config(schema))
     present = MigrationContext.configure(connection).get_current_revision()
     newest = scripts.get_current_head()
     tables = sa.inspect(connection).get_table_names()
@@ -110,18 +115,23 @@ def _check(connection: sa.Connection, schema: Schema) -> tuple[str | None, str |
             )
     elif schema.table not in tables:
         raise SchemaError(f"this is the database of another service, not of {schema.service}")
-    elif present not in {script.revision for script in scripts.walk_revisions()}:
-        raise SchemaError(_unknown(present, newest or ""))
+    else:
+        require_known(present, schema, "the database")
     return present, newest
 
 
-def _unknown(present: str, newest: str) -> str:
+def require_known(present: str, schema: Schema, what: str) -> None:
+    """Raise SchemaError when no step of this program leads on from the schema that `what` has."""
+    scripts = ScriptDirectory.from_config(_config(schema))
+    if present in {script.revision for script in scripts.walk_revisions()}:
+        return
+    newest = scripts.get_current_head() or ""
     if present > newest:
-        return (
-            f"the database has schema {present}, made by a newer version of this program than this"
-            f" one, which knows only up to {newest}; run that version or a later one"
+        raise SchemaError(
+            f"{what} has schema {present}, made by a newer version of this program than this one,"
+            f" which knows only up to {newest}; run that version or a later one"
         )
-    return (
-        f"the database has schema {present}, made by a build between two versions of this program,"
-        " which no version knows; run that build, or restore a backup made by a version"
+    raise SchemaError(
+        f"{what} has schema {present}, made by a build between two versions of this program, which"
+        " no version knows; run that build, or restore a backup made by a version"
     )

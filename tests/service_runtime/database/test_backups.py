@@ -11,15 +11,19 @@ import stat
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from brain_service.store.tables import SCHEMA as BRAIN
 from service_runtime.database.backups import BackupError
 from service_runtime.database.commands import add_commands, execute
+from service_runtime.database.connections import Database
 from service_runtime.database.errors import StoreError
-from service_runtime.database.schema import Schema
+from service_runtime.database.schema import Schema, migrate
 
 KEPT = Schema(
     service="test_service",
@@ -221,18 +225,26 @@ def installed() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_same_with_postgresql(installed: str, tmp_path: Path) -> None:
+@pytest.fixture
+def sql(installed: str) -> Callable[[str], str]:
+    """Works on that PostgreSQL, in which two things are."""
     host = installed.partition("host=")[2]
 
-    def sql(text: str) -> str:
+    def run(text: str) -> str:
         words = ["psql", "-h", host, "-U", "test", "-At", "-d", "postgres", "-c", text]
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
-    sql(
+    run(
         "CREATE TABLE alembic_version (version_num TEXT);"
         "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT);"
         "INSERT INTO things VALUES (0, 'old'), (1, 'one')"
     )
+    return run
+
+
+def test_the_same_with_postgresql(
+    installed: str, sql: Callable[[str], str], tmp_path: Path
+) -> None:
     file = tmp_path / "copy.dump"
     execute(command("backup", file), installed, KEPT)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -246,3 +258,80 @@ def test_the_same_with_postgresql(installed: str, tmp_path: Path) -> None:
     with pytest.raises(BackupError):
         execute(command("restore", file), installed, KEPT)
     assert sql("SELECT count(*) FROM things") == "2"
+
+
+def test_a_restore_waits_for_nobody_who_works_on_a_server(
+    installed: str, sql: Callable[[str], str], tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.dump"
+    execute(command("backup", file), installed, KEPT)
+    service = Database.open(installed)
+    with service.read() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM things")) == 2
+    sql("DELETE FROM things")  # the connection is idle now, but is kept
+
+    with pytest.raises(
+        BackupError, match=r"psql: the database postgres is in use \(by aivo\); stop"
+    ):
+        execute(command("restore", file), installed, KEPT)
+    assert sql("SELECT count(*) FROM things") == "0"
+    service.close()
+    execute(command("restore", file), installed, KEPT)
+    assert sql("SELECT count(*) FROM things") == "2"
+
+
+def test_an_older_backup_leaves_nothing_in_the_way_of_an_upgrade(
+    installed: str, tmp_path: Path
+) -> None:
+    """Whoever goes back after an upgrade will upgrade again."""
+    file = tmp_path / "copy.dump"
+    database = Database.open(installed)
+    with database.write() as connection:
+        migrate(connection, BRAIN, "0005")
+    database.close()
+    execute(command("backup", file), installed, BRAIN)
+    for _ in range(2):
+        with database.write() as connection:
+            assert migrate(connection, BRAIN)
+        database.close()
+        execute(command("restore", file), installed, BRAIN)
+
+
+def test_a_newer_versions_backup_is_refused_before_anything_changes(
+    installed: str, database: Path, sql: Callable[[str], str], tmp_path: Path
+) -> None:
+    known = replace(KEPT, migrations=BRAIN.migrations)
+    sql("INSERT INTO alembic_version VALUES ('9999')")
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO alembic_version VALUES ('9999')")
+    for number, address in enumerate((installed, str(database))):
+        file = tmp_path / f"copy-{number}"
+        execute(command("backup", file), address, known)
+        sql("DELETE FROM things")
+        with pytest.raises(StoreError, match=r"copy-. has schema 9999, made by a newer version"):
+            execute(command("restore", file), address, known)
+    assert sql("SELECT count(*) FROM things") == "0"
+    assert list(tmp_path.glob("*.before-*")) == []
+
+
+def test_an_address_of_several_hosts_and_what_a_tool_complains_of(
+    installed: str, sql: Callable[[str], str], tmp_path: Path
+) -> None:
+    folder = installed.partition("host=")[2]
+    several = f"postgresql://test@/postgres?host=/nowhere:5432&host={folder}:5432"
+    execute(command("backup", tmp_path / "copy"), several, KEPT)
+    sql("DELETE FROM things")
+    execute(command("restore", tmp_path / "copy"), several, KEPT)
+    assert sql("SELECT count(*) FROM things") == "2"
+
+    sql("CREATE ROLE other LOGIN")
+    other = installed.replace("test@", "other@")
+    with pytest.raises(BackupError, match=r"^pg_dump: query failed: ERROR:  permission denied"):
+        execute(command("backup", tmp_path / "denied"), other, KEPT)
+    with pytest.raises(BackupError, match=r"^psql: "):
+        execute(command("restore", tmp_path / "copy"), other, KEPT)
+    nowhere = "postgresql://test@/postgres?host=/nowhere"
+    with pytest.raises(BackupError, match=r"^pg_dump: connection to server .*No such file"):
+        execute(command("backup", tmp_path / "nowhere"), nowhere, KEPT)
+    assert sql("SELECT count(*) FROM things") == "2"
+    assert os.listdir(tmp_path) == ["copy"]
