@@ -3,7 +3,9 @@
 A guess counts against the account as tried from one address, so that whoever guesses elsewhere does
 not lock its owner out. Against guessing from many addresses there is a wider limit for the account,
 and against trying many accounts one for the address, which only slows: a whole school may share it.
-A device that its owner has signed in from before counts by itself and waits for nobody else.
+A device that its owner has signed in from before counts by itself and waits for nobody else. An
+account that has signed in from this address before waits for none of the two wider limits: sprayed
+names do not keep a school out.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from auth_service.familiar import Familiar
 from auth_service.throttle import Policy, Throttle
 
 ADDRESS_WAIT_S = 2.0
@@ -49,11 +52,16 @@ class LoginLimits:
     def __init__(self, allowance: Allowance) -> None:
         """Begin with no failures."""
         longest_s = allowance.max_wait_s
+        self._familiar = Familiar()
         self._pairs = Throttle(Policy(free=allowance.per_pair, max_s=longest_s))
         self._accounts = Throttle(Policy(free=allowance.per_account, max_s=longest_s))
         self._addresses = Throttle(
             Policy(free=allowance.per_address, max_s=min(longest_s, ADDRESS_WAIT_S))
         )
+
+    def knows(self, account: str, address: str, now_s: float) -> bool:
+        """Whether this account has signed in from this address lately."""
+        return self._familiar.knows(account, address, now_s)
 
     @contextlib.contextmanager
     def counted(self, account: str, address: str, device: str, now_s: float) -> Iterator[None]:
@@ -64,7 +72,7 @@ class LoginLimits:
         """
         pair = f"{account} {device or address}"
         lines = [(self._pairs, pair)]
-        if not device:
+        if not device and not self.knows(account, address, now_s):
             lines.append((self._accounts, account))
             if address:
                 lines.append((self._addresses, address))
@@ -81,6 +89,7 @@ class LoginLimits:
             raise
         self._refund(lines, tickets)
         self._pairs.forgive(pair)  # what its owner mistyped before
+        self._familiar.add(account, address, now_s)
 
     @staticmethod
     def _refund(lines: list[tuple[Throttle, str]], tickets: list[float]) -> None:

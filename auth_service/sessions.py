@@ -259,9 +259,12 @@ class Sessions:
             account = ""  # belongs to nobody, and goes the same way as any other wrong address
         address, now_s = address_key(client_address), self._clock()
         device = self._devices.knows(device_token, account, now_s)
+        # Whoever was here before is not counted among the strangers of an address.
+        known = self._limits.knows(account, address, now_s)
+        place = device or (f"{account} {address}" if known else address)
         with self._limits.counted(account, address, device, now_s):
             credentials = await self._turns.take(
-                account, device or address, partial(self._check, account, password)
+                account, place, partial(self._check, account, password)
             )
             try:
                 grant = await self._issuer.open(credentials.user, credentials.password_hash)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auth_service.devices import Devices
+from auth_service.familiar import FORGET_S, MAX_PLACES, Familiar
 from auth_service.login_limits import (
     ADDRESS_WAIT_S,
     Allowance,
@@ -92,3 +93,60 @@ def test_a_device_is_known_for_one_account_and_for_a_time() -> None:
 @pytest.mark.parametrize("token", ["", "x", "!" * 72, "a" * 72, "\ud800", "é" * 40, "A" * 10_000])
 def test_garbage_is_no_device(token: str) -> None:
     assert Devices(b"secret", lifetime_s=100).knows(token, "ann", 0.0) == ""
+
+
+def test_sprayed_names_keep_nobody_out_who_was_here_before() -> None:
+    limits = LoginLimits(ALLOWANCE)
+    assert sign_in(limits, "ann", "school") == 0.0
+    for number in range(500):
+        guess(limits, f"name-{number}", "school")
+
+    assert sign_in(limits, "ann", "school") == 0.0
+    assert 0.0 < sign_in(limits, "bob", "school") <= ADDRESS_WAIT_S
+
+
+def test_guesses_from_many_addresses_keep_no_owner_out_at_home() -> None:
+    limits = LoginLimits(ALLOWANCE)
+    assert sign_in(limits, "ann", "home") == 0.0
+    for number in range(500):
+        guess(limits, "ann", f"attacker-{number}")
+
+    assert sign_in(limits, "ann", "home") == 0.0
+    assert sign_in(limits, "ann", "elsewhere") > 0.0
+
+
+def test_who_guesses_where_the_owner_is_at_home_waits_all_the_same() -> None:
+    limits = LoginLimits(ALLOWANCE)
+    assert sign_in(limits, "teacher", "school") == 0.0
+    tried = [guess(limits, "teacher", "school") for _ in range(6)]
+
+    assert tried == [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("account", "address", "after_s", "known"),
+    [
+        ("ann", "home", FORGET_S - 1, True),
+        ("ann", "home", FORGET_S, False),
+        ("ann", "school", 0.0, False),
+        ("bob", "home", 0.0, False),
+        ("ann", "", 0.0, False),
+        ("\ud800", "home", 0.0, False),
+    ],
+)
+def test_what_is_familiar(account: str, address: str, after_s: float, known: bool) -> None:
+    familiar = Familiar()
+    familiar.add("ann", "home", 1000.0)
+    familiar.add("ann", "", 1000.0)
+
+    assert familiar.knows(account, address, 1000.0 + after_s) is known
+
+
+def test_so_many_places_are_remembered_and_no_more() -> None:
+    familiar = Familiar()
+    for number in range(MAX_PLACES + 5):
+        familiar.add(str(number), "home", 0.0)
+
+    assert len(familiar) == MAX_PLACES
+    assert not familiar.knows("4", "home", 0.0)
+    assert familiar.knows("5", "home", 0.0)

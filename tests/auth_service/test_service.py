@@ -21,6 +21,7 @@ from service_runtime.settings import SettingsError
 from tests.auth_service.harness import ADMIN, PASSWORD, PATIENCE_S, Client, running
 
 OVER = "the session of the access token is over"
+SCHOOL = "192.0.2.1"
 
 
 async def status(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
@@ -181,6 +182,36 @@ async def test_guessing_is_slowed_per_address_whatever_the_account(settings: Set
 
     assert codes == [grpc.StatusCode.UNAUTHENTICATED] * 3 + [grpc.StatusCode.RESOURCE_EXHAUSTED]
     assert elsewhere is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_who_signed_in_here_before_is_let_in_while_names_are_sprayed(
+    settings: Settings,
+) -> None:
+    """From a school's one address, by a program that keeps no device token."""
+
+    async def sign_in(client: Client, email: str, password: str, address: str) -> grpc.StatusCode:
+        request = pb.LoginRequest(email=email, password=password, client_address=address)
+        try:
+            await client.Login(request)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    async with running(
+        settings, login_free_attempts_per_address=3, login_free_attempts_per_account=3
+    ) as client:
+        await client.user("ann@school.example", pb.ROLE_TEACHER)
+        await client.user("bob@school.example", pb.ROLE_LEARNER)
+        assert await sign_in(client, "ann@school.example", PASSWORD, SCHOOL) is grpc.StatusCode.OK
+        for number in range(6):
+            await sign_in(client, f"u{number}@school.example", "x", SCHOOL)
+            await sign_in(client, "ann@school.example", "x", f"198.51.100.{number}")
+        known = await sign_in(client, "ann@school.example", PASSWORD, SCHOOL)
+        new = await sign_in(client, "bob@school.example", PASSWORD, SCHOOL)
+        elsewhere = await sign_in(client, "ann@school.example", PASSWORD, "203.0.113.7")
+
+    assert known is grpc.StatusCode.OK
+    assert new is elsewhere is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_refresh_tokens_rotate_and_reuse_ends_the_session_and_its_sockets(
