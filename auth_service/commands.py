@@ -170,6 +170,9 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
 
     command = add("audit", "print the newest administrative changes, oldest first, as JSON lines")
     command.add_argument("--limit", type=int, default=100, help="how many (default: %(default)s)")
+    command.add_argument(
+        "--sign-ins", action="store_true", help="who signed in, and how, instead; kept for 90 days"
+    )
     return root
 
 
@@ -215,7 +218,9 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
             _rotate_keys(arguments, tools)
         case "audit":
             for entry in await tools.database.run(
-                tools.change_log.audit_entries, max(1, arguments.limit)
+                tools.change_log.audit_entries,
+                max(1, arguments.limit),
+                sign_ins=arguments.sign_ins,
             ):
                 moment = datetime.datetime.fromtimestamp(
                     entry.at_ms / 1000, datetime.UTC

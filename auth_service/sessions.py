@@ -102,9 +102,9 @@ class Issuer:
         self._lifetimes = lifetimes
         self._clock = clock
 
-    async def open(self, user: User, password_hash: str | None) -> Grant:
-        """Open a session. Raises SessionEndedError if the user is disabled, or the hash is no
-        longer this one.
+    async def open(self, user: User, password_hash: str | None, *, by: str) -> Grant:
+        """Open a session of somebody who signed in `by` some means. Raises SessionEndedError if the
+        user is disabled, or the hash is no longer this one.
         """
         now_s = int(self._clock())
         refresh_token, rotation = self._next(new_id(), 0, now_s, self._lifetimes.access_s)
@@ -115,6 +115,7 @@ class Issuer:
             password_hash,
             rotation,
             expires_at_ms=session_until_s * 1000,
+            signed_in_by=by,
         )
         refresh_s = min(self._lifetimes.refresh_s, self._lifetimes.session_s)
         return self._grant(user, rotation.session_id, refresh_token, refresh_s)
@@ -267,7 +268,9 @@ class Sessions:
                 account, place, partial(self._check, account, password)
             )
             try:
-                grant = await self._issuer.open(credentials.user, credentials.password_hash)
+                grant = await self._issuer.open(
+                    credentials.user, credentials.password_hash, by="password"
+                )
             except SessionEndedError:
                 raise _wrong_pair() from None
         return replace(grant, device_token=self._devices.token(account, now_s))

@@ -112,7 +112,7 @@ class SignIn:
             )
             user_id = await self._strangers.settle(stranger, issuer)
             user = await self._database.run(self._people.user, user_id)
-            return await self._issuer.open(user, None), provider_id
+            return await self._issuer.open(user, None, by=f"provider {provider_id}"), provider_id
         except (BadTokenError, SessionEndedError, NotFoundError):
             raise _refused() from None
 

@@ -30,10 +30,13 @@ _MOST_CHANGES = 5_000
 in a query).
 """
 
+SIGN_IN = "sign-in"
+"""The action of sign-ins in the audit log; all others are changes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One administrative change, told by ids only."""
+    """One administrative change or sign-in, told by ids only."""
 
     at_ms: int
     actor: str
@@ -113,9 +116,10 @@ class ChangeLog:
             )
             return _batch(connection, newest, found, now_ms)
 
-    def audit_entries(self, limit: int) -> list[AuditEntry]:
-        """Return the newest entries of the audit log, oldest first."""
-        query = select(audit).order_by(audit.c.audit_id.desc()).limit(limit)
+    def audit_entries(self, limit: int, *, sign_ins: bool = False) -> list[AuditEntry]:
+        """Return the newest entries of the audit log, oldest first: changes, or sign-ins."""
+        which = audit.c.action == SIGN_IN if sign_ins else audit.c.action != SIGN_IN
+        query = select(audit).where(which).order_by(audit.c.audit_id.desc()).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return [

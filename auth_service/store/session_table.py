@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from auth_service.domain import Change, User
-from auth_service.store.change_log import record_audit, record_changes
+from auth_service.store.change_log import SIGN_IN, record_audit, record_changes
 from auth_service.store.database import Database
-from auth_service.store.tables import sessions, user_of, users
+from auth_service.store.tables import audit, sessions, user_of, users
+
+SIGN_INS_KEPT_MS: Final = 90 * 86_400_000
+"""How long the audit log says who signed in when."""
 
 
 class SessionEndedError(Exception):
@@ -47,12 +51,13 @@ class SessionTable:
         *,
         expires_at_ms: int,
         minted_by: str = "",
+        signed_in_by: str = "",
     ) -> None:
         """Open a session.
 
         Raises SessionEndedError if the user is disabled or, unless `password_hash` is None, the
         password was changed since it was checked. `minted_by` names who opened it without signing
-        in, for the audit log.
+        in, `signed_in_by` how somebody signed in: for the audit log.
         """
         may_sign_in = (
             select(users.c.user_id)
@@ -83,6 +88,15 @@ class SessionTable:
                     actor=minted_by,
                     action="mint-token",
                     subject=user_id,
+                )
+            if signed_in_by:
+                record_audit(
+                    connection,
+                    self._clock_ms(),
+                    actor=user_id,
+                    action=SIGN_IN,
+                    subject=user_id,
+                    detail=signed_in_by,
                 )
 
     def rotate(self, old_digest: bytes, to: Rotation, *, retry_ms: int = 0) -> tuple[User, int]:
@@ -176,10 +190,14 @@ class SessionTable:
                 _revoke(connection, session_id, user_id, now_ms)
 
     def sweep(self) -> int:
-        """Delete sessions of which no token can be used any more; return how many."""
+        """Delete sessions of which no token can be used any more, and forget who signed in long
+        ago; return how many sessions.
+        """
         now_ms = self._clock_ms()
+        past = and_(audit.c.action == SIGN_IN, audit.c.at_ms < now_ms - SIGN_INS_KEPT_MS)
         over = and_(sessions.c.refresh_expires_at_ms < now_ms, sessions.c.access_until_ms < now_ms)
         with self._database.write() as connection:
+            connection.execute(delete(audit).where(past))
             return connection.execute(delete(sessions).where(over)).rowcount
 
 

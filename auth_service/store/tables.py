@@ -193,7 +193,9 @@ audit = Table(
     Column("subject", String(128), nullable=False),
     Column("detail", String(300), nullable=False),
 )
-"""Administrative changes: who did what to whom, by ids only (no e-mail addresses, no secrets)."""
+"""Administrative changes and sign-ins: who did what to whom, by ids only (no e-mail addresses, no
+secrets).
+"""
 
 
 def user_of(row: Row[Any]) -> User:

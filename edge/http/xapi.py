@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 import uuid
 from functools import partial
@@ -21,6 +22,8 @@ from edge.http.problems import ProblemError
 from edge.http.services import Services, Using
 from edge.ports import Identity, Interaction, UpstreamError
 from service_runtime import trace_context
+
+logger = logging.getLogger(__name__)
 
 MOST: Final = 1_000
 
@@ -85,6 +88,7 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
         results[index] = _became(statement_id, became)
     told = [one for one in results if one is not None]
     counts = {status: sum(one.status == status for one in told) for status in _STATUSES}
+    logger.info("statements taken", extra={"user_id": who.user_id, **counts})
     return Statements(
         stored=counts["stored"],
         duplicates=counts["duplicate"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ import httpx
 import pytest
 
 from aivo.auth.v1 import auth_pb2 as pb
+from auth_service.__main__ import main
 from auth_service.settings import Settings
 from auth_service.trust import TrustError, read_trusted
 from tests.auth_service.harness import Client, running
@@ -89,6 +93,24 @@ async def test_somebody_signs_in_at_the_provider_and_has_a_session_of_ours(clien
     assert renewed.user == granted.user
     again = await client.FinishSignIn((await go(client)).request())
     assert again.user.user_id == granted.user.user_id
+
+
+async def test_every_sign_in_is_in_the_audit_log_and_no_refusal(
+    client: Client, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    granted = await client.FinishSignIn((await go(client)).request())
+    await refused(client, (await go(client)).request(code="guessed"))
+
+    environ = {
+        "AUTH_DATABASE_URL": settings.database_url,
+        "AUTH_KEY_FILE": str(settings.key_file),
+    }
+    printed = io.StringIO()
+    await asyncio.to_thread(main, ["audit", "--sign-ins"], environ, io.StringIO(), printed)
+    [entry] = [json.loads(line) for line in printed.getvalue().splitlines()]
+    assert (entry["actor"], entry["action"], entry["detail"]) == (
+        *(granted.user.user_id, "sign-in", "provider school"),
+    )
 
 
 async def test_the_browser_is_sent_with_state_nonce_and_a_challenge(client: Client) -> None:

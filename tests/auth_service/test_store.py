@@ -410,6 +410,31 @@ def test_the_sweep_takes_sessions_only_when_no_token_of_theirs_works(stored: Sto
     assert stored.sessions.sweep() == 1
 
 
+def test_sign_ins_are_told_apart_and_forgotten_after_ninety_days(stored: Stored) -> None:
+    user_id = add_user(stored)
+    stored.sessions.open(
+        user_id,
+        None,
+        rotation(stored, "s", 0),
+        expires_at_ms=stored.clock.ms() + 48 * HOUR_MS,
+        signed_in_by="provider school",
+    )
+    [entry] = stored.log.audit_entries(10, sign_ins=True)
+    assert (entry.actor, entry.action, entry.subject, entry.detail) == (
+        *(user_id, "sign-in", user_id, "provider school"),
+    )
+    [change] = stored.log.audit_entries(10)
+    assert change.action == "create-user"
+
+    stored.clock.now_s += 90 * 86_400
+    stored.sessions.sweep()
+    assert len(stored.log.audit_entries(10, sign_ins=True)) == 1
+    stored.clock.now_s += 1
+    stored.sessions.sweep()
+    assert stored.log.audit_entries(10, sign_ins=True) == []
+    assert len(stored.log.audit_entries(10)) == 1
+
+
 def test_a_follower_that_missed_forgotten_changes_is_sent_to_a_snapshot(stored: Stored) -> None:
     add_user(stored)
     seq = newest(stored)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 HOME = "https://lms.school.example"
 """What the learning platform calls itself."""
+NAMES = ("Znamensky", "Hillbrand", "Lanequist")
+"""Of the pupils, the teacher, and the guardian: no log, no span and no message has them."""
 STEP_S = 30
 """Between two statements."""
 
@@ -21,12 +23,12 @@ def write_roster(folder: Path, *, pupils: int, guardian_of_first: bool = True) -
     """
     folder.mkdir(exist_ok=True)
     users = ["sourcedId,enabledUser,role,givenName,familyName,email,agentSourcedIds"]
-    users += ["t-1,true,teacher,Tess,Hill,t-1@school.example,"]
-    users += ["g-1,true,parent,Gwen,Lane,g-1@home.example,pupil-1"]
+    users += [f"t-1,true,teacher,Tess,{NAMES[1]},t-1@school.example,"]
+    users += [f"g-1,true,parent,Gwen,{NAMES[2]},g-1@home.example,pupil-1"]
     enrolled = ["sourcedId,classSourcedId,userSourcedId,role", "e-t,c-1,t-1,teacher"]
     for number in range(pupils):
         agents = "g-1" if number == 0 and guardian_of_first else ""
-        users.append(f"pupil-{number},true,student,Pupil,Number{number},,{agents}")
+        users.append(f"pupil-{number},true,student,Quirin,{NAMES[0]},,{agents}")
         enrolled.append(f"e-{number},c-1,pupil-{number},student")
     for name, lines in (
         ("users", users),

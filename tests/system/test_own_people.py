@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.auth_service.issuer import AUDIENCE, NAME, Issuer
+from tests.support.collector import collecting
 from tests.support.commands import auth_command
-from tests.support.roster import HOME, statements, write_roster
+from tests.support.roster import HOME, NAMES, statements, write_roster
 from tests.support.school import School, request
 from tests.support.socket import open_socket
 from tests.system.conftest import running_school
@@ -30,19 +32,36 @@ def issuer(tmp_path: Path) -> Issuer:
     # Only who is in the roster comes in, and claims say nothing about relations.
     (tmp_path / "issuers.toml").write_text(
         f'[[issuers]]\nissuer = "{NAME}"\naudiences = ["{AUDIENCE}"]\njwks = "keys.jwks"\n'
-        'default_role = "learner"\n'
+        'default_role = "learner"\nleeway_s = 0\n'
     )
     return issuer
 
 
 @pytest.fixture
 def own_people(issuer: Issuer, tmp_path: Path) -> Iterator[School]:
-    with running_school(
-        AUTH_TRUSTED_ISSUERS=str(tmp_path / "issuers.toml"),
-        EDGE_XAPI_HOMEPAGES=HOME,
-        EDGE_USER_UNITS_PER_S="0",
-    ) as school:
+    """A school whose logs and spans have no name and no token of another issuer in the end."""
+    with (
+        collecting() as collector,
+        running_school(
+            AUTH_TRUSTED_ISSUERS=str(tmp_path / "issuers.toml"),
+            EDGE_XAPI_HOMEPAGES=HOME,
+            EDGE_USER_UNITS_PER_S="0",
+            **collector.environment,
+        ) as school,
+    ):
+        school.secrets.update(NAMES)
         yield school
+        assert any(secret.count(".") == 2 for secret in school.secrets)
+        school.stack.stop()
+        assert collector.spans
+        assert not [one for one in school.secrets if one.encode() in collector.raw]
+
+
+def foreign(school: School, issuer: Issuer, subject: str, **claims: object) -> str:
+    """Return a token of the other issuer, which no log may have."""
+    token = issuer.token(subject, **claims)
+    school.secrets.add(token)
+    return token
 
 
 async def test_from_a_roster_to_a_class_live(
@@ -53,7 +72,7 @@ async def test_from_a_roster_to_a_class_live(
     imported = ("import-roster", str(roster), "--issuer", NAME)
     await asyncio.to_thread(auth_command, own_people, *imported)
 
-    teacher, guardian = issuer.token("t-1"), issuer.token("g-1")
+    teacher, guardian = (foreign(own_people, issuer, name) for name in ("t-1", "g-1"))
     async with (
         open_socket(stack.ws_url, teacher) as watching,
         open_socket(stack.ws_url, guardian) as parent,
@@ -92,3 +111,39 @@ async def test_from_a_roster_to_a_class_live(
         assert ended["code"] == "revoked"
         assert (await parent.ask("ping"))["type"] == "pong"
         assert not any(frame["type"] == "error" for frame in watching.frames)
+
+
+async def test_a_token_of_the_provider_is_renewed_in_place_and_the_socket_lives_on(
+    own_people: School, issuer: Issuer, tmp_path: Path
+) -> None:
+    stack = own_people.stack
+    roster = write_roster(tmp_path / "roster", pupils=2)
+    await asyncio.to_thread(
+        auth_command, own_people, "import-roster", str(roster), "--issuer", NAME
+    )
+    soon = int(time.time()) + 6
+    short = foreign(own_people, issuer, "t-1", sid="s-1", exp=soon)
+    async with (
+        open_socket(stack.ws_url, short) as renewed,
+        open_socket(stack.ws_url, short) as expiring,
+    ):
+        answer = await renewed.ask("subscribe_learner", learner_id="pupil-0")
+        assert answer["type"] == "subscribed"
+        longer = foreign(own_people, issuer, "t-1", sid="s-1")
+        assert (await renewed.ask("authenticate", token=longer))["type"] == "authenticated"
+        # Somebody else's, a forged and an expired one change nothing.
+        for bad, code in (
+            (foreign(own_people, issuer, "g-1"), "forbidden"),
+            (longer[:-8] + "AAAAAAAA", "unauthenticated"),
+            (foreign(own_people, issuer, "t-1", sid="s-1", exp=soon - 3600), "unauthenticated"),
+        ):
+            refused = await renewed.ask("authenticate", token=bad)
+            assert (refused["type"], refused["code"]) == ("error", code)
+
+        assert await expiring.until_closed() == 4401
+        begin = datetime.now(UTC)
+        some = statements(range(2), pupils=2, begin=begin)
+        await asyncio.to_thread(
+            request, stack, "POST", "/api/xapi/statements", some, own_people.token("admin")
+        )
+        await renewed.until_revision("pupil-0", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
@@ -30,6 +31,12 @@ async def test_a_browser_signs_in_at_a_provider_and_is_live(provider: str, tmp_p
             assert back.headers["location"] == "/#signed-in=school"
             # The page takes up what the cookie holds, as after any reload.
             session = (await browser.post("/api/auth/refresh")).json()
+            # What went through addresses, cookies and answers is in no log.
+            came = urlsplit(there.headers["location"])
+            went = urlsplit(sent.headers["location"])
+            school.secrets.update(parse_qs(came.query)["code"], parse_qs(went.query)["nonce"])
+            school.secrets.update((session["access_token"], "a secret of the client"))
+            school.secrets.update(cookie.value for cookie in browser.cookies.jar if cookie.value)
             assert session["user"]["role"] == "teacher"
             async with open_socket(school.stack.ws_url, session["access_token"]) as socket:
                 out = await browser.post(
