@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from auth_service.domain import Role
+from service_runtime.toml_tables import fields_of
 
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -126,12 +127,14 @@ def _beside(path: Path, jwks: str) -> str:
 
 
 def _issuer(table: Any, where: str) -> TrustedIssuer:
-    values = _fields(TrustedIssuer, table, where)
+    values = fields_of(TrustedIssuer, table, where, error=TrustError)
     for name in ("issuer", "audiences", "jwks"):
         if not values.get(name):
             raise TrustError(f"{where}: `{name}` is missing")
     if "claims" in values:
-        values["claims"] = ClaimNames(**_fields(ClaimNames, values["claims"], f"{where} claims"))
+        values["claims"] = ClaimNames(
+            **fields_of(ClaimNames, values["claims"], f"{where} claims", error=TrustError)
+        )
     if "sign_in" in values:
         values["sign_in"] = _sign_in(values["sign_in"], f"{where} sign_in")
     try:
@@ -148,34 +151,13 @@ def _issuer(table: Any, where: str) -> TrustedIssuer:
 
 
 def _sign_in(table: Any, where: str) -> SignInWith:
-    values = _fields(SignInWith, table, where)
+    values = fields_of(SignInWith, table, where, error=TrustError)
     for name in ("id", "label", "client_id"):
         if not values.get(name):
             raise TrustError(f"{where}: `{name}` is missing")
     if not re.fullmatch("[a-z0-9-]{1,32}", values["id"]):
         raise TrustError(f"{where}: `id` must be 1–32 of a–z, 0–9 and -")
     return SignInWith(**values)
-
-
-def _fields(kind: type[Any], table: Any, where: str) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise TrustError(f"{where}: expected a table")
-    known = {one.name: one for one in dataclasses.fields(kind)}
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in known:
-            raise TrustError(f"{where}: `{name}` is unknown; known are {', '.join(known)}")
-        expected = str(known[name].type)
-        if expected.startswith("tuple"):
-            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-                raise TrustError(f"{where}: `{name}` must be a list of strings")
-            value = tuple(value)
-        elif expected in ("str", "bool") and type(value).__name__ != expected:
-            raise TrustError(f"{where}: `{name}` must be a {expected}")
-        elif expected == "float" and type(value) not in (int, float):
-            raise TrustError(f"{where}: `{name}` must be a number")
-        values[name] = value
-    return values
 
 
 def _check(one: TrustedIssuer, where: str) -> None:

@@ -71,7 +71,8 @@ class Turns:
         """Places to wait are limited in all, for one account and for one address. `clock` gives
         seconds.
         """
-        self._free = at_once
+        self.free = at_once
+        """How many may begin now."""
         self._clock = clock
         self._max_waiting = max_waiting
         self._per_account = per_account
@@ -112,7 +113,7 @@ class Turns:
             self._refused.add(address, self._clock())
             raise
         finally:
-            self._free += 1
+            self.free += 1
             self._call()
 
     def _enter(self, account: str, address: str) -> _Waiting:
@@ -142,14 +143,14 @@ class Turns:
 
     def _call(self) -> None:
         now_s = self._clock()
-        while self._free and self._waiting:
+        while self.free and self._waiting:
             first = min(self._waiting, key=lambda one: self._rank(one, now_s))
             self._waiting.remove(first)
             if first.turn.done():
                 continue  # its caller has just given up
             self._accounts.add(first.account, now_s)
             self._addresses.add(first.address, now_s)
-            self._free -= 1
+            self.free -= 1
             first.turn.set_result(None)
 
     def _rank(self, one: _Waiting, now_s: float) -> tuple[float, float, float, int]:
@@ -165,5 +166,5 @@ class Turns:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
         elif waiting.turn.done() and not waiting.turn.cancelled() and not waiting.turn.exception():
-            self._free += 1  # its turn had just come
+            self.free += 1  # its turn had just come
             self._call()

@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.measure import CROWDED, SATURATED, Figures
 from bench.scenarios import Scenario
+from harness.reports import replace_part, table
 
 BEGIN, END = "<!-- bench: begin, written by `python -m bench --write` -->", "<!-- bench: end -->"
 REFERENCE = "monolith"
@@ -116,7 +117,7 @@ def tables(comparisons: Sequence[Comparison]) -> str:
         row.append("; ".join(comparison.verdict(name) for name in others) or "–")
         rows.append(row)
     return "\n\n".join(
-        part for part in (_table(head, rows), _details(comparisons), notes(comparisons)) if part
+        part for part in (table(head, rows), _details(comparisons), notes(comparisons)) if part
     )
 
 
@@ -152,7 +153,7 @@ def _details(comparisons: Sequence[Comparison]) -> str:
                     _percent(comparison.middle(name, "server_busy")),
                 ]
             )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def notes(comparisons: Sequence[Comparison]) -> str:
@@ -231,31 +232,13 @@ def write_block(path: Path, comparisons: Sequence[Comparison], command: str) -> 
     """Replace the generated part of a document. Raises ValueError where the document has no place
     for it.
     """
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} needs the lines {BEGIN!r} and {END!r}")
     where = surroundings(command)
     libraries = ", ".join(f"{name} {number}" for name, number in where["libraries"].items())
     made = (
         f"Made by `{command}` on {where['date']}: {where['processor']}, {where['cores']} cores, "
         f"Python {where['python']}, {libraries}."
     )
-    path.write_text(
-        f"{before}{begin}\n{made}\n\n{tables(comparisons)}\n{end}{after}", encoding="utf-8"
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [head, ["-" * max(3, width) for width in widths], *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    )
+    replace_part(path, BEGIN, END, f"{made}\n\n{tables(comparisons)}")
 
 
 def _spread(values: Sequence[float], unit: str = "") -> str:

@@ -16,6 +16,7 @@ from brain_service.model.params import PARAMS_HASH, VERSION
 from evaluation.check import Check
 from evaluation.checks import Findings
 from evaluation.meaning import BandShare
+from harness.reports import replace_part, table
 
 BEGIN: Final = "<!-- evaluation: begin, written by `python -m evaluation --write` -->"
 END: Final = "<!-- evaluation: end -->"
@@ -47,11 +48,6 @@ def write_block(path: Path, findings: Findings, command: str) -> None:
     """Replace the generated part of a document. Raises ValueError where the document has no place
     for it.
     """
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} needs the lines {BEGIN!r} and {END!r}")
     where = _surroundings(command)
     made = fill(
         f"Made by `{command}` on {where['date']} with Python {where['python']}: "
@@ -60,9 +56,7 @@ def write_block(path: Path, findings: Findings, command: str) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    path.write_text(
-        f"{before}{begin}\n{made}\n\n{tables(findings)}\n{end}{after}", encoding="utf-8"
-    )
+    replace_part(path, BEGIN, END, f"{made}\n\n{tables(findings)}")
 
 
 def _surroundings(command: str) -> dict[str, str]:
@@ -77,7 +71,7 @@ def _surroundings(command: str) -> dict[str, str]:
 
 def _targets(checks: Sequence[Check]) -> str:
     head = ["check", "ours", "target", "reference", "met", "on what"]
-    return _table(
+    return table(
         head,
         [
             [
@@ -95,7 +89,7 @@ def _targets(checks: Sequence[Check]) -> str:
 
 def _comparison(checks: Sequence[Check]) -> str:
     names = list(dict.fromkeys(name for check in checks for name in check.baselines))
-    return _table(
+    return table(
         ["beside simpler models", "ours", *names],
         [
             [
@@ -113,7 +107,7 @@ def _comparison(checks: Sequence[Check]) -> str:
 
 def _bands(shares: Sequence[BandShare]) -> str:
     head = ["log", "level", *[band.name.lower().replace("_", " ") for band in Band]]
-    return _table(
+    return table(
         head,
         [[each.log, each.level, *[f"{share:.1%}" for share in each.shares]] for each in shares],
     )
@@ -135,15 +129,4 @@ def _number(value: float, digits: int) -> str:
         f"{value:.{digits}f}".replace("0.", ".", 1)
         if abs(value) < 1.0 and digits
         else f"{value:.{digits}f}"
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [head, ["-" * max(3, width) for width in widths], *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
     )

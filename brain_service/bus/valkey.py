@@ -77,13 +77,14 @@ class ValkeyBus:
         self._heard: dict[tuple[str, int], int] = {}
         self._heard_at: dict[str, float] = {}
         """When each other brain was heard last, by the loop's clock."""
-        self._in_touch = False
+        self.in_touch = False
+        """Whether what others publish is heard."""
         self._connected_at = 0.0
         self._waiting: deque[Publication] = deque()
         self._arrived = asyncio.Event()
         self._beating = self._stopping = False
         self._heard_self_at = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._told_of_loss = False
 
     def publish(self, publications: Sequence[Publication]) -> None:
@@ -108,16 +109,16 @@ class ValkeyBus:
         touch.
         """
         self._followers.append(follower)
-        if not self._in_touch:
+        if not self.in_touch:
             follower.lose_touch()
 
     async def start(self) -> None:
         """Begin to connect, and again whenever the connection is lost."""
-        self._task = asyncio.create_task(self._run(), name="bus")
+        self.task = asyncio.create_task(self._run(), name="bus")
 
     async def stop(self) -> None:
         """Send what waits and say goodbye, if that takes less than a second, and end."""
-        task, self._task = self._task, None
+        task, self.task = self.task, None
         if task is None:
             return
         self._stopping = True
@@ -208,7 +209,7 @@ class ValkeyBus:
         self._heard[name] = message.number
         if message.number != before + 1:
             self.counters.gaps += 1
-            if self._in_touch:
+            if self.in_touch:
                 self._tell(lambda follower: follower.regain_touch())
         if message.told:
             self.counters.received += len(message.told)
@@ -297,9 +298,9 @@ class ValkeyBus:
         self._set_touch(in_touch=False)
 
     def _set_touch(self, *, in_touch: bool) -> None:
-        if in_touch is self._in_touch:
+        if in_touch is self.in_touch:
             return
-        self._in_touch = in_touch
+        self.in_touch = in_touch
         if in_touch:
             self._tell(lambda follower: follower.regain_touch())
         else:

@@ -124,7 +124,7 @@ class Engine:
         notifier: Notifier | None = None,
     ) -> None:
         """`traces` records sampled interactions; `notifier` says what systems outside are told."""
-        self._store = store
+        self.store = store
         self.counters = BrainCounters()
         self._clock = clock
         self._options = EngineOptions() if options is None else options
@@ -134,28 +134,28 @@ class Engine:
         self._stopping = False
         self._at_rest = False
         self._quota = Allowances(self._options.quota_a_day)
-        self._memory = Memory(
+        self.memory = Memory(
             learners=self._options.cache_learners, answers=self._options.recent_ids
         )
-        self._bank = BankSync(
+        self.bank = BankSync(
             Bank() if bank is None else bank,
             store,
             flush_s=self._options.bank_flush_s,
             refresh_s=self._options.bank_refresh_s,
             clock=clock,
         )
-        self._on_touch = OnTouch(store, self._bank)
+        self._on_touch = OnTouch(store, self.bank)
         self._teaching = Teaching(
             store,
-            self._bank,
+            self.bank,
             self._options.teaching,
             clock=clock,
         )
         self._commits = Commits(
             store=store,
             bus=bus,
-            memory=self._memory,
-            bank=self._bank,
+            memory=self.memory,
+            bank=self.bank,
             teaching=self._teaching,
             on_touch=self._on_touch,
             counters=self.counters,
@@ -168,7 +168,7 @@ class Engine:
     @property
     def epoch(self) -> str:
         """The store's epoch; a revision means something only together with it."""
-        return self._store.epoch
+        return self.store.epoch
 
     @property
     def pending(self) -> int:
@@ -178,14 +178,14 @@ class Engine:
     @property
     def cached_learners(self) -> int:
         """How many learners are in memory."""
-        return self._memory.size
+        return self.memory.size
 
     async def start(self) -> None:
         """Begin to work. Raises `StoreUnavailableError` when the store cannot be read."""
-        seen = await self._store.audit()
+        seen = await self.store.audit()
         self._audit_seen = seen[-1].audit_id if seen else 0
-        self._memory.keep_outdated(not rebuild.is_going_on(seen))
-        self._bank.start(self._now())
+        self.memory.keep_outdated(not rebuild.is_going_on(seen))
+        self.bank.start(self._now())
         self._erasure_check_at = self._now() + self._options.erasure_check_s
         await self._teaching.start()
         self._stopping = False
@@ -268,7 +268,7 @@ class Engine:
         `reads.snapshots`.
         """
         return await reads.snapshots(
-            self._store, self._memory, self.counters, queries, self._on_touch
+            self.store, self.memory, self.counters, queries, self._on_touch
         )
 
     async def history(
@@ -278,12 +278,12 @@ class Engine:
         `reads.history`.
         """
         return await reads.history(
-            self._store, learner_id, after_revision=after_revision, limit=limit, newest=newest
+            self.store, learner_id, after_revision=after_revision, limit=limit, newest=newest
         )
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the store's newest revisions; unknown and erased learners are absent. One read."""
-        return await self._store.revisions(learner_ids)
+        return await self.store.revisions(learner_ids)
 
     async def erase(self, learner_id: str, requested_by: str) -> int:
         """Delete everything about a learner, in store and memory, and return how many interactions
@@ -308,11 +308,11 @@ class Engine:
 
     def lose_touch(self) -> None:
         """Tell of learners from the store: other brains may be ahead of memory."""
-        self._memory.lose_touch()
+        self.memory.lose_touch()
 
     def regain_touch(self) -> None:
         """Forget learners that other brains may have moved, and tell from memory again."""
-        self._memory.regain_touch()
+        self.memory.regain_touch()
 
     async def settle_teaching(self) -> None:
         """Ask the log now about answers of which it must tell whether they teach the bank."""
@@ -324,7 +324,7 @@ class Engine:
         """
         at_ms = int(self._clock() * 1000)
         async for lines in privacy.export(
-            self._store, learner_id, requested_by=requested_by, at_ms=at_ms
+            self.store, learner_id, requested_by=requested_by, at_ms=at_ms
         ):
             yield lines
 
@@ -334,7 +334,7 @@ class Engine:
             if self._queue:
                 await self._next_group()
             elif self._stopping:
-                await self._bank.flush(self._now())
+                await self.bank.flush(self._now())
                 return
             await self._chores()
             if not self._queue and not self._stopping:
@@ -363,7 +363,7 @@ class Engine:
     async def _erase(self, erasure: _Erasure) -> None:
         learner_id = erasure.learner_id
         try:
-            count = await self._store.erase(
+            count = await self.store.erase(
                 learner_id, requested_by=erasure.requested_by, at_ms=int(self._clock() * 1000)
             )
         except Exception as error:
@@ -382,7 +382,7 @@ class Engine:
         return asyncio.get_running_loop().time()
 
     def _until_chores(self) -> float:
-        due = self._bank.due_at()
+        due = self.bank.due_at()
         due = self._erasure_check_at if due is None else min(due, self._erasure_check_at)
         return max(0.0, due - self._now())
 
@@ -392,7 +392,7 @@ class Engine:
         """
         now = self._now()
         try:
-            await self._bank.upkeep(now)
+            await self.bank.upkeep(now)
             if now >= self._erasure_check_at:
                 self._erasure_check_at = now + self._options.erasure_check_s
                 await self._read_audit()
@@ -405,11 +405,11 @@ class Engine:
         """Drop learners that another process erased (conflicts would show it later, but readers
         must not see them), or may have rebuilt.
         """
-        entries = await self._store.audit(after=self._audit_seen)
+        entries = await self.store.audit(after=self._audit_seen)
         if not entries:
             return
         self._audit_seen = entries[-1].audit_id
         if any(entry.action in (rebuild.BEGUN, rebuild.ENDED) for entry in entries):
-            self._memory.keep_outdated(not rebuild.is_going_on(entries))
+            self.memory.keep_outdated(not rebuild.is_going_on(entries))
         keys = {entry.learner_key for entry in entries if entry.action == "erase"}
-        self._commits.announce_gone(self._memory.with_keys(keys))
+        self._commits.announce_gone(self.memory.with_keys(keys))

@@ -37,6 +37,11 @@ class Memory:
         """How many learners are in memory."""
         return len(self._learners)
 
+    @property
+    def answers(self) -> int:
+        """How many answers are remembered."""
+        return len(self._answers)
+
     def get(self, learner_id: str) -> Entry | None:
         """Return a learner; None when the store must be asked."""
         return self._learners.get(learner_id)

@@ -88,13 +88,13 @@ class SqlStore:
 
     def __init__(self, database: Database, *, epoch: str, salt: bytes) -> None:
         self.epoch = epoch
-        self._database = database
+        self.database = database
         self._salt = salt
         self._bank = BankRows(database.engine.dialect)
         self._heads = Heads()
         # Kept for the life of the store: fetching a connection from the pool costs as much as
         # writing a row.
-        self._written = database.writer()
+        self.written = database.writer()
         self._writer = Worker("store-write")
         self.pace = Pace()
         self._patience_ms = _PATIENCE_MS
@@ -132,12 +132,12 @@ class SqlStore:
     def _close(self) -> None:
         self._writer.close()
         self._readers.shutdown(wait=True)
-        self._written.close()
-        self._database.close()
+        self.written.close()
+        self.database.close()
 
     async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
         """Return where these learners stand, in one read."""
-        by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
+        by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
 
         def work(connection: sa.Connection) -> dict[str, Head]:
             return {
@@ -149,7 +149,7 @@ class SqlStore:
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the newest revisions, in one read that touches indexes only."""
-        by_digest = {self._digest(learner_id): learner_id for learner_id in learner_ids}
+        by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
 
         def work(connection: sa.Connection) -> dict[str, int]:
             return {
@@ -161,12 +161,12 @@ class SqlStore:
 
     async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
         """Return the rows of these (learner id, interaction id), in one transaction."""
-        digests = {self._digest(learner_id): learner_id for learner_id, _ in pairs}
+        digests = {self.digest(learner_id): learner_id for learner_id, _ in pairs}
 
         def work(connection: sa.Connection) -> dict[tuple[str, str], Found]:
             keys = {digests[digest]: key for digest, key in rows_in(connection, KEYS, digests)}
             wanted = {
-                (self._interaction_key(pair[1]), keys[pair[0]]): pair
+                (self.interaction_key(pair[1]), keys[pair[0]]): pair
                 for pair in pairs
                 if pair[0] in keys
             }
@@ -183,7 +183,7 @@ class SqlStore:
         self, learner_id: str, *, after_revision: int, limit: int, newest: bool
     ) -> list[LogRow]:
         """Return a page of one learner's log, oldest first."""
-        digest = self._digest(learner_id)
+        digest = self.digest(learner_id)
         return await self._read(
             lambda connection: page(
                 connection,
@@ -230,10 +230,10 @@ class SqlStore:
 
         def work(connection: sa.Connection) -> dict[str, int]:
             new = {row.learner_id for row in rows if not row.learner_key}
-            keys = learners.add(connection, {self._digest(one): one for one in new})
+            keys = learners.add(connection, {self.digest(one): one for one in new})
             if rows:
-                linked = link(rows, keys, self._digest)
-                if self._database.is_sqlite:
+                linked = link(rows, keys, self.digest)
+                if self.database.is_sqlite:
                     append_to_sqlite(sqlite_connection(connection), *linked, self._heads)
                 else:
                     append_to_postgres(postgres_connection(connection), *linked)
@@ -279,21 +279,21 @@ class SqlStore:
         """Append rows of known learners, without SQLAlchemy, whose share of a lone commit is more
         than SQLite's.
         """
-        linked = link(rows, {}, self._digest)
-        if not self._database.is_sqlite:
-            with at_once(self._written) as server:
+        linked = link(rows, {}, self.digest)
+        if not self.database.is_sqlite:
+            with at_once(self.written) as server:
                 append_to_postgres(server, *linked)
             return
         began = time.perf_counter()
-        with directly(self._written) as driver:
+        with directly(self.written) as driver:
             append_to_sqlite(driver, *linked, self._heads)
         self.pace.took(time.perf_counter() - began)
 
     def _wait_for_others(self, milliseconds: int) -> None:
         """Set how long a write waits for other processes that write the same SQLite file."""
-        if self._database.is_sqlite and milliseconds != self._patience_ms:
+        if self.database.is_sqlite and milliseconds != self._patience_ms:
             self._patience_ms = milliseconds
-            sqlite_connection(self._written).execute(f"PRAGMA busy_timeout={milliseconds}")
+            sqlite_connection(self.written).execute(f"PRAGMA busy_timeout={milliseconds}")
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the totals of these items and subjects, in one read."""
@@ -321,17 +321,17 @@ class SqlStore:
         """Delete everything about a learner and return how many interactions went; the bytes leave
         the files too.
         """
-        digest = self._digest(learner_id)
+        digest = self.digest(learner_id)
 
         count = await self._write(
             partial(learners.erase, digest=digest, requested_by=requested_by, at_ms=at_ms)
         )
-        if self._database.is_sqlite:
+        if self.database.is_sqlite:
             await self._run_write(self._truncate_wal)
         return count
 
     def _truncate_wal(self) -> None:
-        if not truncate_wal(self._written):
+        if not truncate_wal(self.written):
             raise StoreUnavailableError(
                 "the learner is erased, but another process keeps reading the database, so that old"
                 " pages remain in its write-ahead file; erase the learner again to finish"
@@ -344,7 +344,7 @@ class SqlStore:
         return await self._write(
             partial(
                 learners.note_export,
-                digest=self._digest(learner_id),
+                digest=self.digest(learner_id),
                 requested_by=requested_by,
                 at_ms=at_ms,
             )
@@ -352,7 +352,7 @@ class SqlStore:
 
     async def notices_of(self, learner_id: str) -> list[bytes]:
         """Return the bodies of what systems outside are still to be told of a learner."""
-        digest = self._digest(learner_id)
+        digest = self.digest(learner_id)
         return await self._read(lambda connection: outbox.bodies(connection, digest))
 
     async def record_rebuild(self, action: str, *, at_ms: int, learners: int) -> None:
@@ -363,20 +363,21 @@ class SqlStore:
 
     async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
         """Return lines of the audit log, oldest first."""
-        digest = None if learner_id is None else self._digest(learner_id)
+        digest = None if learner_id is None else self.digest(learner_id)
         return await self._read(partial(audit_log.lines, digest=digest, after=after))
 
-    def _digest(self, learner_id: str) -> bytes:
+    def digest(self, learner_id: str) -> bytes:
+        """Return the keyed digest by which a learner is found."""
         return hashlib.blake2b(learner_id.encode(), key=self._salt, digest_size=16).digest()
 
-    def _interaction_key(self, interaction_id: str) -> bytes:
+    def interaction_key(self, interaction_id: str) -> bytes:
         """Return the 16 bytes under which an id is found: a UUID's own, else a keyed digest."""
-        return uuid_bytes(interaction_id) or self._digest(interaction_id)
+        return uuid_bytes(interaction_id) or self.digest(interaction_id)
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
         def transact() -> T:
-            with self._written.begin():
-                return work(self._written)
+            with self.written.begin():
+                return work(self.written)
 
         return await self._run_write(transact)
 
@@ -393,7 +394,7 @@ class SqlStore:
 
     async def _read(self, work: Callable[[sa.Connection], T]) -> T:
         def transact() -> T:
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 return work(connection)
 
         try:

@@ -75,8 +75,8 @@ class Watch:
         self._catch_up = catch_up
         self._drop = drop
         self._lag_s = lag_s
-        self._due: dict[Follow, None] = {}
-        self._heartbeat: Heartbeat | None = None
+        self.due: dict[Follow, None] = {}
+        self.heartbeat: Heartbeat | None = None
         self._due_since = 0.0
         self._told = False
         self._wake = asyncio.Event()
@@ -89,14 +89,14 @@ class Watch:
         told that nobody saw: the stream is over then, and its owner resumes by its own cursors.
         """
         while True:
-            while not (self.ended or self._due or self._heartbeat):
+            while not (self.ended or self.due or self.heartbeat):
                 self._wake.clear()
                 await self._wake.wait()
             if self.ended:
                 raise self.ended
             waited_s = time.monotonic() - self._due_since
             updates = await self._collect()
-            heartbeat, self._heartbeat = self._heartbeat, None
+            heartbeat, self.heartbeat = self.heartbeat, None
             if updates:
                 self._lag_s.observe(waited_s)
             if updates or heartbeat:
@@ -105,9 +105,9 @@ class Watch:
 
     def mark(self, follow: Follow) -> None:
         """Note that `follow` has something due."""
-        if not self._due:
+        if not self.due:
             self._due_since = time.monotonic()
-        self._due[follow] = None
+        self.due[follow] = None
         self._wake.set()
 
     def end(self, reason: WatchEndedError) -> None:
@@ -118,17 +118,17 @@ class Watch:
     def beat(self, heartbeat: Heartbeat) -> None:
         """Send `heartbeat`, unless something else was sent since the last one."""
         if not self._told:
-            self._heartbeat = heartbeat
+            self.heartbeat = heartbeat
             self._wake.set()
         self._told = False
 
     async def _collect(self) -> list[Update]:
         updates: list[Update] = []
-        due, self._due = self._due, {}
+        due, self.due = self.due, {}
         reads = 0
         for follow in due:
             if len(updates) >= MAX_UPDATES or (follow.behind and reads == MAX_READS):
-                self._due[follow] = None
+                self.due[follow] = None
                 continue
             if follow.behind:
                 reads += 1
@@ -141,5 +141,5 @@ class Watch:
             if follow.gone:
                 self._drop(self, follow.learner_id)
             elif follow.due:
-                self._due[follow] = None
+                self.due[follow] = None
         return updates

@@ -113,7 +113,7 @@ class Watches:
         self._followers: dict[str, list[tuple[Watch, Follow]]] = {}
         self._round: list[str] = []
         """Learners whom heartbeats have yet to compare, the next ones last."""
-        self._looking: asyncio.Task[None] | None = None
+        self.looking: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> str:
@@ -160,8 +160,8 @@ class Watches:
         if not wanted:
             return
         self._round += wanted  # taken from the end
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._beat_until(len(self._round) - len(wanted)))
+        if self.looking is None or self.looking.done():
+            self.looking = asyncio.create_task(self._beat_until(len(self._round) - len(wanted)))
 
     async def _beat_until(self, left: int) -> None:
         while len(self._round) > left:

@@ -4,7 +4,6 @@ docs/webhooks.md shows one.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import ssl
 import tomllib
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from brain_service.model.attention import Attention
 from brain_service.webhooks.signing import BadSecretError, read_secret
 from service_runtime import outside
+from service_runtime.toml_tables import fields_of
 
 BEGAN: Final = "attention.began"
 ENDED: Final = "attention.ended"
@@ -23,7 +23,6 @@ EVENTS: Final = (BEGAN, ENDED)
 
 _LEVELS: Final = {"look": Attention.LOOK, "now": Attention.NOW}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_KINDS: Final[dict[str, tuple[type, ...]]] = {"str": (str,), "float": (int, float)}
 
 
 class WebhooksError(Exception):
@@ -114,7 +113,7 @@ def read_webhooks(path: Path) -> Webhooks:
     tables = content.pop("endpoints", None)
     if not isinstance(tables, list) or not tables:
         raise WebhooksError(f"{path}: write each endpoint as a table [[endpoints]]")
-    values = _fields(Webhooks, content, str(path))
+    values = fields_of(Webhooks, content, str(path), error=WebhooksError, without=("endpoints",))
     endpoints = tuple(_endpoint(table, path, n) for n, table in enumerate(tables, 1))
     if len({one.name for one in endpoints}) < len(endpoints):
         raise WebhooksError(f"{path}: each endpoint needs a name of its own")
@@ -129,7 +128,7 @@ def _endpoint(table: Any, path: Path, number: int) -> Endpoint:
     where = f"{path}: endpoint {number}"
     if not isinstance(table, dict):
         raise WebhooksError(f"{where}: expected a table")
-    values = _fields(Endpoint, table, where)
+    values = fields_of(Endpoint, table, where, error=WebhooksError)
     for name in ("name", "url", "secret_file"):
         if not values.get(name):
             raise WebhooksError(f"{where}: `{name}` is missing")
@@ -175,21 +174,3 @@ def _check_url(url: str) -> None:
         raise WebhooksError("`url` must be an https address (http only to this machine)")
     if parts.username or parts.password or parts.fragment:
         raise WebhooksError("`url` must have neither user nor password nor fragment")
-
-
-def _fields(kind: type[Any], table: dict[str, Any], where: str) -> dict[str, Any]:
-    known = {one.name: one for one in dataclasses.fields(kind) if one.name != "endpoints"}
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in known:
-            raise WebhooksError(f"{where}: `{name}` is unknown; known are {', '.join(known)}")
-        expected = str(known[name].type)
-        if expected.startswith("tuple"):
-            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-                raise WebhooksError(f"{where}: `{name}` must be a list of strings")
-            value = tuple(value)
-        elif not isinstance(value, _KINDS[expected]) or isinstance(value, bool):
-            wanted = "text" if expected == "str" else "a number"
-            raise WebhooksError(f"{where}: `{name}` must be {wanted}")
-        values[name] = value
-    return values

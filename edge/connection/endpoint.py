@@ -56,7 +56,8 @@ class Endpoint:
         self.make_session: Callable[[Dependencies, Sink], Session] = (
             LoggedSession if edge.settings.debug else Session
         )
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
+        """All open sockets."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -66,13 +67,13 @@ class Endpoint:
 
     def add(self, connection: Connection) -> None:
         """Note an open socket."""
-        self._connections.add(connection)
+        self.connections.add(connection)
         self._empty.clear()
 
     def discard(self, connection: Connection) -> None:
         """Forget a closed socket."""
-        self._connections.discard(connection)
-        if not self._connections:
+        self.connections.discard(connection)
+        if not self.connections:
             self._empty.set()
 
     async def drain(self) -> None:
@@ -87,7 +88,7 @@ class Endpoint:
         self.draining = True
         await asyncio.sleep(self.edge.settings.drain_notice_s)
         self.closing = True
-        waiting = list(self._connections)
+        waiting = list(self.connections)
         random.shuffle(waiting)
         window = min((deadline - clock()) * 0.8, len(waiting) / 500)
         for connection in waiting:

@@ -58,7 +58,7 @@ class Store:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self.turn = Turn(database)
         """Whether this service may write; whoever has it loads first."""
         self._saved = Retained()
@@ -82,11 +82,11 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self.turn.give_up()
-        self._database.close()
+        self.database.close()
 
     def load(self) -> tuple[Retained, Tally]:
         """Return what was saved last; nothing but zeros in a new database."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             rows = {
                 row.edge_id: remembered(row)
                 for row in connection.execute(sa.select(counters_table))
@@ -110,7 +110,7 @@ class Store:
                 counter_row(WHOLE_FLEET, Remembered(counters=retained.totals, seen_at_ms=0))
             )
         gone = [edge_id for edge_id in self._saved.edges if edge_id not in retained.edges]
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             if changed:
                 connection.execute(self._upserts.counters, changed)
             if gone:
@@ -124,7 +124,7 @@ class Store:
         """Keep exchanges and add them to the sums, all or nothing; `tally` counts them already."""
         parts = [part for batch in batches for part in batch.by_minute()]
         kept, sums = [exchanges_row(part) for part in parts], sum_rows(parts)
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             connection.execute(sa.insert(exchanges_table), kept)
             connection.execute(self._upserts.sums, sums)
             self._save_tally(connection, tally)
@@ -144,7 +144,7 @@ class Store:
             .distinct()
             .limit(10)
         )
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             batches = connection.execute(
                 sa.delete(exchanges_table).where(exchanges_table.c.batch_id.in_(old))
             ).rowcount
@@ -170,8 +170,8 @@ class Store:
         )
         upto = after + span
         erased = 0
-        with self._database.write() as connection:
-            if self._database.is_sqlite:
+        with self.database.write() as connection:
+            if self.database.is_sqlite:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             within = batch_id.between(after + 1, upto)
             statement = sa.select(exchanges_table).where(
@@ -194,9 +194,9 @@ class Store:
         """Remove what was erased from SQLite's write-ahead file too; return False while a reader
         still needs it.
         """
-        if not self._database.is_sqlite:
+        if not self.database.is_sqlite:
             return True
-        with translated(), self._database.writer() as connection:
+        with translated(), self.database.writer() as connection:
             return truncate_wal(connection)
 
     def analytics(self, query: Query) -> list[AnalyticsRow]:
@@ -229,7 +229,7 @@ class Store:
             statement = statement.where(sums_table.c.type.in_(query.types))
         if query.roles:
             statement = statement.where(sums_table.c.role.in_(query.roles))
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return analytics_rows(connection.execute(statement))
 
     def pages(self, *, from_ms: int, to_ms: int | None, size: int) -> Iterator[list[MessageRecord]]:
@@ -249,7 +249,7 @@ class Store:
             )
             if to_ms is not None:
                 statement = statement.where(exchanges_table.c.first_ms < to_ms)
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 rows = connection.execute(statement).all()
             records = itertools.chain.from_iterable(stored_exchanges(row).records() for row in rows)
             page = [

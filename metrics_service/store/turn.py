@@ -19,7 +19,7 @@ class Turn:
     """The right to write; it blocks and belongs into threads."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._connection: sa.Connection | None = None
 
     def take(self) -> bool:
@@ -28,7 +28,7 @@ class Turn:
         Raises StoreUnavailableError when the server cannot be asked; then nobody else can take it
         either, except from the moment on when it is back.
         """
-        if self._database.engine.dialect.name == "sqlite":
+        if self.database.engine.dialect.name == "sqlite":
             return True
         with translated():
             if self._connection is not None:
@@ -38,7 +38,7 @@ class Turn:
                     self.give_up()
                 else:
                     return True
-            connection = self._database.engine.connect().execution_options(
+            connection = self.database.engine.connect().execution_options(
                 isolation_level="AUTOCOMMIT"
             )
             if connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_KEY))):

@@ -143,7 +143,7 @@ async def test_whoever_gives_up_leaves_no_gap(when: str) -> None:
     await desk.leave_all()
 
     assert desk.served[-1] == "third"
-    assert desk.turns._free == 1
+    assert desk.turns.free == 1
 
 
 async def test_whoever_gives_up_just_when_called_costs_nobody_a_turn() -> None:
@@ -156,7 +156,7 @@ async def test_whoever_gives_up_just_when_called_costs_nobody_a_turn() -> None:
     await desk.leave_all()
 
     assert desk.served == ["first", "third"]
-    assert desk.turns._free == 1
+    assert desk.turns.free == 1
 
 
 async def test_whoever_gives_up_just_when_sent_away_is_no_fault() -> None:
@@ -169,7 +169,7 @@ async def test_whoever_gives_up_just_when_sent_away_is_no_fault() -> None:
     await desk.leave_all()
     new.cancel()
 
-    assert desk.turns._free == 0, "the new one has its turn"
+    assert desk.turns.free == 0, "the new one has its turn"
 
 
 async def test_a_turn_is_taken_until_its_work_is_done() -> None:
@@ -182,4 +182,4 @@ async def test_a_turn_is_taken_until_its_work_is_done() -> None:
     await desk.leave_all()
 
     assert desk.served == ["first", "second"]
-    assert desk.turns._free == 1
+    assert desk.turns.free == 1

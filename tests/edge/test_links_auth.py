@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
@@ -23,6 +25,18 @@ from tests.edge.services import (
     until,
 )
 from tests.support.fakes import FakeEdge
+
+
+@contextlib.asynccontextmanager
+async def following(auth: Auth, edge: FakeEdge) -> AsyncIterator[AuthLink]:
+    """Follow what is revoked, from when the stream is open."""
+    async with serving(adder(auth)) as port:
+        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
+        link = AuthLink(channel, SETTINGS)
+        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
+            await asyncio.wait_for(link.is_open.wait(), WAIT_S)
+            yield link
+        await channel.close()
 
 
 async def test_a_lost_stream_of_revocations_is_opened_again_and_everything_asked_anew() -> None:
@@ -59,17 +73,12 @@ async def test_a_revoked_login_closes_its_sockets_and_no_others() -> None:
     edge = FakeEdge()
     ada, ada_sink = edge.session("ada")
     _, ben_sink = edge.session("ben")
-    async with serving(adder(auth)) as port:
-        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
-        link = AuthLink(channel, SETTINGS)
-        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
-            await asyncio.wait_for(link.is_open.wait(), WAIT_S)
-            other = auth_pb2.Revocation(user_id="u-ada", session_id="another")
-            mine = auth_pb2.Revocation(user_id="u-ada", session_id=ada.session_id)
-            auth.streams[-1].put_nowait(auth_pb2.WatchRevocationsResponse(revocations=[other]))
-            auth.streams[-1].put_nowait(auth_pb2.WatchRevocationsResponse(revocations=[mine]))
-            await until(lambda: ada_sink.closed is not None)
-        await channel.close()
+    async with following(auth, edge):
+        other = auth_pb2.Revocation(user_id="u-ada", session_id="another")
+        mine = auth_pb2.Revocation(user_id="u-ada", session_id=ada.session_id)
+        auth.streams[-1].put_nowait(auth_pb2.WatchRevocationsResponse(revocations=[other]))
+        auth.streams[-1].put_nowait(auth_pb2.WatchRevocationsResponse(revocations=[mine]))
+        await until(lambda: ada_sink.closed is not None)
 
     assert ada_sink.closed is not None
     assert ada_sink.closed[0] == 4403
@@ -81,16 +90,11 @@ async def test_a_login_that_ended_while_auth_was_out_of_reach_ends_when_it_is_ba
     edge = FakeEdge()
     _, ada_sink = edge.session("ada")
     _, ben_sink = edge.session("ben")
-    async with serving(adder(auth)) as port:
-        channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
-        link = AuthLink(channel, SETTINGS)
-        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
-            await asyncio.wait_for(link.is_open.wait(), WAIT_S)
-            assert ada_sink.closed is None
-            auth.fallen.add("s-ada")
-            auth.streams[-1].put_nowait(grpc.StatusCode.UNAVAILABLE)
-            await until(lambda: ada_sink.closed is not None)
-        await channel.close()
+    async with following(auth, edge):
+        assert ada_sink.closed is None
+        auth.fallen.add("s-ada")
+        auth.streams[-1].put_nowait(grpc.StatusCode.UNAVAILABLE)
+        await until(lambda: ada_sink.closed is not None)
 
     assert ben_sink.closed is None
 

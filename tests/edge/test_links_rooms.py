@@ -31,7 +31,7 @@ async def test_rooms_are_joined_again_when_the_stream_comes_back() -> None:
         ada, sink = edge.session("ada")
         member = Member("c1", "u-ada", "learner")
         async with running(link.run()):
-            await until(lambda: link._open)
+            await until(lambda: link.is_open)
             edge.rooms.enter("r", ada.talking, member)
             joined = await asked(lambda done: link.join("r", member, done))
             said = await asked(lambda done: link.publish("r", "c1", b"{}", done))
@@ -69,7 +69,7 @@ async def test_a_member_list_is_told_before_who_came_after_it() -> None:
         edge.dependencies = dataclasses.replace(edge.dependencies, room_link=link)
         ada, sink = edge.session("ada")
         async with running(link.run()):
-            await until(lambda: link._open)
+            await until(lambda: link.is_open)
             say(ada, "join_room", room_id="r")
             await until(lambda: len(sink.frames) >= 2)
         await channel.close()

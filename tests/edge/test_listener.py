@@ -177,7 +177,7 @@ async def test_a_socket_does_not_begin_before_earlier_requests_are_answered() ->
     app = App(waits=True)
     async with running_edge(EdgeSettings(), app) as running:
         assert await exchange(running, GET + UPGRADE) == b""
-        assert not running.endpoint._connections
+        assert not running.endpoint.connections
 
 
 async def test_a_client_that_leaves_little_unread_is_not_waited_for(

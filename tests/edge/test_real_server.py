@@ -67,7 +67,7 @@ async def test_a_reader_that_stops_gets_the_newest_and_nobody_else_waits(running
             while json.loads(await slow.recv())["type"] != "subscribed":
                 pass
         connection = next(
-            one for one in running.endpoint._connections if one.session.user_id == "u-ben"
+            one for one in running.endpoint.connections if one.session.user_id == "u-ben"
         )
         revision = 0
         async with asyncio.timeout(WAIT_S):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +20,7 @@ from edge.upstream import recording as recording_room
 from edge.upstream.metrics import MetricsLink
 from edge.upstream.recording import RecordingLink
 from service_runtime.grpc_client import open_channel
+from tests.edge.services import serving
 from tests.edge.test_recording import edge_with, note, recording, take
 from tests.support.fakes import say
 
@@ -71,16 +72,8 @@ class Metrics(metrics_pb2_grpc.MetricsServiceServicer):
         return metrics_pb2.EraseRecordsResponse(erased=4)
 
 
-@contextlib.asynccontextmanager
-async def serving(servicer: Metrics, port: int = 0) -> AsyncIterator[int]:
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    metrics_pb2_grpc.add_MetricsServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(None)
+def adder(servicer: Metrics) -> Callable[[grpc.aio.Server], None]:
+    return lambda server: metrics_pb2_grpc.add_MetricsServiceServicer_to_server(servicer, server)
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +100,7 @@ async def until(condition: Any) -> None:
 async def test_records_reach_the_service_as_the_contract_has_them() -> None:
     metrics, records = Metrics(), recording()
     note(records)
-    async with serving(metrics) as port, sending(records, port):
+    async with serving(adder(metrics)) as port, sending(records, port):
         await until(lambda: metrics.requests)
     (request,) = metrics.requests
     sent = request.exchanges
@@ -183,7 +176,7 @@ def test_what_waited_for_months_still_fits_its_column() -> None:
 
 async def test_a_service_that_comes_back_gets_what_waited_and_hears_what_was_dropped() -> None:
     metrics, records = Metrics(), recording(capacity=5)
-    async with serving(metrics) as port:
+    async with serving(adder(metrics)) as port:
         channel_open = sending(records, port)
         await channel_open.__aenter__()
         note(records, 0)
@@ -191,7 +184,7 @@ async def test_a_service_that_comes_back_gets_what_waited_and_hears_what_was_dro
     for number in range(1, 9):
         note(records, number)
     assert records.dropped == 6
-    async with serving(metrics, port):
+    async with serving(adder(metrics), port):
         await until(lambda: len(metrics.users) == 6)
         await channel_open.__aexit__(None, None, None)
 
@@ -201,7 +194,7 @@ async def test_a_service_that_comes_back_gets_what_waited_and_hears_what_was_dro
 
 async def test_a_stopping_edge_sends_what_waits() -> None:
     metrics, records = Metrics(), recording()
-    async with serving(metrics) as port:
+    async with serving(adder(metrics)) as port:
         async with sending(records, port):
             note(records, 0)
             await until(lambda: metrics.requests)
@@ -217,7 +210,7 @@ async def test_more_than_one_message_holds_is_sent_in_order(
     metrics, records = Metrics(), recording()
     for number in range(50):
         note(records, number)
-    async with serving(metrics) as port, sending(records, port):
+    async with serving(adder(metrics)) as port, sending(records, port):
         await until(lambda: len(metrics.users) == 50)
 
     assert metrics.users == [f"u{number}" for number in range(50)]
@@ -245,7 +238,10 @@ async def test_what_comes_while_records_are_sent_waits_for_its_turn() -> None:
 
 async def test_half_a_queue_is_sent_before_its_time() -> None:
     metrics, records = Metrics(), recording(capacity=10)
-    async with serving(metrics) as port, sending(records, port, EdgeSettings(report_s=3600.0)):
+    async with (
+        serving(adder(metrics)) as port,
+        sending(records, port, EdgeSettings(report_s=3600.0)),
+    ):
         note(records, 0)
         await until(lambda: len(metrics.users) == 1)
         for number in range(1, 7):
@@ -257,7 +253,10 @@ async def test_half_a_queue_is_sent_before_its_time() -> None:
 
 async def test_what_is_worth_a_message_is_sent_in_one_before_its_time() -> None:
     metrics, records = Metrics(), recording(capacity=100_000)
-    async with serving(metrics) as port, sending(records, port, EdgeSettings(report_s=3600.0)):
+    async with (
+        serving(adder(metrics)) as port,
+        sending(records, port, EdgeSettings(report_s=3600.0)),
+    ):
         note(records, 0)
         await until(lambda: len(metrics.users) == 1)
         for number in range(1, MANY + 100):
@@ -316,7 +315,7 @@ async def test_an_edge_stops_recording_for_a_service_that_keeps_none_until_it_do
     metrics, records = Metrics(), recording()
     metrics.refuse = grpc.StatusCode.FAILED_PRECONDITION
     note(records, 0)
-    async with serving(metrics) as port, sending(records, port):
+    async with serving(adder(metrics)) as port, sending(records, port):
         await until(lambda: not records.is_on)
         note(records, 1)
         assert len(records) == 0
@@ -335,7 +334,7 @@ async def test_a_refused_batch_is_counted_and_holds_up_no_other(
     metrics, records = Metrics(), recording()
     metrics.bad_users = {"u0"}
     note(records, 0)
-    async with serving(metrics) as port, sending(records, port):
+    async with serving(adder(metrics)) as port, sending(records, port):
         await until(lambda: metrics.streams == 1)
         number = 1
 
@@ -358,7 +357,7 @@ async def test_analytics_and_erasure_are_asked_of_the_service() -> None:
     session, _ = edge.session("ada")
     take(records)
     say(session, "get_state", learner_id="ada")
-    async with serving(metrics) as port:
+    async with serving(adder(metrics)) as port:
         channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
         link = MetricsLink(channel, SETTINGS, edge.counters, records)
         sums = await link.analytics(from_ms=0, to_ms=0, interval_s=60, types=[], roles=[])

@@ -80,7 +80,7 @@ async def join(edge: Edge, name: str, *rooms: str) -> tuple[Any, FakeSink]:
     """Open a session and be in rooms."""
     session, sink = edge.session(name)
     for room_id in rooms:
-        await until(lambda: edge.dependencies.room_link._open)  # type: ignore[attr-defined]
+        await until(lambda: edge.dependencies.room_link.is_open)  # type: ignore[attr-defined]
         say(session, "join_room", room_id=room_id)
         await until(
             lambda room_id=room_id: room_id in [one["room_id"] for one in sink.of("room_joined")]

@@ -135,7 +135,7 @@ async def _hear(batches: list[list[bytes]]) -> None:
             await asyncio.gather(*(_say(running, request) for request in requests))
             async with open_socket(running.url, "ada") as honest:
                 assert (await honest.ask("ping", sent_at=1.5))["sent_at"] == 1.5
-        await until(lambda: not running.endpoint._connections)
+        await until(lambda: not running.endpoint.connections)
         await until(lambda: not len(running.edge.registry.addresses))
         await until(lambda: not len(running.endpoint.door.connections))
         async with open_socket(running.url, "ada") as honest:
@@ -272,7 +272,7 @@ async def test_a_drain_survives_a_socket_that_cannot_be_told(
     settings = EdgeSettings(drain_s=0.5, drain_notice_s=0.0)
     async with running_edge(settings) as running, connect(running.url) as broken:
         async with open_socket(running.url, "ada") as honest:
-            for connection in running.endpoint._connections:
+            for connection in running.endpoint.connections:
                 if not connection.session.user_id:
                     connection.session.replies = None  # type: ignore[assignment]
             await running.endpoint.drain()

@@ -338,7 +338,7 @@ async def test_of_two_on_one_server_the_second_waits_and_goes_on_where_the_first
         await edge.write(pb.ReportRequest(edge_id="e", messages_sent=75))
         await second.snapshot_with(messages_sent=75)
         assert not await asyncio.to_thread(second_turn.take)
-        second_turn._database.close()
+        second_turn.database.close()
 
 
 async def test_one_that_waits_stops_at_a_signal(postgres: Postgres, tmp_path: Path) -> None:
@@ -359,4 +359,4 @@ async def test_one_that_waits_stops_at_a_signal(postgres: Postgres, tmp_path: Pa
         await started.communicate()
     assert started.returncode == 0
     turn.give_up()
-    turn._database.close()
+    turn.database.close()

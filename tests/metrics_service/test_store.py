@@ -67,7 +67,7 @@ def test_a_new_database_has_nothing_and_belongs_to_its_owner(tmp_path: Path) -> 
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_uses(store: Store) -> None:
-    with store._database.read() as connection:
+    with store.database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
@@ -364,7 +364,7 @@ def test_a_locked_database_is_unavailable_and_has_changed_nothing(
     monkeypatch.setitem(connections.SERVER, "options", "-c lock_timeout=1")
     impatient = Store.open(address)
     before = everything(impatient), impatient.load()
-    with store._database.write() as connection:
+    with store.database.write() as connection:
         connection.execute(sa.update(tallies_table).values(value=3))
         with pytest.raises(StoreUnavailableError):
             impatient.append([batch(Exchange())], Tally(recorded=1))

@@ -31,7 +31,7 @@ def _held(running: Running) -> int:
     return max(
         (
             len(socket._buffer) + socket._transport.get_write_buffer_size()
-            for socket in running.endpoint._connections
+            for socket in running.endpoint.connections
         ),
         default=0,
     )
@@ -56,7 +56,7 @@ async def _attacked(running: Running, kind: Kind) -> int:
             most = max(most, _held(running))
             await asyncio.sleep(0.01)
         await siege
-        await until(lambda: len(running.endpoint._connections) == 1)
+        await until(lambda: len(running.endpoint.connections) == 1)
     await until(lambda: not len(running.endpoint.door.connections))
     assert front.opened >= CLIENTS
     return most

@@ -47,7 +47,7 @@ class Brain:
 
     async def until_in_touch(self, *, in_touch: bool = True) -> None:
         async def touch() -> bool:
-            return self.bus._in_touch
+            return self.bus.in_touch
 
         await eventually(touch, lambda seen: seen is in_touch)
 
@@ -139,8 +139,8 @@ async def test_a_late_word_of_an_erasure_does_not_end_watching_who_began_anew(
         await one.engine.submit([submission("ada", "a")])
         watch, _ = await one.watches.open("w", [Cursor(learner_id="ada")])
         one.watches.hear([Publication("ada", 0, None, (), "", 0, gone=True)])
-        assert one.watches._looking is not None
-        await one.watches._looking
+        assert one.watches.looking is not None
+        await one.watches.looking
         batch = await watch.take()
         assert batch.updates == []
         assert batch.heartbeat is not None
@@ -170,11 +170,11 @@ async def test_what_was_overtaken_while_it_was_written_does_not_enter_memory(
             store.gate.set()
             await asked
             store.gate = None
-            assert engine._memory.get("ada") is None
-            assert (engine._memory.get("bob") is None) is gap
+            assert engine.memory.get("ada") is None
+            assert (engine.memory.get("bob") is None) is gap
             await brain.apply(submission("ada", f"c{gap}"))
             await brain.apply(submission("ada", f"d{gap}"))
-            assert engine._memory.get("ada") is not None
+            assert engine.memory.get("ada") is not None
             held.set()
 
 

@@ -232,7 +232,7 @@ async def test_a_brain_that_falls_silent_is_doubted_and_one_that_says_goodbye_is
 ) -> None:
     async with quick_ends(valkey) as (one, two):
         assert isinstance(one.bus, ValkeyBus)
-        assert one.bus._task is not None
+        assert one.bus.task is not None
         one.bus.publish([publication("ada", 1)])
         await two.ear.until(lambda: bool(two.ear.heard))
         third = End(ValkeyBus(valkey.url, "e1", beat_s=0.05, patience_s=0.4))
@@ -243,7 +243,7 @@ async def test_a_brain_that_falls_silent_is_doubted_and_one_that_says_goodbye_is
         await third.bus.stop()
         assert isinstance(two.bus, ValkeyBus)
         assert third.bus._name not in two.bus._heard_at  # type: ignore[union-attr]
-        one.bus._task.cancel()  # as one killed, or cut off from the server and at work
+        one.bus.task.cancel()  # as one killed, or cut off from the server and at work
         await two.ear.until(lambda: two.ear.touch[-1] == "lost")
 
 

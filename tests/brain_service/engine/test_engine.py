@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -30,17 +29,6 @@ from tests.brain_service.engine.engine_support import (
 )
 
 NOW_MS = int(NOW_S * 1000)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "brain.db"
-
-
-@pytest.fixture
-async def brain(path: Path) -> AsyncIterator[Brain]:
-    async with running(path) as brain:
-        yield brain
 
 
 def codes(results: list[Applied | Failed]) -> list[FailureCode | None]:
@@ -107,7 +95,7 @@ async def test_a_repeated_id_gets_the_first_outcome_wherever_it_comes(
     other = submission("ada", "other")
     in_one_batch = await brain.apply(first, first, other, first)
     in_memory = await brain.apply(first)
-    brain.engine._memory.forget_answers()
+    brain.engine.memory.forget_answers()
     in_the_store = await brain.apply(
         submission("ada", "new"), first, submission("bob", "same"), first
     )
@@ -155,7 +143,7 @@ async def test_a_failed_commit_changes_nothing_and_the_retry_works(
     await brain.apply(submission("ada", "a"))
     before = await brain.engine.snapshots([("ada", 0), ("bob", 0)])
     published = list(brain.published)
-    bank = brain.engine._bank._bank.lookup(interaction())
+    bank = brain.engine.bank.lookup(interaction())
     brain.store.refusals = 1
     batch = [submission("ada", "b"), submission("bob", "a"), submission("ada", "b")]
     failed = await brain.apply(*batch)
@@ -163,7 +151,7 @@ async def test_a_failed_commit_changes_nothing_and_the_retry_works(
     assert codes(failed) == [FailureCode.UNAVAILABLE] * 3
     assert await brain.engine.snapshots([("ada", 0), ("bob", 0)]) == before
     assert brain.published == published
-    assert brain.engine._bank._bank.lookup(interaction()) == bank
+    assert brain.engine.bank.lookup(interaction()) == bank
     assert len(logged(path)) == 1
     assert revisions(await brain.apply(*batch)) == [(2, False), (1, False), (2, True)]
 
@@ -486,8 +474,8 @@ async def test_memory_is_bounded_and_forgetting_loses_nothing(path: Path) -> Non
         for n in range(3):
             results = await brain.apply(*[submission(f"l{k}", f"i{n}") for k in range(10)])
             assert revisions(results) == [(n + 1, False)] * 10
-        assert len(brain.engine._memory._learners) == 3
-        assert len(brain.engine._memory._answers) == 4
+        assert brain.engine.memory.size == 3
+        assert brain.engine.memory.answers == 4
         assert revisions(await brain.apply(submission("l0", "i0"))) == [(1, True)]
 
 
@@ -512,7 +500,7 @@ async def test_a_state_that_cannot_be_read_delays_that_learner_only(
 async def test_what_the_bank_learned_is_there_after_a_restart(path: Path) -> None:
     async with running(path) as brain:
         await brain.apply(*[submission(f"l{n}", "a") for n in range(7)])
-        learned = brain.engine._bank._bank.lookup(interaction())
+        learned = brain.engine.bank.lookup(interaction())
     async with running(path) as brain:
         await brain.apply(
             submission(
@@ -520,7 +508,7 @@ async def test_what_the_bank_learned_is_there_after_a_restart(path: Path) -> Non
             )
         )
         await brain.apply(submission("eve", "norm", interaction=interaction("another")))
-        again = brain.engine._bank._bank.lookup(interaction())
+        again = brain.engine.bank.lookup(interaction())
 
     assert learned.answers == 7
     assert again.answers == 7

@@ -22,11 +22,6 @@ from tests.brain_service.engine.engine_support import (
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "brain.db"
-
-
-@pytest.fixture
 async def brains(path: Path) -> AsyncIterator[tuple[Brain, Brain]]:
     async with AsyncExitStack() as stack:
         yield (
@@ -186,4 +181,4 @@ async def test_brains_learn_of_each_others_items(path: Path) -> None:
             while (await totals()).items[interaction().item][1] < 6:
                 continue
         await two.apply(submission("eve", "e"))
-        assert two.engine._bank._bank.lookup(interaction()).answers >= 6
+        assert two.engine.bank.lookup(interaction()).answers >= 6

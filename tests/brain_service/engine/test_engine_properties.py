@@ -80,7 +80,7 @@ async def play(brain: Brain, script: list[Step]) -> dict[tuple[str, str], list[A
     for step in script:
         brain.store.refusals, brain.store.lost_answers = step.refusals, step.lost_answers
         if step.forget:
-            brain.engine._memory.forget_answers()
+            brain.engine.memory.forget_answers()
         await asyncio.gather(
             *(call([sent(*each) for each in submissions]) for submissions in step.calls)
         )

@@ -8,7 +8,6 @@ import json
 import random
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +28,6 @@ from tests.brain_service.engine.engine_support import (
     running,
     submission,
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "brain.db"
-
-
-@pytest.fixture
-async def brain(path: Path) -> AsyncIterator[Brain]:
-    async with running(path) as brain:
-        yield brain
 
 
 async def exported(brain: Brain, learner_id: str) -> list[dict[str, Any]]:
@@ -290,7 +278,7 @@ async def test_an_erasure_that_a_reader_keeps_from_finishing_says_so_and_can_be_
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM log").fetchall()
-    sqlite_connection(brain.store._written).execute("PRAGMA busy_timeout=20")
+    sqlite_connection(brain.store.written).execute("PRAGMA busy_timeout=20")
     with pytest.raises(StoreUnavailableError, match="erase the learner again"):
         await brain.engine.erase("ada", "a parent")
     reader.execute("ROLLBACK")

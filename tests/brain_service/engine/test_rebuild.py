@@ -30,11 +30,6 @@ from tests.brain_service.engine.engine_support import (
 OLDER = b"constant"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "brain.db"
-
-
 def answer(learner: str, n: int) -> Interaction:
     """An interaction whose statistics nobody knows: each has an item and a subject of its own."""
     subject = f"{learner} {n}"
@@ -57,7 +52,7 @@ async def practised(path: Path, *learners: str, times: int = 5) -> None:
                 *[submission(each, f"i{n}", interaction=answer(each, n)) for each in learners]
             )
     store = await SqlStore.open(path)
-    with store._database.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM bank_items")
         connection.exec_driver_sql("DELETE FROM bank_norms")
     await store.close()

@@ -26,11 +26,6 @@ from tests.brain_service.engine.engine_support import (
 LIMIT_S = 30
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "brain.db"
-
-
 def about(item: str, *, correct: bool = True, **context: object) -> Interaction:
     return interaction("", item_id=item, correct=correct, **context)
 
@@ -56,8 +51,8 @@ async def learned(brain: Brain, item: str, subject: str = "maths") -> Statistics
     async with asyncio.timeout(LIMIT_S):
         await brain.engine.settle_teaching()
     probe = about(item, subject=subject)
-    await brain.engine._bank.prepare([probe])
-    return brain.engine._bank.lookup(probe)
+    await brain.engine.bank.prepare([probe])
+    return brain.engine.bank.lookup(probe)
 
 
 async def a_class_knows(brain: Brain, item: str, learners: int = 40) -> float:
@@ -146,8 +141,8 @@ async def test_a_pupil_makes_so_many_rows_a_day(
     async with running(path) as brain:
         await answer(brain, "mallory", *attack)
         await learned(brain, "any")
-        await brain.engine._bank.flush(0.0)
-        with brain.store._database.engine.connect() as connection:
+        await brain.engine.bank.flush(0.0)
+        with brain.store.database.engine.connect() as connection:
             count = connection.exec_driver_sql
             assert count("SELECT count(*) FROM bank_items").scalar_one() == items
             assert count("SELECT count(*) FROM bank_norms").scalar_one() == subjects
@@ -157,7 +152,7 @@ async def test_who_answered_more_than_a_state_remembers_still_teaches_new_items(
     async with running(path, teaching=TeachingOptions(ask_s=0.01)) as brain:
         await answer(brain, "ada", *FILLERS, *FILLERS, about("new"), about("newer"))
         async with asyncio.timeout(LIMIT_S):
-            while not brain.engine._bank.lookup(about("newer")).answers:
+            while not brain.engine.bank.lookup(about("newer")).answers:
                 await brain.engine.revisions([])  # a read lets others go on
 
         assert (await learned(brain, "new")).answers == 1

@@ -78,7 +78,7 @@ def test_edges_that_disagree_about_the_owner_lose_and_double_nothing(
 async def _disagree(address: str, work: list[tuple[str, int, bool, bool]]) -> None:
     told: dict[tuple[str, str], set[int]] = {}
     async with brains(address, 2) as engines:
-        before = await engines[0]._store.revisions(LEARNERS)
+        before = await engines[0].store.revisions(LEARNERS)
 
         async def ask(place: int, learner: str, item: int, first: bool, both: bool) -> None:
             # An id of its own in each run, for runs share the database.
@@ -92,7 +92,7 @@ async def _disagree(address: str, work: list[tuple[str, int, bool, bool]]) -> No
         await asyncio.gather(*(ask(place, *each) for place, each in enumerate(work)))
         for learner in LEARNERS:
             mine = {name: revisions for (who, name), revisions in told.items() if who == learner}
-            rows = await engines[0]._store.history(
+            rows = await engines[0].store.history(
                 learner, after_revision=before.get(learner, 0), limit=1000, newest=False
             )
             first = before.get(learner, 0) + 1

@@ -221,7 +221,7 @@ def test_the_bank_merges_in_sql_as_in_memory(changes: list[tuple[str, float, flo
 async def test_the_migrations_make_the_schema_that_the_code_means(
     store: SqlStore,
 ) -> None:
-    with store._database.read() as connection:
+    with store.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = compare_metadata(context, tables.metadata)
 
@@ -353,7 +353,7 @@ async def test_a_full_disk_gives_a_clear_error_and_keeps_what_was_there(
     await store.commit([row("ada", 0, 1, "a")], NOTHING)
 
     # The same error as a full disk, from a limit of SQLite's own.
-    driver = connections.sqlite_connection(store._written)
+    driver = connections.sqlite_connection(store.written)
     (before,) = driver.execute("PRAGMA max_page_count").fetchone()
     driver.execute("PRAGMA max_page_count=1")
     with pytest.raises(StoreUnavailableError, match="disk is full"):
@@ -394,7 +394,7 @@ async def test_a_closed_store_says_so(store: SqlStore) -> None:
 async def test_commits_are_synced_to_the_disk(path: Path) -> None:
     """An acknowledged commit survives a power cut: write-ahead log, full synchronisation."""
     store = await SqlStore.open(path)
-    with store._database.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         assert tuple(connection.exec_driver_sql("PRAGMA journal_mode").one()) == ("wal",)
         assert tuple(connection.exec_driver_sql("PRAGMA synchronous").one()) == (2,)
         assert tuple(connection.exec_driver_sql("PRAGMA secure_delete").one()) == (1,)

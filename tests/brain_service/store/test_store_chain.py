@@ -122,7 +122,7 @@ async def test_all_of_a_long_log_is_erased_and_nothing_else(tmp_path: Path) -> N
     store = await SqlStore.open(tmp_path / "brain.db")
     await write(store, [["ada", "bob"] * 300] * 4)
     assert await store.erase("ada", requested_by="root", at_ms=1) == 1200
-    with store._database.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         left = connection.exec_driver_sql(
             "SELECT count(*) FROM log WHERE learner_key IS NULL AND entry = x''"
         ).scalar()
@@ -168,12 +168,12 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Pa
                 sa.text(
                     "INSERT INTO learners (learner_key, learner_digest) VALUES (:key, :digest)"
                 ),
-                {"key": key, "digest": names._digest(name)},
+                {"key": key, "digest": names.digest(name)},
             )
         for revision in range(1, LONG + 1):
             for key, name in ((1, "ada"), (2, "bob"), (None, "")):
                 old = row(name, 0, revision)
-                place = None if key is None else names._interaction_key(old.interaction_id)
+                place = None if key is None else names.interaction_key(old.interaction_id)
                 values = (
                     key,
                     revision,

@@ -34,7 +34,7 @@ async def test_every_row_and_state_is_what_it_was(address: str) -> None:
                     " :revision, :newest)"
                 ),
                 {
-                    "digest": names._digest(name),
+                    "digest": names.digest(name),
                     "revision": LONG if key < 3 else 0,
                     "newest": 2 * LONG - 2 + key if key < 3 else None,
                 },
@@ -46,7 +46,7 @@ async def test_every_row_and_state_is_what_it_was(address: str) -> None:
                     **{"seq": place, "learner_key": key, "revision": revision},
                     **{"previous": newest[key], "kind": "practice", "content": f"{key} {revision}"},
                     **{"interaction_id": f"i{revision}", "response": None if key == 1 else "4"},
-                    "interaction_key": names._interaction_key(f"i{revision}"),
+                    "interaction_key": names.interaction_key(f"i{revision}"),
                     "context_json": json.dumps({"n": revision}).encode(),
                     **{"occurred_at_ms": 1000 + revision, "received_at_ms": 2000 + revision},
                     **{"traceparent": "", "outcome": f"told {place}".encode()},

@@ -127,7 +127,7 @@ async def take(watch: Watch) -> list[tuple[str, int, int]]:
 
 
 def idle(watch: Watch) -> bool:
-    return not watch._due
+    return not watch.due
 
 
 async def test_a_new_watcher_gets_the_snapshot_and_then_what_follows(
@@ -490,7 +490,7 @@ async def test_a_reader_that_never_takes_holds_little(log: Log, watches: Watches
         watches.publish([log.apply("mia"), log.apply("ben")])
 
     assert len(watch.follows["ben"]._pending) == 4
-    assert len(watch._due) == 2
+    assert len(watch.due) == 2
     got: list[int] = []
     while len(got) < 1000:
         got += [revision for learner, revision, _ in await take(watch) if learner == "ben"]
@@ -537,7 +537,7 @@ class Reader:
         assert all(standing.recovered for standing in standings)
 
     async def take(self, meanwhile: Sequence[Publication] = ()) -> None:
-        if self.watch._due or self.watch._heartbeat:
+        if self.watch.due or self.watch.heartbeat:
             taking = asyncio.create_task(self.watch.take())
             for turn in range(50):
                 await asyncio.sleep(0)
