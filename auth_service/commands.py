@@ -149,7 +149,10 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     command = add("export-roster", "write people, classes and relations as OneRoster 1.1 files")
     command.add_argument("folder", type=Path, help="folder for the CSV files")
 
-    command = add("mint-token", "print an access token for a user without a password, for tests")
+    command = add(
+        "mint-token",
+        "print an access token for a user without a password, for tests and other systems",
+    )
     _add_user(command)
     command.add_argument(
         "--ttl-s", type=int, help="seconds it is good for (default: AUTH_ACCESS_TTL_S)"

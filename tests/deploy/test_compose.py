@@ -37,6 +37,7 @@ OTHERS = ("proxy", "jaeger", "prometheus", "grafana")
 TLS = ("compose.yaml", "deploy/compose.tls.yaml")
 ALERTS = ("compose.yaml", "deploy/compose.alerts.yaml")
 SCALE = ("compose.yaml", "deploy/compose.scale.yaml")
+SCHOOL = ("compose.yaml", "deploy/compose.school.yaml")
 
 COMPOSE = read()
 SERVICES = COMPOSE["services"]
@@ -454,3 +455,45 @@ def test_traces_go_where_jaeger_takes_them() -> None:
         environment = SERVICES[name]["environment"]
         assert environment[OTEL_EXPORTER_OTLP_ENDPOINT] == f"http://jaeger:{port(taken)}"
         assert environment[OTEL_SERVICE_NAME] == name
+
+
+# A school's own people
+
+
+def school_of(name: str, secrets: Path, **env: str) -> Any:
+    """Return the settings of a container of ours with compose.school.yaml and this .env."""
+    service = read(*SCHOOL, environ=ENVIRONMENT | env)["services"][name]
+    environ = {
+        key: str(value).replace("/run/secrets", str(secrets))
+        for key, value in service["environment"].items()
+    }
+    return load(SETTINGS[name], environ, prefix=name.upper())
+
+
+def test_a_school_switches_on_what_it_uses_and_nothing_else(secrets: Path) -> None:
+    auth, brain, edge = (school_of(name, secrets) for name in ("auth", "brain", "edge"))
+    assert (auth.trusted_issuers, auth.passwords, brain.webhooks) == (None, True, None)
+    assert edge.xapi_homepages == ()
+
+    env = {
+        "AIVO_ISSUERS": "/school/issuers.toml",
+        "AIVO_WEBHOOKS": "/school/webhooks.toml",
+        "AIVO_PASSWORDS": "false",
+        "AIVO_XAPI_HOMEPAGES": "https://lms.school.example",
+    }
+    auth, brain, edge = (school_of(name, secrets, **env) for name in ("auth", "brain", "edge"))
+    assert (auth.trusted_issuers, auth.passwords) == (Path("/school/issuers.toml"), False)
+    assert brain.webhooks == Path("/school/webhooks.toml")
+    assert edge.xapi_homepages == ("https://lms.school.example",)
+
+
+def test_only_who_asks_outside_gets_there_and_the_folder_cannot_be_written() -> None:
+    whole = read(*SCHOOL)
+    outside = {name for name, one in whole["services"].items() if "outside" in one["networks"]}
+    assert outside == {"auth", "brain"}
+    assert whole["networks"]["services"] == {"internal": True}
+    for name in outside:
+        service = whole["services"][name]
+        assert "./deploy/school:/school:ro" in service["volumes"]
+        assert "services" in service["networks"]
+        assert "ports" not in service
