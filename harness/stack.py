@@ -318,7 +318,7 @@ class Stack:
             f"{prefix}_LISTEN": self.address(name),
             f"{prefix}_DATABASE_URL": self.postgres.address(service)
             if self.postgres
-            else f"sqlite:///{self.database(service)}",
+            else str(self.database(service)),  # as a URL, `?` and `%` in it would mean something
         }
         if service == "brain" and self.valkey:
             settings["BRAIN_BUS_URL"] = self.valkey.url

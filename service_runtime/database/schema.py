@@ -21,6 +21,8 @@ from service_runtime.database.errors import SchemaError
 
 _OLDEST_SERVER: Final = (14,)
 _ENVIRONMENT: Final = Path(__file__).parent / "alembic"
+_SEPARATORS: Final = {"\n": "newline", ";": ";", ":": ":", " ": "space"}
+"""What Alembic calls the signs that may divide a list of folders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +94,11 @@ def configured(connection: sa.Connection, schema: Schema) -> Config:
 def _config(schema: Schema) -> Config:
     config = Config()
     config.set_main_option("script_location", _escaped(_ENVIRONMENT))
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", _escaped(schema.migrations))
+    place = _escaped(schema.migrations)
+    # One folder, so whatever would divide several must not be in its name.
+    apart = next((name for sign, name in _SEPARATORS.items() if sign not in place), "newline")
+    config.set_main_option("path_separator", apart)
+    config.set_main_option("version_locations", place)
     return config
 
 

@@ -18,6 +18,7 @@ from harness.client import Account, DisconnectedError, RefusedError, open_socket
 from harness.ports import reserve
 from harness.registry import Registry
 from harness.stack import SERVICES, ProcessDiedError, Stack, StartTimeoutError, private_stack
+from service_runtime.database.addresses import url_of
 
 grpc = pytest.importorskip("grpc")
 
@@ -140,6 +141,16 @@ def test_a_process_sees_the_settings_of_its_own_prefix_only(
         assert "DEBUG" not in made.environment("brain")
         assert made.environment("edge")["DEBUG"] == "1"
         assert "EDGE_PING_S" not in made.environment("edge")
+        made.close()
+
+
+def test_databases_lie_in_the_directory_whatever_its_name_is(tmp_path: Path):
+    ports, claim = reserve()
+    with claim:
+        made = Stack(tmp_path / "what?now=%41#\n", ports=ports)
+        for name in ("brain", "auth", "metrics"):
+            address = made.environment(name)[f"{name.upper()}_DATABASE_URL"]
+            assert url_of(address).database == str(made.database(name))
         made.close()
 
 

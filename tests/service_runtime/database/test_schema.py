@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,18 @@ def test_no_service_takes_the_database_of_another(
         migrate(connection, owner)
         assert sorted(sa.inspect(connection).get_table_names()) == before
     database.close()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a?b%41#", "a b;c:d", "ü'\"$x"])
+def test_a_checkout_and_its_data_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    shutil.copytree(METRICS.migrations, folder / "migrations")
+    database = Database.open(str(folder / "one.sqlite3"))
+    with database.write() as connection:
+        migrate(connection, replace(METRICS, migrations=folder / "migrations"))
+        assert METRICS.table in sa.inspect(connection).get_table_names()
+    database.close()
+    assert (folder / "one.sqlite3").stat().st_size > 0
 
 
 def test_nothing_of_a_row_shows_in_an_error_or_what_led_to_it(tmp_path: Path) -> None:
