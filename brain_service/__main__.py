@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brain_service.bus import open_bus
-from brain_service.engine import privacy, rebuild
+from brain_service.engine import privacy, rebuild, retention
 from brain_service.engine.engine import Engine, EngineOptions
 from brain_service.engine.journal import StoreError
 from brain_service.engine.teaching import BadNameError, TeachingOptions, declare_command
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_command(_rebuild())
     if chosen.command == "webhooks":
         return _run_command(_webhooks(chosen))
+    if chosen.command == "shorten":
+        return _run_command(_shorten())
     return run(_serve, name="brain_service")
 
 
@@ -85,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         "rebuild",
         help="compute states of older versions of the model anew from the log; it may be stopped"
         " and run again, also while the brain serves",
+    )
+    commands.add_parser(
+        "shorten",
+        help="take out of the log what is older than BRAIN_LOG_DAYS; a brain that serves does so by"
+        " itself",
     )
     declare = commands.add_parser(
         "declare",
@@ -180,6 +187,15 @@ async def _webhooks(chosen: argparse.Namespace) -> None:
             await webhook_commands.list_command(store.outbox, _tell)
         else:
             _tell(await webhook_commands.redeliver_command(store.outbox, chosen.messages))
+
+
+async def _shorten() -> None:
+    settings = _settings_of_a_brain()
+    async with _store(settings) as store:
+        bank = Bank(capacity=settings.bank_items)
+        await retention.shorten_command(
+            store, bank, settings.log_days, now_s=time.time(), tell=_tell
+        )
 
 
 def _tell(sentence: str) -> None:
@@ -285,6 +301,7 @@ def _options(settings: BrainSettings) -> EngineOptions:
             items=settings.bank_rows,
             age_days=settings.bank_age_days,
         ),
+        log_days=settings.log_days,
         erasure_check_s=settings.erasure_check_s,
     )
 

@@ -28,6 +28,17 @@ def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
     yield gauge(
         "aivo_brain_cached_learners", "Learners whose state is in memory.", engine.cached_learners
     )
+    yield counter(
+        "aivo_brain_log_removed",
+        "Interactions that left the log because they were older than BRAIN_LOG_DAYS.",
+        engine.retention.removed,
+    )
+    yield gauge(
+        "aivo_brain_log_oldest_timestamp_seconds",
+        "When the oldest interaction of the log was received, Unix seconds, as last looked; 0 while"
+        " all of it is kept.",
+        engine.retention.oldest_s,
+    )
     yield gauge("aivo_brain_bank_items", "Items of the shared bank in memory.", bank.size)
     yield gauge(
         "aivo_brain_watch_streams", "Streams of edges that watch learners here.", len(watches)

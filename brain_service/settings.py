@@ -21,6 +21,7 @@ _MAY_BE_ZERO = (
     "bank_items_a_day",
     "bank_times_a_day",
     "bank_age_days",
+    "log_days",
 )
 
 
@@ -50,6 +51,11 @@ class BrainSettings(ListenerSettings):
     )
     max_backdate_s: float = setting(
         604_800.0, "Seconds that an interaction may lie back; 0 for any distance."
+    )
+    log_days: float = setting(
+        0.0,
+        "Days that an interaction stays in the log, from when it was received; 0 for ever. What the"
+        " model made of it stays. At least as long as BRAIN_MAX_BACKDATE_S.",
     )
     quota_a_day: int = setting(
         20_000,
@@ -131,6 +137,12 @@ class BrainSettings(ListenerSettings):
         problems += check_listen(self.exposition_listen, variable=f"{PREFIX}_EXPOSITION_LISTEN")
         if self.bus_url and (wrong := bus.check_url(self.bus_url)):
             problems.append(f"{PREFIX}_BUS_URL {wrong}")
+        if self.log_days and self.log_days * 86_400 < self.max_backdate_s:
+            problems.append(
+                f"{PREFIX}_LOG_DAYS must be 0 or at least {PREFIX}_MAX_BACKDATE_S"
+                f" ({self.max_backdate_s / 86_400:g} days), or what is sent again could be counted"
+                " twice"
+            )
         if self.resume_limit > 1000:
             problems.append(f"{PREFIX}_RESUME_LIMIT must be at most 1000, one page of the log")
         if problems:

@@ -29,6 +29,7 @@ from brain_service.engine.memory import Memory
 from brain_service.engine.notices import Notifier
 from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
+from brain_service.engine.retention import Retention
 from brain_service.engine.submission import (
     Applied,
     Failed,
@@ -63,6 +64,10 @@ _OVERLOADED: Final = Failed(
 _QUOTA_USED: Final = Failed(
     code=FailureCode.QUOTA, message="This learner has done too much today; go on tomorrow."
 )
+_LEFT: Final = invalid(
+    "interaction_id was made before what the log keeps (BRAIN_LOG_DAYS): whether it was counted"
+    " cannot be told any more."
+)
 _NOT_RUNNING: Final = Failed(
     code=FailureCode.UNAVAILABLE, message="The brain is not running; try again."
 )
@@ -92,6 +97,8 @@ class EngineOptions:
     """How often the items learned here are read again, for what other brains learned."""
     teaching: TeachingOptions = TeachingOptions()
     """Who may teach the shared bank how much, and what it keeps."""
+    log_days: float = 0.0
+    """Days that an interaction stays in the log; 0 for ever."""
     erasure_check_s: float = 1.0
     """How often the audit log is read for what another process erased or rebuilds."""
 
@@ -151,6 +158,7 @@ class Engine:
             self._options.teaching,
             clock=clock,
         )
+        self.retention = Retention(store, self.bank, self._options.log_days, clock=clock)
         self._commits = Commits(
             store=store,
             bus=bus,
@@ -188,6 +196,7 @@ class Engine:
         self.bank.start(self._now())
         self._erasure_check_at = self._now() + self._options.erasure_check_s
         await self._teaching.start()
+        await self.retention.start()
         self._stopping = False
         self._quota = Allowances(self._options.quota_a_day)
         self._task = asyncio.create_task(self._run(), name="engine")
@@ -202,6 +211,7 @@ class Engine:
         self._stopping = True
         self._wake.set()
         await task
+        await self.retention.stop()
         await self._teaching.stop()
         await self._on_touch.stop()
 
@@ -225,6 +235,8 @@ class Engine:
             admitted = (
                 _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
             )
+            if self.retention.has_left(submission.interaction_id):
+                admitted = _LEFT
             if not isinstance(admitted, Failed) and not self._may_add(submission, now_ms):
                 admitted = _QUOTA_USED
             if isinstance(admitted, Failed):
@@ -284,6 +296,12 @@ class Engine:
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the store's newest revisions; unknown and erased learners are absent. One read."""
         return await self.store.revisions(learner_ids)
+
+    async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        """Return the revisions up to which these learners' logs are not kept any more, where that
+        is above 0. One read.
+        """
+        return await self.store.kept_after(learner_ids)
 
     async def erase(self, learner_id: str, requested_by: str) -> int:
         """Delete everything about a learner, in store and memory, and return how many interactions

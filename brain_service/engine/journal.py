@@ -21,8 +21,10 @@ from service_runtime.database.errors import (
 )
 
 __all__ = [
+    "Aged",
     "AuditEntry",
     "BankTotals",
+    "Base",
     "ConflictError",
     "Declared",
     "Found",
@@ -31,6 +33,7 @@ __all__ = [
     "Rebuilt",
     "Row",
     "SchemaError",
+    "Shortened",
     "Standing",
     "Store",
     "StoreError",
@@ -119,6 +122,38 @@ class Rebuilt(NamedTuple):
     state: bytes
     assessment: bytes | None = None
     """The encoded assessment, where the stored one cannot be read; None leaves what was told."""
+
+
+class Aged(NamedTuple):
+    """A row that is old enough to leave the log."""
+
+    place: int
+    learner_key: int
+    row: LogRow
+
+
+class Base(NamedTuple):
+    """Where the log of a learner begins."""
+
+    revision: int
+    """Up to this one it is not kept any more; 0 while all of it is."""
+    state: bytes
+    """The encoded state at that revision; empty at revision 0."""
+    assessment: bytes
+    """The encoded assessment told last."""
+
+
+class Shortened(NamedTuple):
+    """The beginning of a learner's log that is to leave, and what takes its place."""
+
+    learner_key: int
+    before: int
+    """Up to this revision the log was not kept already."""
+    revision: int
+    """Up to this revision it is not kept from now on."""
+    state: bytes
+    """The encoded state at that revision."""
+    places: Sequence[int]
 
 
 class Found(NamedTuple):
@@ -224,6 +259,26 @@ class Store(Protocol):
         who were put right.
 
         Others have moved on meanwhile, or were erased: nothing of theirs has changed.
+        """
+
+    async def aged(self, *, before_ms: int, limit: int) -> list[Aged]:
+        """Return the oldest rows of all learners, oldest first, up to the first that was received
+        at a time (Unix milliseconds) or later; at most `limit`.
+        """
+
+    async def bases(self, learner_keys: Sequence[int]) -> dict[int, Base]:
+        """Return where the logs of these learners begin; unknown ones are absent."""
+
+    async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        """Return the revisions up to which the logs of these learners are not kept any more, where
+        that is above 0.
+        """
+
+    async def shorten(self, learners: Sequence[Shortened]) -> int:
+        """Take rows out of the log and put states in their place, in one transaction; returns how
+        many rows went.
+
+        Whoever's log begins elsewhere by now, or was erased, is left out.
         """
 
     async def record_rebuild(self, action: str, *, at_ms: int, learners: int) -> None:

@@ -54,11 +54,12 @@ async def export(
     """Yield everything stored about a learner as JSON lines, some at a time; the request is
     recorded first.
 
-    Line 1 is a `learner` (id, epoch, revision; revision 0 means nothing is stored), then each
-    `interaction` with the assessment after it, oldest first, up to the revision of line 1; then the
-    model's present `state`; then each `notice` that systems outside have not taken yet; then the
-    `audit` lines about this learner. Last comes the `end`, with
-    how many lines came before it and the SHA-256 of their bytes: an export without it is not whole.
+    Line 1 is a `learner` (id, epoch, revision; revision 0 means nothing is stored). Where the
+    beginning of the log has left, a `base` says up to which revision, and the model's state there.
+    Then comes each `interaction` with the assessment after it, oldest first, up to the revision of
+    line 1; then the model's present `state`; then each `notice` that systems outside have not taken
+    yet; then the `audit` lines about this learner. Last comes the `end`, with how many lines came
+    before it and the SHA-256 of their bytes: an export without it is not whole.
     What the model made of a row is null where it is damaged. Raises `StoreUnavailableError` and
     `BadRequestError`.
     """
@@ -83,6 +84,10 @@ async def _everything(
         revision=newest,
         exported_at=_rfc3339(at_ms),
     )
+    head = heads.get(learner_id)
+    base = None if head is None else (await store.bases([head.learner_key])).get(head.learner_key)
+    if base is not None and base.revision:
+        yield _state("base", base.revision, base.state)
     revision = 0
     while revision < newest:
         rows = await store.history(
@@ -92,14 +97,18 @@ async def _everything(
             break
         revision = rows[-1].revision
         yield b"".join(map(_interaction, rows))
-    if head := heads.get(learner_id):
-        state = _readable(codec.decode_state, head.state)
-        yield _line(
-            "state", revision=head.revision, state=None if state is None else _plain(legible(state))
-        )
+    if head is not None:
+        yield _state("state", head.revision, head.state)
     notices = await store.notices_of(learner_id)
     yield b"".join(_line("notice", message=json.loads(body)) for body in notices)
     yield b"".join(map(_audit, await store.audit(learner_id=learner_id)))
+
+
+def _state(line_type: str, revision: int, data: bytes) -> bytes:
+    state = _readable(codec.decode_state, data)
+    return _line(
+        line_type, revision=revision, state=None if state is None else _plain(legible(state))
+    )
 
 
 async def erase(store: Store, learner_id: str, *, requested_by: str, at_ms: int) -> int:

@@ -129,14 +129,16 @@ def _stored(learner_id: str, head: Head | None) -> LearnerSnapshot:
 
 
 def _entries(rows: Sequence[LogRow]) -> list[HistoryEntry]:
-    """Read consecutive rows; the first one's crossings are right only if it is the
-    learner's first.
+    """Read consecutive rows. What crossed in the first one is known only if it is the learner's
+    first; of any other it is left out.
     """
     entries = []
-    before = model.QUIET
+    before: model.Signs | None = None
     for row in rows:
         assessment = codec.decode_assessment(row.assessment)
         now = model.signs(assessment)
+        if before is None:
+            before = model.QUIET if row.revision == 1 else now
         fields = row._asdict() | {
             "assessment": assessment,
             "crossings": model.crossings(before, now, assessment),

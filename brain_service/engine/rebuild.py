@@ -13,15 +13,15 @@ import logging
 import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from brain_service import model
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.group import read_interaction
-from brain_service.engine.journal import AuditEntry, LogRow, Rebuilt, Store
-from brain_service.model import codec
+from brain_service.engine.journal import AuditEntry, Base, LogRow, Rebuilt, Store
+from brain_service.model import Assessment, codec
 from brain_service.model.bank import Bank
-from brain_service.model.state import BLANK
+from brain_service.model.state import BLANK, LearnerState
 
 logger = logging.getLogger(__name__)
 
@@ -37,39 +37,90 @@ _ATTEMPTS: Final = 10
 _TELL_S: Final = 1.0
 
 
-async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | None:
-    """Apply all of a learner's interactions again; None when the log has none of them.
+class Advanced(NamedTuple):
+    """What rows of the log make of a state."""
 
-    An interaction that cannot be read any more (rules may have become stricter) is skipped. The
-    bank learns nothing.
+    state: LearnerState
+    assessment: Assessment | None
+    """After the last of them; None when none could be read."""
+    skipped: int
+    """Rows that cannot be read any more (rules may have become stricter)."""
+
+
+async def advance(bank: BankSync, state: LearnerState, rows: Sequence[LogRow]) -> Advanced:
+    """Apply a learner's next interactions to a state. The bank learns nothing."""
+    assessment, skipped = None, 0
+    interactions = list(map(read_interaction, rows))
+    await bank.prepare([each for each in interactions if each is not None])
+    for row, interaction in zip(rows, interactions, strict=True):
+        if interaction is None:
+            skipped += 1
+        else:
+            state, assessment, _ = model.apply(
+                state, bank.lookup(interaction), interaction, row.occurred_at_ms / 1000
+            )
+    if rows and state.revision != rows[-1].revision:
+        state = state._replace(revision=rows[-1].revision)
+        assessment = None if assessment is None else assessment._replace(revision=state.revision)
+    return Advanced(state, assessment, skipped)
+
+
+def begin(base: Base) -> LearnerState:
+    """Return the state from which a learner's log goes on; a blank one of that revision, and a line
+    in the log, where it cannot be read.
     """
-    state, assessment, skipped = BLANK, None, 0
-    last: LogRow | None = None
-    while rows := await store.interactions(
-        learner_key, after_revision=last.revision if last else 0, limit=_PAGE
-    ):
-        interactions = list(map(read_interaction, rows))
-        await bank.prepare([each for each in interactions if each is not None])
-        for row, interaction in zip(rows, interactions, strict=True):
-            if interaction is None:
-                skipped += 1
-            else:
-                statistics = bank.lookup(interaction)
-                state, assessment, _ = model.apply(
-                    state, statistics, interaction, row.occurred_at_ms / 1000
-                )
-        last = rows[-1]
-    if last is None:
+    if not base.revision:
+        return BLANK
+    try:
+        return codec.decode_state(base.state)
+    except ValueError:
+        logger.exception(
+            "the state before a log cannot be read; what was before is lost",
+            extra={"revision": base.revision},
+        )
+        return BLANK._replace(revision=base.revision)
+
+
+async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | None:
+    """Apply a learner's interactions again, from where the log begins; None for nobody.
+
+    An interaction that cannot be read any more is skipped. The bank learns nothing.
+    """
+    begins = -1
+    while (base := (await store.bases([learner_key])).get(learner_key)) is not None:
+        is_known = base.revision == begins
+        rebuilt = await _replay(store, bank, learner_key, base, is_whole=is_known)
+        if rebuilt is not None or is_known:
+            return rebuilt
+        begins = base.revision
+    return None
+
+
+async def _replay(
+    store: Store, bank: BankSync, learner_key: int, base: Base, *, is_whole: bool
+) -> Rebuilt | None:
+    """Apply all that follows a base; None when the log begins later by now, which is not looked at
+    where it `is_whole`, or when there is nothing at all.
+    """
+    state, assessment, skipped, told = begin(base), None, 0, b""
+    while rows := await store.interactions(learner_key, after_revision=state.revision, limit=_PAGE):
+        if rows[0].revision != state.revision + 1 and not is_whole:
+            return None
+        state, assessment, more = await advance(bank, state, rows)
+        skipped += more
+        told = rows[-1].assessment
+    if not state.revision:
         return None
     if skipped:
         logger.warning("%d interactions of a learner could not be read again", skipped)
-        state = state._replace(revision=last.revision)
-        assessment = None if assessment is None else assessment._replace(revision=last.revision)
-    if _is_readable(last.assessment):
-        told = None
-    else:
-        told = codec.encode_assessment(model.assess(state) if assessment is None else assessment)
-    return Rebuilt(learner_key, last.revision, codec.encode_state(state), told)
+    new: bytes | None = None
+    if not _is_readable(base.assessment):
+        new = (
+            told
+            if _is_readable(told)
+            else codec.encode_assessment(model.assess(state) if assessment is None else assessment)
+        )
+    return Rebuilt(learner_key, state.revision, codec.encode_state(state), new)
 
 
 class OnTouch:

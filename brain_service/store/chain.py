@@ -48,7 +48,7 @@ def standing(connection: sa.Connection, learner_digest: bytes, *, hold: bool = F
     """Return where a learner stands; an unknown one has key and revision 0. `hold` keeps others
     from moving the learner until the transaction ends.
     """
-    query = _STANDING.with_for_update(of=heads_table) if hold else _STANDING
+    query = _STANDING.with_for_update(of=[heads_table, learners]) if hold else _STANDING
     found = connection.execute(query, {"digest": learner_digest}).one_or_none()
     return Standing(*found) if found else _NOWHERE
 
@@ -117,7 +117,7 @@ def _replace_newest(connection: sa.Connection, key: int, newest: int, assessment
     those would stay in the slack of pages, out of reach of an erasure.
     """
     stored = connection.execute(sa.select(log).where(log.c.seq == newest)).one_or_none()
-    if stored is None:
+    if stored is None or stored.learner_key is None:  # it left the log, which is kept for some time
         return newest
     row = stored._asdict()
     was = log_row(stored.interaction_key, stored.revision, stored.entry)
@@ -137,9 +137,12 @@ def emptied(connection: sa.Connection) -> sa.Update | sa.Delete:
     return sa.update(log).values(SHELL) if connection.dialect.name == "sqlite" else sa.delete(log)
 
 
-def places_of(connection: sa.Connection, newest: int) -> Sequence[int]:
-    """Return the places of all rows of the learner whose newest row is at this one."""
-    return connection.scalars(_WHOLE, {"start": newest, "after": 0}).all()
+def places_of(connection: sa.Connection, stands: Standing) -> Sequence[int]:
+    """Return the places of all rows of a learner that the log keeps."""
+    if stands.revision == stands.forgotten:
+        return []
+    bounds = {"start": stands.newest, "after": stands.forgotten}
+    return connection.scalars(_WHOLE, bounds).all()
 
 
 _STANDS: Final = sa.select(

@@ -118,6 +118,17 @@ def unpack(entry: bytes, revision: int, interaction_key: bytes) -> LogRow:
         raise BadEntryError("a row of the log is damaged") from error
 
 
+def received_at_ms(entry: bytes) -> int | None:
+    """Read from a row when it reached the system, Unix milliseconds; None where it is damaged or of
+    a later layout.
+    """
+    at = 2 + _TIME
+    if len(entry) < at + _TIME or entry[0] != _LAYOUT:
+        return None
+    occurred_at_ms = int.from_bytes(entry[2:at], "little", signed=True)
+    return occurred_at_ms + int.from_bytes(entry[at : at + _TIME], "little", signed=True)
+
+
 def _unpack(entry: bytes, revision: int, interaction_key: bytes) -> LogRow:
     if entry[0] != _LAYOUT:
         raise BadEntryError("a row of the log has a later layout")

@@ -74,11 +74,35 @@ def find(driver: sqlite3.Connection, learner_key: int) -> Place | None:
     return None if found is None else Place(*found)
 
 
+def find_base(driver: sqlite3.Connection, learner_key: int) -> Place | None:
+    """Return where the state is from which a learner's log goes on, as `find` does."""
+    found = driver.execute(_FIND_BASE, (learner_key,)).fetchone()
+    return None if found is None else Place(*found)
+
+
+def put_base(driver: sqlite3.Connection, learner_key: int, revision: int, state: bytes) -> None:
+    """Put the state from which a known learner's log goes on into a SQLite file, inside the
+    caller's transaction: in its place, or at the end where it outgrew that.
+    """
+    kept = Kept(learner_key, 0, revision, pack(0, b"", state))
+    was = find_base(driver, learner_key)
+    assert was is not None  # noqa: S101 - the caller has just found the learner
+    length = was.length + _bytes(was.newest) + _bytes(was.revision)
+    if was.place and _length(kept) <= length:
+        driver.execute(_OVERWRITE, (0, revision, _padded(kept, length), was.place))
+        return
+    place = _insert(driver, kept)
+    driver.execute("UPDATE learners SET base = ? WHERE learner_key = ?", (place, learner_key))
+    if was.place:
+        clear(driver, was)
+
+
 _FIND: Final = (
     "SELECT coalesce(place, 0), coalesce(newest, 0), coalesce(revision, 0),"
     " coalesce(length(heads.head), 0)"
     " FROM learners LEFT JOIN heads ON heads.place = learners.head WHERE learner_key = ?"
 )
+_FIND_BASE: Final = _FIND.replace("learners.head", "learners.base")
 _OVERWRITE: Final = "UPDATE heads SET newest = ?, revision = ?, head = ? WHERE place = ?"
 _INSERT: Final = "INSERT INTO heads (newest, revision, head, place) VALUES (?, ?, ?, ?)"
 
@@ -106,14 +130,18 @@ class Heads:
 
 
 def _move(driver: sqlite3.Connection, head: Kept, was: Place) -> None:
+    place = _insert(driver, head)
+    driver.execute("UPDATE learners SET head = ? WHERE learner_key = ?", (place, head.learner_key))
+    if was.place:
+        clear(driver, was)
+
+
+def _insert(driver: sqlite3.Connection, head: Kept) -> int:
+    """Put a head at the end and return its place."""
     whole = _padded(head, -(-_length(head) // _STEP) * _STEP)
     (last,) = driver.execute("SELECT coalesce(max(place), 0) FROM heads").fetchone()
     driver.execute(_INSERT, (head.newest, head.revision, whole, last + 1))
-    driver.execute(
-        "UPDATE learners SET head = ? WHERE learner_key = ?", (last + 1, head.learner_key)
-    )
-    if was.place:
-        clear(driver, was)
+    return int(last) + 1
 
 
 def _length(head: Kept) -> int:

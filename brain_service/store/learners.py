@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from brain_service.store import audit_log, heads, outbox
-from brain_service.store.chain import emptied, places_of, standing
-from brain_service.store.statements import KEYS, in_pieces, rows_in
+from brain_service.store.chain import places_of, standing
+from brain_service.store.shortening import remove
+from brain_service.store.statements import KEYS, rows_in
 from brain_service.store.tables import heads as heads_table
-from brain_service.store.tables import learners, log
+from brain_service.store.tables import learners
 from service_runtime.database.connections import sqlite_connection
 
 
@@ -46,23 +47,23 @@ def note_export(connection: sa.Connection, *, digest: bytes, requested_by: str, 
 
 def erase(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms: int) -> int:
     """Delete everything about a learner, note who asked, and return how many interactions went."""
-    key, newest, *_ = standing(connection, digest, hold=True)
-    places = places_of(connection, newest)
-    for some in in_pieces(places):
-        connection.execute(emptied(connection).where(log.c.seq.in_(some)))
+    stands = standing(connection, digest, hold=True)
+    key = stands.key
+    count = remove(connection, places_of(connection, stands))
     _clear_head(connection, key)
     outbox.cleared(connection, key)
     connection.execute(sa.delete(learners).where(learners.c.learner_key == key))
     audit_log.note(
-        connection, "erase", digest, key, requested_by=requested_by, at_ms=at_ms, count=len(places)
+        connection, "erase", digest, key, requested_by=requested_by, at_ms=at_ms, count=count
     )
-    return len(places)
+    return count
 
 
 def _clear_head(connection: sa.Connection, key: int) -> None:
     if connection.dialect.name != "sqlite":
-        connection.execute(sa.delete(heads_table).where(heads_table.c.place == key))
+        connection.execute(sa.delete(heads_table).where(heads_table.c.place.in_((key, -key))))
         return
     driver = sqlite_connection(connection)
-    if (place := heads.find(driver, key)) and place.place:
-        heads.clear(driver, place)
+    for find in (heads.find, heads.find_base):
+        if (place := find(driver, key)) and place.place:
+            heads.clear(driver, place)

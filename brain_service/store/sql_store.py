@@ -14,8 +14,10 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 
 from brain_service.engine.journal import (
+    Aged,
     AuditEntry,
     BankTotals,
+    Base,
     ConflictError,
     Declared,
     Found,
@@ -23,6 +25,7 @@ from brain_service.engine.journal import (
     LogRow,
     Rebuilt,
     Row,
+    Shortened,
     Standing,
     StoreUnavailableError,
 )
@@ -43,7 +46,9 @@ from brain_service.store.heads import Heads
 from brain_service.store.identity import identity
 from brain_service.store.outbox import SqlOutbox
 from brain_service.store.pace import Pace
+from brain_service.store.shortening import aged, bases, shorten
 from brain_service.store.statements import (
+    FORGOTTEN,
     HEADS,
     KEYS,
     REVISIONS,
@@ -222,6 +227,28 @@ class SqlStore:
             ]
 
         return await self._write(work)
+
+    async def aged(self, *, before_ms: int, limit: int) -> list[Aged]:
+        """Return the oldest rows of all learners, up to the first received at a time or later."""
+        return await self._read(partial(aged, before_ms=before_ms, limit=limit))
+
+    async def bases(self, learner_keys: Sequence[int]) -> dict[int, Base]:
+        """Return where the logs of these learners begin."""
+        return await self._read(partial(bases, learner_keys=learner_keys))
+
+    async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        """Return the revisions up to which the logs of these learners are not kept any more."""
+        by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
+        return await self._read(
+            lambda connection: {
+                by_digest[digest]: revision
+                for digest, revision in rows_in(connection, FORGOTTEN, by_digest)
+            }
+        )
+
+    async def shorten(self, learners: Sequence[Shortened]) -> int:
+        """Take rows out of the log and put states in their place, in one transaction."""
+        return await self._write(partial(shorten, learners=learners))
 
     async def commit(
         self, rows: Sequence[Row], increments: BankIncrements, notices: Sequence[Notice] = ()

@@ -34,6 +34,9 @@ REVISIONS: Final = (
     .join_from(learners, heads, heads.c.place == learners.c.head)
     .where(_BY_DIGEST)
 )
+FORGOTTEN: Final = sa.select(learners.c.learner_digest, learners.c.forgotten).where(
+    _BY_DIGEST, learners.c.forgotten > 0
+)
 KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where(_BY_DIGEST)
 # Both columns of the index, because an id alone may be common to very many learners. As two lists:
 # SQLite would read the whole log for a list of pairs.

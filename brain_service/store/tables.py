@@ -42,6 +42,8 @@ learners = sa.Table(
     sa.Column("head", sa.BigInteger, nullable=True),
     # Up to this revision the log is not kept any more.
     sa.Column("forgotten", sa.BigInteger, nullable=False, server_default="0"),
+    # Place among the heads of the state at that revision; see `shortening`.
+    sa.Column("base", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("learner_digest", name="learners_digest"),
     # Keys are never used twice: a brain with a stale cache must not write into another learner's
     # log.

@@ -159,7 +159,9 @@ class Follow:
         while self._pending and len(updates) < limit:
             publication = self._pending.popleft()
             traceparents = (publication.traceparent,) if publication.traceparent else ()
-            updates.append(Update(publication, 0, tuple(_crossed(publication)), traceparents))
+            # What left the log before it was read.
+            skipped = publication.revision - self.sent - 1
+            updates.append(Update(publication, skipped, tuple(_crossed(publication)), traceparents))
             self.sent = publication.revision
         return updates
 

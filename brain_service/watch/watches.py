@@ -59,8 +59,8 @@ class Standing:
     """True when the watcher is brought from its cursor to the present without a gap.
 
     False when updates start after the snapshot, when a latest watcher missed so much that crossings
-    long ago are not looked up, and when the cursor lies ahead: then the learner was erased, and is
-    told as gone.
+    long ago are not looked up, when the log does not reach back to the cursor any more (what it has
+    follows), and when the cursor lies ahead: then the learner was erased, and is told as gone.
     """
 
 
@@ -81,6 +81,9 @@ class Source(Protocol):
 
     async def revisions(self, learner_ids: Sequence[str]) -> Mapping[str, int]:
         """Return the store's newest revisions; unknown learners are absent or 0."""
+
+    async def kept_after(self, learner_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return the revisions up to which the log is not kept any more, where that is above 0."""
 
 
 class Watches:
@@ -290,17 +293,34 @@ class Watches:
                 snapshots += await self._source.snapshots(queries)
                 if watch.ended:
                     raise watch.ended
+            kept_after = await self._kept_after(cursors, snapshots)
         except BaseException:
             for follow in follows:
                 self._unseat(watch, follow)
             raise
         return [
-            self._start(watch, follow, cursor, snapshot)
+            self._start(watch, follow, cursor, snapshot, kept_after.get(cursor.learner_id, 0))
             for follow, cursor, snapshot in zip(follows, cursors, snapshots, strict=True)
         ]
 
+    async def _kept_after(
+        self, cursors: Sequence[Cursor], snapshots: Sequence[LearnerSnapshot]
+    ) -> Mapping[str, int]:
+        """Ask from where on the log is kept of those who missed something."""
+        behind = [
+            cursor.learner_id
+            for cursor, snapshot in zip(cursors, snapshots, strict=True)
+            if cursor.epoch == self._source.epoch and cursor.revision < snapshot.revision
+        ]
+        return await self._source.kept_after(behind) if behind else {}
+
     def _start(
-        self, watch: Watch, follow: Follow, cursor: Cursor, snapshot: LearnerSnapshot
+        self,
+        watch: Watch,
+        follow: Follow,
+        cursor: Cursor,
+        snapshot: LearnerSnapshot,
+        kept_after: int,
     ) -> Standing:
         same_history = cursor.epoch == self._source.epoch
         missed = snapshot.revision - cursor.revision
@@ -319,7 +339,12 @@ class Watches:
             follow.offer(Publication(follow.learner_id, 0, None, (), "", 0, gone=True))
         if follow.due:
             watch.mark(follow)
-        recovered = same_history and missed >= 0 and (cursor.every or missed <= self._resume_limit)
+        recovered = (
+            same_history
+            and missed >= 0
+            and cursor.revision >= kept_after
+            and (cursor.every or missed <= self._resume_limit)
+        )
         return Standing(snapshot=snapshot, recovered=recovered)
 
     def _unseat(self, watch: Watch, follow: Follow) -> None:

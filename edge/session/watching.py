@@ -102,7 +102,7 @@ class Watching:
             self._drop(subscription.learner_id)
             self._socket.replies.refuse(snapshot, _TYPE, request.id, request.receipt)
             return
-        recovered = _is_recovered(subscription, snapshot)
+        recovered = _is_recovered(subscription, snapshot, missed)
         if subscription.resume is not None:
             self._socket.edge.counters.resumes[recovered] += 1
         frame = _subscribed(subscription.learner_id, snapshot, recovered, missed)
@@ -201,13 +201,15 @@ class Watching:
             self._socket.replies.refuse(False, _TYPE, request.id, request.receipt)
 
 
-def _is_recovered(subscription: Subscription, snapshot: LearnerSnapshot) -> bool:
-    """Whether a resuming client goes on without a gap."""
+def _is_recovered(subscription: Subscription, snapshot: LearnerSnapshot, replayed: int) -> bool:
+    """Whether a resuming client goes on without a gap. What it missed in `every` mode may not be
+    kept any more; fewer are replayed then.
+    """
     resume = subscription.resume
     if resume is None or resume[0] != snapshot.epoch:
         return False
     missing = snapshot.revision - resume[1]
-    return missing >= 0 and (subscription.every or missing <= MAX_RECALLED)
+    return 0 <= missing <= (replayed if subscription.every else MAX_RECALLED)
 
 
 def _subscribed(

@@ -249,6 +249,22 @@ async def test_a_learner_is_exported_and_erased_by_command_beside_a_running_brai
         assert message.updates[0].gone
 
 
+async def test_a_log_is_shortened_by_command_beside_a_running_brain(database: Path) -> None:
+    async with brain(database, BRAIN_MAX_BACKDATE_S="0") as running:
+        call = running.stub.Interact(metadata=running.channel.metadata)
+        long_ago = interaction()
+        long_ago.received_at_ms = 1_600_000_000_000
+        await running.interact(call, long_ago, interaction())
+        assert await command(database, "shorten", BRAIN_LOG_DAYS="30") == (
+            0, b"1 interactions older than 30 days left the log.\n", b"",
+        )  # fmt: skip
+        request = pb.GetHistoryRequest(learner_id="mia")
+        history = await running.stub.GetHistory(request, metadata=running.channel.metadata)
+        assert [each.revision for each in history.entries] == [2]
+    code, out, _ = await command(database, "shorten")
+    assert (code, out) == (0, b"BRAIN_LOG_DAYS is 0: all of the log is kept.\n")
+
+
 @pytest.mark.parametrize("name", ["export", "erase"])
 async def test_a_command_beside_no_database_does_not_say_that_nothing_is_stored(
     database: Path, name: str
@@ -356,6 +372,8 @@ async def test_a_command_nobody_asked_for_is_refused(empty: Path) -> None:
         ("RESUME_LIMIT", "1001"),
         ("MAX_BACKDATE_S", "-1"),
         ("WATCH_PENDING", "-3"),
+        ("LOG_DAYS", "6.9"),
+        ("LOG_DAYS", "-1"),
         ("BANK_TEACHERS", "nobody"),
         ("BANK_ROWS", "0"),
     ],

@@ -52,6 +52,21 @@ def test_a_resumed_subscription_says_whether_nothing_was_lost(
     assert sink.one()["recovered"] is recovered
 
 
+def test_an_every_resume_says_what_of_the_log_is_not_kept_any_more(edge: FakeEdge) -> None:
+    for _ in range(6):
+        edge.move("ada")
+    del edge.brain.log["ada"][:3]
+    session, sink = edge.session("teacher")
+    for revision, recovered in ((1, False), (3, True)):
+        resume = {"epoch": "e1", "revision": revision}
+        say(session, "subscribe_learner", learner_id="ada", mode="every", resume=resume)
+        *updates, subscribed = sink.take()
+
+        assert [each["revision"] for each in updates] == [4, 5, 6]
+        assert [each["coalesced"] for each in updates] == [3 - revision, 0, 0]
+        assert (subscribed["missed"], subscribed["recovered"]) == (3, recovered)
+
+
 def test_a_learner_without_a_state_is_null(edge: FakeEdge) -> None:
     session, sink = edge.session("teacher")
     say(session, "subscribe_learner", learner_id="ada")

@@ -36,7 +36,7 @@ from brain_service.model.bank import (
     merge_item,
     merge_norm,
 )
-from brain_service.store import SCHEMA, SqlStore, bank_rows, chain, statements, tables
+from brain_service.store import SCHEMA, SqlStore, bank_rows, chain, shortening, statements, tables
 from service_runtime.database import connections
 from tests.support.postgres import migrated, running_postgres
 
@@ -248,7 +248,9 @@ def test_every_hot_query_reads_by_index() -> None:
         chain.page(connection, chain.standing(connection, b"1"), after=0, limit=10)
         connection.execute(statements.STANDINGS, {"after": 1, "limit": 9, "stamp": 9}).all()
         connection.scalar(chain._MILESTONE, {"key": 1, "milestone": 64})
-        chain.places_of(connection, 1)
+        chain.places_of(connection, chain.Standing(1, 1, 1, 0))
+        list(statements.rows_in(connection, statements.FORGOTTEN, [b"1", b"2"]))
+        shortening.bases(connection, [1, 2])
         list(statements.rows_of(connection, [(b"1", 2), (b"3", 4)]))
         list(statements.rows_in(connection, bank_rows.ITEMS, ["a", "b"]))
         list(statements.rows_in(connection, bank_rows.NORMS, ["a", "b"]))

@@ -32,6 +32,8 @@ class Log:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[HistoryEntry]] = {}
+        self.kept: dict[str, int] = {}
+        """After which revisions logs are kept."""
         self.epoch = EPOCH
         self.broken = False
         self.error: Exception = OSError("the disk is away")
@@ -72,9 +74,13 @@ class Log:
         self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
     ) -> tuple[Sequence[HistoryEntry], bool]:
         self.reads += 1
-        rows = self.rows.get(learner_id, [])[after_revision : after_revision + limit]
+        after = max(after_revision, self.kept.get(learner_id, 0))
+        rows = self.rows.get(learner_id, [])[after : after + limit]
         await self._pass()
         return rows, False
+
+    async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        return {learner: self.kept[learner] for learner in learner_ids if learner in self.kept}
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         found = {
@@ -189,6 +195,32 @@ async def test_resume(
     watches.publish([log.apply("mia")])
     if len(expected) != 4:
         assert await take(watch) == [("mia", 6, 0)]
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize(("revision", "recovered"), [(0, False), (2, False), (3, True), (5, True)])
+async def test_whom_the_log_does_not_reach_back_to_is_not_called_recovered(
+    every: bool, revision: int, recovered: bool
+) -> None:
+    log = Log()
+    for _ in range(5):
+        log.apply("ada")
+    log.kept["ada"] = 3
+    watches = Watches(log)
+    watch, [standing] = await watches.open(
+        "w", [Cursor(learner_id="ada", epoch=EPOCH, revision=revision, every=every)]
+    )
+    assert (standing.snapshot.revision, standing.recovered) == (5, recovered)
+    watches.publish([log.apply("ada")])
+
+    told = {}
+    while 6 not in told:
+        updates = (await watch.take()).updates
+        told |= {each.publication.revision: each.coalesced for each in updates}
+    # What is kept follows, and what is not is counted.
+    first = max(revision, 3) + 1
+    assert list(told) == (list(range(first, 7)) if every else [6])
+    assert sum(told.values()) == 6 - revision - len(told)
 
 
 async def test_a_latest_watcher_too_far_back_is_told_the_newest_but_not_called_recovered(

@@ -1308,8 +1308,10 @@ class LearnerSnapshot(_message.Message):
     recovered: _builtins.bool
     """recovered is true when the cursor's epoch is the present one and the watcher can be brought
     from its revision to this one without a gap. It is false also when a watcher of the latest
-    missed more revisions than the brain looks up (it is told the newest all the same), or when the
-    cursor lies ahead of the store: then the learner was erased and an update with `gone` follows.
+    missed more revisions than the brain looks up (it is told the newest all the same), when the
+    log does not reach back to the cursor any more (what is kept follows, and `coalesced` tells how
+    much is not), or when the cursor lies ahead of the store: then the learner was erased and an
+    update with `gone` follows.
     """
     occurred_at_ms: _builtins.int
     """occurred_at_ms of the last interaction, Unix milliseconds; 0 when there is none."""

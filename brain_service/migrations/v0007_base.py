@@ -1,0 +1,16 @@
+"""What leaves the log leaves a state behind, from which the rest goes on: `store.shortening`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nobody has one yet."""
+    op.add_column("learners", sa.Column("base", sa.BigInteger, nullable=True))
