@@ -23,6 +23,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from harness.stack import ROOT, Stack, private_stack
+from tests.support.school import PASSWORD, found_school
 
 TIMEOUT_S = 60
 BUILD_S = 240
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with private_stack(services=["brain", "auth", "metrics"]) as made:
+    with private_stack() as made:
         yield made
 
 
@@ -242,3 +243,29 @@ class _AddMetadata(
 
     def intercept_stream_stream(self, continuation, details, requests):
         return continuation(self._with(details), requests)
+
+
+def test_a_program_outside_answers_and_watches(stack: Stack) -> None:
+    school = found_school(stack)
+
+    def answer(learner: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *(sys.executable, "examples/answer_and_watch.py", "--url", stack.http_url),
+                *("--email", "ada@school.example", "--learner", learner),
+            ],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": "client", "AIVO_PASSWORD": PASSWORD},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+
+    done, refused = answer("ada"), answer("ben")
+
+    assert done.returncode == 0, done.stderr
+    assert "recorded as revision 3" in done.stdout
+    assert done.stdout.rstrip().endswith("the watcher saw revision 3")
+    assert refused.returncode == 1
+    assert "forbidden" in refused.stderr
+    assert not any(secret in done.stderr + refused.stderr for secret in school.secrets)

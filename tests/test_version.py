@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+from aivo_client.version import VERSION as CLIENT
 from harness.stack import ROOT
 from service_runtime.version import VERSION
 
@@ -44,5 +45,6 @@ def test_packages_images_and_manifests_have_the_same_version():
     kubernetes = ROOT / "deploy/kubernetes/example/kustomization.yaml"
     (image,) = yaml.safe_load(kubernetes.read_text(encoding="utf-8"))["images"]
     named[kubernetes.name] = image["newTag"]
+    named["client"] = CLIENT
 
     assert {name: version for name, version in named.items() if version != VERSION} == {}

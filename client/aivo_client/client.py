@@ -1,0 +1,498 @@
+"""The client: it does what the machine asks for, and is the door through which a program talks to
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Protocol, Self, TypeAlias, cast
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from aivo_client.errors import AivoError, ClosedError
+from aivo_client.frames import (
+    AdaptData,
+    ContentAdapted,
+    Frame,
+    InteractionData,
+    StateResponse,
+    VirtualBrainResponse,
+)
+from aivo_client.machine import Machine
+from aivo_client.values import (
+    CancelTimers,
+    Close,
+    Config,
+    Denied,
+    Effect,
+    GetToken,
+    Lost,
+    Mode,
+    Open,
+    Opened,
+    Received,
+    Remove,
+    Save,
+    Send,
+    Settled,
+    Shown,
+    Waiting,
+    Wake,
+)
+from aivo_client.watching import Watch
+from aivo_client.wishes import LEARNER, ROOM
+
+Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A token, or what gives a valid one: asked before every attempt and before the old one expires."""
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""Of what is received."""
+DEFAULT_FRAME_BYTES = 64 * 1024
+"""Of what may be sent, before the server has told."""
+HEAD_BYTES = 256
+"""What a frame has besides its interaction."""
+ANSWER_S = 10.0
+OPEN_S = 10.0
+ABNORMAL = 1006
+
+
+class Store(Protocol):
+    """Keeps interactions that wait where they survive the process; calls must be quick."""
+
+    def load(self) -> Iterable[Waiting]:
+        """Return what is kept."""
+
+    def save(self, item: Waiting) -> None:
+        """Keep one."""
+
+    def remove(self, id: str) -> None:
+        """Forget one."""
+
+
+class AivoClient:
+    """A connection to the realtime server that comes back by itself.
+
+        async with AivoClient("wss://school.example/ws", token=get_token) as client:
+            done = await client.interact({"learner_id": "ada", "type": "practice", "content": "…"})
+            async for update in client.watch("ada"):
+                print(update["revision"], update["state"])
+
+    Use it from one event loop. Leaving it closes the connection; what has not been acknowledged by
+    then stays in `store`, if one was given.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Token,
+        store: Store | None = None,
+        config: Config | None = None,
+    ) -> None:
+        """Prepare; nothing is sent before `connect`, or `async with`. The token is never put into
+        the address.
+        """
+        self.url = url
+        self.established: Frame | None = None
+        """What the server said of the present connection; None while there is none."""
+        self._token = token
+        self._store = store
+        self._machine = Machine(config or Config())
+        self._connection: ClientConnection | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: asyncio.Queue[tuple[ClientConnection, str]] = asyncio.Queue()
+        self._answers: dict[str, asyncio.Future[Frame]] = {}
+        self._watches: dict[str, list[Watch]] = {}
+        self._shown: dict[str, Frame] = {}
+        """The newest update of each learner that is watched."""
+        self._rooms: dict[str, list[asyncio.Queue[Frame | AivoError]]] = {}
+        self._in_rooms: Counter[str] = Counter()
+        self._opened = asyncio.Event()
+        self._over: ClosedError | None = None
+        self._serial = 0
+
+    # Connecting
+
+    async def __aenter__(self) -> Self:
+        """Connect, and wait until that has succeeded. Raises ClosedError when it cannot."""
+        try:
+            await self.connect()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connection."""
+        await self.close()
+
+    async def connect(self) -> None:
+        """Connect and stay connected; returns when first connected. Raises ClosedError when the
+        server, or the lack of a token, makes that hopeless. Cancelling leaves it trying; `close`
+        ends that.
+        """
+        self._over = None
+        self._opened.clear()
+        if not any(task.get_name() == "aivo-send" for task in self._tasks):
+            self._spawn(self._send_all(), "aivo-send")
+        if self._store is not None:
+            self._do(self._machine.load(list(self._store.load()), *self._now()))
+        self._do(self._machine.connect(*self._now()))
+        await self._opened.wait()
+        if self._over is not None:
+            raise self._over
+
+    async def close(self) -> None:
+        """Close the connection; whoever still waits hears `closed`."""
+        self._do(self._machine.disconnect(*self._now()))
+        self._end(ClosedError("closed", "The client was closed."))
+        tasks = list(self._tasks)
+        for task in tasks:
+            if task.get_name() != "aivo-close":
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected right now."""
+        return self._machine.is_open
+
+    @property
+    def server_time(self) -> float:
+        """The present by the server's clock, Unix seconds: what ages of states count from."""
+        return time.time() + self._machine.skew_s
+
+    def token_changed(self) -> None:
+        """Say that `token` gives another one now; it is taken over without reconnecting."""
+        self._do(self._machine.token_changed(*self._now()))
+
+    # What a program does
+
+    def interact(self, interaction: InteractionData) -> asyncio.Future[VirtualBrainResponse]:
+        """Record an interaction: taken at once, connected or not, and counted exactly once.
+
+        The future is done when the server has committed it, however often the connection breaks
+        until then; it raises AivoError when it is refused for good, too big, too old, or too many
+        wait. Cancelling it does not take the interaction back.
+        """
+        data = dict(interaction)
+        data["interaction_id"] = data.get("interaction_id") or uuid7()
+        item = Waiting(data=data, queued_at=time.time())
+        future = self._expect(item.id)
+        limits = (self.established or {}).get("limits") or {}
+        most = int(limits.get("frame_bytes") or DEFAULT_FRAME_BYTES) - HEAD_BYTES
+        if len(json.dumps(data, ensure_ascii=False).encode()) > most:
+            self._settle(Settled(item.id, AivoError("too_big", id=item.id)))
+        else:
+            self._do(self._machine.interact(item, *self._now()))
+        return cast("asyncio.Future[VirtualBrainResponse]", future)
+
+    def watch(
+        self, learner_id: str, *, mode: Mode = "latest", min_interval_s: float = 0.0
+    ) -> Watch:
+        """Watch a learner, through every reconnect. The first update shows the present state.
+
+        `latest` gives the newest whenever it is asked, `every` each revision in order; who is slow
+        gets them from the server's log. Several watches of one learner share a subscription: the
+        slowest of `every` sets the pace, the last `min_interval_s` holds.
+        """
+        watch = Watch(learner_id, mode, hold=self._hold, go_on=self._go_on, end=self._watch_no_more)
+        self._watches.setdefault(learner_id, []).append(watch)
+        if (shown := self._shown.get(learner_id)) is not None:
+            watch.show(shown)
+        self._want_learner(learner_id, min_interval_s)
+        return watch
+
+    async def get_state(self, learner_id: str) -> StateResponse:
+        """Return a learner's present state. Raises AivoError when refused, or not answered in
+        time; not sent again.
+        """
+        frame = {"type": "get_state", "learner_id": learner_id}
+        return cast(StateResponse, await self._ask(frame))
+
+    async def adapt_content(self, data: AdaptData) -> ContentAdapted:
+        """Return content that fits the learner's state. Raises like `get_state`."""
+        return cast(ContentAdapted, await self._ask({"type": "adapt_content", "data": dict(data)}))
+
+    @contextlib.asynccontextmanager
+    async def room(self, room_id: str) -> AsyncIterator[AsyncIterator[Frame]]:
+        """Be in a room, through every reconnect; yields an iterator over what is told there:
+        `room_joined`, `user_joined`, `user_left`, `room_message`. It raises AivoError when the
+        server does not let us in.
+        """
+        heard: asyncio.Queue[Frame | AivoError] = asyncio.Queue()
+        self._rooms.setdefault(room_id, []).append(heard)
+        self._in_rooms[room_id] += 1
+        self._do(self._machine.want(ROOM, room_id, *self._now()))
+        try:
+            yield _each(heard)
+        finally:
+            self._rooms[room_id].remove(heard)
+            self._in_rooms[room_id] -= 1
+            if not self._in_rooms[room_id]:
+                del self._in_rooms[room_id], self._rooms[room_id]
+                self._do(self._machine.unwant(ROOM, room_id, *self._now()))
+
+    def say(self, room_id: str, data: dict[str, Any]) -> None:
+        """Say something in a room. Raises AivoError when not connected: it is not kept."""
+        self._must_be_open()
+        frame = {"type": "room_message", "room_id": room_id, "data": data}
+        self._do(self._machine.send(frame, *self._now()))
+
+    # Effects
+
+    def _do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            _PERFORM[type(effect)](self, effect)
+
+    def _get_token(self, effect: GetToken) -> None:
+        self._spawn(self._fetch_token(effect.request), "aivo-token")
+
+    async def _fetch_token(self, request: int) -> None:
+        token = ""
+        # What it raises may quote the request that it made, credentials included.
+        with contextlib.suppress(Exception):
+            given = self._token() if callable(self._token) else self._token
+            token = given if isinstance(given, str) else await given
+        self._do(self._machine.token(request, token or "", *self._now()))
+
+    def _open(self, effect: Open) -> None:
+        self._spawn(self._serve(effect.socket), "aivo-socket")
+
+    async def _serve(self, socket: int) -> None:
+        """Open one socket and hand over all that comes, until it closes."""
+        code = ABNORMAL
+        try:
+            async with connect(
+                self.url,
+                compression=None,
+                open_timeout=OPEN_S,
+                close_timeout=1,
+                ping_interval=None,
+                max_size=MAX_FRAME_BYTES,
+            ) as connection:
+                self._connection = connection
+                self._do(self._machine.opened(socket, *self._now()))
+                async for text in connection:
+                    if (frame := _parsed(text)) is not None:
+                        self._do(self._machine.received(socket, frame, *self._now()))
+                code = connection.close_code or ABNORMAL
+        except InvalidURI as error:
+            self._machine.phase = "closed"
+            self._end(ClosedError("bad_url", str(error)))
+            return
+        except ConnectionClosed as closed:
+            code = closed.rcvd.code if closed.rcvd is not None else ABNORMAL
+        except (OSError, InvalidHandshake, TimeoutError):
+            pass
+        self._do(self._machine.closed(socket, code, *self._now()))
+
+    def _close(self, effect: Close) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._spawn(connection.close(effect.code if effect.code < 3000 else 1000), "aivo-close")
+
+    def _send(self, effect: Send) -> None:
+        if self._connection is not None:
+            text = json.dumps(effect.frame, ensure_ascii=False, separators=(",", ":"))
+            self._sending.put_nowait((self._connection, text))
+
+    async def _send_all(self) -> None:
+        while True:
+            connection, text = await self._sending.get()
+            with contextlib.suppress(ConnectionClosed):
+                await connection.send(text)
+
+    def _wake(self, effect: Wake) -> None:
+        self._stop_timer(effect.timer)
+        loop = asyncio.get_running_loop()
+        self._timers[effect.timer] = loop.call_later(effect.after_s, self._woken, effect.timer)
+
+    def _woken(self, timer: str) -> None:
+        self._do(self._machine.woken(timer, *self._now()))
+
+    def _stop_timer(self, timer: str) -> None:
+        if (old := self._timers.pop(timer, None)) is not None:
+            old.cancel()
+
+    def _cancel_timers(self, effect: CancelTimers) -> None:
+        for timer in list(self._timers):
+            self._stop_timer(timer)
+
+    def _save(self, effect: Save) -> None:
+        if self._store is not None:
+            self._store.save(effect.item)
+
+    def _remove(self, effect: Remove) -> None:
+        if self._store is not None:
+            self._store.remove(effect.id)
+
+    def _on_open(self, effect: Opened) -> None:
+        self.established = effect.frame
+        self._opened.set()
+
+    def _on_lost(self, effect: Lost) -> None:
+        self.established = None
+        self._connection = None
+        self._opened.clear()
+        if effect.error is not None and isinstance(effect.error, ClosedError):
+            self._end(effect.error)
+
+    def _on_frame(self, effect: Received) -> None:
+        frame = effect.frame
+        if isinstance(frame.get("room_id"), str):
+            for heard in self._rooms.get(frame["room_id"], ()):
+                heard.put_nowait(frame)
+
+    def _show(self, effect: Shown) -> None:
+        self._shown[effect.learner_id] = effect.frame
+        for watch in list(self._watches.get(effect.learner_id, ())):
+            watch.show(effect.frame)
+
+    def _settle(self, effect: Settled) -> None:
+        future = self._answers.pop(effect.id, None)
+        if future is None or future.done():
+            return
+        if isinstance(effect.answer, AivoError):
+            future.set_exception(effect.answer)
+        else:
+            future.set_result(effect.answer)
+
+    def _deny(self, effect: Denied) -> None:
+        if effect.kind == LEARNER:
+            for watch in list(self._watches.get(effect.key, ())):
+                watch.fail(effect.error)
+        else:
+            for heard in self._rooms.get(effect.key, ()):
+                heard.put_nowait(effect.error)
+
+    # Requests and watches
+
+    async def _ask(self, frame: Frame) -> Frame:
+        self._must_be_open()
+        self._serial += 1
+        id = f"r-{self._serial}"
+        future = self._expect(id)
+        self._do(self._machine.send({**frame, "id": id}, *self._now()))
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await future
+        except TimeoutError:
+            raise AivoError("timeout", "No answer came in time.", retryable=True) from None
+        finally:
+            self._answers.pop(id, None)
+
+    def _expect(self, id: str) -> asyncio.Future[Frame]:
+        future = self._answers.get(id)
+        if future is None or future.done():
+            future = self._answers[id] = asyncio.get_running_loop().create_future()
+            # Nobody need ask what became of it.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
+
+    def _must_be_open(self) -> None:
+        if not self.is_open:
+            raise AivoError("not_connected", "There is no connection now.", retryable=True)
+
+    def _want_learner(self, learner_id: str, min_interval_s: float = 0.0) -> None:
+        watches = self._watches.get(learner_id, [])
+        mode: Mode = "every" if any(one.mode == "every" for one in watches) else "latest"
+        interval_s = min_interval_s if mode == "latest" else 0.0
+        self._do(
+            self._machine.want(
+                LEARNER, learner_id, *self._now(), mode=mode, min_interval_s=interval_s
+            )
+        )
+
+    def _hold(self, watch: Watch) -> None:
+        self._do(self._machine.hold(watch.learner_id, *self._now()))
+
+    def _go_on(self, watch: Watch) -> None:
+        self._do(self._machine.go_on(watch.learner_id, *self._now()))
+
+    def _watch_no_more(self, watch: Watch) -> None:
+        watches = self._watches.get(watch.learner_id, [])
+        if watch in watches:
+            watches.remove(watch)
+        if watches:
+            self._want_learner(watch.learner_id)
+            self._go_on(watch)  # it may have been the slow one
+        else:
+            self._watches.pop(watch.learner_id, None)
+            self._shown.pop(watch.learner_id, None)
+            self._do(self._machine.unwant(LEARNER, watch.learner_id, *self._now()))
+
+    def _end(self, error: ClosedError) -> None:
+        """It is over: everybody who waits hears why."""
+        self._over = error
+        self._opened.set()
+        for id in list(self._answers):
+            self._settle(Settled(id, error))
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                watch.fail(error)
+        for rooms in self._rooms.values():
+            for heard in rooms:
+                heard.put_nowait(error)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.monotonic(), time.time()
+
+
+_PERFORM: dict[type, Callable[[AivoClient, Any], None]] = {
+    GetToken: AivoClient._get_token,
+    Open: AivoClient._open,
+    Close: AivoClient._close,
+    Send: AivoClient._send,
+    Wake: AivoClient._wake,
+    CancelTimers: AivoClient._cancel_timers,
+    Save: AivoClient._save,
+    Remove: AivoClient._remove,
+    Opened: AivoClient._on_open,
+    Lost: AivoClient._on_lost,
+    Received: AivoClient._on_frame,
+    Shown: AivoClient._show,
+    Settled: AivoClient._settle,
+    Denied: AivoClient._deny,
+}
+
+
+async def _each(heard: asyncio.Queue[Frame | AivoError]) -> AsyncIterator[Frame]:
+    while True:
+        one = await heard.get()
+        if isinstance(one, AivoError):
+            raise one
+        yield one
+
+
+def _parsed(text: str | bytes) -> Frame | None:
+    """Return a frame; None for what is none, which is ignored."""
+    try:
+        frame = json.loads(text)
+    except ValueError:
+        return None
+    return frame if isinstance(frame, dict) and isinstance(frame.get("type"), str) else None
+
+
+def uuid7() -> str:
+    """Return a time-ordered UUID (RFC 9562, version 7), as `interaction_id` should be."""
+    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    digits = f"{value:032x}"
+    parts = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
+    return "-".join(parts)

@@ -1,0 +1,495 @@
+"""The client without a network: nothing is lost or counted twice, whatever the connection does."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aivo_client import Config, Waiting, errors
+from aivo_client.machine import Machine
+from aivo_client.values import (
+    Close,
+    Effect,
+    GetToken,
+    Lost,
+    Open,
+    Opened,
+    Remove,
+    Save,
+    Send,
+    Settled,
+    Shown,
+    Wake,
+)
+from aivo_client.wishes import LEARNER, ROOM
+from harness.stack import ROOT
+
+GOLDEN = ROOT / "tests/golden/frames"
+WALL = 1_800_000_000.0
+
+
+def stamp(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(WALL + seconds, UTC).isoformat()
+
+
+class World:
+    """A machine, a clock, and a server that the test plays."""
+
+    def __init__(self, **config: Any) -> None:
+        self.now = 0.0
+        self.machine = Machine(Config(**config), random.Random(1).random)
+        self.effects: list[Effect] = []
+        self.timers: dict[str, float] = {}
+        self.socket = 0
+
+    def do(self, effects: Iterable[Effect]) -> list[Effect]:
+        new = list(effects)
+        self.effects += new
+        for one in new:
+            if isinstance(one, Wake):
+                self.timers[one.timer] = self.now + one.after_s
+            elif isinstance(one, Open):
+                self.socket = one.socket
+        return new
+
+    def at(self) -> tuple[float, float]:
+        return self.now, WALL + self.now
+
+    def frames(self, effects: Iterable[Effect]) -> list[dict[str, Any]]:
+        return [one.frame for one in effects if isinstance(one, Send)]
+
+    def of(self, kind: type, effects: Iterable[Effect] | None = None) -> list[Any]:
+        return [one for one in (effects or self.effects) if isinstance(one, kind)]
+
+    def give_token(self, token: str = "token") -> list[Effect]:
+        request = self.of(GetToken)[-1].request
+        return self.do(self.machine.token(request, token, *self.at()))
+
+    def establish(self, **limits: float) -> list[Effect]:
+        self.do(self.machine.opened(self.socket, *self.at()))
+        told = {"frames_per_second": 50, "burst": 100, "frame_bytes": 65_536} | limits
+        return self.tell(
+            "connection_established",
+            user={"id": "u", "role": "teacher"},
+            expires_at=stamp(self.now + 900),
+            limits=told,
+        )
+
+    def connect(self, **limits: float) -> list[Effect]:
+        self.do(self.machine.connect(*self.at()))
+        self.give_token()
+        return self.establish(**limits)
+
+    def tell(self, type: str, **fields: Any) -> list[Effect]:
+        frame = {"type": type, "timestamp": stamp(self.now), **fields}
+        return self.do(self.machine.received(self.socket, frame, *self.at()))
+
+    def close(self, code: int) -> list[Effect]:
+        return self.do(self.machine.closed(self.socket, code, *self.at()))
+
+    def wake(self, timer: str) -> list[Effect]:
+        self.now = max(self.now, self.timers.pop(timer))
+        return self.do(self.machine.woken(timer, *self.at()))
+
+    def interact(self, id: str) -> list[Effect]:
+        item = Waiting(data={"learner_id": "ada", "interaction_id": id}, queued_at=WALL + self.now)
+        return self.do(self.machine.interact(item, *self.at()))
+
+    def acknowledge(self, id: str, revision: int = 1) -> list[Effect]:
+        return self.tell("virtual_brain_response", id=id, interaction_id=id, revision=revision)
+
+
+def test_the_token_goes_into_the_first_frame() -> None:
+    world = World()
+    world.do(world.machine.connect(*world.at()))
+    world.give_token("secret")
+    sent = world.do(world.machine.opened(world.socket, *world.at()))
+
+    assert world.frames(sent) == [{"type": "authenticate", "token": "secret"}]
+
+
+@pytest.mark.parametrize(
+    ("code", "phase"),
+    [
+        (1000, "closed"),
+        (1006, "waiting"),
+        (1009, "waiting"),
+        (1011, "waiting"),
+        (1012, "waiting"),
+        (1013, "waiting"),
+        (4400, "closed"),
+        (4401, "waiting"),
+        (4403, "closed"),
+        (4408, "waiting"),
+        (4429, "waiting"),
+        (4999, "waiting"),
+    ],
+)
+def test_each_close_code_has_its_consequence(code: int, phase: str) -> None:
+    world = World()
+    world.connect()
+    told = world.close(code)
+
+    assert world.machine.phase == phase
+    (lost,) = world.of(Lost, told)
+    assert lost.close_code == code
+    assert (lost.error is None) is (phase == "waiting")
+
+
+def test_a_refused_token_is_never_sent_twice() -> None:
+    world = World()
+    world.do(world.machine.connect(*world.at()))
+    world.give_token("old")
+    world.do(world.machine.opened(world.socket, *world.at()))
+    world.close(errors.BAD_TOKEN)
+    world.wake("reconnect")
+    world.give_token("old")
+    assert world.machine.phase == "waiting"
+
+    world.wake("reconnect")
+    world.give_token("new")
+    assert world.machine.phase == "opening"
+
+
+def test_the_wait_grows_and_is_jittered_and_a_stable_connection_resets_it() -> None:
+    world, waits = World(), []
+    world.connect()
+    for _ in range(8):
+        world.close(1006)
+        waits.append(world.timers["reconnect"] - world.now)
+        world.wake("reconnect")
+        world.give_token()
+    assert all(0.5 <= wait <= 20.0 for wait in waits)
+    assert max(waits[4:]) > 2.0 > waits[0]
+
+    world.establish()
+    world.now += 6.0
+    world.close(1006)
+    assert world.timers["reconnect"] - world.now <= 1.0
+
+
+def test_a_server_that_drains_says_when_to_come_back() -> None:
+    world = World()
+    world.connect()
+    world.tell("server_draining", reconnect_after_ms=3_000)
+    world.now += 1.0
+    world.close(1012)
+
+    assert world.timers["reconnect"] == pytest.approx(3.0)
+
+
+def test_after_being_told_to_wait_it_waits() -> None:
+    world = World()
+    world.connect()
+    world.tell("error", code="rate_limited", error="slow", retryable=True, retry_after_ms=30_000)
+    world.close(4429)
+
+    assert world.timers["reconnect"] >= 30.0
+
+
+def test_so_many_attempts_and_no_more() -> None:
+    world = World(max_attempts=2)
+    world.do(world.machine.connect(*world.at()))
+    for _ in range(2):
+        world.give_token()
+        world.close(1006)
+        world.wake("reconnect")
+    world.give_token()
+    (lost,) = world.of(Lost, world.close(1006))
+
+    assert world.machine.phase == "closed"
+    assert lost.error.code == "connection_lost"
+
+
+def test_silence_is_asked_about_and_then_taken_for_death() -> None:
+    world = World()
+    world.connect()
+    world.tell("pong", id="ping1")
+    asked = world.wake("heartbeat")
+    assert [frame["type"] for frame in world.frames(asked)] == ["ping"]
+    dead = world.wake("pong")
+
+    assert world.of(Close, dead) == [Close(errors.DEAD)]
+    assert world.machine.phase == "waiting"
+
+
+def test_the_servers_clock_is_learned_and_what_waited_says_when_it_happened() -> None:
+    world = World()
+    world.interact("early")
+    world.now = 60.0
+    world.do(world.machine.connect(*world.at()))
+    world.give_token()
+    world.do(world.machine.opened(world.socket, *world.at()))
+    behind = 2_400.0  # this machine's clock is 40 minutes behind
+    limits = {"frames_per_second": 50, "burst": 100}
+    frame = {"type": "connection_established", "timestamp": stamp(60.0 + behind), "limits": limits}
+    sent = world.frames(world.do(world.machine.received(world.socket, frame, *world.at())))
+
+    (one,) = [frame for frame in sent if frame["type"] == "virtual_brain_interact"]
+    assert one["data"]["occurred_at"] == stamp(behind).replace("+00:00", ".000Z")
+    assert world.machine.skew_s == pytest.approx(behind)
+
+
+def test_a_token_is_replaced_in_place_before_it_expires() -> None:
+    world = World()
+    world.connect()
+    for _ in range(40):
+        world.now = min(world.now + 20.0, world.timers["refresh"])
+        world.tell("pong")
+    world.wake("refresh")
+    assert 810.0 <= world.now <= 850.0
+    (sent,) = world.frames(world.give_token("newer"))
+
+    assert (sent["type"], sent["token"]) == ("authenticate", "newer")
+    world.tell("authenticated", expires_at=stamp(world.now + 900))
+    assert world.timers["refresh"] > world.now + 800.0
+
+
+def test_another_persons_token_gets_another_connection() -> None:
+    world = World()
+    world.connect()
+    world.do(world.machine.token_changed(*world.at()))
+    (sent,) = world.frames(world.give_token("other"))
+    world.tell(
+        "error", code="conflict", error="no", id=sent["id"], message_type="authenticate",
+        retryable=False,
+    )  # fmt: skip
+
+    assert world.machine.phase == "waiting"
+
+
+def test_interactions_are_kept_until_they_are_acknowledged() -> None:
+    world = World()
+    kept = world.interact("a")
+    assert [type(one) for one in kept] == [Save]
+    world.connect()
+    world.close(1006)
+    world.wake("reconnect")
+    world.give_token()
+    again = world.frames(world.establish())
+    settled = world.acknowledge("a", 7)
+
+    assert [frame["id"] for frame in again if "data" in frame] == ["a"]
+    assert world.of(Remove, settled) == [Remove("a")]
+    assert world.of(Settled, settled)[0].answer["revision"] == 7
+    assert world.of(Settled, world.acknowledge("a", 7)) == []
+
+
+def test_what_is_refused_for_now_is_sent_again_and_for_good_is_told() -> None:
+    world = World()
+    world.connect()
+    world.interact("a")
+    world.tell(
+        "error", code="overloaded", error="later", retryable=True, id="a", retry_after_ms=700
+    )
+    assert world.timers["pump"] == pytest.approx(0.7)
+    again = world.wake("pump")
+    assert [frame["id"] for frame in world.frames(again)] == ["a"]
+    (told,) = world.of(
+        Settled, world.tell("error", code="forbidden", error="no", retryable=False, id="a")
+    )
+
+    assert (told.id, told.answer.code) == ("a", "forbidden")
+
+
+def test_the_largest_is_given_up_after_a_frame_was_too_big() -> None:
+    world = World()
+    world.connect()
+    world.interact("small")
+    item = Waiting(data={"interaction_id": "large", "content": "x" * 999}, queued_at=WALL)
+    world.do(world.machine.interact(item, *world.at()))
+    (told,) = world.of(Settled, world.close(errors.TOO_BIG))
+
+    assert (told.id, told.answer.code) == ("large", "too_big")
+    assert len(world.machine.outbox) == 1
+
+
+def test_the_queue_is_bounded_in_number_and_age() -> None:
+    world = World(queue_items=2, queue_age_s=100.0)
+    told = [world.of(Settled, world.interact(id)) for id in "abc"]
+    assert [len(one) for one in told] == [0, 0, 1]
+    assert told[2][0].answer.code == "queue_full"
+    world.now = 101.0
+    expired = world.of(Settled, world.connect())
+
+    assert [one.answer.code for one in expired] == ["expired", "expired"]
+
+
+def test_it_keeps_below_the_servers_pace() -> None:
+    world = World(max_in_flight=1_000)
+    world.connect(frames_per_second=10, burst=10)
+    sent = []
+    for number in range(200):
+        sent += world.frames(world.interact(f"i{number}"))
+    while world.now < 5.0:
+        sent += world.frames(world.wake("pump"))
+
+    assert len(sent) <= 0.8 * (10 + 10 * 5.2) + 1
+    assert len(sent) >= 0.8 * 10 * 4.0
+
+
+def test_a_subscription_resumes_where_the_last_update_left_off() -> None:
+    world = World()
+    world.connect()
+    (asked,) = world.frames(world.do(world.machine.want(LEARNER, "ada", *world.at(), mode="every")))
+    assert "resume" not in asked
+    state = {"cognitive_load": 0.5}
+    world.tell("subscribed", learner_id="ada", id=asked["id"], epoch="e", revision=3, state=state)
+    world.tell("state_update", learner_id="ada", epoch="e", revision=4, state=state)
+    world.close(1006)
+    world.wake("reconnect")
+    world.give_token()
+    again = [one for one in world.frames(world.establish()) if one["type"] == "subscribe_learner"]
+
+    assert again[0]["resume"] == {"epoch": "e", "revision": 4}
+    assert [one.frame["revision"] for one in world.of(Shown)] == [3, 4]
+
+
+def test_a_hole_in_every_revision_is_asked_for_again() -> None:
+    world = World()
+    world.connect()
+    (asked,) = world.frames(world.do(world.machine.want(LEARNER, "ada", *world.at(), mode="every")))
+    state = {"cognitive_load": 0.5}
+    world.tell("subscribed", learner_id="ada", id=asked["id"], epoch="e", revision=3, state=state)
+    again = world.tell("state_update", learner_id="ada", epoch="e", revision=5, state=state)
+    for revision in (4, 5):
+        world.tell("state_update", learner_id="ada", epoch="e", revision=revision, state=state)
+
+    assert world.frames(again)[0]["resume"] == {"epoch": "e", "revision": 3}
+    assert [one.frame["revision"] for one in world.of(Shown)] == [3, 4, 5]
+
+
+def test_rooms_are_joined_again_and_left_for_good() -> None:
+    world = World()
+    world.do(world.machine.want(ROOM, "class:5a", *world.at()))
+    world.connect()
+    world.tell("room_joined", room_id="class:5a", members=[])
+    world.close(1012)
+    world.wake("reconnect")
+    world.give_token()
+    joined = [one["type"] for one in world.frames(world.establish())]
+    left = world.frames(world.do(world.machine.unwant(ROOM, "class:5a", *world.at())))
+    world.close(1012)
+    world.wake("reconnect")
+    world.give_token()
+
+    assert "join_room" in joined
+    assert [one["type"] for one in left] == ["leave_room"]
+    assert "join_room" not in [one["type"] for one in world.frames(world.establish())]
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("server.*.json")), ids=lambda file: file.stem)
+def test_every_golden_frame_is_taken(file: Path) -> None:
+    frame = json.loads(file.read_text(encoding="utf-8"))
+    world = World()
+    world.connect()
+    learner = frame.get("learner_id", "ada")
+    world.do(world.machine.want(LEARNER, learner, *world.at()))
+    (asked,) = [one for one in world.frames(world.effects) if one["type"] == "subscribe_learner"]
+    if frame["type"] == "subscribed":
+        frame["id"] = asked["id"]
+    told = world.do(world.machine.received(world.socket, frame, *world.at()))
+
+    shows = frame["type"] in ("subscribed", "state_update") and frame.get("state") is not None
+    assert bool(world.of(Shown, told)) is shows
+    assert world.of(Opened, told) == []
+
+
+def fields(file: Path) -> set[str]:
+    return set(json.loads(file.read_text(encoding="utf-8")))
+
+
+def test_what_is_sent_has_the_fields_of_golden_frames() -> None:
+    known: dict[str, set[str]] = {}
+    for file in GOLDEN.glob("client.*.json"):
+        type = json.loads(file.read_text(encoding="utf-8"))["type"]
+        known.setdefault(type, {"id", "resume"}).update(fields(file))
+    world = World()
+    world.connect()
+    world.interact("a")
+    for kind, key in ((LEARNER, "ada"), (ROOM, "r")):
+        want = world.machine.want(kind, key, *world.at(), min_interval_s=1.0)
+        world.do(want)
+        world.tell("room_joined", room_id="r", members=[])
+        world.do(world.machine.unwant(kind, key, *world.at()))
+
+    for frame in world.frames(world.effects):
+        assert frame.keys() <= known[frame["type"]], frame
+
+
+class Server:
+    """A server that keeps the protocol's promises over a connection that may break anywhere."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def answer(self, world: World, frame: dict[str, Any], lose: bool) -> None:
+        if frame["type"] == "virtual_brain_interact":
+            id = frame["id"]
+            if id not in self.log:
+                self.log.append(id)
+            if not lose:
+                world.acknowledge(id, self.log.index(id) + 1)
+
+
+actions = st.lists(
+    st.sampled_from(["interact", "interact", "answer", "lose", "break", "refuse", "time"]),
+    max_size=60,
+)
+
+
+@settings(max_examples=200)
+@given(actions)
+def test_everything_is_counted_once_and_told_once(done: list[str]) -> None:
+    world, server = World(), Server()
+    world.connect()
+    given: list[str] = []
+    pending: list[dict[str, Any]] = []
+
+    def note(effects: list[Effect]) -> None:
+        pending.extend(one for one in world.frames(effects) if "data" in one)
+
+    def come_back() -> None:
+        world.wake("reconnect")
+        world.give_token()
+        note(world.establish())
+
+    for action in done:
+        if action == "interact":
+            given.append(f"i{len(given)}")
+            note(world.interact(given[-1]))
+        elif action in ("answer", "lose") and pending:
+            server.answer(world, pending.pop(0), lose=action == "lose")
+        elif action == "refuse" and pending:
+            id = pending.pop(0)["id"]
+            world.tell("error", code="unavailable", error="later", retryable=True, id=id)
+        elif action == "break":
+            pending.clear()
+            world.close(1006)
+            come_back()
+        elif action == "time":
+            world.now += 20.0
+            note(world.do(world.machine.woken("pump", *world.at())))
+    world.close(1006)
+    pending.clear()
+    come_back()
+    for _ in range(100):
+        while pending:
+            server.answer(world, pending.pop(0), lose=False)
+        if len(world.machine.outbox):
+            world.now += 20.0
+            note(world.do(world.machine.woken("pump", *world.at())))
+
+    settled = [one.id for one in world.of(Settled)]
+    assert sorted(server.log) == sorted(given)
+    assert sorted(settled) == sorted(given)
+    assert len(world.machine.outbox) == 0
