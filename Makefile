@@ -46,7 +46,7 @@ setup: $(VENV)/.tools ## Make .venv with everything that development needs, from
 
 run: $(VENV)/$(if $(filter postgres,$(DATABASE))$(filter-out 1,$(BRAINS)),.tools,.runtime) ## Start the four services with a simulated class (PORT=8000 DEMO=1 LEARNERS=12 EDGES=4 BRAINS=2 DATABASE=postgres AIVO_DIR=.aivo)
 	@umask 077; mkdir -p .aivo; $(BUILD_PAGE)
-	@PORT=$(PORT) DATABASE=$(DATABASE) EDGES=$(EDGES) BRAINS=$(BRAINS) exec $(PYTHON) -m demo
+	@PORT='$(PORT)' DATABASE='$(DATABASE)' EDGES='$(EDGES)' BRAINS='$(BRAINS)' exec $(PYTHON) -m demo
 
 test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones; JOBS=2 at a time)
 	@failed=; $(PYTHON) -m pytest -q $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder) || failed=1; \

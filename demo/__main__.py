@@ -48,6 +48,8 @@ FAILURES = (
     SeedingError,
     UsersFileError,
 )
+OURS = {"service-credential", "admin-password", "logs", "postgres"}
+"""What each folder of ours holds sooner or later."""
 SETTINGS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
 BESIDE = (
     "a second one of this checkout needs data of its own: make run PORT=9000 AIVO_DIR=.aivo/second"
@@ -77,14 +79,32 @@ def main(environ: Mapping[str, str]) -> int:
             file=sys.stderr,
         )
         return 2
-    directory = Path(environ.get("AIVO_DIR") or ROOT / ".aivo")
+    given = environ.get("AIVO_DIR")
+    directory = Path(given or ROOT / ".aivo")
     try:
+        if given and _of_others(directory):
+            print(
+                f"{given} holds other things; AIVO_DIR names a folder of its own", file=sys.stderr
+            )
+            return 2
         with held(directory):
             return _work(directory, blocks, environ, learners)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        why = f"{error.filename}: {error.strerror}"
+        print(f"{why}; AIVO_DIR=/some/folder keeps the data elsewhere", file=sys.stderr)
+        return 2
     except DirectoryHeldError:
         place = _short(directory.resolve())
         print(f"another `make run` is working with the data in {place};\n{BESIDE}", file=sys.stderr)
         return 2
+
+
+def _of_others(directory: Path) -> bool:
+    """Whether a folder was somebody else's before: it would be closed to them."""
+    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    return bool(names) and not names & OURS
 
 
 def _work(

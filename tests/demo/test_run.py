@@ -282,6 +282,32 @@ def test_data_in_use_are_told_whatever_the_ports(tmp_path: Path, ports: Ports):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_hold_data_or_holds_others_is_told_and_left_alone(
+    tmp_path: Path, ports: Ports
+):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "home").mkdir(mode=0o755)
+    (tmp_path / "home" / "letters").write_text("x")
+    for name, told in (
+        ("file", "file: Not a directory; AIVO_DIR=/some/folder keeps"),
+        ("file/below", "below: Not a directory; AIVO_DIR="),
+        ("home", "holds other things; AIVO_DIR names a folder of its own"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "demo"],
+            cwd=ROOT,
+            env=dict(os.environ) | {"PORT": str(ports.edge), "AIVO_DIR": str(tmp_path / name)},
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o755
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["letters"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "code", "told"),
     [
