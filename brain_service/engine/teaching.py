@@ -28,12 +28,14 @@ from brain_service.model import Increments, Statistics
 from brain_service.model.interaction import MAX_NAME
 from brain_service.model.prediction import item_key
 from brain_service.model.teaching import (
+    CALLS,
     ITEMS,
     LESSONS,
     TIMES,
     Allowance,
     Teachers,
     plain_time,
+    without_calls,
 )
 from brain_service.model.values import maker
 
@@ -154,7 +156,9 @@ class Teaching:
             return _increments((item, base, delta, subject, log_time, False, lesson))
         left = self._allowances.left(learner_id, self._clock())
         if item is not None:
-            if repeated is not False or not left[ITEMS]:
+            if not left[ITEMS]:
+                item, repeated = None, False  # nor need the log be read for it
+            elif repeated is not False:
                 item = None
             else:
                 left[ITEMS] -= 1
@@ -169,6 +173,10 @@ class Teaching:
                 lesson = None
             else:
                 left[LESSONS] -= 1
+                if left[CALLS]:
+                    left[CALLS] -= 1
+                else:
+                    lesson = without_calls(lesson)
         return _increments((item, base, delta, subject, log_time, repeated, lesson))
 
     def ask(self, doubts: list[Doubt]) -> None:

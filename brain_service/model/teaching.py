@@ -11,7 +11,8 @@ from enum import StrEnum
 from math import log
 from typing import Final, NamedTuple
 
-from brain_service.model.params import MAX_ACTIVE_S, MIN_TIME_S
+from brain_service.model.crowd import Lesson
+from brain_service.model.params import BUDGET, MAX_ACTIVE_S, MIN_TIME_S
 from brain_service.model.prediction import Statistics
 
 SHORTEST: Final = log(MIN_TIME_S)
@@ -34,6 +35,12 @@ def plain_time(log_time: float, statistics: Statistics) -> float:
     return low if log_time < low else high if log_time > high else log_time
 
 
+def without_calls(lesson: Lesson) -> Lesson:
+    """Return a lesson that says nothing of when to call somebody: both cuts stay where they are."""
+    look, now = BUDGET
+    return lesson._replace(looked=look, called=now)
+
+
 class Teachers(StrEnum):
     """Who may teach the bank."""
 
@@ -53,7 +60,12 @@ class Allowance(NamedTuple):
     times: int = 20
     """Times that teach a subject's norm."""
     lessons: int = 200
-    """Answers that teach what all learners share of forecasts, attention and what is usual."""
+    """Answers that teach what all learners share of forecasts and of what is usual."""
+    calls: int = 20
+    """Answers that teach when to call somebody. The cuts keep a share of all answers above them: in
+    a class of 30, who pretends to struggle in 200 answers a day would be called alone, and nobody
+    else ever.
+    """
 
 
-ITEMS, TIMES, LESSONS = range(len(Allowance._fields))
+ITEMS, TIMES, LESSONS, CALLS = range(len(Allowance._fields))

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from brain_service import model
 from brain_service.engine.engine import Applied
 from brain_service.engine.teaching import TeachingOptions
 from brain_service.model import Statistics
+from brain_service.model.crowd import step
 from brain_service.model.interaction import Interaction
-from brain_service.model.params import MAX_ITEMS
+from brain_service.model.params import CUT_GAIN, MAX_ITEMS
 from brain_service.model.teaching import Allowance, Teachers
 from tests.brain_service.engine.engine_support import (
     Brain,
@@ -115,6 +117,48 @@ async def test_a_pupil_moves_a_norm_by_little(path: Path) -> None:
     assert before == pytest.approx(20.0, rel=0.2)
     # Twenty times of one and a half log-seconds too much, beside forty times of the class.
     assert after < 2.0 * before
+
+
+@pytest.mark.parametrize("context", [{}, {"hints": 9}, {"difficulty": 1, "time_taken": 0.5}])
+async def test_who_pretends_to_struggle_hardly_moves_when_others_are_called(
+    path: Path, context: dict[str, object]
+) -> None:
+    async with running(path, teaching=TeachingOptions()) as brain:
+        for n in range(20):
+            right = [about(f"q{m}", correct=m % 5 > 0) for m in range(15)]
+            await answer(brain, f"pupil-{n}", *right)
+        before = (await learned(brain, "q0")).crowd
+        wrong = [about(f"x{n}", correct=False, **context) for n in range(300)]
+        applied = await answer(brain, "mallory", *wrong)
+        after = (await learned(brain, "q0")).crowd
+
+    assert model.signs(applied[60].assessment)[-1] == 2  # would be called again and again
+    most = Allowance().calls * step(CUT_GAIN, before.answers)
+    assert 0.0 < after.look - before.look < most
+    assert 0.0 < after.now - before.now < most
+
+
+async def test_the_log_is_not_read_for_who_may_teach_no_more(path: Path) -> None:
+    options: dict[str, Any] = {"teaching": TeachingOptions(allowance=Allowance(items=70))}
+    async with running(path, **options) as brain:
+        await answer(brain, "mallory", *FILLERS)
+        await learned(brain, "any")
+        read = brain.store.__class__.interactions
+        asked: list[int] = []
+
+        async def watched(store: Any, learner_key: int, **page: Any) -> Any:
+            asked.append(learner_key)
+            return await read(store, learner_key, **page)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(brain.store.__class__, "interactions", watched)
+            await answer(brain, "mallory", *[about(f"new-{n}") for n in range(5)])
+            await learned(brain, "any")
+            assert asked  # five of seventy are left
+            asked.clear()
+            await answer(brain, "mallory", *[about(f"newer-{n}") for n in range(99)])
+            await learned(brain, "any")
+            assert not asked
 
 
 @pytest.mark.parametrize(
