@@ -57,9 +57,9 @@ class Postgres:
         self._data = directory / "data"
         make_private(directory)
         long = len(os.fsencode(directory)) > _LONGEST_SOCKET
-        self._socket = Path(tempfile.mkdtemp(prefix="aivo-pg-")) if long else directory
+        self.socket = Path(tempfile.mkdtemp(prefix="aivo-pg-")) if long else directory
         log = directory / "postgres.log"
-        options = ["listen_addresses=", f"unix_socket_directories={self._socket}", *settings]
+        options = ["listen_addresses=", f"unix_socket_directories={self.socket}", *settings]
         leash = [sys.executable, "-S", "-E", str(Path(__file__).with_name("leash.py"))]
         self.child = Child(
             "postgres",
@@ -93,7 +93,7 @@ class Postgres:
 
     def address(self, name: str) -> str:
         """Return the address of a database, whether or not it is there yet."""
-        return f"postgresql://{_USER}@/{name}?host={quote(str(self._socket))}"
+        return f"postgresql://{_USER}@/{name}?host={quote(str(self.socket))}"
 
     def make(self, name: str) -> str:
         """Make a database, unless it is there, and return its address."""
@@ -117,15 +117,15 @@ class Postgres:
     def close(self) -> None:
         """End it for good; the data stay."""
         self.stop()
-        if self._socket != self._data.parent:
-            shutil.rmtree(self._socket, ignore_errors=True)
+        if self.socket != self._data.parent:
+            shutil.rmtree(self.socket, ignore_errors=True)
 
     def _answers(self) -> bool:
         return self._client("pg_isready", "-t", "1", "-q").returncode == 0
 
     def _client(self, tool: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - the command is ours
-            [str(self._tools / tool), "-h", str(self._socket), "-U", _USER, *words],
+            [str(self._tools / tool), "-h", str(self.socket), "-U", _USER, *words],
             capture_output=True,
             text=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -12,28 +13,35 @@ from brain_service.store.shortening import remove
 from brain_service.store.statements import KEYS, rows_in
 from brain_service.store.tables import heads as heads_table
 from brain_service.store.tables import learners
-from service_runtime.database.connections import sqlite_connection
+from service_runtime.database.connections import postgres_connection, sqlite_connection
 
 
 def add(connection: sa.Connection, by_digest: Mapping[bytes, str]) -> dict[str, int]:
     """Add learners, given by digest, and return their keys."""
     if not by_digest:
         return {}
-    connection.execute(
-        sa.insert(learners), [{"learner_digest": digest} for digest in sorted(by_digest)]
-    )
-    keys = {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
+    digests = sorted(by_digest)
     if connection.dialect.name != "sqlite":
-        new = [
-            {"place": key, "newest": 0, "revision": 0, "head": b""} for key in sorted(keys.values())
-        ]
-        connection.execute(sa.insert(heads_table), new)
-        connection.execute(
-            sa.update(learners)
-            .where(learners.c.learner_key.in_(keys.values()))
-            .values(head=learners.c.learner_key)
-        )
-    return keys
+        made = postgres_connection(connection).execute(_ADD, [digests], prepare=True)
+        return {by_digest[digest]: key for digest, key in made}
+    connection.execute(sa.insert(learners), [{"learner_digest": digest} for digest in digests])
+    return {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
+
+
+# On a server a learner's head is at the place of the learner's key. One statement: a class that
+# comes for the first time waits for one round trip, not for five.
+_ADD: Final = """
+WITH given AS MATERIALIZED (
+    SELECT digest, nextval(pg_get_serial_sequence('learners', 'learner_key')) AS key
+    FROM unnest(%b::bytea[]) AS given (digest)
+), added AS (
+    INSERT INTO learners (learner_digest, learner_key, head) SELECT digest, key, key FROM given
+    RETURNING learner_digest, learner_key
+), begun AS (
+    INSERT INTO heads (place, newest, revision, head) SELECT learner_key, 0, 0, '' FROM added
+)
+SELECT learner_digest, learner_key FROM added
+"""
 
 
 def note_export(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms: int) -> int:
