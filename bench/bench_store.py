@@ -4,6 +4,8 @@ Run as `python -m bench.bench_store [--database sqlite|postgres] [--learners N] 
 of 64 interactions of 200 learners are committed into an empty log, into one of so many learners
 (the 200 lie scattered among them), and into the log of learners with so many interactions each.
 Figures are microseconds per interaction: CPU of this process, and on PostgreSQL of the server, too.
+The last two columns compare them with a small log, which is written to in turns meanwhile: these
+hold on a machine that does other things, too.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.bench_engine import ids, pure_parts
 from brain_service.engine.journal import Row
@@ -30,6 +33,8 @@ from service_runtime.database.schema import migrate
 
 ACTIVE = 200
 GROUP = 64
+_TURN = 10
+"""Groups between two looks at the small log."""
 NOTHING = BankIncrements()
 
 
@@ -71,17 +76,28 @@ async def commit(store: SqlStore, source: Source, learner_ids: Sequence[str]) ->
     source.learned(await store.commit([source.row(each) for each in learner_ids], NOTHING))
 
 
+class Cost(NamedTuple):
+    """What some interactions cost, seconds."""
+
+    cpu_s: float
+    elapsed_s: float
+
+    def __add__(self, other: object) -> Cost:
+        """Add what others cost."""
+        assert isinstance(other, Cost)
+        return Cost(self.cpu_s + other.cpu_s, self.elapsed_s + other.elapsed_s)
+
+
 async def measured(
     store: SqlStore, source: Source, active: Sequence[str], groups: int, cpu_s: Callable[[], float]
-) -> str:
-    """Commit groups of active learners and say what one interaction of them costs."""
+) -> Cost:
+    """Commit groups of active learners and return what they cost."""
     chosen = turns(active)
     waiting = [[source.row(each) for each in islice(chosen, GROUP)] for _ in range(groups)]
     cpu, began = cpu_s(), time.perf_counter()
     for rows in waiting:
         await store.commit(rows, NOTHING)
-    wall, cpu = time.perf_counter() - began, cpu_s() - cpu
-    return f"{cpu / groups / GROUP * 1e6:8.1f}{wall / groups / GROUP * 1e6:12.1f}"
+    return Cost(cpu_s() - cpu, time.perf_counter() - began)
 
 
 def turns(learner_ids: Sequence[str]) -> Iterator[str]:
@@ -91,19 +107,31 @@ def turns(learner_ids: Sequence[str]) -> Iterator[str]:
 
 
 async def measure(
-    options: argparse.Namespace, address: str, size: Callable[[], int], cpu_s: Callable[[], float]
+    options: argparse.Namespace,
+    addresses: Sequence[str],
+    size: Callable[[], int],
+    cpu_s: Callable[[], float],
 ) -> None:
-    """Print all figures."""
-    store = await SqlStore.open(address)
-    source = Source()
+    """Print all figures of the first of two databases; the second one stays small."""
+    store, small = [await SqlStore.open(address) for address in addresses]
+    source, beside = Source(), Source()
     class_ = [f"first-{n}" for n in range(ACTIVE)]
     await commit(store, source, class_)
-    print(f"{'':44}{'CPU µs':>8}{'elapsed µs':>12}", flush=True)
+    await commit(small, beside, class_)
+    print(f"{'':44}{'CPU µs':>8}{'elapsed µs':>12}{'× CPU':>8}{'× elapsed':>11}", flush=True)
 
     async def line(what: str, active: Sequence[str]) -> None:
         await measured(store, source, active, 20, cpu_s)
+        mine = theirs = Cost(0.0, 0.0)
+        for _ in range(max(1, options.groups // _TURN)):
+            theirs += await measured(small, beside, class_, _TURN, cpu_s)
+            mine += await measured(store, source, active, _TURN, cpu_s)
+        each = 1e6 / (max(1, options.groups // _TURN) * _TURN * GROUP)
+        ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
         print(
-            f"{what:44}{await measured(store, source, active, options.groups, cpu_s)}", flush=True
+            f"{what:44}{mine.cpu_s * each:8.1f}{mine.elapsed_s * each:12.1f}"
+            f"{ratios[0]:8.2f}{ratios[1]:11.2f}",
+            flush=True,
         )
 
     await line("the first", class_)
@@ -131,6 +159,7 @@ async def measure(
             assert len(page) == 100
         print(f"a page of 100, {what}: {(time.perf_counter() - start) / 20 * 1e3:.1f} ms")
     await store.close()
+    await small.close()
 
 
 def main() -> None:
@@ -146,21 +175,23 @@ def main() -> None:
         folder = Path(name)
         if options.database == "sqlite":
             path = folder / "brain.sqlite3"
-            asyncio.run(measure(options, str(path), lambda: used(path), time.process_time))
+            addresses = [str(path), str(folder / "small.sqlite3")]
+            asyncio.run(measure(options, addresses, lambda: used(path), time.process_time))
             return
         spawner = Spawner()
         server = Postgres(folder, spawner=spawner, settings=("shared_buffers=512MB",))
         server.start()
-        address = server.make("brain")
-        database = Database.open(address)
-        with database.write() as connection:
-            migrate(connection, SCHEMA)
-        database.close()
+        addresses = [server.make("brain"), server.make("small")]
+        for address in addresses:
+            database = Database.open(address)
+            with database.write() as connection:
+                migrate(connection, SCHEMA)
+            database.close()
         try:
             asyncio.run(
                 measure(
                     options,
-                    address,
+                    addresses,
                     lambda: (server.sql("brain", "VACUUM"), int(server.sql("brain", _SIZE)))[1],
                     lambda: time.process_time() + cpu_of(server.child.pid or 0),
                 )
