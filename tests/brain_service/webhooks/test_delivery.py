@@ -68,7 +68,7 @@ async def hooked(
         await store.close()
 
 
-async def fail(brain: Brain, learner_id: str, *, count: int = 3, start: int = 0) -> None:
+async def fail(brain: Brain, learner_id: str, *, count: int = 4, start: int = 0) -> None:
     """Answer wrong so often that somebody should look."""
     for number in range(start, start + count):
         wrong = interaction(f"{number} + 1?", correct=False)
@@ -100,7 +100,7 @@ async def test_attention_that_begins_and_ends_is_told_signed_and_by_id_only(
         assert began.content | {"timestamp": ""} == {
             "type": "attention.began",
             "timestamp": "",
-            "data": {"learner_id": "ada", "revision": 3, "level": "look", "reasons": ["stuck"]},
+            "data": {"learner_id": "ada", "revision": 4, "level": "look", "reasons": ["stuck"]},
         }
         assert began.content["timestamp"].endswith("Z")
         assert ended.content["data"] == {
@@ -125,7 +125,7 @@ async def test_an_endpoint_hears_of_its_learners_events_and_level_only(
     )
     soon = dataclasses.replace(endpoint, name="now", url=receiver.url("/now"), level="now")
     async with hooked(tmp_path / "brain.db", quick(some, ends, soon)) as (brain, hooks, _):
-        await fail(brain, "ada", count=6)
+        await fail(brain, "ada", count=7)
         await fail(brain, "ben", count=9)
         await recover(brain, "ada")
         await receiver.arrived(6)
@@ -151,7 +151,7 @@ async def test_what_happened_long_ago_is_not_told(
     """A year of statements that comes in late rings no bell."""
     async with hooked(tmp_path / "brain.db", quick(endpoint, max_age_s=3600)) as (brain, _, store):
         before = int((time.time() - 7200) * 1000)
-        for number in range(3):
+        for number in range(4):
             wrong = interaction(f"{number}?", correct=False)
             await brain.apply(
                 submission("ada", f"i{number}", interaction=wrong, occurred_at_ms=before)
@@ -320,7 +320,7 @@ async def test_a_receiver_that_is_away_is_told_when_it_is_back(tmp_path: Path, s
 
         await eventually(faults, lambda count: count >= 2)
         async with receiving(port=port) as back:
-            assert told(await back.arrived(1)) == [("attention.began", "ada", 3)]
+            assert told(await back.arrived(1)) == [("attention.began", "ada", 4)]
 
 
 async def test_two_brains_send_each_message_once_and_one_goes_on_for_the_other(
@@ -390,4 +390,4 @@ async def test_a_store_that_is_away_only_delays(
             await fail(brain, "ada")
             async with asyncio.timeout(10):
                 await asked.wait()
-        assert told(await receiver.arrived(1)) == [("attention.began", "ada", 3)]
+        assert told(await receiver.arrived(1)) == [("attention.began", "ada", 4)]
