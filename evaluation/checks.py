@@ -73,8 +73,8 @@ def golden(path: Path) -> Check:
     nback = data.json_lines(path, "golden_nback.jsonl.gz")
     trials = [nback_trial(row["learner_id"], row, row["ts"]) for row in nback]
     for expected, told in (
-        (ednet, frames(Replay(Bank(prior=EDNET_PRIOR)), log)),
-        (nback, frames(Replay(Bank(prior=NBACK_PRIOR)), trials)),
+        (ednet, frames(Replay(Bank(prior=EDNET_PRIOR), lessons=False), log)),
+        (nback, frames(Replay(Bank(prior=NBACK_PRIOR), lessons=False), trials)),
     ):
         for row, assessment in zip(expected, told, strict=True):
             worst = max(worst, _difference(row, assessment))

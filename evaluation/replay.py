@@ -30,13 +30,17 @@ EDNET_PRIOR, NBACK_PRIOR = 0.65, 0.0
 class Replay:
     """Learners who share one item bank. With `learning=False` the bank stays as it is; the learners
     still learn. With `once=True` a learner teaches an item once, as in a brain; the reference
-    calculation lets every answer teach.
+    calculation lets every answer teach. With `lessons=False` learners share items and times alone:
+    the reference calculation knows nothing else.
     """
 
-    def __init__(self, bank: Bank, *, learning: bool = True, once: bool = False) -> None:
+    def __init__(
+        self, bank: Bank, *, learning: bool = True, once: bool = False, lessons: bool = True
+    ) -> None:
         self.bank = bank
         self.states: dict[str, LearnerState] = {}
         self._learning = learning
+        self._lessons = lessons
         self._taught: set[tuple[str, str]] | None = set() if once else None
 
     def step(self, learner: str, interaction: Interaction, now: float) -> Assessment:
@@ -47,7 +51,7 @@ class Replay:
             increments = applied.increments
             if not self._teaches(learner, increments):
                 increments = increments._replace(item=None)
-            stage.add(increments)
+            stage.add(increments if self._lessons else increments._replace(lesson=None))
             stage.commit(written=True)
         self.states[learner] = applied.state
         return applied.assessment

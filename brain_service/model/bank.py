@@ -28,6 +28,7 @@ from brain_service.model.crowd import (
     learn,
     learn_usual,
     outlook_row,
+    passage_key,
     rows,
     shared,
     start_of,
@@ -41,8 +42,10 @@ from brain_service.model.params import (
     BANK_PRIOR,
     ITEM_OUTLOOK_GAIN,
     NORM_WINDOW,
+    PASSAGE_GAIN,
     SUBJECT_OUTLOOK_GAIN,
     TASK_OUTLOOK_GAIN,
+    Gain,
 )
 from brain_service.model.prediction import Statistics, item_key
 from brain_service.model.update import Increments
@@ -103,6 +106,12 @@ def task_row(skills: tuple[str, ...]) -> str:
 def subject_row(subject: str | None) -> str:
     """Name the row of what tends to come in a subject."""
     return outlook_row(subject_key(subject))
+
+
+@lru_cache(maxsize=65_536)
+def passage_row(skills: tuple[str, ...], again: bool) -> str:
+    """Name the row of how a kind of task goes after itself, or after another."""
+    return outlook_row(passage_key(skills, again))
 
 
 class BankIncrements(NamedTuple):
@@ -215,7 +224,9 @@ class Bank:
         items, subjects = set(), set()
         known = self._items
         for interaction in interactions:
-            for row in (interaction.item, *_outlook_rows(interaction)):
+            skills = interaction.skills
+            passages = (passage_row(skills, True), passage_row(skills, False))
+            for row in (interaction.item, *_outlook_rows(interaction), *passages):
                 if row not in known:
                     items.add(row)
             for subject in (None, interaction.subject or ""):
@@ -343,14 +354,13 @@ class Stage:
         log_time, observations = 0.0, 0.0
         if subject is not None:
             log_time, observations = self._norms.get(subject) or bank._norm(subject) or (0.0, 0)
-        outlook = 0.0
-        for row in _outlook_rows(interaction):
-            found = self._items.get(row) or bank._item(row)
-            if found is not None:
-                outlook += found[0]
+        outlook = sum(self._value(row) for row in _outlook_rows(interaction))
+        after_itself, after_another = (
+            self._value(passage_row(interaction.skills, again)) for again in (True, False)
+        )
         return _statistics((
-            easiness, answers, log_time, observations, outlook, self._known(None),
-            self._known(subject or ""),
+            easiness, answers, log_time, observations, outlook, after_itself, after_another,
+            self._known(None), self._known(subject or ""),
         ))  # fmt: skip
 
     def add(self, increments: Increments) -> None:
@@ -371,16 +381,25 @@ class Stage:
 
     def _learn(self, lesson: Lesson) -> None:
         for key, gain in zip(lesson.keys, _OUTLOOK_GAINS, strict=False):
-            row = outlook_row(key)
-            known = self._items.get(row) or self._bank._items.get(row)
-            moved = step(gain, known.weight if known else 0.0) * lesson.error
-            learned = _item_increment((row, 0.0, moved, 1))
-            self._items[row] = merge_item(known, learned)
-            self._learned.append(learned)
+            self._turn(outlook_row(key), gain, lesson.error)
+        if lesson.passage:
+            self._turn(outlook_row(lesson.passage), PASSAGE_GAIN, lesson.surprise)
         self._move(None, learn(Crowd._make(self._known(None)), lesson))
         if lesson.usual is not None:
             subject = lesson.subject
             self._move(subject, learn_usual(self._known(subject), lesson.usual))
+
+    def _turn(self, row: str, gain: Gain, error: float) -> None:
+        """Move a row of logits by an error."""
+        known = self._items.get(row) or self._bank._items.get(row)
+        moved = step(gain, known.weight if known else 0.0) * error
+        learned = _item_increment((row, 0.0, moved, 1))
+        self._items[row] = merge_item(known, learned)
+        self._learned.append(learned)
+
+    def _value(self, row: str) -> float:
+        found = self._items.get(row) or self._bank._item(row)
+        return 0.0 if found is None else found[0]
 
     def _known(self, subject: str | None) -> Shared:
         """What is shared, with what the batch learned before."""

@@ -1,5 +1,6 @@
 """What all learners share besides items and times: how the forecast leans, when to call somebody,
-what is usual in a subject, and what tends to come after an item, a kind of task or a subject.
+what is usual in a subject, what tends to come after an item, a kind of task or a subject, and how a
+kind of task goes after itself and after another.
 
 Pure values and the steps they learn by. The bank keeps them (`bank`), in rows of its items whose
 names no item can have: they begin with a control character.
@@ -62,6 +63,10 @@ class Lesson(NamedTuple):
     """Empty where none was told."""
     usual: tuple[float, ...] | None
     """The learner's own means and variances, now and then."""
+    passage: bytes = b""
+    """From which kind of task to which the learner went, see `passage_key`; empty for nothing."""
+    surprise: float = 0.0
+    """1 or 0 as the answer was, minus its probability."""
 
 
 START: Final = Crowd(*params.CROWD_START)
@@ -82,7 +87,7 @@ def learn(crowd: Crowd, lesson: Lesson) -> Crowd:
     run the budgeted share of answers lies above it [Robbins & Monro 1951].
     """
     intercept, slope, rate, look, now, answers = crowd
-    error, lean, struggled, keys, looked, called, _, _ = lesson
+    error, lean, struggled, keys, looked, called, *_ = lesson
     if keys:
         intercept += step(params.INTERCEPT_GAIN, answers) * error
         slope += step(params.SLOPE_GAIN, answers) * error * lean
@@ -109,6 +114,14 @@ def task_key(skills: tuple[str, ...]) -> bytes:
     return blake2b(
         _SEPARATOR.join(skills).encode("utf-8", "surrogatepass"), digest_size=8, person=b"task"
     ).digest()
+
+
+@lru_cache(maxsize=65_536)
+def passage_key(skills: tuple[str, ...], again: bool) -> bytes:
+    """The eight bytes that name a kind of task after itself (`again`) or after another one."""
+    person = b"again" if again else b"switch"
+    name = _SEPARATOR.join(skills).encode("utf-8", "surrogatepass")
+    return blake2b(name, digest_size=8, person=person).digest()
 
 
 @lru_cache(maxsize=4096)

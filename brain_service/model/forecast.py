@@ -30,6 +30,7 @@ _ONE: Final = Struct("<ff8s8s8s")
 and its subject.
 """
 _SIZE: Final = _ONE.size
+_LAST_TASK: Final = slice(-16, -8)
 _NONE: Final = bytes(8)
 _DUE: Final = tuple(bits.bit_count() >= ENOUGH for bits in range(1 << AHEAD))
 """By the last three outcomes as bits, 1 for a wrong one, whether that was a struggle."""
@@ -106,6 +107,11 @@ def _logit(share: float) -> float:
 
 
 _USUAL_ACCURACY, _USUAL_MASTERY = map(_logit, params.STRUGGLE_MEANS.values())
+
+
+def last_task(pending: bytes) -> bytes:
+    """Return the key of the kind of task that was answered last; zeros before the first answer."""
+    return pending[_LAST_TASK]
 
 
 def causes_of(causes: bytes) -> tuple[tuple[str, bool], ...]:

@@ -39,6 +39,11 @@ class Statistics(NamedTuple):
     """Observations behind that; 0 means there is no norm."""
     outlook: float = 0.0
     """Logits that learners struggle more after this item and this kind of task than elsewhere."""
+    after_itself: float = 0.0
+    after_another: float = 0.0
+    """Logits that this kind of task goes better than its items and the learner let expect, when the
+    task before was of the same kind, and when it was not.
+    """
     crowd: Crowd = START
     """What all learners share."""
     usual: Shared = USUAL
@@ -108,9 +113,16 @@ _Memory = tuple[float, float, float, float, float, int, int, int]
 
 
 def answer(
-    before: LearnerState, statistics: Statistics, interaction: Interaction, item: bytes, time: float
+    before: LearnerState,
+    statistics: Statistics,
+    interaction: Interaction,
+    item: bytes,
+    time: float,
+    again: bool = False,
 ) -> Answer:
-    """Predict a graded answer from what was known before it, then learn from it."""
+    """Predict a graded answer from what was known before it, then learn from it. `again` says that
+    the answer before was to a task of the same kind.
+    """
     easiness = statistics.easiness
     if statistics.answers == 0 and interaction.difficulty is not None:
         easiness = params.LEVEL_B[min(max(round(interaction.difficulty), 1), 5) - 1]
@@ -119,6 +131,7 @@ def answer(
     skills = before.skills.copy()
     general = _general(before.progress)
     logit = general + _W_B * easiness
+    logit += statistics.after_itself if again else statistics.after_another
     share = 1.0 / len(interaction.skills)
     memories: dict[str, _Memory] = {}
     for skill in interaction.skills:

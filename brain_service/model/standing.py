@@ -44,6 +44,7 @@ def stand_after(
     statistics: Statistics,
     interaction: Interaction,
     item: bytes,
+    passage: bytes,
 ) -> tuple[Standing, Lesson]:
     """Return how a learner stands after a graded answer, and what that teaches of all learners."""
     old, crowd, judged = before.standing, statistics.crowd, weights[DECLARED]
@@ -78,7 +79,7 @@ def stand_after(
         taught = variances(level_habits)
     lesson = _lesson((
         error, lean, struggled, keys, 1.0 if attention else 0.0, 1.0 if attention == 2 else 0.0,
-        interaction.subject or "", taught,
+        interaction.subject or "", taught, passage, given.correct - given.predicted,
     ))  # fmt: skip
     return standing, lesson
 

@@ -29,7 +29,7 @@ from brain_service.model.bank import (
     merge_item,
     merge_norm,
 )
-from brain_service.model.crowd import MARK, START, USUAL, Lesson, rows, task_key
+from brain_service.model.crowd import MARK, START, USUAL, Lesson, passage_key, rows, task_key
 from brain_service.model.params import LEVEL_B, NORM_WINDOW
 from brain_service.model.prediction import item_key
 
@@ -45,6 +45,8 @@ lessons = st.builds(
     called=st.sampled_from([0.0, 1.0]),
     subject=st.sampled_from(["", "math", "reading"]),
     usual=st.none() | st.just((0.5,) * 6 + (0.01,) * 6),
+    passage=st.sampled_from([b"", passage_key(("",), True), passage_key(("",), False)]),
+    surprise=st.floats(-1, 1),
 )
 increments = st.builds(
     Increments,
@@ -58,8 +60,8 @@ increments = st.builds(
 )
 
 
-def about(item: str, subject: str | None = None) -> Interaction:
-    return Interaction("question_response", item, subject=subject)
+def about(item: str, subject: str | None = None, skill: str = "") -> Interaction:
+    return Interaction("question_response", item, subject=subject, skills=(skill,))
 
 
 def known(bank: Bank) -> dict[tuple[str, str], tuple[float, ...]]:
@@ -306,6 +308,17 @@ def test_a_forecast_that_came_true_makes_struggle_likelier_after_its_item_and_ev
     assert after.crowd.intercept > START.intercept
     assert after.crowd.rate > START.rate
     assert after.crowd.answers == 3
+
+
+def test_a_kind_of_task_goes_its_own_way_after_itself_and_after_another() -> None:
+    surprises = [lesson(passage=passage_key(("sums",), True), surprise=-0.5)] * 4
+    surprises += [lesson(passage=passage_key(("sums",), False), surprise=0.5)] * 2
+    bank = learned(surprises)
+    sums, other = (bank.lookup(about("q9", skill=skill)) for skill in ("sums", "fractions"))
+
+    assert sums.after_itself < 0 < sums.after_another
+    assert (other.after_itself, other.after_another) == (0.0, 0.0)
+    assert learned([lesson(surprise=0.5)]).lookup(about("q9", skill="sums")).after_itself == 0.0
 
 
 def test_cuts_rise_with_attention_and_fall_without() -> None:

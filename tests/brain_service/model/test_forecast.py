@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from brain_service.model import Assessment, LearnerState, Statistics, apply
 from brain_service.model.bank import Bank
-from brain_service.model.crowd import Lesson, subject_key, task_key
+from brain_service.model.crowd import Lesson, passage_key, subject_key, task_key
 from brain_service.model.forecast import AHEAD
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.model.prediction import item_key
@@ -106,3 +106,27 @@ def test_each_failure_in_a_row_makes_struggle_likelier(before: int) -> None:
 def test_a_newcomer_who_fails_five_times_is_likely_to_go_on_so() -> None:
     assert after(5, before=0) > 0.5
     assert after(1, before=0) < 0.5
+
+
+def test_a_prediction_knows_whether_the_task_before_was_of_the_same_kind() -> None:
+    """Two kinds of tasks: what others found after the same kind counts there, and only there."""
+    known = Statistics(after_itself=1.0, after_another=-1.0)
+
+    def predicted(*skills: str) -> float:
+        state, assessment = None, None
+        for number, skill in enumerate(skills):
+            statistics = known if number == len(skills) - 1 else Statistics()
+            step = task(number, True, skill=skill)
+            state, assessment, increments = apply(state, statistics, step, 30.0 * number)
+        assert assessment is not None
+        assert assessment.predicted_correct is not None
+        lesson = increments.lesson
+        assert lesson is not None
+        again = len(skills) > 1 and skills[-1] == skills[-2]
+        assert lesson.passage == passage_key((skills[-1],), again)
+        assert lesson.surprise == pytest.approx(1.0 - assessment.predicted_correct)
+        return assessment.predicted_correct
+
+    assert predicted("sums") < 0.5  # nobody's first task comes after itself
+    assert predicted("sums", "sums") > predicted("fractions", "sums")
+    assert predicted("sums", "fractions", "sums") < predicted("fractions", "sums", "sums")

@@ -13,8 +13,15 @@ from typing import Any
 
 import pytest
 
-from brain_service.model import Assessment, LearnerState, apply, interaction_from_context
+from brain_service.model import (
+    VERSION,
+    Assessment,
+    LearnerState,
+    apply,
+    interaction_from_context,
+)
 from brain_service.model.bank import Bank
+from tests.brain_service.model.write_golden import lines, path_of
 
 TOLERANCE = 1e-6
 DATA = Path(
@@ -38,7 +45,8 @@ def replay(frames: Iterable[dict[str, Any]], bank: Bank) -> Iterable[Assessment]
         applied = apply(
             states.get(frame["learner_id"]), stage.lookup(interaction), interaction, frame["ts"]
         )
-        stage.add(applied.increments)
+        # The reference knows nothing that learners share besides items and times.
+        stage.add(applied.increments._replace(lesson=None))
         stage.commit()
         states[frame["learner_id"]] = applied.state
         yield applied.assessment
@@ -79,3 +87,16 @@ def test_nback_equals_the_reference() -> None:
     ]
 
     assert_equal(golden, replay(frames, Bank(prior=0.0)))
+
+
+def test_a_simulated_log_gives_what_this_version_gave() -> None:
+    """Whoever changes a number must change the version, and write its file."""
+    path = path_of(VERSION)
+    assert path.exists(), "write the file of this version: python -m tests…write_golden"
+    with path.open(encoding="utf-8") as written:
+        expected = [json.loads(line) for line in written]
+
+    for number, (line, now) in enumerate(zip(expected, lines(), strict=True)):
+        for name, value in line.items():
+            near = name in ("predicted", "levels", "mastery", "struggle")
+            assert now[name] == (pytest.approx(value, abs=1e-8) if near else value), (number, name)
