@@ -25,17 +25,15 @@ from brain_service.model.crowd import (
     Lesson,
     Shared,
     is_shared,
+    kind_of,
     learn,
     learn_usual,
     outlook_row,
-    passage_key,
     rows,
     shared,
     start_of,
     step,
-    subject_key,
     subject_of,
-    task_key,
 )
 from brain_service.model.interaction import Interaction
 from brain_service.model.params import (
@@ -97,21 +95,12 @@ def item_row(item: str) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def task_row(skills: tuple[str, ...]) -> str:
-    """Name the row of what tends to come after a kind of task."""
-    return outlook_row(task_key(skills))
-
-
-@lru_cache(maxsize=4096)
-def subject_row(subject: str | None) -> str:
-    """Name the row of what tends to come in a subject."""
-    return outlook_row(subject_key(subject))
-
-
-@lru_cache(maxsize=65_536)
-def passage_row(skills: tuple[str, ...], again: bool) -> str:
-    """Name the row of how a kind of task goes after itself, or after another."""
-    return outlook_row(passage_key(skills, again))
+def kind_rows(skills: tuple[str, ...], subject: str | None) -> tuple[str, str, str, str]:
+    """Name the rows of what tends to come after a kind of task, and in a subject; and of how that
+    kind goes after itself, and after another.
+    """
+    task, about, after_itself, after_another = map(outlook_row, kind_of(skills, subject))
+    return task, about, after_itself, after_another
 
 
 class BankIncrements(NamedTuple):
@@ -224,9 +213,8 @@ class Bank:
         items, subjects = set(), set()
         known = self._items
         for interaction in interactions:
-            skills = interaction.skills
-            passages = (passage_row(skills, True), passage_row(skills, False))
-            for row in (interaction.item, *_outlook_rows(interaction), *passages):
+            kind = kind_rows(interaction.skills, interaction.subject)
+            for row in (interaction.item, item_row(interaction.item), *kind):
                 if row not in known:
                     items.add(row)
             for subject in (None, interaction.subject or ""):
@@ -354,12 +342,12 @@ class Stage:
         log_time, observations = 0.0, 0.0
         if subject is not None:
             log_time, observations = self._norms.get(subject) or bank._norm(subject) or (0.0, 0)
-        outlook = sum(self._value(row) for row in _outlook_rows(interaction))
-        after_itself, after_another = (
-            self._value(passage_row(interaction.skills, again)) for again in (True, False)
-        )
+        task, about, after_itself, after_another = kind_rows(interaction.skills, subject)
+        value = self._value
         return _statistics((
-            easiness, answers, log_time, observations, outlook, after_itself, after_another,
+            easiness, answers, log_time, observations,
+            value(item_row(name)) + value(task) + value(about),
+            value(after_itself), value(after_another),
             self._known(None), self._known(subject or ""),
         ))  # fmt: skip
 
@@ -442,12 +430,6 @@ class Stage:
                 learned.append(_item_increment((row, first, delta, moved[-1])))
         self._shared = {}
         return learned
-
-
-def _outlook_rows(interaction: Interaction) -> tuple[str, str, str]:
-    return (
-        item_row(interaction.item), task_row(interaction.skills), subject_row(interaction.subject)
-    )  # fmt: skip
 
 
 def _put(values: OrderedDict[str, Value], name: str, value: Value, capacity: int) -> None:

@@ -108,7 +108,6 @@ def learn_usual(usual: Shared, values: tuple[float, ...]) -> Shared:
     return (*learned, answers + 1.0)
 
 
-@lru_cache(maxsize=65_536)
 def task_key(skills: tuple[str, ...]) -> bytes:
     """The eight bytes that name a kind of task: the skills it exercises."""
     return blake2b(
@@ -116,7 +115,6 @@ def task_key(skills: tuple[str, ...]) -> bytes:
     ).digest()
 
 
-@lru_cache(maxsize=65_536)
 def passage_key(skills: tuple[str, ...], again: bool) -> bytes:
     """The eight bytes that name a kind of task after itself (`again`) or after another one."""
     person = b"again" if again else b"switch"
@@ -124,11 +122,30 @@ def passage_key(skills: tuple[str, ...], again: bool) -> bytes:
     return blake2b(name, digest_size=8, person=person).digest()
 
 
-@lru_cache(maxsize=4096)
 def subject_key(subject: str | None) -> bytes:
     """The eight bytes that name a subject, or work of which none was told."""
     name = (subject or "").encode("utf-8", "surrogatepass")
     return blake2b(name, digest_size=8, person=b"subject").digest()
+
+
+class Kind(NamedTuple):
+    """The keys of a kind of task in a subject."""
+
+    task: bytes
+    subject: bytes
+    after_itself: bytes
+    after_another: bytes
+
+
+@lru_cache(maxsize=65_536)
+def kind_of(skills: tuple[str, ...], subject: str | None) -> Kind:
+    """Return the keys of tasks that exercise these skills."""
+    return Kind(
+        task_key(skills),
+        subject_key(subject),
+        passage_key(skills, True),
+        passage_key(skills, False),
+    )
 
 
 def outlook_row(key: bytes) -> str:

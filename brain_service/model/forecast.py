@@ -38,6 +38,9 @@ _ACCURACY, _MASTERY, _ABILITY, _FAILURES = params.STRUGGLE.values()
 _LEVEL: Final = params.STRUGGLE_BIAS - params.STRUGGLE_CENTRE
 """Where the forecast of a usual learner leans."""
 _LEAST, _MOST = params.STRUGGLE_RANGE
+_USUAL_ACCURACY, _USUAL_MASTERY = (log(p / (1.0 - p)) for p in params.STRUGGLE_MEANS.values())
+_CENTRE, _SHRINK = params.STRUGGLE_CENTRE, params.G_SHRINK
+_HALF_LIFE, _START = params.PERFORMANCE_HALF_LIFE, params.P_GLOBAL
 _TOLD: Final = 3
 _WORTH_TELLING: Final = 0.1
 """Logits below which a cause is not worth a word."""
@@ -65,32 +68,36 @@ def foretell(
     given: Answer,
     statistics: Statistics,
     crowd: Crowd,
-    keys: tuple[bytes, bytes, bytes],
+    item: bytes,
+    task: bytes,
+    subject: bytes,
 ) -> Forecast:
-    """Return the forecast after an answer; `keys` name its item, its kind of task and its
-    subject.
-    """
+    """Return the forecast after an answer; its item, kind of task and subject are keys."""
     answers, streak, _, _, _, total, accuracy, _, _ = given.progress
-    accuracy += 0.5 ** (answers / params.PERFORMANCE_HALF_LIFE) * params.P_GLOBAL
-    by_accuracy = _ACCURACY * (_logit(accuracy) - _USUAL_ACCURACY)
+    accuracy += 0.5 ** (answers / _HALF_LIFE) * _START
+    accuracy = _LEAST if accuracy < _LEAST else _MOST if accuracy > _MOST else accuracy
+    by_accuracy = _ACCURACY * (log(accuracy / (1.0 - accuracy)) - _USUAL_ACCURACY)
     if streak < -1:
         failures = -streak - 1 if -streak - 1 < params.FAILURES_MOST else params.FAILURES_MOST
         by_accuracy += _FAILURES * failures / (1.0 + answers / params.FAILURES_HALVE)
-    by_mastery = _MASTERY * (_logit(given.mastered) - _USUAL_MASTERY)
-    by_ability = _ABILITY * total / (answers + params.G_SHRINK)
+    mastered = given.mastered
+    mastered = _LEAST if mastered < _LEAST else _MOST if mastered > _MOST else mastered
+    by_mastery = _MASTERY * (log(mastered / (1.0 - mastered)) - _USUAL_MASTERY)
+    by_ability = _ABILITY * total / (answers + _SHRINK)
     lean = _LEVEL + by_accuracy + by_mastery + by_ability
     outlook = statistics.outlook
-    logit = params.STRUGGLE_CENTRE + crowd.intercept + crowd.slope * lean + outlook
+    logit = _CENTRE + crowd.intercept + crowd.slope * lean + outlook
 
     pending, recent = standing.pending, (standing.recent << 1 | (not given.correct)) & 7
     error = old_lean = struggled = 0.0
     due: tuple[bytes, ...] = ()
-    old_logit, leaned, *old_keys = _ONE.unpack_from(pending)
-    if old_keys[0] != _NONE:
+    old_logit, leaned, old_item, old_task, old_subject = _ONE.unpack_from(pending)
+    if old_item != _NONE:
         struggled = 1.0 if _DUE[recent] else 0.0
-        error, old_lean, due = struggled - sigmoid(old_logit), leaned, tuple(old_keys)
+        error, old_lean = struggled - sigmoid(old_logit), leaned
+        due = (old_item, old_task, old_subject)
     return _forecast((
-        pending[_SIZE:] + _ONE.pack(logit, lean, *keys),
+        pending[_SIZE:] + _ONE.pack(logit, lean, item, task, subject),
         recent,
         logit,
         _PARTS.pack(by_accuracy, by_mastery, by_ability, outlook),
@@ -99,14 +106,6 @@ def foretell(
         struggled,
         due,
     ))  # fmt: skip
-
-
-def _logit(share: float) -> float:
-    share = _LEAST if share < _LEAST else _MOST if share > _MOST else share
-    return log(share / (1.0 - share))
-
-
-_USUAL_ACCURACY, _USUAL_MASTERY = map(_logit, params.STRUGGLE_MEANS.values())
 
 
 def last_task(pending: bytes) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from brain_service.model import params
 from brain_service.model.attention import attend, reason_of, score
-from brain_service.model.crowd import Lesson, subject_key, task_key
+from brain_service.model.crowd import Kind, Lesson
 from brain_service.model.forecast import foretell
 from brain_service.model.habits import ALL_EARLY, bands, learn, too_early, variances
 from brain_service.model.interaction import Interaction
@@ -44,9 +44,11 @@ def stand_after(
     statistics: Statistics,
     interaction: Interaction,
     item: bytes,
-    passage: bytes,
+    kind: Kind,
+    again: bool,
 ) -> tuple[Standing, Lesson]:
     """Return how a learner stands after a graded answer, and what that teaches of all learners."""
+    task_kind, about, after_itself, after_another = kind
     old, crowd, judged = before.standing, statistics.crowd, weights[DECLARED]
     now = bands(old.bands, old.level_habits, estimates.levels, judged)
     if too_early(old.habit_answers, judged):
@@ -56,7 +58,7 @@ def stand_after(
     )
     pending, recent, logit, causes, error, lean, struggled, keys = foretell(
         old, given, statistics, crowd,
-        (item, task_key(interaction.skills), subject_key(interaction.subject)),
+        item, task_kind, about,
     )  # fmt: skip
     streak = given.progress.streak
     failed = failures(streak, task.attempts)
@@ -79,7 +81,8 @@ def stand_after(
         taught = variances(level_habits)
     lesson = _lesson((
         error, lean, struggled, keys, 1.0 if attention else 0.0, 1.0 if attention == 2 else 0.0,
-        interaction.subject or "", taught, passage, given.correct - given.predicted,
+        interaction.subject or "", taught, after_itself if again else after_another,
+        given.correct - given.predicted,
     ))  # fmt: skip
     return standing, lesson
 

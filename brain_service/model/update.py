@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from brain_service.model import params
 from brain_service.model.assessment import Assessment, tell
-from brain_service.model.crowd import Lesson, passage_key, task_key
+from brain_service.model.crowd import Lesson, kind_of
 from brain_service.model.forecast import last_task
 from brain_service.model.interaction import BadInteractionError, Interaction
 from brain_service.model.levels import read, read_direct
@@ -87,7 +87,8 @@ def apply(
         key = item_key(interaction.item)
         task = _work(task, key, interaction)
         if interaction.correct is not None:
-            again = last_task(before.standing.pending) == task_key(interaction.skills)
+            kind = kind_of(interaction.skills, interaction.subject)
+            again = last_task(before.standing.pending) == kind[0]
             given = answer(before, statistics, interaction, key, time, again)
             progress, skills = given.progress, given.skills
             item_keys, item_counts = given.item_keys, given.item_counts
@@ -107,7 +108,7 @@ def apply(
     else:
         standing, lesson = stand_after(
             before, session, signals, weights, estimates, task, given, statistics, interaction, key,
-            passage_key(interaction.skills, again),
+            kind, again,
         )  # fmt: skip
     after = _state((
         before.revision + 1, session, tuple(signals), tuple(weights), progress, pace, task,
