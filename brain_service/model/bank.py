@@ -347,8 +347,8 @@ class Stage:
         return _statistics((
             easiness, answers, log_time, observations,
             value(item_row(name)) + value(task) + value(about),
-            value(after_itself), value(after_another),
             self._known(None), self._known(subject or ""),
+            value(after_itself), value(after_another),
         ))  # fmt: skip
 
     def add(self, increments: Increments) -> None:

@@ -39,15 +39,15 @@ class Statistics(NamedTuple):
     """Observations behind that; 0 means there is no norm."""
     outlook: float = 0.0
     """Logits that learners struggle more after this item and this kind of task than elsewhere."""
+    crowd: Crowd = START
+    """What all learners share."""
+    usual: Shared = USUAL
+    """What is usual in the subject."""
     after_itself: float = 0.0
     after_another: float = 0.0
     """Logits that this kind of task goes better than its items and the learner let expect, when the
     task before was of the same kind, and when it was not.
     """
-    crowd: Crowd = START
-    """What all learners share."""
-    usual: Shared = USUAL
-    """What is usual in the subject."""
 
 
 class SkillMastery(NamedTuple):

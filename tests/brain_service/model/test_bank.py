@@ -74,7 +74,8 @@ def known(bank: Bank) -> dict[tuple[str, str], tuple[float, ...]]:
 
 
 def flat(statistics: Statistics) -> tuple[float, ...]:
-    return (*statistics[:-2], *statistics.crowd, *statistics.usual)
+    *numbers, crowd, usual, after_itself, after_another = statistics
+    return (*numbers, *crowd, *usual, after_itself, after_another)
 
 
 def learned(found: list[Increments], bank: Bank | None = None) -> Bank:

@@ -72,6 +72,8 @@ statistics = st.builds(
         answers=st.just(9.0),
     ),
     st.just(USUAL),
+    st.floats(-2, 2),
+    st.floats(-2, 2),
 )
 gaps = st.one_of(st.floats(-1000, 120), st.floats(0, 40 * 86_400))
 steps = st.tuples(interactions, statistics, gaps)
