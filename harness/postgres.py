@@ -91,6 +91,15 @@ class Postgres:
         self.child.start()
         self.child.wait_until(self._answers, timeout_s=START_TIMEOUT_S)
 
+    def copy(self, directory: Path, *options: str) -> None:
+        """Fill another server's directory with a base backup of this one, which runs; `options` are
+        pg_basebackup's: `-R` makes it a standby. Raises NoPostgresError.
+        """
+        make_private(directory)
+        data = str(directory / "data")
+        where = ("-h", str(self.socket), "-U", _USER, "-D", data, "--no-sync", "-c", "fast")
+        self._run(*_as_somebody(), str(self._tools / "pg_basebackup"), *where, *options)
+
     def address(self, name: str) -> str:
         """Return the address of a database, whether or not it is there yet."""
         return f"postgresql://{_USER}@/{name}?host={quote(str(self.socket))}"

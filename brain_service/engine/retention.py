@@ -29,8 +29,8 @@ _GRACE_S: Final = 3600.0
 """Rows stay so much longer: the clocks that made ids may be ahead of those that received them."""
 _SLICE: Final = 200
 """Rows that leave in one transaction, which commits wait for."""
-_REST: Final = 4.0
-"""After a slice this many times as long is rested, so that interactions come first."""
+_REST: Final = 1.0
+"""After a slice this many times as long is rested, so that interactions come in between."""
 _LOOK_S: Final = 600.0
 """How often it is looked for rows that are old enough, once there are none."""
 
