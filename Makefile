@@ -30,7 +30,7 @@ $(MAKE) -q -s page 2>/dev/null || { echo "building the page, $(PAGE_S) s at most
 	timeout -s KILL $(PAGE_S) $(MAKE) -s page >.aivo/web.log 2>&1 </dev/null & page=$$!; \
 	trap "kill -9 -$$page 2>/dev/null; sleep 1; exit 0" INT TERM; { wait $$page; } 2>/dev/null; case $$? in 0) ;; \
 	137) echo "the page was not built within $(PAGE_S) s (PAGE_S=600 waits longer), see .aivo/web.log; starting without it" >&2 ;; \
-	*) sed -n '/rror/{p;q;}' .aivo/web.log >&2; \
+	*) sed -n '/[Ee]rror\|ERR!/{p;q;}' .aivo/web.log >&2; \
 	echo "the page could not be built, see .aivo/web.log; starting without it" >&2 ;; esac; }
 endef
 else

@@ -84,13 +84,17 @@ def test_without_npm_it_goes_without_the_page(checkout: Checkout) -> None:
     assert checkout.run() == (0, "npm is not installed: starting without the page\nthe demo runs\n")
 
 
-def test_what_npm_complains_of_is_told(checkout: Checkout) -> None:
-    checkout.script("tools/npm", "echo a warning; echo npm error code ECONNREFUSED; exit 1")
+@pytest.mark.parametrize(
+    "complaint",
+    ["npm error code ECONNREFUSED", "npm ERR! code EBADENGINE", "SyntaxError: Unexpected token"],
+)
+def test_what_npm_complains_of_is_told(checkout: Checkout, complaint: str) -> None:
+    checkout.script("tools/npm", f"echo a warning; echo '{complaint}'; exit 1")
 
     assert checkout.run("PAGE_S=20") == (
         0,
         "building the page, 20 s at most …\n"
-        "npm error code ECONNREFUSED\n"
+        f"{complaint}\n"
         "the page could not be built, see .aivo/web.log; starting without it\n"
         "the demo runs\n",
     )
