@@ -263,9 +263,11 @@ class Sessions:
         # Whoever was here before is not counted among the strangers of an address.
         known = self._limits.knows(account, address, now_s)
         place = device or (f"{account} {address}" if known else address)
+        # Nor does it share the account's few places to wait with who guesses from elsewhere.
+        whose = f"{account} {place}" if device or known else account
         with self._limits.counted(account, address, device, now_s):
             credentials = await self._turns.take(
-                account, place, partial(self._check, account, password)
+                whose, place, partial(self._check, account, password)
             )
             try:
                 grant = await self._issuer.open(

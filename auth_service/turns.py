@@ -8,7 +8,7 @@ by arrival. So one who tries again and again waits behind somebody new, wherever
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -68,8 +68,8 @@ class Turns:
         per_account: int = 2,
         per_address: int = 32,
     ) -> None:
-        """Places to wait are limited in all, for one account and for one address. `clock` gives
-        seconds.
+        """Places to wait are limited in all, for one account and for one address; who has asked
+        more leaves theirs to who has asked less. `clock` gives seconds.
         """
         self.free = at_once
         """How many may begin now."""
@@ -119,11 +119,11 @@ class Turns:
     def _enter(self, account: str, address: str) -> _Waiting:
         self._arrivals += 1
         waiting = _Waiting(account, address, self._arrivals)
-        others = Counter(one.account for one in self._waiting)
-        if account and others[account] >= self._per_account:
-            raise TooManyWaitingError
+        same = [one for one in self._waiting if account and one.account == account]
         beside = [one for one in self._waiting if one.address == address]
-        if len(beside) >= self._per_address:
+        if len(same) >= self._per_account:
+            self._make_place(waiting, same)
+        elif len(beside) >= self._per_address:
             self._make_place(waiting, beside)
         elif len(self._waiting) >= self._max_waiting:
             self._make_place(waiting, self._waiting)

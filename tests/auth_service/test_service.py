@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -212,6 +213,43 @@ async def test_who_signed_in_here_before_is_let_in_while_names_are_sprayed(
 
     assert known is grpc.StatusCode.OK
     assert new is elsewhere is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_known_device_and_place_get_a_turn_while_the_account_is_guessed(
+    settings: Settings,
+) -> None:
+    """From ever new addresses, so fast that all places of the account are always taken."""
+    addresses, full, over = itertools.count(), asyncio.Event(), asyncio.Event()
+
+    async def guess(client: Client) -> None:
+        while not over.is_set():
+            number = next(addresses)
+            address = f"198.51.{number // 256 % 256}.{number % 256}"
+            request = pb.LoginRequest(
+                email="ann@school.example", password="x", client_address=address
+            )
+            code, _ = await status(client.Login(request))
+            if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                full.set()
+
+    async with running(
+        settings, login_free_attempts_per_account=1_000_000, password_threads=1
+    ) as client:
+        await client.user("ann@school.example", pb.ROLE_TEACHER)
+        right = pb.LoginRequest(
+            email="ann@school.example", password=PASSWORD, client_address=SCHOOL
+        )
+        device_token = (await client.Login(right)).device_token
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            for _ in range(16):
+                group.create_task(guess(client))
+            await full.wait()
+            try:
+                for _ in range(5):
+                    await client.Login(right)
+                    right.device_token, right.client_address = device_token, "203.0.113.7"
+            finally:
+                over.set()
 
 
 async def test_refresh_tokens_rotate_and_reuse_ends_the_session_and_its_sockets(

@@ -106,6 +106,19 @@ async def test_an_account_has_two_places_and_an_address_so_many() -> None:
     assert desk.served == ["ann 0", "other 0", "other 1", "other 2", "other 3"]
 
 
+async def test_who_guesses_does_not_keep_an_account_s_places_from_its_owner() -> None:
+    desk = Desk()
+    await desk.come("guess", "ann", "elsewhere", wrong=True)
+    await desk.leave("guess")
+    for number in range(4):
+        await desk.come(f"guess {number}", "ann", "elsewhere", wrong=True)
+    await desk.come("ann", "ann", "home")
+
+    assert desk.refused == ["guess 3", "guess 2"]
+    await desk.leave_all()
+    assert desk.served == ["guess", "guess 0", "ann", "guess 1"]
+
+
 async def test_among_equals_who_comes_last_is_sent_away() -> None:
     desk = Desk(max_waiting=2)
     for number in range(4):
