@@ -33,7 +33,7 @@ STATEMENT: Final = 4.0
 REQUEST: Final = 20.0
 """Any HTTP request of somebody who is known."""
 
-PER_ENTRY: Final = 0.2
+PER_ENTRY: Final = 1.0
 """One interaction read from the log, as history or for who missed it."""
 
 PER_LISTENER: Final = 0.1
