@@ -82,7 +82,8 @@ class BrainSettings(ListenerSettings):
     bank_guarded: bool = setting(
         True,
         "Whether one learner teaches the bank an item once, so much a day and no wild times; false"
-        " only to replay research data as the reference calculation does.",
+        " only to replay research data as the reference calculation does, which shares nothing but"
+        " items and times.",
     )
     bank_rows: int = setting(
         1_000_000, "Items of the shared bank kept; those with the fewest answers leave first."

@@ -61,8 +61,8 @@ class TeachingOptions:
 
     teachers: Teachers = Teachers.ANYBODY
     guarded: bool = True
-    """Whether what one learner teaches is bounded. Without it every answer and time counts, as in
-    the reference calculation.
+    """Whether what one learner teaches is bounded. Without it every answer and time counts and
+    nothing else is shared, as in the reference calculation.
     """
     allowance: Allowance = Allowance()
     """How much one learner may teach on one day."""
@@ -153,7 +153,7 @@ class Teaching:
             ):
                 subject = None
         if not self._options.guarded:
-            return _increments((item, base, delta, subject, log_time, False, lesson))
+            return _increments((item, base, delta, subject, log_time, False, None))
         left = self._allowances.left(learner_id, self._clock())
         if item is not None:
             if not left[ITEMS]:
