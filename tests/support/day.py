@@ -55,7 +55,8 @@ class Day:
         """
         assert self.tally.errors == {}, self.tally.examples
         assert set(self.tally.retryable) <= {"unavailable", "overloaded"}
-        assert self.tally.sent == self.tally.acknowledged == sum(self.newest.values())
+        counts = self.tally.sent, self.tally.acknowledged, sum(self.newest.values())
+        assert len(set(counts)) == 1, f"sent, acknowledged, stored: {counts}"
         assert by_edges or self.tally.resent >= self.tally.duplicates
         assert self.again.duplicates == self.again.acknowledged == self.again.sent > 0
         for watcher in (self.latest, self.every):
