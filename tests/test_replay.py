@@ -153,6 +153,27 @@ async def test_stopping_waits_for_answers_under_way_and_reports_what_was_done():
     assert report.tally.acknowledged == report.tally.sent == len(server.applied)
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Trouble(refuse_for_now={"i-0004"}),
+        Trouble(break_after={5}),
+        Trouble(drain_after=5),
+    ],
+    ids=["refused for now", "connection broken", "drained"],
+)
+async def test_what_was_sent_when_it_stopped_is_acknowledged_even_if_it_must_be_sent_again(
+    trouble: Trouble,
+):
+    """It may be stored already: a tally of sent and acknowledged would tell of a loss."""
+    async with FakeServer(trouble=trouble).running() as server:
+        report = await play(server, log(1000), stop=trouble.struck)
+
+    assert report.interrupted
+    assert 5 <= report.tally.sent < 1000
+    assert report.tally.acknowledged == report.tally.sent == len(server.applied)
+
+
 async def test_a_server_that_is_not_there_is_given_up():
     async with FakeServer().running() as server:
         pass

@@ -31,6 +31,8 @@ class Trouble:
     drain_after: int | None = None
     """After so many interactions `server_draining` is sent and the socket closed."""
     expires_at: str = NEVER
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once an interaction met one of these, before its sender knows."""
 
 
 class FakeServer:
@@ -116,6 +118,7 @@ class FakeServer:
         interaction_id, learner = data["interaction_id"], data["learner_id"]
         if interaction_id in trouble.refuse_for_now:
             trouble.refuse_for_now.discard(interaction_id)
+            trouble.struck.set()
             await _send(
                 connection,
                 type="error",
@@ -144,10 +147,12 @@ class FakeServer:
             )
         if len(self.applied) in trouble.break_after:
             trouble.break_after.discard(len(self.applied))
+            trouble.struck.set()
             connection.transport.abort()
             return
         if trouble.drain_after is not None and len(self.applied) >= trouble.drain_after:
             trouble.drain_after = None
+            trouble.struck.set()
             await _send(connection, type="server_draining", reconnect_after_ms=1)
             await connection.close(1012)
             return

@@ -133,7 +133,9 @@ class Lane:
         patience_s: float,
         stop: asyncio.Event,
     ) -> None:
-        """`offsets` are seconds after `started` (monotonic) by line; `stop` ends the sending."""
+        """`offsets` are seconds after `started` (monotonic) by line; after `stop` nothing is sent
+        that was not sent before.
+        """
         self._url = url
         self._tokens = tokens
         self._offsets = offsets
@@ -151,7 +153,9 @@ class Lane:
         self._known: set[int] = set()
 
     async def run(self) -> None:
-        """Send until all is answered or `stop` is set; raises RefusedError or GaveUpError."""
+        """Send until all is answered, or all that was sent once `stop` is set; raises RefusedError
+        or GaveUpError.
+        """
         attempt = 0
         while self._unfinished():
             before = self._tally.acknowledged
@@ -175,7 +179,15 @@ class Lane:
                 attempt += 1
 
     def _unfinished(self) -> bool:
-        return bool(self._in_flight or ((self._queue or self._again) and not self._stop.is_set()))
+        return bool(self._in_flight or self._again or self._has_next())
+
+    def _has_next(self) -> bool:
+        """Tell whether something waits to be sent; what was sent before comes first and is sent
+        again even after `stop`, for it may be stored without its answer having come.
+        """
+        return bool(self._queue) and not (
+            self._stop.is_set() and self._queue[0].line not in self._known
+        )
 
     async def _drive(self, socket: Socket) -> None:
         bucket = Bucket(socket.limits, time.monotonic)
@@ -206,13 +218,13 @@ class Lane:
 
     async def _send_some(self, socket: Socket, bucket: Bucket, window: int) -> float:
         """Send what may be sent now; return how long to wait when nothing else happens."""
-        while not self._stop.is_set():
+        while True:
             if self._again:
                 if self._in_flight:
                     return 1.0
                 self._queue_again(self._again)
                 self._again.clear()
-            if not self._queue or len(self._in_flight) >= window:
+            if not self._has_next() or len(self._in_flight) >= window:
                 return 1.0
             entry = self._queue[0]
             now = time.monotonic()
@@ -229,7 +241,6 @@ class Lane:
             await socket.send(
                 {"type": "virtual_brain_interact", "id": entry.interaction_id, "data": entry.data}
             )
-        return 1.0
 
     def _count_sending(self, entry: Entry) -> None:
         if entry.line in self._known:

@@ -71,14 +71,15 @@ async def replay(
     patience_s: float = 60.0,
     progress: Progress | None = None,
     stop: asyncio.Event | None = None,
+    grace_s: float = INTERRUPT_GRACE_S,
     tally: Tally | None = None,
 ) -> Report:
     """Send all entries in their order and return the report.
 
     With one socket the order of the whole file is that of the brain; with several, the order per
-    learner. A lane per socket and sender; setting `stop` ends the sending, answers under way are
-    waited for a little. A given `tally` can be watched from outside. Raises RefusedError, or
-    GaveUpError after `patience_s` without any progress.
+    learner. A lane per socket and sender; once `stop` is set nothing new is sent, and what was sent
+    has `grace_s` to be acknowledged, sent again if need be. A given `tally` can be watched from
+    outside. Raises RefusedError, or GaveUpError after `patience_s` without any progress.
     """
     tally = tally or Tally()
     stop = stop or asyncio.Event()
@@ -99,7 +100,7 @@ async def replay(
     ]
     reporter = asyncio.create_task(_report(progress, tally, len(entries))) if progress else None
     try:
-        await _run(lanes, stop)
+        await _run(lanes, stop, grace_s)
     finally:
         if reporter is not None:
             reporter.cancel()
@@ -128,7 +129,7 @@ def _shares(
     return list(shares.values())
 
 
-async def _run(lanes: Sequence[Lane], stop: asyncio.Event) -> None:
+async def _run(lanes: Sequence[Lane], stop: asyncio.Event, grace_s: float) -> None:
     async def all_lanes() -> None:
         async with asyncio.TaskGroup() as group:
             for lane in lanes:
@@ -139,7 +140,7 @@ async def _run(lanes: Sequence[Lane], stop: asyncio.Event) -> None:
     try:
         await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            await asyncio.wait((work,), timeout=INTERRUPT_GRACE_S)
+            await asyncio.wait((work,), timeout=grace_s)
         if work.done():
             work.result()
     except ExceptionGroup as group:

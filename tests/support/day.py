@@ -105,7 +105,9 @@ async def school_day(
         async with asyncio.TaskGroup() as group:
             group.create_task(all_trouble())
             pace = Pace(None if per_second is None else 1.0)
-            sending = group.create_task(send(entries, pace=pace, tally=tally, stop=stop))
+            sending = group.create_task(
+                send(entries, pace=pace, tally=tally, stop=stop, grace_s=RECOVERY_S)
+            )
         assert per_second is None or stop.is_set(), "the trouble took longer than the answers"
         told = [entry for entry in entries if entry.interaction_id in tally.revisions]
         await send(told[: RESENT_EACH * len(learners)], tally=again)
