@@ -71,6 +71,7 @@ class Lesson(NamedTuple):
 
 START: Final = Crowd(*params.CROWD_START)
 USUAL: Final[Shared] = (*params.USUAL_START[0], *params.USUAL_START[1], 0.0)
+_VARIANCES: Final = slice(len(params.USUAL_START[0]), len(USUAL) - 1)
 _crowd = maker(Crowd)
 
 
@@ -179,5 +180,13 @@ def start_of(subject: str | None) -> Shared:
 
 
 def shared(subject: str | None, values: Shared) -> Shared:
-    """Return values as what they are: a `Crowd` for None."""
-    return _crowd(values) if subject is None else values
+    """Return values as what they are: a `Crowd` for None, else what is usual in a subject.
+
+    Brains add up what each learned by itself. Where several begin with a subject at once, or an
+    increment is written twice, the sum goes too far; a variance then is 0 until it has come back.
+    """
+    if subject is None:
+        return _crowd(values)
+    if min(values[_VARIANCES]) >= 0.0:
+        return values
+    return (*values[: _VARIANCES.start], *[max(0.0, v) for v in values[_VARIANCES]], values[-1])

@@ -17,6 +17,7 @@ from brain_service.model import (
     Increments,
     Interaction,
     Statistics,
+    apply,
     interaction_from_context,
 )
 from brain_service.model.bank import (
@@ -353,6 +354,31 @@ def test_what_learners_share_comes_back_from_the_store() -> None:
     learned(found, other)
     other.load({row: value for row, value in rows.items() if row in items})
     assert other.lookup(about("q1", "math")).crowd.answers == 8
+
+
+@pytest.mark.parametrize("brains", [2, 10])
+def test_brains_that_start_a_subject_at_once_leave_no_variance_below_zero(brains: int) -> None:
+    """Each of them learns all that there is to learn, and the store adds it up: the first graded
+    answer of every further learner would have failed on the root of it.
+    """
+    even = lesson(usual=(0.5,) * 6 + (0.0,) * 6)
+    total = {row: (start, 0.0) for row, start in zip(rows("math"), USUAL, strict=False)}
+    for _ in range(brains):
+        for row in learned([even] * 4).drain().items:
+            if row.item in total:
+                value, answers = total[row.item]
+                total[row.item] = value + row.delta, answers + row.answers
+    assert total[rows("math")[6]][0] < 0
+    bank, loaded = learned([even] * 4), Bank()
+    loaded.load(total)
+    for _ in range(brains - 1):
+        bank.merge(learned([even] * 4).drain())
+
+    for one in (bank, loaded):
+        usual = one.lookup(about("q1", "math")).usual
+        assert min(usual[6:]) >= 0
+        answer = Interaction("question_response", "q1", subject="math", correct=True)
+        apply(None, one.lookup(answer), answer, 1_700_000_000.0)
 
 
 def test_no_interaction_can_name_a_row_that_is_no_item() -> None:
