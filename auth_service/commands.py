@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import getpass
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from auth_service.sessions import Issuer
 from auth_service.store import ChangeLog, Database, Rosters
 from auth_service.tokens import KeyFile, KeySet
 from service_runtime.database import commands as database_commands
+from service_runtime.json_lines import on_one_line
 from service_runtime.version import told
 
 _DESCRIPTION = """\
@@ -228,7 +228,7 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
                 moment = datetime.datetime.fromtimestamp(
                     entry.at_ms / 1000, datetime.UTC
                 ).isoformat()
-                _print(tools, json.dumps({"at": moment, **asdict(entry)}, ensure_ascii=False))
+                _print(tools, on_one_line({"at": moment, **asdict(entry)}))
         case _:
             raise InvalidInputError(f"there is no command {command}")
 
@@ -267,7 +267,7 @@ async def _list_users(tools: Tools, *, as_json: bool) -> None:
             columns = (user.user_id, user.role.value, state, user.email, user.display_name)
             _print(
                 tools,
-                json.dumps(asdict(user), ensure_ascii=False) if as_json else "\t".join(columns),
+                on_one_line(asdict(user)) if as_json else "\t".join(columns),
             )
         token = page.next_page_token
         if not token:

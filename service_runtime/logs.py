@@ -5,10 +5,11 @@ or answers.
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import sys
 from typing import Any, TextIO
+
+from service_runtime.json_lines import on_one_line
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
@@ -40,7 +41,7 @@ class JsonFormatter(logging.Formatter):
         line.update((key, value) for key, value in record.__dict__.items() if key not in _STANDARD)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return on_one_line(line, default=str)
 
 
 def setup(service: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:

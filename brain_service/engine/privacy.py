@@ -23,6 +23,7 @@ from brain_service.engine.journal import AuditEntry, LogRow, Store
 from brain_service.model import Assessment, codec, levels
 from brain_service.model.state import legible
 from service_runtime import outside
+from service_runtime.json_lines import on_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +207,7 @@ def _audit(entry: AuditEntry) -> bytes:
 
 
 def _line(line_type: str, **fields: Any) -> bytes:
-    text = json.dumps({"type": line_type} | fields, ensure_ascii=False, allow_nan=False)
+    text = on_one_line({"type": line_type} | fields, allow_nan=False)
     # Half a character, which older versions took, is written as JSON escapes it.
     return text.encode(errors="backslashreplace") + b"\n"
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from edge.ports import Auth, Done, UpstreamError
 
 logger = logging.getLogger(__name__)
 
-MAX_PER_USER = 4_096
+MAX_PER_USER: Final = 4_096
 """Decisions kept per user; more are forgotten at once, they can be asked again."""
+
+MAX_USERS: Final = 65_536
+"""Users of whom anything is kept, the last ones; those without a socket never say goodbye."""
 
 
 class Access:
@@ -21,6 +26,8 @@ class Access:
         self._auth = auth
         self._clock = clock
         self._decisions: dict[str, dict[tuple[str, str], tuple[bool, float]]] = {}
+        self._until: OrderedDict[str, float] = OrderedDict()
+        """When the last decision about each of these users expires, the oldest first."""
         self._waiting: dict[tuple[str, str, str], list[Done[bool]]] = {}
         self._generation = 0
 
@@ -30,6 +37,10 @@ class Access:
         outdated.
         """
         return self._generation
+
+    def __len__(self) -> int:
+        """Of how many users anything is kept."""
+        return len(self._decisions)
 
     def known(self, user_id: str, action: str, resource: str) -> bool | None:
         """Return the cached decision, or None when it must be asked."""
@@ -98,12 +109,12 @@ class Access:
         """Free what is known of a user who has left; nothing was revoked, so answers under way
         stand.
         """
-        self._decisions.pop(user_id, None)
+        self._drop(user_id)
 
     def forget_user(self, user_id: str) -> None:
         """Drop what is known of a user."""
         self._generation += 1
-        self._decisions.pop(user_id, None)
+        self._drop(user_id)
 
     def forget_learner(self, learner_id: str) -> None:
         """Drop what is known of anyone and this learner, also of rooms, whose rule may depend on
@@ -118,6 +129,7 @@ class Access:
         """Drop everything, after a time in which revocations may have been missed."""
         self._generation += 1
         self._decisions.clear()
+        self._until.clear()
 
     def _remember(
         self, user_id: str, action: str, resource: str, allowed: bool, ttl_s: float
@@ -125,4 +137,17 @@ class Access:
         decisions = self._decisions.setdefault(user_id, {})
         if len(decisions) >= MAX_PER_USER:
             decisions.clear()
-        decisions[action, resource] = (allowed, self._clock() + ttl_s)
+        now = self._clock()
+        decisions[action, resource] = (allowed, now + ttl_s)
+        self._until[user_id] = max(now + ttl_s, self._until.get(user_id, now))
+        self._until.move_to_end(user_id)
+        self._drop_outdated(now)
+
+    def _drop_outdated(self, now: float) -> None:
+        """Free what has expired, of those who were asked about longest ago."""
+        while len(self._until) > MAX_USERS or next(iter(self._until.values())) < now:
+            self._drop(next(iter(self._until)))
+
+    def _drop(self, user_id: str) -> None:
+        self._decisions.pop(user_id, None)
+        self._until.pop(user_id, None)

@@ -23,6 +23,8 @@ MAX_TOLD = 100
 MAX_LOGINS = 64
 """Of one address at once; auth lets fewer wait and decides who is next, but must hear of no more.
 """
+MAX_LOGINS_OF_DEVICE = 2
+"""Of one device at once: one person has it in hand."""
 
 
 class Door:
@@ -47,7 +49,7 @@ class Door:
         )
         """Requests of addresses without a good token."""
         self.known = Known()
-        """Tokens that were good lately: who shows one pays for no neighbour's bad ones."""
+        """Tokens that were good lately: who shows one pays for themselves, and for no neighbour."""
         self.readers = Turns()
         """Who reads the log now."""
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -58,7 +60,10 @@ class Door:
         self.connections = Places(settings.max_connections_per_address)
         """HTTP connections of each address."""
         self.logins = Places(MAX_LOGINS)
-        """Passwords of each address that are being checked."""
+        """Sign-ins under way, of each address."""
+        self.logins_of_devices = Places(MAX_LOGINS_OF_DEVICE)
+        """The same of each device that signed in here before, which needs no place of an address.
+        """
 
     def reading(self, user_id: str) -> asyncio.Lock:
         """Return what a user holds while reading a page of a log, one at a time."""

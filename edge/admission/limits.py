@@ -36,23 +36,31 @@ class Places:
 
 
 class Known:
-    """Texts that were seen lately, of which only a fingerprint is kept."""
+    """Tokens that were good lately, of which only a fingerprint is kept, and whose they are."""
 
     def __init__(self, most: int = 65_536) -> None:
         """Remember so many at most."""
         self._most = most
-        self._prints: OrderedDict[int, None] = OrderedDict()
+        self._owners: OrderedDict[int, str] = OrderedDict()
 
-    def __contains__(self, text: str) -> bool:
+    def __contains__(self, token: str) -> bool:
         """Whether this one was."""
-        return hash(text) in self._prints
+        return hash(token) in self._owners
 
-    def add(self, text: str) -> None:
+    def owner(self, token: str) -> str:
+        """Return the user's id; empty for a token that is not known."""
+        return self._owners.get(hash(token), "")
+
+    def add(self, token: str, user_id: str) -> None:
         """Remember one."""
-        self._prints[hash(text)] = None
-        self._prints.move_to_end(hash(text))
-        if len(self._prints) > self._most:
-            self._prints.popitem(last=False)
+        self._owners[hash(token)] = user_id
+        self._owners.move_to_end(hash(token))
+        if len(self._owners) > self._most:
+            self._owners.popitem(last=False)
+
+    def discard(self, token: str) -> None:
+        """Forget one that is good no more."""
+        self._owners.pop(hash(token), None)
 
 
 class TokenBucket:

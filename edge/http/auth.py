@@ -10,7 +10,7 @@ from fastapi import APIRouter, Cookie, Header, Request, Response
 from pydantic import BaseModel, Field
 
 from edge.admission.origins import HINT
-from edge.http.callers import BearerToken, Caller, address_of, perhaps_bad
+from edge.http.callers import BearerToken, Caller, perhaps_bad, signing_in
 from edge.http.problems import ProblemError, upstream_problem
 from edge.http.requests import while_there
 from edge.http.services import Services, Using
@@ -89,17 +89,12 @@ async def login(
     _check_origin(request, services)
     address = request.client.host if request.client else ""
     device = credentials.device_token or aivo_device or ""
-    key = address_of(request)
-    if not services.door.logins.take(key):
-        raise UpstreamError(
-            "rate_limited", "Too many sign-ins at once; come again.", retry_after_ms=1000
-        )
-    try:
+    with signing_in(request, services, device):
         asked = services.auth.login(credentials.email, credentials.password, address, device)
         session = await while_there(request, asked)
-    finally:
-        services.door.logins.leave(key)
-    services.door.known.add(session["refresh_token"])
+    user_id = session["user"]["id"]
+    services.door.known.add(session["refresh_token"], user_id)
+    services.door.known.add(session["device_token"], user_id)
     if credentials.cookie:
         _set_cookie(request, response, DEVICE_COOKIE, session.pop("device_token"), DEVICE_COOKIE_S)
     return _hand_out(session, response, request, in_cookie=credentials.cookie)
@@ -140,7 +135,7 @@ async def refresh(
         refused = upstream_problem(error)
         refused.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
         return refused
-    services.door.known.add(session["refresh_token"])
+    services.door.known.add(session["refresh_token"], session["user"]["id"])
     return _hand_out(session, response, request, in_cookie=not given)
 
 

@@ -61,10 +61,14 @@ async def caller(request: Request, services: Using, token: BearerToken) -> Ident
             "unauthenticated",
             "Send `Authorization: Bearer <access token>`; log in to get one.",
         )
+    known = services.door.known
+    is_paid = token in known  # when it came
     with perhaps_bad(token, request, services):
         identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
-    now = time.monotonic()
-    _spend(services.door.budgets.of(identity.user_id, now), REQUEST, now)
+    known.add(token, identity.user_id)
+    if not is_paid:
+        now = time.monotonic()
+        _spend(services.door.budgets.of(identity.user_id, now), REQUEST, now)
     return identity
 
 
@@ -83,9 +87,29 @@ def perhaps_bad(token: str, request: Request, services: Services) -> Iterator[No
         yield
     except UpstreamError as error:
         if error.code == "unauthenticated":
+            door.known.discard(token)
             failures.charge(1.0)
         raise
-    door.known.add(token)
+
+
+@contextlib.contextmanager
+def signing_in(request: Request, services: Services, device: str = "") -> Iterator[None]:
+    """Hold a place for somebody who signs in: one of the device's, where it signed in here before,
+    else one of its address.
+
+    Raises UpstreamError (`rate_limited`) when these are taken.
+    """
+    door, places, name = services.door, services.door.logins, address_of(request)
+    if device and device in door.known:
+        places, name = door.logins_of_devices, device
+    if not places.take(name):
+        raise UpstreamError(
+            "rate_limited", "Too many sign-ins at once; come again.", retry_after_ms=1000
+        )
+    try:
+        yield
+    finally:
+        places.leave(name)
 
 
 def address_of(request: Request) -> str:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from edge import xapi
+from service_runtime.json_lines import on_one_line
 
 KINDS: Final = {
     "jsonl": ("jsonl", "application/x-ndjson"),
@@ -28,8 +29,7 @@ async def as_statements(
     """Yield the interactions as xAPI statements, one a line."""
 
     def statement(entry: dict[str, Any]) -> str:
-        told = xapi.told(entry, learner_id, home_page)
-        return json.dumps(told, ensure_ascii=False) + "\n"
+        return on_one_line(xapi.told(entry, learner_id, home_page)) + "\n"
 
     async for part in _written(parts, statement):
         yield part

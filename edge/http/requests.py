@@ -84,7 +84,9 @@ class HeadLikeGet:
 
 
 class Metered:
-    """ASGI middleware: one address may make so many requests without a good token."""
+    """ASGI middleware: whoever shows a token that was good lately pays for the request, whatever it
+    asks for; else its address may make so many.
+    """
 
     def __init__(self, app: ASGIApp, *, door: Door) -> None:
         """Ask `app`."""
@@ -93,22 +95,25 @@ class Metered:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["path"] not in _HEALTH:
-            scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or token.strip() not in self._door.known:
-                now = time.monotonic()
-                address = shared_by((scope.get("client") or ("",))[0])
-                budget = self._door.requests.of(address, now)
-                if wait_s := budget.take(prices.of_request(scope["path"]), now):
-                    refused = problem_response(
-                        429,
-                        "rate_limited",
-                        "Too many requests from this address; slow down.",
-                        retry_after_ms=int(wait_s * 1000) + 1,
-                    )
-                    await refused(scope, receive, send)
-                    return
-        await self._app(scope, receive, send)
+        app, is_free = self._app, scope["type"] != "http" or scope["path"] in _HEALTH
+        if not is_free and (wait_s := self._pay(scope)):
+            app = problem_response(
+                429,
+                "rate_limited",
+                "Too many requests; slow down.",
+                retry_after_ms=int(wait_s * 1000) + 1,
+            )
+        await app(scope, receive, send)
+
+    def _pay(self, scope: Scope) -> float:
+        """Take the request's price, or return after how many seconds to try again."""
+        now, price = time.monotonic(), prices.of_request(scope["path"])
+        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        owner = self._door.known.owner(token.strip()) if scheme.lower() == "bearer" else ""
+        if owner:
+            return self._door.budgets.of(owner, now).take(price * prices.REQUEST, now)
+        address = shared_by((scope.get("client") or ("",))[0])
+        return self._door.requests.of(address, now).take(price, now)
 
 
 class SmallBodies:

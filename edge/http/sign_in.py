@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Path, Query, Request
@@ -11,8 +9,8 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from edge.http.auth import COOKIE_PATH, keep_refresh_token
-from edge.http.callers import address_of
-from edge.http.services import Services, Using
+from edge.http.callers import signing_in
+from edge.http.services import Using
 from edge.ports import UpstreamError
 
 FLOW_COOKIE = "aivo_flow"
@@ -46,7 +44,7 @@ async def providers(services: Using) -> Providers:
 @router.get("/api/auth/providers/{provider_id}/start", status_code=303)
 async def start(provider_id: ProviderId, request: Request, services: Using) -> RedirectResponse:
     """Send the browser to the provider."""
-    with _turn(request, services):
+    with signing_in(request, services):
         address, flow = await services.auth.begin_sign_in(provider_id, _callback(request))
     response = RedirectResponse(address, 303)
     response.set_cookie(
@@ -73,12 +71,12 @@ async def callback(
     if not (code and state and aivo_flow):
         return _failed("unauthenticated")
     try:
-        with _turn(request, services):
+        with signing_in(request, services):
             session = await services.auth.finish_sign_in(aivo_flow, state, code, _callback(request))
     except UpstreamError as error:
         return _failed(error.code)
     response = RedirectResponse(f"/#signed-in={session['provider_id']}", 303)
-    services.door.known.add(session["refresh_token"])
+    services.door.known.add(session["refresh_token"], session["user"]["id"])
     keep_refresh_token(request, response, session)
     response.delete_cookie(FLOW_COOKIE, path=COOKIE_PATH)
     return response
@@ -87,23 +85,9 @@ async def callback(
 @router.get("/api/auth/providers/{provider_id}/logout", status_code=303)
 async def logout(provider_id: ProviderId, request: Request, services: Using) -> RedirectResponse:
     """Send the browser to the provider to sign out there, too; to the page where it cannot."""
-    with _turn(request, services):
+    with signing_in(request, services):
         address = await services.auth.logout_address(provider_id, str(request.base_url))
     return RedirectResponse(address or "/", 303)
-
-
-@contextlib.contextmanager
-def _turn(request: Request, services: Services) -> Iterator[None]:
-    """Let one address ask for so much at once and no more: a provider may take long."""
-    key = address_of(request)
-    if not services.door.logins.take(key):
-        raise UpstreamError(
-            "rate_limited", "Too many sign-ins at once; come again.", retry_after_ms=1000
-        )
-    try:
-        yield
-    finally:
-        services.door.logins.leave(key)
 
 
 def _callback(request: Request) -> str:

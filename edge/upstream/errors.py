@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 
 from edge.ports import UpstreamError
+from service_runtime.credentials import is_credential_refused
 
 CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: "bad_request",
@@ -21,8 +22,8 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "unavailable",
     grpc.StatusCode.CANCELLED: "unavailable",
 }
-"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: on our own
-calls it means that the edge's service credential is wrong, which is no fault of the client.
+"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: who may call a
+service is the edge's affair, and no fault of the client.
 """
 
 _SPOKEN = frozenset({"bad_request", "not_found", "conflict", "rate_limited"})
@@ -46,6 +47,8 @@ def translate(error: BaseException, service: str) -> UpstreamError:
     if isinstance(error, UpstreamError):
         return error
     if isinstance(error, grpc.aio.AioRpcError):
+        if is_credential_refused(error):
+            return not_let_in(service)
         code = CODES.get(_code(error), "internal")
         if code in _SPOKEN:
             return UpstreamError(
@@ -74,6 +77,15 @@ def unavailable(service: str) -> UpstreamError:
     return UpstreamError(
         "unavailable",
         f"The {service} service cannot be reached now; try again.",
+        retry_after_ms=_soon_ms(),
+    )
+
+
+def not_let_in(service: str) -> UpstreamError:
+    """Return what a client hears while a service refuses this edge itself; its log says so, too."""
+    return UpstreamError(
+        "unavailable",
+        f"The {service} service does not let this edge in; whoever runs it must mend that.",
         retry_after_ms=_soon_ms(),
     )
 

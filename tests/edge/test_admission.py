@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.admission import access as access_module
 from edge.admission.access import MAX_PER_USER, Access
 from edge.admission.limits import TokenBucket
 from edge.admission.registry import Registry
@@ -246,3 +247,26 @@ def test_a_user_who_asks_for_everything_does_not_fill_the_memory() -> None:
     )
 
     assert 0 < remembered <= MAX_PER_USER
+
+
+def test_of_users_who_never_say_goodbye_nothing_outlives_its_time() -> None:
+    access, auth, clock = _access()
+    for number in range(100):
+        access.ask(f"u{number}", "watch", "ada", lambda _: None)
+        clock.advance(1.0)
+    kept = int(auth.ttl_s) + 1
+
+    assert len(access) <= kept < 100
+    assert access.known("u99", "watch", "ada") is True
+
+
+def test_so_many_users_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_module, "MAX_USERS", 3)
+    access, _, _ = _access()
+    for user in ("a", "b", "c", "a", "d"):
+        access.ask(user, "watch", f"for {user}", lambda _: None)
+        access.ask(user, "watch", f"again for {user}", lambda _: None)
+
+    assert len(access) == 3
+    assert access.known("a", "watch", "for a") is None, "whoever was asked about longest ago"
+    assert access.known("d", "watch", "for d") is True

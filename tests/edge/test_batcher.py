@@ -21,6 +21,7 @@ from edge.ports import UpstreamError
 from edge.upstream import assessments, errors
 from edge.upstream.batcher import Batcher
 from edge.upstream.routing import owner
+from service_runtime.credentials import REFUSED
 
 
 class Service:
@@ -206,7 +207,14 @@ def test_the_time_to_come_back_is_passed_on() -> None:
 
 
 def test_a_wrong_service_credential_is_no_fault_of_the_client() -> None:
-    assert errors.translate(_status(grpc.StatusCode.UNAUTHENTICATED), "brain").code == "internal"
+    refused = errors.translate(
+        _status(grpc.StatusCode.UNAUTHENTICATED, "credential", list(REFUSED)), "brain"
+    )
+    assert (refused.code, str(refused)) == (
+        "unavailable",
+        "The brain service does not let this edge in; whoever runs it must mend that.",
+    )
+    assert refused.retry_after_ms
     assert errors.translate(ValueError("secret"), "brain").code == "internal"
     assert "secret" not in str(errors.translate(ValueError("secret"), "brain"))
 

@@ -138,9 +138,50 @@ async def test_behind_a_proxy_each_client_pays_for_itself() -> None:
     assert (loud.status_code, quiet.status_code) == (429, 401)
 
 
-def test_so_many_texts_are_remembered_and_no_more() -> None:
+@pytest.mark.parametrize("path", ["/", "/docs/static/swagger-ui-bundle.js", "/api/nothing"])
+async def test_who_shows_a_good_token_pays_whatever_is_asked_for(path: str) -> None:
+    api = Api(user_units_per_s=1.0, user_units_burst=60.0)
+    assert (await api("GET", "/api/me", token="ada")).status_code == 200
+    answers = [(await api("GET", path, token="ada")).status_code for _ in range(4)]
+
+    assert answers[-1] == 429
+    assert (await api("GET", "/api/me", token="ada")).status_code == 429, "it is one budget"
+    assert (await api("GET", path)).status_code != 429, "the address has its own"
+
+
+async def test_a_token_that_is_good_no_more_is_one_of_many_bad_ones() -> None:
+    api = Api(address_failures_per_s=0.01)
+    assert (await api("GET", "/api/me", token="ada")).status_code == 200
+    api.auth.tokens.pop("ada")
+    answers = [(await api("GET", "/api/me", token="ada")).status_code for _ in range(3)]
+
+    assert answers == [401, 429, 429]
+
+
+async def test_a_device_that_was_here_before_needs_no_place_of_its_address() -> None:
+    api = Api()
+    first = (await api("POST", "/api/auth/login", json=PAIR)).json()["device_token"]
+    while api.services.door.logins.take("127.0.0.1"):
+        pass
+    answers = [
+        (await api("POST", "/api/auth/login", json=PAIR | {"device_token": token})).status_code
+        for token in (first, "forged", "")
+    ]
+
+    assert answers == [200, 429, 429]
+    while api.services.door.logins_of_devices.take(first):
+        pass
+    again = await api("POST", "/api/auth/login", json=PAIR | {"device_token": first})
+    assert again.status_code == 429, "a device has few places itself"
+
+
+def test_so_many_tokens_are_remembered_and_no_more() -> None:
     known = Known(2)
     for text in ("a", "b", "a", "c"):
-        known.add(text)
+        known.add(text, f"u-{text}")
 
     assert [text in known for text in "abc"] == [True, False, True]
+    assert [known.owner(text) for text in "abc"] == ["u-a", "", "u-c"]
+    known.discard("a")
+    known.discard("never seen")
+    assert known.owner("a") == ""

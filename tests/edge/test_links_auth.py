@@ -114,5 +114,5 @@ async def test_tokens_and_logins_are_answered_in_words_for_the_client() -> None:
 
     assert good == ("u", "teacher", "s", 5, ("ada",), 1.5)
     assert (bad.code, str(bad)) == ("unauthenticated", "Bad.")
-    assert (wrong.value.code, ours.value.code) == ("unauthenticated", "internal")
+    assert (wrong.value.code, ours.value.code) == ("unauthenticated", "unavailable")
     assert "someone" not in str(wrong.value)

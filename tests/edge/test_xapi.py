@@ -224,6 +224,16 @@ def _export(api: Api) -> None:
     api.brain.export = export  # type: ignore[method-assign]
 
 
+async def test_a_statement_stays_on_one_line_whatever_a_learner_wrote(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LINE, "response", "a\u2028b\u2029c\x85d")
+    _export(api)
+    response = await api("GET", "/api/learners/ada/export?format=xapi", token="admin")
+    [told] = [json.loads(line) for line in response.text.splitlines()]
+    assert told["result"]["response"] == "a\u2028b\u2029c\x85d"
+
+
 async def test_a_log_comes_out_as_statements_that_can_be_read_again(api: Api) -> None:
     _export(api)
     response = await api("GET", "/api/learners/ada/export?format=xapi", token="admin")

@@ -180,6 +180,17 @@ async def test_an_export_ends_with_what_it_must_hold(brain: Brain) -> None:
     assert end["sha256"] == hashlib.sha256(b"".join(lines)).hexdigest()
 
 
+async def test_a_line_of_an_export_ends_where_the_line_ends_for_every_reader(brain: Brain) -> None:
+    ends = "".join(chr(code) for code in (0x0B, 0x0C, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029))
+    context = json.dumps({"note": ends}, ensure_ascii=False).encode()
+    await brain.apply(submission("ada", "a", response=f"x{ends}y", context_json=context))
+    whole = b"".join([part async for part in brain.engine.export("ada", "a parent")]).decode()
+    lines = [json.loads(line) for line in whole.splitlines()]
+
+    assert lines[1]["response"] == f"x{ends}y"
+    assert lines[1]["context"]["note"] == ends
+
+
 async def test_an_erased_learner_is_gone_from_log_memory_and_duplicates(
     brain: Brain, path: Path
 ) -> None:
