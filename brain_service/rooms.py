@@ -108,7 +108,8 @@ class Attendance:
         self._rooms = rooms
         self._seats: set[tuple[str, str]] = set()
         self._events: list[Event] = []
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
+        """What counts against the limits, of the events that wait."""
         self._ended: AttendanceEndedError | None = None
         self._wake = asyncio.Event()
 
@@ -152,13 +153,18 @@ class Attendance:
             if size > MAX_EVENT_BYTES:
                 break
         batch, self._events = self._events[:count], self._events[count:]
-        self._waiting_bytes -= size
+        self.waiting_bytes -= size
         return batch
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be taken."""
+        return len(self._events)
 
     @property
     def is_crowded(self) -> bool:
         """Whether more waits than messages may add to."""
-        return self._waiting_bytes > MAX_WAITING_BYTES
+        return self.waiting_bytes > MAX_WAITING_BYTES
 
     def count(self, room_id: str) -> int:
         """Return how many members are in a room."""
@@ -182,14 +188,14 @@ class Attendance:
         if self._ended:
             return True
         self._events.append(event)
-        self._waiting_bytes += _weight(event)
+        self.waiting_bytes += _weight(event)
         self._wake.set()
-        return self._waiting_bytes <= TOO_SLOW_BYTES
+        return self.waiting_bytes <= TOO_SLOW_BYTES
 
     def end(self, reason: AttendanceEndedError) -> None:
         """Make `take` raise `reason`, now and from now on, and free what waits."""
         self._ended = self._ended or reason
-        self._events, self._waiting_bytes = [], 0
+        self._events, self.waiting_bytes = [], 0
         self._wake.set()
 
 

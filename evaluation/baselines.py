@@ -126,7 +126,7 @@ def bkt(train: Answers, test: Answers) -> Floats:
     for answer in train:
         for skill in answer.skills:
             sequences[skill][answer.learner].append(answer.correct)
-    fitted = {skill: _fit_bkt(list(learners.values())) for skill, learners in sequences.items()}
+    fitted = {skill: fit_bkt(list(learners.values())) for skill, learners in sequences.items()}
     usual = tuple(float(value) for value in np.median(list(fitted.values()), axis=0))
     known: dict[tuple[str, str], float] = {}
     predictions = []
@@ -206,7 +206,7 @@ _GRID: Final = np.array(
 )
 
 
-def _fit_bkt(sequences: list[list[bool]]) -> tuple[float, ...]:
+def fit_bkt(sequences: list[list[bool]]) -> tuple[float, ...]:
     """The parameters of the grid under which these sequences of one skill are most likely."""
     start, learn, guess, slip = _GRID.T
     ordered = sorted(sequences, key=len, reverse=True)

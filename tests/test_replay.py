@@ -283,7 +283,7 @@ def test_without_an_admin_each_learner_sends_and_a_missing_one_is_named():
 
 async def test_a_fixed_token_that_is_not_accepted_ends_the_replay_at_once():
     class Distrustful(FakeServer):
-        async def _authenticate(self, connection, frame) -> None:
+        async def authenticate(self, connection, frame) -> None:
             await connection.close(4401, "bad token")
 
     async with Distrustful().running() as server:
@@ -300,11 +300,11 @@ async def test_an_account_whose_token_is_not_accepted_gets_another():
             self._token = "new"
 
     class Picky(FakeServer):
-        async def _authenticate(self, connection, frame) -> None:
+        async def authenticate(self, connection, frame) -> None:
             if frame["token"] == "old":
                 await connection.close(4401, "expired")
             else:
-                await super()._authenticate(connection, frame)
+                await super().authenticate(connection, frame)
 
     async with Picky().running() as server:
         report = await replay(log(3), ws_url=server.url, tokens={"learner-0": Renewing("old")})
@@ -314,7 +314,7 @@ async def test_an_account_whose_token_is_not_accepted_gets_another():
 
 async def test_a_server_that_closes_for_good_ends_the_replay():
     class Closing(FakeServer):
-        async def _authenticate(self, connection, frame) -> None:
+        async def authenticate(self, connection, frame) -> None:
             await connection.close(4403, "revoked")
 
     async with Closing().running() as server:

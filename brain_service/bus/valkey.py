@@ -14,7 +14,7 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -72,7 +72,8 @@ class ValkeyBus:
         self._clock = clock
         self._here = LocalBus()
         self._followers: list[Follower] = []
-        self._name = secrets.token_hex(8)
+        self.name = secrets.token_hex(8)
+        """What this brain signs its messages with."""
         self._numbers = [0] * len(self._channels)
         self._heard: dict[tuple[str, int], int] = {}
         self._heard_at: dict[str, float] = {}
@@ -111,6 +112,11 @@ class ValkeyBus:
         self._followers.append(follower)
         if not self.in_touch:
             follower.lose_touch()
+
+    @property
+    def others(self) -> Set[str]:
+        """The names of the brains that are heard and have not said goodbye."""
+        return self._heard_at.keys()
 
     async def start(self) -> None:
         """Begin to connect, and again whenever the connection is lost."""
@@ -194,7 +200,7 @@ class ValkeyBus:
 
     def _take(self, message: wire.Message, channel: int) -> None:
         now = asyncio.get_running_loop().time()
-        if message.sender == self._name:
+        if message.sender == self.name:
             self._heard_self_at = now
             self.counters.lag_s.observe(max(0.0, self._clock() - message.sent_at_ms / 1000))
             return
@@ -258,15 +264,13 @@ class ValkeyBus:
         pipeline = client.pipeline(transaction=False)
         for channel in range(len(self._channels)) if to_all else parts:
             self._numbers[channel] += 1
-            message = wire.Message(
-                self._name, self._numbers[channel], at_ms, parts.get(channel, ())
-            )
+            message = wire.Message(self.name, self._numbers[channel], at_ms, parts.get(channel, ()))
             pipeline.publish(self._channels[channel], wire.encode(message))
         await pipeline.execute()
         self.counters.sent += len(publications)
 
     def _goodbye(self) -> wire.Message:
-        return wire.Message(self._name, 0, int(self._clock() * 1000), (), is_last=True)
+        return wire.Message(self.name, 0, int(self._clock() * 1000), (), is_last=True)
 
     async def _beat(self) -> None:
         """Show how far the numbers are, and expect to hear that from the server."""

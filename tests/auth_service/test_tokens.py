@@ -209,10 +209,14 @@ def test_tokens_of_a_dropped_key_are_refused_also_when_found_genuine_before() ->
 
 def test_the_memory_of_genuine_tokens_is_bounded() -> None:
     tokens = make(remembered=3)
-    for _ in range(9):
-        tokens.read(tokens.sign("ann", SESSION, "learner", 900))
+    signed = [tokens.sign("ann", f"{SESSION}-{number}", "learner", 900) for number in range(9)]
+    first = [tokens.read(token) for token in signed]
+    again = [tokens.read(token) for token in reversed(signed)][::-1]
 
-    assert len(tokens._verified) == 3
+    assert again == first
+    assert [one is before for one, before in zip(again, first, strict=True)] == [False] * 6 + [
+        True
+    ] * 3
 
 
 def test_the_key_file_is_made_for_its_owner_only_and_read_again(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from edge.settings import EdgeSettings
 from edge.upstream.watch import WatchLink
 from service_runtime.credentials import REFUSED
 from service_runtime.grpc_client import open_channel
+from tests.support.background import running, serving
 from tests.support.fakes import FakeEdge, say
 
 WAIT_S = 20.0
@@ -191,45 +192,11 @@ class Room(room_pb2_grpc.RoomServiceServicer):
             self.changed.set()
 
 
-@contextlib.asynccontextmanager
-async def serving(add: Callable[[grpc.aio.Server], None], port: int = 0) -> AsyncIterator[int]:
-    """Serve on a port until the end, then break off whatever is open."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add(server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(None)
-
-
-@contextlib.asynccontextmanager
-async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run works in the background and cancel them at the end."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def asked(start: Callable[[Callable[[Any], None]], None]) -> Any:
     """Wait for the answer of a callback-style question."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     start(future.set_result)
     return await asyncio.wait_for(future, WAIT_S)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until something holds; only what has no event of its own is waited for like
-    this.
-    """
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def adder(servicer: Any) -> Callable[[grpc.aio.Server], None]:

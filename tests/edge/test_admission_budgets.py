@@ -48,9 +48,9 @@ def test_everybody_has_one_budget_and_few_are_remembered() -> None:
     budgets = Budgets(rate=1.0, burst=1.0)
     assert budgets.of("ann", 0.0) is budgets.of("ann", 1.0)
     assert budgets.of("ann", 0.0) is not budgets.of("bob", 0.0)
-    for number in range(MAX_REMEMBERED + 10):
-        budgets.of(str(number), 0.0)
-    assert len(budgets._budgets) == MAX_REMEMBERED
+    made = [budgets.of(str(number), 0.0) for number in range(MAX_REMEMBERED + 10)]
+    assert all(budgets.of(str(number), 0.0) is made[number] for number in range(10, len(made)))
+    assert not any(budgets.of(str(number), 0.0) is made[number] for number in range(10))
 
 
 def _send(session: Any, frame: dict[str, Any]) -> None:

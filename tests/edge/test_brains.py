@@ -24,7 +24,9 @@ from edge.upstream.watch import WatchLink
 from service_runtime.grpc_client import Channel, open_channel
 from service_runtime.settings import SettingsError
 from service_runtime.trace_context import TraceContext
-from tests.edge.services import Brain, Room, Watcher, asked, moved, running, until
+from tests.edge.services import Brain, Room, Watcher, asked, moved
+from tests.support.background import running
+from tests.support.eventually import until
 from tests.support.fakes import FakeEdge
 
 SETTINGS = EdgeSettings(upstream_s=10.0)

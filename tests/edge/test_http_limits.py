@@ -12,7 +12,8 @@ from edge.admission.door import MAX_LOGINS
 from edge.admission.limits import Known
 from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
-from tests.support.edge_server import running_edge, until
+from tests.support.edge_server import running_edge
+from tests.support.eventually import until
 from tests.support.http_api import Api, AuthApi
 
 PAIR = {"email": "a@b.example", "password": "p"}

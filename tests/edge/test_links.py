@@ -19,19 +19,9 @@ from edge.upstream import watch as watch_room
 from edge.upstream.brain import BrainLink
 from service_runtime.grpc_client import open_channel
 from service_runtime.trace_context import TraceContext
-from tests.edge.services import (
-    SETTINGS,
-    WAIT_S,
-    Brain,
-    Watcher,
-    adder,
-    asked,
-    moved,
-    running,
-    serving,
-    until,
-    watching,
-)
+from tests.edge.services import SETTINGS, WAIT_S, Brain, Watcher, adder, asked, moved, watching
+from tests.support.background import running, serving
+from tests.support.eventually import until
 
 # Interactions
 

@@ -14,16 +14,9 @@ from aivo.auth.v1 import auth_pb2
 from edge.ports import UpstreamError
 from edge.upstream.auth import AuthLink
 from service_runtime.grpc_client import open_channel
-from tests.edge.services import (
-    SETTINGS,
-    WAIT_S,
-    Auth,
-    adder,
-    asked,
-    running,
-    serving,
-    until,
-)
+from tests.edge.services import SETTINGS, WAIT_S, Auth, adder, asked
+from tests.support.background import running, serving
+from tests.support.eventually import until
 from tests.support.fakes import FakeEdge
 
 

@@ -10,15 +10,9 @@ from aivo.room.v1 import room_pb2
 from edge.ports import Member, Members
 from edge.upstream.rooms import RoomsLink
 from service_runtime.grpc_client import open_channel
-from tests.edge.services import (
-    SETTINGS,
-    Room,
-    adder,
-    asked,
-    running,
-    serving,
-    until,
-)
+from tests.edge.services import SETTINGS, Room, adder, asked
+from tests.support.background import running, serving
+from tests.support.eventually import until
 from tests.support.fakes import FakeEdge, say
 
 

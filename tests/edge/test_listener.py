@@ -15,7 +15,8 @@ import pytest
 from edge.connection import listener
 from edge.connection.listener import Listener
 from edge.settings import EdgeSettings
-from tests.support.edge_server import WAIT_S, Running, exchange, running_edge, until
+from tests.support.edge_server import WAIT_S, Running, exchange, running_edge
+from tests.support.eventually import until
 from tests.support.socket import open_socket
 
 ENDLESS = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
@@ -28,6 +28,7 @@ from edge.telemetry.counters import EdgeCounters
 from edge.upstream.auth import _revoke
 from edge.upstream.metrics import MetricsLink
 from service_runtime.grpc_client import open_channel
+from tests.support.eventually import until
 from tests.support.fakes import FakeAuth, FakeBrain, FakeClock
 
 WAIT_S = 20.0
@@ -98,13 +99,6 @@ class Running:
     def revoke(self, **revocation: Any) -> None:
         """Tell the edge of a revocation, as the auth service does."""
         _revoke(auth_pb2.Revocation(**revocation), self.access, [self.streams])
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait for what another task reaches."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 - what another task reaches
-            await asyncio.sleep(0.005)
 
 
 async def rest(events: AsyncIterator[str]) -> list[str]:

@@ -20,8 +20,9 @@ from edge.upstream import recording as recording_room
 from edge.upstream.metrics import MetricsLink
 from edge.upstream.recording import RecordingLink
 from service_runtime.grpc_client import open_channel
-from tests.edge.services import serving
 from tests.edge.test_recording import edge_with, note, recording, take
+from tests.support.background import serving
+from tests.support.eventually import until
 from tests.support.fakes import say
 
 WAIT_S = 20.0
@@ -89,12 +90,6 @@ async def sending(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await channel.close()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 - what another task reaches
-            await asyncio.sleep(0.005)
 
 
 async def test_records_reach_the_service_as_the_contract_has_them() -> None:

@@ -4,19 +4,18 @@ who is there.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any
-
-import grpc.aio
 
 from brain_service.rooms import Attendance, Member, Rooms
 from brain_service.servicer.room import RoomServicer
 from edge.settings import EdgeSettings
 from edge.upstream.rooms import RoomsLink
 from service_runtime.grpc_client import open_channel
+from tests.support.background import running, serving
+from tests.support.eventually import until
 from tests.support.fakes import FakeEdge, FakeSink, say
 
 WAIT_S = 20.0
@@ -48,32 +47,8 @@ class Edge(FakeEdge):
 async def brain(port: int = 0) -> AsyncIterator[tuple[CountingRooms, int]]:
     """Serve rooms that remember nobody until the end, then break off whatever is open."""
     rooms = CountingRooms()
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    RoomServicer(rooms).register(server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    try:
+    async with serving(RoomServicer(rooms).register, port) as port:
         yield rooms, port
-    finally:
-        await server.stop(None)
-
-
-@contextlib.asynccontextmanager
-async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something in the background and cancel it at the end."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until something holds."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def join(edge: Edge, name: str, *rooms: str) -> tuple[Any, FakeSink]:

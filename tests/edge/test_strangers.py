@@ -20,7 +20,8 @@ from edge.admission.door import Door
 from edge.connection import listener
 from edge.connection.proxy_protocol import SIGNATURE
 from edge.settings import EdgeSettings
-from tests.support.edge_server import WAIT_S, Running, exchange, running_edge, until
+from tests.support.edge_server import WAIT_S, Running, exchange, running_edge
+from tests.support.eventually import until
 from tests.support.http_api import Api
 from tests.support.socket import open_socket
 

@@ -17,6 +17,8 @@ from service_runtime.spans import Span
 from service_runtime.telemetry import Sampler, Tracer
 from service_runtime.trace_context import TraceContext
 from tests.edge.test_hub import Watcher, subscribe
+from tests.support.background import running
+from tests.support.eventually import until
 from tests.support.fakes import FakeEdge, interaction, say, update
 
 ALL = Sampler(1 << 64, True)
@@ -177,7 +179,8 @@ async def test_a_batch_of_questions_is_one_call_in_the_first_ones_trace_and_the_
         else:
             with telemetry.within(context):
                 batcher.submit(item, lambda _: None)
-    await batcher._answer_batch()
+    async with running(batcher.run()):
+        await until(lambda: len(spans) == 2)
 
     first, second = spans
     assert (first.parent, second.parent) == (cause(2), cause(3))

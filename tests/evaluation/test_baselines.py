@@ -81,7 +81,7 @@ def test_bkt_finds_the_parameters_that_made_the_answers() -> None:
             )
             mastered = mastered or dice.random() < 0.2
 
-    assert baselines._fit_bkt(
+    assert baselines.fit_bkt(
         [[a.correct for a in train if a.learner == f"l{n}"] for n in range(300)]
     ) == pytest.approx((0.25, 0.2, 0.2, 0.05))
 

@@ -70,7 +70,7 @@ class FakeServer:
             async for text in connection:
                 frame = json.loads(text)
                 if frame["type"] == "authenticate":
-                    await self._authenticate(connection, frame)
+                    await self.authenticate(connection, frame)
                 elif frame["type"] == "get_state":
                     await self._state(connection, frame)
                 elif self.answer_when_waiting is None:
@@ -89,7 +89,7 @@ class FakeServer:
         for frame in frames:
             await self._interact(connection, frame)
 
-    async def _authenticate(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
+    async def authenticate(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
         self.tokens.append(frame["token"])
         kind = "authenticated" if "id" in frame else "connection_established"
         await _send(

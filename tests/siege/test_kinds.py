@@ -16,7 +16,8 @@ from siege.honest import Person
 from siege.hostile import besiege
 from siege.kinds import PUPILS, STRANGERS, Kind
 from siege.wire import Front, Line
-from tests.support.edge_server import Running, running_edge, until
+from tests.support.edge_server import Running, running_edge
+from tests.support.eventually import until
 from tests.support.http_api import Api
 from tests.support.socket import open_socket
 

@@ -11,11 +11,13 @@ from tests.support.school import School
 PACKAGES = {"brain": "brain_service", "auth": "auth_service", "metrics": "metrics_service"}
 
 
-def service_command(stack: Stack, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def service_command(
+    stack: Stack, name: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command of brain, auth or metrics beside the running one and return how it ended."""
     return subprocess.run(
         [sys.executable, "-m", PACKAGES[name], *arguments],
-        env=stack.environment(name),
+        env=stack.environment(name) | variables,
         cwd=ROOT,
         capture_output=True,
         text=True,

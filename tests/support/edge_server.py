@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -89,10 +89,3 @@ async def exchange(running: Running, *pieces: bytes) -> bytes:
         return answer
     finally:
         writer.close()
-
-
-async def until(met: Callable[[], bool]) -> None:
-    """Wait for what only can be looked at, not heard of."""
-    async with asyncio.timeout(WAIT_S):
-        while not met():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.002)

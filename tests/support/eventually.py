@@ -22,3 +22,12 @@ async def eventually(
         while not met(seen := await look()):  # noqa: ASYNC110 - other processes set no event here
             await asyncio.sleep(PAUSE_S)
     return seen
+
+
+async def until(met: Callable[[], object]) -> None:
+    """Let the loop turn until something holds that another task of this process reaches, where no
+    event tells of it.
+    """
+    async with asyncio.timeout(WAIT_S):
+        while not met():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.002)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -13,8 +12,9 @@ from functools import partial
 import pytest
 
 from harness.postgres import NoPostgresError, tools
-from harness.stack import ROOT, Stack
+from harness.stack import Stack
 from tests.replay.lane import Tally
+from tests.support.commands import service_command
 from tests.support.day import school_day, until_acknowledged
 from tests.support.school import School
 from tests.system.conftest import running_school
@@ -88,12 +88,8 @@ def test_a_backup_of_each_service_comes_back(
     learner = school.add_learner(f"kept-{uuid.uuid4().hex[:8]}")
 
     def command(service: str, *words: str) -> str:
-        environ = stack.environment(service)
-        environ["PATH"] = f"{tools()}:{environ['PATH']}"
-        module = stack._command(service)
-        done = subprocess.run(
-            [*module, *words], env=environ, cwd=ROOT, capture_output=True, text=True
-        )
+        path = f"{tools()}:{stack.environment(service)['PATH']}"
+        done = service_command(stack, service, *words, PATH=path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
