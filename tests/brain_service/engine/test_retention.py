@@ -127,6 +127,30 @@ async def test_an_id_that_may_have_left_is_refused_and_says_why(tmp_path: Path) 
     assert revisions([young, other]) == [(1, False), (2, False)]
 
 
+async def test_an_import_is_not_counted_again_once_its_rows_have_left(address: str) -> None:
+    """Its ids tell no time; when it happened does, and lies before it came in first."""
+    clock, path = Clock(), migrated(address, SCHEMA)
+    imported = [
+        submission("ada", f"statement-{n}", occurred_at_ms=int((clock.now - n * DAY_S) * 1000))
+        for n in (3, 2, 1)
+    ]
+    everything: Any = {"path": path, "clock": clock, "max_age_s": None, "log_days": DAYS}
+    async with running(**everything) as brain:
+        assert revisions(await brain.apply(*imported)) == [(1, False), (2, False), (3, False)]
+        clock.now += 5 * DAY_S
+        assert revisions(await brain.apply(*imported)) == [(1, True), (2, True), (3, True)]
+        clock.now += 6 * DAY_S
+        while await retention.shorten(
+            brain.store, no_bank(brain.store), before_ms=before_ms(clock)
+        ):
+            pass
+        again = await brain.apply(*imported)
+        assert [type(each) for each in again] == [Failed] * 3
+        assert {each.code for each in again if isinstance(each, Failed)} == {FailureCode.INVALID}
+        [snapshot] = await brain.engine.snapshots([("ada", 0)])
+        assert snapshot.revision == 3
+
+
 async def test_what_crossed_before_a_log_begins_is_not_told_as_new(tmp_path: Path) -> None:
     scene = Scene(str(tmp_path / "brain.db"))
     hard = interaction("hard", correct=False, time_taken=90.0, hints=5, attempts=6)
