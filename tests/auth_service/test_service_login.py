@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 import grpc
 import jwt
@@ -66,9 +67,9 @@ async def test_every_way_to_fail_a_login_costs_the_same_work(
     await client.SetUserDisabled(pb.SetUserDisabledRequest(user_id=user_id, disabled=True))
     verified: list[str] = []
 
-    async def verify(self: Passwords, password: str, encoded: str | None) -> bool:
+    async def verify(self: Passwords, password: str, *rest: Any, **how: Any) -> bool:
         verified.append(password)
-        return await original(self, password, encoded)
+        return await original(self, password, *rest, **how)
 
     original = Passwords.verify
     monkeypatch.setattr(Passwords, "verify", verify)
