@@ -36,7 +36,7 @@ from auth_service.store import (
 from auth_service.strangers import Strangers
 from auth_service.throttle import address_key
 from auth_service.tokens import BadTokenError, Claims, Tokens
-from auth_service.trust import TrustedIssuer
+from auth_service.trusted_issuers import TrustedIssuer
 from auth_service.turns import TooManyWaitingError, Turns
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from auth_service.strangers import Strangers
 from auth_service.tokens import BadTokenError
 from auth_service.tokens.encoding import to_text
 from auth_service.tokens.trusted import TrustedTokens
-from auth_service.trust import TrustedIssuer
+from auth_service.trusted_issuers import TrustedIssuer
 
 FLOW_S: Final = 600
 """Seconds that somebody has at the provider."""

@@ -16,7 +16,7 @@ from auth_service.domain import Role
 from auth_service.tokens.encoding import token_digest
 from auth_service.tokens.own import BadTokenError, Clock
 from auth_service.tokens.remote_keys import RemoteKeys
-from auth_service.trust import TrustedIssuer
+from auth_service.trusted_issuers import TrustedIssuer
 
 _MAX_TOKEN_CHARACTERS: Final = 8192
 _MAX_LISTED: Final = 64
