@@ -4,10 +4,11 @@ look like.
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import time
-from typing import Final
+from typing import Any, Final
 
 from harness.wire import text_frame
 
@@ -52,6 +53,7 @@ class Interactions:
     """
 
     def __init__(self, learner_id: str) -> None:
+        self._learner_id = learner_id
         self._head = b'","data":{"learner_id":"%s","interaction_id":"' % learner_id.encode()
         self._tails = _tails()
         self._salt = random.getrandbits(62)
@@ -75,27 +77,32 @@ class Interactions:
             % (number, self._head, interaction_id, tail)
         )
 
+    def data(self, number: int) -> dict[str, Any]:
+        """Return the same, for a client that makes its own frames and ids."""
+        return {"learner_id": self._learner_id, **_tasks()[(number + self._salt) % _VARIANTS]}
+
 
 def contexts() -> list[tuple[str, str, str, bytes]]:
     """Return kind, content, response and context of each of these interactions."""
-    said = [json.loads(b"{" + tail.partition(b",")[2][:-1]) for tail in _tails()]
     return [
-        (
-            one["type"],
-            one["content"],
-            one["response"],
-            json.dumps(one["context"], separators=(",", ":")).encode(),
-        )
-        for one in said
+        (one["type"], one["content"], one["response"], _json(one["context"])) for one in _tasks()
     ]
 
 
-def _tails(cache: list[bytes] = []) -> list[bytes]:  # noqa: B006 – made once, on first use
-    if not cache:
-        chance = random.Random(4)
-        for _ in range(_VARIANTS):
-            item = chance.randrange(400)
-            data = {
+@functools.cache
+def _tails() -> list[bytes]:
+    """Return how the frame of each goes on after its id."""
+    return [b'",' + _json(one)[1:] + b"}" for one in _tasks()]
+
+
+@functools.cache
+def _tasks() -> list[dict[str, Any]]:
+    chance = random.Random(4)
+    tasks = []
+    for _ in range(_VARIANTS):
+        item = chance.randrange(400)
+        tasks.append(
+            {
                 "type": "question_response",
                 "content": (
                     f"Question {item}: which of these four is the same amount as the one in the"
@@ -111,8 +118,12 @@ def _tails(cache: list[bytes] = []) -> list[bytes]:  # noqa: B006 – made once,
                     "item_id": f"item-{item}",
                 },
             }
-            cache.append(b'",' + json.dumps(data, separators=(",", ":")).encode()[1:] + b"}")
-    return cache
+        )
+    return tasks
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def answered_number(payload: bytes) -> int:

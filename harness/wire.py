@@ -155,7 +155,11 @@ async def connect(
         ssl=tls,
         server_hostname=name if tls else None,
     )
-    await socket.opened
+    try:
+        await socket.opened
+    except BaseException:
+        socket.transport.abort()
+        raise
     return socket
 
 

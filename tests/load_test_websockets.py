@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "proto" / "gen")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "proto" / "gen"), str(ROOT / "client")]
     from tests.load.command import main
 
     sys.exit(main())

@@ -26,6 +26,7 @@ from aivo_client.frames import (
     VirtualBrainResponse,
 )
 from aivo_client.machine import Machine
+from aivo_client.timers import Timers
 from aivo_client.values import (
     CancelTimers,
     Close,
@@ -106,7 +107,7 @@ class AivoClient:
         self._store = store
         self._machine = Machine(config or Config())
         self._connection: ClientConnection | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers(self._woken)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending: asyncio.Queue[tuple[ClientConnection, str]] = asyncio.Queue()
         self._answers: dict[str, asyncio.Future[Frame]] = {}
@@ -312,20 +313,13 @@ class AivoClient:
                 await connection.send(text)
 
     def _wake(self, effect: Wake) -> None:
-        self._stop_timer(effect.timer)
-        loop = asyncio.get_running_loop()
-        self._timers[effect.timer] = loop.call_later(effect.after_s, self._woken, effect.timer)
+        self._timers.wake(effect)
 
     def _woken(self, timer: str) -> None:
         self._do(self._machine.woken(timer, *self._now()))
 
-    def _stop_timer(self, timer: str) -> None:
-        if (old := self._timers.pop(timer, None)) is not None:
-            old.cancel()
-
     def _cancel_timers(self, effect: CancelTimers) -> None:
-        for timer in list(self._timers):
-            self._stop_timer(timer)
+        self._timers.cancel()
 
     def _save(self, effect: Save) -> None:
         if self._store is not None:

@@ -8,6 +8,7 @@ the browser's client does (`web/src/core/machine`).
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -52,6 +53,8 @@ class Machine:
         self._socket = 0
         self._request = 0
         self._serial = 0
+        self._requests: deque[Frame] = deque()
+        """Frames of the application that wait for the server's pace."""
         self._asked: set[str] = set()
         """Requests that wait for their answer on this connection."""
         self._attempt = 0
@@ -137,10 +140,12 @@ class Machine:
         return self._done(step)
 
     def send(self, frame: Frame, now: float, wall: float) -> list[Effect]:
-        """Send a frame now; nothing is sent, and the caller must see `is_open`, when not open."""
+        """Send a frame as soon as the server's pace allows, before all that waits for longer;
+        nothing is sent, and the caller must see `is_open`, when not open.
+        """
         step = self._step(now, wall)
         if self.is_open:
-            step.send(frame)
+            self._requests.append(frame)
             if id := frame.get("id"):
                 self._asked.add(id)
         return self._done(step)
@@ -285,6 +290,7 @@ class Machine:
         lost = AivoError("connection_lost", "The connection was lost.", retryable=True)
         step.effects += [Settled(id, lost) for id in sorted(self._asked)]
         self._asked.clear()
+        self._requests.clear()
         self.outbox.forget_sent()
         self.wishes.forget_asked()
 
@@ -299,6 +305,7 @@ class Machine:
         self._burst = max(1.0, float(limits.get("burst") or 0) * self._config.pace)
         if not rate:
             self._rate, self._burst = 1e6, 1e6  # no limit
+        self.outbox.allow(limits.get("in_flight"))
         self.phase, self._opened_at, self._not_before = "open", step.now, 0.0
         self._refused_token, self._ping = "", ""
         step.budget = self._burst
@@ -398,11 +405,19 @@ class Machine:
     def _done(self, step: Step) -> list[Effect]:
         """Send whatever is wanted and not yet sent, and return all that is to be done."""
         if self.is_open:
-            soonest = min(self.wishes.pump(step), self.outbox.pump(step, self.skew_s))
+            soonest = min(
+                self._pump(step), self.wishes.pump(step), self.outbox.pump(step, self.skew_s)
+            )
             if soonest < float("inf"):
                 step.wake("pump", max(soonest, 1.0 / self._rate))
         self._budget, self._budget_at = step.budget, step.now
         return step.effects
+
+    def _pump(self, step: Step) -> float:
+        """Send the application's requests; returns after how many seconds there may be more."""
+        while self._requests and step.budget >= 1.0:
+            step.send(self._requests.popleft())
+        return 0.0 if self._requests else float("inf")
 
     def _next_id(self, prefix: str) -> str:
         self._serial += 1

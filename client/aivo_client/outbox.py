@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
 
 from aivo_client.errors import AivoError
 from aivo_client.frames import Frame
@@ -23,7 +24,11 @@ class Outbox:
     def __init__(self) -> None:
         """Begin empty."""
         self._items: dict[str, Waiting] = {}
+        """In the order in which they were given."""
+        self._sent: dict[str, float] = {}
+        """When each under way was sent on this connection (monotonic), in that order."""
         self._paused_until = 0.0
+        self._in_flight_max: float = float("inf")
 
     def __len__(self) -> int:
         """How many wait."""
@@ -43,7 +48,7 @@ class Outbox:
     def load(self, items: Iterable[Waiting]) -> None:
         """Take in what an earlier process left."""
         for item in items:
-            self._items.setdefault(item.id, item.sent(None))
+            self._items.setdefault(item.id, item)
         self._items = dict(sorted(self._items.items(), key=lambda pair: pair[1].queued_at))
 
     def acknowledged(self, step: Step, frame: Frame) -> None:
@@ -56,12 +61,18 @@ class Outbox:
         if item is None:
             return False
         if error.retryable or error.code == "unauthenticated":
-            self._items[item.id] = item.sent(None)
+            self._sent.pop(item.id, None)
             wait_ms = frame.get("retry_after_ms")
             self.pause(step, step.backoff(2) if wait_ms is None else wait_ms / 1000)
         else:
             self._settle(step, item.id, error)
         return True
+
+    def allow(self, in_flight: float | None) -> None:
+        """Obey the server's limit of interactions under way. One place stays free: what it has
+        answered may count for a moment longer than the answer travels.
+        """
+        self._in_flight_max = max(1, in_flight - 1) if in_flight else float("inf")
 
     def pause(self, step: Step, seconds: float) -> None:
         """Send none for a while."""
@@ -70,11 +81,11 @@ class Outbox:
     def forget_sent(self) -> None:
         """The connection is lost: nothing counts as sent."""
         self._paused_until = 0.0
-        self._items = {id: item.sent(None) for id, item in self._items.items()}
+        self._sent.clear()
 
     def give_up_largest(self, step: Step) -> None:
         """A frame was too big: of those under way the largest is the culprit."""
-        sent = [item for item in self._items.values() if item.sent_at is not None]
+        sent = [self._items[id] for id in self._sent]
         if sent:
             worst = max(sent, key=lambda item: len(json.dumps(item.data)))
             self._settle(step, worst.id, AivoError("too_big", id=worst.id))
@@ -82,33 +93,45 @@ class Outbox:
     def pump(self, step: Step, skew_s: float) -> float:
         """Send what is due; returns after how many seconds there may be more to do."""
         self._expire(step)
-        resend_s = step.config.answer_s
-        due = [
-            item
-            for item in self._items.values()
-            if item.sent_at is None or item.sent_at + resend_s <= step.now
-        ]
-        if due and self._paused_until > step.now:
+        self._give_up_waiting(step)
+        waits = len(self._items) > len(self._sent)
+        if waits and self._paused_until > step.now:
             return self._paused_until - step.now
-        places = step.config.max_in_flight - (len(self._items) - len(due))
-        for item in due[: max(0, min(places, int(step.budget)))]:
-            step.send(_frame(item, step.wall, skew_s))
-            self._items[item.id] = item.sent(step.now)
-        if any(item.sent_at is None for item in self._items.values()) and step.budget < 1.0:
+        if waits:
+            self._send(step, skew_s)
+        if len(self._items) > len(self._sent) and step.budget < 1.0:
             return 0.0
-        waits = [
-            item.sent_at + resend_s - step.now
-            for item in self._items.values()
-            if item.sent_at is not None
-        ]
-        return min(waits, default=float("inf"))
+        if not self._sent:
+            return float("inf")
+        return next(iter(self._sent.values())) + step.config.answer_s - step.now
+
+    def _give_up_waiting(self, step: Step) -> None:
+        """What is not answered in time counts as not sent."""
+        overdue = step.now - step.config.answer_s
+        while self._sent:
+            id, at = next(iter(self._sent.items()))
+            if at > overdue:
+                return
+            del self._sent[id]
+
+    def _send(self, step: Step, skew_s: float) -> None:
+        most = min(step.config.max_in_flight, self._in_flight_max)
+        places = max(0, min(int(most) - len(self._sent), int(step.budget)))
+        unsent = (item for id, item in self._items.items() if id not in self._sent)
+        for item in list(islice(unsent, places)):
+            step.send(_frame(item, step.wall, skew_s))
+            self._sent[item.id] = step.now
 
     def _expire(self, step: Step) -> None:
         oldest = step.wall - step.config.queue_age_s
-        for item in [one for one in self._items.values() if one.queued_at < oldest]:
+        while self._items:
+            item = next(iter(self._items.values()))
+            if item.queued_at >= oldest:
+                return
             self._settle(step, item.id, AivoError("expired", id=item.id))
 
     def _settle(self, step: Step, id: str, answer: Frame | AivoError) -> None:
+        self._sent.pop(id, None)
         if self._items.pop(id, None) is not None:
             step.effects += [Remove(id), Settled(id, answer)]
 

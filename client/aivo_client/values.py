@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from aivo_client.errors import AivoError
@@ -49,18 +49,12 @@ class Waiting:
     data: dict[str, Any]
     queued_at: float
     """When it was given to us, Unix seconds by this machine's clock."""
-    sent_at: float | None = None
-    """When it was sent on the present connection (monotonic); None when it was not."""
 
     @property
     def id(self) -> str:
         """Its `interaction_id`, the same however often it is sent."""
         id: str = self.data["interaction_id"]
         return id
-
-    def sent(self, at: float | None) -> Waiting:
-        """Return the same, sent at this time."""
-        return replace(self, sent_at=at)
 
 
 # What is to be done, in this order.

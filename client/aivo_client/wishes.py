@@ -48,6 +48,8 @@ class Wishes:
         self._wishes: dict[tuple[str, str], Wish] = {}
         self._seen: dict[str, Seen] = {}
         self._serial = 0
+        self._calm = True
+        """Whether nothing is to be asked, nor asked again: nearly always."""
 
     def want(self, kind: str, key: str, mode: Mode = "latest", min_interval_s: float = 0.0) -> None:
         """Want this; asked again when it is wanted in another way, or was refused before."""
@@ -58,6 +60,7 @@ class Wishes:
             or old.status == REFUSED
         ):
             self._wishes[kind, key] = Wish(kind, key, mode, min_interval_s)
+            self._calm = False
 
     def unwant(self, step: Step, kind: str, key: str, *, is_open: bool) -> None:
         """Want it no more."""
@@ -80,6 +83,7 @@ class Wishes:
         wish = self._wishes.get((LEARNER, learner_id))
         if wish is not None and wish.status == HELD:
             wish.status, wish.not_before = PENDING, 0.0
+            self._calm = False
 
     def forget_asked(self) -> None:
         """The connection is lost: nothing was asked for."""
@@ -87,6 +91,7 @@ class Wishes:
             if wish.status != HELD:
                 wish.status = PENDING
             wish.asked_as, wish.not_before = "", 0.0
+        self._calm = False
 
     # What frames mean to them
 
@@ -108,6 +113,7 @@ class Wishes:
         if wish.mode == "every" and expected is not None and frame["revision"] > expected:
             if wish.status == ACTIVE:
                 wish.status, wish.not_before = PENDING, 0.0
+                self._calm = False
             return
         self._show(step, frame)
 
@@ -136,6 +142,8 @@ class Wishes:
     def pump(self, step: Step) -> float:
         """Ask for what is due; returns after how many seconds there may be more to do."""
         soonest = float("inf")
+        if self._calm:
+            return soonest
         for wish in self._wishes.values():
             if wish.status not in (PENDING, ASKED):
                 continue
@@ -149,6 +157,7 @@ class Wishes:
                 step.send(self._ask(wish))
                 wish.status, wish.asked_at = ASKED, step.now
                 soonest = min(soonest, step.config.answer_s)
+        self._calm = soonest == float("inf")
         return soonest
 
     def __iter__(self) -> Iterator[Wish]:
@@ -193,6 +202,7 @@ class Wishes:
         wish.asked_as = ""
         if error.retryable:
             wish.status = PENDING
+            self._calm = False
             wish.not_before = step.now + (step.backoff(2) if after_ms is None else after_ms / 1000)
         else:
             wish.status = REFUSED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -10,13 +11,25 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
+import jwt
 import pytest
 
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
+from auth_service.passwords import Passwords
 from auth_service.settings import Settings
 from service_runtime.settings import SettingsError
-from tests.auth_service.harness import ADMIN, PASSWORD, PATIENCE_S, Client, running, status
+from tests.auth_service.harness import ADMIN, PASSWORD, PATIENCE_S, Client, running
+
+OVER = "the session of the access token is over"
+SCHOOL = "192.0.2.1"
+
+
+async def status(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
+    """Return how a call that must fail has failed."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), caught.value.details() or ""
 
 
 async def test_the_first_start_makes_the_administrator_and_later_ones_do_not(
@@ -61,6 +74,313 @@ async def test_without_a_credential_it_makes_neither_database_nor_keys(
             pass
 
     assert os.listdir(tmp_path) == []
+
+
+async def test_tokens_of_a_login_tell_who_it_is_and_verify_with_the_published_keys(
+    client: Client,
+) -> None:
+    user_id = await client.user("Ann@School.Example", pb.ROLE_TEACHER)
+
+    response = await client.login("ann@SCHOOL.example")
+    jwks = jwt.PyJWKSet.from_json((await client.GetJwks(pb.GetJwksRequest())).jwks_json)
+    token = response.tokens.access_token
+    claims = jwt.decode(
+        token, jwks[jwt.get_unverified_header(token)["kid"]], algorithms=["EdDSA"], issuer="aivo"
+    )
+    (answer,) = await client.authenticate(token)
+
+    assert response.user.user_id == user_id == claims["sub"] == answer.identity.user_id
+    assert response.user.email == "ann@school.example"
+    assert answer.identity.role == pb.ROLE_TEACHER
+    assert answer.identity.session_id == claims["sid"]
+    assert answer.identity.expires_at_ms == claims["exp"] * 1000
+    assert claims["exp"] - claims["iat"] == response.tokens.expires_in_s == 900
+
+
+async def test_every_way_to_fail_a_login_sounds_the_same(client: Client) -> None:
+    user_id = await client.user("ann@school.example", pb.ROLE_TEACHER)
+    await client.user("bob@school.example", pb.ROLE_TEACHER)
+    await client.SetUserDisabled(pb.SetUserDisabledRequest(user_id=user_id, disabled=True))
+
+    failures = [
+        await status(client.login(*pair))
+        for pair in (
+            ("ann@school.example", PASSWORD),
+            ("bob@school.example", "not the password"),
+            ("bob@school.example", ""),
+            ("eve@school.example", PASSWORD),
+            ("no address", PASSWORD),
+            ("", ""),
+        )
+    ]
+
+    assert set(failures) == {
+        (grpc.StatusCode.UNAUTHENTICATED, "the e-mail address or the password is wrong")
+    }
+
+
+async def test_every_way_to_fail_a_login_costs_the_same_work(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await client.user("ann@school.example", pb.ROLE_TEACHER)
+    await client.user("bob@school.example", pb.ROLE_TEACHER)
+    await client.SetUserDisabled(pb.SetUserDisabledRequest(user_id=user_id, disabled=True))
+    verified: list[str] = []
+
+    async def verify(self: Passwords, password: str, encoded: str | None) -> bool:
+        verified.append(password)
+        return await original(self, password, encoded)
+
+    original = Passwords.verify
+    monkeypatch.setattr(Passwords, "verify", verify)
+    for email in ("ann@school.example", "bob@school.example", "eve@school.example", "no address"):
+        await status(client.login(email, f"wrong for {email}"))
+        assert verified.pop() == f"wrong for {email}"
+
+
+async def test_an_oversized_password_is_refused_as_such(client: Client) -> None:
+    code, _ = await status(client.login("ann@school.example", "x" * 1025))
+
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_guessing_is_slowed_per_account_and_says_for_how_long(settings: Settings) -> None:
+    async with running(settings, login_free_attempts=2, login_max_wait_s=1000.0) as client:
+        await client.user("ann@school.example", pb.ROLE_TEACHER)
+        for _ in range(2):
+            assert (await status(client.login("ann@school.example", "wrong")))[
+                0
+            ] is grpc.StatusCode.UNAUTHENTICATED
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.login("Ann@School.example", PASSWORD)
+        await client.login(*ADMIN)
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert 0 < int(dict(caught.value.trailing_metadata())["retry-after-ms"]) <= 1000
+
+
+async def test_whoever_knows_the_password_may_have_mistyped_it_before(settings: Settings) -> None:
+    async with running(settings, login_free_attempts=3, login_max_wait_s=1000.0) as client:
+        await client.user("ann@school.example", pb.ROLE_TEACHER)
+        for _ in range(2):
+            for _ in range(2):
+                assert (await status(client.login("ann@school.example", "wrong")))[
+                    0
+                ] is grpc.StatusCode.UNAUTHENTICATED
+            await client.login("ann@school.example")
+
+
+async def test_guessing_is_slowed_per_address_whatever_the_account(settings: Settings) -> None:
+    async def guess(client: Client, number: int, address: str) -> grpc.StatusCode:
+        request = pb.LoginRequest(
+            email=f"u{number}@school.example", password="x", client_address=address
+        )
+        return (await status(client.Login(request)))[0]
+
+    async with running(settings, login_free_attempts_per_address=3) as client:
+        codes = [await guess(client, number, "192.0.2.1") for number in range(4)]
+        elsewhere = await guess(client, 9, "192.0.2.2")
+
+    assert codes == [grpc.StatusCode.UNAUTHENTICATED] * 3 + [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert elsewhere is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_who_signed_in_here_before_is_let_in_while_names_are_sprayed(
+    settings: Settings,
+) -> None:
+    """From a school's one address, by a program that keeps no device token."""
+
+    async def sign_in(client: Client, email: str, password: str, address: str) -> grpc.StatusCode:
+        request = pb.LoginRequest(email=email, password=password, client_address=address)
+        try:
+            await client.Login(request)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    async with running(
+        settings, login_free_attempts_per_address=3, login_free_attempts_per_account=3
+    ) as client:
+        await client.user("ann@school.example", pb.ROLE_TEACHER)
+        await client.user("bob@school.example", pb.ROLE_LEARNER)
+        assert await sign_in(client, "ann@school.example", PASSWORD, SCHOOL) is grpc.StatusCode.OK
+        for number in range(6):
+            await sign_in(client, f"u{number}@school.example", "x", SCHOOL)
+            await sign_in(client, "ann@school.example", "x", f"198.51.100.{number}")
+        known = await sign_in(client, "ann@school.example", PASSWORD, SCHOOL)
+        new = await sign_in(client, "bob@school.example", PASSWORD, SCHOOL)
+        elsewhere = await sign_in(client, "ann@school.example", PASSWORD, "203.0.113.7")
+
+    assert known is grpc.StatusCode.OK
+    assert new is elsewhere is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_known_device_and_place_get_a_turn_while_the_account_is_guessed(
+    settings: Settings,
+) -> None:
+    """From ever new addresses, so fast that all places of the account are always taken."""
+    addresses, full, over = itertools.count(), asyncio.Event(), asyncio.Event()
+
+    async def guess(client: Client) -> None:
+        while not over.is_set():
+            number = next(addresses)
+            address = f"198.51.{number // 256 % 256}.{number % 256}"
+            request = pb.LoginRequest(
+                email="ann@school.example", password="x", client_address=address
+            )
+            code, _ = await status(client.Login(request))
+            if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                full.set()
+
+    async with running(
+        settings, login_free_attempts_per_account=1_000_000, password_threads=1
+    ) as client:
+        await client.user("ann@school.example", pb.ROLE_TEACHER)
+        right = pb.LoginRequest(
+            email="ann@school.example", password=PASSWORD, client_address=SCHOOL
+        )
+        device_token = (await client.Login(right)).device_token
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            for _ in range(16):
+                group.create_task(guess(client))
+            await full.wait()
+            try:
+                for _ in range(5):
+                    await client.Login(right)
+                    right.device_token, right.client_address = device_token, "203.0.113.7"
+            finally:
+                over.set()
+
+
+async def test_refresh_tokens_rotate_and_reuse_ends_the_session_and_its_sockets(
+    client: Client,
+) -> None:
+    first = (await client.login(*ADMIN)).tokens
+    second = (await client.Refresh(pb.RefreshRequest(refresh_token=first.refresh_token))).tokens
+    identity = (await client.authenticate(second.access_token))[0].identity
+
+    async with client.revocations() as following:
+        failure = await status(client.Refresh(pb.RefreshRequest(refresh_token=first.refresh_token)))
+        told = await following()
+    after = await client.authenticate(first.access_token, second.access_token)
+
+    assert failure == (grpc.StatusCode.UNAUTHENTICATED, "the session is over; sign in again")
+    assert told == [pb.Revocation(user_id=identity.user_id, session_id=identity.session_id)]
+    assert [answer.error for answer in after] == [OVER, OVER]
+    assert (
+        await status(client.Refresh(pb.RefreshRequest(refresh_token=second.refresh_token)))
+    ) == failure
+
+
+REQUEST_ID = "0198f3a2-7c1d-7000-8000-000000000001"
+
+
+async def test_a_lost_answer_is_given_again_to_whoever_knows_what_was_asked(client: Client) -> None:
+    first = (await client.login(*ADMIN)).tokens
+    asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=REQUEST_ID)
+    lost, again = [(await client.Refresh(asked)).tokens for _ in range(2)]
+    answers = await client.authenticate(lost.access_token, again.access_token)
+
+    assert again.refresh_token == lost.refresh_token != first.refresh_token
+    assert [answer.error for answer in answers] == ["", ""]
+    await client.Refresh(pb.RefreshRequest(refresh_token=again.refresh_token))
+
+
+@pytest.mark.parametrize("request_id", ["", REQUEST_ID[:-1] + "2"])
+@pytest.mark.parametrize("first_id", ["", REQUEST_ID])
+async def test_a_used_token_without_the_same_request_id_is_reuse(
+    client: Client, first_id: str, request_id: str
+) -> None:
+    first = (await client.login(*ADMIN)).tokens
+    asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=first_id)
+    second = (await client.Refresh(asked)).tokens
+    stolen = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=request_id)
+    failure = await status(client.Refresh(stolen))
+
+    assert failure == (grpc.StatusCode.UNAUTHENTICATED, "the session is over; sign in again")
+    assert [answer.error for answer in await client.authenticate(second.access_token)] == [OVER]
+
+
+async def test_a_lost_answer_is_not_given_again_where_that_is_switched_off(
+    settings: Settings,
+) -> None:
+    async with running(settings, refresh_retry_s=0.0) as client:
+        first = (await client.login(*ADMIN)).tokens
+        asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=REQUEST_ID)
+        await client.Refresh(asked)
+
+        assert (await status(client.Refresh(asked)))[0] is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("request_id", ["short", "x" * 129])
+async def test_a_request_id_easily_guessed_is_refused_and_uses_nothing_up(
+    client: Client, request_id: str
+) -> None:
+    first = (await client.login(*ADMIN)).tokens
+    asked = pb.RefreshRequest(refresh_token=first.refresh_token, request_id=request_id)
+
+    assert (await status(client.Refresh(asked)))[0] is grpc.StatusCode.INVALID_ARGUMENT
+    await client.Refresh(pb.RefreshRequest(refresh_token=first.refresh_token))
+
+
+@pytest.mark.parametrize("garbage", ["", "x", "A" * 70, "\x00", "é" * 99, "x" * 100_000])
+async def test_garbage_tokens_are_refused_without_being_repeated(
+    client: Client, garbage: str
+) -> None:
+    good = (await client.login(*ADMIN)).tokens.access_token
+
+    refresh = await status(client.Refresh(pb.RefreshRequest(refresh_token=garbage)))
+    answers = await client.authenticate(garbage, good, garbage)
+    await client.Logout(pb.LogoutRequest(refresh_token=garbage, access_token=garbage))
+
+    assert refresh == (grpc.StatusCode.UNAUTHENTICATED, "the session is over; sign in again")
+    assert [answer.WhichOneof("outcome") for answer in answers] == ["error", "identity", "error"]
+    assert answers[0].error == "the access token is not valid"
+
+
+@pytest.mark.parametrize("by", ["refresh_token", "access_token"])
+async def test_logout_ends_one_session_everywhere_and_no_other(client: Client, by: str) -> None:
+    one, other = (await client.login(*ADMIN)).tokens, (await client.login(*ADMIN)).tokens
+    identity = (await client.authenticate(one.access_token))[0].identity
+
+    async with client.revocations() as first, client.revocations() as second:
+        await client.Logout(pb.LogoutRequest(**{by: getattr(one, by)}))
+        told = [await first(), await second()]
+    answers = await client.authenticate(one.access_token, other.access_token)
+
+    assert told == [[pb.Revocation(user_id=identity.user_id, session_id=identity.session_id)]] * 2
+    assert [answer.error for answer in answers] == [OVER, ""]
+
+
+async def test_disabling_and_new_passwords_end_all_sessions(client: Client) -> None:
+    user_id = await client.user("ann@school.example", pb.ROLE_TEACHER)
+    everything = [pb.Revocation(user_id=user_id, all_sessions=True)]
+
+    async with client.revocations() as following:
+        tokens = (await client.login("ann@school.example")).tokens
+        await client.SetPassword(pb.SetPasswordRequest(user_id=user_id, password="a new password"))
+        assert await following() == everything
+        assert [answer.error for answer in await client.authenticate(tokens.access_token)] == [OVER]
+
+        tokens = (await client.login("ann@school.example", "a new password")).tokens
+        await client.SetUserDisabled(pb.SetUserDisabledRequest(user_id=user_id, disabled=True))
+        assert await following() == everything
+        assert not await client.allowed(user_id, pb.ACTION_JOIN, "lobby")
+
+        await client.SetUserDisabled(pb.SetUserDisabledRequest(user_id=user_id, disabled=False))
+        assert [answer.error for answer in await client.authenticate(tokens.access_token)] == [OVER]
+        assert await client.allowed(user_id, pb.ACTION_JOIN, "lobby")
+
+
+async def test_sessions_stay_ended_over_a_restart(settings: Settings) -> None:
+    async with running(settings) as client:
+        ended, open_ = (await client.login(*ADMIN)).tokens, (await client.login(*ADMIN)).tokens
+        await client.Logout(pb.LogoutRequest(access_token=ended.access_token))
+    async with running(settings) as client:
+        answers = await client.authenticate(ended.access_token, open_.access_token)
+
+        assert [answer.error for answer in answers] == [OVER, ""]
+        await client.Refresh(pb.RefreshRequest(refresh_token=open_.refresh_token))
 
 
 async def test_rights_follow_relations_at_once_and_the_stream_tells_all_concerned(

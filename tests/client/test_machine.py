@@ -337,6 +337,39 @@ def test_it_keeps_below_the_servers_pace() -> None:
     assert len(sent) >= 0.8 * 10 * 4.0
 
 
+def test_the_programs_requests_keep_to_the_pace_in_order() -> None:
+    world = World()
+    world.connect(frames_per_second=10, burst=10)
+    sent = []
+    for number in range(40):
+        frame = {"type": "get_state", "learner_id": "ada", "id": f"r-{number}"}
+        sent += world.frames(world.do(world.machine.send(frame, *world.at())))
+    while world.now < 2.0:
+        sent += world.frames(world.wake("pump"))
+
+    assert 0.8 * 10 * 1.0 <= len(sent) <= 0.8 * (10 + 10 * 2.2) + 1
+    assert [frame["id"] for frame in sent] == [f"r-{number}" for number in range(len(sent))]
+
+    told = world.close(1006)
+    lost = [one.id for one in world.of(Settled, told)]
+    assert sorted(lost) == sorted(f"r-{number}" for number in range(40))
+    world.wake("reconnect")
+    world.give_token()
+    assert all(frame["type"] != "get_state" for frame in world.frames(world.establish()))
+
+
+@pytest.mark.parametrize(("told", "most"), [({}, 32), ({"in_flight": 4}, 3), ({"in_flight": 1}, 1)])
+def test_fewer_are_under_way_than_the_server_allows(told: dict[str, float], most: int) -> None:
+    world = World()
+    world.connect(frames_per_second=0, **told)
+    sent = []
+    for number in range(50):
+        sent += world.frames(world.interact(f"i{number}"))
+
+    assert len(sent) == most
+    assert len(world.frames(world.acknowledge("i0"))) == 1
+
+
 def test_a_subscription_resumes_where_the_last_update_left_off() -> None:
     world = World()
     world.connect()

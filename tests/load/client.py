@@ -1,74 +1,47 @@
-"""One client of the load test: sends numbered requests within the told limits, matches answers,
-comes back when cut.
+"""One client of the load test: requests that scenarios ask for, what became of them, and what was
+shown.
 
-What it sees goes to the tally (times and counts) and to the verdict (promises). It decides nothing
-about load.
+The product's client (`aivo-client`) decides when to send, when to come back and where to resume.
+Times and counts (for the tally) and promises (for the verdict) are of what went over the socket:
+neither takes the client's word for what was sent, answered or shown.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import socket as sockets
-import ssl
+import itertools
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import msgspec
-
-from edge.admission.limits import TokenBucket
+from aivo_client import Config, Waiting, uuid7
+from aivo_client.wishes import LEARNER
 from harness import traffic
-from harness.wire import HandshakeError, Socket, ignore, json_frame, log_in
+from tests.load.rim import Frame, Rim, Target, now
 from tests.load.tally import INTERACT, PING, READ, SelfCheck, Tally
 from tests.load.verdict import DUPLICATED, LOST, Verdict, View, Writes
 
 GREETING_TIMEOUT_S: Final = 15.0
-_MARGIN: Final = 0.9
-"""Part of a told limit that is used, because frames do not arrive as evenly as they are sent."""
-_SMALL_BUFFER: Final = 4096
-_LARGE_BUFFER: Final = 1 << 20
-_BACKOFF_MAX_S: Final = 5.0
-_STAY_CLOSED: Final = frozenset({1000, 4400, 4401, 4403})
+_NEVER_S: Final = 1e9
 _ANSWERS: Final = {"pong": PING, "virtual_brain_response": INTERACT, "state_response": READ}
+
+_CONFIG: Final = Config(
+    min_delay_s=0.02,
+    max_delay_s=5.0,
+    stable_s=0.0,
+    attempt_s=GREETING_TIMEOUT_S,
+    answer_s=_NEVER_S,  # sent again on the same socket, an answer that is lost would be hidden
+    max_in_flight=1_000,
+    pace=0.9,
+    queue_items=1_000_000,
+)
+_SLOW: Final = replace(_CONFIG, heartbeat_s=_NEVER_S, pong_s=_NEVER_S)
+"""Who leaves everything unread for a while must not take the server for dead."""
 
 
 class RefusedError(Exception):
     """The server would not have this client; the message says why."""
-
-
-class Frame(msgspec.Struct):
-    """What the load test reads of any frame from the server."""
-
-    type: str
-    id: str | int | None = None
-    learner_id: str = ""
-    epoch: str = ""
-    revision: int = -1
-    coalesced: int = 0
-    code: str = ""
-    error: str = ""
-    expires_at: str = ""
-    user: dict[str, Any] = {}
-    limits: dict[str, float] = {}
-    reconnect_after_ms: float = 0.0
-
-
-_decode = msgspec.json.Decoder(Frame).decode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where the socket is."""
-
-    host: str
-    """An address, so that every connection goes where the first went."""
-    port: int
-    name: str
-    """The server's, in requests and certificates."""
-    path: str = "/ws"
-    tls: ssl.SSLContext | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,8 +53,6 @@ class Run:
     verdict: Verdict = field(default_factory=Verdict)
     self_check: SelfCheck = field(default_factory=SelfCheck)
     writes: Writes = field(init=False)
-    over: bool = False
-    """True when nobody need come back."""
 
     def __post_init__(self) -> None:
         """Let writes be judged by the same verdict."""
@@ -90,12 +61,16 @@ class Run:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A request that is due, sent or not."""
+    """What a scenario asked for."""
 
     kind: str
     due: float
-    number: int = 0
-    frame: bytes = b""
+    id: str
+    sends: int = 0
+    owed: bool = False
+    """Whether the server has it, and owes an answer."""
+    refused: bool = False
+    """Whether the last answer was an error for now."""
     revision: asyncio.Future[int | None] | None = None
     """Of a read that is no part of the load: gets the answer, None for an error."""
 
@@ -123,276 +98,242 @@ class Client:
         self.stayed_away = False
         """True when the server does not want this client back."""
         self._run = run
-        self._token = token
         self._watches = watches
         name = f"client {number}"
         seen = watches if drives is None else {drives: False} | watches
         self._views = {
             one: View(run.verdict, name, one, every=every) for one, every in seen.items()
         }
-        self._frames = traffic.Interactions(drives) if drives is not None else None
-        self._socket: Socket | None = None
-        self._numbers = 0
-        self._pending: dict[int, Request] = {}
-        self._in_flight = 0
-        self._backlog: deque[Request] = deque()
-        self._subscribing: dict[int, str] = {}
-        self._bucket = TokenBucket(rate=0, burst=1, now=0)
-        self._in_flight_max = 1
-        self._reconnect_after_s = 0.0
-        self._coming_back: asyncio.Task[None] | None = None
+        self._interactions = traffic.Interactions(drives) if drives is not None else None
+        self._rim = Rim(run.target, token, _SLOW if slow else _CONFIG, self)
+        self._machine = self._rim.machine
+        self._first: asyncio.Future[None] | None = None
+        self._lost_at = 0.0
+        self._numbers = itertools.count(1)
+        self._requests: dict[str, Request] = {}
+        """All that are not answered."""
+        self._kept: deque[Request] = deque()
+        """Pings and reads that wait for a connection."""
+        self._own: set[str] = set()
+        """Frames of the client's own that the server has yet to answer on this socket."""
 
     # Connecting
 
     async def open(self) -> None:
-        """Connect, authenticate and subscribe. Raises RefusedError."""
-        target = self._run.target
-        try:
-            self._socket, greeting = await log_in(
-                target.host,
-                target.port,
-                self._token,
-                self._on_text,
-                self._on_lost,
-                path=target.path,
-                name=target.name,
-                tls=target.tls,
-                timeout_s=GREETING_TIMEOUT_S,
-            )
-        except (OSError, HandshakeError, TimeoutError) as error:
-            self._drop()
-            raise RefusedError(_reason(error)) from error
-        self._obey(msgspec.convert(greeting, Frame))
+        """Connect, authenticate and subscribe; later it comes back by itself. Raises
+        RefusedError.
+        """
+        self._first = asyncio.get_running_loop().create_future()
         for learner_id, every in self._watches.items():
-            self._subscribe(learner_id, every)
-        self.pump()
-
-    def _obey(self, greeting: Frame) -> None:
-        limits = greeting.limits
-        self._bucket = TokenBucket(
-            rate=limits.get("frames_per_second", 0) * _MARGIN,
-            burst=max(1.0, limits.get("burst", 1) * _MARGIN - 1),
-            now=time.monotonic(),
-        )
-        self._in_flight_max = max(1, int(limits.get("in_flight", 64)) - 1)
-        self.greeting = greeting
-
-    def _subscribe(self, learner_id: str, every: bool) -> None:
-        self._numbers = number = self._numbers + 1
-        self._subscribing[number] = learner_id
-        self._bucket.take(time.monotonic())
-        message = {"type": "subscribe_learner", "learner_id": learner_id, "id": str(number)}
-        if every:
-            message["mode"] = "every"
-        if resume := self._views[learner_id].resume:
-            message["resume"] = resume  # type: ignore[assignment]
-        assert self._socket is not None
-        self._socket.transport.write(json_frame(message))
+            mode = "every" if every else "latest"
+            self._rim.do(self._machine.want(LEARNER, learner_id, *now(), mode=mode))
+        self._rim.do(self._machine.connect(*now()))
+        await self._first
 
     def cut(self) -> None:
-        """Lose the socket on purpose and come back at once; what was under way is sent again."""
+        """Lose the socket on purpose; what was under way is sent again."""
         if self.greeting is not None:
             self._run.tally.cuts += 1
-            self._drop()
-            self._come_back(0.0)
+            self._rim.cut()
 
-    def _drop(self) -> None:
-        lost, self._socket, self.greeting = self._socket, None, None
-        if lost is not None:
-            lost.on_text, lost.on_lost = ignore, None
-            lost.transport.abort()
-        again = [self._pending[number] for number in sorted(self._pending)]
-        self._backlog.extendleft(reversed(again))
-        self._pending.clear()
-        self._subscribing.clear()
-        self._in_flight = 0
+    def read(self, yes: bool) -> None:
+        """Take frames from the socket, or leave them there."""
+        if self.greeting is not None:
+            self._rim.read(yes)
+
+    def opened(self, greeting: Frame) -> None:
+        """Take note, and send what waited."""
+        self.greeting = greeting
+        if self._first is not None:
+            self._first.set_result(None)
+            self._first = None
+        else:
+            self._run.tally.reconnect.record(time.perf_counter() - self._lost_at)
+        asyncio.get_running_loop().call_soon(self._send_kept)
+
+    def broke(self, close_code: int) -> None:
+        """Count it."""
+        self._run.tally.closes[str(close_code)] += 1
+
+    def lost(self, why: str, *, for_good: bool) -> None:
+        """Nothing is owed on a socket that is no more; a first attempt is also the last."""
+        if self.greeting is not None:
+            self._lost_at = time.perf_counter()
+            self.stayed_away = for_good
+        elif self._first is None:
+            self._run.tally.errors[f"reconnect: {why}"] += 1
+        self.greeting = None
+        self._own.clear()
+        for request in self._requests.values():
+            request.owed = False
         for view in self._views.values():
             view.reconnected()
-
-    def _on_lost(self, lost: Socket) -> None:
-        if self.greeting is None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            first.set_exception(RefusedError(why))
+        elif not for_good:
             return
-        self._drop()
-        self._run.tally.closes[str(lost.close_code)] += 1
-        if lost.close_code in _STAY_CLOSED:
-            self.stayed_away = True
-        else:
-            self._come_back(self._reconnect_after_s or random.uniform(0.0, 0.5))
+        asyncio.get_running_loop().call_soon(self._leave)
 
-    def _come_back(self, after_s: float) -> None:
-        if not self._run.over:
-            self._coming_back = asyncio.create_task(self._keep_trying(after_s))
-
-    async def _keep_trying(self, after_s: float) -> None:
-        lost_at = time.perf_counter()
-        backoff = 0.25
-        while not self._run.over:
-            await asyncio.sleep(after_s)
-            try:
-                await self.open()
-            except RefusedError as refused:
-                self._run.tally.errors[f"reconnect: {refused}"] += 1
-                after_s = random.uniform(backoff / 2, backoff)
-                backoff = min(_BACKOFF_MAX_S, backoff * 2)
-            else:
-                self._run.tally.reconnect.record(time.perf_counter() - lost_at)
-                return
+    def _leave(self) -> None:
+        self._rim.do(self._machine.disconnect(*now()))
 
     # Requests
 
     def request(self, kind: str, due: float) -> None:
         """Send a request that is due (perf_counter), as soon as socket and limits allow."""
         self._run.tally.requested += 1
-        self._backlog.append(Request(kind, due))
-        self.pump()
-        if self._backlog:
-            if self.greeting is not None:
-                self._run.tally.held_back += 1
-        else:
+        request = self._ask(kind, due)
+        if request.sends:
             self._run.self_check.late.record(time.perf_counter() - due)
+        elif self.greeting is not None:
+            self._run.tally.held_back += 1
 
     def ask_revision(self) -> asyncio.Future[int | None]:
         """Read where the own learner stands, outside of the load; None when the server gives an
         error.
         """
         answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._backlog.append(Request(READ, time.perf_counter(), revision=answer))
-        self.pump()
+        self._ask(READ, time.perf_counter(), answer)
         return answer
 
-    def pump(self) -> None:
-        """Send what waits, within the limits that the server told."""
-        while self._backlog and self.greeting is not None:
-            request = self._backlog[0]
-            if request.kind == INTERACT and self._in_flight >= self._in_flight_max:
-                return
-            if self._bucket.take(time.monotonic()):
-                return
-            self._backlog.popleft()
+    def _ask(
+        self, kind: str, due: float, revision: asyncio.Future[int | None] | None = None
+    ) -> Request:
+        id = uuid7() if kind == INTERACT else str(next(self._numbers))
+        request = self._requests[id] = Request(kind, due, id, revision=revision)
+        if kind == INTERACT:
+            assert self._interactions is not None
+            data = self._interactions.data(next(self._numbers)) | {"interaction_id": id}
+            item = Waiting(data=data, queued_at=time.time())
+            self._rim.do(self._machine.interact(item, *now()))
+        else:
             self._send(request)
+        return request
 
     def _send(self, request: Request) -> None:
-        tally = self._run.tally
-        if request.frame:
-            tally.resent += 1
-        else:
-            tally.sent += request.revision is None
-            self._numbers = request.number = self._numbers + 1
-            request.frame = self._frame(request)
-        self._pending[request.number] = request
-        self._in_flight += request.kind == INTERACT
-        assert self._socket is not None
-        self._socket.transport.write(request.frame)
-
-    def _frame(self, request: Request) -> bytes:
-        if request.kind == PING:
-            return traffic.ping(request.number)
+        if not self._machine.is_open:
+            self._kept.append(request)
+            return
+        frame = {"type": request.kind, "id": request.id}
         if request.kind == READ:
-            return json_frame({"type": READ, "learner_id": self.drives, "id": str(request.number)})
-        assert self._frames is not None
-        return self._frames.frame(request.number)
+            frame["learner_id"] = str(self.drives)
+        self._rim.do(self._machine.send(frame, *now()))
+
+    def _send_kept(self) -> None:
+        for request in [self._kept.popleft() for _ in range(len(self._kept))]:
+            self._send(request)
+
+    def unanswered(self, id: str) -> None:
+        """Ask again on the next connection."""
+        if (request := self._requests.get(id)) is not None:
+            self._kept.append(request)
+
+    def sent(self, frame: dict[str, Any]) -> None:
+        """From now on the server owes the answer."""
+        id = frame.get("id")
+        if id is None:
+            return
+        request = self._requests.get(id)
+        if request is None:
+            self._own.add(id)
+            return
+        if request.sends:
+            self._run.tally.resent += 1
+        else:
+            self._run.tally.sent += request.revision is None
+        request.sends += 1
+        request.owed, request.refused = True, False
 
     # Frames
 
-    def _on_text(self, payload: bytes) -> None:
-        now = time.perf_counter()
-        try:
-            frame = _decode(payload)
-        except msgspec.DecodeError:
+    def came(self, frame: Frame | None) -> None:
+        """Judge a frame."""
+        at = time.perf_counter()
+        if frame is None:
             self._run.tally.errors["not a frame of the protocol"] += 1
             return
-        kind = frame.type
+        kind = frame.get("type")
         if kind == "state_update":
-            self._on_update(frame, now)
+            self._on_update(frame, at)
         elif kind in _ANSWERS:
-            self._on_answer(frame, now)
+            self._on_answer(frame, at)
         elif kind == "subscribed":
             self._on_subscribed(frame)
         elif kind == "error":
             self._on_error(frame)
-        elif kind == "server_draining":
-            self._reconnect_after_s = frame.reconnect_after_ms / 1000
         elif kind == "unsubscribed":
-            self._run.tally.errors[f"unsubscribed: {frame.code}"] += 1
+            self._run.tally.errors[f"unsubscribed: {frame.get('code')}"] += 1
 
-    def _on_answer(self, frame: Frame, now: float) -> None:
-        request = self._answered(frame)
-        if request is None:
-            example = (
-                f"client {self.number}: {frame.type} with id {frame.id!r}, which is not (or no"
-                " more) asked"
-            )
-            self._run.verdict.found(DUPLICATED, example)
+    def _on_answer(self, frame: Frame, at: float) -> None:
+        id = str(frame.get("id"))
+        if id in self._own:
+            self._own.discard(id)
             return
-        if _ANSWERS[frame.type] != request.kind:
-            example = (
-                f"client {self.number}: {request.kind} {request.number} was answered by"
-                f" {frame.type}"
+        request = self._requests.pop(id, None)
+        if request is None or not request.owed:
+            self._run.verdict.found(
+                DUPLICATED,
+                f"client {self.number}: {frame['type']} with id {id!r}, which is not (or no more)"
+                " asked",
             )
-            self._run.verdict.found(LOST, example)
-            return
+        elif _ANSWERS[frame["type"]] != request.kind:
+            self._run.verdict.found(
+                LOST,
+                f"client {self.number}: {request.kind} {id} was answered by {frame['type']}",
+            )
+        else:
+            self._count(request, frame, at)
+
+    def _count(self, request: Request, frame: Frame, at: float) -> None:
+        tally, revision = self._run.tally, frame.get("revision", -1)
         if request.revision is None:
-            self._run.tally.in_time(request.kind, now - request.due)
+            tally.in_time(request.kind, at - request.due)
         elif not request.revision.done():
-            request.revision.set_result(frame.revision)
-        view = self._views.get(frame.learner_id)
+            request.revision.set_result(revision)
+        learner_id = frame.get("learner_id", "")
+        view = self._views.get(learner_id)
         if request.kind == READ and view is not None:
-            view.read(frame.revision)
+            view.read(revision)
         elif request.kind == INTERACT and view is not None:
-            view.acknowledged(frame.revision)
-            self._run.writes.acknowledged(frame.learner_id, frame.revision)
-            self._run.tally.deliveries.caused(frame.learner_id, frame.revision, request.due)
-        self.pump()
+            view.acknowledged(revision)
+            self._run.writes.acknowledged(learner_id, revision)
+            tally.deliveries.caused(learner_id, revision, request.due)
 
-    def _answered(self, frame: Frame) -> Request | None:
-        try:
-            request = self._pending.pop(int(frame.id), None)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            return None
-        if request is not None:
-            self._in_flight -= request.kind == INTERACT
-        return request
-
-    def _on_update(self, frame: Frame, now: float) -> None:
-        tally = self._run.tally
+    def _on_update(self, frame: Frame, at: float) -> None:
+        tally, learner_id, revision = self._run.tally, frame["learner_id"], frame["revision"]
+        coalesced = frame.get("coalesced", 0)
         tally.updates += 1
-        tally.coalesced += frame.coalesced
-        view = self._views.get(frame.learner_id)
+        tally.coalesced += coalesced
+        view = self._views.get(learner_id)
         if view is None:
             tally.errors["update of a learner who is not watched"] += 1
             return
-        view.updated(frame.revision, frame.coalesced)
+        view.updated(revision, coalesced)
         if not self.slow:
-            tally.deliveries.arrived(frame.learner_id, frame.revision, now)
+            tally.deliveries.arrived(learner_id, revision, at)
 
     def _on_subscribed(self, frame: Frame) -> None:
-        view = self._views.get(frame.learner_id)
+        self._own.discard(str(frame.get("id")))
+        view = self._views.get(frame["learner_id"])
         if view is not None:
-            view.subscribed(frame.epoch, frame.revision)
-        self._subscribing = {
-            number: one for number, one in self._subscribing.items() if one != frame.learner_id
-        }
+            view.subscribed(frame.get("epoch", ""), frame.get("revision", -1))
 
     def _on_error(self, frame: Frame) -> None:
-        self._run.tally.errors[frame.code] += 1
-        request = self._answered(frame)
-        if request is None and str(frame.id).isdecimal():
-            self._subscribing.pop(int(str(frame.id)), None)
-        elif request is not None and request.revision is not None and not request.revision.done():
-            request.revision.set_result(None)
-        self.pump()
-
-    # Slow readers, and the end
-
-    def read(self, yes: bool) -> None:
-        """Take frames from the socket, or leave them there."""
-        if self._socket is None or self.greeting is None:
+        self._run.tally.errors[frame.get("code", "")] += 1
+        id = str(frame.get("id"))
+        self._own.discard(id)
+        request = self._requests.get(id)
+        if request is None:
             return
-        transport = self._socket.transport
-        # While nothing is read, little may wait here: the server is what should notice.
-        size = _LARGE_BUFFER if yes else _SMALL_BUFFER
-        transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, size)
-        (transport.resume_reading if yes else transport.pause_reading)()
+        request.owed, request.refused = False, True
+        if request.kind == INTERACT and frame.get("retryable"):
+            return  # it is sent again
+        del self._requests[id]
+        if request.revision is not None and not request.revision.done():
+            request.revision.set_result(None)
+
+    # The end
 
     def settled(self, newest: dict[str, int]) -> bool:
         """Tell whether everything is answered and every watched learner is shown as it was
@@ -400,31 +341,23 @@ class Client:
         """
         if self.stayed_away:
             return True
-        if self._backlog or self._pending or self._subscribing or self.greeting is None:
+        if self._requests or self._own or self.greeting is None:
             return False
         return all(self._views[one].revision >= newest.get(one, 0) for one in self._watches)
 
     def end(self) -> None:
         """Judge what is still missing and leave."""
         tally, verdict = self._run.tally, self._run.verdict
-        for request in [*self._pending.values(), *self._backlog]:
-            if request.frame:
+        for request in self._requests.values():
+            if request.sends and not request.refused:
                 verdict.found(
                     LOST,
-                    f"client {self.number}: {request.kind} {request.number} was never answered",
+                    f"client {self.number}: {request.kind} {request.id} was never answered",
                 )
             else:
                 tally.never_sent += 1
         for learner_id in self._watches if not self.stayed_away else ():
             self._views[learner_id].end(self._run.writes.newest.get(learner_id, 0))
-        self._backlog.clear()
-        self._pending.clear()
-        if self._coming_back is not None:
-            self._coming_back.cancel()
-        self._drop()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return str(error) or type(error).__name__
+        self._requests.clear()
+        self._kept.clear()
+        self._leave()

@@ -24,8 +24,9 @@ import uvloop
 from harness.processes import allow_sockets
 from harness.proxies import spare_loopback
 from tests.load import people, report
-from tests.load.client import Run, Target
+from tests.load.client import Run
 from tests.load.people import CannotStartError, Greeting, Person
+from tests.load.rim import Target
 from tests.load.run import SETTLE_S, Outcome, Plan, execute, most_per_s
 from tests.load.scenarios import SCENARIOS, drivers_of
 

@@ -65,9 +65,9 @@ async def ask_greeting(run: Run, token: str) -> Greeting:
     found = probe.greeting
     probe.end()
     return Greeting(
-        role=str(found.user.get("role", "")),
-        limits=found.limits,
-        expires_at=datetime.fromisoformat(found.expires_at),
+        role=str(found["user"].get("role", "")),
+        limits=found["limits"],
+        expires_at=datetime.fromisoformat(found["expires_at"]),
     )
 
 

@@ -24,7 +24,7 @@ PATIENCE_INTERRUPTED_S: Final = 3.0
 SETTLE_S: Final = 60.0
 """How long an overloaded server may take in all to catch up."""
 _OPENING_AT_ONCE: Final = 64
-_PUMP_S: Final = 0.05
+_LOOK_S: Final = 0.05
 _LIMIT_PART: Final = 0.8
 """Part of the server's rate limit that a plan may use of each socket."""
 
@@ -75,7 +75,7 @@ async def execute(
     """Do it; `stop` ends it early with what was measured so far."""
     outcome = Outcome()
     started = time.perf_counter()
-    helpers = [asyncio.create_task(run.self_check.watch()), asyncio.create_task(_pump(clients))]
+    helpers = [asyncio.create_task(run.self_check.watch())]
     try:
         await _open_all(run, clients, plan.ramp_s, stop=stop, progress=progress)
         acting = [
@@ -97,7 +97,6 @@ async def execute(
                 )
         outcome.interrupted = stop.is_set()
     finally:
-        run.over = True
         for helper in helpers:
             await _stop(helper)
         for client in clients:
@@ -166,13 +165,6 @@ async def _send(acting: Sequence[Client], plan: Plan, *, stop: asyncio.Event) ->
     await _until(end, stop)
 
 
-async def _pump(clients: Sequence[Client]) -> None:
-    while True:
-        await asyncio.sleep(_PUMP_S)
-        for client in clients:
-            client.pump()
-
-
 async def _settle(run: Run, clients: Sequence[Client], patience_s: float) -> bool:
     """Wait for what is still to come; tell whether all of it came."""
     tally = run.tally
@@ -184,7 +176,7 @@ async def _settle(run: Run, clients: Sequence[Client], patience_s: float) -> boo
             seen, since = come, now
         if now > min(end, since + patience_s):
             return False
-        await asyncio.sleep(_PUMP_S)
+        await asyncio.sleep(_LOOK_S)
     return True
 
 

@@ -109,11 +109,6 @@ class View:
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
         self._missing: set[int] = set()
 
-    @property
-    def resume(self) -> dict[str, str | int] | None:
-        """What a new subscription resumes from; None for the first."""
-        return {"epoch": self.epoch, "revision": self.revision} if self.revision >= 0 else None
-
     def reconnected(self) -> None:
         """Begin on a new socket, which has written nothing yet."""
         self.written = 0

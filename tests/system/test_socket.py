@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -17,6 +18,12 @@ LEVELS = {
     "confidence_level",
     "motivation_level",
 }
+
+
+@pytest.fixture
+def learner(school: School) -> str:
+    """A learner that no other test has touched."""
+    return school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
 
 
 # Connecting

@@ -10,6 +10,7 @@ import asyncio
 import json
 import secrets
 import urllib.request
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def traced(collector: Collector) -> Iterator[School]:
 @pytest.fixture
 def learner(traced: School) -> str:
     """A learner that no other test has touched."""
-    return traced.new_learner()
+    return traced.add_learner(f"l-{uuid.uuid4().hex[:12]}")
 
 
 def browser(*, sampled: bool = True) -> str:

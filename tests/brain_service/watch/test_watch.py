@@ -4,18 +4,136 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from brain_service.watch.watch import WatchEndedError, WatchReplacedError
+from brain_service.engine.publication import Publication
+from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
+from brain_service.watch.watch import Batch, Watch, WatchEndedError, WatchReplacedError
 from brain_service.watch.watches import (
+    UNREAD,
     Cursor,
     UnknownWatchError,
     Watches,
 )
-from tests.brain_service.watch.watch_support import EPOCH, Log, idle, take
+from service_runtime.database.errors import StoreUnavailableError
+
+EPOCH = "epoch-1"
+
+
+class Log:
+    """A store in memory: `apply` commits, and what it returns may or may not be published."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[HistoryEntry]] = {}
+        self.kept: dict[str, int] = {}
+        """After which revisions logs are kept."""
+        self.epoch = EPOCH
+        self.broken = False
+        self.error: Exception = OSError("the disk is away")
+        self.reads = 0
+        self.gate: asyncio.Event | None = None
+
+    def apply(self, learner_id: str) -> Publication:
+        rows = self.rows.setdefault(learner_id, [])
+        revision = len(rows) + 1
+        assessment: Any = f"assessment-{revision}"
+        rows.append(
+            HistoryEntry(
+                revision=revision,
+                interaction_id=f"i-{revision}",
+                kind="practice",
+                content="",
+                response=None,
+                context_json=b"{}",
+                occurred_at_ms=revision,
+                received_at_ms=revision,
+                traceparent=f"trace-{revision}",
+                assessment=assessment,
+                crossings=(),
+            )
+        )
+        return Publication(learner_id, revision, assessment, (), f"trace-{revision}", revision)
+
+    def erase(self, learner_id: str) -> Publication:
+        self.rows.pop(learner_id, None)
+        return Publication(learner_id, 0, None, (), "", 0, gone=True)
+
+    async def snapshots(self, queries: Sequence[tuple[str, int]]) -> list[LearnerSnapshot]:
+        found = [self._snapshot(learner_id) for learner_id, _ in queries]
+        await self._pass()
+        return found
+
+    async def history(
+        self, learner_id: str, *, after_revision: int = 0, limit: int = 100, newest: bool = False
+    ) -> tuple[Sequence[HistoryEntry], bool]:
+        self.reads += 1
+        after = max(after_revision, self.kept.get(learner_id, 0))
+        rows = self.rows.get(learner_id, [])[after : after + limit]
+        await self._pass()
+        return rows, False
+
+    async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        return {learner: self.kept[learner] for learner in learner_ids if learner in self.kept}
+
+    async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
+        found = {
+            learner_id: len(self.rows[learner_id])
+            for learner_id in learner_ids
+            if learner_id in self.rows
+        }
+        await self._pass()
+        return found
+
+    async def _pass(self) -> None:
+        if self.broken:
+            raise self.error
+        if self.gate is not None:
+            await self.gate.wait()
+        await asyncio.sleep(0)
+
+    def _snapshot(self, learner_id: str) -> LearnerSnapshot:
+        rows = self.rows.get(learner_id, [])
+        assessment = rows[-1].assessment if rows else None
+        return LearnerSnapshot(
+            learner_id=learner_id,
+            revision=len(rows),
+            state=None,
+            assessment=assessment,
+            occurred_at_ms=0,
+        )
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def watches(log: Log) -> Watches:
+    return Watches(log, pending=4, resume_limit=10, beat_learners=3, clock=lambda: 1.5)
+
+
+def told(batch: Batch) -> list[tuple[str, int, int]]:
+    return [
+        (update.publication.learner_id, update.publication.revision, update.coalesced)
+        for update in batch.updates
+    ]
+
+
+async def take(watch: Watch) -> list[tuple[str, int, int]]:
+    async with asyncio.timeout(5):
+        return told(await watch.take())
+
+
+def idle(watch: Watch) -> bool:
+    return not watch.due
 
 
 async def test_a_new_watcher_gets_the_snapshot_and_then_what_follows(
@@ -270,6 +388,50 @@ async def test_a_closed_watch_leaves_nothing_behind(log: Log, watches: Watches) 
     assert [ref for ref in gone if ref() is not None] == []
 
 
+async def test_a_lost_message_arrives_with_the_heartbeat(log: Log, watches: Watches) -> None:
+    watch, _ = await watches.open(
+        "w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)]
+    )
+    for _ in range(3):
+        log.apply("mia")
+        log.apply("ben")
+    assert idle(watch)
+    await watches.beat()
+
+    assert await take(watch) == [("mia", 3, 2), ("ben", 1, 0), ("ben", 2, 0), ("ben", 3, 0)]
+
+
+async def test_heartbeats_go_round_and_only_to_the_idle(log: Log, watches: Watches) -> None:
+    watch, _ = await watches.open("w", [Cursor(learner_id=f"l{number}") for number in range(5)])
+    log.apply("l4")
+    watches.publish([Publication("l4", 1, log.rows["l4"][0].assessment, (), "", 1)])
+    assert await take(watch) == [("l4", 1, 0)]
+    await watches.beat()
+    assert idle(watch)
+
+    seen: dict[str, int] = {}
+    for _ in range(2):
+        await watches.beat()
+        batch = await watch.take()
+        assert batch.heartbeat is not None
+        assert batch.heartbeat.sent_at_ms == 1500
+        assert len(batch.heartbeat.revisions) <= 3
+        seen.update(batch.heartbeat.revisions)
+        await watches.beat()
+
+    assert {f"l{number}" for number in range(5)} >= set(seen)
+    assert seen.get("l4", 1) == 1
+
+
+async def test_a_heartbeat_of_a_watch_without_learners_is_empty(watches: Watches) -> None:
+    watch, _ = await watches.open("w", [])
+    await watches.beat()
+    batch = await watch.take()
+
+    assert batch.heartbeat is not None
+    assert batch.heartbeat.revisions == {}
+
+
 async def test_an_erased_learner_is_told_gone_and_followed_no_more(
     log: Log, watches: Watches
 ) -> None:
@@ -302,3 +464,192 @@ async def test_a_learner_erased_while_the_watcher_was_away_is_told_gone(
     assert (standing.snapshot.revision, standing.recovered) == (since, False)
     assert update.publication.gone
     assert watches.learners == 0
+
+
+async def test_a_broken_log_delays_a_watcher_until_a_heartbeat(log: Log, watches: Watches) -> None:
+    watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben")])
+    log.apply("mia")
+    log.broken = True
+    watches.publish([log.apply("mia"), log.apply("ben")])
+
+    assert await take(watch) == [("ben", 1, 0)]
+    await watches.beat()
+    log.broken = False
+    await watches.beat()
+    assert await take(watch) == [("mia", 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "traced"),
+    [
+        (StoreUnavailableError("the database does not answer"), logging.WARNING, False),
+        (OSError("nobody foresaw this"), logging.ERROR, True),
+    ],
+)
+async def test_a_database_that_is_away_is_a_warning_and_what_nobody_foresaw_is_traced(
+    log: Log,
+    watches: Watches,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    level: int,
+    traced: bool,
+) -> None:
+    watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben")])
+    log.apply("mia")
+    log.broken, log.error = True, error
+    watches.publish([log.apply("mia"), log.apply("ben")])
+    await take(watch)
+
+    [told] = [record for record in caplog.records if record.message == UNREAD]
+    assert (told.levelno, bool(told.exc_info)) == (level, traced)
+
+
+async def test_a_publication_of_an_unwatched_learner_costs_no_read(
+    log: Log, watches: Watches
+) -> None:
+    watch, _ = await watches.open("w", [Cursor(learner_id="mia")])
+    watches.publish([log.apply("ben") for _ in range(100)])
+
+    assert idle(watch)
+    assert log.reads == 0
+
+
+async def test_a_reader_that_never_takes_holds_little(log: Log, watches: Watches) -> None:
+    watch, _ = await watches.open(
+        "w", [Cursor(learner_id="mia"), Cursor(learner_id="ben", every=True)]
+    )
+    for _ in range(1000):
+        watches.publish([log.apply("mia"), log.apply("ben")])
+
+    assert len(watch.follows["ben"]._pending) == 4
+    assert len(watch.due) == 2
+    got: list[int] = []
+    while len(got) < 1000:
+        got += [revision for learner, revision, _ in await take(watch) if learner == "ben"]
+    assert list(range(1, 1001)) == got
+
+
+LEARNERS = ("mia", "ben")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("apply"),
+            st.sampled_from(LEARNERS),
+            st.sampled_from(["now", "lost", "late", "twice", "bare"]),
+        ),
+        st.tuples(st.just("deliver_late"), st.randoms(use_true_random=False)),
+        st.tuples(st.just("take"), st.sampled_from(["quiet", *LEARNERS])),
+        st.tuples(st.just("beat")),
+        st.tuples(st.just("rewatch"), st.sampled_from(LEARNERS)),
+        st.tuples(st.just("reconnect")),
+    ),
+    max_size=60,
+)
+
+
+class Reader:
+    """An edge: knows what it was told and insists on the promises."""
+
+    def __init__(self, watches: Watches, *, every: bool) -> None:
+        self.watches = watches
+        self.every = every
+        self.reached = dict.fromkeys(LEARNERS, 0)
+        self.watch: Watch
+
+    def cursors(self, learners: Sequence[str] = LEARNERS) -> list[Cursor]:
+        return [
+            Cursor(
+                learner_id=learner, epoch=EPOCH, revision=self.reached[learner], every=self.every
+            )
+            for learner in learners
+        ]
+
+    async def connect(self) -> None:
+        self.watch, standings = await self.watches.open(f"every={self.every}", self.cursors())
+        assert all(standing.recovered for standing in standings)
+
+    async def take(self, meanwhile: Sequence[Publication] = ()) -> None:
+        if self.watch.due or self.watch.heartbeat:
+            taking = asyncio.create_task(self.watch.take())
+            for turn in range(50):
+                await asyncio.sleep(0)
+                self.watches.publish(meanwhile[turn : turn + 1])
+            if taking.done():
+                for update in taking.result().updates:
+                    self.told(update)
+            else:
+                taking.cancel()
+                await asyncio.gather(taking, return_exceptions=True)
+
+    def told(self, update: Any) -> None:
+        publication, before = update.publication, self.reached[update.publication.learner_id]
+        assert publication.revision > before
+        assert publication.assessment == f"assessment-{publication.revision}"
+        assert update.coalesced == (0 if self.every else publication.revision - before - 1)
+        if self.every:
+            assert publication.revision == before + 1
+        self.reached[publication.learner_id] = publication.revision
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_however_messages_get_lost_every_watcher_ends_at_the_newest_in_order(
+    steps: list[Any],
+) -> None:
+    asyncio.run(_interleave(steps))
+
+
+async def _interleave(steps: list[Any]) -> None:
+    log = Log()
+    watches = Watches(log, pending=3, resume_limit=1000, beat_learners=1)
+    readers = [Reader(watches, every=False), Reader(watches, every=True)]
+    for reader in readers:
+        await reader.connect()
+    late: list[Publication] = []
+    for step in steps:
+        await _do(step, log, watches, readers, late)
+    for _ in range(len(LEARNERS) * 2):
+        await watches.beat()
+    for reader in readers:
+        while not idle(reader.watch):
+            await reader.take()
+        assert {learner: len(log.rows.get(learner, ())) for learner in LEARNERS} == reader.reached
+
+
+async def _do(
+    step: Any, log: Log, watches: Watches, readers: list[Reader], late: list[Publication]
+) -> None:
+    match step:
+        case ("apply", learner, fate):
+            publication = log.apply(learner)
+            if fate == "late":
+                late.append(publication)
+            elif fate == "bare":
+                watches.publish([Publication(learner, publication.revision, None, (), "", 0)])
+            elif fate != "lost":
+                watches.publish([publication] * (2 if fate == "twice" else 1))
+        case ("deliver_late", random):
+            random.shuffle(late)
+            watches.publish(late)
+            late.clear()
+        case ("take", meanwhile):
+            for reader in readers:
+                publications = (
+                    [] if meanwhile == "quiet" else [log.apply(meanwhile), log.apply(meanwhile)]
+                )
+                await reader.take(publications)
+        case ("beat",):
+            await watches.beat()
+        case ("rewatch", learner):
+            for reader in readers:
+                publication = log.apply(learner)
+                modifying = asyncio.create_task(
+                    watches.modify(reader.watch.watch_id, reader.cursors([learner]), [])
+                )
+                await asyncio.sleep(0)
+                watches.publish([publication])
+                await modifying
+        case ("reconnect",):
+            for reader in readers:
+                watches.close(reader.watch)
+                await reader.connect()
