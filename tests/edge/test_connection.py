@@ -9,6 +9,7 @@ import pytest
 from websockets.frames import CloseCode as WsCloseCode
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from edge.connection.connection import Connection
 from edge.connection.wire import prepare
@@ -170,6 +171,26 @@ def test_fragments_may_be_interleaved_with_pings(wire: Wire) -> None:
     assert Frame(Opcode.PONG, b"are you there").serialize(mask=False) in bytes(
         wire.transport.written
     )
+
+
+def test_between_messages_an_open_socket_keeps_nothing_of_the_protocol(
+    endpoint: SteppedEndpoint,
+) -> None:
+    wires = [Wire(endpoint, "/ws?token=ada") for _ in range(3)]
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(each, ServerProtocol) for each in gc.get_objects())
+
+    assert kept() == 0
+
+    wires[0].raw(masked(9, b"are you there") + masked(1, b'{"type":"ping"}'))
+    wires[1].raw(masked(1, b'{"type":', fin=False) + masked(10, b""))
+    assert kept() == 1, "of the one that has begun a message"
+
+    wires[1].raw(masked(0, b'"ping"}'))
+    assert kept() == 0
+    assert [len(wire.frames) for wire in wires] == [2, 2, 1]
 
 
 @pytest.mark.parametrize(
