@@ -171,7 +171,7 @@ SCENARIOS: Final = (
         unit="KiB",
         figure="memory_kb",
         lower_is_better=True,
-        goal=8.0,
+        goal=6.0,
         fresh=True,
         run=lambda target, pace: load.idle(target, sockets=pace.idle_sockets, hold_s=pace.hold_s),
     ),

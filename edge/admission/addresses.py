@@ -5,12 +5,15 @@ ask the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 EVERYBODY: Final = "*"
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 """IPv4 addresses as IPv6 writes them."""
+_LONGEST: Final = 80
+"""Characters of an address with a zone and a port, and some to spare."""
 
 
 class Proxies:
@@ -74,6 +77,11 @@ def _network(entry: str) -> IPv4Network | IPv6Network:
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address as proxies write it, also with a port; None for anything else."""
+    return _read(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)  # each connection asks several times, mostly of few proxies
+def _read(text: str) -> IPv4Address | IPv6Address | None:
     host = text
     if text.startswith("["):
         host = text[1:].partition("]")[0]

@@ -52,8 +52,7 @@ CLOSING_BYTES = 32 * 1024
 """What is looked at after our close frame, for the client's; beyond, nothing is read any more."""
 
 _core_logger = logging.getLogger("aivo.websockets")
-_core_logger.propagate = False  # the core logs request lines, which may carry a token
-_core_logger.addHandler(logging.NullHandler())
+_core_logger.disabled = True  # the core logs request lines, which may carry a token
 
 
 class Endpoint(Protocol):
