@@ -75,8 +75,8 @@ schema: $(VENV)/.tools ## Write docs/protocol.schema.json and docs/asyncapi.json
 	$(PYTHON) -m edge.frames.asyncapi > docs/asyncapi.json
 
 dashboards: $(VENV)/.tools ## Write the Grafana dashboards from their tables, and the page of runbooks from docs/
-	$(PYTHON) deploy/grafana/generate.py
-	$(PYTHON) deploy/prometheus/runbooks.py
+	$(PYTHON) -m deploy.grafana.generate
+	$(PYTHON) -m deploy.prometheus.runbooks
 
 proto: $(VENV)/.tools ## Regenerate proto/gen from the contracts
 	PYTHON=$(PYTHON) scripts/generate_proto.sh

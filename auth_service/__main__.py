@@ -45,7 +45,7 @@ from auth_service.store import (
 from auth_service.strangers import Strangers
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
 from auth_service.tokens.trusted import TrustedTokens
-from auth_service.trust import TrustError, read_trusted
+from auth_service.trusted_issuers import TrustError, read_trusted
 from auth_service.turns import Turns
 from service_runtime.database import commands as database_commands
 from service_runtime.exposition import exposed

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from service_runtime import outside
+from service_runtime import validation
 
 MAX_DISPLAY_NAME = 200
 MIN_PASSWORD_CHARACTERS = 12
@@ -224,7 +224,7 @@ def _may_watch(person: Person, learner_id: str, enrolments: Enrolments) -> bool:
 
 
 def _may_join(person: Person, room_id: str, enrolments: Enrolments, rules: RoomRules) -> bool:
-    if not outside.is_id(room_id):
+    if not validation.is_id(room_id):
         return False
     reserved = room_id.lower().startswith((LEARNER_ROOM, CLASS_ROOM))
     if reserved and not room_id.startswith((LEARNER_ROOM, CLASS_ROOM)):
@@ -268,8 +268,8 @@ def new_id() -> str:
 
 def checked_id(text: str, what: str) -> str:
     """Return `text` if it is a well-formed id of a `what`; raises InvalidInputError otherwise."""
-    if not outside.is_id(text):
-        raise InvalidInputError(f"a {what} must be {outside.ID_RULE}")
+    if not validation.is_id(text):
+        raise InvalidInputError(f"a {what} must be {validation.ID_RULE}")
     return text
 
 

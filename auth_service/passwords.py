@@ -11,16 +11,21 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
-GIVES_WAY = 7
-"""How much nicer than the rest of the process the threads are that hash; each hash has several."""
+GIVES_WAY = 2
+"""How much nicer than the rest of the process the threads are that hash: lessons go first. Not by
+more, each hash has several threads and must come to its end beside a flood.
+"""
+
+GIVES_MORE_WAY = 5
+"""How much nicer still they are for whoever can wait."""
 
 
 class TooManyHashesError(Exception):
@@ -49,22 +54,24 @@ class Passwords:
             time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.lanes
         )
         self._threads = ThreadPoolExecutor(
-            threads, thread_name_prefix="argon2", initializer=_give_way
+            threads, thread_name_prefix="argon2", initializer=_give_way, initargs=(GIVES_WAY,)
         )
         self._room = threads + max_waiting
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
         """Return the encoded hash of a password. Raises TooManyHashesError."""
-        return await self._run(self._hash, password)
+        return await self._run(partial(self._hash, password))
 
-    async def verify(self, password: str, encoded: str | None) -> bool:
-        """Tell whether `password` belongs to `encoded`. Raises TooManyHashesError.
+    async def verify(self, password: str, encoded: str | None, *, can_wait: bool = False) -> bool:
+        """Tell whether `password` belongs to `encoded`; later where that `can_wait`, beside other
+        work. Raises TooManyHashesError.
 
         Pass None for a user who does not exist: the answer is False, after the same work as for one
         who does, so that the time taken does not tell who has an account.
         """
-        return await self._run(self._verify, password, encoded)
+        work = partial(self._verify, password, encoded)
+        return await self._run(partial(_patiently, work) if can_wait else work)
 
     def outdated(self, encoded: str) -> bool:
         """Tell whether a hash was made with other parameters than today's and should be
@@ -76,11 +83,11 @@ class Passwords:
         """Stop the threads; calls that still wait are cancelled."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _run(self, work: Callable[[], R]) -> R:
         if self._room == 0:
             raise TooManyHashesError("too many sign-ins at once; try again in a moment")
         self._room -= 1
-        future = self._threads.submit(work, *args, **kwargs)
+        future = self._threads.submit(work)
         # Not when the caller gives up: a thread at work still holds its memory.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: _call_soon(loop, self._leave))
@@ -99,12 +106,18 @@ class Passwords:
         return matches and encoded is not None
 
 
-def _give_way() -> None:
+def _give_way(by: int) -> None:
     """Let everything else on this machine go first: a hash takes long on purpose."""
     if hasattr(os, "setpriority"):
         thread = threading.get_native_id()
-        niceness = os.getpriority(os.PRIO_PROCESS, thread) + GIVES_WAY
+        niceness = os.getpriority(os.PRIO_PROCESS, thread) + by
         os.setpriority(os.PRIO_PROCESS, thread, min(niceness, 19))
+
+
+def _patiently(work: Callable[[], R]) -> R:
+    """Work in a thread of its own, which no longer counts as this one's: niceness only grows."""
+    with ThreadPoolExecutor(1, initializer=_give_way, initargs=(GIVES_MORE_WAY,)) as own:
+        return own.submit(work).result()
 
 
 def _normalised(password: str) -> bytes:

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from typing import Any, Final
 
-from auth_service.trust import SignInWith, TrustError, check_address
+from auth_service.trusted_issuers import SignInWith, TrustError, check_address
 
 _PATIENCE_S: Final = 5.0
 _MOST_BYTES: Final = 1 << 20

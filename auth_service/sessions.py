@@ -36,7 +36,7 @@ from auth_service.store import (
 from auth_service.strangers import Strangers
 from auth_service.throttle import address_key
 from auth_service.tokens import BadTokenError, Claims, Tokens
-from auth_service.trust import TrustedIssuer
+from auth_service.trusted_issuers import TrustedIssuer
 from auth_service.turns import TooManyWaitingError, Turns
 
 logger = logging.getLogger(__name__)
@@ -374,11 +374,10 @@ class Sessions:
         until_s = stranger.expires_at if stranger.expires_at > now_s else stranger.good_until
         return self._identify(Claims(user_id, stranger.session_id, int(until_s)))
 
-    async def _check(self, account: str, password: str) -> Credentials:
+    async def _check(self, account: str, password: str, is_new: bool) -> Credentials:
         credentials = await self._database.run(self._people.credentials, account)
-        correct = await self._passwords.verify(
-            password, credentials.password_hash if credentials else None
-        )
+        encoded = credentials.password_hash if credentials else None
+        correct = await self._passwords.verify(password, encoded, can_wait=not is_new)
         if credentials is None or not correct or credentials.user.disabled:
             raise _wrong_pair()
         if not self._passwords.outdated(credentials.password_hash):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -17,8 +16,9 @@ from auth_service.sessions import Grant, Issuer
 from auth_service.store import Database, People, SessionEndedError
 from auth_service.strangers import Strangers
 from auth_service.tokens import BadTokenError
+from auth_service.tokens.encoding import to_text
 from auth_service.tokens.trusted import TrustedTokens
-from auth_service.trust import TrustedIssuer
+from auth_service.trusted_issuers import TrustedIssuer
 
 FLOW_S: Final = 600
 """Seconds that somebody has at the provider."""
@@ -73,7 +73,7 @@ class SignIn:
         endpoint = await provider.address("authorization_endpoint")
         state = secrets.token_urlsafe(24)
         verifier = self._derived("verifier", state)
-        challenge = _text(hashlib.sha256(verifier.encode()).digest())
+        challenge = to_text(hashlib.sha256(verifier.encode()).digest())
         query = urllib.parse.urlencode(
             {
                 "response_type": "code",
@@ -135,11 +135,7 @@ class SignIn:
         return self._issuers[provider_id], self._providers[provider_id]
 
     def _derived(self, purpose: str, content: str) -> str:
-        return _text(hmac.digest(self._secret, f"{purpose} {content}".encode(), "sha256"))
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        return to_text(hmac.digest(self._secret, f"{purpose} {content}".encode(), "sha256"))
 
 
 def _refused() -> UnauthenticatedError:

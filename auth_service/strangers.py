@@ -18,7 +18,7 @@ from auth_service.domain import (
 from auth_service.store import Database, Identities, SessionTable, StoreUnavailableError, Told
 from auth_service.tokens import BadTokenError
 from auth_service.tokens.trusted import Stranger, TrustedTokens
-from auth_service.trust import TrustedIssuer
+from auth_service.trusted_issuers import TrustedIssuer
 
 logger = logging.getLogger(__name__)
 

@@ -3,20 +3,26 @@
 Whoever has asked least lately goes first. Addresses that were refused much come last, whichever
 accounts they name, for anybody can think of ever new ones; then it goes by account, by address and
 by arrival. So one who tries again and again waits behind somebody new, wherever both come from.
+The last turn is left to somebody new, whose address has none: else they would wait until a check
+ends. Each check works on several cores, so this costs a school little that shares one address.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
 HALF_LIFE_S: Final = 30.0
 """In which half of what somebody has asked is forgotten."""
+
+OFTEN: Final = 2.0
+"""Tries of an account, or refusals of an address, from which on somebody is no longer new."""
 
 MAX_KEYS: Final = 65_536
 """Accounts and addresses whose asking is remembered, the latest ones."""
@@ -36,7 +42,7 @@ class _Waiting:
     account: str
     address: str
     arrived: int
-    turn: asyncio.Future[None] = field(default_factory=asyncio.Future)
+    turn: asyncio.Future[bool] = field(default_factory=asyncio.Future)
 
 
 class _Recent:
@@ -73,18 +79,22 @@ class Turns:
         """
         self.free = at_once
         """How many may begin now."""
+        self._kept = 1 if at_once > 1 else 0
+        """How many of these for somebody new."""
         self._clock = clock
         self._max_waiting = max_waiting
         self._per_account = per_account
         self._per_address = per_address
         self._accounts, self._addresses, self._refused = _Recent(), _Recent(), _Recent()
+        self._at_work = Counter[str]()
+        """How many turns each address has."""
         self._working: set[asyncio.Future[Any]] = set()
         self._waiting: list[_Waiting] = []
         self._arrivals = 0
 
-    async def take(self, account: str, address: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Wait for a turn and do the work; what it raises counts against the address, which counts
-        as one also when empty.
+    async def take(self, account: str, address: str, work: Callable[[bool], Awaitable[T]]) -> T:
+        """Wait for a turn and do the work, which is told whether somebody new waits for it; what it
+        raises counts against the address, which counts as one also when empty.
 
         Work that has begun is done to its end, and keeps its turn, when the caller gives up: a
         thread cannot be stopped. Raises TooManyWaitingError at once, or later when somebody who has
@@ -92,11 +102,11 @@ class Turns:
         """
         waiting = self._enter(account, address)
         try:
-            await waiting.turn
+            is_new = await waiting.turn
         except asyncio.CancelledError:
             self._leave(waiting)
             raise
-        task = asyncio.ensure_future(self._do(work, address))
+        task = asyncio.ensure_future(self._do(partial(work, is_new), address))
         self._working.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
@@ -113,8 +123,7 @@ class Turns:
             self._refused.add(address, self._clock())
             raise
         finally:
-            self.free += 1
-            self._call()
+            self._give_back(address)
 
     def _enter(self, account: str, address: str) -> _Waiting:
         self._arrivals += 1
@@ -143,15 +152,36 @@ class Turns:
 
     def _call(self) -> None:
         now_s = self._clock()
-        while self.free and self._waiting:
-            first = min(self._waiting, key=lambda one: self._rank(one, now_s))
+        while self.free and (first := self._first(now_s)):
             self._waiting.remove(first)
             if first.turn.done():
                 continue  # its caller has just given up
+            is_new = self._is_new(first, now_s)
             self._accounts.add(first.account, now_s)
             self._addresses.add(first.address, now_s)
+            self._at_work[first.address] += 1
             self.free -= 1
-            first.turn.set_result(None)
+            first.turn.set_result(is_new)
+
+    def _give_back(self, address: str) -> None:
+        self._at_work[address] -= 1
+        if not self._at_work[address]:
+            del self._at_work[address]
+        self.free += 1
+        self._call()
+
+    def _first(self, now_s: float) -> _Waiting | None:
+        """Return whose turn is next, if anybody's."""
+        may = self._waiting
+        if self.free <= self._kept:
+            may = [
+                one for one in may if self._is_new(one, now_s) and not self._at_work[one.address]
+            ]
+        return min(may, key=lambda one: self._rank(one, now_s), default=None)
+
+    def _is_new(self, one: _Waiting, now_s: float) -> bool:
+        asked, refused = self._accounts.of(one.account, now_s), self._refused.of(one.address, now_s)
+        return max(asked, refused) < OFTEN
 
     def _rank(self, one: _Waiting, now_s: float) -> tuple[float, float, float, int]:
         # In whole and tenths: what happened a moment earlier is no reason.
@@ -166,5 +196,4 @@ class Turns:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
         elif waiting.turn.done() and not waiting.turn.cancelled() and not waiting.turn.exception():
-            self.free += 1  # its turn had just come
-            self._call()
+            self._give_back(waiting.address)  # its turn had just come

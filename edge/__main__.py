@@ -26,11 +26,11 @@ from edge.hub.rooms import Rooms
 from edge.metrics import families
 from edge.session.dependencies import Dependencies
 from edge.settings import EdgeSettings
-from edge.sweep import Sweep
 from edge.telemetry import reachability
 from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import NO_RECORDING, Recording
 from edge.telemetry.tracing import NO_TRACES, EdgeTraces
+from edge.timers import TimerWheel
 from edge.upstream import discovery
 from edge.upstream.auth import AuthLink
 from edge.upstream.brain import BrainLink
@@ -67,7 +67,7 @@ class Edge:
         traces = NO_TRACES if tracer is None else EdgeTraces(tracer)
         clock = asyncio.get_running_loop().time
         self.settings = settings
-        self.sweep = Sweep(clock)
+        self.timers = TimerWheel(clock)
         self.door = Door(settings)
         self.auth_channel = open_channel(settings.auth_address, settings, tracer)
         self.metrics_channel = open_channel(settings.metrics_address, settings, tracer)
@@ -86,7 +86,7 @@ class Edge:
         hub = Hub(
             brain=self.brains,
             prepare=prepare,
-            sweep=self.sweep,
+            timers=self.timers,
             clock=clock,
             counters=counters,
             readers=self.door.readers,
@@ -130,7 +130,7 @@ class Edge:
                 auth=self.auth,
                 room_link=self.brains,
                 counters=counters,
-                sweep=self.sweep,
+                timers=self.timers,
                 clock=clock,
                 traces=traces,
                 recording=NO_RECORDING if self.recording is None else self.recording,
@@ -186,7 +186,7 @@ class Edge:
 
     async def run(self) -> None:
         """Talk to the services until cancelled."""
-        self.sweep.start()
+        self.timers.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.auth.run())
@@ -202,7 +202,7 @@ class Edge:
                     group.create_task(link.run())
                 group.create_task(self.brains.run(every_s=self.settings.brain_discovery_s))
         finally:
-            self.sweep.stop()
+            self.timers.stop()
             for channel in (self.auth_channel, self.metrics_channel):
                 await channel.close()
 

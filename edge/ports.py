@@ -20,7 +20,7 @@ from edge.frames.outgoing import (
     StateResponse,
     VirtualBrainResponse,
 )
-from service_runtime import outside
+from service_runtime import validation
 from service_runtime.trace_context import TraceContext
 
 
@@ -84,7 +84,8 @@ class Interaction:
         self.data = data
         self.context = context
         self.interaction_id = interaction_id
-        self.occurred_at_ms = 0 if data.occurred_at is None else outside.unix_ms(data.occurred_at)
+        at = data.occurred_at
+        self.occurred_at_ms = 0 if at is None else validation.unix_ms(at)
         """Unix milliseconds; 0 when nobody said."""
         self.received_at_ms = received_at_ms
         self.trace = trace

@@ -36,7 +36,7 @@ from service_runtime.version import told
 logger = logging.getLogger(__name__)
 
 TURN_S = 1.0
-"""Between looks at whose turn it is."""
+"""Between looks at who leads."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,7 +216,7 @@ async def _await_turn(store: Store, stop: Stop) -> bool:
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stopping.done():
-            if await asyncio.to_thread(store.turn.take):
+            if await asyncio.to_thread(store.leadership.take):
                 return True
             if not is_told:
                 logger.info("another metrics service works with this database; standing by")
@@ -228,11 +228,11 @@ async def _await_turn(store: Store, stop: Stop) -> bool:
 
 
 async def _keep_turn(store: Store) -> None:
-    """End the process when another service has the turn, as after the database was away."""
+    """End the process when another service leads, as after the database was away."""
     while True:
         await asyncio.sleep(TURN_S)
         with contextlib.suppress(StoreError):
-            if not await asyncio.to_thread(store.turn.take):
+            if not await asyncio.to_thread(store.leadership.take):
                 logger.error("another metrics service works with this database now")
                 # At once: in order would mean to write the totals, which are the other's. Edges
                 # tell it what this one has not saved.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from metrics_service.latency import BUCKET_COUNT, EMPTY, Histogram
 from metrics_service.window import LastMinute
-from service_runtime import outside
+from service_runtime import validation
 
 EDGE_MEMORY_MS = 7 * 24 * 3600 * 1000
 """How long the counters of an edge that reports no more are remembered; one that returns later
@@ -279,8 +279,8 @@ class Aggregate:
 
 def check_edge_id(edge_id: str) -> None:
     """Raise BadReportError for an id that no edge may have."""
-    if not outside.is_id(edge_id):
-        raise BadReportError(f"edge_id must be {outside.ID_RULE}")
+    if not validation.is_id(edge_id):
+        raise BadReportError(f"edge_id must be {validation.ID_RULE}")
 
 
 def _remove(present: Counter[str], ids: Iterable[str]) -> None:

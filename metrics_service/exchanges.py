@@ -15,7 +15,7 @@ from itertools import compress
 from typing import NamedTuple, TypeVar
 
 from metrics_service.records import MINUTE_MS, MOST_MS, Direction, MessageRecord
-from service_runtime import outside
+from service_runtime import validation
 
 MOST = 2_000
 """Exchanges of one batch."""
@@ -207,14 +207,14 @@ def check(batch: Exchanges) -> None:
         "first_ms": not size or 0 < batch.first_ms <= MOST_MS,
         "after_ms": batch.last_ms <= MOST_MS,
         "users": len(batch.users) <= size
-        and all(len(one) <= outside.MAX_ID for one in batch.users),
+        and all(len(one) <= validation.MAX_ID for one in batch.users),
         "user": max(batch.user, default=-1) < len(batch.users),
         "kinds": len(batch.kinds) <= size and all(map(_is_kind, batch.kinds)),
         "kind": max(batch.kind, default=-1) < len(batch.kinds),
         "trace_ids": len(batch.trace_ids) in (0, size * TRACE_BYTES),
         "contents": len({one.exchange for one in batch.contents if one.exchange < size})
         == len(batch.contents)
-        and all(1 <= len(one.learner_id) <= outside.MAX_ID for one in batch.contents),
+        and all(1 <= len(one.learner_id) <= validation.MAX_ID for one in batch.contents),
     }
     for name, is_good in problems.items():
         if not is_good:

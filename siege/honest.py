@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,9 @@ ASK_EVERY_S = 0.25
 LOGIN_EVERY_S = 1.0
 GIVE_UP_S = 30.0
 
+_NEW_ADDRESSES = (f"127.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in itertools.count(2**16))
+"""Of loopback, each once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
@@ -33,6 +37,7 @@ class Person:
 
     learner_id: str
     token: str
+    """Empty for somebody who has yet to sign in."""
     email: str
     password: str
 
@@ -127,8 +132,12 @@ class Worker:
                 self._waiting.pop(answered_number(payload))
 
 
-async def work(people: Sequence[Person], port: int, *, seconds: float) -> Noticed:
-    """Let everybody work for so long, ask for the edge's health and sign in now and then."""
+async def work(
+    people: Sequence[Person], port: int, *, newcomers: Sequence[Person], seconds: float
+) -> Noticed:
+    """Let everybody work for so long, ask for the edge's health now and then, and have the
+    newcomers sign in, one after the other and each time at an address that nobody knows.
+    """
     noticed = Noticed()
     until = time.monotonic() + seconds
 
@@ -136,10 +145,10 @@ async def work(people: Sequence[Person], port: int, *, seconds: float) -> Notice
         await _request(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"")
 
     async def login(number: int) -> None:
-        person = people[number % len(people)]
+        person = newcomers[number % len(newcomers)]
         body = json.dumps({"email": person.email, "password": person.password}).encode()
         head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        status = await _request(port, head, body)
+        status = await _request(port, head, body, next(_NEW_ADDRESSES))
         if status != 200:
             noticed.refused.append(f"sign-in {status}")
 
@@ -170,9 +179,9 @@ async def _regularly(
         await asyncio.sleep(max(0.0, began + every_s - time.monotonic()))
 
 
-async def _request(port: int, head: bytes, body: bytes) -> int:
+async def _request(port: int, head: bytes, body: bytes, address: str = "127.0.0.1") -> int:
     """Make a request on a connection of its own; return the status."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     try:
         length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
         writer.write(head + length + body)

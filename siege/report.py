@@ -78,7 +78,12 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def missed(
-    runs: Sequence[dict[str, Any]], *, ping_p99_ms: float, memory_mb: float, times: float
+    runs: Sequence[dict[str, Any]],
+    *,
+    ping_p99_ms: float,
+    memory_mb: float,
+    times: float,
+    sign_in_ms: float,
 ) -> list[str]:
     """Return a sentence for each goal that a run missed."""
     sentences = []
@@ -96,6 +101,10 @@ def missed(
         if (run["times"] or 0.0) > times:
             sentences.append(
                 f"{kind}: the p95 of an honest answer was {run['times']:.1f} times the quiet's"
+            )
+        if noticed.get("logins_max_ms", 0.0) > sign_in_ms:
+            sentences.append(
+                f"{kind}: somebody new waited {noticed['logins_max_ms']:.0f} ms for a sign-in"
             )
         if run["memory_mb"]["edge"] > memory_mb:
             sentences.append(f"{kind}: the edge took {run['memory_mb']['edge']:.0f} MB more")

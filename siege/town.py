@@ -22,6 +22,9 @@ from siege.honest import Person
 HISTORY = 1_000
 """Interactions that each hostile learner has behind them."""
 
+NEWCOMERS = 20
+"""Who sign in, one a second; whoever comes again is as good as new."""
+
 SIGN_INS = 8
 """Times that somebody's first sign-in is tried."""
 
@@ -40,6 +43,8 @@ class Town:
     stack: Stack
     honest: tuple[Person, ...]
     hostile: tuple[Person, ...]
+    newcomers: tuple[Person, ...]
+    """Honest, too, and never seen before."""
 
     @property
     def processes(self) -> tuple[Process, ...]:
@@ -64,21 +69,29 @@ def besieged(*, honest: int, hostile: int) -> Iterator[Town]:
         with grpc.insecure_channel(stack.address("auth")) as channel, ThreadPoolExecutor(4) as pool:
             registry = Registry(channel, stack.metadata)
             everybody = tuple(
-                pool.map(lambda number: _person(stack, registry, number), range(honest + hostile))
+                pool.map(
+                    lambda number: _person(stack, registry, number, new=number >= honest + hostile),
+                    range(honest + hostile + NEWCOMERS),
+                )
             )
-        town = Town(stack=stack, honest=everybody[:honest], hostile=everybody[honest:])
+        town = Town(
+            stack=stack,
+            honest=everybody[:honest],
+            hostile=everybody[honest : honest + hostile],
+            newcomers=everybody[honest + hostile :],
+        )
         _write_history(stack, [person.learner_id for person in town.hostile])
         yield town
 
 
-def _person(stack: Stack, registry: Registry, number: int) -> Person:
+def _person(stack: Stack, registry: Registry, number: int, *, new: bool) -> Person:
     learner, email = f"learner-{number}", f"learner-{number}@siege.example"
     password = secrets.token_urlsafe(12)
     user_id = registry.add_user(email, password, "learner")
     registry.add_learner(learner)
     registry.relate("is_learner", user_id, learner)
-    tokens = _sign_in(stack, email, password)
-    return Person(learner_id=learner, token=tokens["access_token"], email=email, password=password)
+    token = "" if new else _sign_in(stack, email, password)["access_token"]
+    return Person(learner_id=learner, token=token, email=email, password=password)
 
 
 def _sign_in(stack: Stack, email: str, password: str) -> Frame:

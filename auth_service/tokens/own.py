@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
@@ -26,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+
+from auth_service.tokens.encoding import to_bytes, to_text, token_digest
 
 _ALGORITHM = "EdDSA"
 _TYPE = "at+jwt"  # RFC 9068 §2.1: an access token is never mistaken for another kind of JWT
@@ -87,13 +87,13 @@ class SigningKey:
         )
         public = private.public_key()
         # The kid is the key's thumbprint (RFC 7638 §3, member order of RFC 8037 §2).
-        x = _text(public.public_bytes(Encoding.Raw, PublicFormat.Raw))
+        x = to_text(public.public_bytes(Encoding.Raw, PublicFormat.Raw))
         thumbprint = hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
-        return SigningKey(_text(thumbprint), private, public, sign_from)
+        return SigningKey(to_text(thumbprint), private, public, sign_from)
 
     def public_jwk(self) -> dict[str, str]:
         """Return the public half as a JSON Web Key (RFC 8037)."""
-        x = _text(self.public.public_bytes(Encoding.Raw, PublicFormat.Raw))
+        x = to_text(self.public.public_bytes(Encoding.Raw, PublicFormat.Raw))
         return {
             "kty": "OKP",
             "crv": "Ed25519",
@@ -159,10 +159,10 @@ class KeyFile:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             keys = tuple(
-                SigningKey.make(float(key["sign_from"]), _bytes(key["d"]))
+                SigningKey.make(float(key["sign_from"]), to_bytes(key["d"]))
                 for key in content["keys"]
             )
-            refresh_secret = _bytes(content["refresh_secret"])
+            refresh_secret = to_bytes(content["refresh_secret"])
         except OSError as error:
             raise KeyFileError(
                 f"cannot read the key file {self._path}: {error.strerror}"
@@ -205,14 +205,14 @@ class KeyFile:
             "keys": [
                 {
                     "kid": key.kid,
-                    "d": _text(
+                    "d": to_text(
                         key.private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
                     ),
                     "sign_from": key.sign_from,
                 }
                 for key in keys.keys
             ],
-            "refresh_secret": _text(keys.refresh_secret),
+            "refresh_secret": to_text(keys.refresh_secret),
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -288,7 +288,7 @@ class Tokens:
         )
         # What we signed need not be verified: most tokens are shown first to the process that made
         # them.
-        self._remember(_digest(token), Claims(user_id, session_id, int(now) + ttl_s))
+        self._remember(token_digest(token), Claims(user_id, session_id, int(now) + ttl_s))
         return token
 
     def secret_for(self, purpose: str) -> bytes:
@@ -305,7 +305,7 @@ class Tokens:
         """
         if not token or len(token) > _MAX_TOKEN_CHARACTERS:
             raise BadTokenError("the access token is not valid")
-        digest = _digest(token)
+        digest = token_digest(token)
         claims = self._verified.get(digest)
         if claims is None:
             claims = self._verify(token)
@@ -353,7 +353,7 @@ class Tokens:
         """
         random = secrets.token_bytes(_RANDOM_BYTES) if seed is None else self._mac(b"random" + seed)
         body = uuid.UUID(session_id).bytes + generation.to_bytes(4, "big") + random
-        token = _text(body + self._mac(body))
+        token = to_text(body + self._mac(body))
         return token, hashlib.sha256(token.encode()).digest()
 
     def read_refresh(self, token: str) -> RefreshToken:
@@ -361,7 +361,7 @@ class Tokens:
         used the store knows.
         """
         try:
-            raw = _bytes(token) if len(token) <= _MAX_TOKEN_CHARACTERS else b""
+            raw = to_bytes(token) if len(token) <= _MAX_TOKEN_CHARACTERS else b""
         except ValueError:
             raw = b""
         body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
@@ -369,7 +369,7 @@ class Tokens:
         if (
             len(raw) != _REFRESH_BYTES
             or not hmac.compare_digest(mac, self._mac(body))
-            or _text(raw) != token
+            or to_text(raw) != token
         ):
             raise BadTokenError("the refresh token is not valid")
         session_id = str(uuid.UUID(bytes=body[:16]))
@@ -379,18 +379,3 @@ class Tokens:
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._keys.refresh_secret, body, "sha256")[:_MAC_BYTES]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error

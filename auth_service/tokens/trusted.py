@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 import uuid
@@ -14,9 +13,10 @@ from typing import Any, Final
 import jwt
 
 from auth_service.domain import Role
+from auth_service.tokens.encoding import token_digest
 from auth_service.tokens.own import BadTokenError, Clock
 from auth_service.tokens.remote_keys import RemoteKeys
-from auth_service.trust import TrustedIssuer
+from auth_service.trusted_issuers import TrustedIssuer
 
 _MAX_TOKEN_CHARACTERS: Final = 8192
 _MAX_LISTED: Final = 64
@@ -76,7 +76,7 @@ class TrustedTokens:
         self, token: str, issuer: TrustedIssuer, *, allow_expired: bool = False
     ) -> Stranger:
         """Return who a token of this issuer belongs to. Raises BadTokenError."""
-        digest = _digest(token)
+        digest = token_digest(token)
         found = self._verified.get(digest)
         if found is None:
             found = await self._verify(token, issuer, digest)
@@ -101,7 +101,7 @@ class TrustedTokens:
                 raise BadTokenError(_NOT_VALID)
             if party != client_id:
                 raise BadTokenError(_NOT_VALID)
-            stranger = self._stranger(content, issuer, _digest(token))
+            stranger = self._stranger(content, issuer, token_digest(token))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise BadTokenError(_NOT_VALID) from None
         if stranger.good_until <= self._clock():
@@ -177,10 +177,6 @@ class TrustedTokens:
             learners=_ids(content, names.learners),
             classes=_ids(content, names.classes),
         )
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def _claim(content: Mapping[str, Any], path: str) -> Any:

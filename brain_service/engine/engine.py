@@ -65,8 +65,8 @@ _QUOTA_USED: Final = Failed(
     code=FailureCode.QUOTA, message="This learner has done too much today; go on tomorrow."
 )
 _LEFT: Final = invalid(
-    "interaction_id was made before what the log keeps (BRAIN_LOG_DAYS): whether it was counted"
-    " cannot be told any more."
+    "interaction_id or occurred_at is of before what the log keeps (BRAIN_LOG_DAYS): whether it was"
+    " counted cannot be told any more."
 )
 _NOT_RUNNING: Final = Failed(
     code=FailureCode.UNAVAILABLE, message="The brain is not running; try again."
@@ -235,7 +235,7 @@ class Engine:
             admitted = (
                 _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
             )
-            if self.retention.has_left(submission.interaction_id):
+            if self.retention.has_left(submission.interaction_id, submission.occurred_at_ms):
                 admitted = _LEFT
             if not isinstance(admitted, Failed) and not self._may_add(submission, now_ms):
                 admitted = _QUOTA_USED

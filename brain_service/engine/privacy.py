@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from brain_service.engine.journal import AuditEntry, LogRow, Store
 from brain_service.model import Assessment, codec, levels
 from brain_service.model.state import legible
-from service_runtime import outside
+from service_runtime import validation
 from service_runtime.json_lines import on_one_line
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class BadRequestError(ValueError):
 
 def check(learner_id: str, requested_by: str) -> None:
     """Refuse a request that the audit log could not attribute. Raises `BadRequestError`."""
-    if not outside.is_id(learner_id):
-        raise BadRequestError(f"learner_id must be {outside.ID_RULE}")
+    if not validation.is_id(learner_id):
+        raise BadRequestError(f"learner_id must be {validation.ID_RULE}")
     if not requested_by.strip() or len(requested_by) > _MAX_NAME or not requested_by.isprintable():
         raise BadRequestError(
             f"requested_by must name who asks, in 1 to {_MAX_NAME} printable characters"
@@ -217,7 +217,7 @@ def _json_or_text(data: bytes) -> Any:
     if not data:
         return {}
     try:
-        outside.check_object(data, most=len(data))
+        validation.check_object(data, most=len(data))
         return json.loads(data)
     except ValueError:
         return data.decode(errors="backslashreplace")
@@ -237,7 +237,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rfc3339(at_ms: int) -> str | None:
-    if not outside.is_moment(at_ms):  # older versions took any number
+    if not validation.is_moment(at_ms):  # older versions took any number
         return None
     return (
         datetime.fromtimestamp(at_ms / 1000, UTC)

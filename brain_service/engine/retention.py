@@ -101,13 +101,15 @@ class Retention:
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
 
-    def has_left(self, interaction_id: str) -> bool:
-        """Tell whether an interaction under this id may have left the log already, so that nobody
-        can tell any more whether it was counted. Only ids that say when they were made (UUIDv7) do.
+    def has_left(self, interaction_id: str, occurred_at_ms: int) -> bool:
+        """Tell whether an interaction may have left the log already, so that nobody can tell any
+        more whether it was counted: by the time in its id (UUIDv7) or the one when it happened (0
+        for none), which both lie before it was received first.
         """
-        return bool(self._days) and 0 <= _made_ms(interaction_id) < _kept_ms(
-            self._days, self._clock()
-        )
+        if not self._days:
+            return False
+        kept_ms = _kept_ms(self._days, self._clock())
+        return 0 < occurred_at_ms < kept_ms or 0 <= _made_ms(interaction_id) < kept_ms
 
     async def start(self) -> None:
         """Begin to look now and then, if anything is ever to leave."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Final, NamedTuple
 
-from service_runtime import outside
+from service_runtime import validation
 
 ANSWERING: Final = frozenset({"question_response", "assessment", "practice"})
 """Kinds whose `correct` is evidence; on the other kinds it is ignored."""
@@ -175,10 +175,10 @@ def check_carried(
     half a character), a response over 16,384 characters, a `context_json` that is no JSON object or
     over 64 KiB (empty is none), and times beyond 1970 to 9999, Unix milliseconds (0 is none).
     """
-    if not outside.is_id(learner_id):
-        raise BadInteractionError(f"learner_id must be {outside.ID_RULE}.")
-    if not outside.is_id(interaction_id):
-        raise BadInteractionError(f"interaction_id must be {outside.ID_RULE}.")
+    if not validation.is_id(learner_id):
+        raise BadInteractionError(f"learner_id must be {validation.ID_RULE}.")
+    if not validation.is_id(interaction_id):
+        raise BadInteractionError(f"interaction_id must be {validation.ID_RULE}.")
     if not _storable(content):
         raise BadInteractionError("content must be valid text without NUL characters.")
     if response is not None:
@@ -188,11 +188,11 @@ def check_carried(
             raise BadInteractionError("response must be valid text without NUL characters.")
     if context_json:
         try:
-            outside.check_object(context_json, most=MAX_CONTEXT_BYTES)
-        except outside.OutsideError as error:
+            validation.check_object(context_json, most=MAX_CONTEXT_BYTES)
+        except validation.OutsideError as error:
             raise BadInteractionError(f"context_json {error}.") from None
     for name, ms in (("occurred_at_ms", occurred_at_ms), ("received_at_ms", received_at_ms)):
-        if ms and not outside.is_moment(ms):
+        if ms and not validation.is_moment(ms):
             raise BadInteractionError(
                 f"{name} must be Unix milliseconds between 1970 and 9999, or 0."
             )

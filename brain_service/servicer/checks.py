@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Final
 
-from service_runtime import outside
+from service_runtime import validation
 
 MAX_BATCH: Final = 1024
 """Interactions or queries per request."""
@@ -24,8 +24,8 @@ class InvalidFieldError(ValueError):
 
 def identifier(field: str, value: str) -> str:
     """Return `value` when it is an id."""
-    if not outside.is_id(value):
-        raise InvalidFieldError(f"{field} must be {outside.ID_RULE}.")
+    if not validation.is_id(value):
+        raise InvalidFieldError(f"{field} must be {validation.ID_RULE}.")
     return value
 
 
@@ -47,7 +47,7 @@ def at_most(field: str, values: Sized, most: int) -> None:
 def data_json(value: bytes) -> bytes:
     """Return `value` when it is a JSON object that fits into a room's message."""
     try:
-        outside.check_object(value, most=MAX_ROOM_DATA_BYTES)
-    except outside.OutsideError as error:
+        validation.check_object(value, most=MAX_ROOM_DATA_BYTES)
+    except validation.OutsideError as error:
         raise InvalidFieldError(f"data_json {error}.") from None
     return value

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from brain_service.model.attention import Attention
 from brain_service.webhooks.signing import BadSecretError, read_secret
-from service_runtime import outside
+from service_runtime import validation
 from service_runtime.toml_tables import fields_of
 
 BEGAN: Final = "attention.began"
@@ -83,7 +83,7 @@ class Endpoint:
             raise WebhooksError(
                 f"cannot read `learners_file` {self.learners_file}: {why}"
             ) from None
-        if not all(map(outside.is_id, lines)):
+        if not all(map(validation.is_id, lines)):
             raise WebhooksError(f"`learners_file` {self.learners_file}: one learner's id a line")
         return frozenset((*self.learners, *lines))
 
@@ -153,7 +153,7 @@ def _check(one: Endpoint) -> None:
         raise WebhooksError(f"`events` must be of {', '.join(EVENTS)}")
     if one.level not in _LEVELS:
         raise WebhooksError(f"`level` must be one of {', '.join(_LEVELS)}")
-    if not all(map(outside.is_id, one.learners)):
+    if not all(map(validation.is_id, one.learners)):
         raise WebhooksError("`learners` must be ids of learners")
     if not 0.1 <= one.timeout_s <= 60:
         raise WebhooksError("`timeout_s` must be 0.1–60")

@@ -1,5 +1,5 @@
-"""Writes the page that alerts link to, from docs/operations.md: `python
-deploy/prometheus/runbooks.py [--check]`.
+"""Writes the page that alerts link to, from docs/operations.md:
+`python -m deploy.prometheus.runbooks [--check]`.
 
 Prometheus serves it as a console, so a link works wherever Prometheus is reached, and shows what
 the alerts of this very version mean.
@@ -7,12 +7,13 @@ the alerts of this very version mean.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+
+from deploy.generated import keep
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "docs" / "operations.md"
@@ -54,25 +55,5 @@ def page(operations: str) -> str:
     return HEAD + body.replace("{{", '{{"{{"}}')
 
 
-def main() -> int:
-    """Write the page, or with --check say whether it is what this would write; return the exit
-    code.
-    """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; fail when the page is out of date"
-    )
-    check = parser.parse_args().check
-    text = page(SOURCE.read_text(encoding="utf-8"))
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    if check:
-        print(f"{PAGE.name} is out of date; run make dashboards", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep({PAGE: page(SOURCE.read_text(encoding="utf-8"))}, __doc__ or ""))

@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
         edge = self._endpoint.edge
         self._enter(Phase.GONE)
         self._endpoint.discard(self)
-        edge.sweep.cancel(self)
+        edge.timers.cancel(self)
         if self._counted:
             edge.registry.addresses.leave(self.address)
             self._counted = False
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
         """Have `on_due` called when something next becomes due."""
         due = min((due for due, _ in self._deadlines()), default=None)
         if due is not None:
-            self._endpoint.edge.sweep.schedule(self, due)
+            self._endpoint.edge.timers.schedule(self, due)
 
     # The core
 

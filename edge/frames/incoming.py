@@ -9,16 +9,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from service_runtime import outside
+from service_runtime import validation
 
-ID_PATTERN = rf"\A{outside.ID_PATTERN}\Z"
+ID_PATTERN = rf"\A{validation.ID_PATTERN}\Z"
 MAX_CONTENT = 16_384
 
-Identifier = Annotated[str, Meta(min_length=1, max_length=outside.MAX_ID, pattern=ID_PATTERN)]
+Identifier = Annotated[str, Meta(min_length=1, max_length=validation.MAX_ID, pattern=ID_PATTERN)]
 LARGEST_ID = 2**63 - 1
 """Of ids that are numbers: what every reader of JSON with 64-bit integers takes."""
 RequestId = (
-    Annotated[str, Meta(max_length=outside.MAX_ID)]
+    Annotated[str, Meta(max_length=validation.MAX_ID)]
     | Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
     | None
 )
@@ -233,9 +233,9 @@ def type_of(payload: bytes) -> str:
 def decode_context(raw: Raw) -> Context:
     """Return what the model reads of an interaction's context. Raises BadFrameError."""
     try:
-        outside.check_nesting(bytes(raw))
+        validation.check_nesting(bytes(raw))
         return _decode_context(raw)
-    except outside.OutsideError as error:
+    except validation.OutsideError as error:
         raise BadFrameError("bad_request", f"data.context {error}.") from None
     except msgspec.ValidationError as error:
         raise BadFrameError("bad_request", _sentence(error, "data.context")) from None
@@ -248,17 +248,17 @@ def decode_context(raw: Raw) -> Context:
 def check_moment(moment: datetime, name: str) -> None:
     """Refuse a time that nothing can have happened at. Raises BadFrameError."""
     try:
-        outside.unix_ms(moment)
-    except outside.OutsideError as error:
+        validation.unix_ms(moment)
+    except validation.OutsideError as error:
         raise BadFrameError("bad_request", f"{name} {error}.") from None
 
 
 def check_object(raw: Raw, name: str) -> None:
     """Refuse anything but a JSON object. Raises BadFrameError."""
     try:
-        outside.check_nesting(bytes(raw))
+        validation.check_nesting(bytes(raw))
         _decode_object(raw)
-    except outside.OutsideError as error:
+    except validation.OutsideError as error:
         raise BadFrameError("bad_request", f"{name} {error}.") from None
     except _UNREADABLE:
         raise BadFrameError("bad_request", f"{name} must be a JSON object.") from None
@@ -281,7 +281,7 @@ def _id_of(head: _Head) -> RequestId:
     id = head.id
     if type(id) is int:
         return id if abs(id) <= LARGEST_ID else None
-    return id if type(id) is str and len(id) <= outside.MAX_ID else None
+    return id if type(id) is str and len(id) <= validation.MAX_ID else None
 
 
 def _sentence(error: msgspec.ValidationError, root: str = "") -> str:
@@ -293,5 +293,5 @@ def _sentence(error: msgspec.ValidationError, root: str = "") -> str:
     if text.startswith("Invalid enum value"):
         text = "Not one of the allowed values"
     elif "matching regex" in text:
-        text = f"Expected {outside.ID_RULE}"
+        text = f"Expected {validation.ID_RULE}"
     return f"{field}: {text.replace('`', '')}."

@@ -14,7 +14,7 @@ from edge.http.callers import Administrator, Caller
 from edge.http.live import EventStream, events, snapshots
 from edge.http.problems import ProblemError
 from edge.http.services import Using
-from service_runtime import outside
+from service_runtime import validation
 
 Code = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 
@@ -93,6 +93,6 @@ async def analytics(
 
 def _unix_ms(moment: datetime, name: str) -> int:
     try:
-        return outside.unix_ms(moment)
-    except outside.OutsideError as error:
+        return validation.unix_ms(moment)
+    except validation.OutsideError as error:
         raise ProblemError(422, "bad_request", f"query.{name}: {error}") from None

@@ -20,12 +20,12 @@ from edge.http import exports
 from edge.http.callers import Administrator, Caller, answer, require
 from edge.http.services import Using
 from edge.ports import UpstreamError
-from service_runtime import outside
+from service_runtime import validation
 
 
 def _checked(learner_id: str) -> str:
-    if not outside.is_id(learner_id):
-        raise ValueError(f"must be {outside.ID_RULE}")
+    if not validation.is_id(learner_id):
+        raise ValueError(f"must be {validation.ID_RULE}")
     return learner_id
 
 

@@ -18,9 +18,9 @@ from edge.hub.every import Every
 from edge.hub.latest import Latest
 from edge.hub.subscription import Subscriber, Subscription
 from edge.ports import Brain, Done, Feed, LearnerSnapshot, Prepare, Update, UpstreamError
-from edge.sweep import Sweep
 from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.tracing import NO_TRACES, NoTraces
+from edge.timers import TimerWheel
 
 
 class _Topic:
@@ -42,7 +42,7 @@ class Hub:
         *,
         brain: Brain,
         prepare: Prepare,
-        sweep: Sweep,
+        timers: TimerWheel,
         clock: Callable[[], float],
         counters: EdgeCounters,
         readers: Turns | None = None,
@@ -56,7 +56,7 @@ class Hub:
         self.epoch = ""
         self._brain = brain
         self._prepare = prepare
-        self._sweep = sweep
+        self._timers = timers
         self._clock = clock
         self._counters = counters
         self._readers = readers or Turns()
@@ -158,7 +158,7 @@ class Hub:
         if earlier is None:
             self._counters.learners.add(learner_id)
         else:
-            self._sweep.cancel(earlier)
+            self._timers.cancel(earlier)
         topic.subscriptions[subscriber] = subscription
         self.ask(subscription)
 
@@ -171,7 +171,7 @@ class Hub:
         if standing is None:
             return
         self._counters.learners.remove(subscription.learner_id)
-        self._sweep.cancel(standing)
+        self._timers.cancel(standing)
         if not topic.subscriptions:
             del self._topics[subscription.learner_id]
             self.feed.unwatch(subscription.learner_id)
@@ -184,7 +184,7 @@ class Hub:
 
     def wake(self, subscription: Subscription, at: float) -> None:
         """Have its `on_due` called then."""
-        self._sweep.schedule(subscription, at)
+        self._timers.schedule(subscription, at)
 
     def ask(self, subscription: Subscription) -> None:
         """Ask for a snapshot, which a subscription begins with."""
@@ -255,7 +255,7 @@ class Hub:
     def _end_topic(self, learner_id: str, topic: _Topic) -> None:
         del self._topics[learner_id]
         for subscriber, subscription in topic.subscriptions.items():
-            self._sweep.cancel(subscription)
+            self._timers.cancel(subscription)
             self._counters.learners.remove(learner_id)
             subscriber.on_gone(learner_id)
         self.feed.unwatch(learner_id)

@@ -12,10 +12,10 @@ from edge.hub.hub import Hub
 from edge.hub.rooms import Rooms
 from edge.ports import Auth, Brain, RoomLink
 from edge.settings import EdgeSettings
-from edge.sweep import Sweep
 from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import NO_RECORDING, NoRecording
 from edge.telemetry.tracing import NO_TRACES, NoTraces
+from edge.timers import TimerWheel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Dependencies:
     auth: Auth
     room_link: RoomLink
     counters: EdgeCounters
-    sweep: Sweep
+    timers: TimerWheel
     clock: Callable[[], float]
     """Monotonic seconds."""
     traces: NoTraces = NO_TRACES

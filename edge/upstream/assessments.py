@@ -11,7 +11,7 @@ from edge.frames import outgoing
 from edge.frames.clock import rfc3339
 from edge.ports import LiveAssessment, Update
 from edge.upstream.meaning import LEVEL_NAMES, because, explanations, levels, meaning, rounded
-from service_runtime import outside
+from service_runtime import validation
 
 _URGENCIES = {0: "none", 1: "low", 2: "medium", 3: "high"}
 _GRADES = {0: "none", 1: "human", 2: "convergent", 3: "theory"}
@@ -195,8 +195,8 @@ def context(data: bytes) -> object:
     could parse.
     """
     try:
-        outside.check_object(data or b"{}", most=len(data) + 2)
-    except outside.OutsideError:
+        validation.check_object(data or b"{}", most=len(data) + 2)
+    except validation.OutsideError:
         data = json.dumps(data.decode(errors="replace")).encode()
     return outgoing.raw(data or b"{}")
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from metrics_service.aggregate import FleetCounters, Remembered, Retained
 from metrics_service.exchanges import Exchanges
 from metrics_service.records import OUTCOME_OK, AnalyticsRow, MessageRecord, Query
+from metrics_service.store.leadership import Leadership
 from metrics_service.store.rows import (
     analytics_rows,
     counter_row,
@@ -28,7 +29,6 @@ from metrics_service.store.tables import (
     sums_table,
     tallies_table,
 )
-from metrics_service.store.turn import Turn
 from service_runtime.database.connections import Database, truncate_wal
 from service_runtime.database.faults import translated
 from service_runtime.database.schema import prepare
@@ -59,7 +59,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.turn = Turn(database)
+        self.leadership = Leadership(database)
         """Whether this service may write; whoever has it loads first."""
         self._saved = Retained()
         self._upserts = Upserts(database.engine.dialect.name)
@@ -81,7 +81,7 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        self.turn.give_up()
+        self.leadership.give_up()
         self.database.close()
 
     def load(self) -> tuple[Retained, Tally]:

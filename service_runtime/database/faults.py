@@ -44,7 +44,10 @@ _POSTGRES: Final = {
     "55P03": "the database is locked by another process; try again",
     "57014": "the database took too long; try again",
     "57P": "the database is stopping or starting; try again",
-    "XX": "the database is damaged; restore a backup",
+    "58": "the database server cannot use its disk; its log says why; try again",
+    "XX001": "the database is damaged; restore a backup",
+    "XX002": "an index of the database is damaged; rebuild it (REINDEX)",
+    "XX": "the database server failed; its log says why; try again",
 }
 _LOST: Final = ("23", "40")
 """Constraints and serialization: somebody else was faster."""

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+import grpc
+import pytest
+
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
 from auth_service.__main__ import serve
@@ -18,6 +21,8 @@ CREDENTIAL = "a service credential"
 ADMIN = ("admin@school.example", "the first password")
 PASSWORD = "correct horse battery"
 PATIENCE_S = 20.0
+SCHOOL = "192.0.2.1"
+OVER = "the session of the access token is over"
 
 
 class Clock:
@@ -122,3 +127,10 @@ async def running(settings: Settings, **changes: object) -> AsyncIterator[Client
         await channel.close()
         stop.set()
         await service
+
+
+async def status(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
+    """Return how a call that must fail has failed."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), caught.value.details() or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 
@@ -99,3 +100,17 @@ async def test_the_loop_goes_on_while_a_thread_hashes(monkeypatch: pytest.Monkey
 
     assert await hashing == "one"
     passwords.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="no priorities of threads here")
+async def test_who_can_wait_gives_way_to_who_cannot(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def niceness(*_: object) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    monkeypatch.setattr(passwords, "_verify", niceness)
+    ours = niceness()
+    nice = [int(await passwords.verify("x", None, can_wait=each)) for each in (False, True, False)]
+
+    assert nice == [min(ours + 2, 19), min(ours + 7, 19), min(ours + 2, 19)]

@@ -18,7 +18,7 @@ import pytest
 from aivo.auth.v1 import auth_pb2 as pb
 from auth_service.__main__ import main
 from auth_service.settings import Settings
-from auth_service.trust import TrustError, read_trusted
+from auth_service.trusted_issuers import TrustError, read_trusted
 from tests.auth_service.harness import Client, running
 from tests.support.provider import running_provider
 

@@ -19,7 +19,7 @@ from auth_service.settings import Settings
 from auth_service.tokens import BadTokenError
 from auth_service.tokens import remote_keys as remote_keys_module
 from auth_service.tokens.remote_keys import REFRESH_S, RETRY_S, RemoteKeys
-from auth_service.trust import TrustError, read_trusted
+from auth_service.trusted_issuers import TrustError, read_trusted
 from tests.auth_service.harness import Client, Clock, running
 from tests.auth_service.issuer import NAME, Issuer, serving
 

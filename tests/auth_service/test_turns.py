@@ -16,10 +16,11 @@ class WrongPasswordError(Exception):
 class Desk:
     """Checks passwords by hand: who has a turn keeps it until told to leave."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, *, at_once: int = 1, **limits: int) -> None:
         self.now_s = 0.0
-        self.turns = Turns(at_once=1, clock=lambda: self.now_s, **limits)
+        self.turns = Turns(at_once=at_once, clock=lambda: self.now_s, **limits)
         self.served: list[str] = []
+        self.new: list[str] = []
         self.refused: list[str] = []
         self.here: dict[str, asyncio.Event] = {}
         self.tasks: list[asyncio.Task[None]] = []
@@ -27,8 +28,10 @@ class Desk:
     async def come(
         self, name: str, account: str, address: str = "a", *, wrong: bool = False
     ) -> None:
-        async def stay() -> None:
+        async def stay(is_new: bool) -> None:
             self.served.append(name)
+            if is_new:
+                self.new.append(name)
             self.here[name] = asyncio.Event()
             await self.here[name].wait()
             if wrong:
@@ -176,7 +179,7 @@ async def test_whoever_gives_up_just_when_sent_away_is_no_fault() -> None:
     desk = Desk(max_waiting=1)
     await desk.come("first", "first")
     await desk.come("first again", "first")
-    new = asyncio.create_task(desk.turns.take("new", "b", asyncio.Event().wait))
+    new = asyncio.create_task(desk.turns.take("new", "b", lambda _: asyncio.Event().wait()))
     desk.tasks[1].cancel()
     await desk.settle()
     await desk.leave_all()
@@ -196,3 +199,36 @@ async def test_a_turn_is_taken_until_its_work_is_done() -> None:
 
     assert desk.served == ["first", "second"]
     assert desk.turns.free == 1
+
+
+@pytest.mark.parametrize("wrong", [True, False], ids=["wrong", "right"])
+async def test_one_turn_is_kept_for_somebody_new(wrong: bool) -> None:
+    desk = Desk(at_once=2)
+    for number in range(
+        9
+    ):  # of one address where all are wrong, of one account where all are right
+        account = f"guess-{number}" if wrong else "ann"
+        await desk.come(f"again {number}", account, "bad", wrong=wrong)
+        if number < 5:
+            await desk.leave(f"again {number}")
+    assert list(desk.here) == ["again 5"], "the other turn is kept"
+    await desk.come("new", "bob", "good")
+
+    assert list(desk.here) == ["again 5", "new"], "whoever is new waits for nobody"
+    assert desk.new[-1] == "new"
+    assert "again 5" not in desk.new
+    await desk.leave_all()
+    assert desk.turns.free == 2
+
+
+async def test_an_address_has_all_turns_but_the_last() -> None:
+    desk = Desk(at_once=3)
+    for number in range(4):
+        await desk.come(f"{number}", f"account-{number}", "school")
+    assert list(desk.here) == ["0", "1"]
+    await desk.come("elsewhere", "new", "home")
+
+    assert list(desk.here) == ["0", "1", "elsewhere"]
+    await desk.leave_all()
+    assert desk.new == ["0", "1", "elsewhere", "2", "3"]
+    assert desk.turns.free == 3

@@ -5,22 +5,28 @@ processes run again then, and no fault is left behind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from harness.postgres import Postgres
 from harness.stack import Stack
 from tests.chaos import clock
 from tests.chaos.clock import Clocks
+from tests.chaos.disk import Disk, can_mount
 from tests.chaos.relay import Relay
 
 PAUSE_S: Final = 4.0
 CUT_S: Final = 4.0
 SLOW_S: Final = 3.0
+SLOW_SERVER_S: Final = 0.3
+"""How long each answer of a slow database server takes."""
 STEP_S: Final = 600
 """How far a clock is set: further than clocks may differ (`…_CLOCK_LEEWAY_S`)."""
 
@@ -36,12 +42,14 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A running system, and the wires between its edge and its services."""
+    """A running system, and the wires between its edge, its services and its database server."""
 
     stack: Stack
     relays: Mapping[str, Relay]
     clocks: Clocks | None = None
     """Where clocks can be set."""
+    disk: Disk | None = None
+    """Where the database server's disk can be filled."""
 
 
 Fault = Callable[[World], Awaitable[None]]
@@ -81,8 +89,8 @@ def pause(name: str) -> Fault:
 
 
 def cut(name: str) -> Fault:
-    """Cut the network between the edge and a service: what is under way gets lost without a word,
-    nothing new gets through.
+    """Cut the network between the edge and a service, or between brains and the database server:
+    what is under way gets lost without a word, nothing new gets through.
     """
 
     async def happen(world: World) -> None:
@@ -148,6 +156,42 @@ async def restart_postgres(world: World) -> None:
     await asyncio.to_thread(server.start)
 
 
+async def pause_postgres(world: World) -> None:
+    """Let the database server stand still, with all that serves connections."""
+    server = world.stack.postgres
+    assert server is not None
+    all_of_it = await asyncio.to_thread(_family, server)
+    try:
+        for one in all_of_it:
+            os.kill(one, signal.SIGSTOP)
+        await asyncio.sleep(PAUSE_S)
+    finally:
+        for one in all_of_it:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGCONT)
+
+
+def _family(server: Postgres) -> list[int]:
+    """Return the server's process and its children."""
+    pid = server.child.pid
+    assert pid is not None
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *map(int, children)]
+
+
+async def slow_postgres(world: World) -> None:
+    """Let every answer of the database server take long, as an overburdened one does."""
+    with world.relays["postgres"].slow(SLOW_SERVER_S):
+        await asyncio.sleep(PAUSE_S)
+
+
+async def fill_postgres(world: World) -> None:
+    """Let the database server's disk be full for a while."""
+    assert world.disk is not None
+    with world.disk.full():
+        await asyncio.sleep(PAUSE_S)
+
+
 async def lose_valkey(world: World) -> None:
     """Let what brains hear of each other by be away for a while, and come back empty."""
     server = world.stack.valkey
@@ -181,8 +225,11 @@ ON_SQLITE: Final[Mapping[str, Fault]] = {"disk full 4 s": full_disk, "store slow
 ON_POSTGRES: Final[Mapping[str, Fault]] = {
     "PostgreSQL restarted": restart_postgres,
     "PostgreSQL crashed": crash_postgres,
+    "PostgreSQL paused 4 s": pause_postgres,
+    "PostgreSQL cut off 4 s": cut("postgres"),
+    "PostgreSQL slow 4 s": slow_postgres,
 }
-
+ON_A_SMALL_DISK: Final[Mapping[str, Fault]] = {"PostgreSQL's disk full 4 s": fill_postgres}
 
 WITH_BRAINS: Final[Mapping[str, Fault]] = {
     "second brain killed": kill("brain-2"),
@@ -205,9 +252,11 @@ WITH_EDGES: Final[Mapping[str, Fault]] = {
 
 def faults(size: Size) -> dict[str, Fault]:
     """Return all faults of a system of this size, by name."""
+    on_postgres = size.database == "postgres"
     return {
         **ANYWHERE,
-        **(ON_POSTGRES if size.database == "postgres" else ON_SQLITE),
+        **(ON_POSTGRES if on_postgres else ON_SQLITE),
+        **(ON_A_SMALL_DISK if on_postgres and can_mount() else {}),
         **(WITH_BRAINS if size.brains > 1 else {}),
         **(WITH_EDGES if size.edges > 1 else {}),
         **(WITH_CLOCKS if clock.library() else {}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.client import DisconnectedError, Frame, Socket, TokenSource, open_socket, uuid7
@@ -31,6 +32,8 @@ class Probe:
         self.operations: list[Operation] = []
         self.refused: list[str] = []
         """Answers that no retry would have changed."""
+        self.told: Counter[str] = Counter()
+        """Answers that asked to try again, by code."""
         self._url = url
         self._tokens = tokens
         self._learners = learners
@@ -72,6 +75,7 @@ class Probe:
             if not told["retryable"]:
                 self.refused.append(f"{told['code']}: {told['error']}")
                 return True
+            self.told[told["code"]] += 1
             await asyncio.sleep(min(1.0, told.get("retry_after_ms", 100) / 1000))
             return False
         ended = time.monotonic()

@@ -1,21 +1,21 @@
-"""A wire between an edge and a service that can be cut: then bytes vanish and no connection is
-refused or ended, as when a cable is pulled.
+"""A wire to a service or a database that can be cut: then bytes vanish and no connection is refused
+or ended, as when a cable is pulled. It can also be slow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 
 class Relay:
     """Listens on a port of its own and passes bytes on to an address."""
 
     def __init__(self, target: str) -> None:
-        """`target` is "host:port"."""
-        host, _, port = target.rpartition(":")
-        self._host, self._port = host, int(port)
+        """`target` is "host:port", or the path of a socket."""
+        self._target = target
+        self._delay_s = 0.0
         self._server: asyncio.Server | None = None
         self._whole = asyncio.Event()
         self._whole.set()
@@ -48,6 +48,15 @@ class Relay:
             self._break()
             self._whole.set()
 
+    @contextlib.contextmanager
+    def slow(self, delay_s: float) -> Iterator[None]:
+        """Let whatever goes there and comes back take so long, for as long as the block runs."""
+        self._delay_s = delay_s / 2
+        try:
+            yield
+        finally:
+            self._delay_s = 0.0
+
     def _break(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
@@ -55,7 +64,7 @@ class Relay:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._whole.wait()
         try:
-            onward = await asyncio.open_connection(self._host, self._port)
+            onward = await self._open()
         except OSError:
             writer.transport.abort()
             return
@@ -69,11 +78,22 @@ class Relay:
                 self._writers.discard(one)
                 one.transport.abort()
 
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.startswith("/"):
+            return await asyncio.open_unix_connection(self._target)
+        host, _, port = self._target.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
+
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while chunk := await reader.read(65_536):
                 await self._whole.wait()
+                if self._delay_s:
+                    await asyncio.sleep(self._delay_s)
                 writer.write(chunk)
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
+        except OSError:
+            # A connection that broke is broken at both ends: nobody may wait at the other one.
+            writer.transport.abort()

@@ -7,7 +7,8 @@ import contextlib
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from harness.client import Account
 from harness.stack import OUR_PATH, Stack, private_stack
 from tests.chaos import clock, history
 from tests.chaos.clock import Clocks
+from tests.chaos.disk import small_disk
 from tests.chaos.faults import CLOCKS, Fault, Size, World, faults
 from tests.chaos.probe import Probe
 from tests.chaos.relay import Relay
@@ -55,6 +57,8 @@ class Row:
     reads: int = 0
     longest_s: float = 0.0
     """The longest that one operation took, with all that was tried again."""
+    told: Counter[str] = field(default_factory=Counter)
+    """Errors that asked clients to try again, by code."""
     wrong: list[str] = field(default_factory=list)
     """Promises that were not kept."""
 
@@ -81,24 +85,32 @@ async def run(
             "CHAOS_PLANT": plant,
             "PYTHONPATH": os.pathsep.join((str(plants), OUR_PATH["PYTHONPATH"])),
         }
+    async with running(size, env) as (world, school):
+        for number, name in enumerate(names):
+            yield await _one(world, school, faults(size)[name], name, f"{seed}-{number}")
+
+
+@contextlib.asynccontextmanager
+async def running(size: Size, env: Mapping[str, str]) -> AsyncIterator[tuple[World, School]]:
+    """Run a system to which things can happen, and a school in it."""
     with private_stack(
         env=env, services=(), database=size.database, edges=size.edges, brains=size.brains
     ) as stack:
         async with _wired(stack) as world:
             await asyncio.to_thread(stack.start)
-            school = await asyncio.to_thread(found_school, stack)
-            for number, name in enumerate(names):
-                yield await _one(world, school, faults(size)[name], name, f"{seed}-{number}")
+            yield world, await asyncio.to_thread(found_school, stack)
 
 
 @contextlib.asynccontextmanager
 async def _wired(stack: Stack) -> AsyncIterator[World]:
-    """Put a wire that can be cut between the first edge and each service.
+    """Put a wire that can be cut between the first edge and each service, and one between brains
+    and the database server.
 
     Further edges reach the services directly. To them the brains have other addresses, so the edges
     disagree about which brain a learner belongs to.
     """
     async with contextlib.AsyncExitStack() as open_ones:
+        disk = open_ones.enter_context(small_disk(stack))
         relays = {
             name: await open_ones.enter_async_context(Relay(stack.address(name)))
             for name in stack.services
@@ -114,8 +126,14 @@ async def _wired(stack: Stack) -> AsyncIterator[World]:
                 "EDGE_METRICS_ADDRESS": relays["metrics"].address,
             },
         )
+        if server := stack.postgres:
+            wire = Relay(f"{server.socket}/.s.PGSQL.5432")
+            relays["postgres"] = await open_ones.enter_async_context(wire)
+            for name in stack.named("brain"):
+                address = f"postgresql://aivo@{wire.address}/brain"
+                stack.set(name, {"BRAIN_DATABASE_URL": address})
         faketime = clock.library()
-        yield World(stack, relays, Clocks(stack, CLOCKS, faketime) if faketime else None)
+        yield World(stack, relays, Clocks(stack, CLOCKS, faketime) if faketime else None, disk)
 
 
 async def _one(world: World, school: School, fault: Fault, name: str, seed: str) -> Row:
@@ -168,6 +186,7 @@ async def _account(
     row.reads = len(operations) - row.acknowledged
     row.stored = sum(map(len, logs.values()))
     row.longest_s = max(probe.longest_s for probe in probes)
+    row.told = sum((probe.told for probe in probes), Counter())
     row.wrong += history.violations(operations, logs)
     row.wrong += [text for probe in probes for text in probe.refused]
     if row.stored != row.acknowledged:

@@ -109,8 +109,7 @@ async def test_a_school_day_while_containers_come_and_go(
     random.Random(seed).shuffle(names)
     table = [f"CHAOS_SEED={seed}", ROW.format("after", "sent", "acknowledged", "stored", "shown")]
     learners = [
-        await asyncio.to_thread(scaled_school.add_learner, f"day-{n}-{uuid.uuid4().hex[:6]}")
-        for n in range(LEARNERS)
+        await asyncio.to_thread(scaled_school.new_learner, f"day-{n}") for n in range(LEARNERS)
     ]
     before = stored(scaled)
 
@@ -147,8 +146,7 @@ async def test_the_load_test_passes_while_edges_and_a_brain_fail(
 ) -> None:
     """By way of the proxy: it finds nothing lost, doubled, out of order or stale."""
     learners = [
-        await asyncio.to_thread(scaled_school.add_learner, f"load-{n}-{uuid.uuid4().hex[:6]}")
-        for n in range(LEARNERS)
+        await asyncio.to_thread(scaled_school.new_learner, f"load-{n}") for n in range(LEARNERS)
     ]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "tests/load_test_websockets.py", "--url", scaled.ws_url),

@@ -115,6 +115,11 @@ def variable(name: str, field: str) -> str:
     return found.metadata["env"] or f"{name.upper()}_{field.upper()}"
 
 
+def port(address: str) -> int:
+    """Return the port of "host:port"."""
+    return int(address.rpartition(":")[2])
+
+
 class Containers:
     """The containers of one run: where each listens, and where its folders are."""
 

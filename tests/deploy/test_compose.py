@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import stat
-import subprocess
 from graphlib import TopologicalSorter
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import Any
 
 import opentelemetry.sdk.environment_variables as otel_variables
 import pytest
-import yaml
 from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME
 
 from brain_service.settings import BrainSettings
@@ -29,6 +26,7 @@ from tests.deploy.composed import (
     SETTINGS,
     image,
     make_secrets,
+    port,
     read,
     variable,
 )
@@ -51,13 +49,6 @@ ADDRESSES = {"brain-database", "auth-database", "metrics-database", "brain-bus"}
 """Secrets that hold another one."""
 
 
-@pytest.fixture(scope="module")
-def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("secrets")
-    make_secrets(folder)
-    return folder
-
-
 def settings_of(name: str, secrets: Path) -> Any:
     environ = {
         key: str(value).replace("/run/secrets", str(secrets))
@@ -75,10 +66,6 @@ def listen(name: str) -> dict[str, str]:
         else environment[f"{name.upper()}_LISTEN"]
     )
     return {"main": main, "metrics": environment[f"{name.upper()}_EXPOSITION_LISTEN"]}
-
-
-def port(address: str) -> int:
-    return int(address.rpartition(":")[2])
 
 
 # What the processes are told
@@ -369,92 +356,6 @@ def test_scaled_out_services_read_their_addresses_from_files(secrets: Path) -> N
         assert f"CREATE DATABASE {name};" in (ROOT / "deploy/postgres/databases.sql").read_text()
     assert SCALED["edge"]["environment"]["EDGE_BRAIN_ADDRESSES"] == "dns:///brain:8001"
     assert [SCALED[name]["deploy"]["replicas"] for name in ("edge", "brain", "auth")] == [3, 2, 2]
-
-
-# What is mounted
-
-
-@pytest.mark.parametrize(
-    "files", [("compose.yaml",), TLS, ALERTS, SCALE], ids=["plain", "tls", "alerts", "scale"]
-)
-def test_everything_mounted_is_there_and_read_only(files: tuple[str, ...]) -> None:
-    for name, service in read(*files)["services"].items():
-        for entry in service.get("volumes", ()):
-            source, _, *mode = entry.split(":")
-            if source.startswith("./"):
-                assert (ROOT / source).exists(), f"{name}: {entry}"
-                assert mode == ["ro"], f"{name}: {entry}"
-
-
-def test_tls_replaces_the_listener_and_adds_certificate_and_key() -> None:
-    plain, tls = SERVICES["proxy"], read(*TLS)["services"]["proxy"]
-    assert [entry for entry in plain["volumes"] if entry not in tls["volumes"]] == [
-        "./deploy/proxy/plain.yaml:/etc/envoy/listener.yaml:ro"
-    ]
-    assert {key: value for key, value in tls.items() if key not in ("volumes", "secrets")} == {
-        key: value for key, value in plain.items() if key != "volumes"
-    }
-    listener = (ROOT / "deploy" / "proxy" / "tls.yaml").read_text()
-    assert set(re.findall(r"/run/secrets/([\w-]+)", listener)) == set(tls["secrets"])
-
-
-def test_prometheus_scrapes_where_figures_are_shown() -> None:
-    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
-    scraped: set[str] = set()
-    for job in config["scrape_configs"]:
-        scraped |= {
-            f"{name}:{sd['port']}" for sd in job.get("dns_sd_configs", ()) for name in sd["names"]
-        }
-        scraped |= {
-            target for static in job.get("static_configs", ()) for target in static["targets"]
-        }
-    assert scraped == {f"{name}:{port(listen(name)['metrics'])}" for name in OURS}
-
-
-@pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed; on Debian: prometheus"
-)
-def test_prometheus_accepts_its_folder_as_mounted(tmp_path: Path) -> None:
-    place = tmp_path / "etc"
-    place.mkdir()
-    for entry in SERVICES["prometheus"]["volumes"]:
-        source, target, *_ = entry.split(":")
-        if source.startswith("./"):
-            assert target.startswith("/etc/prometheus/")
-            if (ROOT / source).is_file():
-                shutil.copy(ROOT / source, place / Path(target).name)
-    (config,) = [
-        part for part in SERVICES["prometheus"]["command"] if part.startswith("--config.file=")
-    ]
-    command = ["promtool", "check", "config", str(place / Path(config).name)]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_grafana_gets_its_data_sources_addresses_and_its_dashboards_where_it_looks() -> None:
-    provisioning = ROOT / "deploy" / "grafana" / "provisioning"
-    service = SERVICES["grafana"]
-    sources = (provisioning / "datasources" / "datasources.yml").read_text()
-    named = set(re.findall(r"\$(\w+)", sources))
-    assert named == {"PROMETHEUS_URL", "JAEGER_URL"} <= set(service["environment"])
-    providers = yaml.safe_load((provisioning / "dashboards" / "dashboards.yml").read_text())[
-        "providers"
-    ]
-    mounted = {entry.split(":")[1] for entry in service["volumes"]}
-    assert {one["options"]["path"] for one in providers} <= mounted
-    listening = yaml.safe_load((ROOT / "deploy" / "jaeger" / "jaeger.yaml").read_text())
-    page = listening["extensions"]["jaeger_query"]["http"]["endpoint"]
-    assert service["environment"]["JAEGER_URL"] == f"http://jaeger:{port(page)}"
-    assert service["environment"]["PROMETHEUS_URL"] == "http://prometheus:9090"
-
-
-def test_traces_go_where_jaeger_takes_them() -> None:
-    config = yaml.safe_load((ROOT / "deploy" / "jaeger" / "jaeger.yaml").read_text())
-    taken = config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
-    for name in OURS:
-        environment = SERVICES[name]["environment"]
-        assert environment[OTEL_EXPORTER_OTLP_ENDPOINT] == f"http://jaeger:{port(taken)}"
-        assert environment[OTEL_SERVICE_NAME] == name
 
 
 # A school's own people

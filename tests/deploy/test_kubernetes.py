@@ -16,7 +16,7 @@ import yaml
 
 from edge.settings import EdgeSettings
 from service_runtime.settings import load
-from tests.deploy.composed import OURS, ROOT, SETTINGS, image, make_secrets, read, variable
+from tests.deploy.composed import OURS, ROOT, SETTINGS, image, make_secrets, port, read, variable
 
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="kubernetes-validate is not installed: make setup"
@@ -56,13 +56,6 @@ def label(one: Manifest) -> str:
     return f"{one['kind']} {one['metadata']['name']}"
 
 
-@pytest.fixture(scope="module")
-def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("secrets")
-    make_secrets(folder)
-    return folder
-
-
 def environment(name: str) -> dict[str, str]:
     """Return a container's variables; the ConfigMap's one is an administrator's address."""
     return {
@@ -79,10 +72,6 @@ def settings_of(name: str, secrets: Path) -> Any:
 
 def ports(name: str) -> dict[str, int]:
     return {one["name"]: one["containerPort"] for one in CONTAINERS[name]["ports"]}
-
-
-def port(address: str) -> int:
-    return int(address.rpartition(":")[2])
 
 
 # What Kubernetes takes

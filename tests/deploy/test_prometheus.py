@@ -48,7 +48,7 @@ def queries() -> dict[str, str]:
 
 def test_the_dashboards_are_what_their_tables_say() -> None:
     checked = subprocess.run(
-        [sys.executable, ROOT / "deploy" / "grafana" / "generate.py", "--check"],
+        [sys.executable, "-m", "deploy.grafana.generate", "--check"], cwd=ROOT,
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_the_dashboards_are_what_their_tables_say() -> None:
 
 def test_the_page_of_runbooks_is_what_the_documentation_says() -> None:
     checked = subprocess.run(
-        [sys.executable, DEPLOYED / "runbooks.py", "--check"],
+        [sys.executable, "-m", "deploy.prometheus.runbooks", "--check"], cwd=ROOT,
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 

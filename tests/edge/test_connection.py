@@ -291,10 +291,10 @@ def test_a_client_that_never_answers_the_close_is_cut_off(wire: Wire, edge: Fake
     wire.connection.close(1012)
     wire.connection.close(1013)
     edge.clock.advance(1.9)
-    edge.sweep.turn()
+    edge.timers.turn()
     assert not wire.transport.aborted
     edge.clock.advance(0.2)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert wire.transport.aborted
 
@@ -342,4 +342,4 @@ def test_a_closed_connection_is_freed_with_its_session(
 
     assert count() == before
     edge.clock.advance(100)
-    edge.sweep.turn()
+    edge.timers.turn()

@@ -27,10 +27,10 @@ def test_who_does_not_authenticate_in_time_is_closed_with_4408(
 ) -> None:
     wire = Wire(endpoint)
     edge.clock.advance(9.9)
-    edge.sweep.turn()
+    edge.timers.turn()
     assert wire.close_code is None
     edge.clock.advance(0.2)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert wire.close_code == 4408
     assert wire.frames[0]["code"] == "unauthenticated"
@@ -40,7 +40,7 @@ def test_an_expired_token_closes_with_4401(endpoint: SteppedEndpoint, edge: Fake
     edge.auth.tokens["short"] = Identity("u", "learner", "s", int(time.time() * 1000) - 1)
     wire = Wire(endpoint, "/ws?token=short")
     edge.clock.advance(0.2)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert wire.close_code == 4401
     assert wire.frames[-1]["code"] == "unauthenticated"
@@ -51,7 +51,7 @@ def test_a_new_token_moves_the_expiry(endpoint: SteppedEndpoint, edge: FakeEdge)
     wire = Wire(endpoint, "/ws?token=short")
     wire.send({"type": "authenticate", "token": "ada"})
     edge.clock.advance(1)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert wire.close_code is None
     assert wire.connection.session.expires_at_ms == FAR_AHEAD_MS
@@ -61,11 +61,11 @@ def test_a_silent_client_is_pinged_and_closed_with_4408_when_nothing_comes_back(
     wire: Wire, edge: FakeEdge
 ) -> None:
     edge.clock.advance(25.1)
-    edge.sweep.turn()
+    edge.timers.turn()
     wire.hear()
     assert wire.pings == 1
     edge.clock.advance(10.2)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert wire.close_code == 4408
 
@@ -77,7 +77,7 @@ def test_a_client_that_answers_pings_stays_and_is_pinged_less_and_less(
     started = edge.clock.now
     for _ in range(600):
         edge.clock.advance(1)
-        edge.sweep.turn()
+        edge.timers.turn()
         pings = wire.pings
         wire.flush()
         if wire.pings > pings:
@@ -101,7 +101,7 @@ def test_a_client_that_is_not_read_from_is_not_taken_for_dead(
     assert wire.transport.reading is False
     for _ in range(100):
         edge.clock.advance(1)
-        edge.sweep.turn()
+        edge.timers.turn()
 
     assert wire.close_code is None
 
@@ -149,10 +149,10 @@ def test_a_slow_reader_gets_the_newest_state_and_all_answers_when_it_reads_again
 def test_a_reader_that_stays_slow_is_closed_with_1013(wire: Wire, edge: FakeEdge) -> None:
     wire.connection.pause_writing()
     edge.clock.advance(19.9)
-    edge.sweep.turn()
+    edge.timers.turn()
     assert wire.close_code is None
     edge.clock.advance(0.2)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert wire.close_code == 1013
 

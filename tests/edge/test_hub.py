@@ -143,10 +143,10 @@ def test_an_interval_is_kept_and_its_end_brings_the_newest(
     edge.move("ada")
     edge.move("ada")
     edge.clock.advance(0.9)
-    edge.sweep.turn()
+    edge.timers.turn()
     assert watcher.revisions() == [1]
     edge.clock.advance(0.2)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert watcher.revisions() == [1, 3]
 

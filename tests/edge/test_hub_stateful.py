@@ -282,7 +282,7 @@ class HubPromises(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.06, 0.3, 1.0]))
     def wait(self, seconds: float) -> None:
         self.edge.clock.advance(seconds)
-        self.edge.sweep.turn()
+        self.edge.timers.turn()
 
     @rule(which=sockets, learner=learners, crosses=st.booleans())
     def write(self, which: int, learner: str, crosses: bool) -> None:

@@ -201,7 +201,7 @@ def test_the_clients_interval_is_kept(edge: FakeEdge) -> None:
     for _ in range(3):
         edge.move("ada")
     edge.clock.advance(0.6)
-    edge.sweep.turn()
+    edge.timers.turn()
 
     assert [frame["revision"] for frame in sink.of("state_update")] == [1, 3]
 
@@ -246,7 +246,7 @@ def test_what_waits_for_a_slow_reader_is_not_older_than_its_own_write(edge: Fake
     edge.brain.revisions["ada"] = 2
     say(session, "virtual_brain_interact", data=interaction())
     edge.clock.advance(2)
-    edge.sweep.turn()
+    edge.timers.turn()
     assert [frame["revision"] for frame in sink.of("state_update", "virtual_brain_response")] == [
         1,
         3,

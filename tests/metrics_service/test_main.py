@@ -26,8 +26,8 @@ from aivo.metrics.v1 import metrics_pb2_grpc
 from harness.postgres import Postgres
 from metrics_service.__main__ import TURN_S, main
 from metrics_service.store import SCHEMA, Store, Tally
+from metrics_service.store.leadership import Leadership
 from metrics_service.store.sql_store import open_database
-from metrics_service.store.turn import Turn
 from service_runtime.grpc_client import ClientSettings, open_channel
 from tests.metrics_service.support import NOW_MS, PATIENCE_S, Exchange, batch, url
 from tests.support.postgres import migrated
@@ -328,8 +328,8 @@ async def test_of_two_on_one_server_the_second_waits_and_goes_on_where_the_first
         await edge.write(pb.ReportRequest(edge_id="e", messages_sent=70))
         await first.snapshot_with(messages_sent=70)
         waiting = asyncio.create_task(stack.enter_async_context(process(variables)))
-        second_turn = Turn(open_database(address))
-        assert not await asyncio.to_thread(second_turn.take)
+        second_leadership = Leadership(open_database(address))
+        assert not await asyncio.to_thread(second_leadership.take)
         await asyncio.sleep(2 * TURN_S)  # it looks again, and again finds the first at work
         assert not waiting.done()
         first.process.kill()
@@ -337,15 +337,15 @@ async def test_of_two_on_one_server_the_second_waits_and_goes_on_where_the_first
         edge = second.stub.Report(metadata=second.metadata)
         await edge.write(pb.ReportRequest(edge_id="e", messages_sent=75))
         await second.snapshot_with(messages_sent=75)
-        assert not await asyncio.to_thread(second_turn.take)
-        second_turn.database.close()
+        assert not await asyncio.to_thread(second_leadership.take)
+        second_leadership.database.close()
 
 
 async def test_one_that_waits_stops_at_a_signal(postgres: Postgres, tmp_path: Path) -> None:
     address = migrated(postgres.make("metrics_waits"), SCHEMA)
-    turn = Turn(open_database(address))
-    assert await asyncio.to_thread(turn.take)
-    assert await asyncio.to_thread(turn.take), "who has it keeps it"
+    leadership = Leadership(open_database(address))
+    assert await asyncio.to_thread(leadership.take)
+    assert await asyncio.to_thread(leadership.take), "who has it keeps it"
     started = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "metrics_service"),
         env=environment(tmp_path, METRICS_DATABASE_URL=address),
@@ -358,5 +358,5 @@ async def test_one_that_waits_stops_at_a_signal(postgres: Postgres, tmp_path: Pa
         started.send_signal(signal.SIGTERM)
         await started.communicate()
     assert started.returncode == 0
-    turn.give_up()
-    turn.database.close()
+    leadership.give_up()
+    leadership.database.close()

@@ -53,6 +53,8 @@ class Tally:
     """Why a socket could not be had or was lost last; empty once there are answers again."""
     retryable: dict[str, int] = field(default_factory=dict)
     """Answers that were errors and led to sending again, by code."""
+    without_pause: int = 0
+    """Those of them that did not tell when to come back."""
     errors: dict[str, int] = field(default_factory=dict)
     """Interactions refused for good, by code."""
     examples: list[str] = field(default_factory=list)
@@ -285,6 +287,7 @@ class Lane:
         code = str(frame.get("code"))
         if frame.get("retryable"):
             self._tally.retryable[code] = self._tally.retryable.get(code, 0) + 1
+            self._tally.without_pause += "retry_after_ms" not in frame
             self._again.append(entry)
             pause_s = max(float(frame.get("retry_after_ms") or 0) / 1000, 0.05)
             self._hold_until = time.monotonic() + pause_s

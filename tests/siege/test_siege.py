@@ -18,6 +18,7 @@ def test_a_moment_of_siege_gives_a_table_and_json(
 ) -> None:
     figures = tmp_path / "figures.json"
     goals = ["--ping-p99-ms", "60000", "--memory-mb", "10000", "--times", "10000"]
+    goals += ["--sign-in-ms", "60000"]
     kinds = ["empty pings", "wrong passwords", "histories"]
     arguments = ["--kinds", *kinds, "--seconds", "0.7", "--clients", "3", "--honest", "2"]
 
@@ -61,12 +62,15 @@ def _run(**changed: Any) -> dict[str, Any]:
         ({"times": 2.1}, "2.1 times"),
         ({"memory_mb": {"edge": 21.0}}, "21 MB more"),
         ({"honest": {"lost": 1}}, "lost 1 sockets"),
+        ({"honest": {"logins_max_ms": 1001.0}}, "waited 1001 ms for a sign-in"),
         ({"honest": {"shown": {"internal": 2}}}, "internal"),
         ({"errors": ["edge: {}"]}, "1 errors logged"),
     ],
 )
 def test_each_goal_that_is_missed_is_told(changed: dict[str, Any], says: str | None) -> None:
-    sentences = report.missed([_run(**changed)], ping_p99_ms=50.0, memory_mb=20.0, times=2.0)
+    sentences = report.missed(
+        [_run(**changed)], ping_p99_ms=50.0, memory_mb=20.0, times=2.0, sign_in_ms=1000.0
+    )
 
     assert len(sentences) == (says is not None)
     assert says is None or says in sentences[0]

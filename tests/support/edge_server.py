@@ -49,7 +49,7 @@ async def running_edge(
     """Serve until the block ends."""
     clock = asyncio.get_running_loop().time
     edge = FakeEdge(settings=settings, prepare=prepare, clock=clock)  # type: ignore[arg-type]
-    edge.sweep.start()
+    edge.timers.start()
     endpoint = Endpoint(edge.dependencies)
     http = partial(Listener, endpoint.door, proxied=settings.proxy_protocol)
     config = uvicorn.Config(
@@ -68,7 +68,7 @@ async def running_edge(
     try:
         yield Running(edge, endpoint, server.servers[0].sockets[0].getsockname()[1])
     finally:
-        edge.sweep.stop()
+        edge.timers.stop()
         server.should_exit = True
         await asyncio.wait_for(task, WAIT_S)
 

@@ -41,10 +41,10 @@ from edge.ports import (
 from edge.session.dependencies import Dependencies
 from edge.session.session import Session
 from edge.settings import EdgeSettings
-from edge.sweep import Sweep
 from edge.telemetry.counters import EdgeCounters
 from edge.telemetry.recording import NO_RECORDING, NoRecording
 from edge.telemetry.tracing import NO_TRACES, NoTraces
+from edge.timers import TimerWheel
 from service_runtime import trace_context
 
 T = TypeVar("T")
@@ -342,11 +342,11 @@ class FakeEdge:
 
     def __post_init__(self) -> None:
         self.counters = EdgeCounters()
-        self.sweep = Sweep(self.clock)
+        self.timers = TimerWheel(self.clock)
         self.hub = Hub(
             brain=self.brain,
             prepare=self.prepare,
-            sweep=self.sweep,
+            timers=self.timers,
             clock=self.clock,
             counters=self.counters,
             traces=self.traces,
@@ -372,7 +372,7 @@ class FakeEdge:
             auth=self.auth,
             room_link=self.room_link,
             counters=self.counters,
-            sweep=self.sweep,
+            timers=self.timers,
             clock=self.clock,
             traces=self.traces,
             recording=self.recording,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,10 @@ class School:
         self.registry.relate("is_learner", user_id, learner_id)
         self.users[f"{learner_id}@school.example"] = user_id
         return learner_id
+
+    def new_learner(self, name: str = "l") -> str:
+        """Enrol a learner whom no other test has touched, and return the id: `name` and more."""
+        return self.add_learner(f"{name}-{uuid.uuid4().hex[:12]}")
 
 
 def found_school(stack: Stack) -> School:

@@ -56,6 +56,12 @@ def school() -> Iterator[School]:
         yield school
 
 
+@pytest.fixture
+def learner(school: School) -> str:
+    """A learner that no other test has touched."""
+    return school.new_learner()
+
+
 @pytest.fixture(scope="session")
 def wide_school() -> Iterator[School]:
     """A stack whose rate limits are lifted, shared by all tests that send much and leave it as it

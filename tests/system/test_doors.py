@@ -162,7 +162,7 @@ async def test_a_time_that_cannot_be_is_refused_by_the_socket(
 async def test_json_that_readers_choke_on_is_refused_by_the_socket(
     wide_school: School, context: str
 ) -> None:
-    learner = wide_school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    learner = wide_school.new_learner()
     async with open_socket(wide_school.stack.ws_url, wide_school.token(learner)) as socket:
         for kind, data in (
             (

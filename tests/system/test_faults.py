@@ -56,12 +56,6 @@ async def mend(school: School) -> None:
     )
 
 
-@pytest.fixture
-def learner(school: School) -> str:
-    """A learner that no other test has touched."""
-    return school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
-
-
 async def ask(school: School, path: str, token: str | None = None) -> tuple[int, Any]:
     """Make a GET request."""
     return await asyncio.to_thread(request, school.stack, "GET", path, None, token)
@@ -437,9 +431,7 @@ INTERACTIONS = 4200
 async def test_a_school_day_with_every_kind_of_fault_loses_nothing_and_counts_nothing_twice(
     school: School,
 ) -> None:
-    learners = [
-        school.add_learner(f"day-{number}-{uuid.uuid4().hex[:8]}") for number in range(LEARNERS)
-    ]
+    learners = [school.new_learner(f"day-{number}") for number in range(LEARNERS)]
     day = await school_day(
         school, learners, partial(make_trouble, school), interactions=INTERACTIONS
     )

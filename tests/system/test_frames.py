@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,7 +66,7 @@ def sent() -> dict[str, set[str]]:
 async def conversation(school: School) -> list[Frame]:
     """Provoke every frame, with and without what is optional in it."""
     url = school.stack.ws_url
-    learner = school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    learner = school.new_learner()
     admin, parent, teacher = (school.token(name) for name in ("admin", "parent", "teacher"))
     async with open_socket(url) as one, open_socket(url, parent) as other:
         await one.ask("authenticate", token=admin)

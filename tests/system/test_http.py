@@ -246,7 +246,7 @@ def test_learners_are_those_that_one_may_watch(
 
 
 async def test_state_and_history_tell_what_happened_page_by_page(school: School) -> None:
-    learner = school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    learner = school.new_learner()
     token = school.token("teacher")
     path = f"/api/learners/{learner}/history"
     async with open_socket(school.stack.ws_url, school.token(learner)) as socket:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -58,7 +57,7 @@ async def sockets(school: School, name: str, count: int) -> AsyncIterator[list[S
 async def test_whoever_watches_at_any_edge_sees_each_revision_of_every_brain(
     school: School,
 ) -> None:
-    learners = [school.add_learner(f"many-{n}-{uuid.uuid4().hex[:8]}") for n in range(4)]
+    learners = [school.new_learner(f"many-{n}") for n in range(4)]
     async with sockets(school, "teacher", 8) as teachers, AsyncExitStack() as stack:
         for teacher in teachers:
             for learner in learners:
@@ -88,7 +87,7 @@ async def test_who_is_in_a_room_is_seen_at_every_edge(school: School) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_school_day_while_brains_edges_and_the_bus_come_and_go(school: School) -> None:
-    learners = [school.add_learner(f"day-{n}-{uuid.uuid4().hex[:8]}") for n in range(LEARNERS)]
+    learners = [school.new_learner(f"day-{n}") for n in range(LEARNERS)]
     day = await school_day(
         school,
         learners,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import uuid
 from collections.abc import Iterator
 from functools import partial
 
@@ -46,7 +45,7 @@ def school() -> Iterator[School]:
 async def test_a_school_day_while_postgresql_restarts_and_the_brain_is_killed(
     school: School,
 ) -> None:
-    learners = [school.add_learner(f"day-{n}-{uuid.uuid4().hex[:8]}") for n in range(LEARNERS)]
+    learners = [school.new_learner(f"day-{n}") for n in range(LEARNERS)]
     day = await school_day(school, learners, partial(trouble, school), interactions=INTERACTIONS)
 
     day.assert_nothing_lost_or_doubled()
@@ -85,7 +84,7 @@ def test_a_backup_of_each_service_comes_back(
     """With the tools that come with the server: written, restored, and the services go on."""
     stack = school.stack
     folder = tmp_path_factory.mktemp("backups")
-    learner = school.add_learner(f"kept-{uuid.uuid4().hex[:8]}")
+    learner = school.new_learner("kept")
 
     def command(service: str, *words: str) -> str:
         path = f"{tools()}:{stack.environment(service)['PATH']}"
@@ -96,7 +95,7 @@ def test_a_backup_of_each_service_comes_back(
     before = logged(stack)
     for service in ("brain", "auth", "metrics"):
         assert "verified" in command(service, "backup", str(folder / service))
-    school.add_learner(f"later-{uuid.uuid4().hex[:8]}")
+    school.new_learner("later")
     stack.stop("edge", "brain", "auth", "metrics")
     for service in ("brain", "auth", "metrics"):
         assert "is restored" in command(service, "restore", str(folder / service))

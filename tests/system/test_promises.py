@@ -30,7 +30,7 @@ INTERVAL_MS = 200
 @pytest.fixture
 def learner(wide_school: School) -> str:
     """A learner that no other test has touched."""
-    return wide_school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    return wide_school.new_learner()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def crowd(wide_school: School) -> Crowd:
 
 
 async def _crowd(school: School) -> Crowd:
-    learner = school.add_learner(f"crowd-{uuid.uuid4().hex[:8]}")
+    learner = school.new_learner("crowd")
     url, teacher, own = school.stack.ws_url, school.token("teacher"), school.token(learner)
     async with contextlib.AsyncExitStack() as open_ones:
         latest, every, calm = [
@@ -366,7 +366,7 @@ async def test_the_same_ids_through_several_sockets_of_two_edges_move_the_state_
 
 
 async def test_one_id_belongs_to_one_learner(wide_school: School) -> None:
-    ann, bob = (wide_school.add_learner(f"l-{uuid.uuid4().hex[:12]}") for _ in range(2))
+    ann, bob = (wide_school.new_learner() for _ in range(2))
     async with open_socket(wide_school.stack.ws_url, wide_school.token("admin")) as socket:
         of_ann = await socket.interact(ann, interaction_id="shared")
         of_bob = await socket.interact(bob, interaction_id="shared")

@@ -10,7 +10,6 @@ import io
 import subprocess
 import sys
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,7 +77,7 @@ def metric(school: School, name: str) -> float:
 
 
 async def test_frames_of_a_socket_appear_in_analytics_and_in_the_export(school: School) -> None:
-    learner = school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    learner = school.new_learner()
     token = school.token(learner)
     async with (
         open_socket(school.stack.ws_url, token) as pupil,
@@ -181,7 +180,7 @@ async def test_contents_are_kept_when_asked_and_erased_with_the_learner(
     telling_school: School,
 ) -> None:
     school = telling_school
-    learner = school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    learner = school.new_learner()
     token, admin = school.token(learner), school.token("admin")
     async with open_socket(school.stack.ws_url, token) as pupil:
         await pupil.interact(learner, content=SECRET)

@@ -25,12 +25,6 @@ from tests.support.socket import WAIT_S, Frame, Socket, open_socket
 
 
 @pytest.fixture
-def learner(school: School) -> str:
-    """A learner that no other test has touched."""
-    return school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
-
-
-@pytest.fixture
 def parent(school: School, learner: str) -> str:
     """The name of a guardian of the learner and of Ada, whom no other test has touched."""
     name = f"p-{uuid.uuid4().hex[:12]}"
@@ -247,7 +241,7 @@ async def test_a_relation_that_comes_back_opens_the_learner_at_once(
 async def test_an_erased_learner_is_gone_for_watchers_and_from_the_files(
     school: School, brain: brain_pb2_grpc.BrainServiceStub, through: str
 ) -> None:
-    learner = school.add_learner(f"erase-{uuid.uuid4().hex}")
+    learner = school.new_learner("erase")
     marks = {
         name: f"{name}-{uuid.uuid4().hex}"
         for name in ("content", "response", "context", "interaction")

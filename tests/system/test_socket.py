@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ LEVELS = {
     "confidence_level",
     "motivation_level",
 }
-
-
-@pytest.fixture
-def learner(school: School) -> str:
-    """A learner that no other test has touched."""
-    return school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
 
 
 # Connecting

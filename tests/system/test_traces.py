@@ -10,7 +10,6 @@ import asyncio
 import json
 import secrets
 import urllib.request
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +50,7 @@ def traced(collector: Collector) -> Iterator[School]:
 @pytest.fixture
 def learner(traced: School) -> str:
     """A learner that no other test has touched."""
-    return traced.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    return traced.new_learner()
 
 
 def browser(*, sampled: bool = True) -> str:

@@ -25,7 +25,7 @@ from brain_service.model.bank import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.model.teaching import Allowance
 from brain_service.store import SqlStore
-from service_runtime import outside
+from service_runtime import validation
 from tests.support.brain_log import read_log
 
 NOW_S = 1_700_000_000.0
@@ -35,7 +35,7 @@ NOW_S = 1_700_000_000.0
 def as_older_versions() -> Iterator[None]:
     """Take any context while the block runs, as versions did that are in databases still."""
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(outside, "check_object", lambda *_, **__: None)
+        before.setattr(validation, "check_object", lambda *_, **__: None)
         yield
 
 

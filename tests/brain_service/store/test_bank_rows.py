@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from brain_service.engine.journal import Declared
@@ -12,13 +9,6 @@ from brain_service.model.bank import BankIncrements, ItemIncrement, NormIncremen
 from brain_service.store import SqlStore
 
 FOREVER = {"before_day": 0, "items": 1_000_000, "subjects": 1_000_000}
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    store = await SqlStore.open(tmp_path / "brain.db")
-    yield store
-    await store.close()
 
 
 async def learn(store: SqlStore, name: str, *, answers: int, day: int) -> None:

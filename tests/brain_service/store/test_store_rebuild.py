@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from brain_service.engine.journal import Rebuilt, Standing
 from brain_service.store import SqlStore
 from brain_service.store.tables import MILESTONE
 from tests.brain_service.store.test_store import NOTHING, row
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    store = await SqlStore.open(tmp_path / "brain.db")
-    yield store
-    await store.close()
 
 
 @pytest.mark.parametrize("length", [1, 3, MILESTONE, MILESTONE + 1])

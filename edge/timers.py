@@ -10,11 +10,11 @@ from typing import Protocol
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
-"""How fine the sweep is; things become due up to this much late, never early."""
+"""How fine the wheel is; things become due up to this much late, never early."""
 
 
 class Timed(Protocol):
-    """Something that waits in at most one place of the sweep."""
+    """Something that waits in at most one place of the wheel."""
 
     tick: int
     """Where it waits; 0 when it does not."""
@@ -23,7 +23,7 @@ class Timed(Protocol):
         """Its time has come; it may schedule itself again."""
 
 
-class Sweep:
+class TimerWheel:
     """A timing wheel: scheduling, cancelling and firing cost the same for one and for a hundred
     thousand.
     """

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service_runtime import outside
-from service_runtime.outside import LAST_MS, MAX_DEPTH, OutsideError, check_nesting, check_object
+from service_runtime import validation
+from service_runtime.validation import LAST_MS, MAX_DEPTH, OutsideError, check_nesting, check_object
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from service_runtime.outside import LAST_MS, MAX_DEPTH, OutsideError, check_nest
     ],
 )
 def test_an_id_is_what_an_address_can_hold(text: str, good: bool) -> None:
-    assert outside.is_id(text) is good
+    assert validation.is_id(text) is good
 
 
 def nested(levels: int) -> bytes:
@@ -120,11 +120,11 @@ def test_whatever_passes_is_read_back_the_same_by_a_strict_reader(
 )
 def test_a_moment_that_no_date_can_tell_is_refused(moment: datetime) -> None:
     with pytest.raises(OutsideError, match="between 1970 and 9999"):
-        outside.unix_ms(moment)
+        validation.unix_ms(moment)
 
 
 @given(st.integers(1, LAST_MS))
 def test_every_moment_can_be_written_as_a_date(ms: int) -> None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
 
-    assert outside.unix_ms(moment) == ms
+    assert validation.unix_ms(moment) == ms

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.sweep import TICK_S, Sweep
+from edge.timers import TICK_S, TimerWheel
 from tests.support.fakes import FakeClock
 
 quick = settings(max_examples=60, deadline=None)
@@ -33,24 +33,24 @@ class _Timed:
         max_size=60,
     )
 )
-def test_the_sweep_is_never_early_and_at_most_two_ticks_late(
+def test_the_wheel_is_never_early_and_at_most_two_ticks_late(
     steps: list[tuple[str, int, float]],
 ) -> None:
     clock = FakeClock()
-    sweep = Sweep(clock)
+    wheel = TimerWheel(clock)
     timers = [_Timed() for _ in range(5)]
     wished: dict[int, float] = {}
     for kind, index, amount in [*steps, ("turn", 0, 10.0)]:
         timer = timers[index]
         if kind == "schedule":
-            sweep.schedule(timer, clock.now + amount)
+            wheel.schedule(timer, clock.now + amount)
             wished[index] = clock.now + amount
         elif kind == "cancel":
-            sweep.cancel(timer)
+            wheel.cancel(timer)
             wished.pop(index, None)
         else:
             clock.advance(amount)
-            sweep.turn()
+            wheel.turn()
             for which, one in enumerate(timers):
                 if one.fired:
                     assert one.fired == [clock.now]
@@ -63,24 +63,24 @@ def test_the_sweep_is_never_early_and_at_most_two_ticks_late(
 
 def test_what_another_ones_turn_cancels_or_moves_does_not_fire() -> None:
     clock = FakeClock()
-    sweep = Sweep(clock)
+    wheel = TimerWheel(clock)
     cancelled, moved = _Timed(), _Timed()
 
     class _Meddler(_Timed):
         def on_due(self, now: float) -> None:
             super().on_due(now)
-            sweep.cancel(cancelled)
-            sweep.schedule(moved, now + 1)
+            wheel.cancel(cancelled)
+            wheel.schedule(moved, now + 1)
 
     meddler = _Meddler()
     for timer in (meddler, cancelled, moved):
-        sweep.schedule(timer, clock.now + 0.01)
+        wheel.schedule(timer, clock.now + 0.01)
     clock.advance(0.2)
-    sweep.turn()
+    wheel.turn()
 
     assert (len(meddler.fired), cancelled.fired, moved.fired) == (1, [], [])
     clock.advance(1.2)
-    sweep.turn()
+    wheel.turn()
     assert (cancelled.fired, len(moved.fired)) == ([], 1)
 
 
@@ -90,13 +90,13 @@ def test_one_that_fails_takes_nobody_elses_turn(caplog: pytest.LogCaptureFixture
             raise ZeroDivisionError
 
     clock = FakeClock()
-    sweep = Sweep(clock)
+    wheel = TimerWheel(clock)
     faulty, sound = _Faulty(), _Timed()
-    sweep.schedule(faulty, clock.now)
-    sweep.schedule(sound, clock.now)
+    wheel.schedule(faulty, clock.now)
+    wheel.schedule(sound, clock.now)
     clock.advance(1)
     with caplog.at_level(logging.ERROR):
-        sweep.turn()
+        wheel.turn()
 
     assert len(sound.fired) == 1
     assert len(caplog.records) == 1

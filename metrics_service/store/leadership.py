@@ -1,8 +1,8 @@
-"""Whose turn it is: of several metrics services with one PostgreSQL one works, the others stand by.
+"""Which service leads: of several with one PostgreSQL one works, the others stand by.
 
 Totals are sums of what edges have told; two services that both wrote them would count twice. The
-server keeps the turn for as long as a connection lives, so a service that dies gives it up at once.
-A SQLite file needs no turns: it belongs to one machine and one service.
+server keeps the lead for as long as a connection lives, so a service that dies gives it up at once.
+A SQLite file needs no leader: it belongs to one machine and one service.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from service_runtime.database.faults import translated
 _KEY = 0x6169766F6D  # "aivom": any number that nobody else uses as a lock in this database
 
 
-class Turn:
+class Leadership:
     """The right to write; it blocks and belongs into threads."""
 
     def __init__(self, database: Database) -> None:
@@ -23,7 +23,7 @@ class Turn:
         self._connection: sa.Connection | None = None
 
     def take(self) -> bool:
-        """Take the turn or keep it; False while another service has it.
+        """Take the lead or keep it; False while another service has it.
 
         Raises StoreUnavailableError when the server cannot be asked; then nobody else can take it
         either, except from the moment on when it is back.
@@ -48,7 +48,7 @@ class Turn:
             return False
 
     def give_up(self) -> None:
-        """Let another service have the turn; harmless without it."""
+        """Let another service lead; harmless without it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             # Closed for good: returned to the pool it would keep the lock.
