@@ -37,6 +37,9 @@ _TOLD: Final = {
 PASSED_FROM: Final = 0.5
 """A scaled score from which an answer counts as right when the statement does not say `success`."""
 
+_KEPT_BYTES: Final = 128
+"""Of a subject and of an item's id, as the model keeps them; characters may have several."""
+
 Iri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
@@ -218,7 +221,8 @@ def _context(statement: Statement) -> dict[str, Any]:
     result, around = statement.result, statement.context.contextActivities
     context: dict[str, Any] = {"verb": statement.verb.id, "activity": statement.object.id}
     for grouping in _all(around.grouping)[:1]:
-        context["subject"] = next(iter(grouping.definition.name.values()), grouping.id)[:128]
+        name = next(iter(grouping.definition.name.values()), grouping.id)
+        context["subject"] = name.encode()[:_KEPT_BYTES].decode(errors="ignore")
     for extensions in (statement.context.extensions, result.extensions):
         for iri, value in extensions.items():
             name = iri.rstrip("/").rpartition("/")[2]
@@ -230,7 +234,8 @@ def _context(statement: Statement) -> dict[str, Any]:
     if result.duration is not None:
         context["time_taken"] = result.duration.total_seconds()
     # Long ids lose what the model cannot keep; the end tells items of one course apart.
-    context["item_id"] = statement.object.id[-128:]
+    end = statement.object.id.encode()[-_KEPT_BYTES:]
+    context["item_id"] = end.decode(errors="ignore")
     return context
 
 

@@ -162,7 +162,9 @@ class Dispatcher:
         return _now() + self._longest_s < self._held_until and not self._stopping.is_set()
 
     async def _serve(self, name: str) -> None:
-        """Deliver to one endpoint; one that fails gets one message at a time, ever more rarely."""
+        """Deliver to one endpoint; one that fails gets one message at a time, ever more rarely, and
+        one that says that it is gone no more at all.
+        """
         wake = self._wakes[name]
         failures, pause_until = 0, float("-inf")
         while not self._stopping.is_set():
@@ -176,6 +178,9 @@ class Dispatcher:
             if tried and not faulty:
                 failures = 0
                 continue
+            if any(answer.fault == "gone" for answer in faulty):
+                logger.error("endpoint %s is gone: it gets no more until the brain restarts", name)
+                return
             if faulty:
                 failures = failures + 1 if len(faulty) == len(tried) else 1
                 pause_s = max(self._wait_s(failures), *(answer.wait_s for answer in faulty))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-FAULTS: Final = ("timeout", "unreachable", "redirect", "refused", "broken")
-"""What can be wrong with an attempt, in words for metrics."""
+FAULTS: Final = ("timeout", "unreachable", "redirect", "refused", "gone", "broken")
+"""What can be wrong with an attempt, in words for metrics; `gone` is for good."""
 _DOUBLINGS: Final = 32
+_GONE: Final = 410
 
 
 def wait_s(failures: int, *, first_s: float, longest_s: float, chance: float) -> float:
@@ -28,6 +29,8 @@ def fault_of(status: int) -> str:
         return ""
     if 300 <= status < 400:
         return "redirect"
+    if status == _GONE:
+        return "gone"
     return "refused" if status < 500 else "broken"
 
 

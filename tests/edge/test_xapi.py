@@ -145,6 +145,27 @@ async def test_a_bad_one_is_refused_by_field_and_spoils_no_other(api: Api, what:
     assert "Ada Lane" not in refusal["detail"]
 
 
+@pytest.mark.parametrize("letter", ["a", "é", "分", "🦉"])
+async def test_what_is_too_long_is_cut_to_the_bytes_that_the_model_keeps(
+    api: Api, letter: str
+) -> None:
+    long = letter * 200
+    told = statement(
+        object={"id": "https://lms.example/" + long},
+        context={
+            "contextActivities": {
+                "grouping": [{"id": "https://lms.example/c", "definition": {"name": {"en": long}}}]
+            }
+        },
+    )
+    assert (await sent(api, told))["stored"] == 1
+    [one] = api.brain.sent
+    for kept in (one.context.subject, one.context.item_id):
+        assert kept is not None
+        assert set(kept) == {letter}
+        assert 124 < len(kept.encode()) <= 128
+
+
 async def test_nobody_tells_of_learners_that_are_not_theirs(api: Api) -> None:
     own = await sent(api, statement(), token="ada")
     strangers = await sent(api, statement(2), token="ben")

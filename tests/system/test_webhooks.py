@@ -76,3 +76,44 @@ async def test_what_was_committed_is_delivered_though_the_brain_is_killed_before
     assert len({(learner, revision) for learner, revision, _ in things}) == len(things)
     assert ids(before) <= ids(after[len(before) :])
     assert not [one for one in after if any(name.encode() in one.body for name in NAMES)]
+
+
+async def test_another_brain_delivers_what_a_killed_one_leaves(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        receiver.answers = lambda _: None
+        with running_school(
+            database="postgres",
+            brains=2,
+            BRAIN_WEBHOOKS=str(write_webhooks(tmp_path, receiver.url())),
+            EDGE_XAPI_HOMEPAGES="*",
+        ) as school:
+            school.secrets.update(NAMES, {SECRET})
+            roster = write_roster(tmp_path / "roster", pupils=PUPILS)
+            await asyncio.to_thread(auth_command, school, "import-roster", str(roster))
+            # Whichever had the lease: the first brain has it when the second comes back.
+            await asyncio.to_thread(school.stack.stop, "brain-2")
+            store = await SqlStore.open(school.stack.environment("brain")["BRAIN_DATABASE_URL"])
+            rival = "a test that asks who holds the lease"
+
+            async def held() -> bool:
+                if await store.outbox.lease(rival, 0.0):
+                    await store.outbox.release(rival)
+                    return False
+                return True
+
+            await eventually(held, lambda yes: yes)
+            await asyncio.to_thread(school.stack.start, "brain-2")
+            assert await asyncio.to_thread(wrong_answers, school) == 12 * PUPILS
+            before = await receiver.arrived(1)
+            await asyncio.to_thread(school.stack.kill, "brain")
+            waiting = (await store.outbox.backlog())["desk"].waiting
+            receiver.answers = lambda _: status(204)
+            after = await receiver.until(lambda these: len(ids(these[len(before) :])) >= waiting)
+            await eventually(store.outbox.backlog, lambda left: not left)
+            await store.close()
+
+    assert waiting >= PUPILS / 2
+    assert all(one.is_genuine for one in after)
+    assert ids(before) <= ids(after[len(before) :])
+    things = {(one.learner_id, one.revision, one.message_id) for one in after}
+    assert len({(learner, revision) for learner, revision, _ in things}) == len(things)

@@ -197,6 +197,33 @@ async def test_what_is_not_taken_is_sent_again_under_the_same_id(
     assert +hooks.counters.faults == {("desk", fault): 2}
 
 
+async def test_a_receiver_that_says_it_is_gone_is_asked_no_more_and_no_message_is_lost(
+    tmp_path: Path, receiver: Receiver, endpoint: Endpoint, secret: str
+) -> None:
+    receiver.answers = lambda _: status(410)
+    database = tmp_path / "brain.db"
+    async with receiving() as other:
+        stays = Endpoint(name="chat", url=other.url(), secret_file=secret, timeout_s=2.0)
+        async with hooked(database, quick(endpoint, stays)) as (brain, hooks, store):
+            await fail(brain, "ada")
+            await receiver.arrived(1)
+            await other.arrived(1)
+            await fail(brain, "ben", count=9)
+            await other.arrived(2)
+
+            async def gone() -> int:
+                return hooks.counters.faults["desk", "gone"]
+
+            await eventually(gone, lambda count: count == 1)
+            assert len(receiver.deliveries) == 1
+            assert (await store.outbox.backlog())["desk"].waiting == 2
+    receiver.answers = lambda _: status(204)
+    async with hooked(database, quick(endpoint)) as (_, _, store):
+        # Whoever starts the brain again says that it is there again.
+        await receiver.until(lambda these: len({one.learner_id for one in these}) == 2)
+        await eventually(store.outbox.backlog, lambda left: not left.get("desk"))
+
+
 async def test_an_answer_without_end_is_not_read(
     tmp_path: Path, receiver: Receiver, endpoint: Endpoint
 ) -> None:

@@ -27,7 +27,7 @@ def test_chance_takes_up_to_a_half(count: int, chance: float) -> None:
     ("status", "fault"),
     [
         *((200, ""), (204, ""), (299, ""), (301, "redirect"), (307, "redirect")),
-        *((400, "refused"), (410, "refused"), (429, "refused"), (500, "broken"), (503, "broken")),
+        *((400, "refused"), (410, "gone"), (429, "refused"), (500, "broken"), (503, "broken")),
         (101, "refused"),
     ],
 )
