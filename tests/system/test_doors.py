@@ -216,3 +216,91 @@ def test_pages_that_cannot_be_are_the_clients_error(wide_school: School, query: 
     path = f"/api/learners/ada/history?{query}"
     answer = call(wide_school, "GET", path, headers=bearer(wide_school, "admin"))
     assert answer.status == 422, answer.text
+
+
+def recorded(school: School, learner: str, **changes: Any) -> brain_pb2.Interaction:
+    """Return an answer of a learner's, as another service would send it."""
+    fields: dict[str, Any] = {
+        "learner_id": learner,
+        "interaction_id": uuid.uuid4().hex,
+        "kind": brain_pb2.INTERACTION_KIND_PRACTICE,
+        "content": "1 + 1",
+        **changes,
+    }
+    return brain_pb2.Interaction(**fields)
+
+
+@pytest.mark.parametrize(
+    ("credential", "count", "code", "says"),
+    [
+        (None, 1, grpc.StatusCode.UNAUTHENTICATED, "credential"),
+        ("Bearer forged", 1, grpc.StatusCode.UNAUTHENTICATED, "credential"),
+        ("a user's token", 1, grpc.StatusCode.UNAUTHENTICATED, "credential"),
+        ("the service's", 1_025, grpc.StatusCode.INVALID_ARGUMENT, "interactions"),
+    ],
+)
+def test_who_may_not_record_a_batch_is_told_and_nothing_of_it_is_kept(
+    wide_school: School,
+    brain: brain_pb2_grpc.BrainServiceStub,
+    credential: str | None,
+    count: int,
+    code: grpc.StatusCode,
+    says: str,
+) -> None:
+    learner = wide_school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    metadata = {
+        None: (),
+        "the service's": wide_school.stack.metadata,
+        "a user's token": (("authorization", f"Bearer {wide_school.token('admin')}"),),
+    }.get(credential, (("authorization", str(credential)),))
+    batch = [recorded(wide_school, learner)] * count
+    with pytest.raises(grpc.RpcError) as refused:
+        brain.RecordInteractions(
+            brain_pb2.RecordInteractionsRequest(interactions=batch), metadata=metadata, timeout=10
+        )
+    assert refused.value.code() is code
+    assert says in refused.value.details()
+    assert assert_readable(wide_school, learner) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"learner_id": ""}, "learner_id"),
+        ({"learner_id": "a b"}, "learner_id"),
+        ({"interaction_id": "\n"}, "interaction_id"),
+        ({"kind": 99}, "kind"),
+        ({"content": "x" * 65_537}, "content"),
+        ({"context_json": b"[]"}, "context"),
+        ({"occurred_at_ms": 1}, "occurred_at"),
+        ({"occurred_at_ms": 4_000_000_000_000}, "occurred_at"),
+        ({"max_age_s": 86_400, "occurred_at_ms": 1}, "occurred_at"),
+        ({"context": brain_pb2.Context(time_taken_s=-1.0)}, "time_taken"),
+    ],
+)
+def test_one_bad_interaction_of_a_batch_is_refused_by_field_and_spoils_no_other(
+    wide_school: School,
+    brain: brain_pb2_grpc.BrainServiceStub,
+    changes: dict[str, Any],
+    says: str,
+) -> None:
+    learner = wide_school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    batch = [
+        recorded(wide_school, learner, request_id=1),
+        recorded(wide_school, learner, request_id=2, **changes)
+        if "learner_id" not in changes
+        else recorded(wide_school, changes["learner_id"], request_id=2),
+        recorded(wide_school, learner, request_id=3),
+    ]
+    answer = brain.RecordInteractions(
+        brain_pb2.RecordInteractionsRequest(interactions=batch),
+        metadata=wide_school.stack.metadata,
+        timeout=10,
+    )
+    assert [one.request_id for one in answer.outcomes] == [1, 2, 3]
+    assert [one.applied.revision for one in answer.outcomes] == [1, 0, 2]
+    failure = answer.outcomes[1].failure
+    assert failure.code == brain_pb2.FAILURE_CODE_INVALID
+    assert says in failure.message
+    assert failure.message.endswith(".")
+    assert assert_readable(wide_school, learner) == 2
