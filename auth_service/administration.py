@@ -123,6 +123,28 @@ class Administration:
         found = await self._database.run(self._people.own_learners, list(given))
         return {given[email]: learner_id for email, learner_id in found.items()}
 
+    async def note_records(
+        self,
+        user_id: str,
+        learner_ids: Sequence[str],
+        *,
+        stored: int,
+        duplicates: int,
+        refused: int,
+    ) -> None:
+        """Write to the audit log that somebody sent learning records of these learners. Raises
+        InvalidInputError.
+        """
+        checked_id(user_id, "user")
+        for learner_id in learner_ids:
+            checked_id(learner_id, "learner")
+        await self._database.run(
+            self._people.note_records,
+            user_id,
+            learner_ids,
+            f"stored {stored}, duplicates {duplicates}, refused {refused}",
+        )
+
     async def list_users(self, page_size: int, page_token: str) -> UserPage:
         """Return a page of users; `page_size` 0 means 100. Raises InvalidInputError."""
         if not 0 <= page_size <= _MAX_PAGE:

@@ -18,6 +18,7 @@ from auth_service.roster.reading import read_roster
 from auth_service.roster.writing import write_roster
 from auth_service.sessions import Issuer
 from auth_service.store import ChangeLog, Database, Rosters
+from auth_service.store.change_log import RECORDS, SIGN_IN
 from auth_service.tokens import KeyFile, KeySet
 from service_runtime.database import commands as database_commands
 from service_runtime.json_lines import on_one_line
@@ -173,9 +174,19 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
 
     command = add("audit", "print the newest administrative changes, oldest first, as JSON lines")
     command.add_argument("--limit", type=int, default=100, help="how many (default: %(default)s)")
-    command.add_argument(
-        "--sign-ins", action="store_true", help="who signed in, and how, instead; kept for 90 days"
-    )
+    other = command.add_mutually_exclusive_group()
+    for option, action, meaning in (
+        ("--sign-ins", SIGN_IN, "who signed in, and how"),
+        ("--records", RECORDS, "who sent learning records of whom, and what became of them"),
+    ):
+        other.add_argument(
+            option,
+            dest="only",
+            action="store_const",
+            const=action,
+            default="",
+            help=f"{meaning}, instead; kept for 90 days",
+        )
     return root
 
 
@@ -223,7 +234,7 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
             for entry in await tools.database.run(
                 tools.change_log.audit_entries,
                 max(1, arguments.limit),
-                sign_ins=arguments.sign_ins,
+                only=arguments.only,
             ):
                 moment = datetime.datetime.fromtimestamp(
                     entry.at_ms / 1000, datetime.UTC

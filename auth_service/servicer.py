@@ -217,6 +217,20 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         found = await self._administration.find_learners(request.emails)
         return pb.FindLearnersResponse(learner_ids=found)
 
+    async def NoteRecords(
+        self, request: pb.NoteRecordsRequest, context: Any
+    ) -> pb.NoteRecordsResponse:
+        """Write to the audit log who sent learning records."""
+        _check_batch(len(request.learner_ids), "learner_ids")
+        await self._administration.note_records(
+            request.user_id,
+            request.learner_ids,
+            stored=request.stored,
+            duplicates=request.duplicates,
+            refused=request.refused,
+        )
+        return pb.NoteRecordsResponse()
+
     async def GetJwks(self, request: pb.GetJwksRequest, context: Any) -> pb.GetJwksResponse:
         """Return the public keys, coming ones included."""
         return pb.GetJwksResponse(jwks_json=self._tokens.jwks())

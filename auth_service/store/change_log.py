@@ -31,7 +31,13 @@ in a query).
 """
 
 SIGN_IN = "sign-in"
-"""The action of sign-ins in the audit log; all others are changes."""
+"""The action of sign-ins in the audit log."""
+
+RECORDS = "send-records"
+"""The action of who sent learning records there; all others are changes."""
+
+PASSING = (SIGN_IN, RECORDS)
+"""What is not kept for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +122,11 @@ class ChangeLog:
             )
             return _batch(connection, newest, found, now_ms)
 
-    def audit_entries(self, limit: int, *, sign_ins: bool = False) -> list[AuditEntry]:
-        """Return the newest entries of the audit log, oldest first: changes, or sign-ins."""
-        which = audit.c.action == SIGN_IN if sign_ins else audit.c.action != SIGN_IN
+    def audit_entries(self, limit: int, *, only: str = "") -> list[AuditEntry]:
+        """Return the newest entries of the audit log, oldest first: changes, or those of one of
+        `PASSING`.
+        """
+        which = audit.c.action == only if only else audit.c.action.not_in(PASSING)
         query = select(audit).where(which).order_by(audit.c.audit_id.desc()).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(query).all()

@@ -24,7 +24,7 @@ from auth_service.domain import (
     Role,
     User,
 )
-from auth_service.store.change_log import record_audit, record_changes
+from auth_service.store.change_log import RECORDS, record_audit, record_changes
 from auth_service.store.database import Database
 from auth_service.store.session_table import revoke_sessions
 from auth_service.store.tables import (
@@ -37,6 +37,7 @@ from auth_service.store.tables import (
     users,
 )
 
+_MOST_DETAIL = 297
 _NO_USER = "there is no such user"
 
 
@@ -105,6 +106,28 @@ class People:
         )
         with self._database.read() as connection:
             return {row.email: row.learner_id for row in connection.execute(query)}
+
+    def note_records(self, user_id: str, learner_ids: Sequence[str], counts: str) -> None:
+        """Write to the audit log that a user sent learning records; names as many learners as fit
+        into a line.
+        """
+        subject = learner_ids[0] if len(learner_ids) == 1 else f"{len(learner_ids)} learners"
+        detail = counts
+        for place, learner_id in enumerate(learner_ids if len(learner_ids) > 1 else ()):
+            longer = f"{detail}{', ' if place else '; '}{learner_id}"
+            if len(longer) > _MOST_DETAIL:
+                detail += ", …"
+                break
+            detail = longer
+        with self._database.write() as connection:
+            record_audit(
+                connection,
+                self._clock_ms(),
+                actor=user_id,
+                action=RECORDS,
+                subject=subject,
+                detail=detail,
+            )
 
     def learner_ids(self, class_id: str) -> list[str]:
         """Return the ids of a class's learners; of all where no class is named. Raises

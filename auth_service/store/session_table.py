@@ -9,11 +9,11 @@ from typing import Final
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from auth_service.domain import Change, User
-from auth_service.store.change_log import SIGN_IN, record_audit, record_changes
+from auth_service.store.change_log import PASSING, SIGN_IN, record_audit, record_changes
 from auth_service.store.database import Database
 from auth_service.store.tables import audit, sessions, user_of, users
 
-SIGN_INS_KEPT_MS: Final = 90 * 86_400_000
+PASSING_KEPT_MS: Final = 90 * 86_400_000
 """How long the audit log says who signed in when."""
 
 
@@ -194,7 +194,7 @@ class SessionTable:
         ago; return how many sessions.
         """
         now_ms = self._clock_ms()
-        past = and_(audit.c.action == SIGN_IN, audit.c.at_ms < now_ms - SIGN_INS_KEPT_MS)
+        past = and_(audit.c.action.in_(PASSING), audit.c.at_ms < now_ms - PASSING_KEPT_MS)
         over = and_(sessions.c.refresh_expires_at_ms < now_ms, sessions.c.access_until_ms < now_ms)
         with self._database.write() as connection:
             connection.execute(delete(audit).where(past))

@@ -83,6 +83,17 @@ class AuthApi(Auth, Protocol):
     async def find_learners(self, emails: Sequence[str]) -> dict[str, str]:
         """Return which learners the users with these addresses are."""
 
+    async def note_records(
+        self,
+        user_id: str,
+        learner_ids: Sequence[str],
+        *,
+        stored: int,
+        duplicates: int,
+        refused: int,
+    ) -> None:
+        """Write to the audit log who sent learning records of whom."""
+
     async def delete_learner(self, learner_id: str) -> None:
         """Remove a learner."""
 

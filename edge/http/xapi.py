@@ -89,12 +89,40 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
     told = [one for one in results if one is not None]
     counts = {status: sum(one.status == status for one in told) for status in _STATUSES}
     logger.info("statements taken", extra={"user_id": who.user_id, **counts})
+    done = {index for index, one in enumerate(told) if one.status != "refused"}
+    of = {data.learner_id for index, _, data, _ in taken if index in done}
+    await _note(services, who, sorted(of), counts)
     return Statements(
         stored=counts["stored"],
         duplicates=counts["duplicate"],
         refused=counts["refused"],
         results=told,
     )
+
+
+async def _note(
+    services: Services, who: Identity, learner_ids: list[str], counts: dict[str, int]
+) -> None:
+    """Write to the audit log; what is stored is stored, whether that succeeds or not.
+
+    Who may send for themselves only is noted when that moved something, of which a day has an end:
+    nobody fills the log with refusals.
+    """
+    if not (counts["stored"] or (who.role == "admin" and any(counts.values()))):
+        return
+    try:
+        await services.auth.note_records(
+            who.user_id,
+            learner_ids,
+            stored=counts["stored"],
+            duplicates=counts["duplicate"],
+            refused=counts["refused"],
+        )
+    except UpstreamError as error:
+        logger.warning(
+            "the audit log does not have these statements",
+            extra={"user_id": who.user_id, "code": error.code, **counts},
+        )
 
 
 _STATUSES: Final = ("stored", "duplicate", "refused")

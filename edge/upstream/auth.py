@@ -267,6 +267,25 @@ class AuthLink:
         response = await self._call(self._stub.FindLearners, "FindLearners", request)
         return dict(response.learner_ids)
 
+    async def note_records(
+        self,
+        user_id: str,
+        learner_ids: Sequence[str],
+        *,
+        stored: int,
+        duplicates: int,
+        refused: int,
+    ) -> None:
+        """Write to the audit log who sent learning records of whom."""
+        request = auth_pb2.NoteRecordsRequest(
+            user_id=user_id,
+            learner_ids=learner_ids,
+            stored=stored,
+            duplicates=duplicates,
+            refused=refused,
+        )
+        await self._call(self._stub.NoteRecords, "NoteRecords", request)
+
     async def delete_learner(self, learner_id: str) -> None:
         """Remove a learner with all relations."""
         request = auth_pb2.DeleteLearnerRequest(learner_id=learner_id)

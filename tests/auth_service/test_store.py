@@ -32,6 +32,7 @@ from auth_service.store import (
     StoreUnavailableError,
     open_database,
 )
+from auth_service.store.change_log import RECORDS, SIGN_IN
 from auth_service.store.tables import SCHEMA, metadata, users
 from service_runtime.database import connections
 from service_runtime.database.schema import configured
@@ -419,7 +420,7 @@ def test_sign_ins_are_told_apart_and_forgotten_after_ninety_days(stored: Stored)
         expires_at_ms=stored.clock.ms() + 48 * HOUR_MS,
         signed_in_by="provider school",
     )
-    [entry] = stored.log.audit_entries(10, sign_ins=True)
+    [entry] = stored.log.audit_entries(10, only=SIGN_IN)
     assert (entry.actor, entry.action, entry.subject, entry.detail) == (
         *(user_id, "sign-in", user_id, "provider school"),
     )
@@ -428,10 +429,10 @@ def test_sign_ins_are_told_apart_and_forgotten_after_ninety_days(stored: Stored)
 
     stored.clock.now_s += 90 * 86_400
     stored.sessions.sweep()
-    assert len(stored.log.audit_entries(10, sign_ins=True)) == 1
+    assert len(stored.log.audit_entries(10, only=SIGN_IN)) == 1
     stored.clock.now_s += 1
     stored.sessions.sweep()
-    assert stored.log.audit_entries(10, sign_ins=True) == []
+    assert stored.log.audit_entries(10, only=SIGN_IN) == []
     assert len(stored.log.audit_entries(10)) == 1
 
 
@@ -487,3 +488,35 @@ def test_no_value_of_a_row_shows_in_an_error(stored: Stored) -> None:
 
     assert "ann@" not in str(caught.value)
     assert "ann@" not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("learners", "subject", "named"),
+    [
+        ([], "0 learners", ""),
+        (["l-ada"], "l-ada", ""),
+        (["l-ada", "l-ben"], "2 learners", "; l-ada, l-ben"),
+        ([f"l-{number:0126}" for number in range(3)], "3 learners", None),
+        ([f"l-{number}" for number in range(1_000)], "1000 learners", None),
+    ],
+)
+def test_who_sent_records_of_whom_is_one_line_for_90_days(
+    stored: Stored, learners: list[str], subject: str, named: str | None
+) -> None:
+    counts = "stored 3, duplicates 0, refused 1"
+    stored.people.note_records("u-lms", learners, counts)
+
+    [entry] = stored.log.audit_entries(10, only=RECORDS)
+    assert (entry.actor, entry.action, entry.subject) == ("u-lms", "send-records", subject)
+    assert len(entry.detail) <= 300
+    if named is None:
+        first, *others, last = entry.detail.removeprefix(counts + "; ").split(", ")
+        assert {first, *others} <= set(learners)
+        assert last == "…"
+    else:
+        assert entry.detail == counts + named
+    assert stored.log.audit_entries(10) == []
+
+    stored.clock.now_s += 90 * 86_400 + 1
+    stored.sessions.sweep()
+    assert stored.log.audit_entries(10, only=RECORDS) == []

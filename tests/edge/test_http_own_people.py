@@ -64,6 +64,49 @@ async def test_statements_are_taken_of_the_learner_and_of_administrators(
     assert len(api.brain.sent) == (became == "stored")
 
 
+COUNTS = ("stored", "duplicates", "refused")
+
+
+@pytest.mark.parametrize(
+    ("token", "numbers", "bad", "learners", "counts"),
+    [
+        ("ada", [1], [], ["ada"], (1, 0, 0)),
+        ("admin", [1, 2, 3], [], ["ada"], (3, 0, 0)),
+        ("admin", [1], [{}, "no statement", 7], ["ada"], (1, 0, 3)),
+        ("admin", [], [statement(9, actor={"name": "Ada King"})], [], (0, 0, 1)),
+        ("ada", [1], [{}], ["ada"], (1, 0, 1)),
+        ("ada", [], [{}], [], None),  # nobody fills the log with what is refused
+        ("teacher", [1, 2], [], [], None),
+        ("admin", [], [], [], None),
+    ],
+)
+async def test_the_audit_log_has_who_sent_how_many_of_whom(
+    api: Api,
+    token: str,
+    numbers: list[int],
+    bad: list[Any],
+    learners: list[str],
+    counts: tuple[int, int, int] | None,
+) -> None:
+    given = [statement(number) for number in numbers] + bad
+    answer = await api(*STATEMENTS, token=token, json=given)
+
+    assert answer.status_code == 200
+    expected = counts and [(f"u-{token}", learners, dict(zip(COUNTS, counts, strict=True)))]
+    assert api.auth.noted == (expected or [])
+
+
+async def test_without_an_audit_log_what_is_stored_is_stored_and_a_warning_says_so(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.auth.fault = UpstreamError("unavailable", "Not now.")
+    answer = await api(*STATEMENTS, token="ada", json=[statement()])
+
+    assert answer.json()["stored"] == 1
+    [warning] = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert "audit log" in warning.message
+
+
 @pytest.mark.parametrize("door", OPEN)
 async def test_doors_without_a_token_are_few_and_each_address_has_its_share(
     door: tuple[str, str],

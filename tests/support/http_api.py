@@ -64,6 +64,7 @@ class AuthApi(FakeAuth):
         self.is_open.set()
         self.fault: Exception | None = None
         self.calls: list[Any] = []
+        self.noted: list[tuple[str, list[str], dict[str, int]]] = []
         self.skew = Skew("auth")
 
     def _answer(self, *call: Any) -> Any:
@@ -90,6 +91,11 @@ class AuthApi(FakeAuth):
 
     async def find_learners(self, emails: list[str]) -> dict[str, str]:
         return {email: "ada" for email in emails if email == "ada@school.example"}
+
+    async def note_records(self, user_id: str, learner_ids: list[str], **counts: int) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.noted.append((user_id, learner_ids, counts))
 
     async def delete_learner(self, learner_id: str) -> None:
         self._answer("delete", learner_id)

@@ -98,6 +98,14 @@ async def test_from_a_roster_to_a_class_live(
         answers = [await send(first) for first in range(0, STATEMENTS, 1_000)]
         assert sum(answer["stored"] for answer in answers) == STATEMENTS, answers[0]["results"][0]
         assert (await send(0))["duplicates"] == 1_000
+        audited = await asyncio.to_thread(auth_command, own_people, "audit", "--records")
+        lines = [json.loads(line) for line in audited.splitlines()]
+        assert {one["subject"] for one in lines} == {f"{PUPILS} learners"}
+        assert [one["detail"].partition(";")[0] for one in lines] == [
+            *["stored 1000, duplicates 0, refused 0"] * (STATEMENTS // 1_000),
+            "stored 0, duplicates 1000, refused 0",
+        ]
+        assert not [name for name in NAMES if name in audited]
         for number in range(PUPILS):
             await watching.expect(
                 type="state_update",

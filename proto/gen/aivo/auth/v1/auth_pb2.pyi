@@ -1026,6 +1026,63 @@ class FindLearnersResponse(_message.Message):
 Global___FindLearnersResponse: _TypeAlias = FindLearnersResponse  # noqa: Y015
 
 @_typing.final
+class NoteRecordsRequest(_message.Message):
+    """NoteRecordsRequest tells of one call. No name and no content is in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    LEARNER_IDS_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """user_id of who sent them. Required."""
+    stored: _builtins.int
+    """stored is how many are new."""
+    duplicates: _builtins.int
+    """duplicates is how many were known."""
+    refused: _builtins.int
+    """refused is how many were not taken."""
+    @_builtins.property
+    def learner_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """learner_ids of whom some were taken, at most 1,024. The log keeps the first few and the number."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        learner_ids: _abc.Iterable[_builtins.str] | None = ...,
+        stored: _builtins.int = ...,
+        duplicates: _builtins.int = ...,
+        refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicates", b"duplicates", "learner_ids", b"learner_ids", "refused", b"refused", "stored", b"stored", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteRecordsRequest: _TypeAlias = NoteRecordsRequest  # noqa: Y015
+
+@_typing.final
+class NoteRecordsResponse(_message.Message):
+    """NoteRecordsResponse says that it is written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteRecordsResponse: _TypeAlias = NoteRecordsResponse  # noqa: Y015
+
+@_typing.final
 class GetJwksRequest(_message.Message):
     """GetJwksRequest asks for the public keys."""
 

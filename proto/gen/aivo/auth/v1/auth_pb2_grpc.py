@@ -98,6 +98,11 @@ class AuthServiceStub:
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersRequest.SerializeToString,
                 response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersResponse.FromString,
                 _registered_method=True)
+        self.NoteRecords = channel.unary_unary(
+                '/aivo.auth.v1.AuthService/NoteRecords',
+                request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.NoteRecordsRequest.SerializeToString,
+                response_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.NoteRecordsResponse.FromString,
+                _registered_method=True)
         self.GetJwks = channel.unary_unary(
                 '/aivo.auth.v1.AuthService/GetJwks',
                 request_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.GetJwksRequest.SerializeToString,
@@ -261,6 +266,13 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NoteRecords(self, request, context):
+        """NoteRecords writes to the audit log who sent learning records of whom, and what became of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJwks(self, request, context):
         """GetJwks returns the public keys that verify access tokens.
         """
@@ -417,6 +429,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.FindLearners,
                     request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersRequest.FromString,
                     response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersResponse.SerializeToString,
+            ),
+            'NoteRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteRecords,
+                    request_deserializer=aivo_dot_auth_dot_v1_dot_auth__pb2.NoteRecordsRequest.FromString,
+                    response_serializer=aivo_dot_auth_dot_v1_dot_auth__pb2.NoteRecordsResponse.SerializeToString,
             ),
             'GetJwks': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJwks,
@@ -790,6 +807,33 @@ class AuthService:
             '/aivo.auth.v1.AuthService/FindLearners',
             aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersRequest.SerializeToString,
             aivo_dot_auth_dot_v1_dot_auth__pb2.FindLearnersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aivo.auth.v1.AuthService/NoteRecords',
+            aivo_dot_auth_dot_v1_dot_auth__pb2.NoteRecordsRequest.SerializeToString,
+            aivo_dot_auth_dot_v1_dot_auth__pb2.NoteRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,
