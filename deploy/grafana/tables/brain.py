@@ -89,6 +89,22 @@ PANELS: tuple[Panel, ...] = (
         ("max by (endpoint) (aivo_brain_webhook_oldest_seconds)", "{{endpoint}}"),
         unit="s",
     ),
+    panel(
+        "Leaves the log",
+        "Interactions a second that are older than BRAIN_LOG_DAYS.",
+        (f"sum(rate(aivo_brain_log_removed_total{RATE}))", "removed"),
+        unit="cps",
+    ),
+    panel(
+        "Oldest in the log",
+        "How long ago it came in, about BRAIN_LOG_DAYS; 0 while all are kept.",
+        (
+            "(time() - max(aivo_brain_log_oldest_timestamp_seconds))"
+            " * (max(aivo_brain_log_oldest_timestamp_seconds) > bool 0)",
+            "oldest",
+        ),
+        unit="s",
+    ),
     *call_panels("aivo-brain"),
     *process_panels("aivo-brain"),
 )
