@@ -5,17 +5,27 @@ sends nothing; docs/xapi.md says what of the standard it takes.
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+)
 
 from edge.frames import incoming
 from edge.frames.incoming import BadFrameError, Context, InteractionData
 
 ANY: Final = "*"
+_MAILTO: Final = "mailto:"
 _VERBS: Final = "http://adlnet.gov/expapi/verbs/"
 HINT_VERB: Final = "http://id.tincanapi.com/verb/requested-hint"
 _HINTS: Final = ("asked-for-hint", "requested-hint")
@@ -37,6 +47,8 @@ _TOLD: Final = {
 PASSED_FROM: Final = 0.5
 """A scaled score from which an answer counts as right when the statement does not say `success`."""
 
+_DAY_S: Final = 86_400.0
+"""What took longer was not done in one go; the model takes no such time."""
 _KEPT_BYTES: Final = 128
 """Of a subject and of an item's id, as the model keeps them; characters may have several."""
 
@@ -45,6 +57,18 @@ Iri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 class StatementError(Exception):
     """A statement that cannot be taken; the sentence names the field and repeats nothing of it."""
+
+
+def _like(beginning: str, what: str) -> Callable[[Any], str]:
+    """Return a check for text: pydantic would take numbers, and more than the standard has."""
+    pattern = re.compile(beginning)
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not pattern.match(value):
+            raise ValueError(f"should be {what}")
+        return value
+
+    return check
 
 
 class Account(BaseModel):
@@ -57,6 +81,7 @@ class Account(BaseModel):
 class Actor(BaseModel):
     """Who did it."""
 
+    objectType: str = "Agent"
     account: Account | None = None
     mbox: Annotated[str, StringConstraints(max_length=300)] = ""
 
@@ -86,16 +111,18 @@ class Activity(BaseModel):
 class Score(BaseModel):
     """How well it went."""
 
-    scaled: Annotated[float, Field(ge=-1, le=1)] | None = None
+    scaled: Annotated[float, Field(ge=-1, le=1, strict=True)] | None = None
 
 
 class Outcome(BaseModel):
     """What came of it."""
 
-    success: bool | None = None
+    success: StrictBool | None = None
     response: str | None = None
     score: Score = Score()
-    duration: timedelta | None = None
+    duration: Annotated[timedelta, BeforeValidator(_like("P", "an ISO 8601 duration"))] | None = (
+        None
+    )
     extensions: dict[str, Any] = {}
 
 
@@ -122,7 +149,9 @@ class Statement(BaseModel):
     object: Activity
     result: Outcome = Outcome()
     context: Situation = Situation()
-    timestamp: AwareDatetime | None = None
+    timestamp: (
+        Annotated[AwareDatetime, BeforeValidator(_like(r"\d{4}-", "an ISO 8601 time"))] | None
+    ) = None
 
 
 def mailbox(value: Any) -> str:
@@ -131,7 +160,7 @@ def mailbox(value: Any) -> str:
     mbox = actor.get("mbox") if isinstance(actor, dict) else None
     if not isinstance(mbox, str) or len(mbox) > 300 or not (mbox.isascii() and mbox.isprintable()):
         return ""
-    return mbox.removeprefix("mailto:")
+    return mbox.removeprefix(_MAILTO) if mbox.startswith(_MAILTO) else ""
 
 
 def read(
@@ -173,8 +202,14 @@ def read(
 
 def _learner(actor: Actor, homepages: Collection[str], mailboxes: Mapping[str, str]) -> str:
     account = actor.account
+    if actor.objectType != "Agent":
+        raise StatementError("actor.objectType: only agents are taken.")
+    if account is not None and actor.mbox:
+        raise StatementError("actor: name the learner by an account or by mbox, not by both.")
     if account is None and actor.mbox:
-        found = mailboxes.get(actor.mbox.removeprefix("mailto:"))
+        if not actor.mbox.startswith(_MAILTO):
+            raise StatementError(f"actor.mbox: should begin with {_MAILTO}")
+        found = mailboxes.get(actor.mbox.removeprefix(_MAILTO))
         if found is None:
             raise StatementError("actor.mbox: is no learner's user.")
         return found
@@ -222,7 +257,8 @@ def _context(statement: Statement) -> dict[str, Any]:
     context: dict[str, Any] = {"verb": statement.verb.id, "activity": statement.object.id}
     for grouping in _all(around.grouping)[:1]:
         name = next(iter(grouping.definition.name.values()), grouping.id)
-        context["subject"] = name.encode()[:_KEPT_BYTES].decode(errors="ignore")
+        if subject := _kept(name)[:_KEPT_BYTES].decode(errors="ignore").strip():
+            context["subject"] = subject
     for extensions in (statement.context.extensions, result.extensions):
         for iri, value in extensions.items():
             name = iri.rstrip("/").rpartition("/")[2]
@@ -232,11 +268,17 @@ def _context(statement: Statement) -> dict[str, Any]:
     if correct is not None:
         context["correct"] = correct
     if result.duration is not None:
-        context["time_taken"] = result.duration.total_seconds()
+        seconds = result.duration.total_seconds()
+        if seconds <= _DAY_S:
+            context["time_taken"] = seconds
     # Long ids lose what the model cannot keep; the end tells items of one course apart.
-    end = statement.object.id.encode()[-_KEPT_BYTES:]
-    context["item_id"] = end.decode(errors="ignore")
+    context["item_id"] = _kept(statement.object.id)[-_KEPT_BYTES:].decode(errors="ignore")
     return context
+
+
+def _kept(name: str) -> bytes:
+    """Return a name with spaces for what the model takes no name with."""
+    return "".join(one if one.isprintable() else " " for one in name).encode()
 
 
 def _all(activities: list[Activity] | Activity) -> list[Activity]:

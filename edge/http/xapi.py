@@ -57,6 +57,10 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
     learner are applied in the order in which they come. Sending a statement again does no harm.
     One that was refused with `overloaded`, `unavailable` or `rate_limited` should be sent again.
     """
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise ProblemError(
+            415, "bad_request", "Attachments are not taken; send the statements as JSON alone."
+        )
     body = await request.body()
     given = _parsed(body)
     price = len(given) * STATEMENT + len(body) * PER_BYTE

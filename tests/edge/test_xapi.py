@@ -50,7 +50,8 @@ def api() -> Api:
 
 
 async def sent(api: Api, *statements: Any, token: str = "admin") -> dict[str, Any]:
-    response = await api("POST", "/api/xapi/statements", token=token, json=list(statements))
+    body = json.dumps(statements).encode()  # half characters, too
+    response = await api("POST", "/api/xapi/statements", token=token, content=body)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -125,6 +126,32 @@ REFUSED = {
     "an id that is none": (statement(id="seventeen"), "id"),
     "a time without zone": (statement(timestamp="2026-11-27T08:15:00"), "timestamp"),
     "a time before time": (statement(timestamp="1850-11-27T08:15:00Z"), "timestamp"),
+    "a time as a number": (statement(timestamp=1_795_780_800), "timestamp"),
+    "a time as digits": (statement(timestamp="1795780800"), "timestamp"),
+    "a duration as a number": (statement(result={"success": True, "duration": 5}), "duration"),
+    "a duration as a clock": (statement(result={"success": True, "duration": "00:01"}), "duration"),
+    "less than no time": (statement(result={"success": True, "duration": "-PT5S"}), "duration"),
+    "a word for right": (statement(result={"success": "yes"}), "result.success"),
+    "a number for right": (statement(result={"success": 1}), "result.success"),
+    "a score in words": (statement(result={"score": {"scaled": "0.5"}}), "result.score.scaled"),
+    "a score that is yes": (statement(result={"score": {"scaled": True}}), "result.score.scaled"),
+    "a group": (
+        statement(
+            actor={"objectType": "Group", "account": {"homePage": HOME, "name": "ada"}},
+        ),
+        "actor.objectType",
+    ),
+    "two names for one": (
+        statement(
+            actor={
+                "mbox": "mailto:ada@school.example",
+                "account": {"homePage": HOME, "name": "ada"},
+            }
+        ),
+        "actor",
+    ),
+    "an address without scheme": (statement(actor={"mbox": "ada@school.example"}), "actor.mbox"),
+    "half a character": (statement(result={"success": True, "response": "\ud800"}), ""),
     "endless content": (
         statement(object={"id": "x", "definition": {"name": {"en": "x" * 20_000}}}),
         "content",
@@ -143,6 +170,46 @@ async def test_a_bad_one_is_refused_by_field_and_spoils_no_other(api: Api, what:
     assert refusal["code"] == "bad_request"
     assert place in refusal["detail"]
     assert "Ada Lane" not in refusal["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("Brüche und\xa0Dezimalzahlen", "Brüche und Dezimalzahlen"),
+        ("line\nbreak", "line break"),
+        ("zero\u200bwidth", "zero width"),
+        ("half \ud800", "half"),
+        ("\x00", None),
+        ("", None),
+    ],
+)
+async def test_a_name_that_no_model_keeps_does_not_cost_the_answer(
+    api: Api, name: str, subject: str | None
+) -> None:
+    grouping = {"id": f"{HOME}/c", "definition": {"name": {"en": name}}}
+    told = statement(context={"contextActivities": {"grouping": [grouping]}})
+    assert (await sent(api, told))["stored"] == 1
+    [one] = api.brain.sent
+    assert one.context.subject == subject
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [
+        ("PT0.5S", 0.5),
+        ("PT1H30M", 5_400.0),
+        ("PT24H", 86_400.0),
+        ("P1DT2H", None),
+        ("P3W", None),
+        ("P1Y2M3DT4H5M6.7S", None),
+    ],
+)
+async def test_what_took_days_is_taken_without_its_time(
+    api: Api, duration: str, seconds: float | None
+) -> None:
+    assert (await sent(api, statement(result={"success": True, "duration": duration})))["stored"]
+    [one] = api.brain.sent
+    assert one.context.time_taken == seconds
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "分", "🦉"])
@@ -205,6 +272,10 @@ async def test_a_call_that_cannot_be_read_changes_nothing(api: Api) -> None:
     broken = await api("POST", path, token="admin", content=b"[{")
     large = await api("POST", path, token="admin", content=b" " * (4 * 1024 * 1024 + 1))
     assert (many.status_code, broken.status_code, large.status_code) == (413, 400, 413)
+    parts = {"content-type": 'multipart/mixed; boundary="b"'}
+    attached = await api("POST", path, token="admin", content=b"--b\r\n", headers=parts)
+    assert attached.status_code == 415
+    assert "Attachments" in attached.json()["detail"]
     assert api.brain.sent == []
 
 
