@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ ROLES: Final = {
 """What a role of a roster is here. None makes an administrator: nobody gets in by a file."""
 
 _ACTIVE: Final = ("", "active")
+_GONE: Final = ("tobedeleted", "inactive")
 _NEEDED: Final = {
     "users.csv": ("sourcedId", "givenName", "familyName"),
     "classes.csv": ("sourcedId", "title"),
@@ -106,21 +108,36 @@ class _Reader:
                 self.problems.append(f"{file}: the file is missing")
             return
         try:
+            content = path.read_bytes()
             # Spreadsheets put a byte order mark in front.
-            with path.open(encoding="utf-8-sig", newline="") as lines:
-                reader = csv.DictReader(lines, strict=True)
-                missing = [one for one in _NEEDED.get(file, ()) if one not in _names(reader)]
-                if missing:
-                    self.problems.append(f"{file}, line 1: no column {', '.join(missing)}")
-                    return
-                for values in reader:
-                    row = _Row(file, reader.line_num, values)
-                    if None in values:
-                        self.complain(row, "the row", "has more fields than the first line")
-                    elif row["status"] in _ACTIVE:
-                        yield row
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            self.problems.append(f"{file}: cannot be read as CSV in UTF-8 ({error})")
+            text = content.decode("utf-8-sig")
+        except OSError as error:
+            self.problems.append(f"{file}: cannot be read ({error.strerror})")
+        except UnicodeDecodeError as error:
+            line = 1 + content.count(b"\n", 0, error.start)
+            self.problems.append(f"{file}, line {line}: is not in UTF-8; save it in that")
+        else:
+            yield from self._parsed(file, text)
+
+    def _parsed(self, file: str, text: str) -> Iterator[_Row]:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        try:
+            missing = [one for one in _NEEDED.get(file, ()) if one not in _names(reader)]
+            if missing:
+                self.problems.append(f"{file}, line 1: no column {', '.join(missing)}")
+                return
+            for values in reader:
+                row = _Row(file, reader.line_num, values)
+                if None in values:
+                    self.complain(row, "the row", "has more fields than the first line")
+                elif None in values.values():
+                    self.complain(row, "the row", "has fewer fields than the first line")
+                elif row["status"].lower() in _ACTIVE:
+                    yield row
+                elif row["status"].lower() not in _GONE:
+                    self.complain(row, "status", "must be active or tobedeleted")
+        except csv.Error as error:
+            self.problems.append(f"{file}, line {reader.reader.line_num}: is no CSV ({error})")
 
 
 def _names(reader: csv.DictReader[str]) -> list[str]:

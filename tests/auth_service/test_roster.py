@@ -196,6 +196,51 @@ def test_a_mistake_is_told_by_file_line_and_field(
     assert "ada@hill.example" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (FILES["users.csv"].replace("Moor", "Möhr").encode("latin-1"), "users.csv, line 4: "),
+        (FILES["users.csv"].encode("utf-16"), "users.csv, line 1: "),
+        (
+            FILES["users.csv"].replace("Moor", 'Mo"or"').replace(",Ben", ',"B"en').encode(),
+            "line 4: ",
+        ),
+        (FILES["users.csv"].encode()[:-30] + b'"half', "users.csv, line 6, the row:"),
+        (FILES["users.csv"].encode() + b"\x00,,,\n", "users.csv, line 7"),
+    ],
+    ids=["latin-1", "utf-16", "quotes", "cut off", "nul"],
+)
+def test_a_file_that_is_no_csv_in_utf_8_is_told_by_its_line(
+    written: Written, content: bytes, place: str
+) -> None:
+    folder = written()
+    (folder / "users.csv").write_bytes(content)
+    with pytest.raises(RosterError) as told:
+        _read(folder)
+    assert place in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + FILES["users.csv"],
+        FILES["users.csv"].replace("\n", "\r\n"),
+        FILES["users.csv"].replace("t-1,,,", "t-1,Active,,").replace("p-1,,,", "p-1,ACTIVE,,"),
+    ],
+    ids=["byte order mark", "line ends", "capitals"],
+)
+def test_what_spreadsheets_make_of_a_file_is_the_same(written: Written, text: str) -> None:
+    same = _read(written())
+    folder = written()
+    (folder / "users.csv").write_text(text, encoding="utf-8", newline="")
+    assert _read(folder) == same
+
+
+def test_an_unknown_status_is_a_mistake_and_disables_nobody(written: Written) -> None:
+    with pytest.raises(RosterError, match=r"users\.csv, line 3, status:"):
+        _read(written(users=("p-1,,,", "p-1,enrolled,,")))
+
+
 def test_enrolments_that_are_over_or_to_come_do_not_count(written: Written) -> None:
     for old, new in (("2027-07-01", "2026-11-27"), ("2026-09-01", "2026-11-28")):
         relations = _read(written(enrollments=(old, new))).relations
