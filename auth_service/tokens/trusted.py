@@ -21,6 +21,8 @@ from auth_service.trusted_issuers import TrustedIssuer
 _MAX_TOKEN_CHARACTERS: Final = 8192
 _MAX_LISTED: Final = 64
 _REMEMBERED: Final = 16_384
+_LATEST: Final = 253_402_300_799
+"""The last second of the year 9999."""
 _NOT_VALID: Final = "the access token is not valid"
 _IDENTITY_MARKS: Final = ("nonce", "at_hash", "c_hash")
 """Claims that only an ID token has (OpenID Connect Core §2, §3.3.2.11)."""
@@ -154,11 +156,13 @@ class TrustedTokens:
     ) -> Stranger:
         names = issuer.claims
         subject = _claim(content, names.user)
-        begins = max(float(content["iat"]), float(content.get("nbf", 0)))
+        issued_at, expires_at = _moment(content["iat"]), _moment(content["exp"])
+        begins = max(issued_at, _moment(content.get("nbf", 0)))
         if begins > self._clock() + issuer.leeway_s:
             raise BadTokenError("the access token is not good yet")
-        if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
+        if not isinstance(subject, str) or not 1 <= len(subject) <= 255 or "\0" in subject:
             raise BadTokenError(_NOT_VALID)
+        subject.encode()  # half a character, which JSON can hold, is a ValueError
         email = _claim(content, names.email)
         if content.get("email_verified") is False:
             email = ""
@@ -168,15 +172,24 @@ class TrustedTokens:
             issuer=issuer.issuer,
             subject=subject,
             session_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{issuer.issuer}\n{session}")),
-            issued_at=int(content["iat"]),
-            expires_at=int(content["exp"]),
-            good_until=float(content["exp"]) + issuer.leeway_s,
+            issued_at=int(issued_at),
+            expires_at=int(expires_at),
+            good_until=expires_at + issuer.leeway_s,
             role=_role(_claim(content, names.role), issuer),
             email=email if isinstance(email, str) else "",
             display_name=_text(_claim(content, names.name)),
             learners=_ids(content, names.learners),
             classes=_ids(content, names.classes),
         )
+
+
+def _moment(value: Any) -> float:
+    """Return a time of a token, Unix seconds. Raises BadTokenError for what is none, as for
+    milliseconds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
+        raise BadTokenError(_NOT_VALID)
+    return float(value)
 
 
 def _claim(content: Mapping[str, Any], path: str) -> Any:
