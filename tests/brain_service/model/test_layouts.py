@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import pytest
 
-from brain_service.model import levels, params
+from brain_service.model import Statistics, apply, interaction_from_context, levels, params
 from brain_service.model.layouts import (
     ASSESSMENT,
     ASSESSMENTS,
@@ -20,7 +20,7 @@ from brain_service.model.layouts import (
     renamed,
     todays,
 )
-from brain_service.model.state import Pace, Progress, Session, SkillMemory, Standing, Task
+from brain_service.model.state import BLANK, Pace, Progress, Session, SkillMemory, Standing, Task
 
 WRITTEN = {
     "state 1": "42d74e3d",
@@ -45,6 +45,16 @@ def test_todays_layout_of_a_state_is_what_the_model_remembers() -> None:
     assert len(STATES[STATE].skill.unpack(bytes(STATES[STATE].skill.size))) == len(
         SkillMemory._fields
     )
+
+
+def test_packed_fields_have_the_room_that_the_model_fills() -> None:
+    """`struct` would cut longer bytes without a word: each signal has its place in `habits`."""
+    answer = interaction_from_context("question_response", "7 × 8", {"correct": True})
+    standing = apply(BLANK, Statistics(), answer, 1.0).state.standing._asdict()
+    room = {field.name: field.code for field in STATES[STATE].fields if field.name in standing}
+    filled = {name: f"{len(each)}s" for name, each in standing.items() if isinstance(each, bytes)}
+
+    assert filled == {name: room[name] for name in filled}
 
 
 def test_todays_layout_of_an_outcome_is_what_the_model_says() -> None:
