@@ -1,3 +1,1 @@
-"""Who is connected and whom they may watch. It alone knows passwords, signing keys and
-relations.
-"""
+"""Who is connected and whom they may watch; keeps passwords, signing keys and relations."""

@@ -1,6 +1,4 @@
-"""The admin commands: they change the database directly, and a running service notices. It reads no
-environment.
-"""
+"""The admin commands: they change the database directly, and a running service notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts what the auth service does; its modules add to plain numbers. It names nobody."""
+"""Counts what the auth service does, in plain numbers that name nobody."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Devices that somebody has signed in from before: they are not slowed by what strangers try.
+"""Devices that somebody has signed in from before; guesses by strangers do not slow them.
 
 After https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies. A
-device keeps a token that only this service can make, for one account. It says nothing to anybody
-else and names no device anywhere else.
+device keeps a token that only this service can make, for one account. It means nothing to anybody
+else.
 """
 
 from __future__ import annotations

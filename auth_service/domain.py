@@ -1,5 +1,5 @@
-"""People, learners, relations and what follows from them: who may do what. It knows no transport
-and no database.
+"""People, learners, relations, and who may do what because of them. Pure: no transport, no
+database.
 """
 
 from __future__ import annotations

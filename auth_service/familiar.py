@@ -1,8 +1,8 @@
-"""Where people have signed in from before: what strangers try, there or elsewhere, slows nobody who
-comes from such a place.
+"""Where people have signed in from before: somebody who comes from such a place is not slowed by
+guesses, made there or elsewhere.
 
-It is remembered in this process only, as fingerprints. After a restart everybody is new once; a
-device's own token (`devices`) lasts longer.
+Fingerprints, in the memory of this process only: after a restart everybody is new once. A device's
+own token (`devices`) lasts longer.
 """
 
 from __future__ import annotations

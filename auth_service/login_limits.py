@@ -3,9 +3,9 @@
 A guess counts against the account as tried from one address, so that whoever guesses elsewhere does
 not lock its owner out. Against guessing from many addresses there is a wider limit for the account,
 and against trying many accounts one for the address, which only slows: a whole school may share it.
-A device that its owner has signed in from before counts by itself and waits for nobody else. An
-account that has signed in from this address before waits for none of the two wider limits: sprayed
-names do not keep a school out.
+A device that its owner has signed in from before has a count of its own. An account that has signed
+in from this address before is exempt from both wider limits: sprayed names do not keep a school
+out.
 """
 
 from __future__ import annotations

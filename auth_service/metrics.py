@@ -1,6 +1,4 @@
-"""Names what the auth service counts, for Prometheus. It is called at each scrape and at no other
-time.
-"""
+"""Names what the auth service counts, for Prometheus; called at each scrape."""
 
 from __future__ import annotations
 

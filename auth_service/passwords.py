@@ -1,4 +1,4 @@
-"""Password hashes (argon2id), made and checked in threads so that the event loop never stops."""
+"""Password hashes (argon2id), made and checked in threads, off the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translates `aivo.auth.v1` to and from this service's own words. It decides nothing."""
+"""Translates between `aivo.auth.v1` and this service's own values."""
 
 from __future__ import annotations
 

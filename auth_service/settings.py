@@ -1,4 +1,4 @@
-"""What can be set about the auth service, with prefix `AUTH_`. It reads nothing by itself."""
+"""The settings of the auth service, with prefix `AUTH_`."""
 
 from __future__ import annotations
 

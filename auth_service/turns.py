@@ -1,10 +1,10 @@
 """Whose password is checked next, while more wait than can be checked at once.
 
-Whoever has asked least lately goes first. Addresses that were refused much come last, whichever
-accounts they name, for anybody can think of ever new ones; then it goes by account, by address and
-by arrival. So one who tries again and again waits behind somebody new, wherever both come from.
-The last turn is left to somebody new, whose address has none: else they would wait until a check
-ends. Each check works on several cores, so this costs a school little that shares one address.
+First goes who has asked least lately. Addresses with many refusals come last, whichever accounts
+they name, because new names are easily made up; then account, address and arrival decide. So
+somebody who tries again and again waits behind somebody new, wherever both come from. The last turn
+is kept for somebody new from an address that has none, who would otherwise wait until a check ends.
+A check works on several cores, so a school behind one address loses little.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How bytes are written in tokens, and tokens are remembered."""
+"""Writes bytes into tokens, and makes the digests by which tokens are remembered."""
 
 from __future__ import annotations
 
