@@ -1,1 +1,1 @@
-"""Knows what the whole fleet of edges is doing, and keeps records of the messages they handled."""
+"""What the whole fleet of edges is doing, and records of the messages they handled."""

@@ -1,10 +1,10 @@
-"""Merges the reports of any number of edges into the fleet's metrics; it knows no transport and no
+"""Merges the reports of any number of edges into the fleet's metrics. Pure: no transport, no
 database.
 
-Per edge it keeps two things of different nature. *Counters* only grow: what an edge has counted
-since it started is remembered by its id, so that an edge that reports everything again (its stream
-broke, or this service restarted) adds only what is new. *Gauges* (who and what is there now) belong
-to an edge's stream and go with it.
+It keeps two kinds of numbers of each edge. *Counters* only grow: what an edge has counted since it
+started is remembered by its id, so that an edge that reports everything again (its stream broke, or
+this service restarted) adds only what is new. *Gauges* (who and what is there now) belong to an
+edge's stream and go with it.
 """
 
 from __future__ import annotations

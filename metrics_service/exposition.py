@@ -1,4 +1,4 @@
-"""Names the fleet's metrics for Prometheus; it has no names of people.
+"""Names the fleet's metrics for Prometheus, none of which names a person.
 
 An edge shows its own under the names of the original guide (`aivo_websocket_…`). What all edges
 reported together is called `aivo_fleet_…`, so that a query that sums over edges counts nothing

@@ -1,5 +1,4 @@
-"""Brings message records and totals to the store without ever making their senders wait; it knows
-no SQL.
+"""Brings message records and totals to the store without making their senders wait.
 
 Senders put batches in a bounded queue on the event loop; one task writes what waits in a thread,
 every half second. A batch that finds the queue full is dropped and counted. While the disk fails,

@@ -1,6 +1,4 @@
-"""Translates between the metrics contract and this service's own values, and decides
-nothing else.
-"""
+"""Translates between `aivo.metrics.v1` and this service's own values."""
 
 from __future__ import annotations
 

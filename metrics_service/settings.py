@@ -1,6 +1,4 @@
-"""What can be set about the metrics service, with its defaults; it does not read the environment
-itself.
-"""
+"""The settings of the metrics service, with prefix `METRICS_`."""
 
 from __future__ import annotations
 

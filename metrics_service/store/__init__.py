@@ -1,6 +1,4 @@
-"""Keeps counters, message records and their sums per minute; it blocks, knows no event loop and no
-transport.
-"""
+"""Keeps counters, message records and their sums per minute. It blocks: call it from threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translates between this service's values and rows; it asks no database."""
+"""Translates between this service's values and rows. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saves, finds, sums and deletes; it blocks and belongs into threads."""
+"""Saves, finds, sums and deletes. It blocks: call it from threads."""
 
 from __future__ import annotations
 
