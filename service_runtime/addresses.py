@@ -1,4 +1,4 @@
-"""What a setting that names where to listen may say. It opens nothing."""
+"""Checks settings that say where to listen."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Shows a process's metrics to Prometheus on a port of its own.
 
-Metrics are read on the event loop that owns them, at each scrape and only then, and written out in
-a thread, so that a scrape costs the loop no more than looking at its counters. No metric names a
-person: whoever reaches the port may read.
+A scrape reads the counters on the event loop that owns them and writes them out in a thread. No
+metric names a person: anybody who reaches the port may read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Sends finished spans to a collector, OTLP over gRPC, from a thread of its own; nobody else knows
-OpenTelemetry.
+"""Sends finished spans to a collector, OTLP over gRPC, from a thread of its own. The only module
+that imports OpenTelemetry.
 
 Endpoint, headers, TLS, queue and batches are the SDK's own OTEL_* variables. The queue is bounded:
-while the collector is down spans are dropped, the oldest first, and nothing else is.
+while the collector is down the oldest spans are dropped.
 """
 
 from __future__ import annotations

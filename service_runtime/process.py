@@ -1,6 +1,4 @@
-"""The lifetime of a process: event loop, logs, signals, exit code. It does not know what the
-process does.
-"""
+"""The lifetime of a process, whatever it does: event loop, logs, signals, exit code."""
 
 from __future__ import annotations
 

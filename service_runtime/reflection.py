@@ -1,4 +1,4 @@
-"""Reflection as the tools of others ask for it: under both of its names, and of methods too."""
+"""gRPC reflection as grpcurl, ghz and evans ask for it: under both its names, and for methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams that would never end by themselves end when the service stops, all in one way."""
+"""Ends endless streams when the service stops."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Decides which work is traced and records finished spans of it.
 
-Nothing is made for work that is not sampled. Spans are recorded when they are over, with times and
-ids given: the ids are already in the `traceparent` that travelled with the work, so the hot path
-needs no context variables. Attributes never hold tokens, addresses of people, ids of learners, or
-anything that somebody wrote.
+Work that is not sampled makes no span. Spans are recorded when they are over, with their times and
+ids; the ids are already in the `traceparent` that travelled with the work, so the hot path needs no
+context variables. Attributes never hold tokens, addresses of people, ids of learners, or anything
+that somebody wrote.
 """
 
 from __future__ import annotations

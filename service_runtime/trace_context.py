@@ -1,4 +1,4 @@
-"""W3C trace context as a small value, cheap enough for the hot path; it records nothing."""
+"""W3C trace context as a small value, cheap enough for the hot path."""
 
 from __future__ import annotations
 

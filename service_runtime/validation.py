@@ -1,7 +1,7 @@
 """What comes from outside, checked by the same rules at every door: ids, moments, JSON.
 
-Whatever passes can be stored, read back and shown to anybody. The sentences about what does not are
-for whoever sent it, and repeat nothing of it.
+What passes can be stored, read back and shown to anybody. The sentences about what does not pass go
+to its sender and quote nothing of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which version this is: the one place that says so, for commands, metrics and the packages."""
+"""Which version this is, for commands, metrics and packages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Backs up and restores a service's database: whole, verified, and readable by its owner only.
 
 SQLite by its own online backup, so that the service may run meanwhile; PostgreSQL by the tools that
-come with it, which must be on the PATH. Knows of a schema no more than the name of one table.
+come with it, which must be on the PATH. All that it needs to know of a schema is the name of one
+table.
 """
 
 from __future__ import annotations
