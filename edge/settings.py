@@ -1,4 +1,4 @@
-"""Everything that can be set about an edge, with its default."""
+"""The settings of an edge, with prefix `EDGE_`."""
 
 from __future__ import annotations
 

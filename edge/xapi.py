@@ -1,5 +1,5 @@
-"""Reads xAPI statements as interactions, and tells interactions as statements. It asks nobody and
-sends nothing; docs/xapi.md says what of the standard it takes.
+"""Reads xAPI statements as interactions, and writes interactions as statements. Pure; docs/xapi.md
+says what of the standard it takes.
 """
 
 from __future__ import annotations

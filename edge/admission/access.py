@@ -1,4 +1,4 @@
-"""Remembers who may do what, for as long as the auth service allows. It decides nothing itself."""
+"""Remembers what the auth service decided about who may do what, for as long as that allows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Which address a client has: the peer's, or the one that trusted proxies name. Sockets and HTTP
-ask the same.
+"""Which address a client has, on sockets and HTTP: the peer's, or the one that trusted proxies
+name.
 """
 
 from __future__ import annotations

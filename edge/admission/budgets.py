@@ -1,7 +1,7 @@
-"""What one person may ask of this edge in all, whatever sockets and requests it comes through.
+"""What one person may ask of this edge in all, by any number of sockets and requests.
 
-Everything has a price (`prices`) that follows from the work it makes. Somebody may run up a debt
-with one dear request, and is heard again when it is paid off.
+Everything has a price (`prices`) by the work it makes. One dear request may run up a debt; the next
+is heard when that is paid off.
 """
 
 from __future__ import annotations

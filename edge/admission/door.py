@@ -1,5 +1,5 @@
-"""Who may come in before it is known who they are: addresses and origins. HTTP and sockets pass
-the same door.
+"""Who may come in before they have said who they are: limits by address and origin, for HTTP and
+sockets alike.
 """
 
 from __future__ import annotations

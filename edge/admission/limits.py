@@ -1,4 +1,4 @@
-"""How much one client may ask: pure arithmetic, the time comes in as an argument."""
+"""How much one client may ask. Pure arithmetic: the time comes in as an argument."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Which web pages may talk to this edge: its own and those of a list. Sockets and HTTP ask the
-same.
-"""
+"""Which web pages may talk to this edge, on sockets and HTTP: its own and those of a list."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What each thing costs that clients may ask for, in units of about 20 µs of the services' work
-where nothing shares a message with it. Whoever has spent what a user or address may ask for waits.
+"""What each thing that clients may ask for costs, in units of about 20 µs of the services' work
+when it travels alone. A user or address that has spent its budget waits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lets each person read the log once at a time: whoever asks for much waits for themselves only."""
+"""Lets each person read the log once at a time: asking for much delays only oneself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request for a socket says: pure questions, and no answer raises, whatever it says."""
+"""Reads a request for a socket. Pure; nothing in a request makes it raise."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """HTTP as it arrives: uvicorn's protocol, for clients that send or read too slowly, too much, or
 nonsense.
 
-Whoever connects could otherwise hold a connection, fill our memory or order lines in our log
-without ever saying who they are.
+Otherwise any stranger could hold a connection, fill our memory or write lines into our log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""uvicorn's server, as an edge needs it: TLS may take only so long, and signals are not its own."""
+"""uvicorn's server, with a deadline for TLS handshakes and without its signal handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames as bytes (RFC 6455, section 5.2), where the protocol core would be slower than need be."""
+"""Frames as bytes (RFC 6455, section 5.2), where the protocol core is too slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP API and the page. The only module that knows fastapi; errors are problem details (RFC
+"""The HTTP API and the page. The only package that imports fastapi; errors are problem details (RFC
 9457).
 
 `services` says what the routes work with, `callers` who asks, `requests` what every request goes

@@ -1,5 +1,5 @@
-"""What every request goes through before its route: it has a client's address, which may ask so
-often, HEAD is a GET without a body, bodies are small and come soon.
+"""What every request goes through before its route: the client's address and its limit, HEAD as a
+GET without a body, limits on the body's size and time.
 """
 
 from __future__ import annotations

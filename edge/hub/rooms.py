@@ -1,6 +1,4 @@
-"""Which sockets of this edge are in which rooms, and how an event reaches them. The brain owns the
-rooms.
-"""
+"""Which sockets of this edge are in which rooms of the brain, and how an event reaches them."""
 
 from __future__ import annotations
 

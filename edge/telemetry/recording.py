@@ -1,7 +1,7 @@
 """Keeps what is recorded of frames until it is sent: a bounded queue that drops rather than wait.
 
-One entry is made for each frame of a client together with its answer. Updates and room events that
-go out to many sockets are none of that; they are only counted (edge.counters).
+Each frame of a client makes one entry together with its answer. Updates and room events, which go
+to many sockets, are only counted (`counters`).
 """
 
 from __future__ import annotations

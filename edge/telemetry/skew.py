@@ -1,4 +1,4 @@
-"""How far another service's clock is from ours, and who is told when that is too far."""
+"""How far another service's clock is from ours, and a line in the log when that is too far."""
 
 from __future__ import annotations
 
