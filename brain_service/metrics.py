@@ -1,4 +1,4 @@
-"""Names what a brain counts, for Prometheus. It is called at each scrape and at no other time."""
+"""Names what a brain counts, for Prometheus; called at each scrape."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Who is in which room, and who hears what is said there; knows no transport, no protobuf and no
-learner.
+"""Who is in which room, and who hears what is said there.
 
 A member lives as long as the attendance (one stream of one edge) that brought it, and a little
 longer: an edge whose stream broke joins its members again, and nobody is told that they left. A

@@ -1,4 +1,4 @@
-"""What can be set about the brain, with its defaults; it does not read the environment itself."""
+"""The settings of the brain, with prefix `BRAIN_`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What brains tell each other, as messages on channels: who changed and how far, never how.
+"""The messages between brains: which learner moved, to which revision; never what changed.
 
 A message is JSON, for an operator to read: {"from": brain, "n": its number on this channel, "at":
 milliseconds, "told": [[learner, revision, occurred_at_ms], ...]}, and "bye": 1 in the last one.

@@ -1,15 +1,14 @@
 """What all learners share: how easy each item is, and how long things take in each subject.
 
-Values in memory only, bounded by least recent use; it knows no database. Several brains keep one
-bank each and exchange increments through the store.
+In memory only, bounded by least recent use. Several brains keep one bank each and exchange
+increments through the store.
 
 Items merge by addition: easiness += Σ delta, answers += Σ answers, so the order of increments
 changes nothing but rounding (tolerance 1e-9), except where brains met an unknown item at once and
-started from different declared
-difficulties: then the first start stays, and orders differ by at most the difference of the starts.
-A subject's time norm is a mean with weight k/min(n, 200): below 200 observations order changes
-nothing but rounding; above, swapping two increments of means x, y and counts k, l moves it by at
-most |x − y|·(k/200)·(l/200).
+started from different declared difficulties: then the first start stays, and orders differ by at
+most the difference of the starts. A subject's time norm is a mean with weight k/min(n, 200): below
+200 observations order changes nothing but rounding; above, swapping two increments of means x, y
+and counts k, l moves it by at most |x − y|·(k/200)·(l/200).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Explains levels that are not as usual for a learner: which drivers differ most from usual.
 
-It is asked for at rest only, and reads a state.
+Only for a state at rest.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """What is usual for a learner: a slow baseline of every level and signal, and how a level stands to
-it. It knows no interaction and no advice.
+it.
 
 A level is compared with what it would be if everything went as usual and as much evidence lay
 behind it. With little evidence, after a break, both lie near the value of a blank learner.

@@ -1,7 +1,7 @@
 """What a learner did, checked: the only door through which loose fields from outside reach the
 model.
 
-It knows the rules of the fields and nothing about learners, transport or storage.
+Only the rules of the fields are here.
 """
 
 from __future__ import annotations

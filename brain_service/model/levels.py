@@ -1,6 +1,4 @@
-"""Reads the levels out of the signals, with their explanation and uncertainty; it knows nothing of
-interactions.
-"""
+"""Reads the levels out of the signals, with their explanation and uncertainty."""
 
 from __future__ import annotations
 

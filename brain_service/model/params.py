@@ -1,5 +1,4 @@
-"""Every fitted or chosen constant of the learner model `vb-ssm/0.3`, as data; it knows nothing of
-how they are used.
+"""Every fitted or chosen constant of the learner model `vb-ssm/0.3`, as data.
 
 A change of any constant here changes `PARAMS_HASH` and must bump `VERSION`. States computed under
 other constants are read and go on; `python -m brain_service rebuild` computes them anew.

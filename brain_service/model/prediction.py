@@ -2,8 +2,7 @@
 items, and mastery.
 
 A logistic regression over item easiness and the learner's history (weights in `params`), in which
-an item's easiness follows Elo. It knows nothing of signals, levels or time other than what it is
-told.
+an item's easiness follows Elo. Time comes in as an argument.
 """
 
 from __future__ import annotations

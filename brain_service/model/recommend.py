@@ -1,9 +1,9 @@
 """Chooses what a person could do now from a learner's readings; the thresholds are proposals, not
 findings.
 
-It knows no learner's history: what was recommended before comes in as bits, so that advice does not
-flicker. Advice starts when its value passes the threshold and stops only when the value lies 0.05
-(for minutes: 5 %) on the other side.
+What was recommended before comes in as bits, so that advice does not flicker: it starts when its
+value passes the threshold and stops only when the value lies 0.05 (for minutes: 5 %) on the other
+side.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Moves a learner's signals by what one interaction is evidence of; it knows not what is read out
-of them.
+"""Moves a learner's signals by what one interaction is evidence of.
 
 For a signal with evidence x: S ← aS + (1 − a)x and w ← aw + (1 − a), where a = .5^(1/half-life);
 before that, signals that fade lose a part of S and w to idle time. A signal without evidence only

@@ -1,6 +1,6 @@
 """How a learner stands after an interaction: brings habits, forecast and attention together.
 
-It computes nothing of its own; `update` calls it, and `assessment` reads it at rest.
+`update` calls it, and `assessment` reads it at rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the model remembers of one learner, as one immutable value; it knows not how it changes."""
+"""What the model remembers of one learner, as one immutable value."""
 
 from __future__ import annotations
 

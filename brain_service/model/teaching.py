@@ -1,8 +1,8 @@
-"""What one learner may teach the bank that all share: pure rules, which know no log and no clock.
+"""What one learner may teach the bank that all share. Pure: no log, no clock.
 
 The model computes what an interaction would teach (`update.Increments`); these rules say how much
-of that counts. They are kept apart from it, because they guard against people, and a replay of
-somebody's research data needs no guard.
+of that counts. They stand apart because they guard against people; a replay of research data needs
+no guard.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What one interaction changes in a learner's state.
 
-A pure function of values with constant cost; it knows neither clock, storage nor transport.
-Formulas and their sources are explained in `docs/model.md`, constants live in `params`.
+A pure function of values, at constant cost. Formulas and their sources are explained in
+`docs/model.md`, constants live in `params`.
 
 Where the description of the model leaves a choice, this is what the reference calculation does:
 presence fades with the same idle time as the signals; time evidence (slow, fast, idle, rtvar)

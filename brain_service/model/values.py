@@ -1,4 +1,4 @@
-"""Makes named tuples quickly, for those of which every interaction needs one."""
+"""Makes named tuples quickly, where every interaction needs one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher's words for what the model counts. Words only; it computes nothing."""
+"""A teacher's words for what the model counts."""
 
 from __future__ import annotations
 

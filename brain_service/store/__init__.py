@@ -1,8 +1,7 @@
 """The durable log in a SQL database: one schema for SQLite and PostgreSQL, written in arrival
 order.
 
-Knows rows and bytes; what they mean is known by `codec` and `engine`. Only it and the
-migrations import SQLAlchemy. Its shape follows what was measured: an
+Rows and bytes; `codec` and `engine` say what they mean. Measurements gave it its shape: an
 append-only table, an integer per learner, two unique indexes, one transaction per group, the hot
 statement compiled once and handed to the driver's executemany.
 """

@@ -1,5 +1,5 @@
-"""The audit log: who asked for a learner's data, or to have them erased, and when. It names nobody:
-learners stand in it by digest.
+"""The audit log: who asked for a learner's data or erasure, and when. Learners stand in it by
+digest, so it names nobody.
 """
 
 from __future__ import annotations

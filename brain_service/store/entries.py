@@ -1,8 +1,8 @@
 """What a row of the log holds besides its place in the chain, as compact bytes.
 
-A row would take three times the room as columns: ids and trace contexts are hexadecimal digits,
-contexts are JSON whose names repeat. What is packed by one layout is read for ever; a change makes
-a new one.
+As columns a row would take three times the room: ids and trace contexts are hexadecimal digits,
+contexts are JSON whose names repeat. Every layout stays readable for ever; a change makes a new
+one.
 """
 
 from __future__ import annotations

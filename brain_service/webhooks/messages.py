@@ -1,4 +1,4 @@
-"""Says what endpoints are told when a learner's attention changes. It names nobody but by id."""
+"""What endpoints are told when a learner's attention changes. Learners stand in it by id only."""
 
 from __future__ import annotations
 

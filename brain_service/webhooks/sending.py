@@ -1,4 +1,4 @@
-"""Posts messages to endpoints: the only module here that knows HTTP."""
+"""Posts messages to endpoints: the only module here that imports an HTTP client."""
 
 from __future__ import annotations
 
