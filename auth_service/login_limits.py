@@ -47,7 +47,7 @@ class Allowance:
 
 
 class LoginLimits:
-    """Counts failures and makes whoever has too many wait."""
+    """Counts failures; too many make one wait."""
 
     def __init__(self, allowance: Allowance) -> None:
         """Begin with no failures."""

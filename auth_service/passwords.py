@@ -25,7 +25,7 @@ more, each hash has several threads and must come to its end beside a flood.
 """
 
 GIVES_MORE_WAY = 5
-"""How much nicer still they are for whoever can wait."""
+"""How much nicer still they are for work that can wait."""
 
 
 class TooManyHashesError(Exception):

@@ -82,7 +82,7 @@ _RELATION_KINDS = {
 
 @ERRORS.guard
 class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
-    """Serves `aivo.auth.v1.AuthService`; what each method promises is told in the contract."""
+    """Serves `aivo.auth.v1.AuthService`; the contract says what each method promises."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._streams = Streams()
 
     def drain(self) -> None:
-        """End all endless streams with UNAVAILABLE; what is in line is told yet."""
+        """End all endless streams with UNAVAILABLE, after what is in line was sent."""
         self._streams.stop()
 
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
@@ -166,7 +166,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         return pb.RefreshResponse(tokens=_tokens(grant), user=_user(grant.user))
 
     async def Logout(self, request: pb.LogoutRequest, context: Any) -> pb.LogoutResponse:
-        """End a session; its sockets are told before the answer."""
+        """End a session; its sockets hear of it before the answer."""
         await self._sessions.logout(request.refresh_token, request.access_token)
         return pb.LogoutResponse()
 
@@ -250,7 +250,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
                 while True:
                     yield _revocations(await self._streams.wait(batches.__anext__))
             except StoppingError:
-                yield _revocations(watch.take())  # what was revoked a moment ago is told yet
+                yield _revocations(watch.take())  # what was revoked a moment ago still goes out
                 raise
 
     async def CreateUser(

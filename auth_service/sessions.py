@@ -224,7 +224,7 @@ class Sessions:
     async def login(
         self, email: str, password: str, client_address: str, device_token: str = ""
     ) -> Grant:
-        """Open a session for whoever knows the password.
+        """Open a session for somebody who knows the password.
 
         Raises UnauthenticatedError with the same words, after the same work, for an unknown
         address, a wrong password and a disabled user; TooManyAttemptsError; InvalidInputError for
@@ -260,7 +260,7 @@ class Sessions:
             account = ""  # belongs to nobody, and goes the same way as any other wrong address
         address, now_s = address_key(client_address), self._clock()
         device = self._devices.knows(device_token, account, now_s)
-        # Whoever was here before is not counted among the strangers of an address.
+        # Somebody who was here before does not count as a stranger of an address.
         known = self._limits.knows(account, address, now_s)
         place = device or (f"{account} {address}" if known else address)
         # Nor does it share the account's few places to wait with who guesses from elsewhere.

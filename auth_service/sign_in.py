@@ -94,7 +94,7 @@ class SignIn:
     async def finish(
         self, flow: str, state: str, code: str, redirect_uri: str
     ) -> tuple[Grant, str]:
-        """Return the tokens of whoever came back from a provider, and its id.
+        """Return the tokens of somebody who came back from a provider, and its id.
 
         Raises UnauthenticatedError, ProviderError.
         """

@@ -77,7 +77,7 @@ class TrustedIssuer:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """Our roles by the values of the role claim; other values count for nothing."""
     default_role: Role | None = None
-    """Role of whoever has no value that counts; None refuses them."""
+    """Role of people without a value that counts; None refuses them."""
     create: bool = False
     """Whether people appear when they are first seen; else only those of a roster are let in."""
     link_by_email: bool = False

@@ -37,7 +37,7 @@ RECORDS = "send-records"
 """The action of who sent learning records there; all others are changes."""
 
 PASSING = (SIGN_IN, RECORDS)
-"""What is not kept for ever."""
+"""What is deleted after some time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,7 @@ class SessionTable:
                 )
                 .join(users, users.c.user_id == sessions.c.user_id)
                 .where(sessions.c.session_id == to.session_id)
-                # Not the user: whoever changes both begins there.
+                # Not the user: transactions that change both begin there.
                 .with_for_update(of=sessions)
             )
             row = connection.execute(query).one_or_none()

@@ -29,7 +29,7 @@ SCHEMA: Final = Schema(
     service="auth_service",
     table="teachings",
     migrations=Path(__file__).parents[1] / "migrations",
-    # Whoever was signed in then may have been signed out since.
+    # People who were signed in then may have been signed out since.
     after_restore=("DELETE FROM sessions",),
 )
 

@@ -21,5 +21,5 @@ def to_bytes(text: str) -> bytes:
 
 
 def token_digest(token: str) -> bytes:
-    """Return what a token is remembered by: whoever reads the memory has no token."""
+    """Return the digest that a token is remembered by, so that memory holds no token."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -205,7 +205,7 @@ def _claim(content: Mapping[str, Any], path: str) -> Any:
 def _role(value: Any, issuer: TrustedIssuer) -> Role:
     given = value if isinstance(value, list) else [value]
     held = {issuer.roles[one] for one in given if isinstance(one, str) and one in issuer.roles}
-    # Whoever is several may do what the one that sees most may.
+    # Of several roles the one that sees most counts.
     for role in (Role.TEACHER, Role.GUARDIAN, Role.LEARNER):
         if role in held:
             return role
