@@ -60,7 +60,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.leadership = Leadership(database)
-        """Whether this service may write; whoever has it loads first."""
+        """Whether this service may write; it loads first."""
         self._saved = Retained()
         self._upserts = Upserts(database.engine.dialect.name)
 
