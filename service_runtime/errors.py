@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 INTERNAL_DETAILS = "internal error; the log of the service has the details"
-"""What a caller hears of an unexpected fault: nothing that could leak."""
+"""What a caller hears of an unexpected fault; nothing leaks by it."""
 
 
 class ErrorTable:

@@ -223,7 +223,7 @@ class _Postgres:
             require_known(found[1], self._schema, str(file))
         script = self._run("pg_restore", "--no-owner", "--file=-", file)
         after = "".join(f"{statement};\n" for statement in self._schema.after_restore)
-        # One transaction for all: whoever reads meanwhile sees the one state or the other.
+        # One transaction for all: readers see the one state or the other.
         settings = ("--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--quiet")
         given = "\n".join((_ALONE, _EMPTY, script, _PUBLIC, after))
         self._run("psql", self._where, *settings, given=given)
