@@ -50,7 +50,7 @@ class Endpoint:
         self.door = door or Door(edge.settings)
         self.call_soon = call_soon or asyncio.get_running_loop().call_soon
         self.draining = False
-        """Whether the edge is about to stop; balancers are told, and nothing else changes yet."""
+        """Whether the edge is about to stop; so far only balancers hear of it."""
         self.closing = False
         """Whether sockets are sent elsewhere, new ones included."""
         self.make_session: Callable[[Dependencies, Sink], Session] = (

@@ -174,7 +174,7 @@ async def jwks(services: Using) -> Response:
 
 
 def _check_origin(request: Request, services: Services) -> None:
-    """Refuse what a page of somebody else asks in the name of whoever is logged in here."""
+    """Refuse what another page asks in the name of somebody who is logged in here."""
     headers = request.headers
     if not services.door.origins.allows(headers.get("origin"), headers.get("host")):
         raise ProblemError(403, "forbidden", "This page's origin may not ask for that. " + HINT)

@@ -22,7 +22,7 @@ from edge.http.problems import problem_response
 T = TypeVar("T")
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
-"""What is told whoever asks too much, because others act on it."""
+"""What somebody who asks too much hears, because clients act on it."""
 
 _FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
 

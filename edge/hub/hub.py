@@ -204,7 +204,7 @@ class Hub:
         self.begin_epoch(snapshot.epoch)
         topic = self._topics[subscription.learner_id]
         if topic.revision < 0:
-            topic.revision = snapshot.revision  # later ones are told by the stream, to all
+            topic.revision = snapshot.revision  # the stream brings later ones, to all
         subscription.on_snapshot(snapshot)
 
     def read_log(

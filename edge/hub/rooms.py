@@ -118,7 +118,7 @@ class Rooms:
         room.known = {member.connection_id: member for member in members.listed}
         room.is_crowd = False
         if before is None:
-            return  # whoever is here gets the list itself
+            return  # those who are here get the list itself
         for member in before.values():
             if member.connection_id not in room.known:
                 self._tell(room, RoomEvent("left", room_id, member, b""))

@@ -95,7 +95,7 @@ class Presence:
         return changes
 
     def restart_changes(self) -> None:
-        """Make the next changes tell everyone who is here, for a listener that knows nothing."""
+        """Make the next changes name everyone who is here, for a listener that just came."""
         self._came, self._went = set(self._counts), set()
 
 

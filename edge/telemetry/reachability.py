@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0
-"""How long a service may be away, as one that restarts is, before it is told."""
+"""How long a service may be away, as in a restart, before the log says so."""
 
 _WARNING = (
     "services are not reached: UNAVAILABLE means that nobody answers there (do they run, and with"

@@ -156,7 +156,7 @@ class NoRecording:
     """Of an edge that records nothing."""
 
     def receipt(self, user_id: str, role: str, started: float, payload: bytes) -> NoReceipt:
-        """Return what a frame's answer is told to."""
+        """Return what takes the frame's answer."""
         return NO_RECEIPT
 
 

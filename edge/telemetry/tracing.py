@@ -90,7 +90,7 @@ class Queued(NamedTuple):
 
 
 class NoCallTraces:
-    """What is asked while no traces are exported: it records nothing."""
+    """Stands in while no traces are exported, and records nothing."""
 
     def queue(self, context: TraceContext | None = None) -> Queued | None:
         """Return nothing: no item is sampled."""
