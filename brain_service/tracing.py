@@ -47,7 +47,7 @@ class Served(NamedTuple):
 
 
 class NoTraces:
-    """What is asked while no traces are exported: it records nothing."""
+    """Stands in while no traces are exported, and records nothing."""
 
     def now_ns(self) -> int:
         """Return when something begins, Unix nanoseconds; 0 where nobody will ask."""

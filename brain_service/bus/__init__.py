@@ -1,4 +1,4 @@
-"""Carries what brains committed to whoever watches, in this process and in other brains."""
+"""Carries what brains committed to watchers, in this process and in other brains."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class LocalBus:
         return unsubscribe
 
     def follow(self, follower: Follower) -> None:
-        """Alone there is nobody else to be heard."""
+        """A brain that is alone hears no other."""
 
     async def start(self) -> None:
         """Nothing needs to begin."""

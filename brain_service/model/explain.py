@@ -20,7 +20,7 @@ MOST: Final = 2
 BESIDE: Final = 0.2
 """The share of the strongest that another of them needs to be told."""
 COUNTER: Final = 0.5
-"""One that pulls the other way is told where it has this share of the strongest."""
+"""One that pulls the other way is named from this share of the strongest on."""
 _PLACES: Final = {signal.name: i for i, signal in enumerate(params.SIGNALS)}
 
 

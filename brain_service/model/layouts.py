@@ -2,7 +2,7 @@
 
 Data, and the functions that lead from one layout to the next. A layout that a build has written is
 never changed: a new field, signal or level makes a new entry. A changed constant needs none. How
-to add a field is told in `docs/model.md`.
+to add a field: `docs/model.md`.
 """
 
 from __future__ import annotations

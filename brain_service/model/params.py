@@ -217,7 +217,7 @@ HABIT_HALF_LIFE: Final = 64.0
 HABIT_PRIOR: Final = 8.0
 """Answers that the usual values of all learners count for at first."""
 HABIT_NEEDS: Final = 10
-"""Answers until bands are told. Before, what is usual rests on others as much as on the learner."""
+"""Answers until there are bands; what is usual rests first on others as much as on the learner."""
 HABIT_EVIDENCE: Final = 0.25
 """Evidence weight that a level needs for a band: two answers after a break."""
 SPREAD_FLOOR: Final = 0.03

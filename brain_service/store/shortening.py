@@ -85,7 +85,7 @@ def bases(connection: sa.Connection, learner_keys: Sequence[int]) -> dict[int, B
 
 def shorten(connection: sa.Connection, learners: Sequence[Shortened]) -> int:
     """Take rows out, inside the caller's transaction, and put states in their place; returns how
-    many went. Whoever's log begins elsewhere by now is left out.
+    many went. Learners whose log begins elsewhere by now are left out.
     """
     begin = dict(
         tuple(row)

@@ -29,7 +29,7 @@ class Crossed(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a watcher is told of one learner."""
+    """What a watcher gets of one learner."""
 
     publication: Publication
     """The revision told; without an assessment only when the learner is gone."""

@@ -47,7 +47,7 @@ class WebhookCounters:
     """Counts attempts, and what waits, by the names of endpoints."""
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        """Start with zeros, so that each endpoint is told of from the start."""
+        """Start with zeros, so that metrics name each endpoint from the start."""
         self.delivered: Counter[str] = Counter({one.name: 0 for one in endpoints})
         self.faults: Counter[tuple[str, str]] = Counter(
             {(one.name, fault): 0 for one in endpoints for fault in retrying.FAULTS}
@@ -55,7 +55,7 @@ class WebhookCounters:
         self.given_up = 0
         self.delays_s = Histogram(DELAYS_S)
         self.backlog: Mapping[str, Backlog] = {}
-        """Of the holder of the lease; others know nothing."""
+        """Of the holder of the lease; others have no figures."""
 
 
 class Dispatcher:

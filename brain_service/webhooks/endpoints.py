@@ -31,7 +31,7 @@ class WebhooksError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A system outside that is told."""
+    """A system outside that gets messages."""
 
     name: str
     """In logs and metrics, and in the outbox: whoever renames it leaves behind what waits."""
@@ -43,7 +43,7 @@ class Endpoint:
     level: str = "look"
     """Attention from this level on counts: `look`, or only `now`."""
     learners: tuple[str, ...] = ()
-    """Ids of the learners that it is told of."""
+    """Ids of the learners that it hears about."""
     learners_file: str = ""
     """File of such ids, one a line, read again when it changes. With neither: all learners."""
     ca_file: str = ""

@@ -71,7 +71,7 @@ class Messages:
         self._wake()
 
     def reload(self) -> None:
-        """Read again whom endpoints are told of. Where that fails, what was known goes on."""
+        """Read again which learners endpoints hear about. If that fails, the old lists go on."""
         for endpoint in self._endpoints:
             try:
                 self._audiences[endpoint.name] = endpoint.audience()
