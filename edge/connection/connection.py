@@ -247,6 +247,11 @@ class Connection(asyncio.Protocol):
         if due is not None:
             self._endpoint.edge.timers.schedule(self, due)
 
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of this socket: bytes that came and wait, and ours that wait to go."""
+        return len(self._buffer) + self._transport.get_write_buffer_size()
+
     # The core
 
     @property

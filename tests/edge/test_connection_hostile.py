@@ -106,7 +106,7 @@ def test_what_comes_after_our_close_frame_is_thrown_away() -> None:
         wire.connection.data_received(masked(1, b"x" * 5_990))
 
     assert edge.counters.messages_received == received
-    assert wire.connection._buffer == b""
+    assert wire.connection.held_bytes == 0
     assert not wire.transport.reading, "it is not even read any more"
 
 

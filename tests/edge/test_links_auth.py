@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from aivo.auth.v1 import auth_pb2
+from edge.admission.access import Access
 from edge.ports import UpstreamError
 from edge.upstream.auth import AuthLink
 from service_runtime.grpc_client import open_channel
@@ -38,26 +39,26 @@ async def test_a_lost_stream_of_revocations_is_opened_again_and_everything_asked
     async with serving(adder(auth)) as port:
         channel = open_channel(f"127.0.0.1:{port}", SETTINGS)
         link = AuthLink(channel, SETTINGS)
-        edge.access._auth = link
-        async with running(link.run(), link.follow_revocations(edge.access, edge.registry)):
+        access = Access(link, edge.clock)
+        async with running(link.run(), link.follow_revocations(access, edge.registry)):
             await asyncio.wait_for(link.is_open.wait(), WAIT_S)
-            assert await asked(lambda done: edge.access.ask("u", "watch", "ada", done)) is True
+            assert await asked(lambda done: access.ask("u", "watch", "ada", done)) is True
             auth.allowed = False
-            assert edge.access.known("u", "watch", "ada") is True
+            assert access.known("u", "watch", "ada") is True
             auth.streams[-1].put_nowait(grpc.StatusCode.DATA_LOSS)
             await until(lambda: len(auth.streams) == 2 and link.is_open.is_set())
-            assert edge.access.known("u", "watch", "ada") is None
-            assert await asked(lambda done: edge.access.ask("u", "watch", "ada", done)) is False
+            assert access.known("u", "watch", "ada") is None
+            assert await asked(lambda done: access.ask("u", "watch", "ada", done)) is False
             auth.allowed = True
             for revocation in (
                 auth_pb2.Revocation(user_id="u"),
                 auth_pb2.Revocation(learner_id="ada"),
             ):
-                await asked(lambda done: edge.access.ask("u", "watch", "ada", done))
+                await asked(lambda done: access.ask("u", "watch", "ada", done))
                 auth.streams[-1].put_nowait(
                     auth_pb2.WatchRevocationsResponse(revocations=[revocation])
                 )
-                await until(lambda: edge.access.known("u", "watch", "ada") is None)
+                await until(lambda: access.known("u", "watch", "ada") is None)
         await channel.close()
 
 

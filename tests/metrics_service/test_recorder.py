@@ -29,6 +29,7 @@ class Disk(Store):
         self.works = threading.Event()
         self.works.set()
         self.is_asked = threading.Event()
+        self.has_written = threading.Event()
         self.failures: list[Exception] = []
         self.appended: list[int] = []
         """Batches of each transaction."""
@@ -41,6 +42,7 @@ class Disk(Store):
             raise self.failures.pop(0)
         self.appended.append(len(batches))
         super().append(batches, tally)
+        self.has_written.set()
 
 
 @asynccontextmanager
@@ -205,7 +207,7 @@ async def test_a_disk_that_hangs_does_not_hang_the_end(tmp_path: Path) -> None:
 
     assert recorder.tally == Tally(dropped=1)
     disk.works.set()
-    recorder._writer.shutdown(wait=True)
+    assert await asyncio.to_thread(disk.has_written.wait, PATIENCE_S)
     disk.close()
 
 

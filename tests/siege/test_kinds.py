@@ -29,13 +29,7 @@ READ_BYTES = 256 * 1024
 
 def _held(running: Running) -> int:
     """Return the bytes that the edge keeps of sockets, in both directions."""
-    return max(
-        (
-            len(socket._buffer) + socket._transport.get_write_buffer_size()
-            for socket in running.endpoint.connections
-        ),
-        default=0,
-    )
+    return max((socket.held_bytes for socket in running.endpoint.connections), default=0)
 
 
 async def _attacked(running: Running, kind: Kind) -> int:
