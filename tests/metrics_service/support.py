@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
+
 from aivo.metrics.v1 import metrics_pb2 as pb
 from aivo.metrics.v1 import metrics_pb2_grpc
 from metrics_service.aggregate import Aggregate
@@ -194,3 +196,8 @@ async def service(
         yield running
     finally:
         await running.stop()
+
+
+async def code_of(call: Any) -> grpc.StatusCode:
+    async with asyncio.timeout(PATIENCE_S):
+        return await call.code()
