@@ -203,7 +203,7 @@ def _row(title: str, name: str, rounds: Rounds) -> str:
     lost = interval([1 - before.cpu_us / after.cpu_us for before, after in pairs])
     slower = interval([1 - after.rate / before.rate for before, after in pairs])
     goal = GOALS.get(name)
-    verdict = "–" if goal is None else f"{_judged(lost, goal)} (< {goal:.0%})"
+    verdict = "–" if goal is None else f"{judged(lost, goal)} (< {goal:.0%})"
     return f"| {title} | {name} | {_shown(lost)} | {_shown(slower)} | {verdict} |"
 
 
@@ -222,7 +222,7 @@ def interval(parts: Sequence[float]) -> Interval:
     return Interval(median(parts), medians[int(RESAMPLES * 0.025)], medians[int(RESAMPLES * 0.975)])
 
 
-def _judged(lost: Interval, goal: float) -> str:
+def judged(lost: Interval, goal: float) -> str:
     if lost.high < goal:
         return "yes"
     return "NO" if lost.low >= goal else "not certain"

@@ -108,7 +108,7 @@ async def _everything(
 def _state(line_type: str, revision: int, data: bytes) -> bytes:
     state = _readable(codec.decode_state, data)
     return _line(
-        line_type, revision=revision, state=None if state is None else _plain(legible(state))
+        line_type, revision=revision, state=None if state is None else plain(legible(state))
     )
 
 
@@ -184,8 +184,8 @@ def _assessment(assessment: Assessment) -> dict[str, Any]:
     }
     return {
         "predicted_correct": assessment.predicted_correct,
-        "performance": _plain(assessment.performance),
-        "mastery": _plain(assessment.mastery),
+        "performance": plain(assessment.performance),
+        "mastery": plain(assessment.mastery),
         "recommendations": [
             {"code": each.code, "sentence": each.sentence, "skill": each.skill}
             for each in assessment.recommendations
@@ -223,16 +223,16 @@ def _json_or_text(data: bytes) -> Any:
         return data.decode(errors="backslashreplace")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Spell the model's values with the names of their fields."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _plain(field) for name, field in value._asdict().items()}
+        return {name: plain(field) for name, field in value._asdict().items()}
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value
 
 

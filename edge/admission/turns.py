@@ -19,6 +19,10 @@ class Turns:
         """Begin with nobody waiting."""
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
 
+    def __len__(self) -> int:
+        """How many people's calls are under way."""
+        return len(self._waiting)
+
     def take(self, name: str, start: Callable[[Done[T]], None], done: Done[T]) -> None:
         """Call `start` when no earlier call of this name is under way; it must call its argument
         once, and `done` gets the same.

@@ -184,6 +184,6 @@ def test_the_cost_of_tracing_is_certain_only_where_its_whole_interval_is() -> No
     assert close.low <= close.median == 0.02 <= close.high < 0.03
     assert (wide.low, wide.high) == (-0.2, 0.3)
     judged = [
-        bench_traces._judged(one, 0.03) for one in (close, wide, bench_traces.interval([0.05] * 9))
+        bench_traces.judged(one, 0.03) for one in (close, wide, bench_traces.interval([0.05] * 9))
     ]
     assert judged == ["yes", "not certain", "NO"]

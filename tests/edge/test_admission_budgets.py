@@ -158,4 +158,4 @@ def test_each_reads_the_log_once_at_a_time_and_nobody_waits_for_another() -> Non
     for _ in range(3):
         waiting.pop()("page")
 
-    assert (begun[-1], len(answers), turns._waiting) == ("ann 3", 4, {})
+    assert (begun[-1], len(answers), len(turns)) == ("ann 3", 4, 0)

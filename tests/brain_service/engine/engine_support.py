@@ -182,7 +182,7 @@ def revisions(results: Sequence[Applied | Failed]) -> list[tuple[int, bool]]:
 
 def plain(value: object) -> Any:
     """Spell the model's values as JSON does."""
-    return json.loads(json.dumps(privacy._plain(value)))
+    return json.loads(json.dumps(privacy.plain(value)))
 
 
 def meant(assessment: Assessment) -> dict[str, Any] | None:
