@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_LONGEST_SOCKET = 90
+"""Bytes of the path of a socket's folder; the kernel takes 107 with the socket's own name."""
+
 
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
@@ -28,6 +31,14 @@ def make_private(directory: Path) -> None:
     """Make a directory, where there is none, that only its owner can look into."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
+
+
+def socket_folder(directory: Path, prefix: str) -> Path:
+    """Return where a server whose files are in `directory` has its socket: there, or in a new
+    folder where that path is longer than the kernel takes.
+    """
+    long = len(os.fsencode(directory)) > _LONGEST_SOCKET
+    return Path(tempfile.mkdtemp(prefix=prefix)) if long else directory
 
 
 class DirectoryHeldError(Exception):

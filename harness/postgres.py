@@ -10,17 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.files import make_private
+from harness.files import make_private, socket_folder
 from harness.supervisor import Child, Spawner
 
 START_TIMEOUT_S = 60.0
-_LONGEST_SOCKET = 90
-"""Bytes of the path of a socket's folder; the kernel takes 107 with the socket's own name."""
 _USER = "aivo"
 
 
@@ -62,8 +59,7 @@ class Postgres:
         self._tools = tools()
         self._data = directory / "data"
         make_private(directory)
-        long = len(os.fsencode(directory)) > _LONGEST_SOCKET
-        self.socket = Path(tempfile.mkdtemp(prefix="aivo-pg-")) if long else directory
+        self.socket = socket_folder(directory, "aivo-pg-")
         log = directory / "postgres.log"
         options = ["listen_addresses=", f"unix_socket_directories={self.socket}", *settings]
         leash = [sys.executable, "-S", "-E", str(Path(__file__).with_name("leash.py"))]

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.files import make_private
+from harness.files import make_private, socket_folder
 from harness.supervisor import Child, Spawner
 
 START_TIMEOUT_S = 20.0
-_LONGEST_SOCKET = 90
-"""Bytes of the path of a socket's folder; the kernel takes 107 with the socket's own name."""
 
 
 class NoValkeyError(Exception):
@@ -47,9 +44,7 @@ class Valkey:
         It is reached by a socket that only its owner may use. Raises NoValkeyError.
         """
         make_private(directory)
-        long = len(os.fsencode(directory)) > _LONGEST_SOCKET
-        folder = Path(tempfile.mkdtemp(prefix="aivo-valkey-")) if long else directory
-        self.socket = folder / "valkey.sock"
+        self.socket = socket_folder(directory, "aivo-valkey-") / "valkey.sock"
         self.child = Child(
             "valkey",
             [
