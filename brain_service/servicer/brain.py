@@ -4,6 +4,7 @@ decide nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ from brain_service.watch.watches import UnknownWatchError, Watches
 from service_runtime import trace_context
 from service_runtime.errors import ErrorTable
 from service_runtime.streams import StoppingError, Streams
+
+logger = logging.getLogger(__name__)
 
 SERVICE_NAME: Final = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
 
@@ -158,6 +161,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         """Apply a batch; what is wrong with one is told in its outcome."""
         checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
         results = await self._submit(request.interactions)
+        logger.info("interactions recorded", extra=_counts(results))
         request_ids = [interaction.request_id for interaction in request.interactions]
         self._readings.next_batch()
         written = answers.response(
@@ -302,6 +306,17 @@ def _trace(traceparent: str, context: Context) -> trace_context.TraceContext:
     ]
     found = (parsed for text in offered if (parsed := trace_context.parse(text)) is not None)
     return next(found, None) or trace_context.new_root()
+
+
+def _counts(results: Sequence[Applied | Failed]) -> dict[str, int]:
+    """Tell how many of a batch were new, known and refused."""
+    applied = [result for result in results if isinstance(result, Applied)]
+    duplicates = sum(result.duplicate for result in applied)
+    return {
+        "stored": len(applied) - duplicates,
+        "duplicates": duplicates,
+        "refused": len(results) - len(applied),
+    }
 
 
 def _require(result: Applied | Failed) -> Applied:

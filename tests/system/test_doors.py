@@ -15,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
+from tests.support.commands import auth_command
 from tests.support.school import School
 from tests.support.socket import open_socket
 from tests.system.test_http import bearer, call
@@ -304,3 +306,26 @@ def test_one_bad_interaction_of_a_batch_is_refused_by_field_and_spoils_no_other(
     assert says in failure.message
     assert failure.message.endswith(".")
     assert assert_readable(wide_school, learner) == 2
+
+
+def test_a_service_says_itself_who_sent_a_batch(
+    wide_school: School, brain: brain_pb2_grpc.BrainServiceStub
+) -> None:
+    learner = wide_school.add_learner(f"l-{uuid.uuid4().hex[:12]}")
+    sender = f"import-{uuid.uuid4().hex[:12]}"
+    batch = [recorded(wide_school, learner), recorded(wide_school, "a b")]
+    answer = brain.RecordInteractions(
+        brain_pb2.RecordInteractionsRequest(interactions=batch),
+        metadata=wide_school.stack.metadata,
+        timeout=10,
+    )
+    refused = sum(one.HasField("failure") for one in answer.outcomes)
+    note = auth_pb2.NoteRecordsRequest(
+        user_id=sender, learner_ids=[learner], stored=len(batch) - refused, refused=refused
+    )
+    with grpc.insecure_channel(wide_school.stack.address("auth")) as channel:
+        auth = auth_pb2_grpc.AuthServiceStub(channel)
+        auth.NoteRecords(note, metadata=wide_school.stack.metadata, timeout=10)
+    lines = map(json.loads, auth_command(wide_school, "audit", "--records").splitlines())
+    [entry] = [one for one in lines if one["actor"] == sender]
+    assert (entry["subject"], entry["detail"]) == (learner, "stored 1, duplicates 0, refused 1")

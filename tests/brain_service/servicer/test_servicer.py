@@ -123,21 +123,6 @@ async def test_streams_interact_side_by_side(stack: Stack) -> None:
     ] == [[1, 2, 3, 4, 5]] * 8
 
 
-async def test_a_recorded_batch_keeps_its_order_and_tells_of_each(stack: Stack) -> None:
-    batch = [interaction("mia", interaction_id=f"b-{n}", request_id=n) for n in range(3)]
-    batch.insert(1, interaction("", request_id=9))
-    request = pb.RecordInteractionsRequest(interactions=batch)
-
-    response = await stack.call("RecordInteractions", request)
-    again = await stack.call("RecordInteractions", request)
-
-    assert [one.request_id for one in response.outcomes] == [0, 9, 1, 2]
-    assert [one.applied.revision for one in response.outcomes] == [1, 0, 2, 3]
-    assert response.outcomes[1].failure.code == pb.FAILURE_CODE_INVALID
-    assert [one.applied.duplicate for one in again.outcomes] == [True, False, True, True]
-    assert response.epoch
-
-
 @pytest.mark.parametrize(
     ("method", "request_message", "field"),
     [

@@ -1037,7 +1037,7 @@ class NoteRecordsRequest(_message.Message):
     DUPLICATES_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """user_id of who sent them. Required."""
+    """user_id of who sent them, or the name of the system that did, in the form of an id. Required."""
     stored: _builtins.int
     """stored is how many are new."""
     duplicates: _builtins.int

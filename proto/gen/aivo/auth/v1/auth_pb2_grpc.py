@@ -268,6 +268,7 @@ class AuthServiceServicer:
 
     def NoteRecords(self, request, context):
         """NoteRecords writes to the audit log who sent learning records of whom, and what became of them.
+        Services that call `RecordInteractions` of the brain call this after it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

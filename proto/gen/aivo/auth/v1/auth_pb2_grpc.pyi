@@ -77,7 +77,9 @@ class AuthServiceStub:
     FindLearners: _grpc.UnaryUnaryMultiCallable[_auth_pb2.FindLearnersRequest, _auth_pb2.FindLearnersResponse]
     """FindLearners tells which learners the users with these e-mail addresses are. At most 1,024."""
     NoteRecords: _grpc.UnaryUnaryMultiCallable[_auth_pb2.NoteRecordsRequest, _auth_pb2.NoteRecordsResponse]
-    """NoteRecords writes to the audit log who sent learning records of whom, and what became of them."""
+    """NoteRecords writes to the audit log who sent learning records of whom, and what became of them.
+    Services that call `RecordInteractions` of the brain call this after it.
+    """
     GetJwks: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.GetJwksResponse]
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _grpc.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]
@@ -169,7 +171,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     FindLearners: _aio.UnaryUnaryMultiCallable[_auth_pb2.FindLearnersRequest, _auth_pb2.FindLearnersResponse]  # type: ignore[assignment]
     """FindLearners tells which learners the users with these e-mail addresses are. At most 1,024."""
     NoteRecords: _aio.UnaryUnaryMultiCallable[_auth_pb2.NoteRecordsRequest, _auth_pb2.NoteRecordsResponse]  # type: ignore[assignment]
-    """NoteRecords writes to the audit log who sent learning records of whom, and what became of them."""
+    """NoteRecords writes to the audit log who sent learning records of whom, and what became of them.
+    Services that call `RecordInteractions` of the brain call this after it.
+    """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetJwksRequest, _auth_pb2.GetJwksResponse]  # type: ignore[assignment]
     """GetJwks returns the public keys that verify access tokens."""
     WatchRevocations: _aio.UnaryStreamMultiCallable[_auth_pb2.WatchRevocationsRequest, _auth_pb2.WatchRevocationsResponse]  # type: ignore[assignment]
@@ -330,7 +334,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.NoteRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.NoteRecordsResponse, _abc.Awaitable[_auth_pb2.NoteRecordsResponse]]:
-        """NoteRecords writes to the audit log who sent learning records of whom, and what became of them."""
+        """NoteRecords writes to the audit log who sent learning records of whom, and what became of them.
+        Services that call `RecordInteractions` of the brain call this after it.
+        """
 
     @_abc_1.abstractmethod
     def GetJwks(
