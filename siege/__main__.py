@@ -32,9 +32,13 @@ ELSEWHERE = "127.0.0.2"
 SETTLE_S = 1.0
 """Between two kinds."""
 
+QUIET_S = 60.0
+"""At most so long is looked at what honest people notice while nobody attacks."""
+
 
 async def attack(town: Town, kinds: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Let these kinds attack for a while; return what happened to whom."""
+    seconds = options.seconds if kinds else min(options.seconds, QUIET_S)
     processes = town.processes
     before = [process.memory_kb() for process in processes]
     cpu = [process.cpu_s() for process in processes]
@@ -45,7 +49,7 @@ async def attack(town: Town, kinds: Sequence[str], options: argparse.Namespace) 
             town.honest,
             town.stack.ports.edge,
             newcomers=town.newcomers,
-            seconds=options.seconds,
+            seconds=seconds,
         )
     )
     besieging = asyncio.create_task(_besiege(town, kinds, options))
@@ -66,8 +70,7 @@ async def attack(town: Town, kinds: Sequence[str], options: argparse.Namespace) 
             for process, most, first in zip(processes, peak, before, strict=True)
         },
         "busy": {
-            process.name: seconds / elapsed
-            for process, seconds in zip(processes, spent, strict=True)
+            process.name: used / elapsed for process, used in zip(processes, spent, strict=True)
         },
         "others_busy": max(0.0, (core_busy_s(SERVER_CORE) - core - sum(spent)) / elapsed),
         "errors": town.errors()[errors:],
