@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -62,16 +62,20 @@ class Town:
 
 
 @contextlib.contextmanager
-def besieged(*, honest: int, hostile: int) -> Iterator[Town]:
-    """Run a stack whose processes share one core, with so many people on each side."""
+def besieged(
+    *, honest: int, hostile: int, newcomers: int = NEWCOMERS, env: Mapping[str, str] | None = None
+) -> Iterator[Town]:
+    """Run a stack whose processes share one core, with so many people on each side; `env` adds to
+    its environment.
+    """
     cores = dict.fromkeys(SERVICES, SERVER_CORE)
-    with private_stack(env=_AS_IT_COMES, cores=cores) as stack:
+    with private_stack(env={**_AS_IT_COMES, **(env or {})}, cores=cores) as stack:
         with grpc.insecure_channel(stack.address("auth")) as channel, ThreadPoolExecutor(4) as pool:
             registry = Registry(channel, stack.metadata)
             everybody = tuple(
                 pool.map(
                     lambda number: _person(stack, registry, number, new=number >= honest + hostile),
-                    range(honest + hostile + NEWCOMERS),
+                    range(honest + hostile + newcomers),
                 )
             )
         town = Town(
