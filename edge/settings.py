@@ -88,11 +88,11 @@ class EdgeSettings(ClientSettings):
     )
     frames_burst: int = setting(100, "Frames that one socket may send at once.")
     user_units_per_s: float = setting(
-        2_000.0,
-        "What one user may ask for in all, by all sockets and requests, in units of about 20 µs of"
-        " work: a ping costs 1, an interaction 8, a request 20; 0 for no limit.",
+        4_000.0,
+        "What one user may ask for in all, by all sockets and requests, in units of about 50 µs of"
+        " work: a ping costs 1, an interaction 36, a request 71; 0 for no limit.",
     )
-    user_units_burst: int = setting(20_000, "The same at once.")
+    user_units_burst: int = setting(40_000, "The same at once.")
     xapi_homepages: tuple[str, ...] = setting(
         (),
         "Account homePages whose names in xAPI statements are learners' ids; `*` for any.",

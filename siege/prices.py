@@ -33,6 +33,8 @@ UNLIMITED = {
 AT_ONCE = 16
 """Unanswered frames in a flood."""
 
+_NOWHERE = "/api/nothing"
+
 Ask = Callable[[int], bytes]
 """The nth frame, whose answer has its number as id."""
 
@@ -124,13 +126,14 @@ def rows(person: Person) -> list[Row]:
             Row(
                 name=f"GET {path_.replace(me, '…')}",
                 ask=_request(path_, person),
-                price=prices.REQUEST + prices.PER_ENTRY * entries,
+                price=(prices.OF_KNOWN + prices.REQUEST * (path_ != _NOWHERE))
+                + prices.PER_ENTRY * entries,
                 is_request=True,
                 count=300 if entries < HISTORY else 40,
             )
             for path_, entries in (
                 ("/api/me", 0),
-                ("/api/nothing", 0),
+                (_NOWHERE, 0),
                 ("/api/learners", 0),
                 (f"{path}/state", 0),
                 (f"{path}/history?limit=10", 10),

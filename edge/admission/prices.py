@@ -1,5 +1,8 @@
-"""What each thing that clients may ask for costs, in units of about 20 µs of the services' work
-when it travels alone. A user or address that has spent its budget waits.
+"""What each thing costs that clients may ask for, in units of about 50 µs of the services' work.
+Whoever has spent what a user or address may ask for waits.
+
+Work is dearest one by one and cheapest where a flood shares messages and commits: prices stand in
+between. `python -m siege.prices` measures both; change a price where a row's two are not around it.
 """
 
 from __future__ import annotations
@@ -14,26 +17,31 @@ FRAME: Final = 1.0
 MORE_THAN_A_FRAME: Final[Mapping[str, float]] = MappingProxyType(
     {
         "authenticate": 20.0,  # a signature is checked, by another service
-        "subscribe_learner": 9.0,  # may they, and the present state
-        "virtual_brain_interact": 7.0,  # the model, and a commit that it shares with others
-        "get_state": 4.0,
-        "adapt_content": 15.0,
-        "join_room": 4.0,
-        "leave_room": 2.0,
+        "subscribe_learner": 15.0,  # may they, and the present state
+        "virtual_brain_interact": 34.0,  # the model, and a commit that it shares with others
+        "get_state": 19.0,
+        "adapt_content": 25.0,
+        "join_room": 14.0,
+        "leave_room": 3.0,
     }
 )
 """What a frame of each type costs besides; the others ask no service."""
 
-PER_BYTE: Final = 1.0 / 1024
+PER_BYTE: Final = 2.0 / 1024
 """What is sent along: it is parsed, and much of it stored."""
 
-STATEMENT: Final = 4.0
+STATEMENT: Final = 8.0
 """An interaction among many of one request."""
 
-REQUEST: Final = 20.0
-"""Any HTTP request of somebody who is known."""
+REQUEST: Final = 65.0
+"""Any HTTP request that is answered to somebody who is known, and by a service: see `OF_KNOWN`."""
 
-PER_ENTRY: Final = 1.0
+OF_KNOWN: Final = 6.0
+"""What any request costs whoever shows a token that was good lately, times what it would cost an
+address (`of_request`).
+"""
+
+PER_ENTRY: Final = 2.5
 """One interaction read from the log, as history or for who missed it."""
 
 PER_LISTENER: Final = 0.1

@@ -61,14 +61,11 @@ async def caller(request: Request, services: Using, token: BearerToken) -> Ident
             "unauthenticated",
             "Send `Authorization: Bearer <access token>`; log in to get one.",
         )
-    known = services.door.known
-    is_paid = token in known  # when it came
     with perhaps_bad(token, request, services):
         identity: Identity = await answer(lambda done: services.auth.authenticate(token, done))
-    known.add(token, identity.user_id)
-    if not is_paid:
-        now = time.monotonic()
-        _spend(services.door.budgets.of(identity.user_id, now), REQUEST, now)
+    services.door.known.add(token, identity.user_id)
+    now = time.monotonic()
+    _spend(services.door.budgets.of(identity.user_id, now), REQUEST, now)
     return identity
 
 

@@ -88,6 +88,7 @@ async def history(
     budget.charge(limit * PER_ENTRY)
     async with services.door.reading(who.user_id):
         page = await services.brain.history(learner_id, after=after, limit=limit, newest=newest)
+    budget.charge((len(page["entries"]) - limit) * PER_ENTRY)  # what was not there costs nothing
     page["entries"] = [(_brief if brief else _entry)(one) for one in page["entries"]]
     return _json({"learner_id": learner_id, **page})
 

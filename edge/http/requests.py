@@ -111,7 +111,7 @@ class Metered:
         scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         owner = self._door.known.owner(token.strip()) if scheme.lower() == "bearer" else ""
         if owner:
-            return self._door.budgets.of(owner, now).take(price * prices.REQUEST, now)
+            return self._door.budgets.of(owner, now).take(price * prices.OF_KNOWN, now)
         address = shared_by((scope.get("client") or ("",))[0])
         return self._door.requests.of(address, now).take(price, now)
 

@@ -150,6 +150,14 @@ async def test_who_shows_a_good_token_pays_whatever_is_asked_for(path: str) -> N
     assert (await api("GET", path)).status_code != 429, "the address has its own"
 
 
+async def test_a_page_of_history_costs_what_it_holds() -> None:
+    api = Api(user_units_per_s=1.0, user_units_burst=400.0)
+    path = "/api/learners/ada/history?limit=1000"
+    pages = [(await api("GET", path, token="ada")).status_code for _ in range(4)]
+
+    assert pages == [200] * 4, "there is one entry"
+
+
 async def test_a_token_that_is_good_no_more_is_one_of_many_bad_ones() -> None:
     api = Api(address_failures_per_s=0.01)
     assert (await api("GET", "/api/me", token="ada")).status_code == 200
