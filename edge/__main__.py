@@ -14,6 +14,7 @@ from functools import partial
 import uvicorn
 
 from edge.admission.access import Access
+from edge.admission.addresses import Proxies
 from edge.admission.door import Door
 from edge.admission.registry import Listing, Registry
 from edge.connection.endpoint import Endpoint
@@ -239,9 +240,9 @@ async def serve(settings: EdgeSettings, stop: process.Stop) -> None:
 
 
 async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | None) -> None:
-    if "*" in settings.trusted_proxies:
+    if Proxies(settings.trusted_proxies).are_everybody:
         logger.warning(
-            "EDGE_TRUSTED_PROXIES=* believes everybody's X-Forwarded-For: limits by address hold"
+            "EDGE_TRUSTED_PROXIES believes everybody's X-Forwarded-For: limits by address hold"
             " only behind a proxy that replaces that header"
         )
     edge = Edge(settings, tracer)

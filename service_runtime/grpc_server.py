@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Largest message either side accepts: a full batch of the largest frames fits."""
 
+MAX_STREAMS = 1_000
+"""Calls at a time on one connection; a caller's further ones wait. Anybody may watch our health."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -38,6 +41,9 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
+    # Health needs no credential: a stranger's few KB must not unfold to GBs before anybody looks.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     # Two servers on one port would share its calls at random.
     ("grpc.so_reuseport", 0),
 )

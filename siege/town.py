@@ -22,7 +22,7 @@ from siege.honest import Person
 HISTORY = 1_000
 """Interactions that each hostile learner has behind them."""
 
-NEWCOMERS = 20
+NEWCOMERS = 30
 """Who sign in, one a second; whoever comes again is as good as new."""
 
 SIGN_INS = 8

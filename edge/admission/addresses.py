@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 EVERYBODY: Final = "*"
+MAX_HOPS: Final = 32
+"""Proxies in a row whose words are looked at, the last ones; a header has room for thousands."""
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 """IPv4 addresses as IPv6 writes them."""
 _LONGEST: Final = 80
@@ -32,6 +34,11 @@ class Proxies:
         """Whether anybody is trusted."""
         return self._everybody or bool(self._networks)
 
+    @property
+    def are_everybody(self) -> bool:
+        """Whether anybody may say that they are somebody else."""
+        return self._everybody or any(not network.prefixlen for network in self._networks)
+
     def trust(self, address: str) -> bool:
         """Whether this is a proxy of ours."""
         if self._everybody:
@@ -48,7 +55,7 @@ class Proxies:
         """
         address = peer
         hops = [hop for value in forwarded for hop in value.split(",")]
-        for hop in reversed(hops):
+        for hop in reversed(hops[-MAX_HOPS:]):
             if not self.trust(address):
                 break
             known = _parsed(hop.strip())

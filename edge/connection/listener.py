@@ -24,9 +24,10 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
 """Of one request; browsers send thirty."""
 
-MAX_BODY_BYTES = 1024 * 1024
-"""Of everything after a head. The application refuses bodies much smaller than this; what is left
-of one after such an answer is only thrown away.
+MAX_BODY_BYTES = 5 * 1024 * 1024
+"""Of everything after a head, a little more than the largest body that any route takes. The
+application refuses most bodies much smaller than this; what is left of one after such an answer is
+only thrown away.
 """
 
 REQUEST_S = 15.0

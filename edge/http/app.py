@@ -10,7 +10,7 @@ from edge.http.cross_origin import CrossOrigin
 from edge.http.debug import log_requests
 from edge.http.page import Headers, add_page
 from edge.http.problems import ANY_PROBLEM, add_problems
-from edge.http.requests import HeadLikeGet, KnownClient, Metered, SmallBodies
+from edge.http.requests import HeadLikeGet, KnownClient, Metered, ReadableHost, SmallBodies
 from edge.http.services import Services
 from edge.telemetry.tracing import HttpSpans
 from service_runtime.version import VERSION
@@ -39,6 +39,7 @@ def make_app(services: Services) -> FastAPI:
     for room in (auth, sign_in, learners, xapi, fleet, health, documents):
         app.include_router(room.router)
     app.add_middleware(SmallBodies)
+    app.add_middleware(ReadableHost)
     app.add_middleware(Metered, door=services.door)
     app.add_middleware(CrossOrigin, origins=services.door.origins)
     app.add_middleware(Headers)

@@ -20,7 +20,8 @@ KINDS: Final = {
 
 _COLUMNS: Final = ("revision", "interaction_id", "kind", "content", "response", "correct",
                    "time_taken", "occurred_at", "received_at")  # fmt: skip
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What formulas begin with; the last four are the first four as East Asian keyboards write them."""
 
 
 async def as_statements(

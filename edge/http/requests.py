@@ -5,9 +5,11 @@ GET without a body, limits on the body's size and time.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -20,6 +22,8 @@ from edge.admission.door import Door
 from edge.http.problems import problem_response
 
 T = TypeVar("T")
+
+_NO_HOST: Final = re.compile(r"[\s@\\,]")
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
 """What somebody who asks too much hears, because clients act on it."""
@@ -57,6 +61,30 @@ class KnownClient:
             if schemes and schemes[-1].lower() in (b"http", b"https"):
                 scope["scheme"] = schemes[-1].decode().lower()
         await self._app(scope, receive, send)
+
+
+class ReadableHost:
+    """ASGI middleware: refuses a request whose `Host` is none, before a route makes an address of
+    it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Ask `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        app = self._app
+        if scope["type"] == "http" and not _is_host(Headers(scope=scope).get("host", "")):
+            app = problem_response(400, "bad_request", "The header Host names no host.")
+        await app(scope, receive, send)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return urlsplit(f"//{text}").netloc == text and not _NO_HOST.search(text)
+    except ValueError:
+        return False
 
 
 class HeadLikeGet:

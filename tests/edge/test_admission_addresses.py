@@ -36,6 +36,7 @@ from edge.admission.origins import MAX_TOLD, Origins
         (("::ffff:10.0.0.0/104",), "11.0.0.1", ["1.2.3.4"], "11.0.0.1"),
         (("*",), "10.0.0.1", ["1.2.3.4, 5.6.7.8"], "1.2.3.4"),
         (("10.0.0.1",), "local", ["1.2.3.4"], "local"),
+        (("*",), "10.0.0.1", ["1.2.3.4, " * 9_000 + "5.6.7.8, " * 31 + "6.6.6.6"], "5.6.7.8"),
     ],
 )
 def test_the_client_is_the_last_hop_that_is_no_proxy_of_ours(
@@ -99,3 +100,13 @@ def test_a_refused_origin_is_logged_once_with_what_to_set(caplog: pytest.LogCapt
     assert len(caplog.records) == MAX_TOLD
     assert "http://127.0.0.1:8000" in caplog.messages[0]
     assert "EDGE_ALLOWED_ORIGINS" in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "are_everybody"),
+    [((), False), (("10.0.0.0/8", "::1"), False), (("*",), True), (("::1", "0.0.0.0/0"), True)],
+)
+def test_a_network_of_everybody_is_known_as_one(
+    trusted: tuple[str, ...], are_everybody: bool
+) -> None:
+    assert Proxies(trusted).are_everybody is are_everybody

@@ -153,6 +153,18 @@ async def test_a_provider_that_is_unknown_or_down_is_told(
     problem(await api(*door), status, fault)
 
 
+@pytest.mark.parametrize("host", ["[", "[:::]", "x y", "a/b", "a?b", "u@x", "a,b", "a\\b"])
+@pytest.mark.parametrize("door", [START, BACK, LEAVE, ("GET", "/")])
+async def test_no_address_is_made_of_a_host_that_is_none(
+    api: Api, caplog: pytest.LogCaptureFixture, door: tuple[str, str], host: str
+) -> None:
+    answer = await api(*door, headers={"Host": host, "Cookie": "aivo_flow=flow-1"})
+    problem(answer, 400, "bad_request")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert api.auth.calls == []
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_what_was_taken_is_logged_by_user_and_count_and_by_nothing_else(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:

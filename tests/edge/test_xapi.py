@@ -11,6 +11,8 @@ import pytest
 
 from edge import xapi
 from edge.ports import UpstreamError
+from edge.settings import EdgeSettings
+from tests.support.edge_server import exchange, running_edge
 from tests.support.http_api import Api
 
 HOME = "https://lms.school.example"
@@ -279,6 +281,19 @@ async def test_a_call_that_cannot_be_read_changes_nothing(api: Api) -> None:
     assert api.brain.sent == []
 
 
+async def test_a_call_as_large_as_may_be_comes_through_the_listener(api: Api) -> None:
+    body = json.dumps([statement(result={"success": True, "response": "x" * 3_000_000})]).encode()
+    head = (
+        b"POST /api/xapi/statements HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\n"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    async with running_edge(EdgeSettings(), api.app) as running:
+        answer = await exchange(running, head, body)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"refused":1' in answer, "it is heard, and the text is too long"
+
+
 async def test_who_sends_too_much_waits(api: Api) -> None:
     api = Api(xapi_homepages=("*",), user_units_per_s=10.0, user_units_burst=100)
     path = "/api/xapi/statements"
@@ -341,8 +356,12 @@ async def test_a_log_comes_out_as_statements_that_can_be_read_again(api: Api) ->
     assert (context.correct, context.time_taken) == (True, 62.5)
 
 
-async def test_a_log_comes_out_as_csv_that_no_spreadsheet_computes(api: Api) -> None:
+@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+async def test_a_log_comes_out_as_csv_that_no_spreadsheet_computes(
+    api: Api, monkeypatch: pytest.MonkeyPatch, begins: str
+) -> None:
+    monkeypatch.setitem(LINE, "content", f"{begins}1+1")
     _export(api)
     response = await api("GET", "/api/learners/ada/export?format=csv", token="admin")
-    [row] = csv.DictReader(io.StringIO(response.text))
-    assert (row["content"], row["correct"], row["revision"]) == ("'=1+1", "True", "3")
+    [row] = csv.DictReader(io.StringIO(response.text, newline=""))
+    assert (row["content"], row["correct"], row["revision"]) == (f"'{begins}1+1", "True", "3")

@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aivo.metrics.v1 import metrics_pb2, metrics_pb2_grpc
+from service_runtime import grpc_server
 from service_runtime.grpc_client import ClientSettings, open_channel
 from service_runtime.grpc_server import GrpcServer, ListenerSettings, check_listener
 from service_runtime.settings import SettingsError
@@ -106,3 +107,36 @@ async def test_a_taken_port_is_told_in_a_sentence() -> None:
     with pytest.raises(SettingsError, match="is the port taken"):
         await start(credential="right", listen=f"127.0.0.1:{server.port}")
     await server.stop()
+
+
+async def test_nothing_that_a_stranger_sends_is_unpacked() -> None:
+    server = await start(credential="right")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        packed = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service="x" * 10_000), compression=grpc.Compression.Gzip
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await packed
+    await server.stop()
+
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_connection_has_so_many_calls_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = dict(grpc_server._OPTIONS)
+    assert options["grpc.max_concurrent_streams"] == grpc_server.MAX_STREAMS
+    few = tuple((options | {"grpc.max_concurrent_streams": 3}).items())
+    monkeypatch.setattr(grpc_server, "_OPTIONS", few)
+    server = await start(credential="right")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
+        for watch in watches:
+            await watch.read()
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await stub.Check(health_pb2.HealthCheckRequest(), timeout=0.2)
+        watches[0].cancel()
+        await stub.Check(health_pb2.HealthCheckRequest(), timeout=10.0)
+    await server.stop()
+
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
