@@ -24,7 +24,7 @@ GIVES_WAY = 2
 more, each hash has several threads and must come to its end beside a flood.
 """
 
-GIVES_MORE_WAY = 5
+GIVES_MORE_WAY = 10
 """How much nicer still they are for work that can wait."""
 
 

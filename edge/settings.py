@@ -92,7 +92,7 @@ class EdgeSettings(ClientSettings):
         "What one user may ask for in all, by all sockets and requests, in units of about 50 µs of"
         " work: a ping costs 1, an interaction 36, a request 71; 0 for no limit.",
     )
-    user_units_burst: int = setting(40_000, "The same at once.")
+    user_units_burst: int = setting(20_000, "The same at once.")
     xapi_homepages: tuple[str, ...] = setting(
         (),
         "Account homePages whose names in xAPI statements are learners' ids; `*` for any.",
@@ -111,7 +111,7 @@ class EdgeSettings(ClientSettings):
         " many at once: a school's computers may share one; 0 for no limit.",
     )
     max_in_flight: int = setting(
-        64, "Interactions of one socket under way; beyond, the edge stops reading from it."
+        16, "Interactions of one socket under way; beyond, the edge stops reading from it."
     )
     max_pending: int = setting(
         20_000, "Interactions waiting for one brain; beyond, clients hear `overloaded`."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harness.processes import GENERATOR_CORE, SERVER_CORE, core_busy_s, on_core
 from harness.proxies import spare_loopback
 from harness.stack import OUR_PATH, ROOT
 from siege import honest, report
+from siege.honest import Person
 from siege.kinds import KINDS, PUPILS, STRANGERS
 from siege.town import Town, besieged
 
@@ -36,7 +38,12 @@ QUIET_S = 60.0
 """At most so long is looked at what honest people notice while nobody attacks."""
 
 
-async def attack(town: Town, kinds: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+async def attack(
+    town: Town,
+    kinds: Sequence[str],
+    options: argparse.Namespace,
+    newcomers: Iterator[Person],
+) -> dict[str, Any]:
     """Let these kinds attack for a while; return what happened to whom."""
     seconds = options.seconds if kinds else min(options.seconds, QUIET_S)
     processes = town.processes
@@ -48,7 +55,7 @@ async def attack(town: Town, kinds: Sequence[str], options: argparse.Namespace) 
         honest.work(
             town.honest,
             town.stack.ports.edge,
-            newcomers=town.newcomers,
+            newcomers=newcomers,
             seconds=seconds,
         )
     )
@@ -109,11 +116,11 @@ async def _besiege(town: Town, kinds: Sequence[str], options: argparse.Namespace
 
 async def _run(town: Town, options: argparse.Namespace) -> list[dict[str, Any]]:
     attacks = [list(options.kinds)] if options.soak else [[name] for name in options.kinds]
-    rounds = []
+    rounds, newcomers = [], itertools.cycle(town.newcomers)
     for number in range(options.rounds):
         rounds.append([])
         for done, kinds in enumerate([[], *attacks]):
-            run = await attack(town, kinds, options)
+            run = await attack(town, kinds, options, newcomers)
             rounds[-1].append(run)
             progress = f"{number + 1}/{options.rounds} {done}/{len(attacks)}"
             print(progress, report.line(run), file=sys.stderr, flush=True)

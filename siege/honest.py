@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,7 +133,7 @@ class Worker:
 
 
 async def work(
-    people: Sequence[Person], port: int, *, newcomers: Sequence[Person], seconds: float
+    people: Sequence[Person], port: int, *, newcomers: Iterator[Person], seconds: float
 ) -> Noticed:
     """Let everybody work for so long, ask for the edge's health now and then, and have the
     newcomers sign in, one after the other and each time at an address that nobody knows.
@@ -145,7 +145,7 @@ async def work(
         await _request(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"")
 
     async def login(number: int) -> None:
-        person = newcomers[number % len(newcomers)]
+        person = next(newcomers)
         body = json.dumps({"email": person.email, "password": person.password}).encode()
         head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         status = await _request(port, head, body, next(_NEW_ADDRESSES))

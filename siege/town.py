@@ -22,8 +22,8 @@ from siege.honest import Person
 HISTORY = 1_000
 """Interactions that each hostile learner has behind them."""
 
-NEWCOMERS = 30
-"""Who sign in, one a second; whoever comes again is as good as new."""
+NEWCOMERS = 60
+"""Who sign in, one a second and all in turn; whoever comes again is as good as new."""
 
 SIGN_INS = 8
 """Times that somebody's first sign-in is tried."""

@@ -52,6 +52,10 @@ class Door:
         """Tokens that were good lately: who shows one pays for themselves, and for no neighbour."""
         self.readers = Turns()
         """Who reads the log now."""
+        self.pages = asyncio.Semaphore(1)
+        """Pages of logs that are read now: many at once would hold the brain's interpreter, and who
+        answers would wait behind each of them.
+        """
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._arrivals = Budgets(
             rate=settings.connections_per_s, burst=10 * settings.connections_per_s

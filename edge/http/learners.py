@@ -86,7 +86,7 @@ async def history(
     await require(services, who, "watch", learner_id)
     budget = services.door.budgets.of(who.user_id, time.monotonic())
     budget.charge(limit * PER_ENTRY)
-    async with services.door.reading(who.user_id):
+    async with services.door.reading(who.user_id), services.door.pages:
         page = await services.brain.history(learner_id, after=after, limit=limit, newest=newest)
     budget.charge((len(page["entries"]) - limit) * PER_ENTRY)  # what was not there costs nothing
     page["entries"] = [(_brief if brief else _entry)(one) for one in page["entries"]]

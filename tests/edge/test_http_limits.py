@@ -150,6 +150,27 @@ async def test_who_shows_a_good_token_pays_whatever_is_asked_for(path: str) -> N
     assert (await api("GET", path)).status_code != 429, "the address has its own"
 
 
+async def test_pages_of_a_log_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, gate, under_way = Api(), asyncio.Event(), 0
+    read = api.brain.history
+
+    async def history(*asked: Any, **how: Any) -> Any:
+        nonlocal under_way
+        under_way += 1
+        assert under_way == 1
+        await gate.wait()
+        under_way -= 1
+        return await read(*asked, **how)
+
+    monkeypatch.setattr(api.brain, "history", history)
+    path = "/api/learners/ada/history"
+    asked = [asyncio.create_task(api("GET", path, token=who)) for who in ("ada", "admin")]
+    await until(lambda: under_way == 1 and api.services.door.pages.locked())
+    gate.set()
+
+    assert [(await one).status_code for one in asked] == [200, 200]
+
+
 async def test_a_page_of_history_costs_what_it_holds() -> None:
     api = Api(user_units_per_s=1.0, user_units_burst=400.0)
     path = "/api/learners/ada/history?limit=1000"
