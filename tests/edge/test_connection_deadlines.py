@@ -113,7 +113,7 @@ def test_frames_that_came_while_reading_was_held_are_taken_afterwards(
     wire = Wire(endpoint, "/ws?token=ada")
     text = json.dumps({"type": "virtual_brain_interact", "data": interaction()}).encode()
     wire.raw(masked(1, text) * 70 + masked(1, b'{"type":"ping"}'))
-    assert (len(edge.brain.sent), wire.transport.reading) == (64, False)
+    assert (len(edge.brain.sent), wire.transport.reading) == (edge.settings.max_in_flight, False)
     edge.brain.hold = False
     edge.brain.release()
     endpoint.settle()

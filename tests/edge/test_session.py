@@ -34,7 +34,7 @@ def test_the_first_frame_opens_the_session(edge: FakeEdge) -> None:
         "rooms": 32,
         "frames_per_second": 50,
         "burst": 100,
-        "in_flight": 64,
+        "in_flight": 16,
     }
     assert sink.deadline_changes == 1
     assert (edge.counters.connections_active, len(edge.counters.users)) == (1, 1)
