@@ -81,7 +81,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(each for part in plan.get("Plans", ()) for each in nodes(part))]
 
 
-async def test_on_postgres_a_page_looks_at_no_more_than_itself_by_indexes_only(
+async def test_on_postgres_a_page_looks_at_no_more_than_itself_by_index(
     postgres: Postgres,
 ) -> None:
     address = migrated(postgres.make(f"pages_{next(_numbers)}"), SCHEMA)
