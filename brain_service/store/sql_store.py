@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -150,7 +151,7 @@ class SqlStore:
                 for digest, key, revision, head in rows_in(connection, HEADS, by_digest)
             }
 
-        return await self._read(work)
+        return await self._look(work)
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the newest revisions, in one read that touches indexes only."""
@@ -162,7 +163,7 @@ class SqlStore:
                 for digest, revision in rows_in(connection, REVISIONS, by_digest)
             }
 
-        return await self._read(work)
+        return await self._look(work)
 
     async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
         """Return the rows of these (learner id, interaction id), in one transaction."""
@@ -239,7 +240,7 @@ class SqlStore:
     async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the revisions up to which the logs of these learners are not kept any more."""
         by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
-        return await self._read(
+        return await self._look(
             lambda connection: {
                 by_digest[digest]: revision
                 for digest, revision in rows_in(connection, FORGOTTEN, by_digest)
@@ -324,7 +325,7 @@ class SqlStore:
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the totals of these items and subjects, in one read."""
-        return await self._read(lambda connection: bank_rows.totals(connection, items, subjects))
+        return await self._look(lambda connection: bank_rows.totals(connection, items, subjects))
 
     async def prune_bank(self, *, before_day: int, items: int, subjects: int) -> int:
         """Delete rows of the bank that are old or too many, in transactions of their own."""
@@ -420,8 +421,19 @@ class SqlStore:
             raise StoreUnavailableError("the store is closed") from error
 
     async def _read(self, work: Callable[[sa.Connection], T]) -> T:
+        return await self._run_read(self.database.read, work)
+
+    async def _look(self, work: Callable[[sa.Connection], T]) -> T:
+        """Read what need not be of one state of the database."""
+        return await self._run_read(self.database.look, work)
+
+    async def _run_read(
+        self,
+        begin: Callable[[], AbstractContextManager[sa.Connection]],
+        work: Callable[[sa.Connection], T],
+    ) -> T:
         def transact() -> T:
-            with self.database.read() as connection:
+            with begin() as connection:
                 return work(connection)
 
         try:

@@ -53,6 +53,9 @@ class Database:
             if self.is_sqlite
             else engine.execution_options(isolation_level="REPEATABLE READ")
         )
+        self._lookers = (
+            engine if self.is_sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
 
     @classmethod
     def open(
@@ -88,6 +91,14 @@ class Database:
     def read(self) -> Iterator[sa.Connection]:
         """Give a transaction that sees one state of the database and changes nothing."""
         with translated(), self._readers.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[sa.Connection]:
+        """Give a connection for reads that need not see the same state of the database: on a server
+        nothing begins or ends, which saves two round trips of four.
+        """
+        with translated(), self._lookers.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager

@@ -66,6 +66,22 @@ async def test_a_group_of_known_learners_is_one_round_trip_however_large(
     assert counted == [1] * 8
 
 
+async def test_learners_who_are_not_in_memory_cost_a_look_at_the_connection_and_one_at_them(
+    store: SqlStore, trips: Trips
+) -> None:
+    names = [f"learner-{n}" for n in range(64)]
+    await store.commit([row(name, 0, 1) for name in names], NOTHING)
+    counted = []
+    for _ in range(4):
+        before = trips.count
+        await store.load(names)
+        await store.revisions(names)
+        await store.bank(["item"], ["subject"])
+        counted.append(trips.count - before)
+    # The first times connections are made and statements prepared. The bank has two tables.
+    assert counted[-1] == 2 + 2 + 3
+
+
 @pytest.mark.parametrize(
     ("learned", "trips_each"),
     [
