@@ -39,7 +39,7 @@ HELD_S, FREE_S = 0.9, 0.15
 """How long a SQLite file is locked, in turns; who waits for it looks every 0.1 s."""
 AFTER_S: Final = 90.0
 """How long what was sent may take once the database is as always."""
-ALLOWED: Final = {"EDGE_MAX_PENDING": "1000"}
+ALLOWED: Final = {"EDGE_MAX_PENDING": "1000", "EDGE_MAX_IN_FLIGHT": "64"}
 """So few may wait, that a laptop's clients are too many."""
 GROWN, MEGABYTES = 1.1, 8.0
 """How much more memory the last two may take than those since half of the time: a tenth and a
