@@ -150,8 +150,30 @@ def encode_assessment(assessment: Assessment) -> bytes:
 
 def told(assessment: Assessment) -> tuple[Assessment, bytes]:
     """Return an assessment as it is told, its numbers no finer than they are kept, and its bytes:
-    about 220, and 12 and its name for each skill touched.
+    about 220, and 12 and its name for each skill touched (at most 255).
     """
+    shortened = _shortened(assessment)
+    return _in_short(shortened.kept, ASSESSMENTS[ASSESSMENT]), _written(assessment, shortened)
+
+
+def in_short(assessment: Assessment) -> Assessment:
+    """Return an assessment as it is told, of any number of skills; nothing keeps its bytes."""
+    return _in_short(_shortened(assessment).kept, ASSESSMENTS[ASSESSMENT])
+
+
+class _Shortened(NamedTuple):
+    """An assessment whose numbers are short."""
+
+    kept: _Kept
+    fine: bytearray
+    """Floats, the lowest byte of each 0."""
+    coarse: bytes
+    """Half floats."""
+    said: bytes
+    """What else its meaning says; empty where there is none."""
+
+
+def _shortened(assessment: Assessment) -> _Shortened:
     (
         revision, time, (levels, contributions, evidence), performance, mastery, predicted,
         recommendations, meaning, version,
@@ -178,31 +200,35 @@ def told(assessment: Assessment) -> tuple[Assessment, bytes]:
         coarse += judged, rate, *_HABITS.unpack(habits), *_CAUSES.unpack(causes)
         said = _pack_meaning(bands, answers, attention, why, min(failures, 0xFFFF), int(since))
     shape, short = _floats(len(fine)), _halves(len(coarse))
-    kept, halves = bytearray(shape.pack(*fine)), short.pack(*coarse)
-    kept[::4] = bytes(len(fine))
-    number, name = _VERSION_NUMBERS.get(version), b""
+    floats, halves = bytearray(shape.pack(*fine)), short.pack(*coarse)
+    floats[::4] = bytes(len(fine))
+    kept = _Kept(
+        revision, time, version, [(skill, answers) for skill, _, answers, _ in mastery],
+        [(each, len(values), skill) for each, values, skill in recommendations],
+        None if meaning is None else _UNPACK_MEANING(said),
+        shape.unpack(floats), short.unpack(halves),
+    )  # fmt: skip
+    return _Shortened(kept, floats, halves, said)
+
+
+def _written(assessment: Assessment, shortened: _Shortened) -> bytes:
+    kept, fine, coarse, said = shortened
+    mastery, recommendations = assessment.mastery, assessment.recommendations
+    number, name = _VERSION_NUMBERS.get(kept.version), b""
     if number is None:
-        name = version.encode()
+        name = kept.version.encode()
         number = len(name)
-    parts: list[bytes | bytearray] = [
-        _pack_assessment(ASSESSMENT, revision, time, number, len(mastery), len(recommendations)),
+    body = b"".join((
+        _pack_assessment(
+            ASSESSMENT, kept.revision, kept.time, number, len(mastery), len(recommendations)
+        ),
         name,
         *[_NUMBER.pack(answers) + _text(skill) for skill, _, answers, _ in mastery],
         *[_ADVICE.pack(each.number, len(v)) + _text(skill) for each, v, skill in recommendations],
         said,
-        halves, kept[1::4], kept[2::4], kept[3::4],
-    ]  # fmt: skip
-    body = b"".join(parts)
-    whole = _in_short(
-        _Kept(
-            revision, time, version, [(skill, answers) for skill, _, answers, _ in mastery],
-            [(each, len(values), skill) for each, values, skill in recommendations],
-            None if meaning is None else _UNPACK_MEANING(said),
-            shape.unpack(kept), short.unpack(halves),
-        ),
-        ASSESSMENTS[ASSESSMENT],
-    )  # fmt: skip
-    return whole, body + _CRC.pack(crc32(body))
+        coarse, fine[1::4], fine[2::4], fine[3::4],
+    ))  # fmt: skip
+    return body + _CRC.pack(crc32(body))
 
 
 def _without_last(level: float, contributions: tuple[float, ...]) -> tuple[float, ...]:

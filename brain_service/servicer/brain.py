@@ -337,5 +337,5 @@ def _at_rest(snapshot: LearnerSnapshot) -> brain_pb2.LearnerSnapshot:
     if state is None:
         return convert.snapshot(snapshot, None)
     # In the same numbers as it was told before.
-    assessment, _ = codec.told(model.assess(state))
+    assessment = codec.in_short(model.assess(state))
     return convert.snapshot(snapshot, serialised(assessment) + explanations(state))

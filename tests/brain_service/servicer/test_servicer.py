@@ -11,6 +11,8 @@ import pytest
 
 from aivo.brain.v1 import brain_pb2 as pb
 from brain_service.engine.journal import StoreUnavailableError
+from brain_service.model.interaction import MAX_SKILLS_PER_ITEM
+from brain_service.model.params import MAX_SKILLS
 from tests.brain_service.servicer.servicer_support import (
     ROOT,
     WAIT_S,
@@ -21,6 +23,24 @@ from tests.brain_service.servicer.servicer_support import (
     status_of,
     watching,
 )
+
+
+async def test_a_state_tells_every_skill_of_a_learner_who_has_as_many_as_are_kept(
+    stack: Stack,
+) -> None:
+    names = [f"skill-{number}" for number in range(MAX_SKILLS)]
+    batch = [
+        interaction(
+            interaction_id=f"i-{first}",
+            context=pb.Context(correct=True, skills=names[first : first + MAX_SKILLS_PER_ITEM]),
+        )
+        for first in range(0, MAX_SKILLS, MAX_SKILLS_PER_ITEM)
+    ]
+    await interact(stack, batch)
+
+    request = pb.GetStateRequest(queries=[pb.StateQuery(learner_id="mia")])
+    (snapshot,) = (await stack.call("GetState", request)).snapshots
+    assert sorted(one.skill for one in snapshot.assessment.mastery) == sorted(names)
 
 
 async def test_an_interaction_is_answered_with_a_reading(stack: Stack) -> None:
