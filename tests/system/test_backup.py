@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from metrics_service.store import Store
 from tests.support.commands import PACKAGES, service_command
+from tests.support.eventually import eventually
 from tests.support.ledger import history
 from tests.support.school import PASSWORD, School, request
 from tests.support.socket import open_socket
@@ -47,6 +49,17 @@ def login(school: School, name: str) -> int:
     return request(school.stack, "POST", "/api/auth/login", credentials)[0]
 
 
+def kept_figures(school: School) -> int:
+    """Return how many received messages the figures on the disk know, which a copy takes: those
+    that HTTP tells are in memory, and may be ahead.
+    """
+    store = Store.open(school.stack.environment("metrics")["METRICS_DATABASE_URL"])
+    try:
+        return store.load()[0].totals.messages_received
+    finally:
+        store.close()
+
+
 async def test_copies_made_in_use_bring_back_people_answers_and_figures(
     school: School, tmp_path: Path
 ) -> None:
@@ -56,6 +69,9 @@ async def test_copies_made_in_use_bring_back_people_answers_and_figures(
         for _ in range(COUNT):
             await ada.interact("ada")
     before = await asyncio.to_thread(history, school, "ada", teacher)
+    await eventually(
+        lambda: asyncio.to_thread(kept_figures, school), lambda received: received >= COUNT
+    )
 
     async with going_on(school, "ben"):
         for name in PACKAGES:
