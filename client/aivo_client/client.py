@@ -9,14 +9,15 @@ import contextlib
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain
 from typing import Any, Protocol, Self, TypeAlias, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from aivo_client.errors import AivoError, ClosedError
+from aivo_client.flow import Flow
 from aivo_client.frames import (
     AdaptData,
     ContentAdapted,
@@ -26,6 +27,7 @@ from aivo_client.frames import (
     VirtualBrainResponse,
 )
 from aivo_client.machine import Machine
+from aivo_client.rooms import Room
 from aivo_client.timers import Timers
 from aivo_client.values import (
     CancelTimers,
@@ -114,10 +116,10 @@ class AivoClient:
         self._watches: dict[str, list[Watch]] = {}
         self._shown: dict[str, Frame] = {}
         """The newest update of each learner that is watched."""
-        self._rooms: dict[str, list[asyncio.Queue[Frame | AivoError]]] = {}
-        self._in_rooms: Counter[str] = Counter()
+        self._rooms: dict[str, list[Room]] = {}
         self._opened = asyncio.Event()
         self._over: ClosedError | None = None
+        """Why it does not come back by itself."""
         self._serial = 0
 
     # Connecting
@@ -152,7 +154,9 @@ class AivoClient:
             raise self._over
 
     async def close(self) -> None:
-        """Close the connection; whoever still waits hears `closed`."""
+        """Close the connection; whoever waits, or begins to before it is connected again, hears
+        `closed`.
+        """
         self._do(self._machine.disconnect(*self._now()))
         self._end(ClosedError("closed", "The client was closed."))
         tasks = list(self._tasks)
@@ -194,6 +198,8 @@ class AivoClient:
             self._settle(Settled(item.id, AivoError("too_big", id=item.id)))
         else:
             self._do(self._machine.interact(item, *self._now()))
+            if self._over is not None:
+                self._settle(Settled(item.id, self._over))
         return cast("asyncio.Future[VirtualBrainResponse]", future)
 
     def watch(
@@ -208,7 +214,9 @@ class AivoClient:
         watch = Watch(learner_id, mode, hold=self._hold, go_on=self._go_on, end=self._watch_no_more)
         self._watches.setdefault(learner_id, []).append(watch)
         if (shown := self._shown.get(learner_id)) is not None:
-            watch.show(shown)
+            watch.take(shown)
+        if self._over is not None:
+            watch.fail(self._over)
         self._want_learner(learner_id, min_interval_s)
         return watch
 
@@ -223,24 +231,16 @@ class AivoClient:
         """Return content that fits the learner's state. Raises like `get_state`."""
         return cast(ContentAdapted, await self._ask({"type": "adapt_content", "data": dict(data)}))
 
-    @contextlib.asynccontextmanager
-    async def room(self, room_id: str) -> AsyncIterator[AsyncIterator[Frame]]:
-        """Be in a room, through every reconnect; yields an iterator over what is told there:
-        `room_joined`, `user_joined`, `user_left`, `room_message`. It raises AivoError when the
-        server does not let us in.
+    def room(self, room_id: str) -> Room:
+        """Be in a room, through every reconnect, and hear what is told there. It raises AivoError
+        when the server does not let us in.
         """
-        heard: asyncio.Queue[Frame | AivoError] = asyncio.Queue()
-        self._rooms.setdefault(room_id, []).append(heard)
-        self._in_rooms[room_id] += 1
+        room = Room(room_id, end=self._leave)
+        self._rooms.setdefault(room_id, []).append(room)
+        if self._over is not None:
+            room.fail(self._over)
         self._do(self._machine.want(ROOM, room_id, *self._now()))
-        try:
-            yield _each(heard)
-        finally:
-            self._rooms[room_id].remove(heard)
-            self._in_rooms[room_id] -= 1
-            if not self._in_rooms[room_id]:
-                del self._in_rooms[room_id], self._rooms[room_id]
-                self._do(self._machine.unwant(ROOM, room_id, *self._now()))
+        return room
 
     def say(self, room_id: str, data: dict[str, Any]) -> None:
         """Say something in a room. Raises AivoError when not connected: it is not kept."""
@@ -343,13 +343,13 @@ class AivoClient:
     def _on_frame(self, effect: Received) -> None:
         frame = effect.frame
         if isinstance(frame.get("room_id"), str):
-            for heard in self._rooms.get(frame["room_id"], ()):
-                heard.put_nowait(frame)
+            for room in self._rooms.get(frame["room_id"], ()):
+                room.take(frame)
 
     def _show(self, effect: Shown) -> None:
         self._shown[effect.learner_id] = effect.frame
         for watch in list(self._watches.get(effect.learner_id, ())):
-            watch.show(effect.frame)
+            watch.take(effect.frame)
 
     def _settle(self, effect: Settled) -> None:
         future = self._answers.pop(effect.id, None)
@@ -361,12 +361,9 @@ class AivoClient:
             future.set_result(effect.answer)
 
     def _deny(self, effect: Denied) -> None:
-        if effect.kind == LEARNER:
-            for watch in list(self._watches.get(effect.key, ())):
-                watch.fail(effect.error)
-        else:
-            for heard in self._rooms.get(effect.key, ()):
-                heard.put_nowait(effect.error)
+        concerned = self._watches if effect.kind == LEARNER else self._rooms
+        for flow in concerned.get(effect.key, ()):
+            flow.fail(effect.error)
 
     # Requests and watches
 
@@ -424,18 +421,23 @@ class AivoClient:
             self._shown.pop(watch.learner_id, None)
             self._do(self._machine.unwant(LEARNER, watch.learner_id, *self._now()))
 
+    def _leave(self, room: Room) -> None:
+        rooms = self._rooms.get(room.room_id, [])
+        if room in rooms:
+            rooms.remove(room)
+        if not rooms:
+            self._rooms.pop(room.room_id, None)
+            self._do(self._machine.unwant(ROOM, room.room_id, *self._now()))
+
     def _end(self, error: ClosedError) -> None:
         """It is over: everybody who waits hears why."""
         self._over = error
         self._opened.set()
         for id in list(self._answers):
             self._settle(Settled(id, error))
-        for watches in list(self._watches.values()):
-            for watch in list(watches):
-                watch.fail(error)
-        for rooms in self._rooms.values():
-            for heard in rooms:
-                heard.put_nowait(error)
+        flows: Iterable[Flow[Any]] = chain(*self._watches.values(), *self._rooms.values())
+        for flow in flows:
+            flow.fail(error)
 
     def _spawn(self, work: Any, name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -463,14 +465,6 @@ _PERFORM: dict[type, Callable[[AivoClient, Any], None]] = {
     Settled: AivoClient._settle,
     Denied: AivoClient._deny,
 }
-
-
-async def _each(heard: asyncio.Queue[Frame | AivoError]) -> AsyncIterator[Frame]:
-    while True:
-        one = await heard.get()
-        if isinstance(one, AivoError):
-            raise one
-        yield one
 
 
 def _parsed(text: str | bytes) -> Frame | None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from aivo_client import AivoClient, AivoError, ClosedError, Config, Waiting
+from aivo_client.rooms import MOST_UNHEARD
 from aivo_client.watching import MOST_WAITING
 from harness.stack import private_stack
 from tests.support.ledger import history
@@ -156,11 +157,70 @@ async def test_people_talk_in_a_room_through_a_restart(school: School, teacher: 
             try:
                 async with asyncio.timeout(0.2):
                     frame = await anext(heard)
-            except TimeoutError:
+            except TimeoutError:  # said while not everybody was back: said again
                 continue
             if frame["type"] == "room_message":
                 break
         assert frame["data"]["text"].startswith("hello")
+
+
+async def test_who_stops_waiting_in_a_room_hears_what_is_said_later(
+    school: School, teacher: AivoClient
+) -> None:
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        client(school, "ada") as ada,
+        ada.room("class:5a") as heard,
+    ):
+        assert (await anext(heard))["type"] == "room_joined"
+        impatient = asyncio.ensure_future(anext(heard))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.wait((impatient,))
+        assert impatient.cancelled()
+        async with teacher.room("class:5a"):
+            assert (await anext(heard))["type"] == "user_joined"
+
+
+async def test_who_stops_waiting_for_an_update_gets_it_later(
+    school: School, teacher: AivoClient
+) -> None:
+    learner = await asyncio.to_thread(school.add_learner, "c-5")
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        client(school, "c-5") as pupil,
+        teacher.watch(learner) as watch,
+    ):
+        impatient = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.wait((impatient,))
+        await pupil.interact(practice(learner))  # type: ignore[arg-type]
+        assert (await anext(watch))["revision"] == 1
+
+
+async def test_a_room_that_nobody_listens_to_keeps_the_newest(teacher: AivoClient) -> None:
+    async with asyncio.timeout(PATIENCE_S), teacher.room("class:5a") as heard:
+        for number in range(MOST_UNHEARD + 9):
+            heard.take({"type": "room_message", "room_id": "class:5a", "number": number})
+        waiting = [await anext(heard) for _ in range(MOST_UNHEARD)]
+    assert (waiting[0]["number"], waiting[-1]["number"]) == (9, MOST_UNHEARD + 8)
+    with pytest.raises(StopAsyncIteration):
+        await anext(heard)
+
+
+async def test_a_client_closed_for_good_lets_nobody_wait(school: School) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        pupil = client(school, "ada")
+        await pupil.connect()
+        await pupil.close()
+        for wait in (
+            pupil.interact(practice("ada")),  # type: ignore[arg-type]
+            anext(pupil.watch("ada")),
+            anext(pupil.room("class:5a")),
+        ):
+            with pytest.raises(ClosedError):
+                await wait
 
 
 async def test_a_token_is_replaced_without_a_new_connection(

@@ -1,0 +1,26 @@
+"""What is told in a room on its way to whoever is in it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from aivo_client.flow import Flow
+from aivo_client.frames import Frame
+
+MOST_UNHEARD: Final = 1024
+"""Frames of a room that wait for who does not listen; older ones make way."""
+
+
+class Room(Flow[Frame]):
+    """An asynchronous iterator over what is told in a room, as `AivoClient.room` gives it:
+    `room_joined`, `user_joined`, `user_left`, `room_message`.
+
+    Close it, or leave it as an asynchronous context manager, to leave the room.
+    """
+
+    def __init__(self, room_id: str, *, end: Callable[[Room], None]) -> None:
+        super().__init__(end)
+        self.room_id = room_id
+        self._waiting = deque(maxlen=MOST_UNHEARD)
