@@ -1,4 +1,6 @@
-"""A page of history looks at its own rows and at most 63 more, however long the log is."""
+"""A page of history looks at its own rows and at most 63 more, each by an index, however long the
+log is.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +79,41 @@ async def test_on_sqlite_a_page_of_a_long_log_takes_as_many_steps_as_of_a_short_
     assert counted["long"] < 4 * (PAGE + MILESTONE) * 100
 
 
+async def read_everything(store: SqlStore) -> None:
+    """Ask all that history, resuming and loading ask."""
+    await read_all_ways(store, "long", LONG)
+    await store.find([("long", f"long-{n}") for n in range(0, LONG, 500)])
+    await store.load(["long", "short"])
+    await store.revisions(["long", "short"])
+
+
+async def test_on_sqlite_each_row_is_found_by_an_index_and_nothing_but_a_page_is_sorted(
+    tmp_path: Path,
+) -> None:
+    store = await filled(str(tmp_path / "brain.db"))
+    plans: dict[str, list[str]] = {}
+
+    @event.listens_for(store.database.engine, "before_cursor_execute")
+    def explain(
+        connection: sa.Connection, _: object, statement: str, parameters: Any, *__: object
+    ) -> None:
+        if statement.startswith(("SELECT", "WITH")) and statement not in plans:
+            found = sqlite_connection(connection).execute(
+                f"EXPLAIN QUERY PLAN {statement}", parameters
+            )
+            plans[statement] = [detail for *_, detail in found]
+
+    await read_everything(store)
+    await store.close()
+    looks = [detail for plan in plans.values() for detail in plan]
+    # `steps` are the places of one page, and of at most 63 rows on the way to it.
+    assert {detail for detail in looks if "SCAN" in detail} == {"SCAN steps"}
+    assert sum(detail.startswith("SEARCH log USING") for detail in looks) >= 4
+    sorting = [statement for statement, plan in plans.items() if "TEMP B-TREE" in str(plan)]
+    assert len(sorting) == 1
+    assert sorting[0].startswith("WITH RECURSIVE steps")
+
+
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(each for part in plan.get("Plans", ()) for each in nodes(part))]
 
@@ -99,10 +136,7 @@ async def test_on_postgres_a_page_looks_at_no_more_than_itself_by_index(
             [[found]] = cursor.fetchall()
             plans.append(nodes((json.loads(found) if isinstance(found, str) else found)[0]["Plan"]))
 
-    await read_all_ways(store, "long", LONG)
-    await store.find([("long", f"long-{n}") for n in range(0, LONG, 500)])
-    await store.load(["long", "short"])
-    await store.revisions(["long", "short"])
+    await read_everything(store)
     await store.close()
 
     def looked_at(plan: list[dict[str, Any]], kind: Callable[[str], bool]) -> int:
@@ -113,6 +147,8 @@ async def test_on_postgres_a_page_looks_at_no_more_than_itself_by_index(
         )
 
     assert len(plans) > 8
+    sorts = [node["Actual Rows"] for plan in plans for node in plan if "Sort" in node["Node Type"]]
+    assert max(sorts) == PAGE
     assert max(looked_at(plan, lambda kind: "Seq" in kind) for plan in plans) == 0
     # Each row is looked at on the way, and once more when it is on the page.
     assert PAGE <= max(looked_at(plan, bool) for plan in plans) <= 2 * PAGE + MILESTONE
