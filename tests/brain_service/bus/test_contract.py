@@ -1,5 +1,5 @@
 """What every bus promises, on real servers: in one process, over a socket, with a password, over
-TLS.
+TLS, the server's own where it has it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from brain_service.bus.wire import channel_names
 from brain_service.engine.publication import Publication
 from harness.valkey import Valkey
 from tests.support.certificate import make_certificate
+from tests.support.eventually import until
+from tests.support.tls_relay import tls_relay
 from tests.support.valkey import free_port, running_valkey
 
 pytestmark = pytest.mark.timeout(60)
 
-KINDS = ["local", "socket", "password", "tls"]
+KINDS = ["local", "socket", "password", "tls", "tls of its own"]
 
 
 def publication(learner_id: str, revision: int) -> Publication:
@@ -91,6 +93,10 @@ def _address(kind: str, stack: ExitStack, folder: Path) -> str:
             running_valkey("--bind", "127.0.0.1", "--port", port, "--requirepass", "a secret")
         )
         return f"valkey://:a%20secret@127.0.0.1:{port}/0"
+    if kind == "tls":
+        server = stack.enter_context(running_valkey("--requirepass", "a secret"))
+        port, _ = stack.enter_context(tls_relay(folder, str(server.socket), at_once=True))
+        return f"valkeys://:a%20secret@127.0.0.1:{port}?ssl_ca_certs={folder}/tls-certificate"
     make_certificate(folder, "127.0.0.1")
     certificate, key = folder / "tls-certificate", folder / "tls-key"
     stack.enter_context(
@@ -174,6 +180,34 @@ async def test_brains_of_another_store_are_not_heard(url: str) -> None:
         one.bus.publish([publication("ada", 1)])
         await two.ear.until(lambda: bool(two.ear.heard))
         assert two.ear.heard == [("ada", 1)]
+
+
+@pytest.mark.parametrize("wrong", ["password", "authority", "name"])
+async def test_who_is_not_let_in_or_does_not_trust_the_server_hears_nothing_and_says_so(
+    tmp_path: Path, wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    make_certificate(other, "127.0.0.1")
+    authority = (other if wrong == "authority" else tmp_path) / "tls-certificate"
+    password = "guessed" if wrong == "password" else "secret"
+    host = "localhost" if wrong == "name" else "127.0.0.1"
+    with (
+        running_valkey("--requirepass", "secret") as server,
+        tls_relay(tmp_path, str(server.socket), at_once=True) as (port, seen),
+    ):
+        right = f"valkeys://:secret@127.0.0.1:{port}?ssl_ca_certs={tmp_path}/tls-certificate"
+        address = f"valkeys://:{password}@{host}:{port}?ssl_ca_certs={authority}"
+        async with ends(right, 1) as (one,):
+            stranger = End(open_bus(address, "e1"))
+            await stranger.bus.start()
+            await until(lambda: "is not reached" in caplog.text)
+            one.bus.publish([publication("ada", 1)])
+            await stranger.bus.stop()
+    assert stranger.ear.touch == ["lost"]
+    assert stranger.ear.heard == []
+    assert set(seen) == {"TLSv1.3"}
+    assert "secret" not in caplog.text
 
 
 async def test_starting_returns_without_a_server_and_ends_too(tmp_path: Path) -> None:
