@@ -5,18 +5,22 @@ goings.
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import pytest
 
+from brain_service.rooms import GRACE_S
 from harness.valkey import NoValkeyError, program
 from tests.replay.lane import Tally
 from tests.support.day import school_day, some_minutes_ago, until_acknowledged
 from tests.support.school import School
-from tests.support.socket import Socket, open_socket
+from tests.support.socket import WAIT_S, Socket, open_socket
 from tests.system.conftest import running_school
 
 LEARNERS = 8
@@ -83,6 +87,51 @@ async def test_who_is_in_a_room_is_seen_at_every_edge(school: School) -> None:
         await ada.send({"type": "room_message", "room_id": "class:5a", "data": {"hello": 1}})
         for teacher in teachers:
             await teacher.expect(type="room_message", data={"hello": 1})
+
+
+async def connections(school: School, edge: str) -> int:
+    """Return how many sockets an edge has."""
+    url = f"http://{school.stack.exposition(edge)}/metrics"
+    text = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=WAIT_S).read())
+    (found,) = re.findall(rb"^aivo_websocket_active_connections (\d+)", text, re.MULTILINE)
+    return int(found)
+
+
+async def socket_at(school: School, edge: str, name: str, stack: AsyncExitStack) -> Socket:
+    """Open a socket at one of the edges, which the kernel chooses: again and again."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            before = await connections(school, edge)
+            async with AsyncExitStack() as this:
+                (opened,) = await this.enter_async_context(sockets(school, name, 1))
+                if await connections(school, edge) > before:
+                    stack.push_async_callback(this.pop_all().aclose)
+                    return opened
+
+
+async def test_members_of_an_edge_that_is_lost_leave_everywhere_after_a_while(
+    school: School,
+) -> None:
+    async with AsyncExitStack() as stack:
+        teacher = await socket_at(school, "edge", "teacher", stack)
+        ada = await socket_at(school, "edge", "ada", stack)
+        ben = await socket_at(school, "edge-2", "ben", stack)
+        for one in (teacher, ada, ben):
+            await one.ask("join_room", room_id="class:5a")
+        ben_id = school.user_id("ben")
+        await teacher.expect(type="user_joined", user={"id": ben_id, "role": "learner"})
+        began = time.monotonic()
+        await asyncio.to_thread(school.stack.kill, "edge-2")
+        for one in (teacher, ada):
+            left = await one.expect(type="user_left", room_id="class:5a")
+            assert left["user"]["id"] == ben_id
+        # Until then they might have come back by another edge, and nobody had been told.
+        assert time.monotonic() - began > GRACE_S / 2
+        seen = await ada.ask("join_room", room_id="class:5a")
+        await asyncio.to_thread(school.stack.start, "edge-2")
+    assert {one["user"]["id"] for one in seen["members"]} == {
+        school.user_id(name) for name in ("teacher", "ada")
+    }
 
 
 @pytest.mark.timeout(240)
