@@ -26,7 +26,8 @@ from brain_service.bus.local import LocalBus
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Submission
 from brain_service.engine.journal import Row
 from brain_service.model import codec
-from brain_service.model.bank import Bank, BankIncrements
+from brain_service.model.bank import Bank
+from brain_service.model.increments import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.store import SqlStore
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from brain_service.engine.journal import Store, StoreError
-from brain_service.model.bank import Bank, BankIncrements, Stage
+from brain_service.model.bank import Bank, Stage
+from brain_service.model.increments import BankIncrements
 from brain_service.model.interaction import Interaction
 from brain_service.model.prediction import Statistics
 from brain_service.model.update import Increments

@@ -25,7 +25,7 @@ from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.submission import INTERNAL_FAULT, Applied, Failed, FailureCode, invalid
 from brain_service.engine.teaching import Teaching
 from brain_service.model import BadInteractionError
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.model.values import maker
 from brain_service.tracing import NoTraces
 from service_runtime import trace_context

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from brain_service.engine.notices import Notice
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from service_runtime.database.errors import (
     ConflictError,
     SchemaError,

@@ -2,13 +2,6 @@
 
 In memory only, bounded by least recent use. Several brains keep one bank each and exchange
 increments through the store.
-
-Items merge by addition: easiness += Σ delta, answers += Σ answers, so the order of increments
-changes nothing but rounding (tolerance 1e-9), except where brains met an unknown item at once and
-started from different declared difficulties: then the first start stays, and orders differ by at
-most the difference of the starts. A subject's time norm is a mean with weight k/min(n, 200): below
-200 observations order changes nothing but rounding; above, swapping two increments of means x, y
-and counts k, l moves it by at most |x − y|·(k/200)·(l/200).
 """
 
 from __future__ import annotations
@@ -17,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import isfinite
-from typing import Final, NamedTuple
+from typing import Final, cast
 
 from brain_service.model.crowd import (
     Crowd,
@@ -34,11 +27,19 @@ from brain_service.model.crowd import (
     step,
     subject_of,
 )
+from brain_service.model.increments import (
+    BankIncrements,
+    Gathered,
+    ItemIncrement,
+    NormIncrement,
+    Value,
+    merge_item,
+    merge_norm,
+)
 from brain_service.model.interaction import Interaction
 from brain_service.model.params import (
     BANK_PRIOR,
     ITEM_OUTLOOK_GAIN,
-    NORM_WINDOW,
     PASSAGE_GAIN,
     SUBJECT_OUTLOOK_GAIN,
     TASK_OUTLOOK_GAIN,
@@ -52,38 +53,11 @@ CAPACITY: Final = 200_000
 SUBJECTS: Final = 10_000
 
 
-class Value(NamedTuple):
-    """One statistic: an item's easiness or a subject's mean log time, and the number of
-    observations behind it.
-    """
-
-    value: float
-    weight: float
-
-
-class ItemIncrement(NamedTuple):
-    """What was learned of an item: `start + delta` where it is new, else `+ delta`; and the answers
-    to add.
-    """
-
-    item: str
-    start: float
-    delta: float
-    answers: int
-
-
-class NormIncrement(NamedTuple):
-    """What was observed in a subject: the mean of new log times and their number."""
-
-    subject: str
-    mean: float
-    observations: int
-
-
-_value, _item_increment, _norm_increment = maker(Value), maker(ItemIncrement), maker(NormIncrement)
-_statistics = maker(Statistics)
-
-
+_statistics, _item_increment, _norm_increment = (
+    maker(Statistics),
+    maker(ItemIncrement),
+    maker(NormIncrement),
+)
 _OUTLOOK_GAINS: Final = (ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN, SUBJECT_OUTLOOK_GAIN)
 
 
@@ -100,72 +74,6 @@ def kind_rows(skills: tuple[str, ...], subject: str | None) -> tuple[str, str, s
     """
     task, about, after_itself, after_another = map(outlook_row, kind_of(skills, subject))
     return task, about, after_itself, after_another
-
-
-class BankIncrements(NamedTuple):
-    """What one brain learned in a batch, or since it last wrote back."""
-
-    items: tuple[ItemIncrement, ...] = ()
-    norms: tuple[NormIncrement, ...] = ()
-    day: int = 0
-    """When it was written, in days since 1970; told by who writes."""
-
-
-def merge_item(old: Value | None, new: ItemIncrement) -> Value:
-    """Add an increment to an item. In SQL: insert (start + delta, answers), else value += delta,
-    weight += answers.
-    """
-    if old is None:
-        return _value((new.start + new.delta, new.answers))
-    return _value((old.value + new.delta, old.weight + new.answers))
-
-
-def merge_norm(old: Value | None, new: NormIncrement) -> Value:
-    """Add new observations to a subject's norm, a mean whose newest value weighs at least 1/200.
-
-    In SQL: insert (mean, observations), else value += (new.mean − value) · least(1.0,
-    1.0·new.observations / least(weight + new.observations, 200)), weight += new.observations. A
-    plain `value += delta` would count the mean twice where two brains start a subject.
-    """
-    if old is None:
-        return _value((new.mean, new.observations))
-    weight = old.weight + new.observations
-    share = min(1.0, new.observations / min(weight, NORM_WINDOW))
-    return _value((old.value + (new.mean - old.value) * share, weight))
-
-
-def add_items(old: ItemIncrement | None, new: ItemIncrement) -> ItemIncrement:
-    """Add up what was learned of one item; the first start stays."""
-    if old is None:
-        return new
-    item, start, delta, answers = old
-    return _item_increment((item, start, delta + new.delta, answers + new.answers))
-
-
-def add_norms(old: NormIncrement | None, new: NormIncrement) -> NormIncrement:
-    """Add up what was observed in one subject."""
-    if old is None:
-        return new
-    subject, mean, count = old
-    count += new.observations
-    return _norm_increment((subject, mean + (new.mean - mean) * new.observations / count, count))
-
-
-class _Pending:
-    """Increments that are being gathered, by item and subject."""
-
-    def __init__(self) -> None:
-        self.items: dict[str, ItemIncrement] = {}
-        self.norms: dict[str, NormIncrement] = {}
-
-    def add(self, increments: BankIncrements) -> None:
-        for item in increments.items:
-            self.items[item.item] = add_items(self.items.get(item.item), item)
-        for norm in increments.norms:
-            self.norms[norm.subject] = add_norms(self.norms.get(norm.subject), norm)
-
-    def rows(self) -> BankIncrements:
-        return BankIncrements(tuple(self.items.values()), tuple(self.norms.values()))
 
 
 class Bank:
@@ -185,7 +93,9 @@ class Bank:
         self._items: OrderedDict[str, Value] = OrderedDict()
         self._norms: OrderedDict[str, Value] = OrderedDict()
         self._shared: OrderedDict[str | None, Shared] = OrderedDict()
-        self._pending = _Pending()
+        self._pending = Gathered()
+        self._changes = 0
+        """How often something here has changed other than by looking it up."""
 
     @property
     def size(self) -> int:
@@ -240,6 +150,7 @@ class Bank:
         Totals that are not finite or have no weight are skipped: a damaged row must not harm
         predictions.
         """
+        self._changes += 1
         shared: dict[str, Value] = {}
         for name, (value, weight) in items.items():
             if weight > 0 and isfinite(value) and isfinite(weight):
@@ -260,6 +171,7 @@ class Bank:
 
     def merge(self, increments: BankIncrements) -> None:
         """Add what another brain learned; it is not drained again here."""
+        self._changes += 1
         for item in increments.items:
             if is_shared(item.item):
                 self._merge_shared(item)
@@ -275,19 +187,27 @@ class Bank:
                 self._subjects,
             )
 
+    def _accept(self, items: Mapping[str, Value], norms: Mapping[str, Value]) -> None:
+        """Take the place of values by those that they have come to."""
+        self._changes += 1
+        for name, item in items.items():
+            _put(self._items, name, item, self._capacity)
+        for name, norm in norms.items():
+            _put(self._norms, name, norm, self._subjects)
+
     def drain(self) -> BankIncrements:
         """Take what was learned since the last call, to add it to the store; give it to `restore`
         if that fails.
         """
         rows = self._pending.rows()
-        self._pending = _Pending()
+        self._pending = Gathered()
         return rows
 
     def restore(self, increments: BankIncrements) -> None:
         """Take drained increments back after a failed write, for the next `drain`."""
-        later, self._pending = self._pending.rows(), _Pending()
-        self._pending.add(increments)
-        self._pending.add(later)
+        later, self._pending = self._pending, Gathered()
+        self._pending.add(increments.items, increments.norms)
+        self._pending.add(later.items.values(), later.norms.values())
 
     def _merge_shared(self, item: ItemIncrement) -> None:
         """Add to one of the values that learners share; the first one carries the answers."""
@@ -327,6 +247,7 @@ class Stage:
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
+        self._seen = bank._changes
         self._items: dict[str, Value] = {}
         self._norms: dict[str, Value] = {}
         self._shared: dict[str | None, tuple[Shared, Shared]] = {}
@@ -371,7 +292,7 @@ class Stage:
             self._turn(outlook_row(key), gain, lesson.error)
         if lesson.passage:
             self._turn(outlook_row(lesson.passage), PASSAGE_GAIN, lesson.surprise)
-        self._move(None, learn(Crowd._make(self._known(None)), lesson))
+        self._move(None, learn(cast("Crowd", self._known(None)), lesson))
         if lesson.usual is not None:
             subject = lesson.subject
             self._move(subject, learn_usual(self._known(subject), lesson.usual))
@@ -407,12 +328,15 @@ class Stage:
         Committing twice learns nothing more.
         """
         bank = self._bank
-        increments = BankIncrements(tuple(self._learned), tuple(self._observed))
-        bank.merge(increments)
+        if bank._changes == self._seen:  # then it comes to what the batch saw
+            bank._accept(self._items, self._norms)
+        else:
+            bank.merge(BankIncrements(tuple(self._learned), tuple(self._observed)))
         shared = self._commit_shared()
         if not written:
-            bank._pending.add(increments)
-            bank._pending.add(BankIncrements(tuple(shared)))
+            bank._pending.add(self._learned, self._observed)
+            bank._pending.add(shared)
+        self._seen = bank._changes
         self._items, self._norms, self._learned, self._observed = {}, {}, [], []
 
     def _commit_shared(self) -> list[ItemIncrement]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from brain_service.engine.journal import BankTotals, Declared
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.model.params import NORM_WINDOW
 from brain_service.store.statements import in_pieces, rows_in
 from brain_service.store.tables import bank_declared, bank_items, bank_norms, meta

@@ -31,7 +31,7 @@ from brain_service.engine.journal import (
     StoreUnavailableError,
 )
 from brain_service.engine.notices import Notice
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.store import audit_log, bank_rows, heads, learners, outbox
 from brain_service.store.appending import append_to_postgres, append_to_sqlite, link
 from brain_service.store.bank_rows import BankRows, too_many, too_old

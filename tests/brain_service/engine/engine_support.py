@@ -21,7 +21,7 @@ from brain_service.engine.notices import Notice, Notifier
 from brain_service.engine.publication import Publication
 from brain_service.engine.teaching import TeachingOptions
 from brain_service.model import Assessment
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.model.interaction import Interaction, interaction_from_context
 from brain_service.model.teaching import Allowance
 from brain_service.store import SqlStore

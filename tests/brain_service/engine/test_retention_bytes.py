@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from brain_service.engine.journal import Row, Shortened
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.store import SqlStore, shortening
 
 sizes: Final = random.Random(3)

@@ -20,17 +20,16 @@ from brain_service.model import (
     apply,
     interaction_from_context,
 )
-from brain_service.model.bank import (
-    Bank,
+from brain_service.model.bank import Bank, item_row
+from brain_service.model.crowd import MARK, START, USUAL, Lesson, passage_key, rows, task_key
+from brain_service.model.increments import (
     BankIncrements,
     ItemIncrement,
     NormIncrement,
     Value,
-    item_row,
     merge_item,
     merge_norm,
 )
-from brain_service.model.crowd import MARK, START, USUAL, Lesson, passage_key, rows, task_key
 from brain_service.model.params import LEVEL_B, NORM_WINDOW
 from brain_service.model.prediction import item_key
 
@@ -144,6 +143,24 @@ def test_a_commit_adds_to_what_the_bank_learned_meanwhile() -> None:
     stage.commit()
 
     assert bank.lookup(about("q1"))[:2] == pytest.approx((1.05, 5))
+
+
+@given(st.lists(increments, max_size=10), st.lists(increments, max_size=10))
+def test_a_commit_comes_to_the_same_whether_or_not_the_bank_changed_meanwhile(
+    first: list[Increments], second: list[Increments]
+) -> None:
+    banks = []
+    for changed in (False, True):
+        bank = learned(first)
+        stage = bank.stage()
+        for increment in second:
+            stage.add(increment)
+        if changed:
+            bank.merge(BankIncrements())
+        stage.commit()
+        banks.append((known(bank), bank.drain()))
+
+    assert banks[0] == banks[1]
 
 
 @given(st.lists(st.lists(increments, min_size=1, max_size=6), min_size=2, max_size=4))

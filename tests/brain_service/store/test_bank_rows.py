@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brain_service.engine.journal import Declared
-from brain_service.model.bank import BankIncrements, ItemIncrement, NormIncrement
+from brain_service.model.increments import BankIncrements, ItemIncrement, NormIncrement
 from brain_service.store import SqlStore
 
 FOREVER = {"before_day": 0, "items": 1_000_000, "subjects": 1_000_000}

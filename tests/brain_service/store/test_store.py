@@ -28,7 +28,7 @@ from brain_service.engine.journal import (
     SchemaError,
     StoreUnavailableError,
 )
-from brain_service.model.bank import (
+from brain_service.model.increments import (
     BankIncrements,
     ItemIncrement,
     NormIncrement,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brain_service.engine.journal import ConflictError, Row
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.store import SqlStore
 from brain_service.store.pace import Pace
 from tests.support.brain_log import read_log

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brain_service.engine.journal import Row
-from brain_service.model.bank import BankIncrements, ItemIncrement
+from brain_service.model.increments import BankIncrements, ItemIncrement
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.store.identity import identity
 from brain_service.store.tables import MILESTONE

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from brain_service.engine.journal import Row
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.store.tables import MILESTONE
 from harness.postgres import Postgres

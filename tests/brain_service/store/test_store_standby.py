@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from brain_service.engine.journal import Row, StoreUnavailableError
-from brain_service.model.bank import BankIncrements
+from brain_service.model.increments import BankIncrements
 from brain_service.store import SCHEMA, SqlStore
 from harness.postgres import NoPostgresError, Postgres
 from harness.supervisor import ProcessDiedError, Spawner, StartTimeoutError

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from brain_service.engine.journal import Row
-from brain_service.model.bank import BankIncrements, ItemIncrement, NormIncrement
+from brain_service.model.increments import BankIncrements, ItemIncrement, NormIncrement
 from brain_service.store import SCHEMA, SqlStore
 from harness.postgres import Postgres
 from tests.support.postgres import migrated
