@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from itertools import chain
 from math import isnan, nan
 from struct import Struct, error
 from typing import Any, Final, NamedTuple, TypeVar
@@ -54,6 +53,8 @@ _UNPACK_MEANING: Final = ASSESSMENTS[ASSESSMENT].meaning.unpack
 _make_meaning, _make_mastery = maker(Meaning), maker(SkillMastery)
 _make_performance, _make_recommendation = maker(Performance), maker(Recommendation)
 _BASES: Final = dict(zip(NAMES, BASES, strict=True))
+_ENDS: Final = (0.0, 1.0)
+"""Where levels are clipped: there contributions need not add up."""
 _VERSIONS: Final = ("vb-ssm/0.1", "vb-ssm/0.2", "vb-ssm/0.3")
 """Versions that are kept as a number. Add new ones at the end; one that is not here is spelt."""
 _KNOWN: Final = 128
@@ -190,7 +191,12 @@ def _shortened(assessment: Assessment) -> _Shortened:
         fine += probability, standard_error
     for _, values, _ in recommendations:
         fine += values
-    coarse = [*chain.from_iterable(map(_without_last, levels, contributions)), *evidence]
+    coarse: list[float] = []
+    for level, parts in zip(levels, contributions, strict=True):
+        coarse += parts
+        if level not in _ENDS:
+            coarse[-1] = 0.0  # it follows from the others, see `_with_last`
+    coarse += evidence
     said = b""
     if meaning is not None:
         (
@@ -231,19 +237,23 @@ def _written(assessment: Assessment, shortened: _Shortened) -> bytes:
     return body + _CRC.pack(crc32(body))
 
 
-def _without_last(level: float, contributions: tuple[float, ...]) -> tuple[float, ...]:
-    """Leave out what follows from the others: contributions add up to a level less its base."""
-    return contributions if level in (0.0, 1.0) else (*contributions[:-1], 0.0)
-
-
-def _with_last(level: float, base: float, contributions: tuple[float, ...]) -> tuple[float, ...]:
-    """Put it in again, so that they add up exactly whatever was lost of each."""
-    if level in (0.0, 1.0):
-        return contributions
-    rest = level - base
-    for contribution in contributions[:-1]:
-        rest -= contribution
-    return (*contributions[:-1], rest)
+def _with_last(
+    levels: tuple[float, ...], coarse: tuple[float, ...], layout: AssessmentLayout
+) -> tuple[tuple[float, ...], ...]:
+    """Return the contributions to each level, with the last one, which was left out: they add up to
+    the level less its base, exactly, whatever was lost of each.
+    """
+    contributions = []
+    for level, name, drivers in zip(levels, layout.names, layout.contributions, strict=True):
+        parts = coarse[drivers]
+        if level not in _ENDS:
+            *others, _ = parts
+            rest = level - _BASES[name]
+            for contribution in others:
+                rest -= contribution
+            parts = (*others, rest)
+        contributions.append(parts)
+    return tuple(contributions)
 
 
 class _Kept(NamedTuple):
@@ -264,10 +274,9 @@ class _Kept(NamedTuple):
 def _in_short(kept: _Kept, layout: AssessmentLayout) -> Assessment:
     revision, time, version, skills, advice, said, fine, coarse = kept
     levels = fine[layout.levels]
-    parts = [coarse[drivers] for drivers in layout.contributions]
     estimates: layouts.Estimates = (
         levels,
-        tuple(map(_with_last, levels, map(_BASES.__getitem__, layout.names), parts)),
+        _with_last(levels, coarse, layout),
         coarse[layout.evidence],
     )
     if layout.drivers != ASSESSMENTS[ASSESSMENT].drivers:
