@@ -16,6 +16,7 @@ import psycopg
 from brain_service.engine.journal import ConflictError, Row
 from brain_service.model.values import maker
 from brain_service.store import heads
+from brain_service.store.arrays import bigints, byteas, ints, uuids
 from brain_service.store.entries import pack, uuid_bytes
 
 
@@ -111,10 +112,10 @@ def append_to_sqlite(
 _GROUP: Final = """
 WITH given AS MATERIALIZED (
     SELECT learner_key, revision, interaction_key, entry, nextval('log_seq_seq') AS seq
-    FROM unnest(%s::int[], %s::int[], %s::uuid[], %b::bytea[])
+    FROM unnest(%b::int[], %b::int[], %b::uuid[], %b::bytea[])
         AS given (learner_key, revision, interaction_key, entry)
 ), moves AS MATERIALIZED (
-    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::int[], %b::bytea[])
+    SELECT * FROM unnest(%b::bigint[], %b::int[], %b::int[], %b::bytea[])
         AS moves (learner_key, believed, reached, head)
 ), held AS MATERIALIZED (
     SELECT moves.*, heads.newest FROM heads JOIN moves
@@ -146,8 +147,8 @@ def append_to_postgres(
     keys, revisions, interaction_keys, entries = zip(*linked, strict=True)
     owners, believed, reached, _, packed = zip(*moves, strict=True)
     given = [
-        *(list(keys), list(revisions), [key.hex() for key in interaction_keys], list(entries)),
-        *(list(owners), list(believed), list(reached), list(packed), len(moves)),
+        *(ints(keys), ints(revisions), uuids(interaction_keys), byteas(entries)),
+        *(bigints(owners), ints(believed), ints(reached), byteas(packed), len(moves)),
     ]
     try:
         driver.execute(_GROUP, given, prepare=True)
