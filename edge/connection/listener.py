@@ -63,6 +63,8 @@ class Listener(HttpToolsProtocol):
     _asked: asyncio.Task[Any] | None = None
     """Answers it, if nothing is lost by stopping."""
     _admitted = False
+    _fault = "This is no HTTP request."
+    """What somebody hears whose request is not read on."""
 
     def __init__(self, door: Door, *, proxied: bool, **uvicorn: Any) -> None:
         """`proxied` says that the PROXY protocol's header comes first."""
@@ -115,7 +117,7 @@ class Listener(HttpToolsProtocol):
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
         except (httptools.HttpParserError, ValueError):
-            self._refuse("This is no HTTP request.")
+            self._refuse(self._fault)
         else:
             self._limit(len(data))
 
@@ -151,6 +153,10 @@ class Listener(HttpToolsProtocol):
         """Note that a request's head is there, unless too many wait for earlier answers."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")  # the parser stops; nothing is answered
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            self._fault = "A request names one Host."  # or a proxy may read another than we do
+            raise ValueError(self._fault)
         super().on_headers_complete()
         self._in_body, self._taken = True, 0
 

@@ -184,6 +184,26 @@ async def test_who_names_two_origins_is_refused() -> None:
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("target", [b"/healthz", b"/ws"])
+@pytest.mark.parametrize(
+    "hosts", [b"", b"Host: a.example\r\nHost: b.example\r\n", b"Host: a\r\nhost: a\r\n"]
+)
+async def test_a_request_names_one_host(hosts: bytes, target: bytes) -> None:
+    asked = _asked(target=target).replace(b"Host: edge.example\r\n", hosts)
+    async with _watched(EdgeSettings()) as running:
+        answer = await exchange(running, asked)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"names one Host" in answer
+
+
+async def test_http_before_hosts_is_answered() -> None:
+    async with _watched(EdgeSettings()) as running:
+        answer = await exchange(running, b"GET / HTTP/1.0\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
 async def test_pipelined_requests_without_end_are_cut_off() -> None:
     one = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     async with _watched(EdgeSettings()) as running:
