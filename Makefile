@@ -166,7 +166,7 @@ $(PYTHON):
 		echo "on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PYTHON3) -m venv $(VENV) || { rm -rf $(VENV); echo "no environment could be made in $(VENV): see above" >&2; exit 1; }
 	@# Relative, for the way here may hold letters that this locale does not know.
-	@cd $(VENV)/lib/python*/site-packages && printf '../../../..\n../../../../proto/gen\n' >aivo_checkout.pth
+	@cd $(VENV)/lib/python*/site-packages && printf '../../../..\n../../../../proto/gen\n../../../../client\n' >aivo_checkout.pth
 
 $(VENV)/.runtime: requirements.txt | $(PYTHON)
 	@echo "installing what the services need …"

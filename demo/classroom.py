@@ -16,36 +16,27 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
+from aivo_client import AivoClient, AivoError, ClosedError
+from aivo_client.frames import InteractionData
 from demo.simulator import Action, Mind, Pupil, act, fresh_mind, make_pupil, past, rest
 from demo.users import LOAD_TEST, Person, UsersFileError, read_users
-from harness.client import (
-    Account,
-    DisconnectedError,
-    Frame,
-    RefusedError,
-    Socket,
-    TokenSource,
-    backoff_s,
-    open_socket,
-    uuid7,
-)
+from harness.client import Account, DisconnectedError, RefusedError
 from service_runtime import logs
 
 logger = logging.getLogger("demo.classroom")
 
-ANSWER_TIMEOUT_S = 15.0
 SETTLING_S = 8.0
 """Learners sit down one after the other within so many seconds."""
-PING_AFTER_S = 25.0
-MAX_RETRIES = 20
+ASK_AGAIN_S = 1.0
 
 
 class Seat:
-    """One learner's place: the socket, the mind, and what is not yet acknowledged."""
+    """One learner's place: the connection and the mind."""
 
     def __init__(
-        self, url: str, tokens: TokenSource, pupil: Pupil, *, pace: float, past_days: int = 0
+        self, url: str, account: Account, pupil: Pupil, *, pace: float, past_days: int = 0
     ) -> None:
         """`pace` divides all waiting: 1 is that of people. A learner of whom nothing is known yet
         has worked on each of the last `past_days` days, and just before now.
@@ -53,26 +44,31 @@ class Seat:
         self.pupil = pupil
         self.mind = fresh_mind(pupil)
         self.acknowledged = 0
-        self._url = url
-        self._tokens = tokens
+        self._account = account
+        self._client = AivoClient(url, token=self._token, token_refused=account.rejected)
         self._pace = pace
         self._past_days = past_days
-        self._socket: Socket | None = None
 
     async def learn(self) -> None:
-        """Go on until cancelled; raises RefusedError when the server does not want this learner."""
-        try:
-            await asyncio.sleep(random.uniform(0, SETTLING_S) / self._pace)  # noqa: S311 - not a secret
+        """Go on until cancelled; raises AivoError when the server does not want this learner."""
+        await asyncio.sleep(random.uniform(0, SETTLING_S) / self._pace)  # noqa: S311 - not a secret
+        async with self._client:
             await self._remember()
             while True:
                 before = time.monotonic()
                 self.mind, action = act(self.pupil, self.mind)
-                await self._spend(action.pause_s + action.takes_s)
+                await asyncio.sleep((action.pause_s + action.takes_s) / self._pace)
                 await self._tell(action)
                 self.mind = rested(self.mind, time.monotonic() - before, action, self._pace)
-        finally:
-            if self._socket is not None:
-                await self._socket.close()
+
+    async def _token(self) -> str:
+        try:
+            return await self._account.token()
+        except RefusedError as refusal:
+            raise ClosedError("refused", str(refusal)) from None
+        except DisconnectedError as trouble:
+            after_s = trouble.retry_after_s
+            raise AivoError("unavailable", retryable=True, retry_after_s=after_s) from None
 
     async def _remember(self) -> None:
         """Tell what was done before today, unless that was told already."""
@@ -84,113 +80,29 @@ class Seat:
             await self._tell(action, occurred_at=began - ago_s)
 
     async def _is_known(self) -> bool:
-        for attempt in range(MAX_RETRIES):
+        while True:
             try:
-                socket = await self._connected()
-                await socket.send(
-                    {"type": "get_state", "id": "known", "learner_id": self.pupil.learner_id}
-                )
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    answer = await self._answer(socket, "known")
-            except (DisconnectedError, TimeoutError) as trouble:
-                await self._lost(trouble)
-                await asyncio.sleep(_delay_s(trouble, attempt))
-                continue
-            if answer["type"] == "state_response":
+                answer = await self._client.get_state(self.pupil.learner_id)
                 return answer["state"] is not None
-            await asyncio.sleep(backoff_s(attempt))
-        return True
-
-    async def _spend(self, seconds: float) -> None:
-        """Let time pass, keeping the connection alive and its frames read."""
-        deadline = time.monotonic() + seconds / self._pace
-        while (left := deadline - time.monotonic()) > 0:
-            if self._socket is None:
-                await asyncio.sleep(left)
-                return
-            try:
-                async with asyncio.timeout(min(left, PING_AFTER_S)):
-                    while True:
-                        await self._socket.receive()
-            except TimeoutError:
-                if left > PING_AFTER_S:
-                    await self._send({"type": "ping"})
-            except DisconnectedError as gone:
-                await self._lost(gone)
+            except AivoError as error:
+                if not error.retryable:
+                    raise
+                await asyncio.sleep(error.retry_after_s or ASK_AGAIN_S)
 
     async def _tell(self, action: Action, occurred_at: float | None = None) -> None:
-        """Send an interaction until it is acknowledged; a resend under the same id is harmless."""
-        data: Frame = {
+        """Wait until an interaction is recorded."""
+        data = {
             "learner_id": self.pupil.learner_id,
             "type": action.kind,
             "content": action.content,
             "context": action.context,
-            "interaction_id": uuid7(),
         }
         if action.response is not None:
             data["response"] = action.response
         if occurred_at is not None:
             data["occurred_at"] = datetime.fromtimestamp(occurred_at, UTC).isoformat()
-        frame = {"type": "virtual_brain_interact", "id": data["interaction_id"], "data": data}
-        for attempt in range(MAX_RETRIES):
-            try:
-                socket = await self._connected()
-                await socket.send(frame)
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    answer = await self._answer(socket, frame["id"])
-            except (DisconnectedError, TimeoutError) as trouble:
-                await self._lost(trouble)
-                await asyncio.sleep(_delay_s(trouble, attempt))
-                continue
-            if answer["type"] == "virtual_brain_response":
-                self.acknowledged += 1
-                return
-            if not answer.get("retryable"):
-                raise RefusedError(f"{answer.get('code')}: {answer.get('error')}")
-            await asyncio.sleep(
-                max(backoff_s(attempt), float(answer.get("retry_after_ms") or 0) / 1000)
-            )
-        logger.warning("an interaction was given up", extra={"learner_id": self.pupil.learner_id})
-
-    async def _answer(self, socket: Socket, request_id: str) -> Frame:
-        while True:
-            frame = await socket.receive()
-            if frame.get("id") == request_id:
-                return frame
-
-    async def _connected(self) -> Socket:
-        if self._socket is None:
-            self._socket = await open_socket(self._url, self._tokens)
-        elif _seconds_until(self._socket.established["expires_at"]) < 60:
-            await self._renew(self._socket)
-        return self._socket
-
-    async def _renew(self, socket: Socket) -> None:
-        """Replace the token in place, before the server would end the socket."""
-        request_id = uuid7()
-        await socket.send(
-            {"type": "authenticate", "id": request_id, "token": await self._tokens.token()}
-        )
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            answer = await self._answer(socket, request_id)
-        if answer["type"] != "authenticated":
-            raise DisconnectedError(f"the new token was not accepted: {answer.get('code')}")
-        socket.established["expires_at"] = answer["expires_at"]
-
-    async def _send(self, frame: Frame) -> None:
-        if self._socket is not None:
-            try:
-                await self._socket.send(frame)
-            except DisconnectedError as gone:
-                await self._lost(gone)
-
-    async def _lost(self, why: Exception) -> None:
-        logger.info(
-            "connection lost", extra={"learner_id": self.pupil.learner_id, "reason": str(why)}
-        )
-        if self._socket is not None:
-            await self._socket.close()
-            self._socket = None
+        await self._client.interact(cast(InteractionData, data))
+        self.acknowledged += 1
 
 
 def rested(mind: Mind, elapsed_s: float, action: Action, pace: float) -> Mind:
@@ -200,20 +112,15 @@ def rested(mind: Mind, elapsed_s: float, action: Action, pace: float) -> Mind:
     return rest(mind, max(0.0, elapsed_s * pace - action.pause_s - action.takes_s))
 
 
-def _delay_s(trouble: Exception, attempt: int) -> float:
-    told = trouble.retry_after_s if isinstance(trouble, DisconnectedError) else None
-    return backoff_s(attempt) if told is None else told
-
-
-def _seconds_until(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp() - time.time()
+class EmptyClassError(Exception):
+    """No learner is left in the class."""
 
 
 async def teach(
     http_url: str, people: Sequence[Person], *, seed: int, pace: float, past_days: int = 0
 ) -> None:
     """Run the class until cancelled; a learner who is refused leaves with a warning, the others go
-    on.
+    on. Raises EmptyClassError when all have left.
     """
     ws_url = http_url.replace("http", "ws", 1).rstrip("/") + "/ws"
     seats = [
@@ -232,7 +139,7 @@ async def teach(
     async def sit(seat: Seat) -> None:
         try:
             await seat.learn()
-        except RefusedError as refusal:
+        except AivoError as refusal:
             logger.warning(
                 "a learner left",
                 extra={"learner_id": seat.pupil.learner_id, "reason": str(refusal)},
@@ -246,7 +153,7 @@ async def teach(
         logger.info(
             "the class ends", extra={"acknowledged": sum(seat.acknowledged for seat in seats)}
         )
-    raise RefusedError("no learner is left in the class")
+    raise EmptyClassError("no learner is left in the class")
 
 
 async def _until_signalled(arguments: argparse.Namespace) -> None:
@@ -302,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.setup("classroom")
     try:
         asyncio.run(_until_signalled(arguments))
-    except (UsersFileError, RefusedError) as refusal:
+    except (UsersFileError, EmptyClassError) as refusal:
         logger.error("%s", refusal)
         return 1
     return 0

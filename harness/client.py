@@ -1,6 +1,7 @@
 """A well-behaved client of the protocol, in Python: logs in, connects, reconnects with jitter.
 
-It is small on purpose; the client for products is the TypeScript one in `web/`.
+Tests and chaos judge the server by every single answer, which `aivo_client` rightly hides behind
+its retries, so this one stays apart and tries nothing again.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ __all__ = ["ROOT", "SERVICES", "ProcessDiedError", "Stack", "StartTimeoutError",
 
 ROOT = Path(__file__).resolve().parents[1]
 
-OUR_PATH = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto" / "gen")))}
+OUR_PATH = {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "proto/gen", "client"))}
 """What a Python process must find in its environment to import us."""
 
 SERVICES = ("metrics", "auth", "brain", "edge")

@@ -41,6 +41,7 @@ from aivo_client.values import (
     Open,
     Opened,
     Received,
+    RefuseToken,
     Remove,
     Save,
     Send,
@@ -53,7 +54,11 @@ from aivo_client.watching import Watch
 from aivo_client.wishes import LEARNER, ROOM
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A token, or what gives a valid one: asked before every attempt and before the old one expires."""
+"""A token, or what gives a valid one: asked before every attempt and before the old one expires.
+
+It says that there is none for now by any exception, for how long by `retry_after_s` of an
+AivoError, and that there never will be by ClosedError, which closes the client.
+"""
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 """Of what is received."""
@@ -96,16 +101,20 @@ class AivoClient:
         url: str,
         *,
         token: Token,
+        token_refused: Callable[[], None] | None = None,
         store: Store | None = None,
         config: Config | None = None,
     ) -> None:
         """Prepare; nothing is sent before `connect`, or `async with`. The token is never put into
-        the address.
+        the address. `token_refused` hears that the server does not accept the last one, before
+        another is asked for: whoever keeps it must forget it.
         """
         self.url = url
         self.established: Frame | None = None
         """What the server said of the present connection; None while there is none."""
         self._token = token
+        self._token_refused = token_refused
+        self._refused = False
         self._store = store
         self._machine = Machine(config or Config())
         self._connection: ClientConnection | None = None
@@ -142,7 +151,9 @@ class AivoClient:
         server, or the lack of a token, makes that hopeless. Cancelling leaves it trying; `close`
         ends that.
         """
-        self._over = None
+        if self.is_open:
+            return
+        self._over, self._refused = None, False
         self._opened.clear()
         if not any(task.get_name() == "aivo-send" for task in self._tasks):
             self._spawn(self._send_all(), "aivo-send")
@@ -258,12 +269,22 @@ class AivoClient:
         self._spawn(self._fetch_token(effect.request), "aivo-token")
 
     async def _fetch_token(self, request: int) -> None:
-        token = ""
-        # What it raises may quote the request that it made, credentials included.
-        with contextlib.suppress(Exception):
+        token, error = "", None
+        try:
+            if isinstance(self._token, str) and self._refused:
+                raise ClosedError("no_token", "The server does not accept the token.")
             given = self._token() if callable(self._token) else self._token
             token = given if isinstance(given, str) else await given
-        self._do(self._machine.token(request, token or "", *self._now()))
+        except AivoError as meant:
+            error = meant
+        except Exception:  # noqa: S110 - it may quote the request made, credentials included
+            pass
+        self._do(self._machine.token(request, token or "", *self._now(), error=error))
+
+    def _refuse_token(self, effect: RefuseToken) -> None:
+        self._refused = True
+        if self._token_refused is not None:
+            self._token_refused()
 
     def _open(self, effect: Open) -> None:
         self._spawn(self._serve(effect.socket), "aivo-socket")
@@ -451,6 +472,7 @@ class AivoClient:
 
 _PERFORM: dict[type, Callable[[AivoClient, Any], None]] = {
     GetToken: AivoClient._get_token,
+    RefuseToken: AivoClient._refuse_token,
     Open: AivoClient._open,
     Close: AivoClient._close,
     Send: AivoClient._send,

@@ -18,12 +18,20 @@ class AivoError(Exception):
     """
 
     def __init__(
-        self, code: str, sentence: str = "", *, retryable: bool = False, id: str = ""
+        self,
+        code: str,
+        sentence: str = "",
+        *,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        id: str = "",
     ) -> None:
         super().__init__(sentence or code.replace("_", " "))
         self.code = code
         self.retryable = retryable
         """Whether the same may succeed later."""
+        self.retry_after_s = retry_after_s
+        """How long to wait before, where that was told."""
         self.id = id
         """The request or interaction that this is about, if it is about one."""
 

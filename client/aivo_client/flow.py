@@ -59,7 +59,7 @@ class Flow(Generic[Told]):
                 raise StopAsyncIteration
             if self._error is not None:
                 self.close()
-                raise self._error
+                raise self._error.with_traceback(None)  # others raise it too
             self._news.clear()
             await self._news.wait()
         return cast(Told, self._waiting.popleft())

@@ -29,6 +29,7 @@ from aivo_client.values import (
     Open,
     Opened,
     Received,
+    RefuseToken,
     Settled,
     Waiting,
 )
@@ -159,13 +160,22 @@ class Machine:
 
     # What happens
 
-    def token(self, request: int, token: str, now: float, wall: float) -> list[Effect]:
-        """A token came; empty when there is none. A refused one is never sent twice."""
+    def token(
+        self, request: int, token: str, now: float, wall: float, *, error: AivoError | None = None
+    ) -> list[Effect]:
+        """A token came; empty when there is none, and `error` why, if that is known. A refused one
+        is never sent twice.
+        """
         step = self._step(now, wall)
         if request != self._request:
             return []
+        after_s = (error and error.retry_after_s) or 0.0
         if self.phase == "token":
-            if not token or token == self._refused_token:
+            if isinstance(error, ClosedError):
+                self._forget(step)
+                self._stay_closed(step, error)
+            elif not token or token == self._refused_token:
+                self._not_before = max(self._not_before, now + after_s)
                 self._retry(step, ClosedError("no_token", "There is no (other) token."))
             else:
                 self.phase, self._token = "opening", token
@@ -174,7 +184,7 @@ class Machine:
         elif self.is_open:
             if not token or token == self._token:
                 # Perhaps later: half of what is left of the old one.
-                step.wake("refresh", max(10.0, (self._expires_at - now) / 2))
+                step.wake("refresh", max(10.0, after_s, (self._expires_at - now) / 2))
             else:
                 self._token = token
                 step.send({"type": "authenticate", "token": token, "id": self._next_id("auth")})
@@ -251,6 +261,7 @@ class Machine:
     def _on_closed(self, step: Step, code: int) -> None:
         if code == errors.BAD_TOKEN:
             self._refused_token = self._token
+            step.effects.append(RefuseToken())
         if code == errors.TOO_BIG:
             self.outbox.give_up_largest(step)
         if self.is_open and step.now - self._opened_at >= self._config.stable_s:
@@ -332,21 +343,23 @@ class Machine:
         self.outbox.acknowledged(step, frame)
 
     def _error(self, step: Step, frame: Frame) -> None:
+        wait_s = (frame.get("retry_after_ms") or 0) / 1000
         error = AivoError(
             frame.get("code") or "internal",
             frame.get("error") or "",
             retryable=bool(frame.get("retryable")),
+            retry_after_s=wait_s or None,
             id=str(frame.get("id") or ""),
         )
-        wait_ms = frame.get("retry_after_ms")
-        if wait_ms:
+        if wait_s:
             # Should a close follow, this is also the time to stay away.
-            self._not_before = step.now + wait_ms / 1000
-            if not frame.get("id"):
-                self.outbox.pause(step, wait_ms / 1000)
+            self._not_before = step.now + wait_s
+            if not error.id:
+                self.outbox.pause(step, wait_s)
         if self.outbox.refused(step, frame, error) or self.wishes.refused(step, frame, error):
             return
         if self.is_open and error.code == "unauthenticated":
+            step.effects.append(RefuseToken())
             self._ask_token(step)
         elif self.is_open and frame.get("message_type") == "authenticate":
             # The new token is somebody else's, say: not on this socket.

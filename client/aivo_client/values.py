@@ -68,6 +68,11 @@ class GetToken:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseToken:
+    """Tell that the server does not accept the token that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """Open a socket; what happens to it is told under this number."""
 
@@ -164,6 +169,7 @@ class Denied:
 
 Effect: TypeAlias = (
     GetToken
+    | RefuseToken
     | Open
     | Close
     | Send

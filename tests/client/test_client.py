@@ -247,6 +247,43 @@ async def test_no_token_is_a_clear_end(school: School) -> None:
     assert closed.value.code in ("no_token", "connection_lost")
 
 
+async def test_a_fixed_token_that_is_refused_ends_it(school: School) -> None:
+    nobody = AivoClient(school.stack.ws_url, token="nobody", config=QUICK)
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(ClosedError) as closed:
+            await nobody.connect()
+        await nobody.close()
+    assert closed.value.code == "no_token"
+
+
+async def test_who_keeps_tokens_hears_that_one_is_refused(school: School) -> None:
+    kept = ["revoked", school.token("ada")]
+    pupil = AivoClient(
+        school.stack.ws_url,
+        token=lambda: kept[0],
+        token_refused=lambda: kept.remove("revoked"),
+        config=QUICK,
+    )
+    async with asyncio.timeout(PATIENCE_S), pupil:
+        assert (await pupil.get_state("ada"))["learner_id"] == "ada"
+
+
+async def test_whoever_gives_tokens_may_end_it(school: School) -> None:
+    def token() -> str:
+        raise ClosedError("refused", "The password is wrong.")
+
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(ClosedError, match="password is wrong"):
+            async with AivoClient(school.stack.ws_url, token=token):
+                pass
+
+
+async def test_connecting_what_is_connected_changes_nothing(teacher: AivoClient) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        await teacher.connect()
+    assert teacher.is_open
+
+
 class Shelf:
     """A store in memory that outlives clients."""
 

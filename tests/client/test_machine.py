@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aivo_client import Config, Waiting, errors
+from aivo_client import AivoError, ClosedError, Config, Waiting, errors
 from aivo_client.machine import Machine
 from aivo_client.values import (
     Close,
@@ -21,6 +21,7 @@ from aivo_client.values import (
     Lost,
     Open,
     Opened,
+    RefuseToken,
     Remove,
     Save,
     Send,
@@ -70,9 +71,9 @@ class World:
     def of(self, kind: type, effects: Iterable[Effect] | None = None) -> list[Any]:
         return [one for one in (effects or self.effects) if isinstance(one, kind)]
 
-    def give_token(self, token: str = "token") -> list[Effect]:
-        request = self.of(GetToken)[-1].request
-        return self.do(self.machine.token(request, token, *self.at()))
+    def give_token(self, token: str = "token", error: AivoError | None = None) -> list[Effect]:
+        request, given = self.of(GetToken)[-1].request, "" if error else token
+        return self.do(self.machine.token(request, given, *self.at(), error=error))
 
     def establish(self, **limits: float) -> list[Effect]:
         self.do(self.machine.opened(self.socket, *self.at()))
@@ -158,6 +159,52 @@ def test_a_refused_token_is_never_sent_twice() -> None:
     world.wake("reconnect")
     world.give_token("new")
     assert world.machine.phase == "opening"
+
+
+def test_that_a_token_is_refused_is_told_before_another_is_asked_for() -> None:
+    world = World()
+    world.do(world.machine.connect(*world.at()))
+    world.give_token("old")
+    world.do(world.machine.opened(world.socket, *world.at()))
+    assert world.of(RefuseToken, world.close(errors.BAD_TOKEN))
+
+    world.wake("reconnect")
+    world.give_token("new")
+    world.establish()
+    world.do(world.machine.token_changed(*world.at()))
+    world.give_token("bad")
+    told = world.tell(
+        "error", code="unauthenticated", error="no", message_type="authenticate", retryable=False
+    )
+    assert [type(one) for one in told if isinstance(one, RefuseToken | GetToken)] == [
+        RefuseToken,
+        GetToken,
+    ]
+
+
+def test_who_never_gets_a_token_closes_for_good() -> None:
+    world = World()
+    world.do(world.machine.connect(*world.at()))
+    refused = ClosedError("refused", "The password is wrong.")
+    (lost,) = world.of(Lost, world.give_token(error=refused))
+
+    assert (world.machine.phase, lost.error) == ("closed", refused)
+    assert world.do(world.machine.woken("attempt", *world.at())) == []
+
+
+def test_who_gets_no_token_for_now_asks_no_sooner_than_told() -> None:
+    world = World()
+    world.do(world.machine.connect(*world.at()))
+    told_to_wait = AivoError("rate_limited", retryable=True, retry_after_s=90.0)
+    world.give_token(error=told_to_wait)
+    assert 90.0 <= world.timers["reconnect"] <= 91.0
+
+    world.wake("reconnect")
+    world.give_token()
+    world.establish()
+    world.wake("refresh")
+    world.give_token(error=told_to_wait)
+    assert world.timers["refresh"] - world.now == pytest.approx(90.0)
 
 
 def test_the_wait_grows_and_is_jittered_and_a_stable_connection_resets_it() -> None:

@@ -4,25 +4,20 @@ own settings.
 
 from __future__ import annotations
 
-import asyncio
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from demo.classroom import Seat
-from demo.simulator import make_pupil
 from demo.users import Person
-from harness.client import Account, DisconnectedError, RefusedError, open_socket, post
+from harness.client import Account, DisconnectedError, RefusedError, open_socket
 from harness.ports import reserve
 from harness.registry import Registry
 from harness.stack import SERVICES, ProcessDiedError, Stack, StartTimeoutError, private_stack
 from service_runtime.database.addresses import url_of
 
 grpc = pytest.importorskip("grpc")
-
-WAIT_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -83,38 +78,6 @@ async def test_a_wrong_password_is_refused_and_a_right_one_opens_a_socket(
         stack.ws_url, Account(stack.http_url, learner.email, learner.password)
     ) as socket:
         assert socket.established["user"] == {"id": learner.user_id, "role": "learner"}
-
-
-@pytest.mark.system
-async def test_a_simulated_learner_goes_on_through_a_restart_of_edge_and_brain(
-    stack: Stack, learner: Person
-):
-    pupil = make_pupil(learner.learners[0], 1)
-    seat = Seat(
-        stack.ws_url, Account(stack.http_url, learner.email, learner.password), pupil, pace=2000
-    )
-    work = asyncio.create_task(seat.learn())
-    try:
-        async with asyncio.timeout(WAIT_S * 3):
-            await reaches(seat, work, 10)
-            await asyncio.to_thread(stack.kill, "edge", "brain")
-            await asyncio.to_thread(stack.start, "edge", "brain")
-            await reaches(seat, work, seat.acknowledged + 10)
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-    token = post(
-        f"{stack.http_url}/api/auth/login", {"email": learner.email, "password": learner.password}
-    )
-    assert token["access_token"]
-
-
-async def reaches(seat: Seat, work: asyncio.Task[None], count: int) -> None:
-    """Wait for a number of acknowledgements; the caller bounds the time."""
-    while seat.acknowledged < count:
-        await asyncio.wait((work,), timeout=0.02)
-        if work.done():
-            work.result()
 
 
 async def test_a_system_that_is_not_there_is_a_passing_trouble():
