@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.stack import ROOT
+from harness.stack import OUR_PATH, ROOT
 
 PACKAGES = (
     "service_runtime",
@@ -64,7 +64,7 @@ def test_importing_any_module_has_no_effect():
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", LINK + IMPORT_ALL, *names],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto/gen'}"},
+        env={"PATH": os.environ["PATH"], **OUR_PATH},
         capture_output=True,
         text=True,
         timeout=60,
