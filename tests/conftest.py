@@ -10,8 +10,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from harness.proxies import spare_loopback
-from tests.support.postgres import address, postgres
-from tests.support.valkey import valkey
+
+# What checks there fail with must be told, too.
+pytest.register_assert_rewrite("tests.support", "tests.chaos")
+
+from tests.support.postgres import address, postgres  # noqa: E402
+from tests.support.valkey import valkey  # noqa: E402
 
 __all__ = ["address", "postgres", "valkey"]
 

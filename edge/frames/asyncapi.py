@@ -8,19 +8,15 @@ import json
 import sys
 from typing import Any
 
-import msgspec
-
 from edge.frames import incoming, outgoing
+from edge.frames.schema import components
 from service_runtime.version import VERSION
 
 
 def document() -> dict[str, Any]:
     """Return the AsyncAPI document, made from the same frames as the JSON Schema."""
     client, server = incoming.TYPES, outgoing.TYPES
-    names, schemas = msgspec.json.schema_components(
-        [*client, *server, incoming.Context], ref_template="#/components/schemas/{name}"
-    )
-    schemas["InteractionData"]["properties"]["context"] = names[-1]
+    frames, schemas = components("#/components/schemas/{name}")
     tags = [*client.values(), *server.values()]
     messages = {
         one["$ref"].rpartition("/")[2]: {
@@ -29,7 +25,7 @@ def document() -> dict[str, Any]:
             "contentType": "application/json",
             "payload": one,
         }
-        for one, tag in zip(names[:-1], tags, strict=True)
+        for one, tag in zip(frames, tags, strict=True)
     }
     from_clients = list(messages)[: len(client)]
     from_server = list(messages)[len(client) :]

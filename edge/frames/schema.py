@@ -18,13 +18,22 @@ only writes them.
 """
 
 
+def components(ref_template: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a reference to each frame, clients' first, as `TYPES` have them, and the schemas."""
+    (*frames, context), schemas = msgspec.json.schema_components(
+        [*incoming.TYPES, *outgoing.TYPES, incoming.Context], ref_template=ref_template
+    )
+    schemas["InteractionData"]["properties"]["context"] = context
+    for one in schemas.values():
+        if "description" in one:  # a docstring, with the source's lines
+            one["description"] = " ".join(one["description"].split())
+    return frames, schemas
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of every frame in both directions."""
-    client_types = incoming.AnyClientFrame.__args__
-    names, definitions = msgspec.json.schema_components(
-        [*client_types, *outgoing.TYPES, incoming.Context], ref_template="#/$defs/{name}"
-    )
-    definitions["InteractionData"]["properties"]["context"] = names[-1]
+    frames, definitions = components("#/$defs/{name}")
+    clients = len(incoming.TYPES)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "AIVO realtime: WebSocket frames",
@@ -34,8 +43,8 @@ def schema() -> dict[str, Any]:
         ),
         "anyOf": [{"$ref": "#/$defs/ClientFrame"}, {"$ref": "#/$defs/ServerFrame"}],
         "$defs": {
-            "ClientFrame": {"oneOf": list(names[: len(client_types)])},
-            "ServerFrame": {"oneOf": list(names[len(client_types) : -1])},
+            "ClientFrame": {"oneOf": frames[:clients]},
+            "ServerFrame": {"oneOf": frames[clients:]},
             **definitions,
         },
     }

@@ -214,7 +214,7 @@ async def test_the_disabled_and_those_who_left_are_refused(school: School) -> No
 
 async def test_renewals_stay_in_the_providers_session(school: School) -> None:
     first = await school.whose(school.issuer.token("u", sid="s-1"))
-    renewed = await school.whose(school.issuer.token("u", sid="s-1", exp=NOW + 1200))
+    renewed = await school.whose(school.issuer.token("u", sid="s-1", exp=int(time.time()) + 1200))
     another = await school.whose(school.issuer.token("u", sid="s-2"))
     assert first.session_id == renewed.session_id != another.session_id
     assert renewed.expires_at_ms > first.expires_at_ms

@@ -80,7 +80,9 @@ class Watcher:
             if frame["type"] == "error":
                 if not frame["retryable"]:
                     self.broken.append(f"refused: {frame}")
-                for learner in waiting:
+                # Only the refused one: another may be on its way, and what follows it would come
+                # twice.
+                if (learner := frame.get("id")) in waiting:
                     await asyncio.sleep(BACK_S)
                     await self._subscribe(socket, learner)
             elif frame["type"] in ("subscribed", "state_update"):
@@ -91,6 +93,7 @@ class Watcher:
 
     async def _subscribe(self, socket: Socket, learner: str) -> None:
         frame: Frame = {"type": "subscribe_learner", "learner_id": learner, "mode": self.mode}
+        frame["id"] = learner
         if self.epoch:
             frame["resume"] = {"epoch": self.epoch, "revision": self.newest[learner]}
         await socket.send(frame)
