@@ -60,7 +60,7 @@ _VERSIONS: Final = ("vb-ssm/0.1", "vb-ssm/0.2", "vb-ssm/0.3")
 _KNOWN: Final = 128
 _VERSION_NUMBERS: Final = {version: _KNOWN + n for n, version in enumerate(_VERSIONS)}
 _NUMBER: Final = Struct("<I")
-_HABITS: Final = Struct("<12f")
+_LEVEL_HABITS: Final = Struct("<12f")
 _CAUSES: Final = Struct("<4f")
 _MASTERY: Final = Struct("<ddI")
 _ADVICE: Final = Struct("<BB")
@@ -203,7 +203,7 @@ def _shortened(assessment: Assessment) -> _Shortened:
             bands, habits, answers, judged, logit, rate, causes, attention, why, failures, since
         ) = meaning  # fmt: skip
         fine.append(logit)
-        coarse += judged, rate, *_HABITS.unpack(habits), *_CAUSES.unpack(causes)
+        coarse += judged, rate, *_LEVEL_HABITS.unpack(habits), *_CAUSES.unpack(causes)
         said = _pack_meaning(bands, answers, attention, why, min(failures, 0xFFFF), int(since))
     shape, short = _floats(len(fine)), _halves(len(coarse))
     floats, halves = bytearray(shape.pack(*fine)), short.pack(*coarse)
@@ -297,7 +297,7 @@ def _in_short(kept: _Kept, layout: AssessmentLayout) -> Assessment:
         bands, answers, attention, why, failures, since = said
         judged, rate, *rest = coarse[layout.evidence.stop :]
         meaning = _make_meaning((
-            bands, _HABITS.pack(*rest[:12]), answers, judged, fine[at], rate,
+            bands, _LEVEL_HABITS.pack(*rest[:12]), answers, judged, fine[at], rate,
             _CAUSES.pack(*rest[12:]), attention, why, failures, float(since),
         ))  # fmt: skip
     return _make_assessment((

@@ -17,7 +17,7 @@ from brain_service.model import params
 from brain_service.model.crowd import Shared
 from brain_service.model.levels import SIX, read, read_direct
 from brain_service.model.params import DECLARED, PRIORS
-from brain_service.model.state import Standing
+from brain_service.model.state import HABITS, Standing
 
 
 class Band(IntEnum):
@@ -47,8 +47,6 @@ class Comparison(NamedTuple):
 _COUNT: Final = len(SIX)
 _LEVELS: Final = Struct(f"<{2 * _COUNT}f")
 """Means and spreads of the levels."""
-_REST: Final = Struct(f"<{len(PRIORS) + 2}f")
-"""Means of the signals, of the tank and of presence."""
 _BLANK_SIGNALS: Final = (0.0,) * len(PRIORS)
 _six: Final = itemgetter(*SIX)
 BLANK_LEVELS: Final[tuple[float, ...]] = _six(
@@ -78,7 +76,7 @@ _HIGH: Final = (inf, *(edge + _GRIP for edge in (*_EDGES, inf)), inf)
 
 def usual_rest(standing: Standing) -> tuple[float, ...]:
     """Return the means of the signals, and those of the tank and of presence."""
-    return _REST.unpack(standing.habits) if standing.habit_answers else _START_REST
+    return HABITS.unpack(standing.habits) if standing.habit_answers else _START_REST
 
 
 def variances(packed: bytes) -> tuple[float, ...]:
@@ -127,7 +125,7 @@ def learn(
     ]
     rest.append(known[-2] + gain * (tank - known[-2]))
     rest.append(known[-1] + gain * (presence - known[-1]))
-    return _LEVELS.pack(*means, *spreads), _REST.pack(*rest), answers + 1
+    return _LEVELS.pack(*means, *spreads), HABITS.pack(*rest), answers + 1
 
 
 _LOAD, _FRUSTRATION, _CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTIVATION = BLANK_LEVELS

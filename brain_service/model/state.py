@@ -34,6 +34,9 @@ class SkillMemory(NamedTuple):
     """The last answer on it: 1 right, −1 wrong."""
 
 
+HABITS: Final = Struct(f"<{len(params.SIGNALS) + 2}f")
+"""What is usual for a learner: the means of the signals, of the tank and of presence."""
+
 pack_skill: Final = STATES[STATE].skill.pack
 """Write the fields of a `SkillMemory` as a state holds them."""
 unpack_skill: Final = STATES[STATE].skill.unpack
@@ -171,7 +174,7 @@ BLANK: Final = LearnerState(
     advice=0,
     standing=Standing(
         level_habits=LEVEL_HABITS_2,
-        habits=bytes(80),
+        habits=bytes(HABITS.size),
         habit_answers=0,
         bands=b"\x06" * 6,
         pending=bytes(96),
@@ -191,7 +194,12 @@ BLANK: Final = LearnerState(
 """
 
 
-_PACKED: Final = {"level_habits": "<12f", "habits": "<20f", "bands": "<6B", "causes": "<4f"}
+_PACKED: Final = {
+    "level_habits": Struct("<12f"),
+    "habits": HABITS,
+    "bands": Struct("<6B"),
+    "causes": Struct("<4f"),
+}
 
 
 def legible(state: LearnerState) -> dict[str, object]:
@@ -203,7 +211,7 @@ def legible(state: LearnerState) -> dict[str, object]:
     item = state.task.item
     return (
         fields
-        | {name: list(Struct(form).unpack(fields[name])) for name, form in _PACKED.items()}
+        | {name: list(form.unpack(fields[name])) for name, form in _PACKED.items()}
         | {
             "pending": [
                 [logit, lean, *(key.hex() for key in keys)]
