@@ -227,6 +227,7 @@ def make_server(edge: Edge) -> Server:
             ssl_keyfile=settings.server_key_file,
             timeout_graceful_shutdown=5,
         ),
+        door=edge.door,
         reuse_port=settings.reuse_port,
     )
 

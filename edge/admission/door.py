@@ -76,17 +76,20 @@ class Door:
             lock = self._reading[user_id] = asyncio.Lock()
         return lock
 
-    def admit(self, peer: str) -> bool:
-        """Count a connection of this peer; False when it has too many, or has come too often, then
-        it does not count.
+    def lets_come(self, peer: str) -> bool:
+        """Count an arrival of this peer; False when it has come too often, or has as many
+        connections as it may.
 
         Connections of our own proxies are those of many clients, and not limited.
         """
         if self.proxies.trust(peer):
             return True
         address, now = shared_by(peer), time.monotonic()
-        wait_s = self._arrivals.of(address, now).take(1.0, now)
-        return not wait_s and self.connections.take(address)
+        return not self._arrivals.of(address, now).take(1.0, now) and self.connections.has(address)
+
+    def admit(self, peer: str) -> bool:
+        """Count a connection of this peer; False when it has too many, then it does not count."""
+        return self.proxies.trust(peer) or self.connections.take(shared_by(peer))
 
     def tell_turned_away(self, peer: str, why: str) -> None:
         """Log that this peer did not come by the PROXY protocol, once each and for a few only."""

@@ -23,10 +23,14 @@ class Places:
 
     def take(self, name: str) -> bool:
         """Take one; False when the name holds too many, then it has not got it."""
-        if self._limit and self._taken[name] >= self._limit:
+        if not self.has(name):
             return False
         self._taken[name] += 1
         return True
+
+    def has(self, name: str) -> bool:
+        """Whether one is left for this name."""
+        return not self._limit or self._taken[name] < self._limit
 
     def leave(self, name: str) -> None:
         """Give one back that was taken."""

@@ -222,7 +222,7 @@ class Listener(HttpToolsProtocol):
             self._leave_door()
             self.peer = header.address
             self.client = (header.address, 0)
-            self._admitted = self._door.admit(self.peer)
+            self._admitted = self._door.lets_come(self.peer) and self._door.admit(self.peer)
             if not self._admitted:
                 self._end()
                 return b""

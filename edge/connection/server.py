@@ -1,4 +1,6 @@
-"""uvicorn's server, with a deadline for TLS handshakes and without its signal handlers."""
+"""uvicorn's server with arrivals of its own, a deadline for TLS handshakes, and without its signal
+handlers.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,26 @@ from typing import Any
 
 import uvicorn
 
+from edge.admission.door import Door
+from edge.connection.arrivals import Arrivals, listen
 from service_runtime.settings import SettingsError
 
 TLS_S = 10.0
-"""Seconds that a client has to say hello, and to say goodbye. Until hello nobody knows it, so no
-limit of its address holds.
+"""Seconds that a client has to say hello, and to say goodbye. Until hello it holds no place of its
+address.
 """
 
 
 class Server(uvicorn.Server):
     """Serves until `should_exit`; sockets are drained before that is set."""
 
-    def __init__(self, config: uvicorn.Config, *, reuse_port: bool = False) -> None:
-        """`reuse_port` shares the port with other processes that do the same."""
+    def __init__(self, config: uvicorn.Config, *, door: Door, reuse_port: bool = False) -> None:
+        """Who `door` turns away is not served; `reuse_port` shares the port with other processes
+        that do the same.
+        """
         super().__init__(config)
-        self._reuse_port = reuse_port or None
+        self._door = door
+        self._reuse_port = reuse_port
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -31,7 +38,8 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: Any = None) -> None:
-        """Listen; uvicorn's own way has no say about how long TLS may take.
+        """Listen; uvicorn's own way takes one connection a turn of the event loop, and has no say
+        about how long TLS may take.
 
         Raises SettingsError when the address cannot be had.
         """
@@ -50,19 +58,14 @@ class Server(uvicorn.Server):
                 "ssl_shutdown_timeout": TLS_S,
             }
         try:
-            listening = await asyncio.get_running_loop().create_server(
-                connection,
-                host=config.host,
-                port=config.port,
-                backlog=config.backlog,
-                reuse_port=self._reuse_port,
-                **tls,
+            listening = listen(
+                config.host, config.port, backlog=config.backlog, reuse_port=self._reuse_port
             )
         except OSError as error:
             raise SettingsError(
                 f"HOST and PORT: cannot listen on {config.host} port {config.port}:"
                 f" {error.strerror or error}"
             ) from None
-        self.servers = [listening]
-        self._log_started_message(listening.sockets)
+        self.servers = [Arrivals(listening, connection, door=self._door, **tls)]  # type: ignore[list-item]
+        self._log_started_message(listening)
         self.started = True

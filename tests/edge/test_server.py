@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from edge.admission.door import Door
 from edge.connection import server
 from edge.settings import EdgeSettings
 from service_runtime.settings import SettingsError
@@ -59,4 +60,4 @@ async def test_an_address_that_is_taken_is_told_in_a_sentence() -> None:
         port = taken.getsockname()[1]
         config = server.uvicorn.Config(Api().app, port=port, lifespan="off", log_config=None)
         with pytest.raises(SettingsError, match=rf"HOST and PORT: .* 127.0.0.1 port {port}: .*use"):
-            await server.Server(config).serve()
+            await server.Server(config, door=Door(EdgeSettings())).serve()

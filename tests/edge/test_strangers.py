@@ -232,7 +232,7 @@ async def test_one_address_comes_so_often_and_no_more() -> None:
         proxied = Door(EdgeSettings(connections_per_s=0.2, trusted_proxies=("127.0.0.1",)))
 
     assert [len(answer) > 0 for answer in answers] == [True, True, True, False], "one is owed"
-    assert all(proxied.admit("127.0.0.1") for _ in range(100))
+    assert all(proxied.lets_come("127.0.0.1") for _ in range(100))
 
 
 def _introduced(source: bytes = bytes([203, 0, 113, 9]), more: bytes = b"") -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from edge.admission.door import Door
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
 from edge.connection.server import Server
@@ -24,8 +25,8 @@ WAIT_S = 10.0
 
 
 class _Server(Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+        super().__init__(config, door=door)
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: Any = None) -> None:
@@ -62,7 +63,7 @@ async def running_edge(
         proxy_headers=False,
         **uvicorn_config,
     )
-    server = _Server(config)
+    server = _Server(config, endpoint.door)
     task = asyncio.create_task(server.serve())
     await asyncio.wait_for(server.listening.wait(), WAIT_S)
     try:
