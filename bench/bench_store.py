@@ -1,11 +1,13 @@
 """Measures whether an interaction costs the same however much is stored, and the room it takes.
 
-Run as `python -m bench.bench_store [--database sqlite|postgres] [--learners N] [--deep N]`. Groups
-of 64 interactions of 200 learners are committed into an empty log, into one of so many learners
-(the 200 lie scattered among them), and into the log of learners with so many interactions each.
-Figures are microseconds per interaction: CPU of this process, and on PostgreSQL of the server, too.
-The last two columns compare them with a small log, which is written to in turns meanwhile: these
-hold on a machine that does other things, too.
+Run as `python -m bench.bench_store [--database sqlite|postgres] [--learners N] [--deep N]
+[--wait]`. A large store gets so many learners and four with so many interactions each; a small one
+has a fortieth of the learners and no long history. Then groups of 64 interactions are committed
+into both in turns, so the ratios (large to small) hold on a machine that does other things, too;
+the first line, small to another small one, says how far apart equals are. Of nine parts of a line
+the median ratio is told, and the lowest and highest. `--wait` waits for a line on standard input
+before that, so that loading need not be quiet. Figures are microseconds per interaction: CPU of
+this process, and on PostgreSQL of the server, too.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import argparse
 import asyncio
 import random
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from bench.bench_engine import ids, pure_parts
@@ -33,8 +37,16 @@ from service_runtime.database.schema import migrate
 
 ACTIVE = 200
 GROUP = 64
+CLASS = [f"class-{n}" for n in range(ACTIVE)]
+DEEP = ["deep-0", "deep-1", "deep-2", "deep-3"]
+SMALLER = 40
+"""How many times fewer learners the small store has."""
 _TURN = 10
-"""Groups between two looks at the small log."""
+"""Groups between two looks at the other store."""
+_PARTS = 9
+"""Parts of a line, whose ratios are told: the median, and the lowest and highest."""
+_WARM = 63
+"""Groups until each of a class has twenty interactions, whose states grow no more."""
 NOTHING = BankIncrements()
 
 
@@ -88,16 +100,82 @@ class Cost(NamedTuple):
         return Cost(self.cpu_s + other.cpu_s, self.elapsed_s + other.elapsed_s)
 
 
-async def measured(
-    store: SqlStore, source: Source, active: Sequence[str], groups: int, cpu_s: Callable[[], float]
-) -> Cost:
-    """Commit groups of active learners and return what they cost."""
-    chosen = turns(active)
-    waiting = [[source.row(each) for each in islice(chosen, GROUP)] for _ in range(groups)]
-    cpu, began = cpu_s(), time.perf_counter()
-    for rows in waiting:
-        await store.commit(rows, NOTHING)
-    return Cost(cpu_s() - cpu, time.perf_counter() - began)
+class Log(NamedTuple):
+    """A store, and what is written to it."""
+
+    store: SqlStore
+    source: Source
+
+    async def commit(self, learner_ids: Sequence[str]) -> None:
+        """Commit the next row of each."""
+        rows = [self.source.row(each) for each in learner_ids]
+        self.source.learned(await self.store.commit(rows, NOTHING))
+
+    async def measured(
+        self, turns: Iterator[str], groups: int, cpu_s: Callable[[], float], *, is_cold: bool
+    ) -> Cost:
+        """Commit groups of the next ones and return what they cost; cold ones are loaded first."""
+        waiting = [[self.source.row(each) for each in islice(turns, GROUP)] for _ in range(groups)]
+        cpu, began = cpu_s(), time.perf_counter()
+        for rows in waiting:
+            if is_cold:
+                await self.store.load([row.learner_id for row in rows])
+            await self.store.commit(rows, NOTHING)
+        return Cost(cpu_s() - cpu, time.perf_counter() - began)
+
+    async def fill(self, learners: int) -> None:
+        """Add a class, four more, and so many learners with one interaction each."""
+        await self.commit([*CLASS, *DEEP])
+        for start in range(0, learners, 2000):
+            await self.commit([f"l-{n}" for n in range(start, min(start + 2000, learners))])
+
+    async def deepen(self, interactions: int) -> None:
+        """Give four of them a long history."""
+        for _ in range(interactions // 500):
+            await self.commit([each for each in DEEP for _ in range(500)])
+
+
+class Compared(NamedTuple):
+    """Two logs that are written to in turns."""
+
+    large: Log
+    small: Log
+    cpu_s: Callable[[], float]
+    groups: int
+
+    async def line(
+        self, what: str, mine: Sequence[str], theirs: Sequence[str], *, is_cold: bool = False
+    ) -> None:
+        """Print what these cost in the large log, and how many times what those do in the small."""
+        sides = [(self.large, turns(mine)), (self.small, turns(theirs))]
+        if not is_cold:
+            for log, active in sides:
+                await log.measured(active, _WARM, self.cpu_s, is_cold=False)
+        groups = len(theirs) // GROUP if is_cold else self.groups
+        groups = max(1, groups // _PARTS)
+        parts = [await self._part(sides, groups, is_cold) for _ in range(_PARTS)]
+        each = 1e6 / (groups * _PARTS * GROUP)
+        cpu, elapsed = (each * sum(mine[which] for mine, _ in parts) for which in (0, 1))
+        ratios = [
+            _told([mine[which] / theirs[which] for mine, theirs in parts]) for which in (0, 1)
+        ]
+        print(f"{what:38}{cpu:8.1f}{elapsed:12.1f}{ratios[0]:>20}{ratios[1]:>20}", flush=True)
+
+    async def _part(
+        self, sides: Sequence[tuple[Log, Iterator[str]]], groups: int, is_cold: bool
+    ) -> tuple[Cost, Cost]:
+        """Commit so many groups into each, in turns, and return what they cost."""
+        costs = [Cost(0.0, 0.0), Cost(0.0, 0.0)]
+        for start in range(0, groups, _TURN):
+            for side in (0, 1) if start // _TURN % 2 else (1, 0):
+                log, active = sides[side]
+                turn = min(_TURN, groups - start)
+                costs[side] += await log.measured(active, turn, self.cpu_s, is_cold=is_cold)
+        return costs[0], costs[1]
+
+
+def _told(ratios: Sequence[float]) -> str:
+    return f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def turns(learner_ids: Sequence[str]) -> Iterator[str]:
@@ -106,60 +184,62 @@ def turns(learner_ids: Sequence[str]) -> Iterator[str]:
         yield from learner_ids
 
 
+def scattered(learners: int, count: int) -> list[str]:
+    """Choose some of the learners with one interaction, the same in each run."""
+    return [f"l-{n}" for n in random.Random(1).sample(range(learners), min(count, learners))]
+
+
 async def measure(
     options: argparse.Namespace,
     addresses: Sequence[str],
     size: Callable[[], int],
     cpu_s: Callable[[], float],
 ) -> None:
-    """Print all figures of the first of two databases; the second one stays small."""
-    store, small = [await SqlStore.open(address) for address in addresses]
-    source, beside = Source(), Source()
-    class_ = [f"first-{n}" for n in range(ACTIVE)]
-    await commit(store, source, class_)
-    await commit(small, beside, class_)
-    print(f"{'':44}{'CPU µs':>8}{'elapsed µs':>12}{'× CPU':>8}{'× elapsed':>11}", flush=True)
-
-    async def line(what: str, active: Sequence[str]) -> None:
-        await measured(store, source, active, 20, cpu_s)
-        mine = theirs = Cost(0.0, 0.0)
-        for _ in range(max(1, options.groups // _TURN)):
-            theirs += await measured(small, beside, class_, _TURN, cpu_s)
-            mine += await measured(store, source, active, _TURN, cpu_s)
-        each = 1e6 / (max(1, options.groups // _TURN) * _TURN * GROUP)
-        ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
-        print(
-            f"{what:44}{mine.cpu_s * each:8.1f}{mine.elapsed_s * each:12.1f}"
-            f"{ratios[0]:8.2f}{ratios[1]:11.2f}",
-            flush=True,
-        )
-
-    await line("the first", class_)
-    before, rows = size(), options.groups * GROUP
-    await measured(store, source, class_, options.groups, cpu_s)
-    print(f"bytes an interaction: {(size() - before) / rows:.0f}", flush=True)
-    began = size()
-    for start in range(0, options.learners, 2000):
-        await commit(store, source, [f"l-{n}" for n in range(start, start + 2000)])
-    print(
-        f"a learner with one interaction: {(size() - began) / options.learners:.0f} bytes",
-        flush=True,
+    """Print all figures; the first database becomes the large one, the others stay small."""
+    large, small, twin = [Log(await SqlStore.open(one), Source()) for one in addresses]
+    fewer = options.learners // SMALLER
+    for log in (small, twin):
+        await log.fill(fewer)
+    await load_large(large, options, size)
+    if options.wait:
+        print("loaded; waiting for a line", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+    print(f"{'':38}{'CPU µs':>8}{'elapsed µs':>12}{'× CPU':>20}{'× elapsed':>20}", flush=True)
+    await Compared(small, twin, cpu_s, options.groups).line("small, against another", CLASS, CLASS)
+    compared = Compared(large, small, cpu_s, options.groups)
+    await compared.line(f"a class among {options.learners:,} learners", CLASS, CLASS)
+    cold = min(options.groups * GROUP, fewer - ACTIVE)
+    mine, theirs = scattered(options.learners, ACTIVE + cold), scattered(fewer, ACTIVE + cold)
+    await compared.line(f"{ACTIVE} scattered among them", mine[:ACTIVE], theirs[:ACTIVE])
+    await compared.line(f"four with {options.deep:,} interactions each", DEEP, DEEP)
+    await compared.line(
+        "learners not seen before, loaded", mine[ACTIVE:], theirs[ACTIVE:], is_cold=True
     )
-    await line(f"the same class among {options.learners:,} learners", class_)
-    scattered = random.Random(1).sample(range(options.learners), ACTIVE)
-    await line(f"{ACTIVE} scattered among {options.learners:,}", [f"l-{n}" for n in scattered])
-    deep = [f"first-{n}" for n in range(4)]
-    for _ in range(options.deep // 500):
-        await commit(store, source, [each for each in deep for _ in range(500)])
-    await line(f"the same class, four with {options.deep:,} each", class_)
     for what, after, newest in (("newest", 0, True), ("middle", options.deep // 2, False)):
         start = time.perf_counter()
         for _ in range(20):
-            page = await store.history(deep[0], after_revision=after, limit=100, newest=newest)
+            page = await large.store.history(
+                DEEP[0], after_revision=after, limit=100, newest=newest
+            )
             assert len(page) == 100
         print(f"a page of 100, {what}: {(time.perf_counter() - start) / 20 * 1e3:.1f} ms")
-    await store.close()
-    await small.close()
+    for log in (large, small, twin):
+        await log.store.close()
+
+
+async def load_large(log: Log, options: argparse.Namespace, size: Callable[[], int]) -> None:
+    """Fill the large store and print the room that its rows take."""
+    began = size()
+    await log.fill(options.learners)
+    each = (size() - began) / (options.learners + ACTIVE)
+    print(f"a learner with one interaction: {each:.0f} bytes", flush=True)
+    active = turns(CLASS)
+    await log.measured(active, _WARM, lambda: 0.0, is_cold=False)
+    before, rows = size(), options.groups * GROUP
+    await log.measured(active, options.groups, lambda: 0.0, is_cold=False)
+    print(f"bytes an interaction: {(size() - before) / rows:.0f}", flush=True)
+    await log.deepen(options.deep)
+    size()
 
 
 def main() -> None:
@@ -168,20 +248,21 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--learners", type=int, default=1_000_000)
     parser.add_argument("--deep", type=int, default=100_000)
-    parser.add_argument("--groups", type=int, default=150)
+    parser.add_argument("--groups", type=int, default=600)
+    parser.add_argument("--wait", action="store_true")
     parser.add_argument("--folder", type=Path, default=None)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         if options.database == "sqlite":
             path = folder / "brain.sqlite3"
-            addresses = [str(path), str(folder / "small.sqlite3")]
+            addresses = [str(path), *(str(folder / f"{name}.sqlite3") for name in _SMALL)]
             asyncio.run(measure(options, addresses, lambda: used(path), time.process_time))
             return
         spawner = Spawner()
         server = Postgres(folder, spawner=spawner, settings=("shared_buffers=512MB",))
         server.start()
-        addresses = [server.make("brain"), server.make("small")]
+        addresses = [server.make(name) for name in ("brain", *_SMALL)]
         for address in addresses:
             database = Database.open(address)
             with database.write() as connection:
@@ -201,6 +282,7 @@ def main() -> None:
             spawner.close()
 
 
+_SMALL = ("small", "twin")
 _SIZE = (
     "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname IN ('log', 'heads',"
     " 'learners')"
