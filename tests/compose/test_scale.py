@@ -10,8 +10,7 @@ import os
 import random
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
@@ -21,7 +20,9 @@ import pytest
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
 from harness.stack import ROOT, Stack
+from tests.chaos import clock
 from tests.compose.engine import Deployment, deployed, health_of, why_not
+from tests.compose.faults import BRAIN_AWAY, CLOCKS, DISK, Faults, prepare_clocks
 from tests.replay.lane import Tally
 from tests.support.day import school_day, some_minutes_ago, until_acknowledged
 from tests.support.school import School, found_school
@@ -29,14 +30,13 @@ from tests.support.socket import open_socket
 
 logger = logging.getLogger(__name__)
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1200)
 
 FILE = "deploy/compose.scale.yaml"
 COUNTS = {"edge": 3, "brain": 2, "auth": 2, "metrics": 1, "postgres": 1, "valkey": 1}
 LEARNERS = 6
 PER_SECOND = 40
 BETWEEN = 60
-BRAIN_AWAY = ("brain paused 4 s", "brain cut off 4 s")
 ROW = "{:<32}{:>9}{:>14}{:>9}{:>8}"
 
 
@@ -45,7 +45,11 @@ def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """What `make up` starts with that file in .env, on a machine where nothing was there before."""
     if reason := why_not():
         pytest.skip(reason)
-    with deployed(tmp_path_factory.mktemp("scaled"), FILE) as made:
+    faketime = clock.library()
+    further = (DISK, CLOCKS) if faketime else (DISK,)
+    with deployed(tmp_path_factory.mktemp("scaled"), FILE, *further) as made:
+        if faketime:
+            prepare_clocks(made, faketime)
         made.run("make", "up")
         yield made
 
@@ -105,7 +109,8 @@ async def test_a_school_day_while_containers_come_and_go(
 ) -> None:
     """In an order by chance: CHAOS_SEED=7 makes it that of the run which told that seed."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10_000))
-    names = sorted(FAULTS)
+    faults = Faults(scaled, COUNTS)
+    names = sorted(faults.known)
     random.Random(seed).shuffle(names)
     table = [f"CHAOS_SEED={seed}", ROW.format("after", "sent", "acknowledged", "stored", "shown")]
     learners = [
@@ -116,8 +121,7 @@ async def test_a_school_day_while_containers_come_and_go(
     async def trouble(tally: Tally) -> None:
         for name in names:
             await until_acknowledged(tally, tally.acknowledged + BETWEEN)
-            await asyncio.to_thread(FAULTS[name], scaled)
-            await asyncio.to_thread(start_what_was_killed, scaled)
+            await asyncio.to_thread(faults.let, name)
             await until_acknowledged(tally, tally.acknowledged + BETWEEN)
             acknowledged = tally.acknowledged
             there = await asyncio.to_thread(stored, scaled) - before
@@ -128,8 +132,8 @@ async def test_a_school_day_while_containers_come_and_go(
         scaled_school,
         learners,
         trouble,
-        interactions=500 * PER_SECOND,
-        began_s=some_minutes_ago(30),
+        interactions=1000 * PER_SECOND,
+        began_s=some_minutes_ago(40),
         per_second=PER_SECOND,
     )
     shown = sum(map(len, day.every.shown.values()))
@@ -160,9 +164,9 @@ async def test_the_load_test_passes_while_edges_and_a_brain_fail(
     try:
         assert process.stderr
         await process.stderr.readuntil(b" connected")
+        faults = Faults(scaled, COUNTS)
         for name in ("edge killed", "edge drained and restarted", *BRAIN_AWAY):
-            await asyncio.to_thread(FAULTS[name], scaled)
-            await asyncio.to_thread(start_what_was_killed, scaled)
+            await asyncio.to_thread(faults.let, name)
         told, complaints = await process.communicate()
     finally:
         if process.returncode is None:
@@ -179,67 +183,3 @@ def stored(scaled: Deployment) -> int:
             *("exec", "-T", "postgres", "psql", "-U", "aivo", "-d", "brain", "-Atc", count)
         )
     )
-
-
-def nth(scaled: Deployment, service: str, number: int = 0) -> str:
-    return str(scaled.containers(service)[number]["Id"])
-
-
-def cut(scaled: Deployment, service: str) -> None:
-    """Take one container off the network for 4 s."""
-    one = scaled.containers(service)[0]
-    (network,) = (name for name in one["NetworkSettings"]["Networks"] if name.endswith("_services"))
-    scaled.run("docker", "network", "disconnect", network, one["Id"])
-    scaled.run("sleep", "4")
-    scaled.run("docker", "network", "connect", "--alias", service, network, one["Id"])
-
-
-def pause(scaled: Deployment, service: str) -> None:
-    """Let one container stand still for 4 s."""
-    one = nth(scaled, service)
-    scaled.run("docker", "pause", one)
-    scaled.run("sleep", "4")
-    scaled.run("docker", "unpause", one)
-
-
-def docker(what: str, service: str) -> Callable[[Deployment], object]:
-    return lambda scaled: scaled.run("docker", what, nth(scaled, service))
-
-
-def scale_up_and_down(scaled: Deployment) -> None:
-    up = ("docker", "compose", "up", "--detach", "--no-build", "--wait")
-    scaled.run(*up, "--scale", "brain=3", "--scale", "edge=4")
-    scaled.run(*up)
-
-
-def upgrade(scaled: Deployment) -> None:
-    """Build another image and replace containers by it, one at a time."""
-    with (scaled.folder / "deploy" / "Dockerfile").open("a", encoding="utf-8") as file:
-        file.write(f"LABEL version={uuid.uuid4().hex}\n")
-    scaled.run("make", "upgrade")
-
-
-FAULTS: dict[str, Callable[[Deployment], object]] = {
-    "brain killed": docker("kill", "brain"),
-    "brain restarted": docker("restart", "brain"),
-    "brain paused 4 s": lambda scaled: pause(scaled, "brain"),
-    "brain cut off 4 s": lambda scaled: cut(scaled, "brain"),
-    "edge killed": docker("kill", "edge"),
-    "edge drained and restarted": docker("restart", "edge"),
-    "auth killed": docker("kill", "auth"),
-    "metrics killed": docker("kill", "metrics"),
-    "Valkey paused 4 s": lambda scaled: pause(scaled, "valkey"),
-    "Valkey killed": docker("kill", "valkey"),
-    "PostgreSQL restarted": docker("restart", "postgres"),
-    "PostgreSQL killed": docker("kill", "postgres"),
-    "brain and edge more, and fewer": scale_up_and_down,
-    "upgrade": upgrade,
-}
-
-
-def start_what_was_killed(scaled: Deployment) -> None:
-    """The engine takes a container that was killed by hand for stopped on purpose."""
-    for name in COUNTS:
-        for one in scaled.containers(name):
-            if one["State"]["Status"] == "exited":
-                scaled.run("docker", "start", one["Id"])
