@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pytest
 
-from edge.connection.connection import (
+from edge.connection.connection import Connection
+from edge.connection.framing import (
     BYTES_PER_TURN,
     CLOSING_BYTES,
     FRAMES_PER_TURN,
     MAX_FRAGMENTS,
-    Connection,
 )
 from edge.connection.wire import prepare
 from edge.session.session import Session

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edge.connection import connection, deadlines
+from edge.connection import deadlines, framing
 from edge.settings import EdgeSettings
 from siege.honest import Person
 from siege.hostile import besiege
@@ -67,6 +67,6 @@ async def test_no_kind_of_hostile_client_holds_much_or_keeps_anybody_waiting(
     async with running_edge(settings, Api().app) as running:
         held = {kind.name: await _attacked(running, kind) for kind in kinds}
 
-    most = settings.max_frame_bytes + READ_BYTES + 2 * connection.HIGH_WATER_BYTES
+    most = settings.max_frame_bytes + READ_BYTES + 2 * framing.HIGH_WATER_BYTES
     assert {name: size for name, size in held.items() if size > most} == {}
     assert [record.message for record in caplog.records] == []

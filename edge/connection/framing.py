@@ -1,0 +1,356 @@
+"""Frames in and out of one socket: a few a turn, so that others get theirs, and none written to
+who does not read.
+
+The protocol itself is `websockets`' Sans-I/O core. Two things are done here instead, because they
+are most of the work: a whole unfragmented text frame is unmasked, and outgoing text is framed.
+Everything else – handshake, control frames, fragments, every violation – goes through the core,
+always at the boundary of a frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled part
+    from websockets.utils import apply_mask
+
+from edge.connection.deadlines import Phase
+from edge.connection.wire import CLOSE, CONTROL, PING, TEXT, find_close, prepare
+from edge.frames.codes import CloseCode
+from edge.session.dependencies import Dependencies
+from edge.session.session import Session
+
+HIGH_WATER_BYTES = 32 * 1024
+"""Bytes that may wait in the transport before a reader counts as slow."""
+
+FRAMES_PER_TURN = 8
+"""Frames taken of one socket before all others get their turn; most send one at a time."""
+
+BYTES_PER_TURN = 64 * 1024
+"""The same in bytes; the frame that passes it is still taken."""
+
+MAX_FRAGMENTS = 128
+"""Pieces that one message may come in."""
+
+CLOSING_BYTES = 32 * 1024
+"""What is looked at after our close frame, for the client's; beyond, nothing is read any more."""
+
+_core_logger = logging.getLogger("aivo.websockets")
+_core_logger.disabled = True  # the core logs request lines, which may carry a token
+
+
+class Turns(Protocol):
+    """The event loop's turns, and whose sockets share them."""
+
+    edge: Dependencies
+    call_soon: Callable[[Callable[[], None]], object]
+
+
+class Framing(asyncio.Protocol):
+    """The bytes of one socket; `Connection` is its life."""
+
+    __slots__ = (
+        "_buffer",
+        "_endpoint",
+        "_fragments",
+        "_heard",
+        "_holding",
+        "_idle_pings",
+        "_kept_core",
+        "_phase",
+        "_ping_sent",
+        "_queue",
+        "_reading",
+        "_resting",
+        "_slow_since",
+        "_taking",
+        "_transport",
+        "_unread",
+        "paused",
+        "session",
+    )
+
+    def __init__(self, endpoint: Turns) -> None:
+        """Begin with a handshake."""
+        self._endpoint = endpoint
+        self._kept_core: ServerProtocol | None = self._new_core(State.CONNECTING)
+        self._transport: asyncio.Transport
+        self._phase = Phase.HANDSHAKE
+        self._heard = endpoint.edge.clock()
+        """When something last came."""
+        self._buffer = b""
+        self._fragments: list[bytes] | None = None
+        self._taking = False
+        """Whether frames are taken now: the phase is OPEN and nothing below forbids it."""
+        self._reading = True
+        """Whether the transport reads."""
+        self._holding = False
+        """The session wants no frames for now."""
+        self._resting = False
+        """This turn's frames are used up; the rest waits for the next."""
+        self._unread = CLOSING_BYTES
+        """Bytes that are still looked at for the client's close frame."""
+        self._ping_sent: float | None = None
+        """When the ping was sent that nothing has answered yet."""
+        self._idle_pings = 0
+        self._queue: deque[bytes] | None = None
+        """What waits until the client reads."""
+        self._slow_since: float | None = None
+        """Since when the client reads too slowly."""
+        self.paused = False
+        """Whether it does now."""
+        self.session: Session
+
+    # What `Connection` does
+
+    def _open(self, request: Request) -> None:
+        raise NotImplementedError
+
+    def _enter(self, phase: Phase) -> None:
+        raise NotImplementedError
+
+    def _break_off(self) -> None:
+        raise NotImplementedError
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake."""
+        raise NotImplementedError
+
+    def deadline_changed(self) -> None:
+        """Have `on_due` called when something next becomes due."""
+        raise NotImplementedError
+
+    # What the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over a connection."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        self._heard = self._endpoint.edge.clock()
+        if self._taking:
+            self._consume(self._buffer + data if self._buffer else data)
+        elif self._phase is Phase.OPEN:
+            self._buffer += data  # reading has been paused; this was on its way
+        elif self._phase is Phase.HANDSHAKE:
+            self._feed(data)
+        else:
+            self._await_close(data)
+
+    def eof_received(self) -> None:
+        """The client closed its side."""
+        self._core.receive_eof()
+        self._flush_core()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        edge = self._endpoint.edge
+        self.paused = True
+        edge.counters.slow_readers += 1
+        edge.counters.slow_readings += 1
+        self._slow_since = edge.clock()
+        self.deadline_changed()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if not self.paused:
+            return  # it read too slowly before it became a socket
+        self.paused = False
+        self._endpoint.edge.counters.slow_readers -= 1
+        self._slow_since = None
+        while self._queue and not self.paused:
+            self._transport.write(self._queue.popleft())
+        if not self.paused:
+            self._queue = None
+            self.session.on_writable()
+
+    # What the session asks (edge.ports.Sink)
+
+    def send(self, payload: bytes) -> None:
+        """Send one text frame."""
+        self.send_prepared(prepare(payload))
+
+    def send_prepared(self, frame: bytes) -> None:
+        """Send bytes that `prepare` made."""
+        if self._phase is not Phase.OPEN:
+            return
+        edge = self._endpoint.edge
+        edge.counters.messages_sent += 1
+        if not self.paused:
+            self._transport.write(frame)
+            return
+        self._queue = self._queue if self._queue is not None else deque()
+        self._queue.append(frame)
+        if len(self._queue) > edge.settings.slow_queue:
+            self._queue = None
+            self.close(CloseCode.TRY_LATER, "reading too slowly")
+
+    def hold_reading(self, hold: bool) -> None:
+        """Stop or resume taking frames."""
+        if hold == self._holding or self._phase is not Phase.OPEN:
+            return
+        self._holding = hold
+        if self._resting:
+            return  # reading is paused as it is; the next turn sees whether to go on
+        if hold:
+            self._taking = False
+            self._read(False)
+        else:
+            self._go_on_later()
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of this socket: bytes that came and wait, and ours that wait to go."""
+        return len(self._buffer) + self._transport.get_write_buffer_size()
+
+    # The core
+
+    @property
+    def _core(self) -> ServerProtocol:
+        """The protocol's state. Between the frames of an open socket it says nothing that the next
+        one would not, and takes a quarter of an idle socket's memory: so none is kept there.
+        """
+        if self._kept_core is None:
+            self._kept_core = self._new_core(State.OPEN)
+        return self._kept_core
+
+    def _new_core(self, state: State) -> ServerProtocol:
+        most = self._endpoint.edge.settings.max_frame_bytes
+        return ServerProtocol(max_size=most, logger=_core_logger, state=state)
+
+    def _feed(self, data: bytes) -> None:
+        self._core.receive_data(data)
+        for event in self._core.events_received():
+            if isinstance(event, Request):
+                self._open(event)
+            elif isinstance(event, Frame):
+                self._on_frame(event)
+        self._flush_core()
+
+    def _flush_core(self) -> None:
+        for data in self._core.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:  # the core ends the stream: closed, refused or failed
+                if self._phase.value < Phase.CLOSING.value:
+                    self._enter(Phase.CLOSING)
+                self._transport.close()
+                self.deadline_changed()
+        if self._phase is Phase.OPEN and self._fragments is None:
+            self._kept_core = None
+
+    # Frames
+
+    def _consume(self, data: bytes) -> None:
+        """Handle the whole frames in `data`, as many as one turn allows, and keep the rest."""
+        position, end, frames = 0, len(data), FRAMES_PER_TURN
+        limit = self._endpoint.edge.settings.max_frame_bytes
+        while end - position >= 2 and self._taking:
+            size, start = data[position + 1] & 0x7F, position + 6
+            if size == 126:
+                size, start = int.from_bytes(data[position + 2 : position + 4]), position + 8
+            elif size == 127:
+                size, start = int.from_bytes(data[position + 2 : position + 10]), position + 14
+            if start - 4 > end:
+                break
+            if size > limit or data[position + 1] < 0x80:
+                self._feed(data[position:])  # a violation: the core knows how to end this
+                return
+            if start + size > end:
+                break
+            if not frames or position > BYTES_PER_TURN:
+                self._rest()
+                break
+            if data[position] == TEXT and self._fragments is None:
+                self._idle_pings = 0
+                self.session.on_text(
+                    apply_mask(data[start : start + size], data[start - 4 : start])
+                )
+            else:
+                self._take_other(data[position : start + size])
+            position = start + size
+            frames -= 1
+        self._buffer = data[position:]
+        if self._phase is Phase.CLOSING:
+            self._await_close(b"")
+
+    def _take_other(self, frame: bytes) -> None:
+        """Take what is no whole text frame. Each counts as one, for it costs as much."""
+        kind = frame[0] & 0x0F
+        if frame[0] == CLOSE or self.session.on_control():
+            if kind != PING or not self.paused:  # a pong would only lengthen what is not read
+                self._feed(frame)
+        elif not kind & CONTROL and self._phase is Phase.OPEN:
+            self._break_off()  # a message cannot do without one of its pieces
+
+    def _rest(self) -> None:
+        """Go on with what has come in the loop's next turn; others get theirs first."""
+        self._taking = False
+        self._read(False)
+        self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        self._resting = True
+        self._endpoint.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._resting = False
+        if self._phase is not Phase.OPEN or self._holding or self._transport.is_closing():
+            return
+        self._taking = True
+        if self._buffer:
+            self._consume(self._buffer)
+        if self._taking:
+            self._read(True)
+
+    def _read(self, reads: bool) -> None:
+        """Have the transport read on, or not."""
+        if reads is not self._reading and not self._transport.is_closing():
+            self._reading = reads
+            if reads:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def _await_close(self, data: bytes) -> None:
+        """Look for the client's close frame, and for nothing else, in what comes after ours."""
+        seen = (self._buffer + data)[: self._unread]
+        frame, self._buffer = find_close(seen)
+        self._unread -= len(seen) - len(self._buffer)
+        if frame:
+            self._feed(frame)
+        elif len(self._buffer) >= self._unread or self._core.state is not State.CLOSING:
+            self._buffer = b""
+            self._read(False)  # it ends when its time is up
+
+    def _on_frame(self, frame: Frame) -> None:
+        if self._phase is not Phase.OPEN:
+            return
+        if frame.opcode is Opcode.PONG:
+            self._ping_sent = None
+        elif frame.opcode is Opcode.BINARY:
+            self.close(CloseCode.NOT_JSON, "frames must be text")
+        elif frame.opcode is Opcode.TEXT and frame.fin:
+            self.session.on_text(bytes(frame.data))
+        elif frame.opcode is Opcode.TEXT:
+            self._fragments = [bytes(frame.data)]
+        elif frame.opcode is Opcode.CONT and self._fragments is not None:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                payload, self._fragments = b"".join(self._fragments), None
+                self.session.on_text(payload)
+            elif len(self._fragments) >= MAX_FRAGMENTS:
+                self.close(CloseCode.TOO_BIG, "too many fragments")
