@@ -108,7 +108,8 @@ class EdgeSettings(ClientSettings):
     address_requests_per_s: float = setting(
         300.0,
         "Requests without a good token that one address may make on average, and twenty times as"
-        " many at once: a school's computers may share one; 0 for no limit.",
+        " many at once: a school's computers may share one; a sign-in counts as twenty; 0 for no"
+        " limit.",
     )
     max_in_flight: int = setting(
         16, "Interactions of one socket under way; beyond, the edge stops reading from it."

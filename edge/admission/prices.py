@@ -47,15 +47,20 @@ PER_ENTRY: Final = 2.5
 PER_LISTENER: Final = 0.1
 """Each socket here that hears a message in a room, and each KiB of it again."""
 
-LARGE_DOCUMENTS: Final[Mapping[str, float]] = MappingProxyType(
-    {"/docs/static/": 10.0, "/docs/asyncapi.json": 5.0, "/openapi.json": 5.0}
+DEAR_REQUESTS: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "/docs/static/": 10.0,  # large documents
+        "/docs/asyncapi.json": 5.0,
+        "/openapi.json": 5.0,
+        "/api/auth/login": 20.0,  # another service is asked, which checks far fewer passwords
+    }
 )
 """What a request costs an address where it is not 1, by the beginning of its path."""
 
 
 def of_request(path: str) -> float:
     """Return what a request costs its address, before it is known who asks."""
-    for beginning, price in LARGE_DOCUMENTS.items():
+    for beginning, price in DEAR_REQUESTS.items():
         if path.startswith(beginning):
             return price
     return 1.0

@@ -28,6 +28,9 @@ _NO_HOST: Final = re.compile(r"[\s@\\,]")
 _HEALTH = frozenset({"/healthz", "/readyz"})
 """What somebody who asks too much hears, because clients act on it."""
 
+_OF_MANY: Final = "aivo.connection_of_many"
+"""In a request's scope where our proxy's connection carries it, with those of others."""
+
 _FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
 
 MAX_BODY_BYTES = 64 * 1024
@@ -58,6 +61,7 @@ class KnownClient:
             forwarded = [value.decode("latin-1") for name, value in headers if name == _FORWARDED]
             schemes = [value for name, value in headers if name == _SCHEME]
             scope["client"] = (self._proxies.client(peer, forwarded), 0)
+            scope[_OF_MANY] = True
             if schemes and schemes[-1].lower() in (b"http", b"https"):
                 scope["scheme"] = schemes[-1].decode().lower()
         await self._app(scope, receive, send)
@@ -114,6 +118,9 @@ class HeadLikeGet:
 class Metered:
     """ASGI middleware: whoever shows a token that was good lately pays for the request, whatever it
     asks for; else its address may make so many.
+
+    The connection of an address that asks too much ends with the answer: the next request of
+    somebody who does not wait costs them a connection, of which they may make few.
     """
 
     def __init__(self, app: ASGIApp, *, door: Door) -> None:
@@ -124,24 +131,42 @@ class Metered:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         app, is_free = self._app, scope["type"] != "http" or scope["path"] in _HEALTH
-        if not is_free and (wait_s := self._pay(scope)):
-            app = problem_response(
-                429,
-                "rate_limited",
-                "Too many requests; slow down.",
-                retry_after_ms=int(wait_s * 1000) + 1,
-            )
+        if not is_free:
+            owner = self._owner(scope)
+            if wait_s := self._pay(scope, owner):
+                app = problem_response(
+                    429,
+                    "rate_limited",
+                    "Too many requests; slow down.",
+                    retry_after_ms=int(wait_s * 1000) + 1,
+                )
+            if not owner and not scope.get(_OF_MANY):
+                send = _ending(send)
         await app(scope, receive, send)
 
-    def _pay(self, scope: Scope) -> float:
+    def _owner(self, scope: Scope) -> str:
+        """Return whose token that was good lately the request shows; empty where it shows none."""
+        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        return self._door.known.owner(token.strip()) if scheme.lower() == "bearer" else ""
+
+    def _pay(self, scope: Scope, owner: str) -> float:
         """Take the request's price, or return after how many seconds to try again."""
         now, price = time.monotonic(), prices.of_request(scope["path"])
-        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-        owner = self._door.known.owner(token.strip()) if scheme.lower() == "bearer" else ""
         if owner:
             return self._door.budgets.of(owner, now).take(price * prices.OF_KNOWN, now)
         address = shared_by((scope.get("client") or ("",))[0])
         return self._door.requests.of(address, now).take(price, now)
+
+
+def _ending(send: Send) -> Send:
+    """Return what sends an answer, and has the connection end after one that says 429."""
+
+    async def ending(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 429:
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return ending
 
 
 class SmallBodies:
@@ -177,14 +202,23 @@ class SmallBodies:
         await self._app(scope, piece, send)
 
 
+TURNS: Final = 2
+"""Of the event loop, in which it hears of a client that has gone."""
+
+
 async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return what the work does, which is cancelled when the client goes meanwhile; for work that
     is dear and of no use to anybody else. The request's body must have been read.
 
     Raises `ClientDisconnect`.
     """
-    asked = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(request.receive())
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    if gone.done():  # before it has cost anything
+        work.close()
+        raise ClientDisconnect
+    asked = asyncio.ensure_future(work)
     try:
         await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():

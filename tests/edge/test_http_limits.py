@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from edge.admission.door import MAX_LOGINS
 from edge.admission.limits import Known
+from edge.http.requests import while_there
 from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
-from tests.support.edge_server import running_edge
+from tests.support.edge_server import WAIT_S, running_edge
 from tests.support.eventually import until
 from tests.support.http_api import Api, AuthApi
 
@@ -215,3 +219,57 @@ def test_so_many_tokens_are_remembered_and_no_more() -> None:
     known.discard("a")
     known.discard("never seen")
     assert known.owner("a") == ""
+
+
+async def _answers(request: bytes, times: int, **limits: Any) -> bytes:
+    """Return all that one connection hears that asks so often."""
+    api = Api(address_requests_per_s=0.04, **limits)
+    async with running_edge(EdgeSettings(), api.app) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        heard = b""
+        with contextlib.suppress(ConnectionError):
+            for _ in range(times):
+                writer.write(request)
+                async with asyncio.timeout(WAIT_S):
+                    heard += (piece := await reader.read(65_536))
+                if not piece:
+                    break
+        writer.close()
+        return heard
+
+
+async def test_the_connection_of_an_address_that_asks_too_much_ends() -> None:
+    heard = await _answers(b"GET /api/me HTTP/1.1\r\nHost: x\r\n\r\n", 5)
+
+    assert heard.count(b"HTTP/1.1 401 ") == 1
+    assert heard.count(b"HTTP/1.1 429 ") == 1, "nobody hears it twice on one connection"
+    assert heard.lower().count(b"connection: close") == 1
+
+
+async def test_the_connection_of_a_proxy_of_ours_goes_on() -> None:
+    request = b"GET /api/me HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"
+    heard = await _answers(request, 5, trusted_proxies=("127.0.0.1",))
+
+    assert heard.count(b"HTTP/1.1 429 ") == 4
+
+
+async def test_a_sign_in_costs_its_address_twenty_requests() -> None:
+    api = Api(address_requests_per_s=2.0)  # forty at once
+    answers = [(await api("POST", "/api/auth/login", json=PAIR)).status_code for _ in range(4)]
+
+    assert answers == [200, 200, 200, 429], "one is owed"
+
+
+async def test_auth_is_not_asked_for_who_has_left_before() -> None:
+    begun = 0
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(ClientDisconnect):
+        await while_there(Request({"type": "http"}, gone), work())
+    assert begun == 0
