@@ -100,6 +100,12 @@ class Connection(Framing):
         self._since = self._endpoint.edge.clock()
         self._taking = phase is Phase.OPEN
 
+    def open(self, request: handshake.Plain) -> None:
+        """Open the socket that a request asks for in the plainest way."""
+        self._transport.write(request.answer)
+        self._enter(Phase.OPEN)
+        self._admit(request.headers, request.query)
+
     def _open(self, request: Request) -> None:
         target = handshake.target(request.path)
         if target is None or target.path != handshake.PATH:
@@ -111,17 +117,14 @@ class Connection(Framing):
             return
         self._enter(Phase.OPEN)
         self._flush_core()
-        self._admit(
-            handshake.arrival(
-                request.headers, target.query, self._endpoint.door, self._peer_address()
-            )
-        )
+        self._admit(request.headers, target.query)
 
-    def _admit(self, arrival: handshake.Arrival) -> None:
+    def _admit(self, headers: handshake.Headers, query: str) -> None:
         """Register an accepted socket and let it in, or say why not.
 
         A browser sees nothing of a refused handshake but 1006, so it is refused after it.
         """
+        arrival = handshake.arrival(headers, query, self._endpoint.door, self._peer_address())
         edge = self._endpoint.edge
         self.address = arrival.address
         self._endpoint.add(self)
@@ -158,9 +161,9 @@ class Connection(Framing):
         return self._peer or (str(peer[0]) if isinstance(peer, tuple) else "local")
 
     def _count_end(self) -> None:
-        counters, core = self._endpoint.edge.counters, self._core
+        counters, core = self._endpoint.edge.counters, self._kept_core
         if self.address:
-            close = (
+            close = core and (
                 core.close_rcvd if core.close_rcvd_then_sent else core.close_sent or core.close_rcvd
             )
             counters.closes[close.code if close else CloseCode.NONE] += 1

@@ -84,7 +84,7 @@ class Framing(asyncio.Protocol):
     def __init__(self, endpoint: Turns) -> None:
         """Begin with a handshake."""
         self._endpoint = endpoint
-        self._kept_core: ServerProtocol | None = self._new_core(State.CONNECTING)
+        self._kept_core: ServerProtocol | None = None
         self._transport: asyncio.Transport
         self._phase = Phase.HANDSHAKE
         self._heard = endpoint.edge.clock()
@@ -224,12 +224,12 @@ class Framing(asyncio.Protocol):
         one would not, and takes a quarter of an idle socket's memory: so none is kept there.
         """
         if self._kept_core is None:
-            self._kept_core = self._new_core(State.OPEN)
+            self._kept_core = ServerProtocol(
+                max_size=self._endpoint.edge.settings.max_frame_bytes,
+                logger=_core_logger,
+                state=State.CONNECTING if self._phase is Phase.HANDSHAKE else State.OPEN,
+            )
         return self._kept_core
-
-    def _new_core(self, state: State) -> ServerProtocol:
-        most = self._endpoint.edge.settings.max_frame_bytes
-        return ServerProtocol(max_size=most, logger=_core_logger, state=state)
 
     def _feed(self, data: bytes) -> None:
         self._core.receive_data(data)

@@ -14,7 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from edge.admission.door import Door
-from edge.connection import proxy_protocol
+from edge.connection import handshake, proxy_protocol
 
 logger = logging.getLogger(__name__)
 
@@ -192,11 +192,16 @@ class Listener(HttpToolsProtocol):
             self._end()  # two would write
             return
         self.connections.discard(self)
-        socket = self.ws_protocol_class(peer=self.peer)  # type: ignore[misc,call-arg]
+        socket: Any = self.ws_protocol_class(peer=self.peer)  # type: ignore[misc,call-arg]
         socket.connection_made(self.transport)
         self.transport.set_protocol(socket)
         self._leave()
-        socket.data_received(self._head())
+        is_get = self.scope["method"] == "GET" and self.scope["http_version"] == "1.1"
+        request = handshake.plain(self.url, self.headers) if is_get else None
+        if request is None:
+            socket.data_received(self._head())
+        else:
+            socket.open(request)
 
     def _head(self) -> bytes:
         """Return the head of the present request, as it would be sent."""
