@@ -65,6 +65,7 @@ class Proxies:
         return address
 
 
+@lru_cache(maxsize=4096)
 def shared_by(address: str) -> str:
     """Return what to count limits by: the address, or for IPv6 the network that one client has."""
     known = _parsed(address)

@@ -152,8 +152,11 @@ class Framing(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The client closed its side."""
-        self._core.receive_eof()
-        self._flush_core()
+        if self._phase is Phase.OPEN and self._kept_core is None:
+            self._end()  # the core, made for it, would do the same
+        else:
+            self._core.receive_eof()
+            self._flush_core()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""
@@ -245,12 +248,15 @@ class Framing(asyncio.Protocol):
             if data:
                 self._transport.write(data)
             else:  # the core ends the stream: closed, refused or failed
-                if self._phase.value < Phase.CLOSING.value:
-                    self._enter(Phase.CLOSING)
-                self._transport.close()
-                self.deadline_changed()
+                self._end()
         if self._phase is Phase.OPEN and self._fragments is None:
             self._kept_core = None
+
+    def _end(self) -> None:
+        if self._phase.value < Phase.CLOSING.value:
+            self._enter(Phase.CLOSING)
+        self._transport.close()
+        self.deadline_changed()
 
     # Frames
 
