@@ -212,8 +212,12 @@ Prepare = Callable[[bytes], bytes]
 class Brain(Protocol):
     """What the edge asks of the brains."""
 
-    def interact(self, interaction: Interaction, done: Done[VirtualBrainResponse]) -> None:
-        """Send an interaction; `done` gets its response, to which the sender adds its own."""
+    def interact(
+        self, interaction: Interaction, done: Done[VirtualBrainResponse], *, alone: bool = False
+    ) -> None:
+        """Send an interaction; `done` gets its response, to which the sender adds its own. Where it
+        is all that somebody has under way, it is `alone`, and waits for nobody who has many.
+        """
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state at least as new as `min_revision`; `done` gets a StateResponse."""

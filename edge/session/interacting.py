@@ -24,13 +24,20 @@ logger = logging.getLogger(__name__)
 class Interacting:
     """The interactions of one socket that are under way."""
 
-    __slots__ = ("_watching", "in_flight", "socket")
+    __slots__ = ("_lone", "_watching", "in_flight", "socket")
 
     def __init__(self, socket: Connected, watching: Watching) -> None:
         """Begin with none; `watching` must hear of each write before its answer goes out."""
         self.socket = socket
         self._watching = watching
         self.in_flight = 0
+        self._lone = 0
+        """Interactions in a row that had no other beside them, when they came."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the last interaction is all that is under way, and so was the one before."""
+        return self.in_flight == 1 and self._lone > 1
 
     def interact(self, frame: incoming.VirtualBrainInteract, receipt: NoReceipt) -> None:
         """Send an interaction to the learner's model, if this user may."""
@@ -40,6 +47,7 @@ class Interacting:
             incoming.check_moment(data.occurred_at, "data.occurred_at")
         interaction = _Interaction(self, frame, context, receipt)
         self.in_flight += 1
+        self._lone = self._lone + 1 if self.in_flight == 1 else 0
         if self.in_flight == socket.edge.settings.max_in_flight:
             socket.sink.hold_reading(True)
         access, user_id = socket.edge.access, socket.user_id
@@ -118,7 +126,8 @@ class _Interaction(Interaction):
         if answer is not True:
             self.answered(answer or FORBIDDEN)
             return
-        self._interacting.socket.edge.brain.interact(self, self.answered)
+        interacting = self._interacting
+        interacting.socket.edge.brain.interact(self, self.answered, alone=interacting.is_alone)
 
     def answered(self, answer: outgoing.VirtualBrainResponse | UpstreamError) -> None:
         """Pass on what the brain said."""

@@ -1,7 +1,9 @@
 """Sends many small questions as few calls: what arrives while a call is under way goes into the
 next one.
 
-Light load means batches of one with no added wait, heavy load means large ones.
+Light load means batches of one with no added wait, heavy load means large ones. Who asks one thing
+at a time does not wait behind those who have many under way: they go first, and while some do, a
+batch takes no more of the others than a moment's work.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from edge.ports import Done, UpstreamError
 from edge.telemetry.tracing import NO_CALL_TRACES, NoCallTraces, Queued
@@ -23,6 +25,15 @@ from service_runtime.metrics import DURATION_S, SIZES, Histogram
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+
+MOMENT_S: Final = 0.01
+"""What a batch may take while somebody with one thing under way might come."""
+
+FEWEST: Final = 16
+"""Items that a batch takes of those with many under way, however long it takes."""
+
+LATELY_S: Final = 1.0
+"""After somebody went first: the next is expected."""
 
 
 class Calls:
@@ -68,22 +79,36 @@ class Batcher(Generic[Item]):
         self._max_pending = max_pending
         self.calls = Calls()
         self.traces = traces
+        self._first: deque[Asked[Item]] = deque()
+        """What goes before `_waiting`."""
         self._waiting: deque[Asked[Item]] = deque()
+        self._first_until = 0.0
+        """Until when somebody is expected who goes first."""
+        self._share = max_batch
+        """Items of `_waiting` that take about a moment."""
         self._under_way: list[Asked[Item]] = []
         self._running: asyncio.Task[Any] | None = None
         self._is_withdrawn = False
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._first) + len(self._waiting)
 
-    def submit(self, item: Item, done: Done[Any], queued: Queued | None = None) -> None:
+    def submit(
+        self,
+        item: Item,
+        done: Done[Any],
+        queued: Queued | None = None,
+        *,
+        alone: bool = False,
+    ) -> None:
         """Put an item into the next call; `done` gets its answer. When too many wait, it hears
         `overloaded` at once.
 
-        `queued` tells which trace it belongs to, if not to the present one.
+        `queued` tells which trace it belongs to, if not to the present one. Who asks nothing else
+        now is `alone` and goes before all who do.
         """
-        if len(self._waiting) >= self._max_pending:
+        if len(self._waiting) + len(self._first) >= self._max_pending:
             done(
                 UpstreamError(
                     "overloaded",
@@ -92,14 +117,16 @@ class Batcher(Generic[Item]):
                 )
             )
             return
-        self._waiting.append((item, done, queued or self.traces.queue()))
+        line = self._first if alone else self._waiting
+        line.append((item, done, queued or self.traces.queue()))
         self._arrived.set()
 
     def withdraw(self) -> list[Asked[Item]]:
         """Give back what is under way and what waits, unanswered and in order: somebody else
         answers it. The call under way is cancelled; whether it had an effect is not known.
         """
-        asked = [*self._under_way, *self._waiting]
+        asked = [*self._under_way, *self._first, *self._waiting]
+        self._first.clear()
         self._waiting.clear()
         if self._under_way and self._running is not None:
             self._under_way = []
@@ -114,30 +141,50 @@ class Batcher(Generic[Item]):
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
-                while self._waiting:
+                while self._first or self._waiting:
                     await self._answer_batch()
                     # What the answers provoked has arrived meanwhile, unread. Going on at once
                     # would send the few that were read before in a batch of their own, and make all
                     # the others wait for it.
                     await asyncio.sleep(0)
         finally:
-            for _, done, _ in self._waiting:
+            for _, done, _ in (*self._first, *self._waiting):
                 self._finish(
                     done,
                     UpstreamError(
                         "unavailable", "The edge is stopping; try again.", retry_after_ms=1000
                     ),
                 )
+            self._first.clear()
             self._waiting.clear()
 
+    def _next_batch(self, now: float) -> list[Asked[Item]]:
+        """Take who goes first, and of the others as many as may come with them."""
+        first, waiting, most = self._first, self._waiting, self._max_batch
+        if first:
+            if waiting:
+                self._first_until = now + LATELY_S
+            left = min(FEWEST, most // 2) if waiting else 0  # or the others would wait for ever
+            batch = [first.popleft() for _ in range(min(len(first), most - left))]
+            most -= len(batch)
+        else:
+            batch = []
+        if now < self._first_until:
+            most = min(most, self._share)
+        batch += [waiting.popleft() for _ in range(min(len(waiting), most))]
+        return batch
+
+    def _learn(self, size: int, took_s: float) -> None:
+        """Fit how many items take a moment, by how long a batch took; a small one tells little."""
+        if size >= self._share or took_s > MOMENT_S:
+            fit = int(size * MOMENT_S / max(took_s, 1e-6))
+            self._share = max(FEWEST, min(self._max_batch, fit, 2 * self._share))
+
     async def _answer_batch(self) -> None:
-        waiting = self._waiting
-        batch = self._under_way = [
-            waiting.popleft() for _ in range(min(len(waiting), self._max_batch))
-        ]
+        began = time.perf_counter()
+        batch = self._under_way = self._next_batch(began)
         traced = [queued for _, _, queued in batch if queued is not None]
         sent_ns = telemetry.now_ns() if traced else 0
-        began = time.perf_counter()
         try:
             with telemetry.within(traced[0].context) if traced else nullcontext():
                 answers = await self._call([item for item, _, _ in batch])
@@ -148,7 +195,7 @@ class Batcher(Generic[Item]):
                 self._is_withdrawn = False
                 if self._running is not None and not self._running.uncancel():
                     return
-            waiting.extendleft(reversed(self._under_way))
+            self._waiting.extendleft(reversed(self._under_way))
             raise
         except Exception as error:
             self.calls.failures += 1
@@ -168,7 +215,9 @@ class Batcher(Generic[Item]):
             return
         self._under_way = []
         self.calls.sizes.observe(len(batch))
-        self.calls.durations_s.observe(time.perf_counter() - began)
+        took_s = time.perf_counter() - began
+        self.calls.durations_s.observe(took_s)
+        self._learn(len(batch), took_s)
         if traced:
             errors = [
                 answer.code if isinstance(answer, UpstreamError) else "" for answer in answers

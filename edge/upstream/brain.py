@@ -90,12 +90,16 @@ class BrainLink:
 
     # Interactions
 
-    def interact(self, interaction: Interaction, done: Done[VirtualBrainResponse]) -> None:
-        """Send an interaction; `done` gets its response, without timestamp and trace."""
+    def interact(
+        self, interaction: Interaction, done: Done[VirtualBrainResponse], *, alone: bool = False
+    ) -> None:
+        """Send an interaction; `done` gets its response, without timestamp and trace. One that is
+        `alone` goes before those of who has many under way.
+        """
         traces, trace = self._interactions.traces, interaction.trace
         queued = traces.queue(trace) if trace.sampled else None
         interaction.traceparent = trace_context.render(trace if queued is None else queued.context)
-        self._interactions.submit(interaction, done, queued)
+        self._interactions.submit(interaction, done, queued, alone=alone)
 
     async def _interact(
         self, batch: list[Interaction]

@@ -245,9 +245,11 @@ class Brains:
 
     # What is asked of them
 
-    def interact(self, interaction: Interaction, done: Done[VirtualBrainResponse]) -> None:
-        """Send an interaction to its learner's brain."""
-        self.of(interaction.data.learner_id).interact(interaction, done)
+    def interact(
+        self, interaction: Interaction, done: Done[VirtualBrainResponse], *, alone: bool = False
+    ) -> None:
+        """Send an interaction to its learner's brain; see `BrainLink.interact`."""
+        self.of(interaction.data.learner_id).interact(interaction, done, alone=alone)
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
         """Read a state from its learner's brain."""

@@ -229,13 +229,16 @@ class FakeBrain(Answers):
         super().__init__()
         self.epoch = "e1"
         self.sent: list[Interaction] = []
+        self.alone: list[bool] = []
+        """Of each that was sent, whether its sender had nothing else under way."""
         self.revisions: dict[str, int] = {}
         self.log: dict[str, list[Update]] = {}
         self.asked: list[tuple[str, int]] = []
         self.replays: list[tuple[str, int, int]] = []
 
-    def interact(self, interaction: Interaction, done: Done) -> None:
+    def interact(self, interaction: Interaction, done: Done, *, alone: bool = False) -> None:
         """Acknowledge with the learner's next revision."""
+        self.alone.append(alone)
         sent = Interaction(  # a copy, which does not hold on to the socket that waits
             interaction.data,
             interaction.context,
