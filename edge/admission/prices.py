@@ -30,6 +30,9 @@ MORE_THAN_A_FRAME: Final[Mapping[str, float]] = MappingProxyType(
 PER_BYTE: Final = 2.0 / 1024
 """What is sent along: it is parsed, and much of it stored."""
 
+PER_BYTE_TOLD: Final = 0.5 / 1024
+"""What a state is long: one with many skills is read, put together and sent for far more."""
+
 STATEMENT: Final = 8.0
 """An interaction among many of one request."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge.admission.prices import PER_BYTE_TOLD
 from edge.frames import incoming, outgoing
 from edge.frames.clock import timestamp
 from edge.ports import Adapted, UpstreamError
@@ -48,7 +49,8 @@ def get_state(
         if frame.id is not None:
             answer.id = frame.id
         answer.timestamp = timestamp()
-        socket.replies.send(answer, receipt, trace_id=received.trace_id)
+        told = socket.replies.send(answer, receipt, trace_id=received.trace_id)
+        socket.budget.charge(told * PER_BYTE_TOLD)
         edge.counters.latency.observe(edge.clock() - started)
 
     def allowed(answer: bool | UpstreamError) -> None:

@@ -29,13 +29,14 @@ class Replies:
         receipt: NoReceipt = NO_RECEIPT,
         outcome: str = OK,
         trace_id: str | None = None,
-    ) -> None:
-        """Send a frame; with a `receipt` it is the answer to that."""
+    ) -> int:
+        """Send a frame and return its bytes; with a `receipt` it is the answer to that."""
         kind = type(frame)
         self._counters.sent[kind] += 1
         payload = outgoing.encode(frame)
         self.sink.send(payload)
         receipt.answered(outgoing.TYPES[kind], payload, outcome, trace_id or "")
+        return len(payload)
 
     def error(
         self,

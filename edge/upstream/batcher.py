@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -66,11 +67,13 @@ class Batcher(Generic[Item]):
         service: str,
         max_batch: int,
         max_pending: int,
+        brief: bool = False,
         traces: NoCallTraces = NO_CALL_TRACES,
     ) -> None:
         """`call` answers a batch in its order, or raises; `service` names who answers, for error
         messages.
 
+        Where items may be far dearer than others, calls are kept `brief`: about a moment each.
         `traces` records the calls of sampled items.
         """
         self._call = call
@@ -82,9 +85,9 @@ class Batcher(Generic[Item]):
         self._first: deque[Asked[Item]] = deque()
         """What goes before `_waiting`."""
         self._waiting: deque[Asked[Item]] = deque()
-        self._first_until = 0.0
+        self._first_until = math.inf if brief else 0.0
         """Until when somebody is expected who goes first."""
-        self._share = max_batch
+        self._share = FEWEST if brief else max_batch
         """Items of `_waiting` that take about a moment."""
         self._under_way: list[Asked[Item]] = []
         self._running: asyncio.Task[Any] | None = None
@@ -163,7 +166,7 @@ class Batcher(Generic[Item]):
         first, waiting, most = self._first, self._waiting, self._max_batch
         if first:
             if waiting:
-                self._first_until = now + LATELY_S
+                self._first_until = max(self._first_until, now + LATELY_S)
             left = min(FEWEST, most // 2) if waiting else 0  # or the others would wait for ever
             batch = [first.popleft() for _ in range(min(len(first), most - left))]
             most -= len(batch)

@@ -60,6 +60,7 @@ class BrainLink:
             service="brain",
             max_batch=256,
             max_pending=settings.max_pending,
+            brief=True,  # one state may be hundreds of times as long as another
             traces=traces_of(channel.tracer, f"{_SERVICE}/GetState", channel.address),
         )
         self._tasks: set[asyncio.Task[None]] = set()

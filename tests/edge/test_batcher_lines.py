@@ -81,6 +81,18 @@ async def test_where_nobody_is_alone_batches_stay_large(monkeypatch: pytest.Monk
     assert [len(call) for call in service.calls] == [MANY] * 6
 
 
+async def test_brief_calls_take_a_moment_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, answers = Clockwork(monkeypatch, each_s=0.000_1), list[str]()
+    async with _running(service, brief=True) as batcher:
+        for number in range(6 * MANY):
+            batcher.submit(f"many {number}", answers.append)
+        await until(lambda: len(answers) == 6 * MANY)
+
+    sizes = [len(call) for call in service.calls]
+    assert sizes[0] == FEWEST, "nothing is known of them yet"
+    assert max(sizes) == 100, "10 ms"
+
+
 async def test_who_asks_many_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     service, answers = Clockwork(monkeypatch, each_s=0.01), list[str]()
     async with _running(service) as batcher:

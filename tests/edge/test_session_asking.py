@@ -38,6 +38,20 @@ def test_a_state_is_answered_or_refused(edge: FakeEdge) -> None:
     assert (failed["code"], failed["id"]) == ("unavailable", 3)
 
 
+def test_a_long_state_costs_more_than_a_short_one() -> None:
+    edge = FakeEdge(settings=EdgeSettings(user_units_per_s=1.0, user_units_burst=60))
+    session, sink = edge.session("ada")
+    waits = []
+    for epoch in ("short", "long" * 50_000):
+        edge.brain.epoch = epoch
+        say(session, "get_state", learner_id="ada")
+        assert sink.one()["type"] == "state_response"
+        waits.append(edge.dependencies.budgets.of("u-ada", edge.clock()).take(0.0, edge.clock()))
+
+    assert waits[0] == 0.0
+    assert waits[1] > 60.0, "it is in debt for as long as that is worth"
+
+
 def test_content_is_adapted_or_refused(edge: FakeEdge) -> None:
     edge.auth.decisions["u-ada", "watch", "ben"] = False
     session, sink = edge.session("ada")
