@@ -28,10 +28,13 @@ MAX_DEPTH: Final = 16
 """Objects and lists within each other."""
 
 _ID: Final = re.compile(ID_PATTERN)
-_ODD: Final = re.compile(rb"[0-9]{17}|[eE][-+]?[0-9]{3}|\\u[dD][89a-fA-F]|NaN|Infinity")
-"""What may be a number that is none or beyond 64-bit floats, or half a character; to be looked at
-more closely.
+_LONG_NUMBER: Final = re.compile(rb"[0-9](?:[0-9]{16}|[eE][-+]?[0-9]{3})")
+"""What may be a number beyond 64-bit floats. That all of it begins with a digit lets the search run
+over 60 KB of text in a quarter of a millisecond.
 """
+_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""What may be half a character."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOO_DEEP: Final = f"is nested more than {MAX_DEPTH} levels deep"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -95,7 +98,13 @@ def check_object(data: bytes, *, most: int) -> None:
 
 def _is_plain(data: bytes) -> bool:
     """Whether nothing in it can be nested too deeply or odd, if it is JSON at all."""
-    return data.count(b"{") + data.count(b"[") <= MAX_DEPTH and not _ODD.search(data)
+    return not (
+        data.count(b"{") + data.count(b"[") > MAX_DEPTH
+        or (b"\\" in data and _HALF.search(data))
+        or b"NaN" in data
+        or b"Infinity" in data
+        or _LONG_NUMBER.search(data)
+    )
 
 
 def _parsed(data: bytes) -> Any:
@@ -124,7 +133,7 @@ def _no_number(text: str) -> NoReturn:
 
 def _check_value(value: Any, levels: int) -> None:
     if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if _SURROGATE.search(value):
             raise OutsideError("holds half a character (a lone surrogate)")
     elif isinstance(value, int):
         if abs(value) >= 1 << 1024:
