@@ -22,6 +22,7 @@ ifneq ($(and $(NPM),$(wildcard web/package.json)),)
 WEB_TOOLS := web/node_modules/.installed
 WEB_PAGE := web/dist/.page
 WEB_ALL := web/dist/.all
+ASYNCAPI := tests/asyncapi/node_modules/.installed
 # Without the page everything else still works, so neither a missing npm nor a slow registry stops it.
 # A hung npm heeds no Ctrl-C: whatever the build started (`timeout` makes a group of it) is killed.
 # The second after it lets make die of the signal first: with its child gone already it would complain.
@@ -48,7 +49,7 @@ run: $(VENV)/$(if $(filter postgres,$(DATABASE))$(filter-out 1,$(BRAINS)),.tools
 	@umask 077; mkdir -p .aivo; $(BUILD_PAGE)
 	@PORT='$(PORT)' DATABASE='$(DATABASE)' EDGES='$(EDGES)' BRAINS='$(BRAINS)' exec $(PYTHON) -m demo
 
-test: $(VENV)/.tools $(WEB_TOOLS) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones; JOBS=2 at a time)
+test: $(VENV)/.tools $(WEB_TOOLS) $(ASYNCAPI) ## Run all tests (ARGS="tests/edge -k name" for some of the Python ones; JOBS=2 at a time)
 	@failed=; $(PYTHON) -m pytest -q $(or $(ARGS),-n $(JOBS) --dist loadfile --no-loadscope-reorder) || failed=1; \
 	$(if $(ARGS),,$(if $(WEB_TOOLS),$(NPM) --prefix web test,echo "tests of web/ are skipped: npm is not installed") || failed=1; $(MAKE) -s e2e || failed=1;) \
 	test -z "$$failed"
@@ -152,7 +153,7 @@ lock: $(VENV)/.tools ## Pin the newest allowed requirements again (needs uv on t
 		-o requirements-dev.txt $(LOCK)
 
 clean: ## Remove everything that was made here: .venv, built pages, caches and the demo's data
-	rm -rf $(VENV) web/node_modules web/dist examples/node/node_modules examples/go/gen .aivo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) web/node_modules web/dist examples/node/node_modules tests/asyncapi/node_modules examples/go/gen .aivo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # How requirements are pinned: for every supported Python, with hashes, naming no registry.
@@ -180,6 +181,11 @@ $(VENV)/.tools: requirements-dev.txt | $(PYTHON)
 
 web/node_modules/.installed: web/package-lock.json web/package.json
 	cd web && $(NPM) ci --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000
+	@touch $@
+
+# 168 packages: kept apart from web/, whose packages the image and `make run` fetch too.
+$(ASYNCAPI): tests/asyncapi/package-lock.json
+	$(NPM) --prefix tests/asyncapi ci --ignore-scripts --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000
 	@touch $@
 
 web/dist/.page: web/node_modules/.installed $(WEB_SOURCES)
