@@ -166,15 +166,19 @@ $(PYTHON):
 	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON3) cannot make virtual environments;" >&2; \
 		echo "on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PYTHON3) -m venv $(VENV) || { rm -rf $(VENV); echo "no environment could be made in $(VENV): see above" >&2; exit 1; }
-	@# Relative, for the way here may hold letters that this locale does not know.
-	@cd $(VENV)/lib/python*/site-packages && printf '../../../..\n../../../../proto/gen\n../../../../client\n' >aivo_checkout.pth
 
-$(VENV)/.runtime: requirements.txt | $(PYTHON)
+# Where Python finds what is here, also in an environment that an older checkout made. Relative, for the way here
+# may hold letters that this locale does not know.
+$(VENV)/.paths: Makefile | $(PYTHON)
+	@cd $(VENV)/lib/python*/site-packages && printf '../../../..\n../../../../proto/gen\n../../../../client\n' >aivo_checkout.pth
+	@touch $@
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/.paths
 	@echo "installing what the services need …"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/.tools: requirements-dev.txt | $(PYTHON)
+$(VENV)/.tools: requirements-dev.txt | $(VENV)/.paths
 	@echo "installing what development needs …"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.runtime

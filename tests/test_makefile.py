@@ -39,6 +39,8 @@ class Checkout:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).touch()
         self.script(".venv/bin/python", DEMO)
+        self.paths = folder / ".venv/lib/python3.11/site-packages/aivo_checkout.pth"
+        self.paths.parent.mkdir(parents=True)
         (folder / ".venv/.runtime").touch()
 
     def script(self, name: str, text: str) -> None:
@@ -136,6 +138,17 @@ async def test_ctrl_c_ends_a_build_that_hangs_without_a_word_of_make(checkout: C
     assert told.splitlines() == ["building the page, 100 s at most …"]
     assert process.returncode == -signal.SIGINT
     assert not checkout.npm_lives()
+
+
+def test_an_environment_of_an_older_checkout_learns_where_things_are(checkout: Checkout) -> None:
+    checkout.paths.write_text("../../../..\n")
+    code, told = checkout.run()
+
+    assert (code, told.splitlines()[-1]) == (0, "the demo runs")
+    found = [checkout.paths.parent / line for line in checkout.paths.read_text().splitlines()]
+    assert [path.resolve() for path in found] == [
+        checkout.folder.resolve() / name for name in ("", "proto/gen", "client")
+    ]
 
 
 def test_an_environment_that_cannot_be_run_is_left_alone(checkout: Checkout) -> None:
