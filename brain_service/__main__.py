@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_command(_declare(item=chosen.items, subject=chosen.subjects))
     if chosen.command == "rebuild":
         return _run_command(_rebuild())
+    if chosen.command == "audit":
+        return _run_command(_audit(chosen.limit))
     if chosen.command == "webhooks":
         return _run_command(_webhooks(chosen))
     if chosen.command == "shorten":
@@ -83,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     erase = commands.add_parser(
         "erase", help="delete everything stored about a learner; this cannot be undone"
     )
+    audit = commands.add_parser(
+        "audit",
+        help="print the newest lines of the audit log, oldest first, as JSON lines: who asked for a"
+        " learner's data or erasure, and which services recorded how many interactions in an hour"
+        " (these for 90 days)",
+    )
+    audit.add_argument("--limit", type=int, default=100, metavar="N", help="how many (100)")
     commands.add_parser(
         "rebuild",
         help="compute states of older versions of the model anew from the log; it may be stopped"
@@ -152,6 +161,13 @@ async def _export(learner_id: str, requested_by: str) -> None:
 async def _erase(learner_id: str, requested_by: str) -> None:
     async with _store(_settings_of_a_brain()) as store:
         print(await privacy.erase_command(store, learner_id, requested_by))
+
+
+async def _audit(limit: int) -> None:
+    async with _store(_settings_of_a_brain()) as store:
+        for entry in await store.newest_audit(max(0, limit)):
+            sys.stdout.buffer.write(privacy.audit_line(entry))
+    sys.stdout.buffer.flush()
 
 
 async def _declare(**files: str | None) -> None:

@@ -21,6 +21,11 @@ in an address.
 
 ID_RULE: Final = f"1–{MAX_ID} characters of A–Z a–z 0–9 _ . : @ -, and not . or .."
 
+MAX_NAME: Final = 256
+"""Characters of a name in the audit log."""
+
+NAME_RULE: Final = f"1 to {MAX_NAME} printable characters"
+
 LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, Unix milliseconds: what dates can be written for."""
 
@@ -48,6 +53,11 @@ class OutsideError(ValueError):
 def is_id(text: str) -> bool:
     """Whether this is a well-formed id."""
     return _ID.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether this can stand in the audit log as who asked."""
+    return bool(text.strip()) and len(text) <= MAX_NAME and text.isprintable()
 
 
 def is_moment(ms: int) -> bool:

@@ -104,6 +104,7 @@ class Commits:
         entry = self._memory.get(learner_id)
         if (
             entry is None
+            or work.submission.recorded_by
             or self._memory.answer(work.name)
             or self._bank.is_due(_now())
             or not self._bank.is_prepared(work.submission.interaction)
@@ -193,7 +194,7 @@ class Commits:
             return {}
         began, began_ns = time.perf_counter(), self._traces.now_ns()
         self._memory.write(plan.learners)
-        keys = await self._store.commit(plan.rows, increments, plan.notices)
+        keys = await self._store.commit(plan.rows, increments, plan.notices, plan.recorded)
         self._written(plan, began, began_ns)
         return keys
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -117,7 +118,7 @@ class Group:
 
     __slots__ = (
         "admit", "applied", "doubts", "failed", "learners", "notices", "notifier", "publications",
-        "rows", "stage",
+        "recorded", "rows", "stage",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +138,8 @@ class Group:
         self.applied: list[tuple[Work, Applied]] = []
         self.publications: list[Publication] = []
         self.failed: list[tuple[Work, Failed]] = []
+        self.recorded: Counter[str] = Counter()
+        """How many interactions stand in the audit log for whom."""
 
     def changed(self) -> dict[str, Entry]:
         """Return the learners that the group moved, as they are after it."""
@@ -186,6 +189,8 @@ class Group:
         if taught.repeated is None:
             self.doubts.append(Doubt(key, learner_id, state.revision, increments))
         self.learners[learner_id] = _entry((key, state, constants, now, encoded, at_ms))
+        if submission.recorded_by:
+            self.recorded[submission.recorded_by] += 1
         self.rows.append(row)
         self.applied.append((work, _applied((state.revision, False, assessment, at_ms))))
         self.publications.append(

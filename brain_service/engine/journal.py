@@ -7,7 +7,7 @@ subclass with a twist.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -193,12 +193,16 @@ class AuditEntry:
     audit_id: int
     at_ms: int
     action: str
-    """"export" or "erase"; "rebuild" and "rebuilt" are about all learners."""
+    """"export" or "erase"; "rebuild" and "rebuilt" are about all learners; "record" is about those
+    for whom a service recorded interactions.
+    """
     requested_by: str
     learner_key: int
     """The store's number of the learner, never used again; 0 when the learner was unknown."""
     interactions: int
-    """How many interactions were exported or erased; how many learners are to be rebuilt."""
+    """How many interactions were exported, erased or recorded; how many learners are to be
+    rebuilt.
+    """
 
 
 class Store(Protocol):
@@ -219,10 +223,16 @@ class Store(Protocol):
         """Return the rows of these (learner id, interaction id); unknown ones are absent."""
 
     async def commit(
-        self, rows: Sequence[Row], increments: BankIncrements, notices: Sequence[Notice] = ()
+        self,
+        rows: Sequence[Row],
+        increments: BankIncrements,
+        notices: Sequence[Notice] = (),
+        recorded: Mapping[str, int] | None = None,
     ) -> dict[str, int]:
         """Write rows, increments and notices about learners of the rows in one transaction, durable
         on return; returns the keys of learners that it made.
+
+        The audit log tells who `recorded` how many of the rows for others.
 
         Rows of one learner come in growing revision order. Raises `ConflictError` when anything is
         there already.
@@ -317,4 +327,10 @@ class Store(Protocol):
         """Return the bodies of what systems outside are still to be told of a learner."""
 
     async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
-        """Return the audit log's lines after one, oldest first; of one learner, or of all."""
+        """Return the audit log's lines after one, oldest first; of one learner, or of all.
+
+        Who recorded interactions is not among them, nor in any learner's.
+        """
+
+    async def newest_audit(self, limit: int) -> list[AuditEntry]:
+        """Return the last lines of the audit log, of all kinds, oldest first."""

@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PAGE: Final = 200
-_MAX_NAME: Final = 256
 
 
 class BadRequestError(ValueError):
@@ -43,10 +42,8 @@ def check(learner_id: str, requested_by: str) -> None:
     """Refuse a request that the audit log could not attribute. Raises `BadRequestError`."""
     if not validation.is_id(learner_id):
         raise BadRequestError(f"learner_id must be {validation.ID_RULE}")
-    if not requested_by.strip() or len(requested_by) > _MAX_NAME or not requested_by.isprintable():
-        raise BadRequestError(
-            f"requested_by must name who asks, in 1 to {_MAX_NAME} printable characters"
-        )
+    if not validation.is_name(requested_by):
+        raise BadRequestError(f"requested_by must name who asks: {validation.NAME_RULE}")
 
 
 async def export(
@@ -102,7 +99,7 @@ async def _everything(
         yield _state("state", head.revision, head.state)
     notices = await store.notices_of(learner_id)
     yield b"".join(_line("notice", message=json.loads(body)) for body in notices)
-    yield b"".join(map(_audit, await store.audit(learner_id=learner_id)))
+    yield b"".join(map(audit_line, await store.audit(learner_id=learner_id)))
 
 
 def _state(line_type: str, revision: int, data: bytes) -> bytes:
@@ -196,7 +193,8 @@ def _assessment(assessment: Assessment) -> dict[str, Any]:
     }
 
 
-def _audit(entry: AuditEntry) -> bytes:
+def audit_line(entry: AuditEntry) -> bytes:
+    """Write a line of the audit log as JSON."""
     return _line(
         "audit",
         at=_rfc3339(entry.at_ms),

@@ -60,6 +60,8 @@ class Submission(NamedTuple):
     """
     max_age_s: int = 0
     """How far back `occurred_at_ms` may lie where that is more than the engine allows, seconds."""
+    recorded_by: str = ""
+    """Who stands in the audit log for it; empty for a learner's own, which are not audited."""
 
 
 class Applied(NamedTuple):

@@ -147,7 +147,8 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         """Apply one interaction under the trace that its caller began, or a new one."""
         trace = _trace(request.interaction.traceparent, context)
         request.interaction.traceparent = trace_context.render(trace)
-        (result,) = await self._submit([request.interaction])
+        who = checks.requester(request.requested_by)
+        (result,) = await self._submit([request.interaction], recorded_by=who)
         self._readings.next_batch()
         return brain_pb2.RecordInteractionResponse(
             applied=convert.applied(_require(result), self._readings),
@@ -160,7 +161,8 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     ) -> brain_pb2.RecordInteractionsResponse:
         """Apply a batch; what is wrong with one is told in its outcome."""
         checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
-        results = await self._submit(request.interactions)
+        who = checks.requester(request.requested_by)
+        results = await self._submit(request.interactions, recorded_by=who)
         logger.info("interactions recorded", extra=_counts(results))
         request_ids = [interaction.request_id for interaction in request.interactions]
         self._readings.next_batch()
@@ -265,7 +267,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         return brain_pb2.EraseLearnerResponse(interactions=interactions)
 
     async def _submit(
-        self, interactions: Sequence[brain_pb2.Interaction]
+        self, interactions: Sequence[brain_pb2.Interaction], *, recorded_by: str = ""
     ) -> list[Applied | Failed]:
         """Apply those that are well-formed; a bad one fails alone."""
         good: list[Submission] = []
@@ -273,7 +275,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         failed: dict[int, Failed] = {}
         for index, interaction in enumerate(interactions):
             try:
-                submission = convert.submission(interaction)
+                submission = convert.submission(interaction, recorded_by)
                 submission, one = self._traces.serve(submission, len(interactions))
                 if one is not None:
                     served.append((index, one))

@@ -16,6 +16,8 @@ MAX_CURSORS: Final = 10_000
 MAX_ROOM_DATA_BYTES: Final = 64 * 1024
 MAX_HISTORY: Final = 1000
 DEFAULT_HISTORY: Final = 100
+UNNAMED: Final = "a service"
+"""Stands in the audit log for a caller that names nobody."""
 
 
 class InvalidFieldError(ValueError):
@@ -27,6 +29,13 @@ def identifier(field: str, value: str) -> str:
     if not validation.is_id(value):
         raise InvalidFieldError(f"{field} must be {validation.ID_RULE}.")
     return value
+
+
+def requester(value: str) -> str:
+    """Return who stands in the audit log for a call."""
+    if value and not validation.is_name(value):
+        raise InvalidFieldError(f"requested_by must be {validation.NAME_RULE}, or empty.")
+    return value or UNNAMED
 
 
 def text(field: str, value: str, most: int) -> str:

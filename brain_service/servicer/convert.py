@@ -40,7 +40,7 @@ _EVENTS: Final = {
 }
 
 
-def submission(message: brain_pb2.Interaction) -> Submission:
+def submission(message: brain_pb2.Interaction, recorded_by: str = "") -> Submission:
     """Make the engine's value of an interaction, all of it checked; raises InvalidFieldError or
     BadInteractionError.
     """
@@ -74,6 +74,7 @@ def submission(message: brain_pb2.Interaction) -> Submission:
         traceparent if trace_context.is_valid(traceparent) else "",
         message.verified,
         message.max_age_s,
+        recorded_by,
     ))  # fmt: skip
 
 

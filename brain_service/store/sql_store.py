@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
@@ -92,12 +92,20 @@ class SqlStore:
     one would overwrite of the other's is a `ConflictError`.
     """
 
-    def __init__(self, database: Database, *, epoch: str, salt: bytes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        epoch: str,
+        salt: bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.epoch = epoch
         self.database = database
         self._salt = salt
         self._bank = BankRows(database.engine.dialect)
         self._heads = Heads()
+        self._recorders = audit_log.Recorders(clock)
         # Kept for the life of the store: fetching a connection from the pool costs as much as
         # writing a row.
         self.written = database.writer()
@@ -108,23 +116,28 @@ class SqlStore:
         self.outbox = SqlOutbox(self._read, self._write)
 
     @classmethod
-    async def open(cls, database: str | Path) -> SqlStore:
+    async def open(
+        cls, database: str | Path, *, clock: Callable[[], float] = time.time
+    ) -> SqlStore:
         """Open a database, given by its address, and see that its schema is up to date.
+
+        `clock` tells the time in Unix seconds.
 
         A new SQLite file is readable by its owner only. Raises `SchemaError` for a database of a
         newer version or of something else, `StoreUnavailableError` when it cannot be opened.
         """
-        return await asyncio.to_thread(cls._open, database)
+        return await asyncio.to_thread(cls._open, database, clock)
 
     @classmethod
-    def _open(cls, database: str | Path) -> SqlStore:
+    def _open(cls, database: str | Path, clock: Callable[[], float]) -> SqlStore:
         opened = Database.open(database, connections=1 + _READERS, pragmas=_PRAGMAS)
         try:
             prepare(opened, SCHEMA)
             with opened.write() as connection:
                 known = identity(connection)
             with translated():
-                return cls(opened, epoch=known["epoch"], salt=bytes.fromhex(known["salt"]))
+                salt = bytes.fromhex(known["salt"])
+                return cls(opened, epoch=known["epoch"], salt=salt, clock=clock)
         except BaseException:
             opened.close()
             raise
@@ -252,9 +265,15 @@ class SqlStore:
         return await self._write(partial(shorten, learners=learners))
 
     async def commit(
-        self, rows: Sequence[Row], increments: BankIncrements, notices: Sequence[Notice] = ()
+        self,
+        rows: Sequence[Row],
+        increments: BankIncrements,
+        notices: Sequence[Notice] = (),
+        recorded: Mapping[str, int] | None = None,
     ) -> dict[str, int]:
-        """Write rows, increments and notices in one transaction; durable (fsync) on return."""
+        """Write rows, increments, notices and who recorded in one transaction; durable (fsync) on
+        return.
+        """
 
         def work(connection: sa.Connection) -> dict[str, int]:
             new = {row.learner_id for row in rows if not row.learner_key}
@@ -269,13 +288,15 @@ class SqlStore:
             if notices:
                 known = {row.learner_id: row.learner_key for row in rows}
                 outbox.insert(connection, notices, known | keys)
+            if recorded:
+                self._recorders.add(connection, recorded)
             return keys
 
         def append() -> dict[str, int]:
             self._append(rows)
             return {}
 
-        if not notices and not (increments.items or increments.norms):
+        if not (notices or recorded or increments.items or increments.norms):
             if not rows:
                 return {}
             if all([row.learner_key for row in rows]):
@@ -393,6 +414,10 @@ class SqlStore:
         """Return lines of the audit log, oldest first."""
         digest = None if learner_id is None else self.digest(learner_id)
         return await self._read(partial(audit_log.lines, digest=digest, after=after))
+
+    async def newest_audit(self, limit: int) -> list[AuditEntry]:
+        """Return the last lines of the audit log, of all kinds, oldest first."""
+        return await self._read(partial(audit_log.newest, limit=limit))
 
     def digest(self, learner_id: str) -> bytes:
         """Return the keyed digest by which a learner is found."""

@@ -15,8 +15,18 @@ import pytest
 from aivo.auth.v1 import auth_pb2 as pb
 from aivo.auth.v1 import auth_pb2_grpc
 from auth_service.settings import Settings
+from auth_service.store import ChangeLog, open_database
+from auth_service.store.change_log import RECORDS
 from service_runtime.settings import SettingsError
-from tests.auth_service.harness import ADMIN, PASSWORD, PATIENCE_S, Client, running, status
+from tests.auth_service.harness import (
+    ADMIN,
+    CREDENTIAL,
+    PASSWORD,
+    PATIENCE_S,
+    Client,
+    running,
+    status,
+)
 
 
 async def test_the_first_start_makes_the_administrator_and_later_ones_do_not(
@@ -207,3 +217,49 @@ async def test_no_secret_and_no_address_reaches_the_log(
     )  # fmt: skip
     assert [secret for secret in secrets if secret in logged] == []
     assert "used refresh token" in logged
+
+
+_SENDER = pb.NoteRecordsRequest(user_id="lms", learner_ids=["lea"], stored=1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "credential", "code", "told"),
+    [
+        (pb.NoteRecordsRequest(stored=1), CREDENTIAL, "INVALID_ARGUMENT", "user"),
+        (pb.NoteRecordsRequest(user_id="two words"), CREDENTIAL, "INVALID_ARGUMENT", "user"),
+        (pb.NoteRecordsRequest(user_id=".."), CREDENTIAL, "INVALID_ARGUMENT", "user"),
+        (pb.NoteRecordsRequest(user_id="u" * 129), CREDENTIAL, "INVALID_ARGUMENT", "user"),
+        (
+            pb.NoteRecordsRequest(user_id="lms", learner_ids=["lea", "a\nb"]),
+            CREDENTIAL, "INVALID_ARGUMENT", "learner",
+        ),
+        (
+            pb.NoteRecordsRequest(user_id="lms", learner_ids=["lea", ""]),
+            CREDENTIAL, "INVALID_ARGUMENT", "learner",
+        ),
+        (
+            pb.NoteRecordsRequest(user_id="lms", learner_ids=["lea"] * 1025),
+            CREDENTIAL, "INVALID_ARGUMENT", "1024 learner_ids",
+        ),
+        (_SENDER, "another credential", "UNAUTHENTICATED", "credential"),
+        (_SENDER, None, "UNAUTHENTICATED", "credential"),
+    ],
+)  # fmt: skip
+async def test_only_a_service_notes_who_sent_records_and_only_ids(
+    settings: Settings,
+    request_: pb.NoteRecordsRequest,
+    credential: str | None,
+    code: str,
+    told: str,
+) -> None:
+    async with running(settings) as client:
+        metadata = (("authorization", f"Bearer {credential}"),) if credential else ()
+        refused = await status(client.stub.NoteRecords(request_, metadata=metadata, timeout=20))
+        await client.NoteRecords(_SENDER)
+    database = open_database(settings.database_url)
+    entries = ChangeLog(database).audit_entries(10, only=RECORDS)
+    database.close()
+
+    assert refused[0] is grpc.StatusCode[code]
+    assert told in refused[1]
+    assert [(one.actor, one.subject) for one in entries] == [("lms", "lea")]

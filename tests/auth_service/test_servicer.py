@@ -306,6 +306,8 @@ def test_each_call_is_passed_on_and_answered(
         ("RemoveRelation", pb.RemoveRelationRequest(relation=pb.Relation(kind=99))),
         ("Authenticate", pb.AuthenticateRequest(tokens=["t"] * 1025)),
         ("Authorize", pb.AuthorizeRequest(queries=[pb.AuthorizeQuery()] * 1025)),
+        ("FindLearners", pb.FindLearnersRequest(emails=["ann@x.y"] * 1025)),
+        ("NoteRecords", pb.NoteRecordsRequest(user_id="u1", learner_ids=["l"] * 1025)),
     ],
 )
 def test_what_the_contract_refuses_is_refused_before_anything_is_asked(

@@ -385,3 +385,21 @@ def test_settings_that_cannot_work_are_refused(name: str, value: str) -> None:
 
 def test_no_limit_of_age_is_a_setting() -> None:
     assert load(BrainSettings, {"BRAIN_MAX_BACKDATE_S": "0"}, prefix="BRAIN").max_backdate_s == 0
+
+
+async def test_the_audit_log_is_shown_by_command(database: Path) -> None:
+    async with brain(database) as running:
+        await running.stub.RecordInteractions(
+            pb.RecordInteractionsRequest(interactions=[interaction()], requested_by="lms"),
+            metadata=running.channel.metadata,
+        )
+        await command(database, "export", "mia", "--requested-by", "office")
+        code, out, error = await command(database, "audit")
+    lines = [json.loads(line) for line in out.splitlines()]
+
+    assert (code, error) == (0, b"")
+    assert [(one["action"], one["requested_by"], one["interactions"]) for one in lines] == [
+        ("record", "lms", 1), ("export", "office", 1),
+    ]  # fmt: skip
+    assert b"mia" not in out
+    assert (await command(database, "audit", "--limit", "1"))[1] == out.splitlines(True)[1]

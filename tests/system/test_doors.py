@@ -315,7 +315,7 @@ def test_a_service_says_itself_who_sent_a_batch(
     sender = f"import-{uuid.uuid4().hex[:12]}"
     batch = [recorded(wide_school, learner), recorded(wide_school, "a b")]
     answer = brain.RecordInteractions(
-        brain_pb2.RecordInteractionsRequest(interactions=batch),
+        brain_pb2.RecordInteractionsRequest(interactions=batch, requested_by=sender),
         metadata=wide_school.stack.metadata,
         timeout=10,
     )

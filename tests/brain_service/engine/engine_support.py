@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,11 @@ class FaultyStore(SqlStore):
         return await super().load(learner_ids)
 
     async def commit(
-        self, rows: Sequence[Row], increments: BankIncrements, notices: Sequence[Notice] = ()
+        self,
+        rows: Sequence[Row],
+        increments: BankIncrements,
+        notices: Sequence[Notice] = (),
+        recorded: Mapping[str, int] | None = None,
     ) -> dict[str, int]:
         self.entered.set()
         if self.gate is not None:
@@ -88,7 +92,7 @@ class FaultyStore(SqlStore):
             raise StoreUnavailableError("the disk is on holiday")
         if any(map(self.poison, rows)):
             raise TypeError("a row that the driver chokes on")
-        keys = await super().commit(rows, increments, notices)
+        keys = await super().commit(rows, increments, notices, recorded)
         self.sizes.append(len(rows))
         if self.lost_answers:
             self.lost_answers -= 1

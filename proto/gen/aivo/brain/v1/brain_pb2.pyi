@@ -1153,6 +1153,11 @@ class RecordInteractionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INTERACTION_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    requested_by: _builtins.str
+    """requested_by names for whom the caller acts, for the audit log: a person or a system, 1 to 256
+    printable characters. Empty means "a service".
+    """
     @_builtins.property
     def interaction(self) -> Global___Interaction:
         """interaction to apply; `request_id` is ignored."""
@@ -1161,10 +1166,11 @@ class RecordInteractionRequest(_message.Message):
         self,
         *,
         interaction: Global___Interaction | None = ...,
+        requested_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["interaction", b"interaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interaction", b"interaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interaction", b"interaction", "requested_by", b"requested_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1209,6 +1215,11 @@ class RecordInteractionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INTERACTIONS_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    requested_by: _builtins.str
+    """requested_by names for whom the caller acts, for the audit log: a person or a system, 1 to 256
+    printable characters. Empty means "a service".
+    """
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
         """interactions to apply, at most 1,024; `request_id` is echoed."""
@@ -1217,10 +1228,11 @@ class RecordInteractionsRequest(_message.Message):
         self,
         *,
         interactions: _abc.Iterable[Global___Interaction] | None = ...,
+        requested_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interactions", b"interactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interactions", b"interactions", "requested_by", b"requested_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,8 +138,8 @@ class BrainServiceServicer:
     def RecordInteractions(self, request, context):
         """RecordInteractions is Interact for one batch, for internal services that send what another
         system recorded. A failure of one is told in its outcome and spoils no other; those of one
-        learner are applied in their order. The brain does not know for whom its caller acts: who is to
-        stand in the audit log is told by the caller, with `NoteRecords` of the auth service.
+        learner are applied in their order. What is new in them is written to the audit log in the same
+        transaction, under `requested_by`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,8 +61,8 @@ class BrainServiceStub:
     RecordInteractions: _grpc.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionsRequest, _brain_pb2.RecordInteractionsResponse]
     """RecordInteractions is Interact for one batch, for internal services that send what another
     system recorded. A failure of one is told in its outcome and spoils no other; those of one
-    learner are applied in their order. The brain does not know for whom its caller acts: who is to
-    stand in the audit log is told by the caller, with `NoteRecords` of the auth service.
+    learner are applied in their order. What is new in them is written to the audit log in the same
+    transaction, under `requested_by`.
     """
     WatchState: _grpc.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]
     """WatchState streams the readings of many learners to one watcher, in growing revision order per
@@ -128,8 +128,8 @@ class BrainServiceAsyncStub(BrainServiceStub):
     RecordInteractions: _aio.UnaryUnaryMultiCallable[_brain_pb2.RecordInteractionsRequest, _brain_pb2.RecordInteractionsResponse]  # type: ignore[assignment]
     """RecordInteractions is Interact for one batch, for internal services that send what another
     system recorded. A failure of one is told in its outcome and spoils no other; those of one
-    learner are applied in their order. The brain does not know for whom its caller acts: who is to
-    stand in the audit log is told by the caller, with `NoteRecords` of the auth service.
+    learner are applied in their order. What is new in them is written to the audit log in the same
+    transaction, under `requested_by`.
     """
     WatchState: _aio.UnaryStreamMultiCallable[_brain_pb2.WatchStateRequest, _brain_pb2.WatchStateResponse]  # type: ignore[assignment]
     """WatchState streams the readings of many learners to one watcher, in growing revision order per
@@ -210,8 +210,8 @@ class BrainServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_brain_pb2.RecordInteractionsResponse, _abc.Awaitable[_brain_pb2.RecordInteractionsResponse]]:
         """RecordInteractions is Interact for one batch, for internal services that send what another
         system recorded. A failure of one is told in its outcome and spoils no other; those of one
-        learner are applied in their order. The brain does not know for whom its caller acts: who is to
-        stand in the audit log is told by the caller, with `NoteRecords` of the auth service.
+        learner are applied in their order. What is new in them is written to the audit log in the same
+        transaction, under `requested_by`.
         """
 
     @_abc_1.abstractmethod
