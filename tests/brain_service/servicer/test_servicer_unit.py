@@ -182,6 +182,7 @@ def test_a_record_reaches_the_engine_whole_and_continues_the_callers_trace() -> 
         received_at_ms=12,
         traceparent=TRACE,
         verified=True,
+        recorded_by="a service",
     )
 
 
