@@ -27,8 +27,7 @@ def tables(findings: Findings) -> str:
     """Return the tables in Markdown: ours against the targets, ours beside simpler models, how
     often levels stand in which band.
     """
-    compared = [check for check in findings.checks if check.baselines]
-    return f"{_targets(findings.checks)}\n\n{_comparison(compared)}\n\n{_bands(findings.bands)}"
+    return f"{_checked(findings)}\n\n{_bands(findings.bands)}"
 
 
 def as_json(findings: Findings, command: str) -> str:
@@ -45,8 +44,8 @@ def as_json(findings: Findings, command: str) -> str:
 
 
 def write_block(path: Path, findings: Findings, command: str) -> None:
-    """Replace the generated part of a document. Raises ValueError where the document has no place
-    for it.
+    """Replace the generated part of a document with the checks; how often levels stand in which
+    band is left to the console. Raises ValueError where the document has no place for it.
     """
     where = _surroundings(command)
     made = fill(
@@ -56,7 +55,12 @@ def write_block(path: Path, findings: Findings, command: str) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    replace_part(path, BEGIN, END, f"{made}\n\n{tables(findings)}")
+    replace_part(path, BEGIN, END, f"{made}\n\n{_checked(findings)}")
+
+
+def _checked(findings: Findings) -> str:
+    compared = [check for check in findings.checks if check.baselines]
+    return f"{_targets(findings.checks)}\n\n{_comparison(compared)}"
 
 
 def _surroundings(command: str) -> dict[str, str]:
