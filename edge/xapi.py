@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.parse
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
@@ -46,6 +47,8 @@ _TOLD: Final = {
 }
 PASSED_FROM: Final = 0.5
 """A scaled score from which an answer counts as right when the statement does not say `success`."""
+
+_IRI: Final = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>"{}|\\^`]{1,2000}""")
 
 _DAY_S: Final = 86_400.0
 """What took longer was not done in one go; the model takes no such time."""
@@ -286,7 +289,9 @@ def _all(activities: list[Activity] | Activity) -> list[Activity]:
 
 
 def told(entry: Mapping[str, Any], learner_id: str, home_page: str) -> dict[str, Any]:
-    """Return an exported interaction as a statement."""
+    """Return an exported interaction as a statement, which no store refuses for what stands in its
+    context: with it, many refuse all that come beside it.
+    """
     context = entry.get("context")
     context = context if isinstance(context, dict) else {}
     kind = str(entry["kind"])
@@ -296,28 +301,49 @@ def told(entry: Mapping[str, Any], learner_id: str, home_page: str) -> dict[str,
         result["success"] = context["correct"]
     if entry.get("response") is not None:
         result["response"] = entry["response"]
-    if isinstance(context.get("time_taken"), int | float):
-        result["duration"] = f"PT{context['time_taken']:g}S"
-    item = context.get("activity") or context.get("item_id") or entry["interaction_id"]
+    if duration := _duration(context.get("time_taken")):
+        result["duration"] = duration
     statement: dict[str, Any] = {
         "id": _statement_id(str(entry["interaction_id"]), learner_id),
         "actor": {
             "objectType": "Agent",
             "account": {"homePage": home_page, "name": learner_id},
         },
-        "verb": {"id": context.get("verb") or verb},
+        "verb": {"id": _iri(context.get("verb")) or verb},
         "object": {
-            "id": item if ":" in str(item) else f"urn:aivo:item:{item}",
+            "id": _activity(context, str(entry["interaction_id"])),
             "definition": {"description": {"und": entry["content"]}},
         },
-        "timestamp": entry["occurred_at"],
-        "stored": entry["received_at"],
     }
+    for name, at in (("timestamp", entry["occurred_at"]), ("stored", entry["received_at"])):
+        if at is not None:  # older versions took times that are none
+            statement[name] = at
     if kind == "assessment":
         statement["object"]["definition"]["type"] = _TEST
     if result:
         statement["result"] = result
     return statement
+
+
+def _duration(seconds: Any) -> str:
+    """Return a time as ISO 8601 writes it; empty for what is none."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return ""
+    if not 0 <= seconds <= _DAY_S:
+        return ""
+    return f"PT{abs(seconds):.6f}".rstrip("0").rstrip(".") + "S"
+
+
+def _iri(value: Any) -> str:
+    """Return what a context says when it is an IRI, else nothing."""
+    return value if isinstance(value, str) and _IRI.fullmatch(value) else ""
+
+
+def _activity(context: Mapping[str, Any], interaction_id: str) -> str:
+    item = context.get("item_id")
+    item = item if isinstance(item, str) and item else interaction_id
+    urn = f"urn:aivo:item:{urllib.parse.quote(item, errors='replace')}"
+    return _iri(context.get("activity")) or _iri(item) or urn
 
 
 def _statement_id(interaction_id: str, learner_id: str) -> str:

@@ -254,6 +254,13 @@ STRANGERS: Final = (
         ),
     ),
     Kind(
+        name="bodies in chunks of a byte",
+        attack=_saying(
+            b"POST /api/auth/login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + _HOST + b"\r\n",
+            b"1\r\nx\r\n" * (FLOOD_BYTES // 6),
+        ),
+    ),
+    Kind(
         name="slow bodies",
         attack=_saying(
             b"POST /api/auth/login HTTP/1.1\r\nContent-Length: 9999\r\n" + _HOST + b"\r\n",

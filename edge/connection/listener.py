@@ -30,6 +30,11 @@ application refuses most bodies much smaller than this; what is left of one afte
 only thrown away.
 """
 
+MAX_PIECES, PIECE_BYTES = 2_048, 64
+"""Pieces of one body, and what each has on average where there are more. Each is a call here: a
+body in chunks of a byte would keep everybody else waiting.
+"""
+
 REQUEST_S = 15.0
 """Seconds from the connection, or a request's first byte, to the request's last, however many
 pieces it comes in; the application answers one whose body is late a little earlier.
@@ -58,6 +63,10 @@ class Listener(HttpToolsProtocol):
     """Whether the head of the arriving request is complete."""
     _taken = 0
     """Bytes of the head, or of what follows it, so far; of the whole piece that it began in."""
+    _pieces = 0
+    """Of the body so far."""
+    _body_bytes = 0
+    """What they held."""
     _answering: RequestResponseCycle | None = None
     """The request that is answered now, or was last; uvicorn knows only the one that came last."""
     _asked: asyncio.Task[Any] | None = None
@@ -159,6 +168,15 @@ class Listener(HttpToolsProtocol):
             raise ValueError(self._fault)
         super().on_headers_complete()
         self._in_body, self._taken = True, 0
+        self._pieces = self._body_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body, unless it comes in too many."""
+        self._pieces += 1
+        self._body_bytes += len(body)
+        if self._pieces > MAX_PIECES and self._body_bytes < PIECE_BYTES * self._pieces:
+            raise ValueError("too many pieces")  # the parser stops
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that a request is there."""
@@ -205,7 +223,8 @@ class Listener(HttpToolsProtocol):
 
     def _head(self) -> bytes:
         """Return the head of the present request, as it would be sent."""
-        lines = [self.scope["method"].encode() + b" " + self.url + b" HTTP/1.1\r\n"]
+        version = self.scope["http_version"].encode()
+        lines = [self.scope["method"].encode() + b" " + self.url + b" HTTP/" + version + b"\r\n"]
         lines += [name + b": " + value + b"\r\n" for name, value in self.headers]
         return b"".join((*lines, b"\r\n"))
 

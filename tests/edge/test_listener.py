@@ -109,6 +109,22 @@ async def test_what_follows_a_head_slowly_is_not_waited_for(
         await _sent_until_closed(running, head, b"x", gap_s=0.02)
 
 
+@pytest.mark.parametrize(("size", "count"), [(1, 10_000), (listener.PIECE_BYTES - 1, 4_000)])
+async def test_a_body_comes_in_so_many_small_pieces_and_no_more(size: int, count: int) -> None:
+    chunk = b"%x\r\n" % size + b"x" * size + b"\r\n"
+    async with running_edge(EdgeSettings(), App(reads=True)) as running:
+        assert await exchange(running, CHUNKED, chunk * count, b"0\r\n\r\n") == b""
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1_000), (2 * listener.PIECE_BYTES, 10_000)])
+async def test_a_body_may_come_in_pieces_of_some_size(size: int, count: int) -> None:
+    chunk = b"%x\r\n" % size + b"x" * size + b"\r\n"
+    closing = CHUNKED.replace(b"x\r\n", b"x\r\nConnection: close\r\n", 1)
+    async with running_edge(EdgeSettings(), App(reads=True)) as running:
+        answer = await exchange(running, closing, chunk * count, b"0\r\n\r\n")
+    assert b" 200 " in answer, answer
+
+
 async def test_an_answered_request_is_not_kept_alive_by_empty_lines() -> None:
     async with running_edge(EdgeSettings(), App(), timeout_keep_alive=1) as running:
         await _sent_until_closed(running, GET, b"\r\n", gap_s=0.05)

@@ -204,6 +204,13 @@ async def test_http_before_hosts_is_answered() -> None:
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
+async def test_http_before_hosts_has_no_sockets() -> None:
+    lines = [name + b": " + value for name, value in UPGRADE.items()]
+    request = b"\r\n".join((b"GET /ws HTTP/1.0", *lines, b"", b""))
+    async with _watched(EdgeSettings()) as running:
+        assert (await exchange(running, request)).startswith(b"HTTP/1.1 505 ")
+
+
 async def test_pipelined_requests_without_end_are_cut_off() -> None:
     one = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     async with _watched(EdgeSettings()) as running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -365,3 +366,65 @@ async def test_a_log_comes_out_as_csv_that_no_spreadsheet_computes(
     response = await api("GET", "/api/learners/ada/export?format=csv", token="admin")
     [row] = csv.DictReader(io.StringIO(response.text, newline=""))
     assert (row["content"], row["correct"], row["revision"]) == (f"'{begins}1+1", "True", "3")
+
+
+IRI = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20<>"{}|\\^`]+')
+SECONDS = re.compile(r"PT[0-9]+(\.[0-9]+)?S")
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"verb": {"a": ":"}, "activity": ["a:b", {"c": 1}]},
+        {"verb": "no address", "activity": ": : "},
+        {"verb": 7, "activity": 12_345},
+        {"activity": 'x:\0\n\u2028"<>', "item_id": "a\x85b"},
+        {"activity": "x:" + "y" * 60_000, "item_id": " "},
+        {"item_id": "\ud800"},
+        {"item_id": ["a"]},
+        {"item_id": "seven eighths, 7/8"},
+    ],
+)
+async def test_a_statement_names_verb_and_object_by_iris_whatever_a_learner_sent(
+    api: Api, monkeypatch: pytest.MonkeyPatch, context: dict[str, Any]
+) -> None:
+    monkeypatch.setitem(LINE, "context", context)
+    _export(api)
+    response = await api("GET", "/api/learners/ada/export?format=xapi", token="admin")
+    [told] = [json.loads(line) for line in response.text.splitlines()]
+    assert IRI.fullmatch(told["verb"]["id"])
+    assert IRI.fullmatch(told["object"]["id"])
+
+
+@pytest.mark.parametrize("seconds", [0, 1e-7, -0.0, 5e-324, 86_399.999_99, 12_345.678, 86_400])
+async def test_a_statement_has_a_duration_that_can_be_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setitem(LINE, "context", {"time_taken": seconds})
+    _export(api)
+    response = await api("GET", "/api/learners/ada/export?format=xapi", token="admin")
+    [told] = [json.loads(line) for line in response.text.splitlines()]
+    duration = told["result"]["duration"]
+    assert SECONDS.fullmatch(duration)
+    assert float(duration[2:-1]) == pytest.approx(seconds, abs=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [True, "5", -1, 2**1024 - 1, [5]])
+async def test_a_statement_has_no_duration_where_none_was_told(
+    api: Api, monkeypatch: pytest.MonkeyPatch, seconds: Any
+) -> None:
+    monkeypatch.setitem(LINE, "context", {"time_taken": seconds})
+    _export(api)
+    response = await api("GET", "/api/learners/ada/export?format=xapi", token="admin")
+    [told] = [json.loads(line) for line in response.text.splitlines()]
+    assert "result" not in told or "duration" not in told["result"]
+
+
+async def test_a_statement_without_a_moment_has_none(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LINE, "occurred_at", None)
+    _export(api)
+    response = await api("GET", "/api/learners/ada/export?format=xapi", token="admin")
+    [told] = [json.loads(line) for line in response.text.splitlines()]
+    assert "timestamp" not in told

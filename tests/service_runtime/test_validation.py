@@ -54,6 +54,7 @@ def test_sane_objects_pass_both_ways(data: bytes) -> None:
         (b'{"a":1e999}', "beyond 64-bit floats"),
         (b'{"a":-1E+400}', "beyond 64-bit floats"),
         (b'{"a":' + b"9" * 400 + b"}", "beyond 64-bit floats"),
+        (b'{"a":%d}' % (2**1024 - 1), "beyond 64-bit floats"),
         (rb'{"a":"\ud800"}', "half a character"),
         (rb'{"\udc00":1}', "half a character"),
     ],
