@@ -16,7 +16,6 @@ from service_runtime.telemetry import Tracer, now_ns
 from service_runtime.trace_context import TraceContext
 
 if TYPE_CHECKING:
-    from brain_service.engine.group import Work
     from brain_service.engine.submission import Applied, Failed, Submission
     from brain_service.watch.follow import Update
 
@@ -53,11 +52,11 @@ class NoTraces:
         """Return when something begins, Unix nanoseconds; 0 where nobody will ask."""
         return 0
 
-    def serve(self, submission: Submission, batch: int = 1) -> tuple[Submission, Served | None]:
-        """Return the interaction as it came."""
-        return submission, None
+    def serve(self, submission: Submission, batch: int = 1) -> Served | None:
+        """Leave the interaction as it came."""
+        return None
 
-    def timed(self, apply: Callable[[Work], None]) -> Callable[[Work], None]:
+    def timed(self, apply: Callable[[Submission], None]) -> Callable[[Submission], None]:
         """Return `apply`."""
         return apply
 
@@ -85,16 +84,16 @@ class BrainTraces(NoTraces):
         """Return the time now."""
         return now_ns()
 
-    def serve(self, submission: Submission, batch: int = 1) -> tuple[Submission, Served | None]:
-        """Return an interaction under a span of the brain's own, and what is recorded with its
-        outcome, if sampled.
+    def serve(self, submission: Submission, batch: int = 1) -> Served | None:
+        """Put a sampled interaction under a span of the brain's own, and return what is recorded
+        with its outcome.
         """
         parent = trace_context.sampled(submission.traceparent)
         if parent is None:
-            return submission, None
+            return None
         context = trace_context.child(parent)
-        own = submission._replace(traceparent=trace_context.render(context))
-        return own, Served(self, context, parent, now_ns(), batch)
+        submission.traceparent = trace_context.render(context)
+        return Served(self, context, parent, now_ns(), batch)
 
     def served(self, served: Served, result: Applied | Failed) -> None:
         """Record an interaction from its arrival to its outcome."""
@@ -113,19 +112,19 @@ class BrainTraces(NoTraces):
             error=error,
         )
 
-    def timed(self, apply: Callable[[Work], None]) -> Callable[[Work], None]:
+    def timed(self, apply: Callable[[Submission], None]) -> Callable[[Submission], None]:
         """Return `apply` that remembers when it computed sampled interactions."""
 
-        def timed(work: Work) -> None:
-            context = trace_context.sampled(work.submission.traceparent)
+        def timed(submission: Submission) -> None:
+            context = trace_context.sampled(submission.traceparent)
             if context is None:
-                apply(work)
+                apply(submission)
                 return
             start_ns = now_ns()
-            apply(work)
+            apply(submission)
             if len(self._computed) >= _MAX_APPLIED:
                 self._computed.clear()  # groups that were never written
-            self._computed[work.submission.traceparent] = _Applied(context, start_ns, now_ns())
+            self._computed[submission.traceparent] = _Applied(context, start_ns, now_ns())
 
         return timed
 

@@ -16,17 +16,23 @@ from typing import Any, Final
 from brain_service.engine import reads
 from brain_service.engine.bank_sync import NOTHING, BankSync
 from brain_service.engine.counters import BrainCounters
-from brain_service.engine.group import Entry, Group, Work, read_entry
-from brain_service.engine.journal import ConflictError, Found, Head, Store, StoreError
+from brain_service.engine.group import Entry, Group, read_entry
+from brain_service.engine.journal import ConflictError, Head, Store, StoreError
 from brain_service.engine.memory import Memory, read_answer
 from brain_service.engine.notices import Notifier
 from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
-from brain_service.engine.submission import INTERNAL_FAULT, Applied, Failed, FailureCode, invalid
+from brain_service.engine.submission import (
+    INTERNAL_FAULT,
+    Applied,
+    Failed,
+    FailureCode,
+    Submission,
+    invalid,
+)
 from brain_service.engine.teaching import Teaching
 from brain_service.model import BadInteractionError
 from brain_service.model.increments import BankIncrements
-from brain_service.model.values import maker
 from brain_service.tracing import NoTraces
 from service_runtime import trace_context
 
@@ -42,7 +48,6 @@ _REBUILDING: Final = Failed(
     code=FailureCode.UNAVAILABLE,
     message="This learner's state is being rebuilt from the log; try again.",
 )
-_found: Final = maker(Found)
 
 
 class Commits:
@@ -72,7 +77,7 @@ class Commits:
         self._counters = counters
         self._traces = traces
 
-    async def apply(self, group: list[Work]) -> None:
+    async def apply(self, group: list[Submission]) -> None:
         """Give every interaction of a group its result."""
         leaders, followers = self._sort_out(group)
         try:
@@ -83,37 +88,37 @@ class Commits:
             else:
                 # Whatever it was must not take the others along: find the one by going one at a
                 # time.
-                for work in leaders:
-                    if work.result is None:
-                        await self.apply([work])
-        for work in leaders:
-            if work.result is None:
+                for submission in leaders:
+                    if submission.result is None:
+                        await self.apply([submission])
+        for submission in leaders:
+            if submission.result is None:
                 self._counters.count_failed(INTERNAL_FAULT.code)
-                work.settle(INTERNAL_FAULT)
-        for leader, work in followers:
-            self._repeat(work, leader.result or INTERNAL_FAULT)
+                submission.settle(INTERNAL_FAULT)
+        for leader, submission in followers:
+            self._repeat(submission, leader.result or INTERNAL_FAULT)
 
-    def apply_at_once(self, work: Work) -> bool:
+    def apply_at_once(self, submission: Submission) -> bool:
         """Give a lone interaction its result without waiting for anything, where all that it needs
         is in memory and the store is idle and quick. False, and nothing has changed, elsewhere.
 
         Saves a third of what such an interaction costs: the engine's task and the store's thread
         would be woken for it, one after the other.
         """
-        learner_id = work.learner_id
+        learner_id = submission.learner_id
         entry = self._memory.get(learner_id)
         if (
             entry is None
-            or work.submission.recorded_by
-            or self._memory.answer(work.name)
+            or submission.recorded_by
+            or self._memory.answer(submission.name)
             or self._bank.is_due(_now())
-            or not self._bank.is_prepared(work.submission.interaction)
+            or not self._bank.is_prepared(submission.interaction)
         ):
             return False
         plan = Group(self._bank.stage(), {learner_id: entry}, self._teaching.admit, self._notifier)
         self._memory.write(())
         try:
-            self._traces.timed(plan.apply)(work)
+            self._traces.timed(plan.apply)(submission)
             began, began_ns = time.perf_counter(), self._traces.now_ns()
             if plan.notices or not self._store.commit_at_once(plan.rows[0]):
                 return False
@@ -124,32 +129,34 @@ class Commits:
         self._accept(plan, {})
         return True
 
-    def _sort_out(self, group: list[Work]) -> tuple[list[Work], list[tuple[Work, Work]]]:
+    def _sort_out(
+        self, group: list[Submission]
+    ) -> tuple[list[Submission], list[tuple[Submission, Submission]]]:
         """Answer what was answered lately, and pair repetitions within the group with their first
         one.
         """
-        leaders: dict[tuple[str, str], Work] = {}
+        leaders: dict[tuple[str, str], Submission] = {}
         followers = []
-        for work in group:
-            name = work.name
+        for submission in group:
+            name = submission.name
             if known := self._memory.answer(name):
-                self._repeat(work, known)
+                self._repeat(submission, known)
             elif leader := leaders.get(name):
-                followers.append((leader, work))
+                followers.append((leader, submission))
             else:
-                leaders[name] = work
+                leaders[name] = submission
         return list(leaders.values()), followers
 
-    def _repeat(self, work: Work, result: Applied | Failed) -> None:
+    def _repeat(self, submission: Submission, result: Applied | Failed) -> None:
         """Give a repeated interaction the result of the first."""
         if isinstance(result, Applied):
             self._counters.count_duplicate()
-            work.settle(result._replace(duplicate=True))
+            submission.settle(result._replace(duplicate=True))
         else:
             self._counters.count_failed(result.code)
-            work.settle(result)
+            submission.settle(result)
 
-    async def _commit(self, group: list[Work]) -> None:
+    async def _commit(self, group: list[Submission]) -> None:
         """Compute, write, and only then answer; again while other brains are faster with the same
         learners.
         """
@@ -203,41 +210,43 @@ class Commits:
         self._traces.committed((row.traceparent for row in plan.rows), began_ns)
         self._counters.batch_sizes.observe(len(plan.rows))
 
-    def _fail(self, group: Sequence[Work], code: FailureCode, message: str) -> None:
+    def _fail(self, group: Sequence[Submission], code: FailureCode, message: str) -> None:
         failed = Failed(code=code, message=message)
         self._counters.count_failed(code, len(group))
-        for work in group:
-            work.settle(failed)
+        for submission in group:
+            submission.settle(failed)
 
-    async def _compute(self, group: list[Work]) -> Group:
+    async def _compute(self, group: list[Submission]) -> Group:
         """Apply the model to a group, on new values."""
         learners, rebuilding = await self._load(group)
         plan = Group(self._bank.stage(), learners, self._teaching.admit, self._notifier)
         apply = self._traces.timed(plan.apply)
-        for count, work in enumerate(group, 1):
-            if work.learner_id in rebuilding:
-                plan.failed.append((work, _REBUILDING))
+        for count, submission in enumerate(group, 1):
+            if submission.learner_id in rebuilding:
+                plan.failed.append((submission, _REBUILDING))
                 continue
             try:
-                apply(work)
+                apply(submission)
             except BadInteractionError as error:
-                plan.failed.append((work, invalid(str(error))))
+                plan.failed.append((submission, invalid(str(error))))
             except Exception:
-                logger.exception("the model failed on an interaction", extra=_trace(work))
-                plan.failed.append((work, INTERNAL_FAULT))
+                logger.exception("the model failed on an interaction", extra=_trace(submission))
+                plan.failed.append((submission, INTERNAL_FAULT))
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
         return plan
 
-    async def _load(self, group: list[Work]) -> tuple[dict[str, Entry | None], set[str]]:
+    async def _load(self, group: list[Submission]) -> tuple[dict[str, Entry | None], set[str]]:
         """Return the learners of a group as they stand, one read for all not in memory, and who
         must be rebuilt first.
         """
-        learners = {work.learner_id: self._memory.get(work.learner_id) for work in group}
+        learners = {
+            submission.learner_id: self._memory.get(submission.learner_id) for submission in group
+        }
         missing = [learner_id for learner_id, entry in learners.items() if entry is None]
         self._counters.cache_misses += len(missing)
         self._counters.cache_hits += len(learners) - len(missing)
-        preparing = self._bank.prepare([work.submission.interaction for work in group])
+        preparing = self._bank.prepare([submission.interaction for submission in group])
         heads: dict[str, Head] = {}
         if missing:
             heads, _ = await asyncio.gather(self._store.load(missing), preparing)
@@ -255,20 +264,20 @@ class Commits:
             rebuilding.add(learner_id)
         return learners, rebuilding
 
-    async def _reconcile(self, group: list[Work]) -> list[Work]:
+    async def _reconcile(self, group: list[Submission]) -> list[Submission]:
         """After a conflict: answer what is in the log already, forget what is stale, and return
         what is still to do.
         """
-        found = await self._store.find([work.name for work in group])
+        found = await self._store.find([submission.name for submission in group])
         left = []
-        for work in group:
-            if there := found.get(work.name):
+        for submission in group:
+            if there := found.get(submission.name):
                 self._counters.count_duplicate()
-                self._memory.keep_answer(work.name, there)
-                work.settle(read_answer(there))
+                self._memory.keep_answer(submission.name, there.assessment)
+                submission.settle(read_answer(there.assessment))
             else:
-                left.append(work)
-        if kept := self._memory.kept({work.learner_id for work in group}):
+                left.append(submission)
+        if kept := self._memory.kept({submission.learner_id for submission in group}):
             self.announce_gone(self._memory.drop_stale(kept, await self._store.load(kept)))
         return left
 
@@ -298,14 +307,12 @@ class Commits:
             self._memory.put(
                 learner_id, entry if entry.key else entry._replace(key=keys[learner_id])
             )
-        for (work, applied), row in zip(plan.applied, plan.rows, strict=True):
-            self._memory.keep_answer(
-                work.name, _found((row.revision, row.occurred_at_ms, row.assessment))
-            )
-            work.settle(applied)
-        for work, failed in plan.failed:
+        for (submission, applied), row in zip(plan.applied, plan.rows, strict=True):
+            self._memory.keep_answer(submission.name, row.assessment)
+            submission.settle(applied)
+        for submission, failed in plan.failed:
             self._counters.count_failed(failed.code)
-            work.settle(failed)
+            submission.settle(failed)
         self._counters.count_applied(plan.applied, plan.publications)
         self._bus.publish(plan.publications)
         if plan.notices and self._notifier is not None:
@@ -316,7 +323,6 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _trace(work: Work) -> dict[str, Any]:
-    return {"traceparent": work.submission.traceparent} | trace_context.log_fields(
-        work.submission.traceparent
-    )
+def _trace(submission: Submission) -> dict[str, Any]:
+    traceparent = submission.traceparent
+    return {"traceparent": traceparent} | trace_context.log_fields(traceparent)

@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from brain_service.engine.group import Work
 from brain_service.engine.publication import Publication
-from brain_service.engine.submission import Applied, FailureCode
+from brain_service.engine.submission import Applied, FailureCode, Submission
 from brain_service.model.alerts import CROSSINGS
 from brain_service.model.levels import NAMES, SIX
 from service_runtime.metrics import DURATION_S, SIZES, Histogram
@@ -45,20 +44,20 @@ class Calibration:
         self.correct = [0] * (BINS + 1)
         self.squared_error = 0.0
 
-    def add(self, applied: Iterable[tuple[Work, Applied]]) -> None:
+    def add(self, applied: Iterable[tuple[Submission, Applied]]) -> None:
         """Count the graded answers among some interactions, each under what was predicted before it
         was seen.
         """
         answers, expected, right = self.answers, self.expected, self.correct
         squared_error = 0.0
-        for work, result in applied:
+        for submission, result in applied:
             predicted = result.assessment.predicted_correct
             if predicted is None:
                 continue
             place = int(predicted * BINS)
             answers[place] += 1
             expected[place] += predicted
-            if work.submission.interaction.correct:
+            if submission.interaction.correct:
                 right[place] += 1
                 predicted = 1.0 - predicted
             squared_error += predicted * predicted
@@ -90,7 +89,7 @@ class BrainCounters:
         self._sample_from = 0
 
     def count_applied(
-        self, applied: Sequence[tuple[Work, Applied]], publications: Iterable[Publication]
+        self, applied: Sequence[tuple[Submission, Applied]], publications: Iterable[Publication]
     ) -> None:
         """Count what a commit made durable."""
         self.outcomes["applied"] += len(applied)

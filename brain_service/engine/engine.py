@@ -19,7 +19,6 @@ from brain_service.engine.allowances import Allowances
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.commits import Commits
 from brain_service.engine.counters import BrainCounters
-from brain_service.engine.group import Call, Work
 from brain_service.engine.journal import (
     Store,
     StoreError,
@@ -32,6 +31,7 @@ from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.retention import Retention
 from brain_service.engine.submission import (
     Applied,
+    Call,
     Failed,
     FailureCode,
     HistoryEntry,
@@ -135,7 +135,7 @@ class Engine:
         self.counters = BrainCounters()
         self._clock = clock
         self._options = EngineOptions() if options is None else options
-        self._queue: deque[Work | _Erasure] = deque()
+        self._queue: deque[Submission | _Erasure] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -228,32 +228,37 @@ class Engine:
             return [_NOT_RUNNING] * len(submissions)
         call = Call(len(submissions))
         now_ms = int(self._clock() * 1000)
+        entered = [submission.enter(call) for submission in submissions]
         overloaded = False
-        for index, submission in enumerate(submissions):
+        for submission in entered:
             # Once one is refused for want of room, later ones are too, or they would overtake it.
             overloaded = overloaded or len(self._queue) >= self._options.max_pending
-            admitted = (
-                _OVERLOADED if overloaded else admit(submission, now_ms, self._options.max_age_s)
-            )
-            if self.retention.has_left(submission.interaction_id, submission.occurred_at_ms):
-                admitted = _LEFT
-            if not isinstance(admitted, Failed) and not self._may_add(submission, now_ms):
-                admitted = _QUOTA_USED
+            admitted = _OVERLOADED if overloaded else self._admit(submission, now_ms)
             if isinstance(admitted, Failed):
                 self.counters.count_failed(admitted.code)
-                call.settle(index, admitted)
+                submission.settle(admitted)
             else:
-                received_at_ms = submission.received_at_ms or now_ms
-                self._queue.append(Work(submission, admitted, received_at_ms, call, index))
+                submission.at_ms = admitted
+                submission.received_at_ms = submission.received_at_ms or now_ms
+                self._queue.append(submission)
         if call.remaining and not self._apply_at_once():
             self._wake.set()
             await call.done
-        return cast("list[Applied | Failed]", call.results)
+        return [cast("Applied | Failed", submission.result) for submission in entered]
 
     def refuse(self, message: str) -> Failed:
         """Count an interaction that cannot be submitted for what it is, and return its result."""
         self.counters.count_failed(FailureCode.INVALID)
         return invalid(message)
+
+    def _admit(self, submission: Submission, now_ms: int) -> int | Failed:
+        """Return when an interaction counts, Unix milliseconds, or why it is refused."""
+        if self.retention.has_left(submission.interaction_id, submission.occurred_at_ms):
+            return _LEFT
+        admitted = admit(submission, now_ms, self._options.max_age_s)
+        if isinstance(admitted, Failed) or self._may_add(submission, now_ms):
+            return admitted
+        return _QUOTA_USED
 
     def _may_add(self, submission: Submission, now_ms: int) -> bool:
         """Take an interaction from what the learner may add today; False when that is used up."""
@@ -269,8 +274,8 @@ class Engine:
         """Apply what was queued here and now, where it is alone and nothing is under way."""
         if not self._at_rest or len(self._queue) != 1:
             return False
-        (work,) = self._queue
-        if isinstance(work, _Erasure) or not self._commits.apply_at_once(work):
+        (only,) = self._queue
+        if isinstance(only, _Erasure) or not self._commits.apply_at_once(only):
             return False
         self._queue.clear()
         return True
@@ -369,13 +374,13 @@ class Engine:
             self._queue.popleft()
             await self._erase(first)
             return
-        group: list[Work] = []
+        group: list[Submission] = []
         while (
             self._queue
             and len(group) < self._options.max_batch
-            and isinstance(self._queue[0], Work)
+            and isinstance(self._queue[0], Submission)
         ):
-            group.append(cast("Work", self._queue.popleft()))
+            group.append(cast("Submission", self._queue.popleft()))
         await self._commits.apply(group)
 
     async def _erase(self, erasure: _Erasure) -> None:

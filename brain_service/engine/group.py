@@ -1,12 +1,10 @@
-"""A group of interactions on its way through the engine: who waits for it, and what it computes on
-new values.
+"""A group of interactions on its way through the engine: what it computes on new values.
 
 Applies the model and encodes rows; changes nothing outside itself.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -53,51 +51,6 @@ class Entry(NamedTuple):
 _row, _entry, _applied, _publication = maker(Row), maker(Entry), maker(Applied), maker(Publication)
 
 
-class Call:
-    """One call of `submit`, waiting until each of its interactions has its result."""
-
-    __slots__ = ("done", "remaining", "results")
-
-    def __init__(self, size: int) -> None:
-        self.results: list[Applied | Failed | None] = [None] * size
-        self.remaining = size
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def settle(self, index: int, result: Applied | Failed) -> None:
-        """Set one result; the last one lets the caller go on."""
-        self.results[index] = result
-        self.remaining -= 1
-        if not self.remaining and not self.done.done():
-            self.done.set_result(None)
-
-
-class Work:
-    """One interaction in the queue."""
-
-    __slots__ = ("at_ms", "call", "index", "learner_id", "name", "received_at_ms", "submission")
-
-    def __init__(
-        self, submission: Submission, at_ms: int, received_at_ms: int, call: Call, index: int
-    ) -> None:
-        self.submission = submission
-        self.learner_id = submission.learner_id
-        self.name = (submission.learner_id, submission.interaction_id)
-        """What makes it unique."""
-        self.at_ms = at_ms
-        self.received_at_ms = received_at_ms
-        self.call = call
-        self.index = index
-
-    @property
-    def result(self) -> Applied | Failed | None:
-        """What became of it; None while that is open."""
-        return self.call.results[self.index]
-
-    def settle(self, result: Applied | Failed) -> None:
-        """Say what became of it; once."""
-        self.call.settle(self.index, result)
-
-
 class Doubt(NamedTuple):
     """An answer of which the log must tell whether it was the learner's first to its item."""
 
@@ -135,33 +88,39 @@ class Group:
         self.admit = admit
         self.doubts: list[Doubt] = []
         self.rows: list[Row] = []
-        self.applied: list[tuple[Work, Applied]] = []
+        self.applied: list[tuple[Submission, Applied]] = []
         self.publications: list[Publication] = []
-        self.failed: list[tuple[Work, Failed]] = []
+        self.failed: list[tuple[Submission, Failed]] = []
         self.recorded: Counter[str] = Counter()
         """How many interactions stand in the audit log for whom."""
 
     def changed(self) -> dict[str, Entry]:
         """Return the learners that the group moved, as they are after it."""
-        moved = [work.learner_id for work, _ in self.applied]
+        moved = [submission.learner_id for submission, _ in self.applied]
         return {
             learner_id: entry
             for learner_id in moved
             if (entry := self.learners[learner_id]) is not None
         }
 
-    def apply(self, work: Work) -> None:
+    def apply(self, submission: Submission) -> None:
         """Apply the model to one interaction. Raises what the model raises, and then nothing here
         has changed.
         """
-        submission, learner_id = work.submission, work.learner_id
-        _, interaction_id, interaction, response, context_json, _, _, traceparent, *_ = submission
+        learner_id, interaction = submission.learner_id, submission.interaction
+        traceparent = submission.traceparent
         before = self.learners[learner_id]
         if before is None:
-            key, state, constants, signs, at_ms = 0, None, PARAMS_HASH, model.QUIET, work.at_ms
+            key, state, constants, signs, at_ms = (
+                0,
+                None,
+                PARAMS_HASH,
+                model.QUIET,
+                submission.at_ms,
+            )
         else:
             key, state, constants, signs, _, at_ms = before
-            at_ms = max(at_ms, work.at_ms)
+            at_ms = max(at_ms, submission.at_ms)
         statistics = self.stage.lookup(interaction)
         state, assessment, increments = model.apply(state, statistics, interaction, at_ms / 1000)
         assessment, encoded = codec.told(assessment)
@@ -169,13 +128,13 @@ class Group:
             learner_id,
             key,
             state.revision,
-            interaction_id,
+            submission.interaction_id,
             interaction.kind,
             interaction.content,
-            response,
-            context_json or _context_json(interaction),
+            submission.response,
+            submission.context_json or _context_json(interaction),
             at_ms,
-            work.received_at_ms,
+            submission.received_at_ms,
             traceparent,
             encoded,
             codec.encode_state(state, constants),
@@ -192,7 +151,7 @@ class Group:
         if submission.recorded_by:
             self.recorded[submission.recorded_by] += 1
         self.rows.append(row)
-        self.applied.append((work, _applied((state.revision, False, assessment, at_ms))))
+        self.applied.append((submission, _applied((assessment, False))))
         self.publications.append(
             _publication(
                 (learner_id, state.revision, assessment, crossings, traceparent, at_ms, False)

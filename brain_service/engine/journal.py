@@ -27,7 +27,6 @@ __all__ = [
     "Base",
     "ConflictError",
     "Declared",
-    "Found",
     "Head",
     "LogRow",
     "Rebuilt",
@@ -156,14 +155,6 @@ class Shortened(NamedTuple):
     places: Sequence[int]
 
 
-class Found(NamedTuple):
-    """A row looked up by its interaction id."""
-
-    revision: int
-    occurred_at_ms: int
-    assessment: bytes
-
-
 class BankTotals(NamedTuple):
     """What the store knows of some items and subjects, each as (value, weight); what `Bank.load`
     takes.
@@ -219,7 +210,7 @@ class Store(Protocol):
     async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
         """Return where these learners stand; unknown ones are absent."""
 
-    async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
+    async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LogRow]:
         """Return the rows of these (learner id, interaction id); unknown ones are absent."""
 
     async def commit(

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
 from brain_service.engine.group import Entry
-from brain_service.engine.journal import Found, Head
+from brain_service.engine.journal import Head
 from brain_service.engine.submission import Applied
 from brain_service.model import codec
 from brain_service.model.params import PARAMS_HASH
@@ -26,7 +26,7 @@ class Memory:
         self._max_answers = answers
         self._learners: OrderedDict[str, Entry] = OrderedDict()
         self._keeps_outdated = True
-        self._answers: OrderedDict[tuple[str, str], Found] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._writing: Collection[str] = ()
         self._overtaken: dict[str, int] = {}
         self._all_overtaken = False
@@ -116,12 +116,12 @@ class Memory:
 
     def answer(self, name: tuple[str, str]) -> Applied | None:
         """Return the answer given to (learner id, interaction id), if it was given lately."""
-        found = self._answers.get(name)
-        return None if found is None else read_answer(found)
+        written = self._answers.get(name)
+        return None if written is None else read_answer(written)
 
-    def keep_answer(self, name: tuple[str, str], found: Found) -> None:
-        """Keep an answer, for a resend."""
-        self._answers[name] = found
+    def keep_answer(self, name: tuple[str, str], assessment: bytes) -> None:
+        """Keep an answer as it was written, for a resend."""
+        self._answers[name] = assessment
         if len(self._answers) > self._max_answers:
             self._answers.popitem(last=False)
 
@@ -159,8 +159,6 @@ class Memory:
             del self._answers[name]
 
 
-def read_answer(found: Found) -> Applied:
+def read_answer(assessment: bytes) -> Applied:
     """Return an answer that was given before. Raises `ValueError` when its bytes are damaged."""
-    return Applied(
-        found.revision, True, codec.decode_assessment(found.assessment), found.occurred_at_ms
-    )
+    return Applied(codec.decode_assessment(assessment), duplicate=True)

@@ -1,14 +1,10 @@
-"""What callers bring to the engine and get back, and which of it is admitted; values only, it runs
-no model.
-
-What is made for every interaction is a plain tuple: a frozen dataclass takes four times as long to
-make.
-"""
+"""What callers bring to the engine and get back, and which of it is admitted; it runs no model."""
 
 from __future__ import annotations
 
+import asyncio
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from brain_service.model import Assessment, Crossing, Interaction, LearnerState
@@ -35,8 +31,28 @@ class FailureCode(enum.Enum):
     """Too much is waiting already; retry later under the same id."""
 
 
-class Submission(NamedTuple):
-    """One interaction as the caller brings it, checked by `model.interaction`."""
+class Call:
+    """One call of `submit`, waiting until each of its interactions has its result."""
+
+    __slots__ = ("done", "remaining")
+
+    def __init__(self, size: int) -> None:
+        """Wait for so many."""
+        self.remaining = size
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settled(self) -> None:
+        """One has its result; the last one lets the caller go on."""
+        self.remaining -= 1
+        if not self.remaining and not self.done.done():
+            self.done.set_result(None)
+
+
+@dataclass(slots=True)
+class Submission:
+    """One interaction on its way through the engine: as its caller brings it, checked by
+    `model.interaction`, until it has its result.
+    """
 
     learner_id: str
     """Who did it."""
@@ -51,7 +67,9 @@ class Submission(NamedTuple):
     occurred_at_ms: int = 0
     """When it happened, Unix milliseconds; 0 means `received_at_ms`."""
     received_at_ms: int = 0
-    """When it reached the system, Unix milliseconds; 0 means the engine's clock."""
+    """When it reached the system, Unix milliseconds; 0 means the engine's clock, which fills it
+    in.
+    """
     traceparent: str = ""
     """The W3C trace context it continues; empty for none."""
     verified: bool = False
@@ -62,19 +80,40 @@ class Submission(NamedTuple):
     """How far back `occurred_at_ms` may lie where that is more than the engine allows, seconds."""
     recorded_by: str = ""
     """Who stands in the audit log for it; empty for a learner's own, which are not audited."""
+    name: tuple[str, str] = field(init=False, default=("", ""))
+    """What makes it unique; this and what follows is the engine's."""
+    call: Call | None = field(init=False, default=None)
+    """Who waits for it; None before it came to an engine."""
+    at_ms: int = field(init=False, default=0)
+    """When it counts, Unix milliseconds."""
+    result: Applied | Failed | None = field(init=False, default=None)
+    """What became of it; None while that is open."""
+
+    def enter(self, call: Call) -> Submission:
+        """Return what goes through the engine for `call`: itself, or a copy where it did before."""
+        own = self if self.call is None else replace(self)
+        own.call = call
+        own.name = own.learner_id, own.interaction_id
+        return own
+
+    def settle(self, result: Applied | Failed) -> None:
+        """Say what became of it; once."""
+        self.result = result
+        self.call.settled()  # type: ignore[union-attr]  # it has entered
 
 
 class Applied(NamedTuple):
     """Says that an interaction is committed."""
 
-    revision: int
-    """The learner's revision after it."""
-    duplicate: bool
-    """True when this id was applied before; the rest then tells what happened the first time."""
     assessment: Assessment
     """The assessment after it."""
-    occurred_at_ms: int
-    """The time the model counted with."""
+    duplicate: bool = False
+    """True when this id was applied before; the assessment is what was told the first time."""
+
+    @property
+    def revision(self) -> int:
+        """The learner's revision after it."""
+        return self.assessment.revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -276,7 +276,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         for index, interaction in enumerate(interactions):
             try:
                 submission = convert.submission(interaction, recorded_by)
-                submission, one = self._traces.serve(submission, len(interactions))
+                one = self._traces.serve(submission, len(interactions))
                 if one is not None:
                     served.append((index, one))
                 good.append(submission)

@@ -11,7 +11,6 @@ from brain_service import rooms
 from brain_service.engine.submission import Applied, HistoryEntry, LearnerSnapshot, Submission
 from brain_service.model import adapt
 from brain_service.model.interaction import MAX_CONTENT, Interaction, check_carried, checked
-from brain_service.model.values import maker
 from brain_service.servicer import checks
 from brain_service.servicer.assessments import AssessmentCache, assessment_of
 from brain_service.servicer.checks import InvalidFieldError
@@ -19,8 +18,6 @@ from brain_service.watch.follow import Crossed, Update
 from brain_service.watch.watch import Heartbeat
 from brain_service.watch.watches import Cursor, Standing
 from service_runtime import trace_context
-
-_submission = maker(Submission)
 
 MAX_HISTORY_BYTES: Final = 8 * 1024 * 1024
 """A page of history ends here, well below the largest message."""
@@ -63,7 +60,7 @@ def submission(message: brain_pb2.Interaction, recorded_by: str = "") -> Submiss
         occurred_at_ms=occurred_at_ms,
         received_at_ms=received_at_ms,
     )
-    return _submission((
+    return Submission(
         learner_id,
         interaction_id,
         interaction,
@@ -75,7 +72,7 @@ def submission(message: brain_pb2.Interaction, recorded_by: str = "") -> Submiss
         message.verified,
         message.max_age_s,
         recorded_by,
-    ))  # fmt: skip
+    )
 
 
 def _interaction(kind: str, content: str, context: brain_pb2.Context) -> Interaction:

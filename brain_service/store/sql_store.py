@@ -21,7 +21,6 @@ from brain_service.engine.journal import (
     Base,
     ConflictError,
     Declared,
-    Found,
     Head,
     LogRow,
     Rebuilt,
@@ -178,11 +177,11 @@ class SqlStore:
 
         return await self._look(work)
 
-    async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
+    async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LogRow]:
         """Return the rows of these (learner id, interaction id), in one transaction."""
         digests = {self.digest(learner_id): learner_id for learner_id, _ in pairs}
 
-        def work(connection: sa.Connection) -> dict[tuple[str, str], Found]:
+        def work(connection: sa.Connection) -> dict[tuple[str, str], LogRow]:
             keys = {digests[digest]: key for digest, key in rows_in(connection, KEYS, digests)}
             wanted = {
                 (self.interaction_key(pair[1]), keys[pair[0]]): pair
@@ -192,8 +191,7 @@ class SqlStore:
             found = {}
             for key, owner, revision, entry in rows_of(connection, list(wanted)):
                 if pair := wanted.get((key, owner)):
-                    row = log_row(key, revision, entry)
-                    found[pair] = Found(revision, row.occurred_at_ms, row.assessment)
+                    found[pair] = log_row(key, revision, entry)
             return found
 
         return await self._read(work)

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_service.engine.counters import BINS, SAMPLED, BrainCounters, Calibration
-from brain_service.engine.engine import Applied
-from brain_service.engine.group import Work
+from brain_service.engine.engine import Applied, Submission
 from brain_service.engine.publication import Publication
 from brain_service.metrics import families
 from brain_service.model.bank import Bank
@@ -96,7 +95,7 @@ class Graded:
     """As much of an applied interaction as the calibration reads."""
 
     def __init__(self, predicted: float | None, correct: bool | None) -> None:
-        self.assessment = self.submission = self.interaction = self
+        self.assessment = self.interaction = self
         self.predicted_correct = predicted
         self.correct = correct
 
@@ -114,12 +113,12 @@ def test_each_answer_is_in_the_bin_of_its_prediction(pairs: list[tuple[float, bo
         assert counted.expected[place] == pytest.approx(sum(p for p, _ in mine))
 
 
-async def _applied(tmp_path: Path) -> tuple[tuple[Work, Applied], Publication]:
+async def _applied(tmp_path: Path) -> tuple[tuple[Submission, Applied], Publication]:
     async with running(tmp_path / "brain.db") as brain:
         sent = submission("ada", "1")
         (result,) = await brain.apply(sent)
         assert isinstance(result, Applied)
-        return (Work(sent, 0, 0, None, 0), result), brain.published[0]  # type: ignore[arg-type]
+        return (sent, result), brain.published[0]
 
 
 @pytest.mark.parametrize("sizes", [[1] * 17, [17], [5, 5, 5, 2], [8, 9], [16, 0, 1]])

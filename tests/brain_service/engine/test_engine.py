@@ -216,7 +216,7 @@ async def test_a_row_that_the_driver_chokes_on_fails_alone(brain: Brain, path: P
 async def test_what_the_clock_does_not_let_in_is_refused_alone_with_its_reason(
     brain: Brain, path: Path, fields: dict[str, object], word: str
 ) -> None:
-    bad = submission("ada", "bad")._replace(**fields)  # type: ignore[arg-type]
+    bad = submission("ada", "bad", **fields)
     results = await brain.apply(submission("ada", "a"), bad, submission("ada", "b"))
 
     assert codes(results) == [None, FailureCode.INVALID, None]
@@ -230,9 +230,7 @@ async def test_a_caller_that_fills_in_may_lie_further_back_but_only_so_far(path:
     async with running(path, clock=Clock(), max_age_s=60.0) as brain:
         results = await brain.apply(
             *[
-                submission("ada", name, occurred_at_ms=NOW_MS - age_s * 1000)._replace(
-                    max_age_s=allowed_s
-                )
+                submission("ada", name, occurred_at_ms=NOW_MS - age_s * 1000, max_age_s=allowed_s)
                 for name, age_s, allowed_s in (
                     ("old", 90, 0),
                     ("filled-in", 90, 100),
@@ -242,6 +240,11 @@ async def test_a_caller_that_fills_in_may_lie_further_back_but_only_so_far(path:
             ]
         )
     assert codes(results) == [FailureCode.INVALID, None, FailureCode.INVALID, None]
+
+
+def counted_ms(result: Applied | Failed) -> int:
+    assert isinstance(result, Applied)
+    return round(result.assessment.time * 1000)
 
 
 async def test_times_count_as_the_protocol_says(path: Path) -> None:
@@ -261,7 +264,7 @@ async def test_times_count_as_the_protocol_says(path: Path) -> None:
             ]
         )
 
-    assert [result.occurred_at_ms for result in results if isinstance(result, Applied)] == [
+    assert [counted_ms(result) for result in results] == [
         times["ancient"],
         times["later"],
         times["later"],
@@ -283,8 +286,7 @@ async def test_a_clock_behind_the_callers_refuses_nothing_that_the_caller_saw_ha
             submission("ada", "late", occurred_at_ms=theirs + 61_000, received_at_ms=theirs),
         )
 
-    assert isinstance(now, Applied)
-    assert now.occurred_at_ms == NOW_MS
+    assert counted_ms(now) == NOW_MS
     assert isinstance(soon, Applied)
     assert isinstance(late, Failed)
     assert late.code is FailureCode.INVALID

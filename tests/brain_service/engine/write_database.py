@@ -100,7 +100,8 @@ async def write(folder: Path) -> dict[str, Any]:
         for learner in (anna, ben, cleo, dora, emil):
             for after_s, happened in learner():
                 clock.now += after_s
-                await brain.apply(happened._replace(received_at_ms=round(clock.now * 1000)))
+                happened.received_at_ms = round(clock.now * 1000)
+                await brain.apply(happened)
         await brain.engine.erase("dora", requested_by="a test")
         return {"learners": {each: await _read(brain, each) for each in LEARNERS}}
 

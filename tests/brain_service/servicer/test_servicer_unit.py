@@ -96,7 +96,7 @@ def record(**fields: Any) -> pb.RecordInteractionRequest:
     return pb.RecordInteractionRequest(interaction=interaction)
 
 
-APPLIED = Applied(revision=7, duplicate=True, assessment=ASSESSMENT, occurred_at_ms=5)
+APPLIED = Applied(ASSESSMENT._replace(revision=7), duplicate=True)
 
 
 @pytest.mark.parametrize(
