@@ -34,7 +34,7 @@ from bench.load import Target, repeated_loop
 from bench.scenarios import named
 from bench.targets import services
 from harness.processes import GENERATOR_CORE, on_core
-from harness.stack import ROOT
+from harness.root import ROOT
 
 OFF: Final = "off"
 CONTROL: Final = "off, a twin"

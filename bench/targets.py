@@ -22,7 +22,8 @@ from bench.monolith import SECRET_VARIABLE, mint
 from harness.ports import listens, reserve
 from harness.processes import GENERATOR_CORE, SERVER_CORE, Process
 from harness.registry import Registry
-from harness.stack import OUR_PATH, ROOT, SERVICES, Stack, private_stack
+from harness.root import OUR_PATH, ROOT
+from harness.stack import SERVICES, Stack, private_stack
 from harness.supervisor import running
 
 _TOKEN_TTL_S = 4 * 3600

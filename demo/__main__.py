@@ -29,7 +29,8 @@ from harness.ports import COUNT, Ports, block, taken
 from harness.postgres import NoPostgresError
 from harness.proxies import spare_loopback
 from harness.registry import Registry, SeedingError
-from harness.stack import ROOT, ProcessDiedError, Stack, StartTimeoutError
+from harness.root import ROOT
+from harness.stack import ProcessDiedError, Stack, StartTimeoutError
 from harness.valkey import NoValkeyError
 from service_runtime.addresses import is_address
 from service_runtime.version import told

@@ -1,8 +1,6 @@
-"""The four services as real processes on this machine: their environment, their order, when they
-are ready.
+"""The four services as real processes on this machine, started, stopped and killed together.
 
-It knows how each is configured from outside and nothing of what they do. `make run`, tests and
-benchmarks share it:
+It knows nothing of what they do. `make run`, tests and benchmarks share it:
 
     with private_stack(env={"EDGE_PING_S": "1"}) as stack:
         stack.kill("brain")      # SIGKILL
@@ -16,35 +14,27 @@ All calls block, for at most the timeouts named; inside an event loop use
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
+from harness.environment import Environments, inherited
 from harness.files import make_private, write_secret_once
+from harness.layout import SERVICES, Layout, service_of
 from harness.ports import Ports, reserve
 from harness.postgres import Postgres
+from harness.readiness import edge_is_ready, edge_reaches_all, health_stub, serves
+from harness.root import ROOT
 from harness.supervisor import Child, ProcessDiedError, Spawner, StartTimeoutError
 from harness.valkey import Valkey
 
-__all__ = ["ROOT", "SERVICES", "ProcessDiedError", "Stack", "StartTimeoutError", "private_stack"]
-
-ROOT = Path(__file__).resolve().parents[1]
-
-OUR_PATH = {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "proto/gen", "client"))}
-"""What a Python process must find in its environment to import us."""
-
-SERVICES = ("metrics", "auth", "brain", "edge")
-"""In the order of starting: nobody starts before those it calls. Stopping goes the other way."""
+__all__ = ["SERVICES", "ProcessDiedError", "Stack", "StartTimeoutError", "private_stack"]
 
 START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 35.0
@@ -56,10 +46,6 @@ _MODULES = {
     "brain": "brain_service",
     "edge": "edge",
 }
-_OURS = ("EDGE_", "BRAIN_", "AUTH_", "METRICS_")
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Asks this machine, whatever proxy the environment names."""
-_EDGE_OWN = ("HOST", "PORT", "DEBUG")
 
 
 class Stack:
@@ -87,16 +73,13 @@ class Stack:
         removes a variable); every process sees the variables of its own prefix only. `cores` pins
         processes by name to a processor core.
         """
+        given = dict(env or {})
         self.directory = directory.resolve()
-        self.ports = ports
-        self._blocks = (ports, *more)
-        self._counts = {"edge": edges, "brain": brains}
+        self.layout = Layout(
+            given.pop("HOST", "") or "127.0.0.1", ports, more, edges=edges, brains=brains
+        )
         self.credential_file = self.directory / "service-credential"
         self.logs = self.directory / "logs"
-        self._env = dict(env or {})
-        self._further: dict[str, dict[str, str]] = {}
-        self.host = self._env.pop("HOST", "") or "127.0.0.1"
-        """Where the edge listens; the services always listen on loopback."""
         self._spawner = Spawner()
         self.postgres: Postgres | None = None
         if database == "postgres":
@@ -110,6 +93,14 @@ class Stack:
         self.valkey: Valkey | None = None
         if brains > 1:
             self.valkey = Valkey(self.directory / "valkey", spawner=self._spawner)
+        self._environments = Environments(
+            self.layout,
+            self.directory,
+            self.credential_file,
+            given,
+            postgres=self.postgres,
+            valkey=self.valkey,
+        )
         self.children = {
             name: self._process(
                 name,
@@ -121,14 +112,18 @@ class Stack:
         }
 
     @property
+    def ports(self) -> Ports:
+        """Its first block of ports."""
+        return self.layout.ports
+
+    @property
     def services(self) -> list[str]:
         """The names of all processes of the services, in the order of starting."""
-        return [name for service in SERVICES for name in self.named(service)]
+        return self.layout.services
 
     def named(self, service: str) -> list[str]:
         """Return the names of one service's processes."""
-        further = range(2, self._counts.get(service, 1) + 1)
-        return [service, *(f"{service}-{number}" for number in further)]
+        return self.layout.named(service)
 
     def start(self, *names: str, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start these processes (all, when none is named) and wait until each answers that it is
@@ -191,7 +186,7 @@ class Stack:
 
     def set(self, name: str, env: Mapping[str, str]) -> None:
         """Add variables to a process's environment; what was given at the beginning goes first."""
-        self._further[name] = {**self._further.get(name, {}), **env}
+        self._environments.add(name, env)
         self.children[name] = self._process(name, self._command(name), self.environment(name))
 
     @staticmethod
@@ -202,7 +197,7 @@ class Stack:
         """Prepare a further process, of the same directory and fate; the caller starts it, `stop`
         stops it first.
         """
-        self.children[name] = self._process(name, command, self._inherited())
+        self.children[name] = self._process(name, command, inherited())
         return self.children[name]
 
     def close(self) -> None:
@@ -236,95 +231,30 @@ class Stack:
     @property
     def http_url(self) -> str:
         """Where the page and `/api` are."""
-        return f"http://{self._reached}:{self.ports.edge}"
+        return self.layout.http_url
 
     @property
     def ws_url(self) -> str:
         """Where the socket is."""
-        return f"ws://{self._reached}:{self.ports.edge}/ws"
-
-    @property
-    def _reached(self) -> str:
-        """The host to ask for the edge; one that listens everywhere is asked on loopback."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"[{host}]" if ":" in host else host
+        return self.layout.ws_url
 
     def address(self, name: str) -> str:
         """Return "host:port" of a process."""
-        return f"127.0.0.1:{getattr(self._block(name), service_of(name))}"
+        return self.layout.address(name)
 
     def exposition(self, name: str) -> str:
         """Return "host:port" where Prometheus scrapes a process."""
-        return f"127.0.0.1:{self._block(name).expositions[service_of(name)]}"
-
-    def _block(self, name: str) -> Ports:
-        return self._blocks[int(name.partition("-")[2] or 1) - 1]
+        return self.layout.exposition(name)
 
     def database(self, name: str) -> Path:
         """Return the SQLite file of a gRPC service, where it has one."""
-        return self.directory / f"{name}.sqlite3"
+        return self._environments.database(name)
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the whole environment of a process; `python -m <module>` with it is the very same
         process.
         """
-        service = service_of(name)
-        others = tuple(prefix for prefix in _OURS if prefix != f"{service.upper()}_")
-        given = {
-            key: value
-            for key, value in self._env.items()
-            if not key.startswith(others) and (service == "edge" or key not in _EDGE_OWN)
-        }
-        return {
-            key: value
-            for key, value in (
-                self._inherited() | self._settings(name) | dict(self._further.get(name, {})) | given
-            ).items()
-            if value
-        }
-
-    def _inherited(self) -> dict[str, str]:
-        kept = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(_OURS) and key not in _EDGE_OWN
-        }
-        return kept | OUR_PATH
-
-    def _settings(self, name: str) -> dict[str, str]:
-        service = service_of(name)
-        prefix = service.upper()
-        settings = {
-            f"{prefix}_CREDENTIAL_FILE": str(self.credential_file),
-            f"{prefix}_EXPOSITION_LISTEN": self.exposition(name),
-        }
-        if service == "edge":
-            return settings | {
-                "HOST": self.host,
-                "PORT": str(self.ports.edge),
-                # One page, whatever this machine is called in the address bar.
-                "EDGE_ALLOWED_ORIGINS": ",".join(
-                    f"http://{name}:{self.ports.edge}"
-                    for name in ("localhost", "127.0.0.1", "[::1]")
-                ),
-                # Nobody balances these edges: there is nothing that needs time to notice.
-                "EDGE_DRAIN_NOTICE_S": "0",
-                "EDGE_REUSE_PORT": "1" if self._counts["edge"] > 1 else "",
-                "EDGE_BRAIN_ADDRESSES": ",".join(map(self.address, self.named("brain"))),
-                "EDGE_AUTH_ADDRESS": self.address("auth"),
-                "EDGE_METRICS_ADDRESS": self.address("metrics"),
-            }
-        settings |= {
-            f"{prefix}_LISTEN": self.address(name),
-            f"{prefix}_DATABASE_URL": self.postgres.address(service)
-            if self.postgres
-            else str(self.database(service)),  # as a URL, `?` and `%` in it would mean something
-        }
-        if service == "brain" and self.valkey:
-            settings["BRAIN_BUS_URL"] = self.valkey.url
-        if name == "auth":
-            settings["AUTH_KEY_FILE"] = str(self.directory / "auth-keys.json")
-        return settings
+        return self._environments.of(name)
 
     def _migrate(self, postgres: Postgres) -> None:
         """Give each service a database of today's schema, as an operator does."""
@@ -378,34 +308,15 @@ class Stack:
         for name in names:
             child = self.children[name]
             if service_of(name) == "edge":
-                ready = self._edge_ready if self._counts["edge"] == 1 else self._reaches(name)
-                child.wait_until(ready, timeout_s=timeout_s)
+                child.wait_until(partial(self._edge_ready, name), timeout_s=timeout_s)
             else:
-                with _health_stub(self.address(name)) as stub:
-                    child.wait_until(lambda stub=stub: _serving(stub), timeout_s=timeout_s)  # type: ignore[misc]
+                with health_stub(self.address(name)) as stub:
+                    child.wait_until(partial(serves, stub), timeout_s=timeout_s)
 
-    def _reaches(self, name: str) -> Callable[[], bool]:
-        """Return what tells whether one edge among several reaches all services: by their common
-        port another may answer.
-        """
-
-        def look() -> bool:
-            try:
-                with _DIRECT.open(f"http://{self.exposition(name)}/metrics", timeout=1) as answer:
-                    lines = answer.read().decode().splitlines()
-            except (urllib.error.URLError, OSError):
-                return False
-            reached = [line for line in lines if line.startswith("aivo_edge_upstream_up{")]
-            return bool(reached) and all(line.endswith(" 1.0") for line in reached)
-
-        return look
-
-    def _edge_ready(self) -> bool:
-        try:
-            with _DIRECT.open(f"{self.http_url}/readyz", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+    def _edge_ready(self, name: str) -> bool:
+        if self.layout.has_one_edge:
+            return edge_is_ready(self.http_url)
+        return edge_reaches_all(self.exposition(name))
 
 
 @contextlib.contextmanager
@@ -456,26 +367,5 @@ def _claimed(claims: contextlib.ExitStack) -> Ports:
     return ports
 
 
-def service_of(name: str) -> str:
-    """Return the service that a process of this name runs; empty for other processes."""
-    service, _, number = name.partition("-")
-    return service if service in SERVICES and (not number or number.isdecimal()) else ""
-
-
 PRIVATE = {"AUTH_ARGON2_MEMORY_KIB": "64", "AUTH_ARGON2_TIME_COST": "1"}
 """What makes a stack of tests quick; never for people's real passwords."""
-
-
-@contextlib.contextmanager
-def _health_stub(address: str) -> Iterator[health_pb2_grpc.HealthStub]:
-    options = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200))
-    with grpc.insecure_channel(address, options=options) as channel:
-        yield health_pb2_grpc.HealthStub(channel)
-
-
-def _serving(stub: health_pb2_grpc.HealthStub) -> bool:
-    try:
-        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)
-    except grpc.RpcError:
-        return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -18,7 +18,7 @@ import uvloop
 
 from harness.processes import GENERATOR_CORE, SERVER_CORE, core_busy_s, on_core
 from harness.proxies import spare_loopback
-from harness.stack import OUR_PATH, ROOT
+from harness.root import OUR_PATH, ROOT
 from siege import honest, report
 from siege.honest import Person
 from siege.kinds import KINDS, PUPILS, STRANGERS

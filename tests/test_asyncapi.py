@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.stack import ROOT
+from harness.root import ROOT
 
 FOLDER = ROOT / "tests/asyncapi"
 ERROR, WARNING = 0, 1

@@ -11,7 +11,7 @@ import pytest
 from auth_service.settings import Settings as AuthSettings
 from brain_service.settings import BrainSettings
 from edge.settings import EdgeSettings
-from harness.stack import ROOT
+from harness.root import ROOT
 from metrics_service.settings import MetricsSettings
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])

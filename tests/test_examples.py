@@ -22,7 +22,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
-from harness.stack import ROOT, Stack, private_stack
+from harness.root import ROOT
+from harness.stack import Stack, private_stack
 from tests.support.school import PASSWORD, found_school
 
 TIMEOUT_S = 60

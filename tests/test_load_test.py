@@ -25,7 +25,8 @@ from websockets.exceptions import ConnectionClosed
 
 from demo.users import Person, write_users
 from harness.registry import Registry
-from harness.stack import ROOT, Stack
+from harness.root import ROOT
+from harness.stack import Stack
 from tests.load import command, people, run
 from tests.load.histogram import RELATIVE_ERROR, Histogram
 from tests.load.report import RULE

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.stack import ROOT
+from harness.root import ROOT
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.skipif(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.stack import ROOT
+from harness.root import ROOT
 
 DATA = Path(os.environ.get("AIVO_SHARED_DATA") or ROOT.parent / "shared/data")
 LOG = DATA / "ednet_kt4_frames.jsonl.gz"

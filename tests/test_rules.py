@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.stack import OUR_PATH, ROOT
+from harness.root import OUR_PATH, ROOT
 
 PACKAGES = (
     "service_runtime",

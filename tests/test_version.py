@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from aivo_client.version import VERSION as CLIENT
-from harness.stack import ROOT
+from harness.root import ROOT
 from service_runtime.version import VERSION
 
 PROGRAMS = ("edge", "brain_service", "auth_service", "metrics_service", "demo")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from harness.client import Account
-from harness.stack import OUR_PATH, Stack, private_stack
+from harness.root import OUR_PATH
+from harness.stack import Stack, private_stack
 from tests.chaos import clock, history
 from tests.chaos.clock import Clocks
 from tests.chaos.disk import small_disk

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, get_origin, get_type_hints, is_typeddict
 import pytest
 
 from aivo_client import frames
-from harness.stack import ROOT
+from harness.root import ROOT
 
 SCHEMA = json.loads((ROOT / "docs/protocol.schema.json").read_text(encoding="utf-8"))["$defs"]
 NAMES = {"Words": ("Bands", "Grades")}

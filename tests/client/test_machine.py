@@ -30,7 +30,7 @@ from aivo_client.values import (
     Wake,
 )
 from aivo_client.wishes import LEARNER, ROOM
-from harness.stack import ROOT
+from harness.root import ROOT
 
 GOLDEN = ROOT / "tests/golden/frames"
 WALL = 1_800_000_000.0

@@ -19,7 +19,8 @@ import grpc
 import pytest
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
-from harness.stack import ROOT, Stack
+from harness.root import ROOT
+from harness.stack import Stack
 from tests.chaos import clock
 from tests.compose.engine import Deployment, deployed, health_of, why_not
 from tests.compose.faults import BRAIN_AWAY, CLOCKS, DISK, Faults, prepare_clocks

@@ -24,7 +24,7 @@ import websockets
 
 from harness.files import held
 from harness.ports import Ports, reserve
-from harness.stack import ROOT
+from harness.root import ROOT
 
 START_S = 90
 STOP_S = 60

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.stack import ROOT
+from harness.root import ROOT
 from service_runtime import telemetry, trace_context
 from service_runtime.settings import SettingsError
 from service_runtime.spans import Span

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from harness.stack import ROOT, Stack
+from harness.root import ROOT
+from harness.stack import Stack
 from tests.support.school import School
 
 PACKAGES = {"brain": "brain_service", "auth": "auth_service", "metrics": "metrics_service"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ports import reserve
-from harness.stack import ROOT
+from harness.root import ROOT
 
 WAIT_S = 20.0
 

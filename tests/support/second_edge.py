@@ -10,7 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 
 from harness.ports import reserve
-from harness.stack import ROOT, Stack
+from harness.root import ROOT
+from harness.stack import Stack
 from harness.supervisor import running
 
 

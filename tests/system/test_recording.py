@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.stack import ROOT
+from harness.root import ROOT
 from tests.support.eventually import eventually
 from tests.support.school import School, request
 from tests.support.socket import open_socket

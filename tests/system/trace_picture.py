@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.stack import ROOT, private_stack
+from harness.root import ROOT
+from harness.stack import private_stack
 from tests.support import jaeger
 from tests.support.school import School, found_school
 from tests.support.second_edge import second_edge

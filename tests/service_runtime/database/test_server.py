@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from auth_service.store.tables import SCHEMA as AUTH
 from brain_service.store.tables import SCHEMA as BRAIN
 from harness.postgres import Postgres
-from harness.stack import ROOT
+from harness.root import ROOT
 from metrics_service.store.tables import SCHEMA as METRICS
 from service_runtime.database import connections
 from service_runtime.database.addresses import url_of
