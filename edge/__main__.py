@@ -167,8 +167,8 @@ class Edge:
         )
 
     def missing(self) -> dict[str, str]:
-        """Return the services that this edge needs and does not reach, by their names: addresses,
-        and gRPC statuses.
+        """Return the services this edge needs but cannot reach: addresses and gRPC statuses by
+        name.
         """
         links: list[tuple[str, str, WatchLink | AuthLink]] = [
             ("brain", node.address, node.watch) for node in self.brains.nodes
@@ -180,7 +180,7 @@ class Edge:
         return {name: ", ".join(told) for name, told in missing.items()}
 
     async def drain(self) -> None:
-        """Send everybody elsewhere: streams at once, sockets in batches."""
+        """Send all clients to other edges: streams at once, sockets in batches."""
         for stream in self.streams.sessions():
             stream.revoke()
         await self.endpoint.drain()

@@ -1,1 +1,1 @@
-"""Who may come in, what they may do, and how much of it: decisions, connected people, limits."""
+"""Who may connect, what they may do, and how much: decisions, connected people, limits."""

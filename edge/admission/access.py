@@ -12,10 +12,10 @@ from edge.ports import Auth, Done, UpstreamError
 logger = logging.getLogger(__name__)
 
 MAX_PER_USER: Final = 4_096
-"""Decisions kept per user; more are forgotten at once, they can be asked again."""
+"""Decisions kept per user; the rest are dropped and asked again when needed."""
 
 MAX_USERS: Final = 65_536
-"""Users of whom anything is kept, the last ones; those without a socket never say goodbye."""
+"""Users whose decisions are kept, the most recent ones; those without a socket never disconnect."""
 
 
 class Access:
@@ -33,13 +33,13 @@ class Access:
 
     @property
     def generation(self) -> int:
-        """Grows whenever something is revoked; what was asked under an earlier one may be
-        outdated.
+        """Grows with every revocation; answers to questions asked under an earlier one may be
+        stale.
         """
         return self._generation
 
     def __len__(self) -> int:
-        """Of how many users anything is kept."""
+        """How many users have cached decisions."""
         return len(self._decisions)
 
     def known(self, user_id: str, action: str, resource: str) -> bool | None:
@@ -55,8 +55,8 @@ class Access:
     def ask(self, user_id: str, action: str, resource: str, done: Done[bool]) -> None:
         """Call `done` with True, False or an UpstreamError; at once when the decision is cached.
 
-        Whoever asks the same later is never answered earlier, so that a socket's interactions stay
-        in order.
+        Callers with the same question are answered in order, so a socket's interactions stay in
+        order.
         """
         known = self.known(user_id, action, resource)
         if known is not None:
@@ -73,16 +73,14 @@ class Access:
     def tell_own(self, user_id: str, learner_ids: Sequence[str], ttl_s: float) -> None:
         """Remember that a user may watch and interact for these learners.
 
-        Only what was said under the present `generation` may be told.
+        Only answers of the present `generation` may be remembered.
         """
         for learner_id in learner_ids:
             self._remember(user_id, "watch", learner_id, True, ttl_s)
             self._remember(user_id, "interact", learner_id, True, ttl_s)
 
     def _find_out(self, question: tuple[str, str, str]) -> None:
-        """Ask once for all who wait for the same decision; they are told in the order in which they
-        asked.
-        """
+        """Ask once for all callers that wait for the same decision; they are answered in order."""
         generation = self._generation
 
         def decided(answer: tuple[bool, float] | UpstreamError) -> None:
@@ -106,19 +104,19 @@ class Access:
                 logger.exception("a decision could not be handled")
 
     def release(self, user_id: str) -> None:
-        """Free what is known of a user who has left; nothing was revoked, so answers under way
+        """Drop the decisions of a user who has left; nothing was revoked, so pending answers
         stand.
         """
         self._drop(user_id)
 
     def forget_user(self, user_id: str) -> None:
-        """Drop what is known of a user."""
+        """Drop all decisions about a user."""
         self._generation += 1
         self._drop(user_id)
 
     def forget_learner(self, learner_id: str) -> None:
-        """Drop what is known of anyone and this learner, also of rooms, whose rule may depend on
-        it.
+        """Drop all decisions about this learner, and those about rooms, which may depend on
+        them.
         """
         self._generation += 1
         for decisions in self._decisions.values():
@@ -126,7 +124,7 @@ class Access:
                 del decisions[key]
 
     def forget_all(self) -> None:
-        """Drop everything, after a time in which revocations may have been missed."""
+        """Drop everything, because revocations may have been missed."""
         self._generation += 1
         self._decisions.clear()
         self._until.clear()
@@ -144,7 +142,7 @@ class Access:
         self._drop_outdated(now)
 
     def _drop_outdated(self, now: float) -> None:
-        """Free what has expired, of those who were asked about longest ago."""
+        """Drop what has expired, least recently asked first."""
         while len(self._until) > MAX_USERS or next(iter(self._until.values())) < now:
             self._drop(next(iter(self._until)))
 

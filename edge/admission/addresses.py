@@ -11,7 +11,7 @@ from typing import Final
 
 EVERYBODY: Final = "*"
 MAX_HOPS: Final = 32
-"""Proxies in a row whose words are looked at, the last ones; a header has room for thousands."""
+"""Most hops read from a header, counted from its end; it has room for thousands."""
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 """IPv4 addresses as IPv6 writes them."""
 _LONGEST: Final = 80
@@ -19,12 +19,12 @@ _LONGEST: Final = 80
 
 
 class Proxies:
-    """Whose word about a client's address is taken."""
+    """The proxies we trust to name a client's address."""
 
     def __init__(self, trusted: Iterable[str]) -> None:
         """Take addresses, networks (10.0.0.0/8), or `*` for everybody.
 
-        Raises `ValueError`, naming the entry, for what is none of these.
+        Raises `ValueError`, naming the entry, for anything else.
         """
         entries = tuple(trusted)
         self._everybody = EVERYBODY in entries
@@ -36,7 +36,7 @@ class Proxies:
 
     @property
     def are_everybody(self) -> bool:
-        """Whether anybody may say that they are somebody else."""
+        """Whether every peer is trusted."""
         return self._everybody or any(not network.prefixlen for network in self._networks)
 
     def trust(self, address: str) -> bool:
@@ -47,11 +47,11 @@ class Proxies:
         return known is not None and any(known in network for network in self._networks)
 
     def client(self, peer: str, forwarded: Sequence[str]) -> str:
-        """Return the client's address: the last hop that is none of our proxies.
+        """Return the client's address: the last hop that is not one of our proxies.
 
-        `forwarded` are the values of X-Forwarded-For, in which each proxy adds at the end whom it
-        was asked by. What stands before an untrusted hop is that one's own claim and not looked at;
-        nor is anything before what is no address.
+        `forwarded` are the values of X-Forwarded-For, to which each proxy appends its peer.
+        Whatever precedes an untrusted hop is that hop's own claim and ignored, as is anything
+        before an invalid address.
         """
         address = peer
         hops = [hop for value in forwarded for hop in value.split(",")]

@@ -1,7 +1,7 @@
-"""What one person may ask of this edge in all, by any number of sockets and requests.
+"""What one person may ask of this edge in total, over all sockets and requests.
 
-Everything has a price (`prices`) by the work it makes. One dear request may run up a debt; the next
-is heard when that is paid off.
+Everything has a price (`prices`) that reflects the work it causes. An expensive request may run up
+a debt; the next one waits until it is paid off.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Final
 
 MAX_REMEMBERED: Final = 65_536
-"""People whose budgets are kept, those who asked last."""
+"""How many budgets are kept, most recently used."""
 
 
 class Budget:
@@ -26,7 +26,7 @@ class Budget:
         self._updated = now
 
     def take(self, price: float, now: float) -> float:
-        """Take the price and return 0, or return after how many seconds to try again."""
+        """Take the price and return 0, or return the seconds to wait before trying again."""
         rate = self._rate
         if not rate:
             return 0.0
@@ -46,7 +46,7 @@ class Budget:
 
 
 class Budgets:
-    """Everybody's budgets, by a name: a user's id, or an address of strangers."""
+    """All budgets, by user id or, before login, by address."""
 
     def __init__(self, *, rate: float, burst: float) -> None:
         """All have the same rate and burst."""
@@ -55,7 +55,7 @@ class Budgets:
         self._budgets: OrderedDict[str, Budget] = OrderedDict()
 
     def of(self, name: str, now: float) -> Budget:
-        """Return somebody's budget, the same object for all that they do."""
+        """Return the budget of this name, always the same object."""
         budget = self._budgets.get(name)
         if budget is None:
             budget = self._budgets[name] = Budget(rate=self._rate, burst=self._burst, now=now)

@@ -1,5 +1,5 @@
-"""Who may come in before they have said who they are: limits by address and origin, for HTTP and
-sockets alike.
+"""Limits for clients that are not authenticated yet, by address and origin, for HTTP and
+sockets.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from edge.settings import EdgeSettings
 logger = logging.getLogger(__name__)
 
 MAX_TOLD = 100
-"""Peers turned away that the log names; strangers cannot fill it with more."""
+"""How many refused peers the log names, so that strangers cannot fill it."""
 MAX_LOGINS = 64
-"""Of one address at once; auth lets fewer wait and decides who is next, but must hear of no more.
+"""Concurrent sign-ins of one address. Auth queues fewer and picks the next; this caps what it sees.
 """
 MAX_LOGINS_OF_DEVICE = 2
-"""Of one device at once: one person has it in hand."""
+"""Concurrent sign-ins of one device, which one person holds."""
 
 
 class Door:
-    """One for all that listens."""
+    """Shared by all listeners."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         """Take the trusted proxies, allowed origins and limits from the settings."""
@@ -37,24 +37,25 @@ class Door:
         self.refused_requests = 0
         """Requests that could not be understood, or whose connection broke the rules."""
         self.abandoned_requests = 0
-        """Requests whose answer failed when their client had gone."""
+        """Requests whose answer failed because the client had gone."""
         self.budgets = Budgets(rate=settings.user_units_per_s, burst=settings.user_units_burst)
-        """What users may ask for."""
+        """Budgets of users."""
         self.failures = Budgets(
             rate=settings.address_failures_per_s, burst=10 * settings.address_failures_per_s
         )
-        """Bad tokens that addresses may show."""
+        """Budgets of addresses for bad tokens."""
         self.requests = Budgets(
             rate=settings.address_requests_per_s, burst=20 * settings.address_requests_per_s
         )
-        """Requests of addresses without a good token."""
+        """Budgets of addresses for requests without a valid token."""
         self.known = Known()
-        """Tokens that were good lately: who shows one pays for themselves, and for no neighbour."""
+        """Recently valid tokens: their requests are charged to the user, not to a shared address.
+        """
         self.readers = Turns()
-        """Who reads the log now."""
+        """Users who are reading the log now."""
         self.pages = asyncio.Semaphore(1)
-        """Pages of logs that are read now: many at once would hold the brain's interpreter, and who
-        answers would wait behind each of them.
+        """Log pages being read now. Many at once would hold the brain's interpreter and delay every
+        answer.
         """
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._arrivals = Budgets(
@@ -64,23 +65,22 @@ class Door:
         self.connections = Places(settings.max_connections_per_address)
         """HTTP connections of each address."""
         self.logins = Places(MAX_LOGINS)
-        """Sign-ins under way, of each address."""
+        """Sign-ins in progress per address."""
         self.logins_of_devices = Places(MAX_LOGINS_OF_DEVICE)
-        """The same of each device that signed in here before, which needs no place of an address.
-        """
+        """The same per device that signed in here before; these do not count for the address."""
 
     def reading(self, user_id: str) -> asyncio.Lock:
-        """Return what a user holds while reading a page of a log, one at a time."""
+        """Return a guard that a user holds while reading one page of a log at a time."""
         lock = self._reading.get(user_id)
         if lock is None:
             lock = self._reading[user_id] = asyncio.Lock()
         return lock
 
     def lets_come(self, peer: str) -> bool:
-        """Count an arrival of this peer; False when it has come too often, or has as many
-        connections as it may.
+        """Count an arrival of this peer; False when it connects too often or has too many
+        connections.
 
-        Connections of our own proxies are those of many clients, and not limited.
+        Our own proxies carry many clients and are not limited.
         """
         if self.proxies.trust(peer):
             return True
@@ -88,16 +88,16 @@ class Door:
         return not self._arrivals.of(address, now).take(1.0, now) and self.connections.has(address)
 
     def admit(self, peer: str) -> bool:
-        """Count a connection of this peer; False when it has too many, then it does not count."""
+        """Count a connection of this peer; False, and not counted, when it has too many."""
         return self.proxies.trust(peer) or self.connections.take(shared_by(peer))
 
     def tell_turned_away(self, peer: str, why: str) -> None:
-        """Log that this peer did not come by the PROXY protocol, once each and for a few only."""
+        """Log that this peer did not use the PROXY protocol: once per peer, for a few peers."""
         if peer not in self._told and len(self._told) < MAX_TOLD:
             self._told.add(peer)
             logger.warning("turned %s away: EDGE_PROXY_PROTOCOL is set, and %s", peer, why)
 
     def leave(self, peer: str) -> None:
-        """One admitted connection of this peer less."""
+        """Release an admitted connection of this peer."""
         if not self.proxies.trust(peer):
             self.connections.leave(shared_by(peer))

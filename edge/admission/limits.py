@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 
 
 class Places:
-    """Each name may hold so many at once; a limit of 0 means as many as it likes."""
+    """Caps how many each name holds at once; a limit of 0 means no cap."""
 
     def __init__(self, limit: int) -> None:
         """Begin with all free."""
@@ -14,7 +14,7 @@ class Places:
         self._taken: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """How many are held by all."""
+        """How many are held in total."""
         return self._taken.total()
 
     def held(self, name: str) -> int:
@@ -22,7 +22,7 @@ class Places:
         return self._taken[name]
 
     def take(self, name: str) -> bool:
-        """Take one; False when the name holds too many, then it has not got it."""
+        """Take one; False when the name holds its limit already."""
         if not self.has(name):
             return False
         self._taken[name] += 1
@@ -40,7 +40,7 @@ class Places:
 
 
 class Known:
-    """Tokens that were good lately, of which only a fingerprint is kept, and whose they are."""
+    """Recently valid tokens, kept as fingerprints, and their owners."""
 
     def __init__(self, most: int = 65_536) -> None:
         """Remember so many at most."""
@@ -48,7 +48,7 @@ class Known:
         self._owners: OrderedDict[int, str] = OrderedDict()
 
     def __contains__(self, token: str) -> bool:
-        """Whether this one was."""
+        """Whether this token was valid lately."""
         return hash(token) in self._owners
 
     def owner(self, token: str) -> str:
@@ -63,7 +63,7 @@ class Known:
             self._owners.popitem(last=False)
 
     def discard(self, token: str) -> None:
-        """Forget one that is good no more."""
+        """Forget a token that is no longer valid."""
         self._owners.pop(hash(token), None)
 
 
@@ -80,7 +80,7 @@ class TokenBucket:
         self._updated = now
 
     def take(self, now: float) -> float:
-        """Take one and return 0, or return after how many seconds to try again."""
+        """Take one and return 0, or return the seconds to wait before trying again."""
         rate = self._rate
         if not rate:
             return 0.0

@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 ANY = "*"
 MAX_TOLD = 100
-"""Refused origins that the log names, once each; a stranger cannot fill it with more."""
+"""How many refused origins the log names, once each, so that a stranger cannot fill it."""
 
 HINT = "To allow it, put it into EDGE_ALLOWED_ORIGINS."
 

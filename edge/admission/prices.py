@@ -1,8 +1,8 @@
-"""What each thing costs that clients may ask for, in units of about 50 µs of the services' work.
-Whoever has spent what a user or address may ask for waits.
+"""The price of everything that clients may ask for, in units of about 50 µs of the services' work.
+Users and addresses that have spent their budget wait.
 
-Work is dearest one by one and cheapest where a flood shares messages and commits: prices stand in
-between. `python -m siege.prices` measures both; change a price where a row's two are not around it.
+Work costs most one by one and least in a flood that shares messages and commits; prices lie in
+between. `python -m siege.prices` measures both; change a price that does not lie between the two.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ MORE_THAN_A_FRAME: Final[Mapping[str, float]] = MappingProxyType(
 """What a frame of each type costs besides; the others ask no service."""
 
 PER_BYTE: Final = 2.0 / 1024
-"""What is sent along: it is parsed, and much of it stored."""
+"""Per KiB of payload, which is parsed and mostly stored."""
 
 PER_BYTE_TOLD: Final = 0.5 / 1024
-"""What a state is long: one with many skills is read, put together and sent for far more."""
+"""Per KiB of a state: one with many skills costs far more to read, encode and send."""
 
 STATEMENT: Final = 8.0
-"""An interaction among many of one request."""
+"""One of many interactions in a request."""
 
 REQUEST: Final = 65.0
-"""Any HTTP request that is answered to somebody who is known, and by a service: see `OF_KNOWN`."""
+"""An HTTP request of a known user that a service answers: see `OF_KNOWN`."""
 
 OF_KNOWN: Final = 6.0
-"""What any request costs whoever shows a token that was good lately, times what it would cost an
+"""What a request costs a user with a recently valid token, as a multiple of what it costs an
 address (`of_request`).
 """
 
 PER_ENTRY: Final = 2.5
-"""One interaction read from the log, as history or for who missed it."""
+"""One interaction read from the log, for history or a replay."""
 
 PER_LISTENER: Final = 0.1
-"""Each socket here that hears a message in a room, and each KiB of it again."""
+"""Per socket here that receives a room message, and again per KiB of the message."""
 
 DEAR_REQUESTS: Final[Mapping[str, float]] = MappingProxyType(
     {

@@ -19,7 +19,7 @@ class Listed(Protocol):
         """Whose it is."""
 
     def recheck(self) -> None:
-        """Ask again whether it may still do what it does."""
+        """Check again whether it may still do what it does."""
 
     def revoke(self) -> None:
         """End it: its login is over."""
@@ -46,7 +46,7 @@ class Listing:
         return True
 
     def discard(self, session: Listed) -> bool:
-        """Take a session out; False when it was not there."""
+        """Remove a session; False when it was not there."""
         sessions = self._by_user.get(session.user_id)
         if sessions is None or session not in sessions:
             return False
@@ -56,7 +56,7 @@ class Listing:
         return True
 
     def sessions(self) -> Iterator[Listed]:
-        """Return every session, also while they come and go."""
+        """Return every session; safe while sessions come and go."""
         for sessions in list(self._by_user.values()):
             yield from list(sessions)
 
@@ -73,7 +73,7 @@ class Registry(Listing):
         super().__init__(max_per_user=max_per_user)
         self._counters = counters
         self.addresses = Places(max_per_address)
-        """Sockets of each address, also of those who have not said who they are."""
+        """Sockets per address, unauthenticated ones included."""
 
     def add(self, session: Listed) -> bool:
         """Add an authenticated session; False when its user has too many, then it is not added."""

@@ -1,8 +1,8 @@
-"""Connections as they come: many in a turn of the event loop, and none of whom the door turns away.
+"""Accepts connections, many per turn of the event loop, and closes those the door refuses.
 
-An event loop's own server takes one connection a turn. Beside busy sockets that is fewer than
-strangers can open: the kernel's queue fills, and whoever comes then is only heard when their system
-tries again, after one, three or seven seconds.
+An event loop's own server takes one connection a turn. With busy sockets that is fewer than
+strangers can open: the kernel's queue fills, and the next client is only accepted when its system
+retries, after one, three or seven seconds.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from edge.admission.door import Door
 logger = logging.getLogger(__name__)
 
 MANY: Final = 64
-"""Connections taken in a turn; then whoever is connected gets theirs."""
+"""Connections accepted per turn, before the open ones get theirs."""
 
 FULL: Final = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-"""What says that this process or machine can hold no more connections."""
+"""Errors that mean this process or machine can hold no more connections."""
 
 PAUSE_S: Final = 0.1
-"""Before a machine that was full is asked again."""
+"""Seconds to wait after a machine was full."""
 
 
 def listen(host: str, port: int, *, backlog: int, reuse_port: bool) -> list[socket.socket]:
@@ -54,7 +54,7 @@ def listen(host: str, port: int, *, backlog: int, reuse_port: bool) -> list[sock
 
 
 class Arrivals:
-    """What listens, in the shape of `asyncio.Server`."""
+    """The listening sockets, with the interface of `asyncio.Server`."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Arrivals:
             self._attend(one)
 
     def close(self) -> None:
-        """Take no more; who has not spoken TLS yet no longer may."""
+        """Accept no more; unfinished TLS handshakes are dropped."""
         for one in self.sockets:
             if pause := self._pauses.pop(one, None):
                 pause.cancel()
@@ -88,7 +88,7 @@ class Arrivals:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until nothing of what was taken is still to be given a protocol."""
+        """Wait until every accepted connection has its protocol."""
         await asyncio.gather(*self._connecting, return_exceptions=True)
 
     def _attend(self, listening: socket.socket) -> None:
@@ -96,7 +96,7 @@ class Arrivals:
         self._loop.add_reader(listening, self._take, listening)
 
     def _take(self, listening: socket.socket) -> None:
-        """Take what has come, or as much of it as one turn may."""
+        """Accept what has arrived, up to the limit of one turn."""
         for _ in range(MANY):
             try:
                 arrived, address = listening.accept()
@@ -129,4 +129,4 @@ class Arrivals:
     def _connected(self, task: asyncio.Task[Any]) -> None:
         self._connecting.discard(task)
         if not task.cancelled():
-            task.exception()  # somebody who does not speak TLS, or has gone: not worth a word
+            task.exception()  # the client does not speak TLS or has gone: not worth logging

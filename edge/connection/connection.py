@@ -1,6 +1,6 @@
-"""The life of one WebSocket: handshake, who may come in, closing, keepalive, what ends it.
+"""The life of one WebSocket: handshake, admission, keepalive, deadlines, closing.
 
-What comes and goes meanwhile is cut into frames by `framing`.
+`framing` cuts the bytes in between into frames.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Connection(Framing):
     def __init__(self, endpoint: Endpoint, peer: str = "") -> None:
         """Prepare for a socket whose request is about to arrive.
 
-        `peer` is who is at the other end, where that is known better than by the transport.
+        `peer` overrides the transport's idea of who is at the other end.
         """
         super().__init__(endpoint)
         self._since = self._heard
@@ -56,7 +56,7 @@ class Connection(Framing):
         """Whether the socket counts for its address."""
         self._peer = peer
         self.address = ""
-        """Whom limits by address count this socket for; empty before it is open."""
+        """The address that limits count this socket for; empty before it is open."""
         self.tick = 0
         self.session = endpoint.make_session(endpoint.edge, self)
 
@@ -84,7 +84,7 @@ class Connection(Framing):
         if self._core.state is State.OPEN:
             self._core.send_close(code, reason[:100])
             self._flush_core()
-        self._read(True)  # to hear the client's close frame
+        self._read(True)  # to read the client's close frame
         self.deadline_changed()
 
     def deadline_changed(self) -> None:
@@ -101,7 +101,7 @@ class Connection(Framing):
         self._taking = phase is Phase.OPEN
 
     def open(self, request: handshake.Plain) -> None:
-        """Open the socket that a request asks for in the plainest way."""
+        """Open a socket for a request that needs nothing unusual."""
         self._transport.write(request.answer)
         self._enter(Phase.OPEN)
         self._admit(request.headers, request.query)
@@ -122,7 +122,7 @@ class Connection(Framing):
     def _admit(self, headers: handshake.Headers, query: str) -> None:
         """Register an accepted socket and let it in, or say why not.
 
-        A browser sees nothing of a refused handshake but 1006, so it is refused after it.
+        A browser sees only 1006 of a refused handshake, so the refusal comes after it.
         """
         arrival = handshake.arrival(headers, query, self._endpoint.door, self._peer_address())
         edge = self._endpoint.edge

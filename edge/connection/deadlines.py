@@ -1,4 +1,4 @@
-"""What becomes due for a socket if nothing happens: a pure function of how it stands."""
+"""What becomes due for a socket if nothing happens: a pure function of its state."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ CLOSE_S = 2.0
 
 
 class Phase(Enum):
-    """How far a connection is; it only ever goes on."""
+    """How far a connection is; it only moves forward."""
 
     HANDSHAKE = auto()
     """The request has not been answered."""
     OPEN = auto()
     """Frames are exchanged."""
     CLOSING = auto()
-    """Our close frame, or the end of what we send, is on its way; what comes is not taken."""
+    """Our close frame or the end of our data is on its way; incoming frames are ignored."""
     GONE = auto()
-    """The socket is no more."""
+    """The socket is gone."""
 
 
 class Due(Enum):
-    """What is to be done when its time has come."""
+    """What to do when a deadline passes."""
 
     ABORT = auto()
     """The client did not answer our close frame."""
     NOBODY_CAME = auto()
-    """Nobody said who is connected."""
+    """The client did not authenticate."""
     TOKEN_EXPIRED = auto()
     TOO_SLOW = auto()
     """The client has not read for too long."""
     LISTEN_ANEW = auto()
-    """Nothing was read on purpose, so silence meant nothing."""
+    """Reading was paused on purpose, so silence means nothing."""
     NO_PONG = auto()
     PING = auto()
 
@@ -52,12 +52,11 @@ def deadlines(
     ping_sent: float | None,
     idle_pings: int,
 ) -> Iterator[tuple[float, Due]]:
-    """Yield what becomes due and when, what matters most first; all times are of one clock.
+    """Yield what becomes due and when, most important first; all times are of one clock.
 
-    `since` is when the phase began, `heard` when something last came, `expires_at` when the token
-    does (None while nobody is known), `slow_since` since when the client reads too slowly,
-    `holding` whether nothing is read for now, `ping_sent` when a ping went out that nothing has
-    answered.
+    `since` is when the phase began, `heard` when data last arrived, `expires_at` when the token
+    expires (None before authentication), `slow_since` when the client began to read too slowly,
+    `holding` whether reading is paused, `ping_sent` when the unanswered ping went out.
     """
     if phase is Phase.CLOSING:
         yield since + CLOSE_S, Due.ABORT
@@ -72,6 +71,6 @@ def deadlines(
     if not holding and ping_sent is not None and heard < ping_sent:
         yield ping_sent + settings.pong_s, Due.NO_PONG
         return
-    # Longer for a socket that has long been idle, to spare its radio.
+    # Longer for a socket that has long been idle, to spare a phone's radio.
     silence_s = min(settings.ping_max_s, settings.ping_s * (1 + 0.25 * idle_pings))
     yield heard + silence_s, Due.LISTEN_ANEW if holding else Due.PING

@@ -1,4 +1,4 @@
-"""Where sockets arrive, and how they are all sent elsewhere when the edge stops."""
+"""Makes connections, and moves them to other edges when this one stops."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edge.session.session import Session
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
-"""How often some sockets are closed while the edge drains."""
+"""Seconds between two batches of closes while the edge drains."""
 
 
 @contextlib.contextmanager
 def _survived() -> Iterator[None]:
-    """Let no single connection keep the others from hearing what they must."""
+    """Log the failure of one connection, so that it does not stop the others."""
     try:
         yield
     except Exception:
@@ -33,7 +33,7 @@ def _survived() -> Iterator[None]:
 
 
 class Endpoint:
-    """Where sockets arrive: makes a connection of each, and closes them all when the edge stops."""
+    """Makes a connection of each socket, and closes them all when the edge stops."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class Endpoint:
         self.door = door or Door(edge.settings)
         self.call_soon = call_soon or asyncio.get_running_loop().call_soon
         self.draining = False
-        """Whether the edge is about to stop; so far only balancers hear of it."""
+        """Whether the edge is about to stop; so far only balancers notice."""
         self.closing = False
-        """Whether sockets are sent elsewhere, new ones included."""
+        """Whether sockets are being moved to other edges, new ones included."""
         self.make_session: Callable[[Dependencies, Sink], Session] = (
             LoggedSession if edge.settings.debug else Session
         )
@@ -77,11 +77,11 @@ class Endpoint:
             self._empty.set()
 
     async def drain(self) -> None:
-        """Turn unready and give balancers time to notice; then tell every client to go elsewhere
-        and close the sockets in batches, those with work under way last.
+        """Turn unready and give balancers time to notice; then tell every client to reconnect
+        elsewhere and close the sockets in batches, those with work in progress last.
 
         Takes `drain_notice_s` for a few sockets and up to `drain_s` for many: they must not all
-        come back at once, nor to this edge.
+        reconnect at once, nor to this edge.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.edge.settings.drain_s

@@ -1,5 +1,5 @@
-"""Frames in and out of one socket: a few a turn, so that others get theirs, and none written to
-who does not read.
+"""Frames in and out of one socket: a few per turn, so that others get theirs, and none written to a
+client that does not read.
 
 The protocol itself is `websockets`' Sans-I/O core. Two things are done here instead, because they
 are most of the work: a whole unfragmented text frame is unmasked, and outgoing text is framed.
@@ -35,23 +35,23 @@ HIGH_WATER_BYTES = 32 * 1024
 """Bytes that may wait in the transport before a reader counts as slow."""
 
 FRAMES_PER_TURN = 8
-"""Frames taken of one socket before all others get their turn; most send one at a time."""
+"""Frames taken from one socket before the others get their turn; most send one at a time."""
 
 BYTES_PER_TURN = 64 * 1024
-"""The same in bytes; the frame that passes it is still taken."""
+"""The same in bytes; the frame that exceeds it is still taken."""
 
 MAX_FRAGMENTS = 128
-"""Pieces that one message may come in."""
+"""Most fragments of one message."""
 
 CLOSING_BYTES = 32 * 1024
-"""What is looked at after our close frame, for the client's; beyond, nothing is read any more."""
+"""Bytes scanned for the client's close frame after ours; then reading stops."""
 
 _core_logger = logging.getLogger("aivo.websockets")
 _core_logger.disabled = True  # the core logs request lines, which may carry a token
 
 
 class Turns(Protocol):
-    """The event loop's turns, and whose sockets share them."""
+    """The sockets that share the event loop's turns."""
 
     edge: Dependencies
     call_soon: Callable[[Callable[[], None]], object]
@@ -88,7 +88,7 @@ class Framing(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._phase = Phase.HANDSHAKE
         self._heard = endpoint.edge.clock()
-        """When something last came."""
+        """When data last arrived."""
         self._buffer = b""
         self._fragments: list[bytes] | None = None
         self._taking = False
@@ -96,18 +96,18 @@ class Framing(asyncio.Protocol):
         self._reading = True
         """Whether the transport reads."""
         self._holding = False
-        """The session wants no frames for now."""
+        """The session has paused incoming frames."""
         self._resting = False
         """This turn's frames are used up; the rest waits for the next."""
         self._unread = CLOSING_BYTES
-        """Bytes that are still looked at for the client's close frame."""
+        """Bytes still to scan for the client's close frame."""
         self._ping_sent: float | None = None
-        """When the ping was sent that nothing has answered yet."""
+        """When the unanswered ping was sent."""
         self._idle_pings = 0
         self._queue: deque[bytes] | None = None
         """What waits until the client reads."""
         self._slow_since: float | None = None
-        """Since when the client reads too slowly."""
+        """When the client began to read too slowly."""
         self.paused = False
         """Whether it does now."""
         self.session: Session
@@ -128,7 +128,7 @@ class Framing(asyncio.Protocol):
         raise NotImplementedError
 
     def deadline_changed(self) -> None:
-        """Have `on_due` called when something next becomes due."""
+        """Schedule `on_due` for when something next becomes due."""
         raise NotImplementedError
 
     # What the event loop tells
@@ -216,15 +216,15 @@ class Framing(asyncio.Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """What is kept of this socket: bytes that came and wait, and ours that wait to go."""
+        """Bytes held for this socket, in both directions."""
         return len(self._buffer) + self._transport.get_write_buffer_size()
 
     # The core
 
     @property
     def _core(self) -> ServerProtocol:
-        """The protocol's state. Between the frames of an open socket it says nothing that the next
-        one would not, and takes a quarter of an idle socket's memory: so none is kept there.
+        """The protocol core. Between the frames of an open socket it has no state worth keeping and
+        takes a quarter of an idle socket's memory, so it is made anew when needed.
         """
         if self._kept_core is None:
             self._kept_core = ServerProtocol(
@@ -294,7 +294,9 @@ class Framing(asyncio.Protocol):
             self._await_close(b"")
 
     def _take_other(self, frame: bytes) -> None:
-        """Take what is no whole text frame. Each counts as one, for it costs as much."""
+        """Take anything but a whole text frame. Each counts as a frame, because it costs as
+        much.
+        """
         kind = frame[0] & 0x0F
         if frame[0] == CLOSE or self.session.on_control():
             if kind != PING or not self.paused:  # a pong would only lengthen what is not read
@@ -303,7 +305,7 @@ class Framing(asyncio.Protocol):
             self._break_off()  # a message cannot do without one of its pieces
 
     def _rest(self) -> None:
-        """Go on with what has come in the loop's next turn; others get theirs first."""
+        """Continue in the loop's next turn; other sockets get theirs first."""
         self._taking = False
         self._read(False)
         self._go_on_later()
@@ -323,7 +325,7 @@ class Framing(asyncio.Protocol):
             self._read(True)
 
     def _read(self, reads: bool) -> None:
-        """Have the transport read on, or not."""
+        """Pause or resume the transport's reading."""
         if reads is not self._reading and not self._transport.is_closing():
             self._reading = reads
             if reads:
@@ -332,7 +334,7 @@ class Framing(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def _await_close(self, data: bytes) -> None:
-        """Look for the client's close frame, and for nothing else, in what comes after ours."""
+        """Scan what arrives after our close frame for the client's, and ignore the rest."""
         seen = (self._buffer + data)[: self._unread]
         frame, self._buffer = find_close(seen)
         self._unread -= len(seen) - len(self._buffer)

@@ -1,8 +1,8 @@
 """Reads a request for a socket. Pure; nothing in a request makes it raise.
 
-Nearly all ask in the plainest way, which is answered here: the core of `websockets` would read the
-request once more, for half of what a new socket costs the edge. All others go through it; it knows
-what is wrong with them.
+Nearly all are plain and answered here: the core of `websockets` would parse the request again, for
+half of what a new socket costs the edge. All others go through it; it knows what is wrong with
+them.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Fields:
 
 
 class Plain(NamedTuple):
-    """A request that asks in the plainest way."""
+    """A plain request for a socket."""
 
     answer: bytes
-    """What opens the socket."""
+    """The response that opens the socket."""
     query: str
     headers: Fields
 
@@ -88,10 +88,10 @@ def plain(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Plain | None
 
 
 class Arrival(NamedTuple):
-    """Who comes with a request for a socket."""
+    """Who asks for a socket."""
 
     address: str
-    """Whom limits by address count the socket for."""
+    """The address that limits count the socket for."""
     is_allowed: bool
     """Whether a page of its origin may connect."""
     token: str
@@ -99,7 +99,7 @@ class Arrival(NamedTuple):
 
 
 def arrival(headers: Headers, query: str, door: Door, peer: str) -> Arrival:
-    """Return who comes; `peer` is at the other end of the wire, perhaps a proxy."""
+    """Return who asks; `peer` is at the other end of the wire, perhaps a proxy."""
 
     def first(name: str) -> str | None:
         return next(iter(headers.get_all(name)), None)
@@ -121,7 +121,7 @@ def target(path: str) -> SplitResult | None:
 
 
 def missing(path: str) -> str:
-    """Return what to tell somebody who asks for a socket at another path than `PATH`."""
+    """Return the response for a socket request at another path than `PATH`."""
     hint = f" The socket is at {PATH}, without a slash at the end." if path == PATH + "/" else ""
     return f"No WebSocket here.{hint}\n"
 

@@ -1,4 +1,4 @@
-"""HTTP as it arrives: uvicorn's protocol, for clients that send or read too slowly, too much, or
+"""uvicorn's HTTP protocol with limits on clients that send or read too slowly, too much, or
 nonsense.
 
 Otherwise any stranger could hold a connection, fill our memory or write lines into our log.
@@ -19,20 +19,19 @@ from edge.connection import handshake, proxy_protocol
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of an unfinished head: a token in the address and a browser's cookies are a few KB."""
+"""Most bytes of an unfinished head: a token in the URL and a browser's cookies take a few KB."""
 
 MAX_HEADERS = 128
-"""Of one request; browsers send thirty."""
+"""Most headers of one request; browsers send thirty."""
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
-"""Of everything after a head, a little more than the largest body that any route takes. The
-application refuses most bodies much smaller than this; what is left of one after such an answer is
-only thrown away.
+"""Most bytes after a head, slightly above the largest body of any route. The application refuses
+most bodies far below this; the rest of a refused one is discarded.
 """
 
 MAX_PIECES, PIECE_BYTES = 2_048, 64
-"""Pieces of one body, and what each has on average where there are more. Each is a call here: a
-body in chunks of a byte would keep everybody else waiting.
+"""Most pieces of one body, and the average size beyond that. Each piece is a call here: a body in
+one-byte chunks would make everybody else wait.
 """
 
 REQUEST_S = 15.0
@@ -47,13 +46,11 @@ MAX_PIPELINED = 8
 """Requests that may wait for the answer to an earlier one; browsers send none."""
 
 SAFE = frozenset(["GET", "HEAD"])
-"""Methods whose requests have no effect (RFC 9110 §9.2.1): no work goes on for who has left."""
+"""Safe methods (RFC 9110 §9.2.1), whose work stops when the client leaves."""
 
 
 class Listener(HttpToolsProtocol):
-    """One HTTP connection; sockets have another protocol from the end of their handshake's
-    head on.
-    """
+    """One HTTP connection; a socket switches protocols after the head of its handshake."""
 
     _late: asyncio.TimerHandle | None = None
     """Ends the wait for a request; None between two."""
@@ -62,34 +59,34 @@ class Listener(HttpToolsProtocol):
     _in_body = False
     """Whether the head of the arriving request is complete."""
     _taken = 0
-    """Bytes of the head, or of what follows it, so far; of the whole piece that it began in."""
+    """Bytes of the head, or after it, so far, counting the whole piece that it began in."""
     _pieces = 0
-    """Of the body so far."""
+    """Pieces of the body so far."""
     _body_bytes = 0
-    """What they held."""
+    """Bytes in those pieces."""
     _answering: RequestResponseCycle | None = None
-    """The request that is answered now, or was last; uvicorn knows only the one that came last."""
+    """The request being answered, or answered last; uvicorn only knows the latest to arrive."""
     _asked: asyncio.Task[Any] | None = None
-    """Answers it, if nothing is lost by stopping."""
+    """The task that answers it, if it is safe to cancel."""
     _admitted = False
     _fault = "This is no HTTP request."
-    """What somebody hears whose request is not read on."""
+    """The response to a request that is not read further."""
 
     def __init__(self, door: Door, *, proxied: bool, **uvicorn: Any) -> None:
         """`proxied` says that the PROXY protocol's header comes first."""
         super().__init__(**uvicorn)
         self._door = door
         self._introduction: bytes | None = b"" if proxied else None
-        """What has come of that header; None when none is waited for."""
+        """That header so far; None when none is expected."""
         self.peer = "local"
-        """Who is at the other end: a client, or a proxy that says more in each request."""
+        """The peer: a client, or a proxy that names its client in each request."""
 
     # What the event loop tells
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, unless there are too many connections."""
         super().connection_made(transport)
-        # Have `pause_writing` called for whatever is not read; TLS never gets below 0.
+        # Call `pause_writing` for any unread byte; TLS never gets below 0.
         transport.set_write_buffer_limits(high=1, low=0)
         if self.client is not None:
             self.peer = self.client[0]
@@ -102,7 +99,7 @@ class Listener(HttpToolsProtocol):
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer, and answer nothing that is not answered yet."""
+        """Stop waiting, and leave open requests unanswered."""
         self._leave()
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -151,7 +148,7 @@ class Listener(HttpToolsProtocol):
             self._await_request()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, unless there are too many; what follows a body is none."""
+        """Take a header, unless there are too many; trailers are ignored."""
         if self._in_body:
             return
         if len(self.headers) >= MAX_HEADERS:
@@ -184,8 +181,8 @@ class Listener(HttpToolsProtocol):
         self._await_nothing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Begin to answer a request. An answer that fails because its client has gone is counted:
-        a stranger could order any number of tracebacks in our log.
+        """Begin to answer a request. A failure because the client has gone is only counted:
+        otherwise strangers could fill our log with tracebacks.
         """
         self._answering = cycle
 
@@ -276,7 +273,7 @@ class Listener(HttpToolsProtocol):
         self.transport.close()
 
     def _await_request(self) -> None:
-        # Without an answer: browsers open connections ahead of any request.
+        # No response: browsers open connections ahead of any request.
         self._late = self.loop.call_later(REQUEST_S, self.transport.close)
 
     def _await_nothing(self) -> None:

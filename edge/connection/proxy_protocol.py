@@ -1,4 +1,4 @@
-"""The PROXY protocol, version 2: how a proxy that only passes bytes on says who its client is.
+"""The PROXY protocol, version 2: how a proxy that only forwards bytes names its client.
 
 The header stands before everything else on a connection
 (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt, section 2.2).

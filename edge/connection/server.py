@@ -16,7 +16,7 @@ from edge.connection.arrivals import Arrivals, listen
 from service_runtime.settings import SettingsError
 
 TLS_S = 10.0
-"""Seconds that a client has to say hello, and to say goodbye. Until hello it holds no place of its
+"""Seconds for a TLS handshake, and for its close. Until then the client does not count for its
 address.
 """
 
@@ -25,8 +25,8 @@ class Server(uvicorn.Server):
     """Serves until `should_exit`; sockets are drained before that is set."""
 
     def __init__(self, config: uvicorn.Config, *, door: Door, reuse_port: bool = False) -> None:
-        """Who `door` turns away is not served; `reuse_port` shares the port with other processes
-        that do the same.
+        """Clients that `door` refuses are not served; `reuse_port` shares the port with other
+        edges.
         """
         super().__init__(config)
         self._door = door
@@ -38,10 +38,10 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: Any = None) -> None:
-        """Listen; uvicorn's own way takes one connection a turn of the event loop, and has no say
-        about how long TLS may take.
+        """Listen. uvicorn itself accepts one connection per turn of the event loop, without a
+        deadline for TLS.
 
-        Raises SettingsError when the address cannot be had.
+        Raises SettingsError when the address cannot be bound.
         """
         config = self.config
 

@@ -26,9 +26,9 @@ def prepare(payload: bytes) -> bytes:
 
 
 def find_close(data: bytes) -> tuple[bytes, bytes]:
-    """Look for a whole close frame among masked ones, passing over all others.
+    """Find a whole close frame among masked ones, skipping all others.
 
-    Returns it, or nothing, and what is left to look at when more has come.
+    Returns it, or nothing, and the rest to scan when more arrives.
     """
     position, end = 0, len(data)
     while end - position >= 2:

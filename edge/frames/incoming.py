@@ -16,7 +16,7 @@ MAX_CONTENT = 16_384
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=validation.MAX_ID, pattern=ID_PATTERN)]
 LARGEST_ID = 2**63 - 1
-"""Of ids that are numbers: what every reader of JSON with 64-bit integers takes."""
+"""Range of numeric ids: what every JSON reader with 64-bit integers takes."""
 RequestId = (
     Annotated[str, Meta(max_length=validation.MAX_ID)]
     | Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
@@ -26,7 +26,7 @@ Content = Annotated[str, Meta(max_length=MAX_CONTENT)]
 
 
 class BadFrameError(Exception):
-    """A frame that cannot be understood: what to tell the client."""
+    """A frame that cannot be understood, with the text for the client."""
 
     def __init__(
         self, code: str, message: str, *, id: RequestId = None, message_type: str | None = None
@@ -183,7 +183,7 @@ AnyClientFrame = (
 
 
 class _Head(Struct):
-    """What can be said of a frame that is not understood."""
+    """What is known about a frame that is not understood."""
 
     type: Any = None
     id: Any = None
@@ -199,7 +199,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(payload: bytes) -> AnyClientFrame:
-    """Return the frame in `payload`. Raises BadFrameError, which tells the client what to mend and
+    """Return the frame in `payload`. Raises BadFrameError, which tells the client what to fix and
     never repeats content.
     """
     try:
@@ -212,7 +212,7 @@ def decode(payload: bytes) -> AnyClientFrame:
 
 
 def unread(payload: bytes, code: str, message: str) -> BadFrameError:
-    """Return the refusal of a frame that was not looked into: under its id, if it has one."""
+    """Return the refusal of a frame that was not parsed: under its id, if it has one."""
     try:
         head = _decode_head(payload)
     except _UNREADABLE:
@@ -246,7 +246,7 @@ def decode_context(raw: Raw) -> Context:
 
 
 def check_moment(moment: datetime, name: str) -> None:
-    """Refuse a time that nothing can have happened at. Raises BadFrameError."""
+    """Refuse an impossible time. Raises BadFrameError."""
     try:
         validation.unix_ms(moment)
     except validation.OutsideError as error:

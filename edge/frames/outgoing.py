@@ -13,7 +13,7 @@ from edge.frames.codes import RETRYABLE
 from edge.frames.incoming import RequestId
 
 ABSENT = UNSET
-"""What an optional field has that does not appear in the JSON."""
+"""The value of an optional field that is left out of the JSON."""
 Absent = UnsetType
 
 
@@ -83,7 +83,7 @@ class Bands(Struct, gc=False):
 
 
 class TooEarly(Struct, gc=False):
-    """Why bands cannot be told yet: new_learner or after_break, and how many answers it needs."""
+    """Why there are no bands yet: new_learner or after_break, and how many answers are missing."""
 
     code: str
     needs: int
@@ -288,7 +288,7 @@ class RoomJoined(ServerFrame, tag="room_joined"):
     members: list[dict[str, Any]]
     timestamp: str
     member_count: int = 0
-    """How many are there; more than `members` names in a crowd."""
+    """How many are there; in a crowd more than `members` lists."""
     id: RequestId = None
 
 
@@ -373,14 +373,14 @@ encode = msgspec.json.Encoder().encode
 
 
 def record(names: Sequence[str]) -> Callable[..., Struct]:
-    """Return what makes a JSON object of numbers with these names; made once, it costs a third of a
-    dict each time.
+    """Return a function that encodes numbers under these names as a JSON object, at a third of a
+    dict's cost.
     """
     return msgspec.defstruct("Record", [(name, float) for name in names], gc=False)
 
 
 def raw(data: bytes) -> Raw:
-    """Wrap JSON that is passed on as it is."""
+    """Wrap JSON that is sent as is."""
     return Raw(data)
 
 

@@ -13,8 +13,8 @@ import msgspec
 from edge.frames import incoming, outgoing
 
 SERVER_FRAMES = {name: msgspec.json.Decoder(one) for one, name in outgoing.TYPES.items()}
-"""How to read each frame that the edge sends, by its type; for tests and tools, the edge itself
-only writes them.
+"""Decoders of the frames that the edge sends, by type, for tests and tools; the edge only writes
+them.
 """
 
 

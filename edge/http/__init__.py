@@ -1,9 +1,9 @@
 """The HTTP API and the page. The only package that imports fastapi; errors are problem details (RFC
 9457).
 
-`services` says what the routes work with, `callers` who asks, `requests` what every request goes
-through, `problems` how errors are told; `auth`, `learners`, `fleet` (with `analytics`), `health`
-and `page` are the routes; `app` puts them together.
+`services` has what the routes work with, `callers` who asks, `requests` the middleware, `problems`
+the errors; `auth`, `learners`, `fleet` (with `analytics`), `health` and `page` are the routes;
+`app` puts them together.
 """
 
 from edge.http.app import make_app

@@ -30,8 +30,8 @@ def make_app(services: Services) -> FastAPI:
         static_url="/docs/static",
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # addresses are exact, as the socket's is
-        # Its own spans and logs would hold paths with ids, query strings with tokens, and refused
-        # values.
+        # Its own spans and logs would contain paths with ids, query strings with tokens, and
+        # refused values.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.services = services

@@ -43,13 +43,13 @@ class Credentials(BaseModel):
 
 
 class RefreshToken(BaseModel):
-    """A refresh token to use up; a page sends none, its cookie has it."""
+    """A refresh token to exchange; pages send none, their cookie has it."""
 
     refresh_token: str | None = Field(default=None, max_length=1024)
 
 
 class User(BaseModel):
-    """Somebody who may log in."""
+    """A user who may log in."""
 
     id: str = Field(description="User id.")
     email: str
@@ -58,7 +58,7 @@ class User(BaseModel):
 
 
 class Tokens(BaseModel):
-    """What somebody gets who logged in."""
+    """What a login returns."""
 
     access_token: str = Field(description="For `Authorization: Bearer …` and for the socket.")
     refresh_token: str = Field(
@@ -117,8 +117,8 @@ async def refresh(
 ) -> dict[str, Any] | Response:
     """Exchange a refresh token (of the body, else of the cookie) for new tokens; each works once.
 
-    Showing one again ends the session, for it may have been stolen; asking the same again with the
-    same `Idempotency-Key` within a minute, because the answer was lost, gets the same refresh
+    Reusing one ends the session, because it may have been stolen. Repeating the request with the
+    same `Idempotency-Key` within a minute, because the answer was lost, returns the same refresh
     token.
     """
     _check_origin(request, services)
@@ -174,7 +174,7 @@ async def jwks(services: Using) -> Response:
 
 
 def _check_origin(request: Request, services: Services) -> None:
-    """Refuse what another page asks in the name of somebody who is logged in here."""
+    """Refuse requests that another site's page makes as a user who is logged in here."""
     headers = request.headers
     if not services.door.origins.allows(headers.get("origin"), headers.get("host")):
         raise ProblemError(403, "forbidden", "This page's origin may not ask for that. " + HINT)
@@ -198,7 +198,7 @@ def keep_refresh_token(request: Request, response: Response, session: dict[str, 
 def _set_cookie(
     request: Request, response: Response, name: str, value: str, lifetime_s: int
 ) -> None:
-    """Keep something where no script, and no page of somebody else, can read or use it."""
+    """Set a cookie that no script and no other site's page can read or use."""
     response.set_cookie(
         name,
         value,

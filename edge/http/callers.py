@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 async def answer(start: Callable[[Done[T]], None]) -> T:
-    """Wait for what a callback-style question answers. Raises UpstreamError."""
+    """Await a callback-style call. Raises UpstreamError."""
     future: asyncio.Future[T | UpstreamError] = asyncio.get_running_loop().create_future()
 
     def done(value: T | UpstreamError) -> None:
@@ -71,10 +71,10 @@ async def caller(request: Request, services: Using, token: BearerToken) -> Ident
 
 @contextlib.contextmanager
 def perhaps_bad(token: str, request: Request, services: Services) -> Iterator[None]:
-    """Let the address pay when what is done inside finds the token bad (UpstreamError).
+    """Charge the address when the code inside finds the token invalid (UpstreamError).
 
-    Raises UpstreamError (`rate_limited`) before, when the address has shown too many bad ones;
-    whoever shows one that was good here lately is let through.
+    Raises UpstreamError (`rate_limited`) up front when the address has shown too many invalid ones,
+    unless this token was valid here lately.
     """
     now, door = time.monotonic(), services.door
     failures = door.failures.of(address_of(request), now)
@@ -91,10 +91,9 @@ def perhaps_bad(token: str, request: Request, services: Services) -> Iterator[No
 
 @contextlib.contextmanager
 def signing_in(request: Request, services: Services, device: str = "") -> Iterator[None]:
-    """Hold a place for somebody who signs in: one of the device's, where it signed in here before,
-    else one of its address.
+    """Hold a place for a sign-in: the device's, if it signed in here before, else the address's.
 
-    Raises UpstreamError (`rate_limited`) when these are taken.
+    Raises UpstreamError (`rate_limited`) when none is free.
     """
     door, places, name = services.door, services.door.logins, address_of(request)
     if device and device in door.known:
@@ -110,7 +109,7 @@ def signing_in(request: Request, services: Services, device: str = "") -> Iterat
 
 
 def address_of(request: Request) -> str:
-    """Return what the request's client shares with its neighbours."""
+    """Return the key that limits by address use for the request's client."""
     return shared_by(request.client.host if request.client else "")
 
 

@@ -1,6 +1,4 @@
-"""Pages of other origins: those of the list may ask the API (CORS), all others learn how to get on
-it.
-"""
+"""CORS: pages of listed origins may use the API; for others the log says how to list them."""
 
 from __future__ import annotations
 
@@ -13,10 +11,11 @@ from edge.http.problems import problem_response
 
 
 class CrossOrigin(CORSMiddleware):
-    """ASGI middleware: what browsers ask and want to hear before they let a page have an answer.
+    """ASGI middleware: answers preflight requests and adds the headers that let a page read a
+    response.
 
-    A request of an origin that is not allowed is answered all the same, for its browser keeps the
-    answer from the page; only the question beforehand is refused, and the log says why.
+    A request from an origin that is not allowed is still answered, because the browser hides the
+    answer from the page; only the preflight is refused, and the log says why.
     """
 
     def __init__(self, app: ASGIApp, *, origins: Origins) -> None:

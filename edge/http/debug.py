@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_requests(app: FastAPI) -> None:
-    """Tell of each request after it was answered."""
+    """Log each request after its answer."""
 
     @app.middleware("http")
     async def tell(

@@ -1,4 +1,4 @@
-"""Serves, beside /docs, what machines read about the socket."""
+"""Serves the machine-readable description of the socket beside /docs."""
 
 from __future__ import annotations
 

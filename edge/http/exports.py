@@ -1,4 +1,4 @@
-"""Turns the JSON lines that a brain exports into what other systems read."""
+"""Converts the JSON lines of a brain's export for other systems."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ KINDS: Final = {
     "xapi": ("xapi.jsonl", "application/x-ndjson"),
     "csv": ("csv", "text/csv; charset=utf-8"),
 }
-"""How a file ends and what it is."""
+"""File extension and media type."""
 
 _COLUMNS: Final = ("revision", "interaction_id", "kind", "content", "response", "correct",
                    "time_taken", "occurred_at", "received_at")  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What formulas begin with; the last four are the first four as East Asian keyboards write them."""
+"""Characters that begin formulas; the last four are full-width forms of the first four."""
 
 
 async def as_statements(
@@ -56,7 +56,7 @@ def _row(values: tuple[Any, ...]) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Keep a spreadsheet from computing what a learner wrote."""
+    """Keep a spreadsheet from evaluating what a learner wrote."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

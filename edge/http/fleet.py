@@ -43,13 +43,13 @@ async def metrics_stream(
     the edge or the metrics service stops: ask again, with a fresh token, after a short random wait
     that grows.
     """
-    first = await anext(metrics, None)  # a failure is a problem only while the answer has not begun
+    first = await anext(metrics, None)  # a problem is possible only before the answer begins
     return EventStream(events(first, metrics))
 
 
 @router.get("/api/websocket/status")
 async def status(who: Caller, services: Using) -> dict[str, Any]:
-    """Return the few metrics that any user may see."""
+    """Return the metrics that any user may see."""
     return await services.metrics.status()
 
 

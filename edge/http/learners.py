@@ -1,5 +1,5 @@
-"""Routes about learners: whom I may watch, how they are doing, and what administrators may take out
-or erase.
+"""Routes about learners: whom I may watch, their state and history, and export and erasure for
+administrators.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ async def export(
     statements (one a line) or CSV; recorded in the audit log.
     """
     lines = services.brain.export(learner_id, requested_by=who.user_id)
-    first = await anext(lines, b"")  # a failure is a problem only while the answer has not begun
+    first = await anext(lines, b"")  # a problem is possible only before the answer begins
 
     async def all_lines() -> AsyncIterator[bytes]:
         yield first
@@ -130,8 +130,8 @@ async def erase(learner_id: LearnerId, who: Administrator, services: Using) -> d
     """Erase everything stored about a learner, relations and recorded contents included; this
     cannot be undone.
 
-    It is recorded in the audit log. After an error, ask again until it succeeds: what is gone
-    already does no harm.
+    It is recorded in the audit log. After an error, repeat it until it succeeds; repeating is
+    harmless.
     """
     erased = await services.brain.erase(learner_id, requested_by=who.user_id)
     try:

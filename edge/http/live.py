@@ -1,6 +1,4 @@
-"""Answers that go on as server-sent events, until their client, the login behind them or the edge
-ends.
-"""
+"""Server-sent event streams, which end with their client, their login or the edge."""
 
 from __future__ import annotations
 
@@ -23,22 +21,20 @@ from edge.ports import Identity, UpstreamError
 T = TypeVar("T")
 
 Interval = Annotated[int, Query(ge=250, le=10_000, description="Milliseconds between two events.")]
-"""Far below the half minute of silence after which proxies, ours too, take a request for dead."""
+"""Far below the 30 s of silence after which proxies, ours included, give a request up."""
 
 
 class EventStream(StreamingResponse):
-    """An answer of server-sent events."""
+    """A response of server-sent events."""
 
     media_type = "text/event-stream"
 
 
 class Live:
-    """What an administrator follows, as those see it who may end it."""
+    """A stream that an administrator follows, as the registry sees it."""
 
     def __init__(self, who: Identity, access: Access) -> None:
-        """It ends with the caller's token, or as soon as `revoke` is called. Needs a running event
-        loop.
-        """
+        """Ends with the caller's token, or when `revoke` is called. Needs a running event loop."""
         self.user_id, self.session_id = who.user_id, who.session_id
         self._access = access
         self._clock = asyncio.get_running_loop().time
@@ -46,7 +42,7 @@ class Live:
         self._wait: asyncio.Timeout | None = None
 
     def recheck(self) -> None:
-        """Ask again whether its user may administer."""
+        """Check again whether its user is an administrator."""
         self._access.ask(self.user_id, "administer", "", self._rechecked)
 
     def _rechecked(self, answer: bool | UpstreamError) -> None:
@@ -88,7 +84,7 @@ async def snapshots(
             429, "rate_limited", "You follow too many streams here already; close one first."
         )
     try:
-        # What was revoked before this was listed shows now, what is revoked later ends it.
+        # Check once more after listing it: earlier revocations show now, later ones end it.
         await administrator(services, await caller(request, services, token))
         async with contextlib.aclosing(services.metrics.snapshots(interval_ms)) as upstream:
             yield live.follow(upstream)
@@ -97,9 +93,7 @@ async def snapshots(
 
 
 async def events(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """Yield `first`, None meaning that there is none, and the rest as events; a failure
-    ends them.
-    """
+    """Yield `first` (None: there is none) and the rest as events; a failure ends them."""
     value = first
     with contextlib.suppress(UpstreamError):
         while value is not None:

@@ -25,7 +25,7 @@ _DOCS_POLICY = _POLICY + "; script-src 'self' 'unsafe-inline'; style-src 'self' 
 """Swagger UI is started by a script in its page."""
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
-"""What may be repeated in a header: a name or address, and a port."""
+"""What a header may repeat: a host name or address, and a port."""
 
 _HSTS = "max-age=31536000"
 
@@ -34,14 +34,14 @@ _TEXTS = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".txt", ".w
 
 
 def add_page(app: FastAPI, folder: Path | None) -> None:
-    """Serve the page at every path that no route has; without a built page, say how to get one."""
+    """Serve the page at every path without a route; without a built page, say how to build it."""
     if folder is not None and folder.is_dir():
         app.router.routes.append(_Page("/", Compressed(directory=folder, html=True), name="page"))
         return
 
     @app.get("/", include_in_schema=False)
     async def no_page() -> PlainTextResponse:
-        """Say how to get the page."""
+        """Say how to build the page."""
         return PlainTextResponse(
             "The page is not built: run `make web`. The HTTP API is described at /docs.\n"
         )
@@ -57,7 +57,7 @@ class Compressed(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
-        """Return a file, or that it has not changed since the client got it."""
+        """Return a file, or 304 if the client's copy is current."""
         plain = super().file_response(full_path, stat_result, scope, status_code)
         if os.path.splitext(full_path)[1] not in _TEXTS:
             return plain
@@ -86,22 +86,20 @@ def _takes_gzip(accepted: str) -> bool:
 
 @functools.lru_cache(maxsize=128)
 def _gzipped(path: str, changed_ns: int, size: int) -> bytes:
-    """Return a file's content, compressed; a file that changed is another."""
+    """Return a file's compressed content, cached until the file changes."""
     return gzip.compress(Path(path).read_bytes(), compresslevel=9, mtime=0)
 
 
 class _Page(Mount):
-    """The page, which leaves the API alone: its router knows better why a path of its own is
-    refused.
-    """
+    """Matches the page's paths and leaves /api to its router, which gives better errors."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Tell whether the page answers a request."""
+        """Return whether the page answers a request."""
         return (Match.NONE, {}) if scope["path"].startswith("/api/") else super().matches(scope)
 
 
 class Headers:
-    """ASGI middleware: adds to every answer what browsers should be strict about."""
+    """ASGI middleware: adds security headers to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Ask `app`."""
@@ -135,6 +133,6 @@ def _harden(scope: Scope, headers: MutableHeaders) -> None:
 
 
 def _connect(host: str, secure: bool) -> str:
-    """Allow this host alone; older browsers do not take a socket to it for `'self'`."""
+    """Allow only this host; older browsers do not count a socket to it as `'self'`."""
     socket = f" {'wss' if secure else 'ws'}://{host}" if _HOST.fullmatch(host) else ""
     return f"; connect-src 'self'{socket}"

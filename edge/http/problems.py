@@ -1,4 +1,4 @@
-"""Errors of the HTTP API as problem details (RFC 9457), whatever they come from."""
+"""All errors of the HTTP API as problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address is asked with another method; the header Allow names them.",
 }
-"""What the router has only the status' name for."""
+"""Sentences for the router's own errors, which only have the status' name."""
 
 
 class ProblemDetails(BaseModel):
@@ -69,7 +69,7 @@ ANY_PROBLEM: dict[int | str, dict[str, Any]] = {
         "content": {"application/problem+json": {"schema": ProblemDetails.model_json_schema()}},
     }
 }
-"""What the API's description says of errors."""
+"""How the OpenAPI document describes errors."""
 
 
 class ProblemError(Exception):
@@ -104,7 +104,7 @@ def problem_response(
 
 
 def upstream_problem(error: UpstreamError) -> Response:
-    """Return the answer to a question that a service refused or could not hear."""
+    """Return the response for a call that a service refused or never received."""
     return problem_response(
         STATUSES.get(error.code, 500), error.code, str(error), retry_after_ms=error.retry_after_ms
     )
@@ -126,7 +126,7 @@ def add_problems(app: FastAPI) -> None:
         if any(
             one["loc"] == ("body",) and isinstance(one["input"], bytes) for one in error.errors()
         ):
-            # It was not even parsed, whatever it holds.
+            # It was not even parsed.
             return problem_response(
                 415, "bad_request", "Send JSON, with the header `Content-Type: application/json`."
             )

@@ -1,5 +1,5 @@
-"""What every request goes through before its route: the client's address and its limit, HEAD as a
-GET without a body, limits on the body's size and time.
+"""Middleware before every route: the client's address and its limits, HEAD as a GET without a body,
+limits on the body's size and time.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ T = TypeVar("T")
 _NO_HOST: Final = re.compile(r"[\s@\\,]")
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
-"""What somebody who asks too much hears, because clients act on it."""
+"""Paths that are answered even over a limit, because balancers act on them."""
 
 _OF_MANY: Final = "aivo.connection_of_many"
-"""In a request's scope where our proxy's connection carries it, with those of others."""
+"""Scope key: our proxy's connection carries requests of many clients."""
 
 _FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
 
 MAX_BODY_BYTES = 64 * 1024
-"""Far more than the credentials and tokens that are all anybody sends; without it anyone could fill
-our memory.
+"""Most bytes of a body: far more than credentials and tokens need; without it anyone could fill our
+memory.
 """
 
 LARGE_BODIES = {"/api/xapi/statements": 4 * 1024 * 1024}
-"""Routes that take more, and read nothing before they know who asks."""
+"""Routes with a larger limit; they authenticate before they read."""
 
 BODY_S = 10.0
-"""Seconds from a request's head to the end of its body, however it is cut into pieces."""
+"""Seconds from a request's head to the end of its body, in however many pieces."""
 
 
 class KnownClient:
-    """ASGI middleware: puts the client's own address and scheme in place of our proxy's."""
+    """ASGI middleware: replaces our proxy's address and scheme by the client's."""
 
     def __init__(self, app: ASGIApp, *, proxies: Proxies) -> None:
         """Ask `app`, believing `proxies`."""
@@ -68,7 +68,7 @@ class KnownClient:
 
 
 class ReadableHost:
-    """ASGI middleware: refuses a request whose `Host` is none, before a route makes an address of
+    """ASGI middleware: refuses a request with an invalid `Host`, before a route builds a URL from
     it.
     """
 
@@ -109,18 +109,18 @@ class HeadLikeGet:
         async def without_body(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
-                # Ended here, so that answers which go on see that nobody listens.
+                # End it here, so that streaming answers notice that nobody listens.
                 await send({"type": "http.response.body"})
 
         await self._app({**scope, "method": "GET"}, receive, without_body)
 
 
 class Metered:
-    """ASGI middleware: whoever shows a token that was good lately pays for the request, whatever it
-    asks for; else its address may make so many.
+    """ASGI middleware: charges a request to its user if its token was valid lately, else to its
+    address.
 
-    The connection of an address that asks too much ends with the answer: the next request of
-    somebody who does not wait costs them a connection, of which they may make few.
+    The connection of an address over its limit is closed with the answer: a client that does not
+    wait then needs a new connection for each request, and those are limited too.
     """
 
     def __init__(self, app: ASGIApp, *, door: Door) -> None:
@@ -145,12 +145,12 @@ class Metered:
         await app(scope, receive, send)
 
     def _owner(self, scope: Scope) -> str:
-        """Return whose token that was good lately the request shows; empty where it shows none."""
+        """Return the user whose recently valid token the request carries; empty if none."""
         scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         return self._door.known.owner(token.strip()) if scheme.lower() == "bearer" else ""
 
     def _pay(self, scope: Scope, owner: str) -> float:
-        """Take the request's price, or return after how many seconds to try again."""
+        """Take the request's price, or return the seconds to wait before trying again."""
         now, price = time.monotonic(), prices.of_request(scope["path"])
         if owner:
             return self._door.budgets.of(owner, now).take(price * prices.OF_KNOWN, now)
@@ -159,7 +159,7 @@ class Metered:
 
 
 def _ending(send: Send) -> Send:
-    """Return what sends an answer, and has the connection end after one that says 429."""
+    """Return a `send` that closes the connection after a 429."""
 
     async def ending(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == 429:
@@ -203,12 +203,12 @@ class SmallBodies:
 
 
 TURNS: Final = 2
-"""Of the event loop, in which it hears of a client that has gone."""
+"""Turns of the event loop in which a disconnect becomes visible."""
 
 
 async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work does, which is cancelled when the client goes meanwhile; for work that
-    is dear and of no use to anybody else. The request's body must have been read.
+    """Return the result of `work`, which is cancelled when the client disconnects; for expensive
+    work that nobody else needs. The request's body must have been read.
 
     Raises `ClientDisconnect`.
     """

@@ -19,7 +19,7 @@ from service_runtime.telemetry import Tracer
 
 
 class BrainApi(Brain, Protocol):
-    """What the HTTP API asks of the brains besides what sockets ask."""
+    """What the HTTP API needs from the brains, beyond what sockets need."""
 
     @property
     def ready(self) -> bool:
@@ -42,7 +42,7 @@ class BrainApi(Brain, Protocol):
 
 
 class AuthApi(Auth, Protocol):
-    """What the HTTP API asks of the auth service besides what sockets ask."""
+    """What the HTTP API needs from the auth service, beyond what sockets need."""
 
     is_open: asyncio.Event
     skew: Skew
@@ -92,7 +92,7 @@ class AuthApi(Auth, Protocol):
         duplicates: int,
         refused: int,
     ) -> None:
-        """Write to the audit log who sent learning records of whom."""
+        """Record in the audit log who sent learning records about whom."""
 
     async def delete_learner(self, learner_id: str) -> None:
         """Remove a learner."""
@@ -102,7 +102,7 @@ class AuthApi(Auth, Protocol):
 
 
 class MetricsApi(Protocol):
-    """What the HTTP API asks of the metrics service."""
+    """What the HTTP API needs from the metrics service."""
 
     async def snapshot(self) -> dict[str, Any]:
         """Return the fleet's metrics."""
@@ -111,7 +111,7 @@ class MetricsApi(Protocol):
         """Yield the fleet's metrics, at once and then per interval, until closed."""
 
     async def status(self) -> dict[str, Any]:
-        """Return the few metrics that anyone may see."""
+        """Return the metrics that anyone may see."""
 
     async def analytics(
         self,
@@ -139,7 +139,7 @@ class Services:
     metrics: MetricsApi
     access: Access
     streams: Listing
-    """Answers that go on, for revocations and the drain."""
+    """Open event streams, for revocations and the drain."""
     is_draining: Callable[[], bool]
     tracer: Tracer | None = None
 

@@ -22,7 +22,7 @@ ProviderId = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$")]
 
 
 class Provider(BaseModel):
-    """Somebody who says who people are."""
+    """An identity provider."""
 
     id: str
     label: str = Field(description="What the button says.")
@@ -67,7 +67,9 @@ async def callback(
     state: Annotated[str, Query(max_length=256)] = "",
     aivo_flow: Annotated[str | None, Cookie(max_length=512)] = None,
 ) -> RedirectResponse:
-    """Take the browser back from the provider, and on to the page: signed in, or told why not."""
+    """Handle the browser's return from the provider and redirect to the page: signed in, or with
+    the reason why not.
+    """
     if not (code and state and aivo_flow):
         return _failed("unauthenticated")
     try:
@@ -84,7 +86,9 @@ async def callback(
 
 @router.get("/api/auth/providers/{provider_id}/logout", status_code=303)
 async def logout(provider_id: ProviderId, request: Request, services: Using) -> RedirectResponse:
-    """Send the browser to the provider to sign out there, too; to the page where it cannot."""
+    """Send the browser to the provider to sign out there too, or to the page if the provider
+    cannot.
+    """
     with signing_in(request, services):
         address = await services.auth.logout_address(provider_id, str(request.base_url))
     return RedirectResponse(address or "/", 303)

@@ -1,4 +1,4 @@
-"""Learning records of other systems: a route that takes xAPI statements as interactions."""
+"""The route that takes xAPI statements of other systems as interactions."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class Statements(BaseModel):
 async def statements(request: Request, who: Caller, services: Using) -> Statements:
     """Take up to 1,000 xAPI statements (one, or a list) as interactions of their learners.
 
-    Each stands for itself: `results` says in the same order what became of it. Those of one
-    learner are applied in the order in which they come. Sending a statement again does no harm.
-    One that was refused with `overloaded`, `unavailable` or `rate_limited` should be sent again.
+    Each is independent: `results` reports on them in the same order. Those of one learner are
+    applied in order. Repeating a statement does no harm; repeat those refused with `overloaded`,
+    `unavailable` or `rate_limited`.
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise ProblemError(
@@ -67,7 +67,7 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
     services.door.budgets.of(who.user_id, time.monotonic()).charge(price)
     results: list[Stored | None] = [None] * len(given)
     taken: list[tuple[int, str, InteractionData, Context]] = []
-    # Only for administrators: others would learn who has which address.
+    # Only for administrators: others could find out who has which address.
     emails = {xapi.mailbox(value) for value in given if who.role == "admin"} - {""}
     mailboxes = await services.auth.find_learners(sorted(emails)) if emails else {}
     for index, value in enumerate(given):
@@ -107,9 +107,9 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
 async def _note(
     services: Services, who: Identity, learner_ids: list[str], counts: dict[str, int]
 ) -> None:
-    """Write to the audit log; what is stored is stored, whether that succeeds or not.
+    """Write to the audit log; stored statements stay stored even if that fails.
 
-    Who may send for themselves only is noted when that moved something, of which a day has an end:
+    Calls by learners are noted only when they stored something, which the daily quota limits:
     nobody fills the log with refusals.
     """
     if not (counts["stored"] or (who.role == "admin" and any(counts.values()))):
@@ -168,7 +168,7 @@ async def _allowed(
 def _interact(
     services: Services, who: Identity, statement_id: str, data: InteractionData, context: Context
 ) -> asyncio.Future[VirtualBrainResponse | UpstreamError]:
-    """Send one at once, so that the order is kept; the answer comes later."""
+    """Send it now, to keep the order; the answer comes later."""
     future: asyncio.Future[VirtualBrainResponse | UpstreamError] = (
         asyncio.get_running_loop().create_future()
     )
@@ -183,7 +183,7 @@ def _interact(
         interaction_id=statement_id,
         received_at_ms=int(time.time() * 1000),
         trace=trace_context.new_root(),
-        # Only who administers may tell of last year: it changes how a learner is seen today.
+        # Only administrators may send last year's records: they change how a learner is seen today.
         max_age_s=int(services.settings.xapi_backfill_s) if who.role == "admin" else 0,
     )
     services.brain.interact(interaction, done)
