@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from auth_service.domain import RelationKind, Role, User, new_id
+from auth_service.domain import Change, RelationKind, Role, User, new_id
 from auth_service.roster.reading import Roster, RosterError, RosterUser
 
 Relations = set[tuple[RelationKind, str, str]]
@@ -42,6 +43,8 @@ class RosterChanges:
     removed: Relations = field(default_factory=set)
     adopted: dict[tuple[str, str], str] = field(default_factory=dict)
     """What belongs to the roster from now on: local ids by kind and the roster's id."""
+    readdressed: set[str] = field(default_factory=set)
+    """Changed users whose former e-mail address is somebody else's from now on."""
     subjects: dict[str, str] = field(default_factory=dict)
     """User ids by what an identity provider calls them."""
     here: int = 0
@@ -93,13 +96,47 @@ def changes_of(roster: Roster, present: Present) -> RosterChanges:
     return changes
 
 
+def affected_by(changes: RosterChanges, present: Present) -> list[Change]:
+    """Return whose rights or names may have changed, of those who were `present` and are now."""
+    ended = {Change(user_id=one, all_sessions=True) for one in changes.disabled}
+    people = {*changes.new_users, *changes.changed_users, *changes.enabled}
+    known = {*changes.new_learners, *changes.renamed_learners}
+    teachers: defaultdict[str, set[str]] = defaultdict(set)
+    close: defaultdict[str, set[str]] = defaultdict(set)
+    for kind, one, other in present.relations:
+        if kind is RelationKind.TEACHES:
+            teachers[other].add(one)
+        elif kind is not RelationKind.ENROLLED:
+            close[other].add(one)
+        elif other in changes.renamed_classes:
+            known.add(one)
+    for kind, one, other in changes.added | changes.removed:
+        if kind is RelationKind.ENROLLED:
+            known.add(one)
+            people |= close[one] | teachers[other]
+        else:
+            people.add(one)
+    return [
+        *sorted(ended, key=lambda change: change.user_id),
+        *(Change(learner_id=one) for one in sorted(known)),
+        *(Change(user_id=one) for one in sorted(people)),
+    ]
+
+
 def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str, str]:
-    by_email = {user.email: user for user in present.users.values()}
+    here = {
+        sourced_id: present.users.get(present.rostered.get(("user", sourced_id), ""))
+        for sourced_id in roster.users
+    }
+    owners = _owners(roster, present, here, changes)
+    staying = {user.user_id for user in here.values() if user}
     local: dict[str, str] = {}
     for sourced_id, told in roster.users.items():
-        user = present.users.get(present.rostered.get(("user", sourced_id), ""))
-        owner = by_email.get(told.email) if told.email else None
-        if owner is not None and (owner.role is Role.ADMIN or (user and owner != user)):
+        user = here[sourced_id]
+        owner = owners.get(told.email) if told.email else None
+        if owner and (
+            owner.role is Role.ADMIN or (owner != user and (user or owner.user_id in staying))
+        ):
             raise RosterError(
                 f"users.csv, sourcedId {sourced_id}, email: is that of user {owner.user_id} here"
             )
@@ -130,6 +167,21 @@ def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str
             changes.here += 1
             changes.disabled.add(user_id)
     return local
+
+
+def _owners(
+    roster: Roster, present: Present, here: Mapping[str, User | None], changes: RosterChanges
+) -> dict[str, User]:
+    """Return whose an e-mail address is, without those that their owners give up by this roster."""
+    owners = {user.email: user for user in present.users.values()}
+    wanted = {told.email for told in roster.users.values()}
+    for sourced_id, told in roster.users.items():
+        user = here[sourced_id]
+        if user and told.email not in ("", user.email):
+            owners.pop(user.email, None)
+            if user.email in wanted:
+                changes.readdressed.add(user.user_id)
+    return owners
 
 
 def _relations(

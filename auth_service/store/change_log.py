@@ -87,7 +87,7 @@ class ChangeLog:
         """Return everything."""
         with self._database.read() as connection:
             return DirectorySnapshot(
-                seq=_newest(connection),
+                seq=newest_change(connection),
                 people=tuple(_people(connection, true(), true())),
                 learners=tuple(_learners(connection, true(), true())),
                 revoked=_revoked(connection, now_ms, true()),
@@ -98,7 +98,7 @@ class ChangeLog:
         is needed.
         """
         with self._database.read() as connection:
-            newest = _newest(connection)
+            newest = newest_change(connection)
             if newest == seq:
                 return ChangeBatch(seq=seq, changes=(), people={}, learners={}, revoked={})
             if not 0 <= newest - seq <= _MOST_CHANGES:
@@ -150,7 +150,9 @@ class ChangeLog:
 
 
 def record_changes(connection: Connection, now_ms: int, records: Iterable[Change]) -> None:
-    """Append changes to the log, inside the transaction that makes them."""
+    """Append changes to the log, inside the transaction that makes them. More than anybody would
+    follow one by one are only counted.
+    """
     distinct = list(dict.fromkeys(records))
     if not distinct:
         return
@@ -159,6 +161,8 @@ def record_changes(connection: Connection, now_ms: int, records: Iterable[Change
         .values(seq=change_clock.c.seq + len(distinct))
         .returning(change_clock.c.seq)
     ).scalar_one()
+    if len(distinct) > _MOST_CHANGES:
+        return
     connection.execute(
         insert(changes),
         [
@@ -186,7 +190,8 @@ def record_audit(
     )
 
 
-def _newest(connection: Connection) -> int:
+def newest_change(connection: Connection) -> int:
+    """Return the number of the last change."""
     newest: int = connection.execute(select(change_clock.c.seq)).scalar_one()
     return newest
 

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, select
 
 from auth_service.domain import Change, RelationKind
-from auth_service.roster.changes import Present, RosterChanges, changes_of
+from auth_service.roster.changes import Present, RosterChanges, affected_by, changes_of
 from auth_service.roster.reading import Roster, RosterError
-from auth_service.store.change_log import record_audit, record_changes
+from auth_service.store.change_log import newest_change, record_audit, record_changes
 from auth_service.store.database import Database
+from auth_service.store.roster_writes import Write, writes_of
+from auth_service.store.tables import changes as change_rows
 from auth_service.store.tables import (
     classes,
     enrolments,
     identities,
     learners,
     rostered,
-    sessions,
     teachings,
     user_learners,
     user_of,
     users,
 )
+from service_runtime.database.errors import ConflictError
 
-_FEW = 10
+_FEW: Final = 10
 """So many may always leave at once."""
+_TRIES: Final = 3
+"""How often to compare before the lock is taken; then comparing holds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What to do to people as they were at change `seq`."""
+
+    seq: int
+    changes: RosterChanges
+    told: str
+    """For the audit log."""
+    affected: list[Change]
+    writes: list[Write]
 
 
 class Rosters:
@@ -58,113 +75,70 @@ class Rosters:
         than true.
         """
         if dry_run:
-            return self._checked(changes_of(roster, self.present()), most_leaving)
+            return _checked(changes_of(roster, self.present()), most_leaving)
+        for _ in range(_TRIES):
+            # Nobody waits while people are compared: the lock is for writing what came of it.
+            with self._database.read() as connection:
+                plan = self._plan(connection, roster, issuer, most_leaving)
+            if not plan.writes:
+                return plan.changes
+            # Where somebody made the same meanwhile, it is there when it is compared once more.
+            with contextlib.suppress(ConflictError), self._database.write() as connection:
+                if _is_as_at(connection, plan.seq):
+                    self._carry_out(connection, plan, actor)
+                    return plan.changes
         with self._database.write() as connection:
-            changes = self._checked(changes_of(roster, _present(connection)), most_leaving)
-            affected = _affected(connection, changes)
-            self._write(connection, changes, issuer)
-            count = sum(1 for _ in changes.lines())
-            if count or changes.adopted:
-                record_changes(connection, self._clock_ms(), affected)
-                record_audit(
-                    connection,
-                    self._clock_ms(),
-                    actor=actor,
-                    action="import-roster",
-                    subject="",
-                    detail=f"{count} changes",
-                )
-        return changes
+            plan = self._plan(connection, roster, issuer, most_leaving)
+            if plan.writes:
+                self._carry_out(connection, plan, actor)
+            return plan.changes
 
-    @staticmethod
-    def _checked(changes: RosterChanges, most_leaving: float) -> RosterChanges:
-        leaving = len(changes.disabled)
-        if leaving > _FEW and leaving > most_leaving * changes.here:
-            raise RosterError(
-                f"{leaving} of {changes.here} people would be disabled; if that is right, import"
-                " with --most-leaving 100"
-            )
-        return changes
-
-    def _write(self, connection: Connection, changes: RosterChanges, issuer: str) -> None:
-        now_ms = self._clock_ms()
-        _many(
-            connection,
-            insert(users),
-            (
-                {
-                    "user_id": user_id,
-                    "email": told.email or f"{user_id}@people.invalid",
-                    "password_hash": "",  # no password opens it
-                    "role": told.role.value,
-                    "display_name": told.display_name,
-                    "disabled": not told.enabled,
-                    "created_at_ms": now_ms,
-                }
-                for user_id, told in changes.new_users.items()
+    def _plan(
+        self, connection: Connection, roster: Roster, issuer: str, most_leaving: float
+    ) -> _Plan:
+        seq, present = newest_change(connection), _present(connection)
+        changes = _checked(changes_of(roster, present), most_leaving)
+        subjects = _new_subjects(connection, changes, issuer) if issuer else {}
+        named = f", {len(subjects)} named at {issuer}" if subjects else ""
+        return _Plan(
+            seq=seq,
+            changes=changes,
+            told=f"{sum(1 for _ in changes.lines())} changes{named}",
+            affected=affected_by(changes, present),
+            writes=writes_of(
+                changes, subjects, issuer, self._clock_ms(), self._database.engine.dialect
             ),
         )
-        for user_id, told in changes.changed_users.items():
-            values = {"role": told.role.value, "display_name": told.display_name}
-            if told.email:
-                values["email"] = told.email
-            connection.execute(update(users).where(users.c.user_id == user_id).values(values))
-        for table, key, new, renamed in (
-            (learners, learners.c.learner_id, changes.new_learners, changes.renamed_learners),
-            (classes, classes.c.class_id, changes.new_classes, changes.renamed_classes),
-        ):
-            _many(
-                connection,
-                insert(table),
-                (
-                    {key.name: one, "display_name": name, "created_at_ms": now_ms}
-                    for one, name in new.items()
-                ),
-            )
-            _many(
-                connection,
-                update(table).where(key == bindparam("one")).values(display_name=bindparam("name")),
-                ({"one": one, "name": name} for one, name in renamed.items()),
-            )
-        _many(
-            connection,
-            insert(rostered),
-            (
-                {"kind": kind, "sourced_id": sourced_id, "local_id": local_id}
-                for (kind, sourced_id), local_id in changes.adopted.items()
-            ),
-        )
-        self._let_in_and_out(connection, changes, now_ms)
-        _write_relations(connection, changes)
-        if issuer:
-            _write_subjects(connection, changes, issuer)
 
-    def _let_in_and_out(self, connection: Connection, changes: RosterChanges, now_ms: int) -> None:
-        out = changes.disabled | {
-            user_id for user_id, told in changes.new_users.items() if not told.enabled
-        }
-        for ids, left_at_ms in ((changes.enabled, None), (out, now_ms)):
-            _many(
-                connection,
-                update(users)
-                .where(users.c.user_id == bindparam("one"))
-                .values(disabled=left_at_ms is not None),
-                ({"one": one} for one in ids),
-            )
-            _many(
-                connection,
-                update(rostered)
-                .where(rostered.c.kind == "user", rostered.c.local_id == bindparam("one"))
-                .values(left_at_ms=left_at_ms),
-                ({"one": one} for one in ids),
-            )
-        _many(
+    def _carry_out(self, connection: Connection, plan: _Plan, actor: str) -> None:
+        for write in plan.writes:
+            write.run(connection)
+        record_changes(connection, self._clock_ms(), plan.affected)
+        record_audit(
             connection,
-            update(sessions)
-            .where(sessions.c.user_id == bindparam("one"), sessions.c.revoked_at_ms.is_(None))
-            .values(revoked_at_ms=now_ms),
-            ({"one": one} for one in changes.disabled),
+            self._clock_ms(),
+            actor=actor,
+            action="import-roster",
+            subject="",
+            detail=plan.told,
         )
+
+
+def _checked(changes: RosterChanges, most_leaving: float) -> RosterChanges:
+    leaving = len(changes.disabled)
+    if leaving > _FEW and leaving > most_leaving * changes.here:
+        raise RosterError(
+            f"{leaving} of {changes.here} people would be disabled; if that is right, import"
+            " with --most-leaving 100"
+        )
+    return changes
+
+
+def _is_as_at(connection: Connection, seq: int) -> bool:
+    """Tell whether nothing but sessions has changed since then."""
+    since = select(change_rows.c.session_id).where(change_rows.c.seq > seq)
+    of_sessions = sum(1 for session_id in connection.scalars(since) if session_id)
+    return of_sessions == newest_change(connection) - seq
 
 
 def _present(connection: Connection) -> Present:
@@ -185,77 +159,13 @@ def _present(connection: Connection) -> Present:
     )
 
 
-def _write_relations(connection: Connection, changes: RosterChanges) -> None:
-    for kind, table in (
-        (RelationKind.TEACHES, teachings),
-        (RelationKind.ENROLLED, enrolments),
-        (RelationKind.IS_LEARNER, user_learners),
-        (RelationKind.GUARDIAN_OF, user_learners),
-    ):
-        one, other = table.c[0], table.c[1]
-        kinds = {"kind": kind.value} if table is user_learners else {}
-        gone = delete(table).where(one == bindparam("this"), other == bindparam("that"))
-        if kinds:
-            gone = gone.where(user_learners.c.kind == kind.value)
-        pairs = {
-            sign: [(this, that) for found, this, that in relations if found is kind]
-            for sign, relations in (("-", changes.removed), ("+", changes.added))
-        }
-        _many(connection, gone, ({"this": this, "that": that} for this, that in pairs["-"]))
-        _many(
-            connection,
-            insert(table),
-            ({one.name: this, other.name: that, **kinds} for this, that in pairs["+"]),
-        )
-
-
-def _write_subjects(connection: Connection, changes: RosterChanges, issuer: str) -> None:
-    known = dict(
-        connection.execute(
-            select(identities.c.subject, identities.c.user_id).where(identities.c.issuer == issuer)
-        )
-        .tuples()
-        .all()
-    )
+def _new_subjects(connection: Connection, changes: RosterChanges, issuer: str) -> dict[str, str]:
+    """Return the user ids by those names at the issuer that are not known yet. Raises RosterError
+    where a name is somebody else's.
+    """
+    query = select(identities.c.subject, identities.c.user_id).where(identities.c.issuer == issuer)
+    known = {row.subject: row.user_id for row in connection.execute(query)}
     wrong = {one for one, user_id in changes.subjects.items() if known.get(one, user_id) != user_id}
     if wrong:
         raise RosterError(f"{len(wrong)} people are known to {issuer} by the name of others")
-    _many(
-        connection,
-        insert(identities),
-        (
-            {"issuer": issuer, "subject": one, "user_id": user_id, "told_at_s": 0}
-            for one, user_id in changes.subjects.items()
-            if one not in known
-        ),
-    )
-
-
-def _affected(connection: Connection, changes: RosterChanges) -> list[Change]:
-    """Return whose rights may have changed; asked before relations are gone."""
-    ended = {Change(user_id=one, all_sessions=True) for one in changes.disabled}
-    people = {*changes.new_users, *changes.changed_users, *changes.enabled}
-    known = {*changes.new_learners, *changes.renamed_learners}
-    teachers: defaultdict[str, set[str]] = defaultdict(set)
-    for user_id, class_id in connection.execute(select(teachings)):
-        teachers[class_id].add(user_id)
-    close: defaultdict[str, set[str]] = defaultdict(set)
-    for row in connection.execute(select(user_learners)):
-        close[row.learner_id].add(row.user_id)
-    for kind, one, other in changes.added | changes.removed:
-        if kind is RelationKind.ENROLLED:
-            known.add(one)
-            people |= close[one] | teachers[other]
-        else:
-            people.add(one)
-    return [
-        *sorted(ended, key=lambda change: change.user_id),
-        *(Change(learner_id=one) for one in sorted(known)),
-        *(Change(user_id=one) for one in sorted(people)),
-    ]
-
-
-def _many(connection: Connection, statement: Any, rows: Iterable[dict[str, Any]]) -> None:
-    listed = list(rows)
-    if listed:
-        connection.execute(statement, listed)
+    return {one: user_id for one, user_id in changes.subjects.items() if one not in known}

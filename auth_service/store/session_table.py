@@ -62,7 +62,8 @@ class SessionTable:
         may_sign_in = (
             select(users.c.user_id)
             .where(users.c.user_id == user_id, ~users.c.disabled)
-            .with_for_update()
+            # Until the session is there nobody disables its user, but a roster may relate them.
+            .with_for_update(key_share=True)
         )
         if password_hash is not None:
             may_sign_in = may_sign_in.where(users.c.password_hash == password_hash)
