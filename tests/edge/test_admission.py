@@ -14,7 +14,8 @@ from edge.admission.limits import TokenBucket
 from edge.admission.registry import Registry
 from edge.ports import UpstreamError
 from edge.telemetry.counters import EdgeCounters
-from tests.support.fakes import FakeAuth, FakeClock
+from tests.support.clocks import FakeClock
+from tests.support.fakes import FakeAuth
 
 quick = settings(max_examples=60, deadline=None)
 

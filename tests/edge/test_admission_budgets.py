@@ -15,7 +15,8 @@ from edge.admission.turns import Turns
 from edge.frames import incoming
 from edge.settings import EdgeSettings
 from edge.telemetry.recording import NO_RECEIPT
-from tests.support.fakes import FakeEdge, interaction
+from tests.support.edge_values import interaction
+from tests.support.fakes import FakeEdge
 
 SETTINGS = EdgeSettings(frames_per_s=0, user_units_per_s=10.0, user_units_burst=20)
 

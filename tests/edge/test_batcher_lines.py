@@ -11,8 +11,9 @@ import pytest
 
 from edge.upstream import batcher as module
 from edge.upstream.batcher import FEWEST, Batcher
+from tests.support.edge_values import interaction
 from tests.support.eventually import until
-from tests.support.fakes import FakeEdge, interaction, say
+from tests.support.fakes import FakeEdge, say
 
 MANY = 200
 

@@ -16,7 +16,8 @@ from edge.connection.wire import prepare
 from edge.session.session import Session
 from edge.settings import EdgeSettings
 from tests.edge.wire import MASK, SteppedEndpoint, Wire, masked
-from tests.support.fakes import FakeEdge, interaction
+from tests.support.edge_values import interaction
+from tests.support.fakes import FakeEdge
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from edge.connection.wire import prepare
 from edge.ports import Identity
 from edge.settings import EdgeSettings
 from tests.edge.wire import SteppedEndpoint, Wire, masked
-from tests.support.fakes import FAR_AHEAD_MS, FakeEdge, interaction
+from tests.support.clocks import FAR_AHEAD_MS
+from tests.support.edge_values import interaction
+from tests.support.fakes import FakeEdge
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from edge.connection.endpoint import Endpoint
 from edge.frames.codes import CloseCode
 from edge.settings import EdgeSettings
-from tests.support.fakes import FakeEdge, run_instantly
+from tests.support.clocks import run_instantly
+from tests.support.fakes import FakeEdge
 
 
 class _Session:

@@ -13,7 +13,8 @@ from edge.frames.codes import CloseCode
 from edge.hub import every
 from edge.hub.subscription import Subscription
 from edge.ports import LearnerSnapshot, Update, UpstreamError
-from tests.support.fakes import FakeEdge, FakeSink, gone, update
+from tests.support.edge_values import gone, update
+from tests.support.fakes import FakeEdge, FakeSink
 
 
 class Watcher:

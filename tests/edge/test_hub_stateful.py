@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from edge.admission.budgets import Budget
 from edge.hub.subscription import Subscription
 from edge.ports import Done, LearnerSnapshot, Update, UpstreamError
-from tests.support.fakes import FakeEdge, FakeSink, gone, live_assessment, update
+from tests.support.edge_values import gone, live_assessment, update
+from tests.support.fakes import FakeEdge, FakeSink
 
 LEARNERS = ("ada", "ben")
 

@@ -28,8 +28,9 @@ from edge.telemetry.counters import EdgeCounters
 from edge.upstream.auth import _revoke
 from edge.upstream.metrics import MetricsLink
 from service_runtime.grpc_client import open_channel
+from tests.support.clocks import FakeClock
 from tests.support.eventually import until
-from tests.support.fakes import FakeAuth, FakeBrain, FakeClock
+from tests.support.fakes import FakeAuth, FakeBrain
 
 WAIT_S = 20.0
 PATH = "/api/websocket/metrics/stream"

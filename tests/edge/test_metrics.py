@@ -19,7 +19,9 @@ from edge.telemetry.skew import Skew
 from edge.upstream.batcher import Batcher
 from edge.upstream.brains import Brains
 from service_runtime.metrics import Buckets, Family
-from tests.support.fakes import FakeClock, FakeEdge, interaction, say
+from tests.support.clocks import FakeClock
+from tests.support.edge_values import interaction
+from tests.support.fakes import FakeEdge, say
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 LEARNER, TEACHER = "learner:ada", "teacher:t"

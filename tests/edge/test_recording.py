@@ -14,7 +14,9 @@ from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
 from edge.telemetry.recording import NO_RECORDING, Exchange, NoRecording, Receipt, Recording
 from service_runtime.settings import SettingsError
-from tests.support.fakes import FakeClock, FakeEdge, interaction, say
+from tests.support.clocks import FakeClock
+from tests.support.edge_values import interaction
+from tests.support.fakes import FakeEdge, say
 
 
 def recording(*, capacity: int = 100, keeps_content: bool = False) -> Recording:

@@ -7,7 +7,8 @@ from hypothesis import settings
 from edge.hub.rooms import Rooms
 from edge.ports import Member, Members, RoomEvent
 from edge.telemetry.counters import EdgeCounters
-from tests.support.fakes import FakeSink, message, prepare
+from tests.support.edge_values import message
+from tests.support.fakes import FakeSink, prepare
 
 quick = settings(max_examples=60, deadline=None)
 

@@ -8,7 +8,9 @@ from edge.frames.codes import CloseCode
 from edge.ports import Identity, UpstreamError
 from edge.session import session as session_room
 from edge.settings import EdgeSettings
-from tests.support.fakes import FAR_AHEAD_MS, FakeEdge, interaction, say
+from tests.support.clocks import FAR_AHEAD_MS
+from tests.support.edge_values import interaction
+from tests.support.fakes import FakeEdge, say
 
 UNAVAILABLE = UpstreamError("unavailable", "The brain cannot be reached.", retry_after_ms=1000)
 

@@ -6,7 +6,8 @@ import pytest
 
 from edge.ports import Member, UpstreamError
 from edge.settings import EdgeSettings
-from tests.support.fakes import FakeEdge, message, say
+from tests.support.edge_values import message
+from tests.support.fakes import FakeEdge, say
 
 UNAVAILABLE = UpstreamError("unavailable", "The brain cannot be reached.", retry_after_ms=1000)
 

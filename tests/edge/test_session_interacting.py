@@ -9,7 +9,8 @@ import pytest
 
 from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
-from tests.support.fakes import FakeEdge, interaction, say
+from tests.support.edge_values import interaction
+from tests.support.fakes import FakeEdge, say
 
 UNAVAILABLE = UpstreamError("unavailable", "The brain cannot be reached.", retry_after_ms=1000)
 

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
-from tests.support.fakes import FakeEdge, gone, interaction, update
+from tests.support.edge_values import gone, interaction, update
+from tests.support.fakes import FakeEdge
 
 LEARNERS = ("ada", "ben")
 ROOMS = ("r", "s")

@@ -7,7 +7,8 @@ import pytest
 from edge.frames.codes import CloseCode
 from edge.ports import UpstreamError
 from edge.settings import EdgeSettings
-from tests.support.fakes import FakeEdge, gone, interaction, say, update
+from tests.support.edge_values import gone, interaction, update
+from tests.support.fakes import FakeEdge, say
 
 UNAVAILABLE = UpstreamError("unavailable", "The brain cannot be reached.", retry_after_ms=1000)
 

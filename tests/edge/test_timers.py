@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.timers import TICK_S, TimerWheel
-from tests.support.fakes import FakeClock
+from tests.support.clocks import FakeClock
 
 quick = settings(max_examples=60, deadline=None)
 

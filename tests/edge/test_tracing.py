@@ -18,8 +18,9 @@ from service_runtime.telemetry import Sampler, Tracer
 from service_runtime.trace_context import TraceContext
 from tests.edge.test_hub import Watcher, subscribe
 from tests.support.background import running
+from tests.support.edge_values import interaction, update
 from tests.support.eventually import until
-from tests.support.fakes import FakeEdge, interaction, say, update
+from tests.support.fakes import FakeEdge, say
 
 ALL = Sampler(1 << 64, True)
 NONE = Sampler(0, True)

@@ -4,22 +4,16 @@ as a test says.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from edge.admission.access import Access
 from edge.admission.budgets import Budgets
 from edge.admission.registry import Registry
 from edge.frames.incoming import AdaptData
 from edge.frames.outgoing import (
-    Assessment,
-    Crossing,
-    Grades,
-    Levels,
-    Performance,
     StateResponse,
     VirtualBrainResponse,
 )
@@ -31,10 +25,8 @@ from edge.ports import (
     Identity,
     Interaction,
     LearnerSnapshot,
-    LiveAssessment,
     Member,
     Members,
-    RoomEvent,
     Update,
     UpstreamError,
 )
@@ -46,57 +38,8 @@ from edge.telemetry.recording import NO_RECORDING, NoRecording
 from edge.telemetry.tracing import NO_TRACES, NoTraces
 from edge.timers import TimerWheel
 from service_runtime import trace_context
-
-T = TypeVar("T")
-
-FAR_AHEAD_MS = 4_102_444_800_000
-"""The year 2100."""
-
-
-class FakeClock:
-    """A clock that stands still until it is told how much time has passed."""
-
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-
-
-class InstantLoop(asyncio.SelectorEventLoop):
-    """An event loop on which waiting takes no time: its clock jumps to the next timer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ahead = 0.0
-        select = self._selector.select  # type: ignore[attr-defined]
-
-        def jump(timeout: float | None) -> Any:
-            if timeout:
-                self._ahead += timeout
-            return select(0 if timeout is not None else None)
-
-        self._selector.select = jump  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        """Return seconds, those that were jumped over included."""
-        return super().time() + self._ahead
-
-
-def run_instantly(work: Coroutine[Any, Any, T]) -> tuple[T, float]:
-    """Run `work` on an InstantLoop and return its result and how many seconds it would have
-    taken.
-    """
-    loop = InstantLoop()
-    try:
-        started = loop.time()
-        return loop.run_until_complete(work), loop.time() - started
-    finally:
-        loop.close()
+from tests.support.clocks import FAR_AHEAD_MS, FakeClock
+from tests.support.edge_values import live_assessment, result, update
 
 
 class Answers:
@@ -402,61 +345,3 @@ class FakeEdge:
 def say(session: Session, type: str, **fields: Any) -> None:
     """Give a frame to a session."""
     session.on_text(json.dumps({"type": type, **fields}).encode())
-
-
-def interaction(learner_id: str = "ada", **data: Any) -> dict[str, Any]:
-    """Return the data of an interaction."""
-    return {"learner_id": learner_id, "type": "question_response", "content": "2 + 2?", **data}
-
-
-def live_assessment() -> LiveAssessment:
-    """Return some assessment."""
-    return LiveAssessment(
-        Levels(0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
-        Performance(0.7, 8.0, 0.9, -0.1),
-        ["Take a break."],
-        [],
-    )
-
-
-def update(learner_id: str, revision: int, *crossings: str, epoch: str = "e1") -> Update:
-    """Return an update; each of `crossings` becomes one that happened at this revision."""
-    return Update(
-        learner_id=learner_id,
-        epoch=epoch,
-        revision=revision,
-        assessment=live_assessment(),
-        crossings=[Crossing(name, True, 0.9, revision) for name in crossings],
-        occurred_at="2026-01-01T00:00:00.000Z",
-        trace_id=f"{revision:032x}",
-    )
-
-
-def gone(learner_id: str, revision: int = 0) -> Update:
-    """Return the update that says that a learner was erased."""
-    return Update(learner_id=learner_id, epoch="e1", revision=revision, assessment=None)
-
-
-def result() -> Assessment:
-    """Return what the model says after an interaction."""
-    now = live_assessment()
-    return Assessment(
-        success=True,
-        state=now.state,
-        performance=now.performance,
-        mastery={"add": 0.5},
-        predicted_correct=0.6,
-        recommendations=now.recommendations,
-        actions=[],
-        drivers={},
-        confidence=0.2,
-        model_version="m/1",
-        uncertainty=now.state,
-        grades=Grades(*["theory"] * 6),
-        item_confidence=0.4,
-    )
-
-
-def message(room_id: str, member: Member, data: bytes = b"{}") -> RoomEvent:
-    """Return a room's message."""
-    return RoomEvent("message", room_id, member, data)

@@ -19,7 +19,9 @@ from edge.http import Services, make_app
 from edge.ports import Identity
 from edge.settings import EdgeSettings
 from edge.telemetry.skew import Skew
-from tests.support.fakes import FakeAuth, FakeBrain, FakeClock, update
+from tests.support.clocks import FakeClock
+from tests.support.edge_values import update
+from tests.support.fakes import FakeAuth, FakeBrain
 
 SESSION = {
     "access_token": "access",
