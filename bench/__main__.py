@@ -20,10 +20,10 @@ from pathlib import Path
 import uvloop
 
 from bench import profiling, report, targets
-from bench.load import LoadError, Target
 from bench.measure import Figures
 from bench.report import Comparison
 from bench.scenarios import FULL, QUICK, SCENARIOS, Pace, Scenario, named
+from bench.target import LoadError, Target
 from bench.targets import Contestant
 from harness.processes import GENERATOR_CORE, allow_sockets, on_core
 from harness.proxies import spare_loopback

@@ -30,8 +30,9 @@ from typing import Any, Final, NamedTuple
 import grpc
 import uvloop
 
-from bench.load import Target, repeated_loop
+from bench.load import repeated_loop
 from bench.scenarios import named
+from bench.target import Target
 from bench.targets import services
 from harness.processes import GENERATOR_CORE, on_core
 from harness.root import ROOT

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench import load
-from bench.load import Target
+from bench.fan_out import fan_out
 from bench.measure import Figures
 from bench.storm import storm
+from bench.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,7 @@ SCENARIOS: Final = (
         figure="rate",
         goal_ratio=3.3,
         most_of_floor=1.5,
-        run=lambda target, pace: load.fan_out(
+        run=lambda target, pace: fan_out(
             target, watchers=1000, warmup_s=pace.warmup_s, seconds=pace.seconds
         ),
     ),

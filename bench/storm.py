@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.load import LoadError, Target, ask, close_sockets, open_socket, open_sockets
 from bench.measure import Figures, Meter
+from bench.target import LoadError, Target, ask, close_sockets, open_socket, open_sockets
 from harness import traffic
 from harness.wire import Socket, json_frame
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import grpc
 
 from aivo.auth.v1 import auth_pb2, auth_pb2_grpc
-from bench.load import Target
 from bench.monolith import SECRET_VARIABLE, mint
+from bench.target import Target
 from harness.ports import listens, reserve
 from harness.processes import GENERATOR_CORE, SERVER_CORE, Process
 from harness.registry import Registry

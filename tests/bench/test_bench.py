@@ -13,11 +13,11 @@ import pytest
 
 from bench import bench_traces, load, report, targets
 from bench.__main__ import main, run
-from bench.load import LoadError, Target
 from bench.measure import latency_figures
 from bench.report import Comparison
 from bench.scenarios import QUICK, SCENARIOS, named
 from bench.storm import LEAST_WAIT_S
+from bench.target import LoadError, Target, ask, open_socket
 from harness import traffic
 from harness.wire import Socket, json_frame, text_frame
 
@@ -99,10 +99,10 @@ def test_the_open_loop_answers_everything_it_sent(monolith: Target) -> None:
 
 def test_an_error_frame_makes_a_run_void(monolith: Target) -> None:
     async def ask_nonsense() -> None:
-        socket = await load.open_socket(monolith, 0)
+        socket = await open_socket(monolith, 0)
         frame = json_frame({"type": "subscribe_learner", "learner_id": ""})
         with contextlib.closing(socket.transport):
-            await load.ask(monolith, socket, frame, traffic.SUBSCRIBED)
+            await ask(monolith, socket, frame, traffic.SUBSCRIBED)
 
     with pytest.raises(LoadError, match="bad_request"):
         asyncio.run(ask_nonsense())
@@ -110,7 +110,7 @@ def test_an_error_frame_makes_a_run_void(monolith: Target) -> None:
 
 def test_a_refused_token_is_told(monolith: Target) -> None:
     with pytest.raises(LoadError, match="closed with"):
-        asyncio.run(load.open_socket(replace(monolith, tokens=("nonsense",)), 0))
+        asyncio.run(open_socket(replace(monolith, tokens=("nonsense",)), 0))
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
