@@ -13,6 +13,7 @@ import pytest
 
 from bench import bench_traces, load, report, targets
 from bench.__main__ import main, run
+from bench.fan_out import fan_out
 from bench.measure import latency_figures
 from bench.report import Comparison
 from bench.scenarios import QUICK, SCENARIOS, named
@@ -70,13 +71,13 @@ def test_whoever_comes_back_from_a_storm_is_current() -> None:
 
 
 def test_what_a_bare_loop_of_send_costs_is_told_beside_a_fan_out() -> None:
-    (fan_out,) = named(["fan-out"])
+    (scenario,) = named(["fan-out"])
     with targets.sends(300) as target:
-        floor = asyncio.run(load.fan_out(target, watchers=10, warmup_s=0.1, seconds=0.4))
+        floor = asyncio.run(fan_out(target, watchers=10, warmup_s=0.1, seconds=0.4))
     assert floor["update_bytes"] == 300
     assert floor["rate"] > 0
 
-    comparison = Comparison(fan_out)
+    comparison = Comparison(scenario)
     for cost in (9.0, 11.0):
         comparison.add("services", floor | {"cpu_us": cost})
         comparison.floors.append(floor | {"cpu_us": 5.0})
@@ -86,7 +87,7 @@ def test_what_a_bare_loop_of_send_costs_is_told_beside_a_fan_out() -> None:
 
 
 def test_fan_out_counts_every_delivery_to_every_watcher(monolith: Target) -> None:
-    figures = asyncio.run(load.fan_out(monolith, watchers=10, warmup_s=0.1, seconds=0.4))
+    figures = asyncio.run(fan_out(monolith, watchers=10, warmup_s=0.1, seconds=0.4))
     assert figures["updates_rate"] > 0
     assert figures["rate"] == pytest.approx(figures["updates_rate"] * 10, rel=0.1)
 
