@@ -1,4 +1,4 @@
-"""Names what an edge counts, for Prometheus; called at each scrape."""
+"""Turns an edge's counters into Prometheus metrics at each scrape."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ LATENCY_BOUNDS_MS = tuple(0.05 * 2 ** (index / 4) for index in range(BUCKETS - 1
 
 _OWN_CODES = {value for name, value in vars(CloseCode).items() if name.isupper()}
 CLOSE_CODES = _OWN_CODES | {1001, 1002, 1003, 1005, 1007, 1008, 1009}
-"""Codes that are told apart; a client may send any other number, and that must not become a label.
+"""Close codes with a label of their own; a client may send any number, and that must not become a
+label.
 """
 
 _SENT = tuple(
@@ -48,9 +49,7 @@ def families(
     draining: bool,
     recording: Recording | None = None,
 ) -> Iterator[Family]:
-    """Name the metrics of the moment; `streams` is how many answers of server-sent events
-    are open.
-    """
+    """Yield the current metrics; `streams` is the number of open event streams."""
     yield from _sockets(counters)
     yield from _frames(counters)
     yield from _subscriptions(counters)

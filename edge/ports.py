@@ -1,6 +1,4 @@
-"""What the edge's modules need of each other and of the services behind them, as values and
-protocols.
-"""
+"""What the edge's modules need from each other and from the services, as values and protocols."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ from service_runtime.trace_context import TraceContext
 
 
 class UpstreamError(Exception):
-    """A service behind the edge could not answer: what the client hears."""
+    """A service behind the edge could not answer; carries what the client is sent."""
 
     def __init__(self, code: str, message: str, *, retry_after_ms: int | None = None) -> None:
         """`code` is one of the protocol's error codes; `message` is one sentence for a person."""
@@ -49,12 +47,12 @@ class Identity(NamedTuple):
     own_learners: tuple[str, ...] = ()
     """Learners that the user is, and may watch and interact for."""
     decision_ttl_s: float = 0.0
-    """For how long that is known, unless something is revoked."""
+    """For how long that holds, unless something is revoked."""
 
 
 class Interaction:
-    """One interaction, from the frame or record that tells of it to the brain's message. Whoever
-    waits for its answer may extend it.
+    """One interaction, between its frame or record and the brain's message. Subclasses add what its
+    answer needs.
     """
 
     __slots__ = (
@@ -78,19 +76,21 @@ class Interaction:
         trace: TraceContext,
         max_age_s: int = 0,
     ) -> None:
-        """`context` is what the model reads of `data.context`. `max_age_s` lets it lie so far back,
-        seconds, where that is more than the brain allows.
+        """`context` has the fields of `data.context` that the model reads. `max_age_s` allows an
+        older interaction than the brain's own limit.
         """
         self.data = data
         self.context = context
         self.interaction_id = interaction_id
         at = data.occurred_at
         self.occurred_at_ms = 0 if at is None else validation.unix_ms(at)
-        """Unix milliseconds; 0 when nobody said."""
+        """Unix milliseconds; 0 when unknown."""
         self.received_at_ms = received_at_ms
         self.trace = trace
         self.traceparent = ""
-        """What the brain continues: `trace`, or the span of waiting for it; set when it is sent."""
+        """The trace context for the brain: `trace`, or the span of waiting for it; set when it is
+        sent.
+        """
         self.max_age_s = max_age_s
 
 
@@ -126,7 +126,7 @@ class Update:
     assessment: LiveAssessment | None
     """None when the learner is gone."""
     crossings: list[Crossing] = field(default_factory=list)
-    """What must not be missed since the last update from the brain."""
+    """Crossings since the last update from the brain."""
     occurred_at: str = ""
     trace_id: str = ""
     """Of the newest interaction behind it."""
@@ -157,7 +157,7 @@ class Members(NamedTuple):
 
 
 class RoomEvent(NamedTuple):
-    """Something that happened in a room: kind is "joined", "left" or "message"."""
+    """A room event; `kind` is "joined", "left" or "message"."""
 
     kind: str
     room_id: str
@@ -185,7 +185,7 @@ class Sink(Protocol):
     address: str
     """Address of the client, without port."""
     paused: bool
-    """True while the client reads too slowly; only what must not be lost is queued then."""
+    """True while the client reads too slowly; then only what must not be lost is queued."""
 
     def send(self, payload: bytes) -> None:
         """Send one text frame."""
@@ -210,13 +210,14 @@ Prepare = Callable[[bytes], bytes]
 
 
 class Brain(Protocol):
-    """What the edge asks of the brains."""
+    """What the edge needs from the brains."""
 
     def interact(
         self, interaction: Interaction, done: Done[VirtualBrainResponse], *, alone: bool = False
     ) -> None:
-        """Send an interaction; `done` gets its response, to which the sender adds its own. Where it
-        is all that somebody has under way, it is `alone`, and waits for nobody who has many.
+        """Send an interaction; `done` gets its response, to which the sender adds its own fields.
+        `alone` says that its sender has no other in flight; it then does not wait behind senders
+        with many.
         """
 
     def get_state(self, learner_id: str, *, min_revision: int, done: Done[StateResponse]) -> None:
@@ -232,7 +233,7 @@ class Brain(Protocol):
 
 
 class Feed(Protocol):
-    """Where updates come from: the hub says what it wants, the feed calls `hub.deliver`."""
+    """The source of updates: the hub says what it wants, the feed calls `hub.deliver`."""
 
     def watch(self, learner_id: str, done: Done[LearnerSnapshot]) -> None:
         """Begin or change watching as `hub.cursor` says; `done` gets a LearnerSnapshot."""
@@ -242,7 +243,7 @@ class Feed(Protocol):
 
 
 class Auth(Protocol):
-    """What the edge asks of the auth service on behalf of sockets."""
+    """What sockets need from the auth service."""
 
     def authenticate(self, token: str, done: Done[Identity]) -> None:
         """Find out whose token it is; `done` gets an Identity."""
@@ -256,13 +257,13 @@ class Auth(Protocol):
 
 
 class RoomLink(Protocol):
-    """What the edge asks of the room service."""
+    """What sockets need from the room service."""
 
     def join(self, room_id: str, member: Member, done: Done[Members]) -> None:
-        """Bring a member in; `done` gets the list of Members."""
+        """Add a member; `done` gets the list of Members."""
 
     def leave(self, room_id: str, connection_id: str, done: Done[bool] | None) -> None:
-        """Take a member out; `done` gets True."""
+        """Remove a member; `done` gets True."""
 
     def publish(self, room_id: str, connection_id: str, data: bytes, done: Done[bool]) -> None:
         """Send a message to the others; `done` gets True."""

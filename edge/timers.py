@@ -10,17 +10,17 @@ from typing import Protocol
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
-"""How fine the wheel is; things become due up to this much late, never early."""
+"""Resolution of the wheel; timers fire up to this much late, never early."""
 
 
 class Timed(Protocol):
-    """Something that waits in at most one place of the wheel."""
+    """Something in at most one slot of the wheel."""
 
     tick: int
-    """Where it waits; 0 when it does not."""
+    """Its slot; 0 when it does not wait."""
 
     def on_due(self, now: float) -> None:
-        """Its time has come; it may schedule itself again."""
+        """It is due; it may schedule itself again."""
 
 
 class TimerWheel:
@@ -36,13 +36,13 @@ class TimerWheel:
         self._handle: asyncio.TimerHandle | None = None
 
     def schedule(self, timed: Timed, due: float) -> None:
-        """Wake `timed` once at `due`, replacing any earlier wish of it."""
+        """Wake `timed` once at `due`, replacing any earlier schedule."""
         self.cancel(timed)
         timed.tick = max(self._tick_of(due) + 1, self._reached + 1)
         self._slots.setdefault(timed.tick, {})[timed] = None
 
     def cancel(self, timed: Timed) -> None:
-        """Forget the wish of `timed`; harmless when it has none."""
+        """Cancel the schedule of `timed`; harmless when it has none."""
         if timed.tick:
             slot = self._slots.get(timed.tick)
             if slot is not None:
@@ -57,7 +57,7 @@ class TimerWheel:
             self._reached += 1
             slot = self._slots.pop(self._reached, None)
             for timed in slot or ():
-                if timed.tick == self._reached:  # else another one's turn has cancelled or moved it
+                if timed.tick == self._reached:  # else another timer has cancelled or moved it
                     timed.tick = 0
                     self._wake(timed, now)
 
@@ -66,7 +66,7 @@ class TimerWheel:
         try:
             timed.on_due(now)
         except Exception:
-            logger.exception("what became due failed")  # the others, and the wheel, go on
+            logger.exception("what became due failed")  # the others, and the wheel, continue
 
     def start(self) -> None:
         """Turn every tick from now on; needs a running event loop."""

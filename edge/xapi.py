@@ -1,5 +1,5 @@
-"""Reads xAPI statements as interactions, and writes interactions as statements. Pure; docs/xapi.md
-says what of the standard it takes.
+"""Reads xAPI statements as interactions and writes interactions as statements. Pure; docs/xapi.md
+lists the supported parts of the standard.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _TOLD: Final = {
     "content_view": "experienced",
 }
 PASSED_FROM: Final = 0.5
-"""A scaled score from which an answer counts as right when the statement does not say `success`."""
+"""The scaled score from which an answer counts as right when the statement has no `success`."""
 
 _IRI: Final = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>"{}|\\^`]{1,2000}""")
 
 _DAY_S: Final = 86_400.0
-"""What took longer was not done in one go; the model takes no such time."""
+"""Longer durations were not one sitting; the model does not accept them."""
 _KEPT_BYTES: Final = 128
 """Of a subject and of an item's id, as the model keeps them; characters may have several."""
 
@@ -75,7 +75,7 @@ def _like(beginning: str, what: str) -> Callable[[Any], str]:
 
 
 class Account(BaseModel):
-    """Who somebody is in a system of theirs."""
+    """An account in another system."""
 
     homePage: Iri
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -169,8 +169,8 @@ def mailbox(value: Any) -> str:
 def read(
     value: Any, homepages: Collection[str], mailboxes: Mapping[str, str] | None = None
 ) -> tuple[InteractionData, Context]:
-    """Return the interaction that a statement tells of; `mailboxes` has learners' ids by e-mail
-    address. Raises StatementError.
+    """Return a statement's interaction; `mailboxes` has learners' ids by e-mail address. Raises
+    StatementError.
     """
     try:
         statement = Statement.model_validate(value)
@@ -191,7 +191,7 @@ def read(
     if statement.timestamp is not None:
         data["occurred_at"] = statement.timestamp.isoformat()
     try:
-        # Through the door that all interactions come in by: the same limits, the same words.
+        # Decode it like any interaction: the same limits, the same words.
         frame = incoming.decode(
             json.dumps({"type": "virtual_brain_interact", "data": data}).encode()
         )
@@ -274,7 +274,7 @@ def _context(statement: Statement) -> dict[str, Any]:
         seconds = result.duration.total_seconds()
         if seconds <= _DAY_S:
             context["time_taken"] = seconds
-    # Long ids lose what the model cannot keep; the end tells items of one course apart.
+    # Cut long ids at the front: the end tells items of one course apart.
     context["item_id"] = _kept(statement.object.id)[-_KEPT_BYTES:].decode(errors="ignore")
     return context
 

@@ -17,7 +17,7 @@ MAX_QUEUED: Final = 1_024
 """Updates kept for one slow subscriber; beyond, its socket closes and it resumes from the log."""
 
 REPLAY_PAGE: Final = 100
-"""Updates read from the log at a time for one subscriber; the next are read once these are out."""
+"""Updates read from the log at a time for one subscriber; the next follow once these are sent."""
 
 
 class Every(Subscription):
@@ -35,7 +35,7 @@ class Every(Subscription):
         learner_id: str,
         resume: tuple[str, int] | None,
     ) -> None:
-        """Begin with nothing that waits."""
+        """Begin with an empty queue."""
         super().__init__(outlet, subscriber, learner_id, resume)
         self._queue: deque[Update] = deque()
 
@@ -47,7 +47,7 @@ class Every(Subscription):
         self.flush()
 
     def begin_epoch(self) -> None:
-        """Forget what waits: it is of another history."""
+        """Drop the queue: it belongs to another history."""
         super().begin_epoch()
         self._queue.clear()
 
@@ -72,8 +72,8 @@ class Every(Subscription):
             self._send_first()
 
     def _gap_read(self, filled: Update, _: int) -> None:
-        """Go on after the gap before `filled` was read; a hole in the log itself must not be read
-        again and again.
+        """Continue once the gap before `filled` was read; a hole in the log itself must not be read
+        forever.
         """
         self.phase = Phase.STANDING
         queue = self._queue
@@ -89,14 +89,14 @@ class Every(Subscription):
 
 
 class _Replay:
-    """Brings an `Every` from the revision it got last to a later one, from the log, as fast as its
-    client reads.
+    """Brings an `Every` from its last revision to a later one, from the log, as fast as its client
+    reads.
     """
 
     __slots__ = ("_epoch", "_page", "_sent", "_subscription", "_then", "_until")
 
     def __init__(self, subscription: Every, until: int, then: Callable[[int], None]) -> None:
-        """`then` hears how many updates were sent."""
+        """`then` gets the number of updates sent."""
         self._epoch = subscription.outlet.epoch
         self._subscription = subscription
         self._until = until
@@ -108,7 +108,7 @@ class _Replay:
         """Send what was read, read more, or end."""
         subscription, page = self._subscription, self._page
         if subscription.outlet.epoch != self._epoch:
-            self._then(self._sent)  # what is in the log now is another history
+            self._then(self._sent)  # the log is another history now
             return
         while page and not subscription.sink.paused:
             subscription.send(page.popleft())
@@ -126,4 +126,4 @@ class _Replay:
             self._page.extend(updates)
             self.go_on()
         else:
-            self._then(self._sent)  # the log has a hole; `coalesced` of the next update tells
+            self._then(self._sent)  # the log has a hole; `coalesced` of the next update says so

@@ -1,8 +1,8 @@
-"""Who watches whom at this edge, and how an update reaches them: encoded once, the newest for
-whoever is slow.
+"""Who watches whom at this edge, and how an update reaches them: encoded once, only the newest for
+slow readers.
 
 Promises kept here and in the subscriptions (docs/protocol.md): growing revisions per socket and
-learner, nothing twice; a slow reader costs nobody else time.
+learner, nothing twice; a slow reader delays nobody else.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from edge.timers import TimerWheel
 
 
 class _Topic:
-    """One learner that somebody here watches."""
+    """A learner who is watched here."""
 
     __slots__ = ("revision", "subscriptions")
 
     def __init__(self) -> None:
         self.revision = -1
-        """Newest heard from the brain; -1 before the first snapshot."""
+        """Newest revision from the brain; -1 before the first snapshot."""
         self.subscriptions: dict[Subscriber, Subscription] = {}
 
 
@@ -49,7 +49,7 @@ class Hub:
         traces: NoTraces = NO_TRACES,
     ) -> None:
         """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives
-        monotonic seconds. Each user reads the log once at a time, in their turn among `readers`;
+        monotonic seconds. Each user reads the log once at a time, by their turn in `readers`;
         `traces` records deliveries that sampled interactions caused.
         """
         self.feed: Feed
@@ -63,7 +63,7 @@ class Hub:
         self._traces = traces
         self._topics: dict[str, _Topic] = {}
 
-    # What the feed asks and brings.
+    # For the feed.
 
     def learners(self) -> list[str]:
         """Return the learners that are watched here."""
@@ -80,7 +80,7 @@ class Hub:
         return (self.epoch, topic.revision, every) if topic.revision >= 0 else ("", 0, every)
 
     def begin_epoch(self, epoch: str) -> bool:
-        """Note the store's epoch; True when it changed: revisions begin again, snapshots must be
+        """Note the store's epoch; True when it changed: revisions restart, and snapshots must be
         delivered.
         """
         if epoch == self.epoch:
@@ -103,10 +103,11 @@ class Hub:
             return
         revision = update.revision
         if revision <= topic.revision:
-            return  # heard before: the stream was opened again
+            return  # known already: the stream was reopened
         topic.revision = revision
         began_ns = self._traces.now_ns()
-        frames: dict[int, bytes] = {}  # by what a socket got last: nearly always one for all
+        # By the revision a socket got last, which is nearly always the same for all.
+        frames: dict[int, bytes] = {}
         sent = skipped = 0
         for subscription in topic.subscriptions.values():
             sink, delivered = subscription.sink, subscription.delivered
@@ -114,7 +115,7 @@ class Hub:
                 subscription.take(update)
                 continue
             if delivered not in frames:
-                # A coalesced update may tell of crossings that this socket knows from a newer
+                # A coalesced update may list crossings that this socket knows from a newer
                 # snapshot.
                 crossings = [one for one in update.crossings if one.revision > delivered]
                 frames[delivered] = self._prepare(_encode(update, delivered, crossings))
@@ -128,7 +129,7 @@ class Hub:
             waiting = len(topic.subscriptions) - sent
             self._traces.fanned_out(update.traceparents, began_ns, sent=sent, waiting=waiting)
 
-    # What sessions ask.
+    # For sessions.
 
     def subscription(
         self,
@@ -147,7 +148,7 @@ class Hub:
         return Latest(self, subscriber, learner_id, resume, interval_s=interval_s)
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add a subscription, or renew one; its session hears `on_subscribed` when the snapshot is
+        """Add a subscription, or renew one; its session gets `on_subscribed` when the snapshot is
         there.
         """
         learner_id, subscriber = subscription.learner_id, subscription.subscriber
@@ -163,7 +164,7 @@ class Hub:
         self.ask(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove a subscription, or the one that it was to renew; harmless when it is gone."""
+        """Remove a subscription, or the one it was to renew; harmless when it is gone."""
         topic = self._topics.get(subscription.learner_id)
         if topic is None:
             return
@@ -176,18 +177,18 @@ class Hub:
             del self._topics[subscription.learner_id]
             self.feed.unwatch(subscription.learner_id)
 
-    # What subscriptions ask.
+    # For subscriptions.
 
     def now(self) -> float:
         """Monotonic seconds."""
         return self._clock()
 
     def wake(self, subscription: Subscription, at: float) -> None:
-        """Have its `on_due` called then."""
+        """Call its `on_due` then."""
         self._timers.schedule(subscription, at)
 
     def ask(self, subscription: Subscription) -> None:
-        """Ask for a snapshot, which a subscription begins with."""
+        """Request the snapshot that a subscription begins with."""
         self.feed.watch(
             subscription.learner_id, lambda snapshot: self._joined(subscription, snapshot)
         )

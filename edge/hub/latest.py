@@ -14,14 +14,14 @@ from edge.ports import LearnerSnapshot, Update
 from edge.telemetry.tracing import MAX_CAUSES
 
 MAX_RECALLED: Final = 1_000
-"""Missed revisions whose crossings a resuming subscription still hears of; beyond, it is not
+"""Missed revisions whose crossings a resuming subscription still gets; beyond, it is not
 recovered.
 """
 
 
 class Latest(Subscription):
-    """Gets the newest state: at once while its client reads, at most once per interval, and with
-    all crossings of what was skipped.
+    """Gets the newest state, at once while its client reads, at most once per interval, with all
+    crossings of skipped updates.
     """
 
     __slots__ = ("_causes", "_crossings", "_interval_s", "_next_at", "_recalled", "_slot", "direct")
@@ -46,13 +46,13 @@ class Latest(Subscription):
         self._crossings: list[Crossing] = []
         """Crossings of updates that were skipped."""
         self._recalled: list[Crossing] = []
-        """Crossings before the snapshot that the client has not heard of."""
+        """Crossings before the snapshot that the client does not know."""
         self._causes: tuple[tuple[int, Sequence[str]], ...] = ()
         """Trace contexts behind the update that waits, with their revisions, newest first."""
         self._next_at = 0.0
 
     def take(self, update: Update) -> None:
-        """Keep an update in the place of the one that waits, and its crossings beside theirs."""
+        """Replace the waiting update by this one, and add its crossings."""
         self._crossings += [one for one in update.crossings if one.revision > self.delivered]
         self.direct = False
         if update.revision > self.gate:
@@ -63,7 +63,7 @@ class Latest(Subscription):
             self.flush()
 
     def begin_epoch(self) -> None:
-        """Forget what waits: it is of another history."""
+        """Drop what waits: it belongs to another history."""
         super().begin_epoch()
         self._slot, self._crossings, self._causes = None, [], ()
 
@@ -74,7 +74,7 @@ class Latest(Subscription):
         self.outlet.read_log(self, snapshot.revision, partial(self._recall, snapshot))
 
     def _recall(self, snapshot: LearnerSnapshot, missed: list[Update]) -> None:
-        """Have the update that follows list the crossings of those that were missed."""
+        """Let the next update list the crossings of the missed ones."""
         if snapshot.epoch == self.outlet.epoch:
             self._recalled += [crossing for update in missed for crossing in update.crossings]
         else:

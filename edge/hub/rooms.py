@@ -22,21 +22,21 @@ class Occupant(Protocol):
 
 
 class _Room:
-    """One room: its sockets at this edge, and what they were told of everybody in it."""
+    """One room: its sockets at this edge, and the members they know of."""
 
     __slots__ = ("is_crowd", "known", "members")
 
     def __init__(self) -> None:
         self.members: dict[str, tuple[Occupant, Member]] = {}
         self.is_crowd = False
-        """Whether there are too many to tell of each who comes and goes."""
+        """Whether it is too large to announce who comes and goes."""
         self.known: dict[str, Member] | None = None
-        """Who is there, at whatever edge, as every socket here has heard; None before the first
-        member list.
+        """Members at any edge, as every socket here knows them; None before the first member
+        list.
         """
 
     def is_news(self, event: RoomEvent) -> bool:
-        """Take an event into account; False when the sockets have heard of it already."""
+        """Apply an event; False when the sockets know it already."""
         if event.kind == "message":
             return True
         if self.known is None:
@@ -51,7 +51,7 @@ class _Room:
 
 
 class Rooms:
-    """Fans room events out to the sockets that are there."""
+    """Fans room events out to the sockets in the room."""
 
     def __init__(
         self, *, prepare: Prepare, counters: EdgeCounters, hides_guardians: bool = True
@@ -65,7 +65,7 @@ class Rooms:
         self._rooms: dict[str, _Room] = {}
 
     def enter(self, room_id: str, occupant: Occupant, member: Member) -> None:
-        """Let a socket hear a room."""
+        """Add a socket to a room."""
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = _Room()
@@ -74,7 +74,7 @@ class Rooms:
         room.members[member.connection_id] = (occupant, member)
 
     def leave(self, room_id: str, connection_id: str) -> None:
-        """A socket hears a room no more; harmless when it did not."""
+        """Remove a socket from a room; harmless when it is not there."""
         room = self._rooms.get(room_id)
         if room is None or room.members.pop(connection_id, None) is None:
             return
@@ -88,7 +88,7 @@ class Rooms:
         return 0 if room is None else len(room.members)
 
     def memberships(self) -> list[tuple[str, Member]]:
-        """Return who of this edge is where, for a brain that has forgotten."""
+        """Return this edge's members by room, for a brain that has restarted."""
         return [
             (room_id, member)
             for room_id, room in self._rooms.items()
@@ -101,8 +101,7 @@ class Rooms:
         return None if room is None else next(iter(room.members.values()))[1]
 
     def learn(self, room_id: str, members: Members) -> None:
-        """Tell everyone in the room how a member list of the brain differs from what they have
-        heard.
+        """Announce to everyone in the room how the brain's member list differs from what they know.
 
         A list that answers a socket shows the others who came; one after a break, also who left
         meanwhile.
@@ -112,7 +111,7 @@ class Rooms:
             return
         before = room.known
         if members.is_crowd:
-            room.known = None  # nobody keeps track of so many
+            room.known = None  # too many to keep track of
             room.is_crowd = True
             return
         room.known = {member.connection_id: member for member in members.listed}
@@ -127,7 +126,7 @@ class Rooms:
                 self._tell(room, RoomEvent("joined", room_id, member, b""))
 
     def deliver(self, event: RoomEvent) -> None:
-        """Tell everyone in the room but the one behind the event, unless they have heard of it."""
+        """Send an event to everyone in the room but its originator, unless they know it."""
         room = self._rooms.get(event.room_id)
         if room is not None and room.is_news(event):
             self._tell(room, event)
@@ -138,9 +137,7 @@ class Rooms:
         return [one for one in members if one == viewer or one.role not in hidden]
 
     def _hides(self, room_id: str, viewer: Member) -> frozenset[str]:
-        """Which roles this one does not see: whose children are in a class is nobody else's
-        business.
-        """
+        """The roles this member does not see: whose children are in a class is private."""
         of_class = room_id.startswith(CLASS_ROOM)
         return HIDDEN if of_class and viewer.role in HIDDEN and self._hides_guardians else NOBODY
 

@@ -1,6 +1,6 @@
-"""One socket's subscription to one learner: how far it has come, and how it begins.
+"""One socket's subscription to one learner: its position, and how it begins.
 
-There are two kinds, `latest` and `every`. The hub brings them updates and sends what they let out.
+There are two kinds, `latest` and `every`. The hub gives them updates and sends what they release.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from edge.frames.outgoing import Crossing
 from edge.ports import LearnerSnapshot, Sink, Update, UpstreamError
 
 MAX_ASKED: Final = 8
-"""Snapshots asked for until one shows all that the socket has written; only brains that lag behind
-each other need more than two.
+"""Most snapshots to request until one shows all that the socket has written; only brains that lag
+behind each other need more than two.
 """
 
 
@@ -28,7 +28,7 @@ class Phase(Enum):
     REPLAYING = "replaying"
     """Missed revisions from the log; updates wait."""
     STANDING = "standing"
-    """Nothing: updates go out as the kind wants."""
+    """Nothing: updates go out."""
 
 
 class Subscriber(Protocol):
@@ -39,9 +39,7 @@ class Subscriber(Protocol):
     budget: Budget
 
     def written(self, learner_id: str) -> int:
-        """Revision of the newest write that this socket heard acknowledged, or 0: it must not be
-        shown less.
-        """
+        """Revision of this socket's newest acknowledged write, or 0; it must not be shown less."""
 
     def on_subscribed(
         self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError, missed: int
@@ -56,7 +54,7 @@ class Subscriber(Protocol):
 
 
 class Outlet(Protocol):
-    """What a subscription asks of the hub."""
+    """What a subscription needs from the hub."""
 
     epoch: str
 
@@ -70,7 +68,7 @@ class Outlet(Protocol):
         """Send an update to one socket; `causes` are the trace contexts behind it."""
 
     def ask(self, subscription: Subscription) -> None:
-        """Ask for a snapshot; `on_snapshot` hears it."""
+        """Request a snapshot; `on_snapshot` gets it."""
 
     def read_log(
         self, subscription: Subscription, until: int, then: Callable[[list[Update]], None]
@@ -81,11 +79,11 @@ class Outlet(Protocol):
         """Monotonic seconds."""
 
     def wake(self, subscription: Subscription, at: float) -> None:
-        """Have `on_due` called then."""
+        """Call `on_due` then."""
 
 
 class Paused(Protocol):
-    """Something that goes on when the client reads again."""
+    """Something that continues when the client reads again."""
 
     def go_on(self) -> None:
         """The client reads."""
@@ -132,27 +130,27 @@ class Subscription(ABC):
         self.delivered = 0
         """Revision sent last."""
         self.gate = max(0, subscriber.written(learner_id) - 1)
-        """Only newer revisions pass: the one sent last, or the one before a write that this socket
-        saw acknowledged.
+        """Only newer revisions pass: the last one sent, or the one before this socket's
+        acknowledged write.
         """
         self.blocked: Paused | None = None
         """A replay that waits for the client to read again."""
         self.tick = 0
         self._asked = 0
-        """How often a snapshot was asked for that is new enough to be shown."""
+        """Requests so far for a snapshot that is new enough."""
         self._missed = 0
-        """Updates that were replayed before it stood."""
+        """Updates replayed before it was established."""
 
-    # What the session tells
+    # Called by the session
 
     def wrote(self, revision: int) -> None:
-        """This socket hears now that its write became `revision`: it is shown nothing older."""
+        """This socket's write was acknowledged as `revision`: it is shown nothing older."""
         self.gate = max(self.gate, revision - 1)
 
-    # What the hub tells
+    # Called by the hub
 
     def on_snapshot(self, snapshot: LearnerSnapshot) -> None:
-        """Begin with this snapshot, after what a resuming client missed before it."""
+        """Begin with this snapshot, after the updates that a resuming client missed."""
         if self._is_behind(snapshot):
             self._ask_again()
             return
@@ -168,7 +166,7 @@ class Subscription(ABC):
 
     @abstractmethod
     def take(self, update: Update) -> None:
-        """Send an update when it may go, or drop one that the socket must not see any more."""
+        """Send an update when it may go, or drop one that is too old for the socket."""
 
     def flush(self) -> None:
         """Send what waits, if it may go now."""
@@ -191,14 +189,14 @@ class Subscription(ABC):
         self.gate = max(self.gate, revision)
 
     def begin_epoch(self) -> None:
-        """The history began again: revisions are smaller from now on."""
+        """The history restarted: revisions are smaller from now on."""
         self.delivered = self.gate = 0
 
     # Inside
 
     @abstractmethod
     def _recalls(self, missed: int) -> bool:
-        """Tell whether so many missed revisions are looked up in the log."""
+        """Return whether this many missed revisions are read from the log."""
 
     @abstractmethod
     def _catch_up(self, snapshot: LearnerSnapshot) -> None:
@@ -206,11 +204,11 @@ class Subscription(ABC):
 
     @abstractmethod
     def _send_waiting(self) -> None:
-        """Send what waits and may go; only while standing and read from."""
+        """Send what may go; only while established and while the client reads."""
 
     def _caught_up(self, snapshot: LearnerSnapshot, missed: int) -> None:
         self._missed += missed
-        if snapshot.epoch != self.outlet.epoch:  # the history began again meanwhile
+        if snapshot.epoch != self.outlet.epoch:  # the history restarted meanwhile
             self._ask_again()
         elif self._is_behind(snapshot):
             self.delivered = max(self.delivered, snapshot.revision)
@@ -219,7 +217,7 @@ class Subscription(ABC):
             self._settle(snapshot)
 
     def _is_behind(self, snapshot: LearnerSnapshot) -> bool:
-        """Whether the socket has meanwhile heard a write acknowledged that this does not show."""
+        """Whether the socket has an acknowledged write that this snapshot does not show."""
         written = self.subscriber.written(self.learner_id)
         return snapshot.revision < written and self._asked < MAX_ASKED
 

@@ -13,7 +13,7 @@ from edge.telemetry.recording import NoReceipt
 from edge.telemetry.tracing import NotReceived, Received
 
 MAX_ASKED = 8
-"""Times that a state is asked for until it shows all that the socket has written."""
+"""Most requests for a state until it shows all that the socket has written."""
 
 
 def get_state(
@@ -37,7 +37,7 @@ def get_state(
 
     def answered(answer: outgoing.StateResponse | UpstreamError) -> None:
         if isinstance(answer, outgoing.StateResponse) and is_outdated(answer):
-            # A write of this socket was acknowledged while the question was under way.
+            # A write of this socket was acknowledged during the request.
             if asked < MAX_ASKED:
                 ask()
                 return

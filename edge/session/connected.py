@@ -21,6 +21,6 @@ class Connected:
     user_id: str
     role: str
     budget: Budget
-    """What this user may still ask for; shared by all that they do."""
+    """This user's budget, shared by all their sockets and requests."""
     is_open: bool = True
-    """False once the socket is closed: nobody hears answers any more."""
+    """False once the socket is closed and answers go nowhere."""

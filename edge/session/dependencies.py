@@ -27,7 +27,7 @@ class Dependencies:
     rooms: Rooms
     registry: Registry
     budgets: Budgets
-    """What users may ask for in all."""
+    """The budgets of users."""
     access: Access
     brain: Brain
     auth: Auth

@@ -1,5 +1,5 @@
-"""What one socket does for learners: each interaction goes to the brain once and is answered once.
-The hot path.
+"""The interactions of one socket: each goes to the brain once and is answered once. The hot
+path.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ logger = logging.getLogger(__name__)
 
 
 class Interacting:
-    """The interactions of one socket that are under way."""
+    """The interactions of one socket that are in flight."""
 
     __slots__ = ("_lone", "_watching", "in_flight", "socket")
 
     def __init__(self, socket: Connected, watching: Watching) -> None:
-        """Begin with none; `watching` must hear of each write before its answer goes out."""
+        """Begin with none; `watching` must learn of each write before its answer goes out."""
         self.socket = socket
         self._watching = watching
         self.in_flight = 0
         self._lone = 0
-        """Interactions in a row that had no other beside them, when they came."""
+        """Interactions in a row that were alone in flight when they arrived."""
 
     @property
     def is_alone(self) -> bool:
-        """Whether the last interaction is all that is under way, and so was the one before."""
+        """Whether the last interaction is alone in flight, and the one before it was too."""
         return self.in_flight == 1 and self._lone > 1
 
     def interact(self, frame: incoming.VirtualBrainInteract, receipt: NoReceipt) -> None:
@@ -84,7 +84,7 @@ class Interacting:
         edge.counters.latency.observe(
             elapsed, interaction.trace.trace_id if interaction.trace.sampled else ""
         )
-        # `round` takes three times as long.
+        # `round` is three times as slow.
         answer.result.processing_time = int(elapsed * 1e6) / 1e6
         answer.timestamp = timestamp()
         answer.trace_id = interaction.trace.trace_id
@@ -95,7 +95,7 @@ class Interacting:
 
 
 class _Interaction(Interaction):
-    """One interaction of this socket under way, and what its answer needs."""
+    """One interaction in flight, and what its answer needs."""
 
     __slots__ = ("_interacting", "id", "receipt", "received", "started")
 
@@ -130,7 +130,7 @@ class _Interaction(Interaction):
         interacting.socket.edge.brain.interact(self, self.answered, alone=interacting.is_alone)
 
     def answered(self, answer: outgoing.VirtualBrainResponse | UpstreamError) -> None:
-        """Pass on what the brain said."""
+        """Pass the brain's answer on."""
         self._interacting.acknowledge(self, answer)
         self.received.answered(answer.code if isinstance(answer, UpstreamError) else "")
 

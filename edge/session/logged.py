@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class LoggedSession(Session):
-    """Tells of each frame before it is taken."""
+    """Logs each frame before it is handled."""
 
     __slots__ = ()
 

@@ -66,9 +66,10 @@ class Replies:
         )
 
     def overtaken(self, message_type: str, id: RequestId, receipt: NoReceipt) -> None:
-        """Answer a request that a later one has made void: whoever gave it an id waits for that.
+        """Answer a request that a later one has superseded, if it has an id: its sender waits for
+        that.
 
-        Nobody else does, and an error would only puzzle who has simply changed their mind.
+        Without an id nobody waits, and an error would only confuse.
         """
         if id is not None:
             message = "A later request of this socket took its place."
@@ -85,7 +86,7 @@ class Replies:
         *,
         trace_id: str | None = None,
     ) -> None:
-        """Say what a service said, or, when the answer is False, that this is not allowed."""
+        """Send a service's error, or, when the answer is False, that this is not allowed."""
         error = answer if isinstance(answer, UpstreamError) else FORBIDDEN
         self.error(
             error.code,

@@ -26,16 +26,16 @@ from edge.telemetry.recording import NO_RECEIPT, NoReceipt
 logger = logging.getLogger(__name__)
 
 MAX_REFUSALS = 200
-"""How many more frames may be refused, for their rate or their form, than are taken, before the
-socket is closed.
+"""How far refused frames (too fast or malformed) may outnumber accepted ones before the socket is
+closed.
 """
 
 MAX_REFUSALS_OF_STRANGERS = 20
-"""The same before it is known who is connected."""
+"""The same before authentication."""
 
 
 class Session:
-    """What is known of one socket. Most sockets are idle, so what an activity needs is made when it
+    """The state of one socket. Most sockets are idle, so each activity is created when it
     begins.
     """
 
@@ -56,9 +56,7 @@ class Session:
     )
 
     def __init__(self, edge: Dependencies, sink: Sink) -> None:
-        """Begin with nobody known; a first frame, or a call of `authenticate`, must say who is
-        connected.
-        """
+        """Begin unauthenticated; a first frame, or a call of `authenticate`, must bring a token."""
         self.edge = edge
         self.sink = sink
         self.replies = Replies(sink, edge.counters)
@@ -84,34 +82,36 @@ class Session:
 
     @property
     def connection_id(self) -> str:
-        """What others know this socket by; empty before authentication and after the end."""
+        """The id by which others know this socket; empty before authentication and after the
+        end.
+        """
         return "" if self._socket is None else self._socket.connection_id
 
     # Activities
 
     @property
     def socket(self) -> Connected:
-        """The socket, once it is known who is connected."""
+        """The authenticated socket."""
         assert self._socket is not None  # noqa: S101 - frames of strangers never come so far
         return self._socket
 
     @property
     def watching(self) -> Watching:
-        """What this socket sees of learners."""
+        """This socket's subscriptions."""
         if self._watching is None:
             self._watching = Watching(self.socket)
         return self._watching
 
     @property
     def interacting(self) -> Interacting:
-        """What this socket does for learners."""
+        """This socket's interactions."""
         if self._interacting is None:
             self._interacting = Interacting(self.socket, self.watching)
         return self._interacting
 
     @property
     def talking(self) -> Talking:
-        """Where this socket talks."""
+        """This socket's rooms."""
         if self._talking is None:
             self._talking = Talking(self.socket)
         return self._talking
@@ -213,8 +213,8 @@ class Session:
     def authenticate(
         self, token: str, id: RequestId = None, receipt: NoReceipt = NO_RECEIPT
     ) -> None:
-        """Find out whose token it is; a first one opens the session, a later one of the same user
-        prolongs it.
+        """Check a token; the first one opens the session, a later one of the same user extends
+        it.
         """
         if self._identifying:
             raise BadFrameError("conflict", "A token is being checked already.")
@@ -227,7 +227,7 @@ class Session:
         def answered(answer: Identity | UpstreamError) -> None:
             if generation == self.edge.access.generation or isinstance(answer, UpstreamError):
                 self._identified(answer, id, receipt)
-            # Something was revoked while the question was under way, perhaps this very session.
+            # Something was revoked during the check, perhaps this very session.
             else:
                 self._identify(token, id, receipt)
 
@@ -242,7 +242,7 @@ class Session:
         if isinstance(answer, UpstreamError):
             self.replies.refuse(answer, "authenticate", id, receipt)
             if self._socket is not None:
-                return  # the old token goes on until it expires
+                return  # the old token stays valid until it expires
             if answer.code == "unauthenticated":
                 self.sink.close(CloseCode.UNAUTHENTICATED, str(answer))
             else:
@@ -315,11 +315,11 @@ class Session:
     def _know(self, identity: Identity) -> None:
         self.session_id, self.expires_at_ms = identity.session_id, identity.expires_at_ms
 
-    # What the edge tells the session
+    # Called by the edge
 
     @property
     def busy(self) -> bool:
-        """Whether interactions are under way."""
+        """Whether interactions are in flight."""
         return self._interacting is not None and self._interacting.in_flight > 0
 
     def on_writable(self) -> None:
@@ -328,7 +328,7 @@ class Session:
             self._watching.flush()
 
     def recheck(self) -> None:
-        """Ask again about every subscription and room, because relations or decisions may have
+        """Check every subscription and room again, because relations or decisions may have
         changed.
         """
         if self._watching is not None:
@@ -348,7 +348,7 @@ class Session:
         )
 
     def end(self) -> None:
-        """The socket is closed: take everything of it out of the edge."""
+        """The socket is closed: remove it from the edge."""
         self._ended = True
         socket = self._socket
         if socket is None:
@@ -387,7 +387,7 @@ HANDLERS: dict[type, Callable[[Session, Any, NoReceipt], None]] = {
     incoming.SendRoomMessage: lambda session, *asked: session.talking.say(*asked),
     incoming.Ping: _pong,
 }
-"""What takes each frame of a client that is known."""
+"""Handlers of the frames of authenticated clients."""
 
 MORE = {frame: MORE_THAN_A_FRAME.get(tag, 0.0) for frame, tag in incoming.TYPES.items()}
-"""What each costs besides."""
+"""Extra price per frame."""

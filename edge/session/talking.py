@@ -1,4 +1,4 @@
-"""Where one socket talks: the rooms it is in."""
+"""The rooms that one socket is in."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Talking:
                 frame.room_id, self._member, partial(self._joined, frame, receipt)
             )
         else:
-            self._quit(frame.room_id)  # it may have been in the room before it asked again
+            self._quit(frame.room_id)  # it may have been in the room before this request
             self._socket.replies.refuse(answer, "join_room", frame.id, receipt)
 
     def _joined(
@@ -114,7 +114,7 @@ class Talking:
             receipt.unanswered()
 
     def recheck(self) -> None:
-        """Ask again about every room."""
+        """Check every room again."""
         for room_id in list(self._rooms):
             self._edge.access.ask(
                 self._socket.user_id, "join", room_id, partial(self._rechecked, room_id)

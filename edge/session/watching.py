@@ -1,6 +1,4 @@
-"""What one socket sees of learners: its subscriptions, and that it never sees less than it wrote
-itself.
-"""
+"""One socket's subscriptions; it never sees less than it wrote itself."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ _TYPE = "subscribe_learner"
 
 
 class _Request:
-    """What a client asked to watch, and whether it has heard what became of that."""
+    """What a client asked to watch, and whether that was answered."""
 
     __slots__ = ("answered", "id", "receipt", "subscription")
 
@@ -31,7 +29,7 @@ class _Request:
 
 
 class Watching:
-    """The subscriptions of one socket; what the hub knows of it (edge.hub.subscription)."""
+    """The subscriptions of one socket, as the hub sees them (edge.hub.subscription)."""
 
     __slots__ = ("_epoch", "_held", "_requests", "_socket", "_written", "budget", "sink", "user_id")
 
@@ -49,7 +47,7 @@ class Watching:
         self._held: dict[str, list[tuple[int, bytes]]] = {}
         """Answers to writes that wait until earlier updates of an `every` subscription are out."""
 
-    # What the client asks
+    # Called for the client
 
     def subscribe(self, frame: incoming.SubscribeLearner, receipt: NoReceipt) -> None:
         """Begin or renew a subscription, once the auth service allows it."""
@@ -90,7 +88,7 @@ class Watching:
             receipt,
         )
 
-    # What the hub tells
+    # Called by the hub
 
     def on_subscribed(
         self, subscription: Subscription, snapshot: LearnerSnapshot | UpstreamError, missed: int
@@ -112,8 +110,8 @@ class Watching:
         self.on_delivered(subscription)
 
     def on_delivered(self, subscription: Subscription) -> None:
-        """Let go the answers that waited until earlier updates of an `every` subscription
-        were out.
+        """Release the answers that waited until earlier updates of an `every` subscription were
+        sent.
         """
         held = self._held.get(subscription.learner_id)
         while held and held[0][0] <= subscription.delivered + 1:
@@ -123,13 +121,13 @@ class Watching:
         """Tell the client that the learner was erased."""
         self._end(learner_id, "gone")
 
-    # What the session tells
+    # Called by the session
 
     def written(self, learner_id: str) -> int:
         """Return the revision of this socket's newest acknowledged write, or 0."""
         epoch = self._socket.edge.hub.epoch
         if epoch != self._epoch:
-            if self._epoch:  # else this edge had not heard of any: nothing has begun again
+            if self._epoch:  # else this edge knew none: no history has restarted
                 self._written.clear()
             self._epoch = epoch
         return self._written.get(learner_id, 0)
@@ -152,7 +150,7 @@ class Watching:
             request.subscription.flush()
 
     def recheck(self) -> None:
-        """Ask again about every subscription."""
+        """Check every subscription again."""
         for learner_id, request in list(self._requests.items()):
             self._socket.edge.access.ask(
                 self.user_id, "watch", learner_id, partial(self._rechecked, request)
@@ -180,7 +178,7 @@ class Watching:
         return self._requests.pop(learner_id, None)
 
     def _overtake(self, request: _Request) -> None:
-        """Answer a request that has not been, because a later one takes its place."""
+        """Answer a pending request that a later one replaces."""
         if not request.answered:
             request.answered = True
             self._socket.edge.hub.unsubscribe(request.subscription)
@@ -202,8 +200,8 @@ class Watching:
 
 
 def _is_recovered(subscription: Subscription, snapshot: LearnerSnapshot, replayed: int) -> bool:
-    """Whether a resuming client goes on without a gap. What it missed in `every` mode may not be
-    kept any more; fewer are replayed then.
+    """Whether a resuming client continues without a gap. In `every` mode the log may no longer have
+    all that it missed; fewer updates are replayed then.
     """
     resume = subscription.resume
     if resume is None or resume[0] != snapshot.epoch:

@@ -1,1 +1,1 @@
-"""What an edge says about itself: counts, spans, records of frames, and whom it cannot reach."""
+"""What an edge reports about itself: counters, spans, records of frames, unreachable services."""

@@ -56,7 +56,7 @@ class Latency:
 
 
 class Presence:
-    """Who or what is here, counted by how many sockets brought it."""
+    """Names that are present at this edge, counted by socket."""
 
     __slots__ = ("_came", "_counts", "_went")
 
@@ -89,13 +89,13 @@ class Presence:
         return len(self._counts)
 
     def take_changes(self) -> tuple[list[str], list[str]]:
-        """Return who came and who went since the last time."""
+        """Return the names that appeared and disappeared since the last call."""
         changes = sorted(self._came), sorted(self._went)
         self._came, self._went = set(), set()
         return changes
 
     def restart_changes(self) -> None:
-        """Make the next changes name everyone who is here, for a listener that just came."""
+        """Let the next changes name everyone present, for a new listener."""
         self._came, self._went = set(self._counts), set()
 
 
@@ -147,13 +147,11 @@ class EdgeCounters:
         self.updates_sent = 0
         """State updates, once per socket that one went to."""
         self.revisions_skipped = 0
-        """Revisions that subscribers of the latest state were not sent, because a later one was
-        there.
-        """
+        """Revisions that subscribers of the latest state skipped, because a later one was there."""
         self.room_events_sent: Counter[str] = Counter()
         """By kind of event, once per socket."""
         self.resumes = {True: 0, False: 0}
-        """Subscriptions that said how far they had seen, by whether that could be continued."""
+        """Resuming subscriptions, by whether they could be continued."""
         self.slow_readers = 0
         """Sockets that read too slowly now."""
         self.slow_readings = 0

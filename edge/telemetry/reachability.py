@@ -1,4 +1,4 @@
-"""Tells in the log which services an edge cannot reach, and when all are reached again."""
+"""Logs which services an edge cannot reach, and when all are reachable again."""
 
 from __future__ import annotations
 

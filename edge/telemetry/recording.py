@@ -1,4 +1,4 @@
-"""Keeps what is recorded of frames until it is sent: a bounded queue that drops rather than wait.
+"""Queues records of frames until they are sent; bounded, it drops rather than waits.
 
 Each frame of a client makes one entry together with its answer. Updates and room events, which go
 to many sockets, are only counted (`counters`).
@@ -15,21 +15,21 @@ UNKNOWN = "unknown"
 """Type of a frame that is not understood, so that strangers cannot invent types."""
 
 MANY: Final = 500
-"""Places that are worth a message: what waits longer has left the processor's caches when it is
+"""Slots that justify a message: what waits longer has left the processor's caches when it is
 sent.
 """
 
 _CONTENT_PER_PLACE = 256
 """Bytes of content that take one slot of the queue, so that contents cannot fill the memory."""
 _MOST_SLOTS = 4_096
-"""Places of one batch, unless one entry alone has more: one message stays near a megabyte."""
+"""Slots of one batch, unless one entry has more: one message stays near a megabyte."""
 
 
 class Exchange(NamedTuple):
-    """A frame of a client and what became of it."""
+    """A client's frame and its outcome."""
 
     started: float
-    """When it came, in seconds of the edge's clock."""
+    """When it arrived, in seconds of the edge's clock."""
     answered: float
     """When `answer` was written."""
     user_id: str
@@ -47,13 +47,13 @@ class Exchange(NamedTuple):
     content: bytes
     answer_content: bytes
     learner_id: str
-    """Whom both contents are about; empty when no content is kept."""
+    """The learner both contents are about; empty when no content is kept."""
 
 
 Entry = tuple[float, float, str, str, str, int, str, int, str, str, bytes, bytes, str]
 """An Exchange as it waits: a plain tuple is several times cheaper to make."""
 
-# Places of an Exchange's fields in it.
+# Indices of an Exchange's fields in it.
 _ANSWERED: Final = 1
 _ANSWER: Final = 6
 _CONTENT: Final = 10
@@ -67,10 +67,10 @@ class NoReceipt:
     __slots__ = ()
 
     def understood(self, type: str, frame: Any = None) -> None:
-        """The frame's type is known; `frame` is what it says, where that was read."""
+        """The frame's type is known; `frame` is its content, if decoded."""
 
     def identified(self, user_id: str, role: str) -> None:
-        """It is known whose frame it is."""
+        """The frame's user is known."""
 
     def answered(self, answer: str, payload: bytes, outcome: str = OK, trace_id: str = "") -> None:
         """The frame is answered by a frame of type `answer`, or by none when that is empty."""
@@ -110,8 +110,8 @@ class Receipt(NoReceipt):
         self._type = UNKNOWN
 
     def understood(self, type: str, frame: Any = None) -> None:
-        """Note the type, and whom the content is about; it is kept only if that is one learner,
-        with whom it can be erased.
+        """Note the type, and the learner the content is about; content is kept only if it is about
+        one learner and can be erased with them.
         """
         self._type = type
         if self._content and frame is not None:
@@ -128,7 +128,7 @@ class Receipt(NoReceipt):
         empty.
         """
         recording = self._recording
-        # What was refused is not part of the learner's record, and may be a stranger's.
+        # Refused content is not part of the learner's record, and may come from a stranger.
         learner_id = self._learner_id if outcome == OK else ""
         entry = (
             self._started,
@@ -214,7 +214,7 @@ class Recording(NoRecording):
     # Who sends
 
     def batch(self, most: int) -> list[Entry]:
-        """Take the oldest entries in hand, or return those that still are, because sending them
+        """Take the oldest entries in hand, or return those still in hand because sending them
         failed.
         """
         if not self._in_hand:
@@ -227,7 +227,7 @@ class Recording(NoRecording):
         return self._in_hand
 
     def hand_over(self, *, refused: bool = False) -> None:
-        """The entries in hand were sent, or will never be taken."""
+        """The entries in hand were sent or given up."""
         if refused:
             self.dropped += messages(self._in_hand)
         else:
@@ -253,7 +253,7 @@ class Recording(NoRecording):
 
 
 def messages(entries: list[Entry]) -> int:
-    """Return how many messages some entries tell of: frames and answers."""
+    """Return how many messages, frames and answers, the entries record."""
     return sum(2 if entry[_ANSWER] else 1 for entry in entries)
 
 

@@ -1,4 +1,4 @@
-"""How far another service's clock is from ours, and a line in the log when that is too far."""
+"""How far another service's clock is from ours; logs when that is too much."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Skew:
     """One service's clock, as its answers show it."""
 
     def __init__(self, service: str, *, samples: int = 1) -> None:
-        """`service` is its name in the log. What was long on its way looks as if it came from a
-        clock that is behind: of the last `samples`, the quickest counts.
+        """`service` is its name in the log. A slow answer looks like a clock that is behind, so the
+        quickest of the last `samples` counts.
         """
         self.seconds = 0.0
         """Seconds by which that clock is ahead of ours; below zero it is behind."""
@@ -29,7 +29,7 @@ class Skew:
         return abs(self.seconds) > TOLERABLE_S
 
     def note(self, ahead_s: float) -> None:
-        """Take a measurement; the log has when it begins to be large, and when that is over."""
+        """Take a measurement; log when the skew becomes large, and when that is over."""
         was_large = self.is_large
         self._last.append(ahead_s)
         self.seconds = max(self._last)

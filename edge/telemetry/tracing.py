@@ -1,8 +1,7 @@
-"""What the edge records of sampled interactions, and under which names; asked only while traces are
-exported.
+"""The edge's spans for sampled interactions, and their names; used only while traces are exported.
 
-Spans carry counts, kinds and codes. They never carry who it was, which learner, or anything that
-somebody wrote.
+Spans carry counts, kinds and codes. They never carry users, learners or anything that somebody
+wrote.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ MAX_CAUSES: Final = 16
 
 
 class NotReceived:
-    """A frame of which no trace tells."""
+    """A frame without a trace."""
 
     __slots__ = ()
     sampled: ClassVar = False
@@ -39,7 +38,7 @@ NOT_RECEIVED: Final = NotReceived()
 
 
 class Received(NamedTuple):
-    """A sampled frame that waits for its answer."""
+    """A sampled frame waiting for its answer."""
 
     traces: EdgeTraces
     frame_type: str
@@ -49,12 +48,12 @@ class Received(NamedTuple):
 
     @property
     def sampled(self) -> bool:
-        """Whether a trace tells of it."""
+        """Whether it is traced."""
         return True
 
     @property
     def trace_id(self) -> str:
-        """Of the trace that tells of it."""
+        """The id of its trace."""
         return self.context.trace_id
 
     def within(self) -> AbstractContextManager[None]:
@@ -62,7 +61,7 @@ class Received(NamedTuple):
         return telemetry.within(self.context)
 
     def answered(self, error: str = "") -> None:
-        """Record that it is answered, with an error frame of this code or well."""
+        """Record its answer: an error frame of this code, or success."""
         attributes = {
             "network.protocol.name": "websocket",
             "network.transport": "tcp",
@@ -81,11 +80,11 @@ class Received(NamedTuple):
 
 
 class Queued(NamedTuple):
-    """Something sampled that waits to be sent upstream."""
+    """A sampled item waiting to be sent upstream."""
 
     parent: TraceContext
     context: TraceContext
-    """Of the client span to come; already in the message."""
+    """The context of the client span to come; already in the message."""
     since_ns: int
 
 
@@ -121,9 +120,7 @@ class CallTraces(NoCallTraces):
         self._attributes = telemetry.rpc_attributes(method, address)
 
     def queue(self, context: TraceContext | None = None) -> Queued | None:
-        """Return what must be remembered of a new item, from its own trace or the present one; None
-        when unsampled.
-        """
+        """Return the trace of a new item, its own or the present one; None when unsampled."""
         parent = context or telemetry.current()
         if parent is None or not parent.sampled:
             return None
@@ -166,18 +163,16 @@ def traces_of(
 
 
 class NoTraces:
-    """What is asked while no traces are exported: it goes on with callers' traces and records
-    nothing.
-    """
+    """Stands in while no traces are exported: continues callers' traces and records nothing."""
 
     def now_ns(self) -> int:
-        """Return when something begins, Unix nanoseconds; 0 where nobody will ask."""
+        """Return the start time in Unix nanoseconds; 0 where it is not needed."""
         return 0
 
     def receive(
         self, parent: TraceContext | None, frame_type: str
     ) -> tuple[TraceContext, Received | NotReceived]:
-        """Return the context of a frame that came in."""
+        """Return the context of an incoming frame."""
         context = trace_context.child(parent) if parent else trace_context.new_root()
         return context, NOT_RECEIVED
 
@@ -204,9 +199,7 @@ class EdgeTraces(NoTraces):
     def receive(
         self, parent: TraceContext | None, frame_type: str
     ) -> tuple[TraceContext, Received | NotReceived]:
-        """Return the context of a frame that came in, and what is recorded when it is answered, if
-        it is sampled.
-        """
+        """Return the context of an incoming frame and, if sampled, what records its answer."""
         context = self.tracer.begin(parent)
         if not context.sampled:
             return context, NOT_RECEIVED
@@ -251,8 +244,7 @@ class HttpSpans:
     """ASGI middleware: one span for each request to the API, in the caller's trace when it sent a
     `traceparent`.
 
-    The path is told by its route, because real paths have ids in them, and query strings may have
-    tokens.
+    The span is named by its route, because paths contain ids and query strings may contain tokens.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], tracer: Tracer) -> None:

@@ -1,3 +1,3 @@
-"""The edge's side of the services behind it: the only part of the edge that knows gRPC and the
+"""Clients of the services behind the edge: the only part of it that knows gRPC and the
 contracts.
 """

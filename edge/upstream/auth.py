@@ -48,7 +48,7 @@ _ACTIONS = {
 _SESSIONS_PER_CALL = 1_000
 
 KEYS_S = 10.0
-"""How long public keys are kept: anybody may ask for them as often as they like."""
+"""How long public keys are cached: anybody may request them as often as they like."""
 
 
 class AuthLink:
@@ -90,13 +90,13 @@ class AuthLink:
 
     @property
     def batchers(self) -> dict[str, Batcher[Any]]:
-        """What sends calls in batches, by the name of the call."""
+        """Batchers by the name of the call."""
         return {"Authenticate": self._tokens, "Authorize": self._queries}
 
     # For sockets
 
     def authenticate(self, token: str, done: Done[Identity]) -> None:
-        """Find out whose token it is; `done` gets an Identity."""
+        """Check a token; `done` gets an Identity."""
         self._tokens.submit(token, done)
 
     async def _authenticate(self, tokens: list[str]) -> Sequence[Identity | UpstreamError]:
@@ -130,10 +130,11 @@ class AuthLink:
     # Revocations
 
     async def follow_revocations(self, access: Access, *listings: Listing) -> None:
-        """Drop cached decisions and end listed sessions as the auth service says, until cancelled.
+        """Follow the auth service's revocations until cancelled: drop cached decisions and end
+        sessions.
 
-        While the stream is broken cached decisions live on until they expire; when it is back,
-        everything is asked again, decisions and sessions, because revocations may have been missed.
+        While the stream is broken, cached decisions live on until they expire; when it is back, all
+        decisions and sessions are checked again, because revocations may have been missed.
         """
         backoff_s = 0.05
         while True:
@@ -163,7 +164,7 @@ class AuthLink:
             backoff_s = min(1.0, backoff_s * 2)
 
     async def _end_fallen_sessions(self, listings: Sequence[Listing]) -> None:
-        """End the sessions that fell while nobody told."""
+        """End the sessions that were revoked while the stream was broken."""
         sessions = list(_all(listings))
         for start in range(0, len(sessions), _SESSIONS_PER_CALL):
             part = sessions[start : start + _SESSIONS_PER_CALL]
@@ -276,7 +277,7 @@ class AuthLink:
         duplicates: int,
         refused: int,
     ) -> None:
-        """Write to the audit log who sent learning records of whom."""
+        """Record in the audit log who sent learning records about whom."""
         request = auth_pb2.NoteRecordsRequest(
             user_id=user_id,
             learner_ids=learner_ids,
@@ -322,7 +323,7 @@ def _traces(channel: Channel, method: str) -> NoCallTraces:
 def _identity(
     message: auth_pb2.Authentication, now_ms: int, skew: Skew
 ) -> Identity | UpstreamError:
-    """Return whose token it is, with its end by our own clock: the service's may be another."""
+    """Return a token's identity, with its expiry by our own clock: the service's may differ."""
     if not message.HasField("identity"):
         return UpstreamError(
             "unauthenticated", sentence(message.error or "The token is not valid.")

@@ -1,9 +1,8 @@
-"""Sends many small questions as few calls: what arrives while a call is under way goes into the
-next one.
+"""Sends many small requests as few calls: what arrives during a call goes into the next one.
 
-Light load means batches of one with no added wait, heavy load means large ones. Who asks one thing
-at a time does not wait behind those who have many under way: they go first, and while some do, a
-batch takes no more of the others than a moment's work.
+Light load means batches of one with no added wait, heavy load means large ones. Senders with one
+item in flight do not wait behind those with many: they go first, and while there are some, a batch
+takes only a moment's work of the others.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 MOMENT_S: Final = 0.01
-"""What a batch may take while somebody with one thing under way might come."""
+"""How long a batch may take while senders with one item are expected."""
 
 FEWEST: Final = 16
-"""Items that a batch takes of those with many under way, however long it takes."""
+"""Fewest items of senders with many in flight that a batch takes, however long that takes."""
 
 LATELY_S: Final = 1.0
-"""After somebody went first: the next is expected."""
+"""How long after one went first another is expected."""
 
 
 class Calls:
-    """What is counted of one kind of call."""
+    """Counters of one kind of call."""
 
     __slots__ = ("durations_s", "failures", "sizes")
 
@@ -52,13 +51,11 @@ class Calls:
 
 
 Asked: TypeAlias = tuple[Item, Done[Any], Queued | None]
-"""A question, who waits for its answer, and which trace it belongs to."""
+"""A request, its callback, and its trace."""
 
 
 class Batcher(Generic[Item]):
-    """One call at a time; every item is answered exactly once, by its own answer or by an
-    UpstreamError.
-    """
+    """One call at a time; every item gets exactly one answer or UpstreamError."""
 
     def __init__(
         self,
@@ -70,11 +67,10 @@ class Batcher(Generic[Item]):
         brief: bool = False,
         traces: NoCallTraces = NO_CALL_TRACES,
     ) -> None:
-        """`call` answers a batch in its order, or raises; `service` names who answers, for error
-        messages.
+        """`call` answers a batch in its order, or raises; `service` is its name in error messages.
 
-        Where items may be far dearer than others, calls are kept `brief`: about a moment each.
-        `traces` records the calls of sampled items.
+        `brief` keeps calls to about a moment each, for items of very different cost. `traces`
+        records the calls of sampled items.
         """
         self._call = call
         self._service = service
@@ -83,10 +79,10 @@ class Batcher(Generic[Item]):
         self.calls = Calls()
         self.traces = traces
         self._first: deque[Asked[Item]] = deque()
-        """What goes before `_waiting`."""
+        """Items that go before `_waiting`."""
         self._waiting: deque[Asked[Item]] = deque()
         self._first_until = math.inf if brief else 0.0
-        """Until when somebody is expected who goes first."""
+        """Until when another sender that goes first is expected."""
         self._share = FEWEST if brief else max_batch
         """Items of `_waiting` that take about a moment."""
         self._under_way: list[Asked[Item]] = []
@@ -105,11 +101,11 @@ class Batcher(Generic[Item]):
         *,
         alone: bool = False,
     ) -> None:
-        """Put an item into the next call; `done` gets its answer. When too many wait, it hears
-        `overloaded` at once.
+        """Put an item into the next call; `done` gets its answer, or `overloaded` at once when too
+        many wait.
 
-        `queued` tells which trace it belongs to, if not to the present one. Who asks nothing else
-        now is `alone` and goes before all who do.
+        `queued` is its trace, if not the present one. `alone` means that its sender has nothing
+        else in flight; it goes before the others.
         """
         if len(self._waiting) + len(self._first) >= self._max_pending:
             done(
@@ -125,8 +121,8 @@ class Batcher(Generic[Item]):
         self._arrived.set()
 
     def withdraw(self) -> list[Asked[Item]]:
-        """Give back what is under way and what waits, unanswered and in order: somebody else
-        answers it. The call under way is cancelled; whether it had an effect is not known.
+        """Return what is in flight and what waits, unanswered and in order, for another batcher.
+        The present call is cancelled; whether it had an effect is unknown.
         """
         asked = [*self._under_way, *self._first, *self._waiting]
         self._first.clear()
@@ -138,7 +134,7 @@ class Batcher(Generic[Item]):
         return asked
 
     async def run(self) -> None:
-        """Answer what arrives until cancelled; what waits then hears `unavailable`."""
+        """Send what arrives until cancelled; what waits then gets `unavailable`."""
         self._running = asyncio.current_task()
         try:
             while True:
@@ -146,9 +142,9 @@ class Batcher(Generic[Item]):
                 self._arrived.clear()
                 while self._first or self._waiting:
                     await self._answer_batch()
-                    # What the answers provoked has arrived meanwhile, unread. Going on at once
-                    # would send the few that were read before in a batch of their own, and make all
-                    # the others wait for it.
+                    # Clients' next frames, prompted by the answers, have arrived but are not read
+                    # yet. Going on now would send the few already read as a batch of their own, and
+                    # all others would wait for it.
                     await asyncio.sleep(0)
         finally:
             for _, done, _ in (*self._first, *self._waiting):
@@ -162,12 +158,12 @@ class Batcher(Generic[Item]):
             self._waiting.clear()
 
     def _next_batch(self, now: float) -> list[Asked[Item]]:
-        """Take who goes first, and of the others as many as may come with them."""
+        """Take those that go first, and as many of the others as fit."""
         first, waiting, most = self._first, self._waiting, self._max_batch
         if first:
             if waiting:
                 self._first_until = max(self._first_until, now + LATELY_S)
-            left = min(FEWEST, most // 2) if waiting else 0  # or the others would wait for ever
+            left = min(FEWEST, most // 2) if waiting else 0  # or the others would starve
             batch = [first.popleft() for _ in range(min(len(first), most - left))]
             most -= len(batch)
         else:
@@ -178,7 +174,7 @@ class Batcher(Generic[Item]):
         return batch
 
     def _learn(self, size: int, took_s: float) -> None:
-        """Fit how many items take a moment, by how long a batch took; a small one tells little."""
+        """Adapt how many items take a moment to how long a batch took; small batches say little."""
         if size >= self._share or took_s > MOMENT_S:
             fit = int(size * MOMENT_S / max(took_s, 1e-6))
             self._share = max(FEWEST, min(self._max_batch, fit, 2 * self._share))
@@ -211,7 +207,7 @@ class Batcher(Generic[Item]):
                 )
                 logger.error("a call failed", extra=extra, exc_info=error)
             answers = [failure] * len(batch)
-        if self._is_withdrawn:  # its time was up at the very same moment
+        if self._is_withdrawn:  # it timed out at the same moment
             self._is_withdrawn = False
             if self._running is not None:
                 self._running.uncancel()

@@ -33,7 +33,7 @@ _SERVICE = brain_pb2.DESCRIPTOR.services_by_name["BrainService"].full_name
 
 
 class BrainLink:
-    """Calls one brain."""
+    """A client of one brain."""
 
     def __init__(self, channel: Channel, settings: EdgeSettings) -> None:
         """Prepare; `run` makes it work."""
@@ -76,17 +76,17 @@ class BrainLink:
 
     @property
     def batchers(self) -> dict[str, Batcher[Any]]:
-        """What sends calls in batches, by the name of the call."""
+        """Batchers by the name of the call."""
         return {"Interact": self._interactions, "GetState": self._states}
 
     @property
     def interactions(self) -> Batcher[Interaction]:
-        """What applies interactions."""
+        """The batcher of interactions."""
         return self._interactions
 
     @property
     def states(self) -> Batcher[brain_pb2.StateQuery]:
-        """What reads states."""
+        """The batcher of state reads."""
         return self._states
 
     # Interactions
@@ -94,8 +94,8 @@ class BrainLink:
     def interact(
         self, interaction: Interaction, done: Done[VirtualBrainResponse], *, alone: bool = False
     ) -> None:
-        """Send an interaction; `done` gets its response, without timestamp and trace. One that is
-        `alone` goes before those of who has many under way.
+        """Send an interaction; `done` gets its response, without timestamp and trace. An `alone`
+        one goes before those of senders with many in flight.
         """
         traces, trace = self._interactions.traces, interaction.trace
         queued = traces.queue(trace) if trace.sampled else None
@@ -140,9 +140,7 @@ class BrainLink:
             backoff_s = min(0.5, backoff_s * 2)
 
     async def _ended_with(self, error: BaseException) -> BaseException:
-        """Return the status behind a stream that ended; reading and writing do not always
-        tell it.
-        """
+        """Return the status of a stream that ended; reading and writing do not always report it."""
         if (
             isinstance(error, grpc.aio.AioRpcError)
             or self._stream is None
@@ -156,7 +154,7 @@ class BrainLink:
 
     def _drop_stream(self) -> None:
         if self._stream is not None:
-            self._stream.cancel()  # a call that is only forgotten is never freed
+            self._stream.cancel()  # a call that is dropped without cancelling is never freed
             self._stream = None
 
     # Reading
@@ -268,8 +266,8 @@ class BrainLink:
         return Adapted(response.adapted_content, changes)
 
     async def erase(self, learner_id: str, *, requested_by: str) -> int:
-        """Delete everything stored about a learner and return how many interactions that was.
-        Raises UpstreamError.
+        """Delete everything stored about a learner and return the number of interactions. Raises
+        UpstreamError.
         """
         request = brain_pb2.EraseLearnerRequest(learner_id=learner_id, requested_by=requested_by)
         try:

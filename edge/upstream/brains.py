@@ -1,10 +1,10 @@
-"""All brains as one: asks the one that serves a learner or room, and goes with the times when
-brains come and go.
+"""All brains as one: calls the one that serves a learner or room, and follows as brains come and
+go.
 
-The ring is the brains that serve at this moment: those that are known and reached. One whose stream
-has been closed for a while leaves it until the stream is open again; one that is new enters it with
-its stream. Whatever a brain that lost its share has not answered is asked again where the learner
-is served now, in the same order and under the same ids, so that nobody hears of the change.
+The ring has the brains that serve now: known and reachable. One whose stream has been closed for a
+while leaves it until the stream is open again; a new one enters with its stream. What a brain that
+lost its share has not answered is sent to the learner's new brain in the same order under the same
+ids, so clients do not notice.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from service_runtime.grpc_client import Channel
 logger = logging.getLogger(__name__)
 
 FAILOVER_S: Final = 0.5
-"""How long a brain's stream may be closed before others serve its learners: a hiccup of the network
-moves nobody.
+"""How long a brain's stream may be closed before others serve its learners, so that a network
+hiccup moves nobody.
 """
 _NEVER_OPEN: Final = -math.inf
 _AGAIN_S: Final = 0.2
-"""Between two tries of a question that nobody was there to answer."""
+"""Seconds between two tries while no brain can answer."""
 
 Answer = TypeVar("Answer")
 
@@ -45,14 +45,14 @@ Make = Callable[
     [str, Callable[[str], bool], Callable[[], None]],
     tuple[Channel, BrainLink, WatchLink, RoomsLink],
 ]
-"""Makes the links to the brain at an address; they ask whether a learner or room is theirs, and say
-when their stream has opened or closed.
+"""Makes the links to the brain at an address. They ask whether a learner or room is theirs, and
+report when their stream opens or closes.
 """
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One brain, as this edge reaches it."""
+    """This edge's links to one brain."""
 
     address: str
     channel: Channel
@@ -68,7 +68,7 @@ class Brains:
     """A Brain, a Feed and a RoomLink over all brains. All methods belong to one event loop."""
 
     def __init__(self, addresses: Sequence[str], *, patience_s: float = 5.0) -> None:
-        """`begin` makes the links. What nobody could answer is asked again for `patience_s`."""
+        """`begin` makes the links. Unanswered calls are retried for `patience_s`."""
         self._settings = tuple(addresses)
         self._patience_s = patience_s
         self._nodes: dict[str, Node] = {}
@@ -77,16 +77,14 @@ class Brains:
         self._is_running = False
 
     def begin(self, make: Make, hub: Hub, rooms: Rooms) -> None:
-        """Make the links to the brains that are named; `run` makes them work."""
+        """Make the links to the named brains; `run` makes them work."""
         self._make, self._hub, self._rooms = make, hub, rooms
         for address in map(discovery.target, self._settings):
             self._add(address)
         self._review()
 
     async def run(self, *, every_s: float, resolve: Resolve = discovery.resolve) -> None:
-        """Talk to the brains until cancelled, and look every so often for names that stand for
-        others now.
-        """
+        """Talk to the brains until cancelled, and resolve names again periodically."""
         self._is_running = True
         try:
             for node in self._nodes.values():
@@ -103,12 +101,12 @@ class Brains:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """All brains that are known."""
+        """All known brains."""
         return tuple(self._nodes.values())
 
     @property
     def ready(self) -> bool:
-        """Whether somebody is reached for every learner."""
+        """Whether every learner has a reachable brain."""
         return any(map(_is_reached, self._ring))
 
     @property
@@ -124,7 +122,7 @@ class Brains:
         """Return the link to the brain that serves a learner."""
         return self.node(learner_id).link
 
-    # Who is there
+    # Membership
 
     async def _look(self, resolve: Resolve) -> None:
         try:
@@ -138,7 +136,7 @@ class Brains:
             if address not in self._nodes:
                 self._start(self._add(address, is_new=True))
         gone = [node for address, node in self._nodes.items() if address not in found]
-        # Before its successors are reached a brain goes on.
+        # A brain keeps its share until its successors are reachable.
         stay = [node for node in self._nodes.values() if node not in gone]
         if any(map(_is_reached, gone)) and not any(map(_is_reached, stay)):
             return
@@ -158,7 +156,7 @@ class Brains:
         def changed() -> None:
             self._on_change(node)
 
-        # A brain from the beginning has a moment to answer; one that is new proves itself first.
+        # The first brains have a moment to answer; a new one must prove itself first.
         closed_at = _NEVER_OPEN if is_new else asyncio.get_running_loop().time()
         node = Node(address, *self._make(address, is_mine, changed), closed_at)
         self._nodes[address] = node
@@ -184,7 +182,7 @@ class Brains:
             asyncio.get_running_loop().call_later(FAILOVER_S, self._review)
 
     def _review(self) -> None:
-        """Let those serve who are reached; while nobody is, those who did go on."""
+        """Let the reachable brains serve; while there are none, keep the previous ones."""
         now = asyncio.get_running_loop().time()
         nodes = sorted(self._nodes.values(), key=lambda node: node.address)
         is_anybody_reached = any(map(_is_reached, nodes))
@@ -205,7 +203,7 @@ class Brains:
         logger.info(
             "the brains that serve have changed", extra={"brains": ", ".join(self._ring_addresses)}
         )
-        # One that stays keeps all it had when others leave; when somebody comes all lose a share.
+        # A brain keeps its share when others leave; when one joins, all lose a part.
         grows = any(node not in before for node in ring)
         losers = [node for node in before if grows or node not in ring]
         self._ask_again(losers)
@@ -243,7 +241,7 @@ class Brains:
         for node, room_ids in going.items():
             node.rooms.hand_over(room_ids)
 
-    # What is asked of them
+    # Calls
 
     def interact(
         self, interaction: Interaction, done: Done[VirtualBrainResponse], *, alone: bool = False

@@ -1,4 +1,4 @@
-"""Finds brains by name: where a setting says dns:///host:port, every address of the host is one."""
+"""Finds brains by name: every address of the host in a setting dns:///host:port is one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from service_runtime.addresses import BY_NAME, parse_address
 
 Resolve = Callable[[Sequence[str]], Awaitable[list[str]]]
-"""Returns the addresses that settings stand for. Raises OSError."""
+"""Returns the addresses that a setting stands for. Raises OSError."""
 
 
 def is_name(address: str) -> bool:
-    """Tell whether an address stands for others, which may change."""
+    """Return whether an address is a name that resolves to others."""
     return address.startswith(BY_NAME)
 
 
 def target(address: str) -> str:
-    """Return what a channel can be opened to before anything was resolved."""
+    """Return what a channel can be opened to before names are resolved."""
     return address.removeprefix(BY_NAME)
 
 
 def common_name(addresses: Sequence[str]) -> str:
-    """Return the host whose certificate brains found by its name show; empty where each has its
+    """Return the host name in the certificate of brains found by name; empty where each has its
     own.
     """
     names = {parse_address(target(each))[0] for each in addresses if is_name(each)}

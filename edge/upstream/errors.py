@@ -1,4 +1,4 @@
-"""One table from gRPC statuses to what a client of the edge hears."""
+"""One table from gRPC statuses to the errors that clients of the edge see."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "unavailable",
     grpc.StatusCode.CANCELLED: "unavailable",
 }
-"""Statuses that are absent become `internal`. UNAUTHENTICATED is absent on purpose: who may call a
-service is the edge's affair, and no fault of the client.
+"""Absent statuses become `internal`. UNAUTHENTICATED is absent on purpose: a refused service
+credential is the edge's fault, not the client's.
 """
 
 _SPOKEN = frozenset({"bad_request", "not_found", "conflict", "rate_limited"})
-"""Codes whose details were written for the person who asked; the others get a sentence of ours."""
+"""Codes whose details were written for the user; the others get a sentence of ours."""
 
 
 _BROKEN_WRITE = "Internal error from Core"
-"""Details of the status that grpc.aio makes up itself when the connection broke under a message on
-its way out.
+"""Details of the status that grpc.aio invents when the connection breaks while a message is being
+sent.
 """
 
 
@@ -43,7 +43,7 @@ def _code(error: grpc.aio.AioRpcError) -> grpc.StatusCode:
 
 
 def translate(error: BaseException, service: str) -> UpstreamError:
-    """Return what a client hears when a call to `service` failed."""
+    """Return the client's error for a failed call to `service`."""
     if isinstance(error, UpstreamError):
         return error
     if isinstance(error, grpc.aio.AioRpcError):
@@ -64,8 +64,8 @@ def translate(error: BaseException, service: str) -> UpstreamError:
 
 
 def sentence(words: str) -> str:
-    """Return what a service said as a person reads it, with a capital and a full stop; names of
-    fields stay as is.
+    """Return a service's message as a sentence, with a capital and a full stop; field names stay as
+    is.
     """
     first = words.partition(" ")[0]
     begun = words[:1].upper() + words[1:] if first.isalpha() else words
@@ -73,7 +73,7 @@ def sentence(words: str) -> str:
 
 
 def unavailable(service: str) -> UpstreamError:
-    """Return what a client hears while a service cannot be reached."""
+    """Return the client's error while a service cannot be reached."""
     return UpstreamError(
         "unavailable",
         f"The {service} service cannot be reached now; try again.",
@@ -82,7 +82,7 @@ def unavailable(service: str) -> UpstreamError:
 
 
 def not_let_in(service: str) -> UpstreamError:
-    """Return what a client hears while a service refuses this edge itself; its log says so, too."""
+    """Return the client's error while a service refuses this edge itself; the log says so too."""
     return UpstreamError(
         "unavailable",
         f"The {service} service does not let this edge in; whoever runs it must mend that.",
@@ -91,17 +91,17 @@ def not_let_in(service: str) -> UpstreamError:
 
 
 def overloaded(message: str) -> UpstreamError:
-    """Return what a client hears whose request may succeed in a moment."""
+    """Return the error for a request that may succeed in a moment."""
     return UpstreamError("overloaded", message, retry_after_ms=_soon_ms())
 
 
 def _soon_ms() -> int:
-    """About a second, another one for everybody: they must not all come back at once."""
+    """About a second, jittered: clients must not all retry at once."""
     return int(random.uniform(500, 1500))  # noqa: S311 - not a secret
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the same call may succeed in a moment."""
+    """Return whether the same call may succeed in a moment."""
     if isinstance(error, grpc.aio.AioRpcError):
         return _code(error) in (
             grpc.StatusCode.UNAVAILABLE,

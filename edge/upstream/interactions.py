@@ -1,8 +1,7 @@
-"""Writes interactions into the brain's messages and reads what became of them: the hot path, both
-ways.
+"""Writes interactions into the brain's messages and reads the outcomes: the hot path, both ways.
 
-Messages are filled in place, inside the batch that carries them: made one by one and put together
-later, each is written and copied for more than twice the cost.
+Messages are filled in place, inside their batch: building each one separately and copying it costs
+more than twice as much.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def _fill_context(message: brain_pb2.Context, context: Context) -> None:
 def answer(
     interaction: Interaction, outcome: brain_pb2.Outcome
 ) -> VirtualBrainResponse | UpstreamError:
-    """Read what became of one interaction; who sent it adds when it is answered, and to what."""
+    """Read the outcome of one interaction; the sender adds the time and the request's id."""
     if outcome.HasField("applied"):
         applied = outcome.applied
         return VirtualBrainResponse(

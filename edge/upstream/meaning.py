@@ -1,4 +1,4 @@
-"""Turns what the levels mean for a learner, as the brain says it, into what frames carry."""
+"""Converts the meaning of a learner's levels from the brain's message to the frame's."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ LEVEL_NAMES = {
 
 
 def rounded(value: float) -> float:
-    """Return `value` to 4 decimals; half the cost of `round`, which finds the shortest decimal text
-    first.
-    """
+    """Return `value` to 4 decimals at half the cost of `round`, which goes through decimal text."""
     return floor(value * 10_000.0 + 0.5) / 10_000.0
 
 
 def levels(message: brain_pb2.Levels) -> outgoing.Levels:
-    """Return the six levels, or something of each of them, rounded to 4 decimals."""
+    """Return a value per level, rounded to 4 decimals."""
     return outgoing.Levels(
         floor(message.cognitive_load * 10_000.0 + 0.5) / 10_000.0,
         floor(message.engagement * 10_000.0 + 0.5) / 10_000.0,
@@ -44,7 +42,7 @@ def levels(message: brain_pb2.Levels) -> outgoing.Levels:
 
 
 def meaning(message: brain_pb2.Assessment) -> outgoing.Meaning | outgoing.Absent:
-    """Return what the levels mean for the learner; unset where an older model said nothing."""
+    """Return what the levels mean for the learner; unset for older models."""
     if not message.HasField("meaning"):
         return outgoing.ABSENT
     told = message.meaning
@@ -80,12 +78,12 @@ def _bands(numbers: tuple[int, ...]) -> outgoing.Bands:
 
 
 def _known(words: tuple[str, ...], number: int) -> str:
-    """Return the word for an enum's number; the first one for a number of a later version."""
+    """Return the word for an enum's number; the first one for unknown numbers of later versions."""
     return words[number] if 0 <= number < len(words) else words[0]
 
 
 def because(messages: Iterable[brain_pb2.Because]) -> list[outgoing.Because]:
-    """Return what speaks for a statement."""
+    """Return the reasons for a statement."""
     return [
         outgoing.Because(one.code, _DIRECTIONS.get(one.direction, "up"), one.words)
         for one in messages
@@ -95,7 +93,7 @@ def because(messages: Iterable[brain_pb2.Because]) -> list[outgoing.Because]:
 def explanations(
     message: brain_pb2.Assessment,
 ) -> dict[str, list[outgoing.Because]] | outgoing.Absent:
-    """Return per level why it is not as usual; unset where an older model said nothing."""
+    """Return per level why it is not as usual; unset for older models."""
     if not message.HasField("meaning"):
         return outgoing.ABSENT
     return {

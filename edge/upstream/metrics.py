@@ -1,6 +1,4 @@
-"""The metrics service, as an edge calls it: reports of what changed, and the fleet's metrics for
-the HTTP API.
-"""
+"""A client of the metrics service: reports of changes, and the fleet's metrics for the HTTP API."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ _SERVICE = metrics_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name
 
 
 class MetricsLink:
-    """Calls the metrics service. Nothing that a learner does ever waits for it."""
+    """A client of the metrics service. Nothing that a learner does ever waits for it."""
 
     def __init__(
         self,
@@ -38,9 +36,7 @@ class MetricsLink:
         counters: EdgeCounters,
         recording: Recording | None = None,
     ) -> None:
-        """Prepare; `run` makes it report. `recording` is what an erased learner is erased from,
-        too.
-        """
+        """Prepare; `run` makes it report. Erasing a learner also erases them from `recording`."""
         self._stub = metrics_pb2_grpc.MetricsServiceStub(channel.channel)
         self._channel = channel
         self._metadata = channel.metadata
@@ -56,7 +52,7 @@ class MetricsLink:
         """Set while the service takes reports."""
 
     async def run(self) -> None:
-        """Report until cancelled; after a break, tell everything again: the service knows what it
+        """Report until cancelled; after a break, report everything again: the service knows what it
         has counted.
         """
         while True:
@@ -152,7 +148,7 @@ class MetricsLink:
             stream.cancel()
 
     async def status(self) -> dict[str, Any]:
-        """Return the few metrics that anyone may see."""
+        """Return the metrics that anyone may see."""
         try:
             response = await self._channel.call(
                 self._stub.GetStatus,

@@ -1,4 +1,4 @@
-"""Sends what the edge recorded of frames to the metrics service, in batches. Nothing a learner does
+"""Sends the edge's records of frames to the metrics service in batches. Nothing a learner does
 waits for it.
 """
 
@@ -22,15 +22,15 @@ from service_runtime.grpc_client import Channel
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 800
-"""Entries of one message: those that are worth one and what comes before their turn. Making it
-keeps the event loop for about a millisecond.
+"""Most entries of one message: those that justify one, plus what arrives before it is made. Making
+it blocks the event loop for about a millisecond.
 """
 FLUSH_S = 1.0
 """How long a stopping edge tries to send what waits."""
 LOOK_AGAIN_S = 60.0
-"""After which an edge asks again whether a service that kept no records keeps them now."""
+"""Seconds until an edge asks again whether a service that kept no records keeps them now."""
 OPENING_S = 1.0
-"""In which a service that keeps no records says so."""
+"""Seconds within which a service that keeps no records says so."""
 
 _MOST = 2**32 - 1
 _UNTRACED = "0" * 32
@@ -54,7 +54,7 @@ class RecordingLink:
         self._edge_id = edge_id
         self._told_dropped = 0
         self._written = 0
-        """What the newest batch that was sent tells of."""
+        """The number of messages in the last batch sent."""
         self._is_refused = False
         self._hurry = asyncio.Event()
         recording.on_many = self._hurry.set
@@ -72,8 +72,8 @@ class RecordingLink:
                     await self._wait_until_taken(stream)
                 while True:
                     await self._send_waiting(stream)
-                    # Not before: what is being sent counts as waiting too, and would hurry the few
-                    # that come meanwhile.
+                    # Not earlier: entries being sent still count as waiting, and would rush the few
+                    # that arrive meanwhile.
                     self._hurry.clear()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._hurry.wait(), self._interval_s)
@@ -92,7 +92,7 @@ class RecordingLink:
         recording = self._recording
         left = len(
             recording
-        )  # what comes meanwhile waits for its turn: chasing it would send it by ones and twos
+        )  # later entries wait for their turn: chasing them would send them by ones and twos
         while left > 0 or recording.dropped > self._told_dropped:
             entries = recording.batch(MAX_BATCH)
             left = left - len(entries) if entries else 0  # some may have been erased meanwhile

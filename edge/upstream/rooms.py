@@ -1,8 +1,8 @@
 """One brain's rooms: a single long stream on which this edge's members live; reopened, they join
 again.
 
-What its sockets have missed by then they hear as departures and arrivals, not as new member lists:
-for a thousand sockets in one room those would be a thousand lists of a thousand members.
+Its sockets then get what they missed as departures and arrivals, not as new member lists: for a
+thousand sockets in one room those would be a thousand lists of a thousand members.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ logger = logging.getLogger(__name__)
 
 MAX_PENDING = 20_000
 MAX_COMMAND_BYTES = 2 * 1024 * 1024
-"""Of the commands in one message to the brain; the one that passes it is still in."""
+"""Bytes of commands in one message to the brain; the one that exceeds it is still included."""
 
 SETTLE_S = 3.0
-"""How long after a break every other edge is back too: they try once a second, over connections
-that do the same. Who is in the rooms is asked then and not before, or their members would leave and
-come back on everybody's screen.
+"""How long after a break all other edges are back: they retry once a second. Member lists are
+requested only then, or their members would leave and return on everybody's screen.
 """
 
 
@@ -54,7 +53,7 @@ class RoomsLink:
         is_mine: Callable[[str], bool],
         settle_s: float = SETTLE_S,
     ) -> None:
-        """`is_mine` tells which rooms this brain serves."""
+        """`is_mine` says which rooms this brain serves."""
         self._stub = room_pb2_grpc.RoomServiceStub(channel.channel)
         self._metadata = channel.metadata
         self._rooms = rooms
@@ -67,10 +66,10 @@ class RoomsLink:
         self._open = False
         self._taking_over: asyncio.Task[None] | None = None
         self._told = True
-        """Whether the log has that the stream broke; others tell what has yet to be reached."""
+        """Whether the broken stream was logged; unreachable services are logged elsewhere."""
 
     def join(self, room_id: str, member: Member, done: Done[Members]) -> None:
-        """Bring a member in; `done` hears who is there."""
+        """Add a member; `done` gets the member list."""
 
         def joined(answer: Members | UpstreamError) -> None:
             if not isinstance(answer, UpstreamError):
@@ -82,7 +81,7 @@ class RoomsLink:
         )
 
     def leave(self, room_id: str, connection_id: str, done: Done[bool] | None) -> None:
-        """Take a member out; without the stream it is out already."""
+        """Remove a member; without the stream it is out already."""
         if self._open:
             self._submit(
                 done, "leave", leave=room_pb2.Leave(room_id=room_id, connection_id=connection_id)
@@ -109,15 +108,15 @@ class RoomsLink:
         return self._open
 
     def take_over(self, room_ids: Collection[str]) -> None:
-        """Bring this edge's members into rooms that this brain serves from now on."""
+        """Add this edge's members to the rooms that this brain serves from now on."""
         if self._open:  # else all join when it opens
             self._commands += self._joins(room_ids)
             self._arrived.set()
             self._taking_over = asyncio.create_task(self._look(room_ids))
 
     def hand_over(self, room_ids: Collection[str]) -> None:
-        """Take this edge's members out of rooms that another brain serves from now on, when all
-        edges know that.
+        """Remove this edge's members from rooms that another brain serves from now on, once all
+        edges know.
         """
         loop = asyncio.get_running_loop()
         loop.call_later(self._settle_s, self._leave_others, self._memberships(room_ids))
@@ -171,9 +170,9 @@ class RoomsLink:
         ]
 
     async def _look(self, room_ids: Collection[str] | None = None) -> None:
-        """Find out who is in the rooms after a break, once all edges are back; joining again tells.
+        """Refresh the member lists after a break, once all edges are back, by joining again.
 
-        One room after the other: the lists of all at once might not fit into a message.
+        One room at a time: all lists at once might not fit into a message.
         """
         await asyncio.sleep(self._settle_s)
         for room_id in dict.fromkeys(room_id for room_id, _ in self._memberships(room_ids)):
@@ -205,7 +204,7 @@ class RoomsLink:
                 await stream.write(room_pb2.AttendRequest(commands=self._take_commands()))
 
     def _take_commands(self) -> list[room_pb2.Command]:
-        """Take as many commands as fit into a message with room to spare."""
+        """Take as many commands as fit comfortably into a message."""
         count, size = 0, 0
         for command in self._commands:
             count, size = count + 1, size + command.ByteSize()
@@ -218,12 +217,12 @@ class RoomsLink:
         while (response := await stream.read()) is not grpc.aio.EOF:
             self._told = False
             # Results first: a member list is older than any arrival in the same message, and would
-            # wipe it out.
+            # overwrite it.
             for result in response.results:
                 self._answer(result)
             for event in response.events:
                 kind = _EVENTS.get(event.kind)
-                # What the brain says that served the room before is not news any more.
+                # Ignore the brain that served the room before.
                 if kind is not None and self._is_mine(event.room_id):
                     self._rooms.deliver(
                         RoomEvent(kind, event.room_id, _to_value(event.member), event.data_json)

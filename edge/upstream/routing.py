@@ -1,5 +1,5 @@
-"""Which brain serves which learner: rendezvous hashing, so that a brain more or less moves only its
-own share.
+"""Which brain serves which learner: rendezvous hashing, so that adding or removing a brain moves
+only its share.
 
 Correctness never depends on it: brains agree through their store.
 """

@@ -1,4 +1,4 @@
-"""One brain's updates: a single long stream for all learners watched here, reopened where it broke
+"""One brain's updates: a single long stream for all learners watched here, resumed where it broke
 off.
 """
 
@@ -40,7 +40,7 @@ too.
 
 
 class WatchLink:
-    """Keeps a WatchState stream open and brings what it says to the hub."""
+    """Keeps a WatchState stream open and passes its updates to the hub."""
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class WatchLink:
         is_mine: Callable[[str], bool],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`is_mine` tells which learners this brain serves; `on_change` is called when the stream
-        has opened or closed.
+        """`is_mine` says which learners this brain serves; `on_change` is called when the stream
+        opens or closes.
         """
         self._on_change = on_change
         self._stub = brain_pb2_grpc.BrainServiceStub(channel.channel)
@@ -62,9 +62,7 @@ class WatchLink:
         self._patience_s = settings.upstream_s
         self._watch_id = ""
         self._epoch = ""
-        """The epoch that this stream told last; the hub's may come from another brain's stream
-        already.
-        """
+        """The last epoch on this stream; the hub's may come from another brain's stream already."""
         self._stream: (
             grpc.aio.UnaryStreamCall[brain_pb2.WatchStateRequest, brain_pb2.WatchStateResponse]
             | None
@@ -84,12 +82,12 @@ class WatchLink:
 
     @property
     def batchers(self) -> dict[str, Batcher[Any]]:
-        """What sends calls in batches, by the name of the call."""
+        """Batchers by the name of the call."""
         return {"ModifyWatch": self._changes}
 
     @property
     def changes(self) -> Batcher[str]:
-        """The learners to be watched or not, as the hub wants it then."""
+        """The batcher of learners to start or stop watching, as the hub wants by then."""
         return self._changes
 
     def watch(self, learner_id: str, done: Done[LearnerSnapshot]) -> None:
@@ -154,14 +152,14 @@ class WatchLink:
             raise ConnectionError(code.name)
 
     def _note_end(self, code: grpc.StatusCode) -> None:
-        # Once per reason: it is tried again every second.
+        # Once per reason: it is retried every second.
         if code is not grpc.StatusCode.UNAVAILABLE and code.name != self.status:
             logger.warning("the watch stream broke", extra={"status": code.name})
         self.status = code.name
 
     async def _begin(self, first: brain_pb2.WatchStateResponse, remaining: list[str]) -> None:
-        """Add the learners that one request cannot hold; in a new epoch bring everyone to its
-        snapshots.
+        """Add the learners that did not fit into the first request; in a new epoch get everyone's
+        snapshot.
         """
         is_new = self._epoch not in ("", first.epoch)
         self._epoch = first.epoch
@@ -180,7 +178,7 @@ class WatchLink:
                     self._hub.deliver(assessments.update_from_snapshot(snapshot, first.epoch))
 
     async def _modify(self, learner_ids: list[str]) -> Sequence[LearnerSnapshot | None]:
-        """Make the stream deliver what the hub wants of these learners now."""
+        """Update the stream to what the hub wants for these learners now."""
         async with asyncio.timeout(self._patience_s):
             response = await self._modify_open_stream(list(dict.fromkeys(learner_ids)))
         snapshots = {
@@ -211,8 +209,8 @@ class WatchLink:
             else:
                 if watch_id == self._watch_id:
                     return response
-                # Another stream is open by now, which may have started after these snapshots: ask
-                # again, or the updates in between would be missed.
+                # Another stream is open by now and may have started after these snapshots: ask
+                # again, or updates in between would be missed.
 
     def _cursors(self, learner_ids: list[str]) -> list[brain_pb2.Cursor]:
         cursors = map(self._cursor, learner_ids)
@@ -231,7 +229,7 @@ class WatchLink:
             self.is_open.clear()
             self._on_change()
         if self._stream is not None:
-            self._stream.cancel()  # a call that is only forgotten is never freed
+            self._stream.cancel()  # a call that is dropped without cancelling is never freed
             self._stream = None
 
 
