@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 EVERYBODY: Final = "*"
+FORWARDED_FOR: Final = b"x-forwarded-for"
+"""The header to which each proxy appends its peer."""
 MAX_HOPS: Final = 32
 """Most hops read from a header, counted from its end; it has room for thousands."""
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
@@ -49,7 +51,7 @@ class Proxies:
     def client(self, peer: str, forwarded: Sequence[str]) -> str:
         """Return the client's address: the last hop that is not one of our proxies.
 
-        `forwarded` are the values of X-Forwarded-For, to which each proxy appends its peer.
+        `forwarded` are the values of `FORWARDED_FOR`.
         Whatever precedes an untrusted hop is that hop's own claim and ignored, as is anything
         before an invalid address.
         """

@@ -7,11 +7,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from edge.admission.addresses import Proxies, shared_by
 from edge.admission.budgets import Budgets
-from edge.admission.limits import Known, Places
+from edge.admission.limits import Known, Places, Shares
 from edge.admission.origins import Origins
 from edge.admission.turns import Turns
 from edge.settings import EdgeSettings
@@ -20,11 +21,20 @@ logger = logging.getLogger(__name__)
 
 MAX_TOLD = 100
 """How many refused peers the log names, so that strangers cannot fill it."""
+UNFINISHED_BYTES = 32 * 1024 * 1024
+"""Most bytes kept of one address's unfinished requests: eight of the largest."""
 MAX_LOGINS = 64
 """Concurrent sign-ins of one address. Auth queues fewer and picks the next; this caps what it sees.
 """
 MAX_LOGINS_OF_DEVICE = 2
 """Concurrent sign-ins of one device, which one person holds."""
+
+
+class Holder(Protocol):
+    """A connection that keeps part of a request."""
+
+    def give_way(self) -> None:
+        """End: it keeps more than any other connection of its address."""
 
 
 class Door:
@@ -64,6 +74,8 @@ class Door:
         self._told: set[str] = set()
         self.connections = Places(settings.max_connections_per_address)
         """HTTP connections of each address."""
+        self.unfinished: Shares[Holder] = Shares(UNFINISHED_BYTES)
+        """Bytes kept of unfinished requests, by address and connection."""
         self.logins = Places(MAX_LOGINS)
         """Sign-ins in progress per address."""
         self.logins_of_devices = Places(MAX_LOGINS_OF_DEVICE)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
 class Places:
@@ -37,6 +40,40 @@ class Places:
         self._taken[name] -= 1
         if not self._taken[name]:
             del self._taken[name]
+
+
+class Shares(Generic[T]):
+    """Bytes kept per name and holder. When a name exceeds the limit, its largest holder must give
+    way.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Start empty; `limit` is in bytes, per name."""
+        self._limit = limit
+        self._kept: dict[str, dict[T, int]] = {}
+        self._sums: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """Bytes kept in all."""
+        return self._sums.total()
+
+    def keep(self, name: str, by: T, size: int) -> T | None:
+        """Set what a holder keeps; return the holder that must give way, if any."""
+        kept = self._kept.setdefault(name, {})
+        self._sums[name] += size - kept.get(by, 0)
+        kept[by] = size
+        if self._sums[name] <= self._limit:
+            return None
+        return max(kept, key=kept.__getitem__)
+
+    def leave(self, name: str, by: T) -> None:
+        """Forget a holder."""
+        kept = self._kept.get(name)
+        if kept is None or by not in kept:
+            return
+        self._sums[name] -= kept.pop(by)
+        if not kept:
+            del self._kept[name], self._sums[name]
 
 
 class Known:

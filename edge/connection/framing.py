@@ -40,6 +40,9 @@ FRAMES_PER_TURN = 8
 BYTES_PER_TURN = 64 * 1024
 """The same in bytes; the frame that exceeds it is still taken."""
 
+LOGIN_BYTES = 12 * 1024
+"""Largest frame before authentication; a token fits."""
+
 MAX_FRAGMENTS = 128
 """Most fragments of one message."""
 
@@ -219,6 +222,11 @@ class Framing(asyncio.Protocol):
         """Bytes held for this socket, in both directions."""
         return len(self._buffer) + self._transport.get_write_buffer_size()
 
+    @property
+    def _largest(self) -> int:
+        largest = self._endpoint.edge.settings.max_frame_bytes
+        return min(largest, LOGIN_BYTES) if self.session.is_stranger else largest
+
     # The core
 
     @property
@@ -228,7 +236,7 @@ class Framing(asyncio.Protocol):
         """
         if self._kept_core is None:
             self._kept_core = ServerProtocol(
-                max_size=self._endpoint.edge.settings.max_frame_bytes,
+                max_size=self._largest,
                 logger=_core_logger,
                 state=State.CONNECTING if self._phase is Phase.HANDSHAKE else State.OPEN,
             )
@@ -272,7 +280,11 @@ class Framing(asyncio.Protocol):
                 size, start = int.from_bytes(data[position + 2 : position + 10]), position + 14
             if start - 4 > end:
                 break
-            if size > limit or data[position + 1] < 0x80:
+            if (
+                size > limit
+                or data[position + 1] < 0x80
+                or (size > LOGIN_BYTES and self.session.is_stranger)
+            ):
                 self._feed(data[position:])  # a violation: the core knows how to end this
                 return
             if start + size > end:

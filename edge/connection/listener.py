@@ -13,6 +13,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from edge.admission.addresses import FORWARDED_FOR, shared_by
 from edge.admission.door import Door
 from edge.connection import handshake, proxy_protocol
 
@@ -60,6 +61,8 @@ class Listener(HttpToolsProtocol):
     """Whether the head of the arriving request is complete."""
     _taken = 0
     """Bytes of the head, or after it, so far, counting the whole piece that it began in."""
+    _payer = ""
+    """The address that the unfinished request counts for."""
     _pieces = 0
     """Pieces of the body so far."""
     _body_bytes = 0
@@ -143,7 +146,7 @@ class Listener(HttpToolsProtocol):
         """Note that a request begins."""
         super().on_message_begin()
         self._unset_keepalive_if_required()  # not before: an empty line is no request
-        self._in_body, self._taken = False, 0
+        self._in_body, self._taken, self._payer = False, 0, ""
         if self._late is None:
             self._await_request()
 
@@ -179,6 +182,12 @@ class Listener(HttpToolsProtocol):
         """Note that a request is there."""
         super().on_message_complete()
         self._await_nothing()
+
+    def on_response_complete(self) -> None:
+        """Note that a request was answered, and free its body."""
+        if self._answering is not None:
+            self._answering.body = bytearray()
+        super().on_response_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer a request. A failure because the client has gone is only counted:
@@ -257,6 +266,33 @@ class Listener(HttpToolsProtocol):
             self._end()
         elif not self._in_body and self._taken > MAX_HEAD_BYTES:
             self._refuse("The head of the request is too large.")
+        else:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Count what is kept of an unfinished request."""
+        kept = self._taken
+        if self._in_body:
+            kept = sum(len(name) + len(value) for name, value in self.headers)
+            if not self.cycle.response_complete:  # after the answer the body is discarded
+                kept += self._body_bytes
+        elif self._door.proxies.trust(self.peer):
+            return  # the client is not known yet, and our proxies buffer heads
+        if not self._payer:
+            self._payer = shared_by(self._client() if self._in_body else self.peer)
+        most = self._door.unfinished.keep(self._payer, self, kept)
+        if most is not None:
+            most.give_way()
+
+    def give_way(self) -> None:
+        """End: of an address that keeps too much, this request keeps most."""
+        self._door.unfinished.leave(self._payer, self)
+        self._end()
+
+    def _client(self) -> str:
+        """Return the client's address."""
+        told = [value.decode("latin-1") for name, value in self.headers if name == FORWARDED_FOR]
+        return self._door.proxies.client(self.peer, told)
 
     def _refuse(self, why: str) -> None:
         """End the connection, with an answer unless one to an earlier request is under way."""
@@ -279,6 +315,8 @@ class Listener(HttpToolsProtocol):
     def _await_nothing(self) -> None:
         self._stop(self._late)
         self._late = None
+        if self._payer:
+            self._door.unfinished.leave(self._payer, self)
 
     def _leave(self) -> None:
         """This protocol is done with the connection."""

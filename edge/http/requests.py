@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.admission import prices
-from edge.admission.addresses import Proxies, shared_by
+from edge.admission.addresses import FORWARDED_FOR, Proxies, shared_by
 from edge.admission.door import Door
 from edge.http.problems import problem_response
 
@@ -31,7 +31,7 @@ _HEALTH = frozenset({"/healthz", "/readyz"})
 _OF_MANY: Final = "aivo.connection_of_many"
 """Scope key: our proxy's connection carries requests of many clients."""
 
-_FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
+_SCHEME: Final = b"x-forwarded-proto"
 
 MAX_BODY_BYTES = 64 * 1024
 """Most bytes of a body: far more than credentials and tokens need; without it anyone could fill our
@@ -58,7 +58,9 @@ class KnownClient:
         peer = (scope.get("client") or ("",))[0]
         if scope["type"] == "http" and self._proxies.trust(peer):
             headers = scope["headers"]
-            forwarded = [value.decode("latin-1") for name, value in headers if name == _FORWARDED]
+            forwarded = [
+                value.decode("latin-1") for name, value in headers if name == FORWARDED_FOR
+            ]
             schemes = [value for name, value in headers if name == _SCHEME]
             scope["client"] = (self._proxies.client(peer, forwarded), 0)
             scope[_OF_MANY] = True

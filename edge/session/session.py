@@ -87,6 +87,11 @@ class Session:
         """
         return "" if self._socket is None else self._socket.connection_id
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody is authenticated and no authentication is in progress."""
+        return self._socket is None and not self._identifying
+
     # Activities
 
     @property

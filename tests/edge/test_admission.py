@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge.admission import access as access_module
 from edge.admission.access import MAX_PER_USER, Access
-from edge.admission.limits import TokenBucket
+from edge.admission.limits import Shares, TokenBucket
 from edge.admission.registry import Registry
 from edge.ports import UpstreamError
 from edge.telemetry.counters import EdgeCounters
@@ -60,6 +60,29 @@ def test_a_rate_of_zero_allows_everything() -> None:
     bucket = TokenBucket(rate=0, burst=0, now=0.0)
 
     assert {bucket.take(0.0) for _ in range(1000)} == {0.0}
+
+
+def test_who_keeps_most_of_a_names_bytes_gives_way() -> None:
+    shares: Shares[str] = Shares(100)
+    assert shares.keep("home", "ada", 60) is None
+    assert shares.keep("home", "ben", 40) is None
+    assert shares.keep("elsewhere", "eve", 100) is None
+
+    assert shares.keep("home", "ben", 41) == "ada"
+    shares.leave("home", "ada")
+    assert shares.keep("home", "ben", 100) is None
+    assert shares.keep("home", "ben", 101) == "ben"
+
+
+def test_what_is_kept_no_more_counts_no_more() -> None:
+    shares: Shares[str] = Shares(100)
+    shares.keep("home", "ada", 60)
+    shares.keep("home", "ada", 30)
+    assert len(shares) == 30
+    shares.leave("home", "ben")
+    shares.leave("elsewhere", "ada")
+    shares.leave("home", "ada")
+    assert len(shares) == 0
 
 
 # Registry

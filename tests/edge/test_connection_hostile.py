@@ -4,6 +4,8 @@ memory, and an end.
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from edge.connection.connection import Connection
@@ -11,6 +13,7 @@ from edge.connection.framing import (
     BYTES_PER_TURN,
     CLOSING_BYTES,
     FRAMES_PER_TURN,
+    LOGIN_BYTES,
     MAX_FRAGMENTS,
 )
 from edge.connection.wire import prepare
@@ -96,6 +99,41 @@ def test_a_message_comes_in_few_pieces() -> None:
     wire.raw(masked(0, b"", fin=False))
 
     assert wire.close_code == 1009
+
+
+LARGE = {
+    "whole": masked(1, b"x" * (LOGIN_BYTES + 1)),
+    "not whole yet": masked(1, b"x" * (LOGIN_BYTES + 1))[:-1],
+    "in pieces": masked(1, b"x" * LOGIN_BYTES, fin=False) + masked(0, b"x", fin=False),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_stranger_sends_nothing_large(kind: str) -> None:
+    wire, edge = _opened("/ws")
+    wire.raw(LARGE[kind])
+
+    assert wire.close_code == 1009
+    assert edge.counters.messages_received == 0
+
+
+def test_a_stranger_may_send_the_longest_token() -> None:
+    wire, _ = _opened("/ws")
+    login = {"type": "authenticate", "id": "i" * 128, "token": "t" * 8_192}
+    wire.raw(masked(1, json.dumps(login).encode()))
+
+    assert wire.frames[0]["code"] == "unauthenticated"
+    assert wire.close_code == 4401
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_who_is_about_to_be_known_may_send_large_frames(kind: str) -> None:
+    edge = FakeEdge(settings=EdgeSettings(), prepare=prepare)
+    edge.auth.hold = True
+    wire = Wire(SteppedEndpoint(edge), "/ws?token=ada")
+    wire.raw(LARGE[kind])
+
+    assert wire.close_code is None
 
 
 def test_what_comes_after_our_close_frame_is_thrown_away() -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 from typing import Any
 
 import pytest
 
+from edge.admission import door
 from edge.connection import listener
 from edge.connection.listener import Listener
 from edge.settings import EdgeSettings
@@ -123,6 +125,62 @@ async def test_a_body_may_come_in_pieces_of_some_size(size: int, count: int) -> 
     async with running_edge(EdgeSettings(), App(reads=True)) as running:
         answer = await exchange(running, closing, chunk * count, b"0\r\n\r\n")
     assert b" 200 " in answer, answer
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+KEPT = {
+    "heads": (b"", HEAD + b"X: " + b"x" * 50_000),
+    "heads of many headers": (b"", HEAD + (b"X: " + b"x" * 995 + b"\r\n") * 50),
+    "bodies": (b"", ENDLESS + b"x" * 50_000),
+    "heads before bodies": (b"", ENDLESS[:-2] + b"X: " + b"x" * 50_000 + b"\r\n\r\n1"),
+    "bodies that a proxy brings": (
+        b"127.0.0.1",
+        ENDLESS[:-2] + b"X-Forwarded-For: 6.6.6.6\r\n\r\n" + b"x" * 50_000,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+async def test_little_is_kept_of_an_addresss_requests_that_have_not_ended(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "UNFINISHED_BYTES", 220_000)
+    proxy, unfinished = KEPT[kind]
+    settings = EdgeSettings(trusted_proxies=(proxy.decode(),) if proxy else ())
+    async with (
+        running_edge(settings, App(waits=True)) as running,
+        contextlib.AsyncExitStack() as end,
+    ):
+        kept = running.endpoint.door.unfinished
+        small, large = HEAD, [unfinished] * 7
+        clients = []
+        for request in (small, *large):
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            end.callback(writer.close)
+            writer.write(request)
+            clients.append(reader)
+            await asyncio.sleep(0)
+        ended = [asyncio.create_task(reader.read()) for reader in clients]
+        await until(lambda: sum(task.done() for task in ended) == 3)
+        assert not ended[0].done(), "who keeps little is left alone"
+        assert 3 * 50_000 < len(kept) <= 220_000
+        for task in ended:
+            task.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
+    assert len(kept) == 0
+
+
+async def test_nothing_is_kept_of_a_body_whose_request_was_answered() -> None:
+    async with running_edge(EdgeSettings(), App()) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(ENDLESS + b"x" * 200_000)
+        await reader.readuntil(b"headers")
+        writer.write(b"x" * 200_000)
+        await writer.drain()
+        await until(lambda: len(running.endpoint.door.unfinished) < 1_000)
+        [listening] = [one for one in gc.get_objects() if isinstance(one, Listener)]
+        assert len(listening.cycle.body) == 0
+        writer.close()
 
 
 async def test_an_answered_request_is_not_kept_alive_by_empty_lines() -> None:
