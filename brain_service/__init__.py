@@ -1,3 +1,3 @@
-"""The brain: a model of every learner behind a durable log, and the streams that tell watchers what
-changed.
+"""The brain: a model of every learner behind a durable log, and the streams of changes for
+watchers.
 """

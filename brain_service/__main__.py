@@ -146,8 +146,7 @@ def _run_command(command: Coroutine[None, None, bool | None]) -> int:
         print("brain_service: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read has heard enough; what still waits for them would be complained of when
-        # Python ends.
+        # The reader has left; pending work would only cause complaints when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -287,8 +286,8 @@ async def _serve_store(
         ):
             await server.start()
             await stop.wait()
-            # Unhealthy first, so that nobody sends anything new; then endless streams are ended,
-            # which lets the server's grace period be as short as the batches in hand.
+            # Unhealthy first, so that nothing new arrives; then end the endless streams, so that
+            # the server's grace period only covers the batches in hand.
             stopping = asyncio.create_task(server.stop())
             await asyncio.sleep(0)
             brain_servicer.drain()
@@ -323,7 +322,7 @@ def _options(settings: BrainSettings) -> EngineOptions:
 
 
 async def _back_up(chosen: argparse.Namespace) -> None:
-    # Watchers whose revisions are of a history that is no more begin anew under another epoch.
+    # A new epoch makes watchers with revisions of the lost history start over.
     epoch = f"UPDATE meta SET value = '{uuid.uuid4()}' WHERE name = 'epoch'"  # noqa: S608 - ours
     schema = replace(SCHEMA, after_restore=(epoch,))
     print(

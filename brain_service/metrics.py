@@ -1,4 +1,4 @@
-"""Names what a brain counts, for Prometheus; called at each scrape."""
+"""Turns a brain's counters into Prometheus metrics at each scrape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
-    """Name the metrics of the moment."""
+    """Yield the current metrics."""
     yield gauge(
         "aivo_brain_pending_interactions",
         "Interactions that wait for their commit to begin.",
@@ -57,7 +57,7 @@ def families(engine: Engine, watches: Watches, bank: Bank) -> Iterator[Family]:
 
 
 def bus_families(bus: LocalBus | ValkeyBus) -> Iterator[Family]:
-    """Name the metrics of a bus between brains; one within this process has none."""
+    """Yield the metrics of a bus between brains; a local one has none."""
     if isinstance(bus, LocalBus):
         return
     counters = bus.counters
@@ -95,7 +95,7 @@ def bus_families(bus: LocalBus | ValkeyBus) -> Iterator[Family]:
 
 
 def webhook_families(counters: WebhookCounters, now_s: float) -> Iterator[Family]:
-    """Name the metrics of webhooks, at a time in Unix seconds."""
+    """Yield the metrics of webhooks at a time in Unix seconds."""
     yield counter(
         "aivo_brain_webhook_delivered",
         "Messages that an endpoint took.",

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from brain_service.bus.local import LocalBus
 
-# A brain by itself loads nothing of Valkey's library: it brings telemetry of its own.
+# A single brain does not load Valkey's library, which brings telemetry of its own.
 if TYPE_CHECKING:
     from brain_service.bus.valkey import ValkeyBus
 
 
 def open_bus(url: str, epoch: str) -> LocalBus | ValkeyBus:
-    """Return the bus at this address, not yet started; one within this process for none."""
+    """Return the bus at this address, not yet started; without one, a bus within this process."""
     if not url:
         return LocalBus()
     from brain_service.bus.valkey import ValkeyBus

@@ -16,10 +16,10 @@ class BusCounters:
         self.sent = 0
         """Publications handed to the server."""
         self.received = 0
-        """Publications of other brains heard."""
+        """Publications received from other brains."""
         self.dropped = 0
-        """Publications of this brain that may not have been heard by others."""
+        """Publications of this brain that others may have missed."""
         self.gaps = 0
-        """Times that a message of another brain was missing."""
+        """How often a message of another brain was missing."""
         self.lag_s = Histogram(DURATION_S)
-        """From sending to hearing one's own messages, seconds."""
+        """Seconds from sending a message to receiving it back."""

@@ -1,5 +1,5 @@
-"""Wakes whoever watches learners inside this process: the whole bus of a brain that is alone, and
-this process's end of one between brains.
+"""Notifies watchers inside this process: the whole bus of a single brain, and the local end of one
+between brains.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ class LocalBus:
     """A bus within one process: plain calls, in the order of subscription."""
 
     def __init__(self) -> None:
-        # Keyed by an object of its own, so that one callable may subscribe twice and each ends by
-        # itself.
+        # Keyed by a unique object, so that a callable may subscribe twice and end each separately.
         self._subscribers: dict[object, Callable[[Sequence[Publication]], None]] = {}
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Call each subscriber; one that fails is logged and hurts neither the others nor the
+        """Call each subscriber; a failure is logged and affects neither the others nor the
         caller.
         """
         if not publications:
@@ -45,10 +44,10 @@ class LocalBus:
         return unsubscribe
 
     def follow(self, follower: Follower) -> None:
-        """A brain that is alone hears no other."""
+        """A single brain has no others to follow."""
 
     async def start(self) -> None:
-        """Nothing needs to begin."""
+        """Nothing to start."""
 
     async def stop(self) -> None:
-        """Nothing needs to end."""
+        """Nothing to stop."""

@@ -1,9 +1,9 @@
 """A bus between brains over the publish and subscribe of a Valkey or Redis server.
 
-Nothing is kept there and nothing depends on it: what gets lost is noticed, by the numbers of the
-messages or because this brain no longer hears itself, and followers are told that anything may have
-changed. While the server is away brains go on alone and read from the store what they might have
-missed.
+Nothing is stored there and nothing depends on it: a loss is noticed, by the message numbers or
+because this brain no longer receives its own messages, and followers are told that anything may
+have changed. While the server is away, brains continue alone and read from the store what they
+might have missed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ MAX_TOLD: Final = 4_096
 """Publications that one sending takes."""
 RETRY_MAX_S: Final = 1.0
 FORGET_S: Final = 600.0
-"""A brain that has been silent for so long without a goodbye is dead."""
+"""A brain silent for this long without a goodbye is dead."""
 
 
 class _GoodbyeError(Exception):
-    """All is said: this brain stops."""
+    """Queued last: this brain stops."""
 
 
 class ValkeyBus:
@@ -60,9 +60,8 @@ class ValkeyBus:
         """Prepare; `start` connects to `url` (see `check_url`). `epoch` names the store that the
         brains share.
 
-        Every `beat_s` a message shows how far the numbers are; without one of its own for
-        `patience_s` a brain takes the server for lost and connects again. `clock` gives Unix
-        seconds.
+        Every `beat_s` a message shows the current number; a brain that misses its own for
+        `patience_s` takes the server for lost and reconnects. `clock` gives Unix seconds.
         """
         self.counters = BusCounters() if counters is None else counters
         self._url = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
@@ -73,13 +72,13 @@ class ValkeyBus:
         self._here = LocalBus()
         self._followers: list[Follower] = []
         self.name = secrets.token_hex(8)
-        """What this brain signs its messages with."""
+        """This brain's name in its messages."""
         self._numbers = [0] * len(self._channels)
         self._heard: dict[tuple[str, int], int] = {}
         self._heard_at: dict[str, float] = {}
-        """When each other brain was heard last, by the loop's clock."""
+        """When each other brain last sent something, by the loop's clock."""
         self.in_touch = False
-        """Whether what others publish is heard."""
+        """Whether others' publications arrive."""
         self._connected_at = 0.0
         self._waiting: deque[Publication] = deque()
         self._arrived = asyncio.Event()
@@ -89,7 +88,7 @@ class ValkeyBus:
         self._told_of_loss = False
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Tell subscribers here at once, and other brains as soon as the server takes it."""
+        """Notify local subscribers at once, and other brains as soon as the server accepts it."""
         self._here.publish(publications)
         if not self.counters.connected:
             self._skip(len(publications))
@@ -106,7 +105,7 @@ class ValkeyBus:
         return self._here.subscribe(callback)
 
     def follow(self, follower: Follower) -> None:
-        """Tell `follower` of what other brains publish; before the first connection it is out of
+        """Pass other brains' publications to `follower`; before the first connection it is out of
         touch.
         """
         self._followers.append(follower)
@@ -115,7 +114,7 @@ class ValkeyBus:
 
     @property
     def others(self) -> Set[str]:
-        """The names of the brains that are heard and have not said goodbye."""
+        """The names of the brains that are present: heard lately, without a goodbye."""
         return self._heard_at.keys()
 
     async def start(self) -> None:
@@ -154,8 +153,8 @@ class ValkeyBus:
             backoff_s = min(RETRY_MAX_S, backoff_s * 2)
 
     async def _exchange(self) -> None:
-        """Send and hear until the connection is lost."""
-        # No retries by the library: it would subscribe again without a word about the gap.
+        """Send and receive until the connection is lost."""
+        # No retries by the library: it would resubscribe without reporting the gap.
         client = Redis.from_url(
             self._url,
             retry=Retry(NoBackoff(), 0),
@@ -183,7 +182,7 @@ class ValkeyBus:
                 message = await pubsub.get_message(timeout=self._patience_s)
                 left -= bool(message and message["type"] == "subscribe")
 
-    # Hearing
+    # Receiving
 
     async def _hear(self, pubsub: Any) -> None:
         while True:
@@ -222,8 +221,8 @@ class ValkeyBus:
             self._tell(lambda follower: follower.hear(message.told))
 
     def _look_for_silence(self, now: float) -> None:
-        """Be out of touch while a brain that has not said goodbye is silent: it may be cut off from
-        the server and at work. After a while it is dead.
+        """Stay out of touch while a brain is silent without a goodbye: it may be cut off and still
+        at work. After a while it is dead.
         """
         for sender, heard_at in list(self._heard_at.items()):
             if now - heard_at > FORGET_S:
@@ -273,7 +272,7 @@ class ValkeyBus:
         return wire.Message(self.name, 0, int(self._clock() * 1000), (), is_last=True)
 
     async def _beat(self) -> None:
-        """Show how far the numbers are, and expect to hear that from the server."""
+        """Send the current numbers, and expect them back from the server."""
         now = asyncio.get_running_loop().time
         self._heard_self_at = now()
         while True:
@@ -287,7 +286,7 @@ class ValkeyBus:
     # Touch
 
     def _gain_touch(self) -> None:
-        # What was missed is missed for all brains and channels alike.
+        # A loss concerns all brains and channels alike.
         self._heard.clear()
         self._heard_at.clear()
         self._told_of_loss = False
@@ -318,12 +317,12 @@ class ValkeyBus:
             self._skip(count)
 
     def _skip(self, count: int) -> None:
-        """Leave publications untold; the next number tells others that something is missing."""
+        """Drop publications; the next number tells others that something is missing."""
         self.counters.dropped += count
         self._numbers = [number + 1 for number in self._numbers]
 
     def _note_loss(self, error: BaseException) -> None:
-        # Once per loss: it is tried again every second.
+        # Once per loss: it is retried every second.
         if not self._told_of_loss:
             logger.warning(
                 "the bus between brains is not reached; until it is, this brain reads from the"

@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 from brain_service.engine.publication import Publication
 
 CHANNELS: Final = 8
-"""Learners share so many channels: each keeps its learners' order, and a missing number casts doubt
-on an eighth of the traffic.
+"""Learners are spread over this many channels: each keeps its learners' order, and a gap casts
+doubt on an eighth of them.
 """
 
 
 class BadMessageError(ValueError):
-    """Bytes on a channel that no brain of this version sent."""
+    """A message that no brain of this version sent."""
 
 
 class Message(NamedTuple):
@@ -29,11 +29,11 @@ class Message(NamedTuple):
 
     sender: str
     number: int
-    """Grows by one with each message of the sender on the channel."""
+    """Grows by one with each of the sender's messages on the channel."""
     sent_at_ms: int
     """By the sender's clock."""
     told: Sequence[Publication]
-    """Empty in a message that only shows how far the numbers are."""
+    """Empty in a message that only carries the number."""
     is_last: bool = False
     """The sender stops."""
 
@@ -44,7 +44,7 @@ def channel_names(epoch: str) -> list[str]:
 
 
 def by_channel(publications: Iterable[Publication]) -> dict[int, list[Publication]]:
-    """Part publications by the channel of their learner, in order."""
+    """Split publications by their learner's channel, in order."""
     parts: dict[int, list[Publication]] = {}
     for publication in publications:
         index = zlib.crc32(publication.learner_id.encode()) % CHANNELS

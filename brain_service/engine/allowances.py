@@ -1,7 +1,7 @@
-"""How much one learner may do in a day of what is bounded: fill the log, teach the bank.
+"""Daily limits per learner: interactions in the log, lessons for the bank.
 
-It keeps a learner, or whoever pretends to be one, from filling the disk and from bending what all
-share. It is no account of what was done: counted in memory, and so anew after a restart.
+They keep a learner, or somebody with a learner's token, from filling the disk and from bending what
+all share. They are counted in memory and start anew after a restart.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _MAX_LEARNERS: Final = 100_000
 
 
 class Allowances:
-    """What each learner has left today, of the learners who came last. The day is that of the
-    caller's clock, in UTC, not of the interaction, which may be dated back.
+    """What each recent learner has left today. The day is the caller's clock in UTC, not the
+    interaction's time, which may be in the past.
     """
 
     def __init__(self, *amounts: int) -> None:
-        """Everybody has the same amounts, one for each thing that is bounded."""
+        """Everybody has the same amounts, one per limit."""
         self._amounts = amounts
         self._day = -1.0
         self._left: OrderedDict[str, list[int]] = OrderedDict()

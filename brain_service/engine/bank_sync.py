@@ -1,7 +1,7 @@
-"""Keeps this brain's item bank and the store's in step: reads what is missing, writes back what was
+"""Synchronises this brain's item bank with the store's: reads what is missing, writes back what was
 learned.
 
-Knows the bank, the store and intervals; not what an interaction does.
+Depends on the bank, the store and intervals, not on what an interaction does.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _MAX_UNKNOWN: Final = 100_000
 class BankSync:
     """One brain's bank beside the store's. Times are those of the event loop's clock, in seconds.
 
-    Increments that are written twice (a commit that happened but was reported as failed) or lost (a
-    crash) cost the bank an observation, never a learner anything.
+    Increments written twice (after a commit that was wrongly reported as failed) or lost (in a
+    crash) cost the bank an observation, and learners nothing.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class BankSync:
         refresh_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` tells the day on which the bank learned, Unix seconds."""
+        """`clock` gives Unix seconds, for the day of each lesson."""
         self._bank = bank
         self._store = store
         self._flush_s = flush_s
         self._refresh_s = refresh_s
         self._clock = clock
         self._flush_at = self._refresh_at = 0.0
-        # What neither memory nor store knows, so that views of content do not read the store each
-        # time.
+        # Names that neither memory nor store knows, so that content views do not read the store
+        # each time.
         self._unknown: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._written: dict[str, None] = {}
 
@@ -62,7 +62,7 @@ class BankSync:
         return self._bank.stage()
 
     def lookup(self, interaction: Interaction) -> Statistics:
-        """Return what is known for one interaction that was prepared."""
+        """Return the statistics for an interaction that was prepared."""
         return self._bank.lookup(interaction)
 
     async def learn(self, increments: Increments) -> None:
@@ -74,20 +74,20 @@ class BankSync:
         stage.commit()
 
     async def prepare(self, interactions: Iterable[Interaction]) -> None:
-        """Read what these interactions need and memory does not have, in one read or none."""
+        """Read what these interactions need and memory lacks, in at most one read."""
         await self._read(*self._bank.missing(interactions))
 
     def is_prepared(self, interaction: Interaction) -> bool:
-        """Tell whether memory has what an interaction needs."""
+        """Return whether memory has what an interaction needs."""
         items, subjects = self._bank.missing((interaction,))
         return not any(self._unread(items, subjects))
 
     def is_due(self, now: float) -> bool:
-        """Tell whether increments should be written with the next commit."""
+        """Return whether increments should be written with the next commit."""
         return bool(self._bank.pending) and now >= self._flush_at
 
     def _unread(self, items: Iterable[str], subjects: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Leave out what the store does not know either."""
+        """Leave out names that the store does not know either."""
         return (
             [item for item in items if ("item", item) not in self._unknown],
             [subject for subject in subjects if ("subject", subject) not in self._unknown],
@@ -113,8 +113,8 @@ class BankSync:
         return self._flush_at if self._bank.pending else None
 
     def take(self, now: float) -> BankIncrements:
-        """Take the increments to write with the next commit, if they are due; tell `written` or
-        `not_written` later.
+        """Take the increments for the next commit, if they are due; then call `written` or
+        `not_written`.
         """
         return self._drain() if self.is_due(now) else NOTHING
 
@@ -123,7 +123,7 @@ class BankSync:
         return NOTHING if drained == NOTHING else drained._replace(day=int(self._clock() // 86_400))
 
     def written(self, increments: BankIncrements, now: float) -> None:
-        """Hear that increments are in the store."""
+        """The increments are in the store."""
         if increments == NOTHING:
             return
         self._flush_at = now + self._flush_s
@@ -134,7 +134,7 @@ class BankSync:
             self._unknown.pop(("subject", norm.subject), None)
 
     def not_written(self, increments: BankIncrements, now: float) -> None:
-        """Hear that they are not; they are taken again at the next time."""
+        """They are not; they are taken again next time."""
         if increments == NOTHING:
             return
         self._flush_at = now + self._flush_s
@@ -159,8 +159,8 @@ class BankSync:
             self.written(increments, now)
 
     async def upkeep(self, now: float) -> None:
-        """Do what is due: write increments; reread items written lately, which other brains may
-        have learned.
+        """Do what is due: write increments; reread recently written items, which other brains may
+        have changed.
         """
         if self.is_due(now):
             await self.flush(now)

@@ -1,7 +1,7 @@
-"""Makes groups of interactions durable: computes them on new values, writes them in one
-transaction, and only then changes memory, answers and publishes.
+"""Makes groups of interactions durable: computes new values, writes them in one transaction, and
+only then changes memory, answers and publishes.
 
-Knows no queue and no time of day; `engine` says which group is next.
+Depends on no queue and no clock; `engine` chooses the next group.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from service_runtime import trace_context
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 10
-"""Tries of one group against other brains that write the same learners, before its callers are told
-to come again.
+"""Attempts for one group against other brains that write the same learners, before its callers are
+asked to retry.
 """
 _SLICE: Final = 32
 """Interactions computed before other tasks of the event loop get a turn."""
@@ -86,8 +86,7 @@ class Commits:
             if len(leaders) == 1:
                 logger.exception("an interaction could not be applied", extra=_trace(leaders[0]))
             else:
-                # Whatever it was must not take the others along: find the one by going one at a
-                # time.
+                # The failure must not affect the others: find its cause by going one at a time.
                 for submission in leaders:
                     if submission.result is None:
                         await self.apply([submission])
@@ -122,7 +121,7 @@ class Commits:
             began, began_ns = time.perf_counter(), self._traces.now_ns()
             if plan.notices or not self._store.commit_at_once(plan.rows[0]):
                 return False
-        except Exception:  # tried again, with all that can be said about it, in its group
+        except Exception:  # retried in its group, which reports the error properly
             return False
         self._written(plan, began, began_ns)
         self._counters.cache_hits += 1
@@ -132,8 +131,8 @@ class Commits:
     def _sort_out(
         self, group: list[Submission]
     ) -> tuple[list[Submission], list[tuple[Submission, Submission]]]:
-        """Answer what was answered lately, and pair repetitions within the group with their first
-        one.
+        """Answer known repetitions from memory, and pair those within the group with their
+        first.
         """
         leaders: dict[tuple[str, str], Submission] = {}
         followers = []
@@ -157,9 +156,7 @@ class Commits:
             submission.settle(result)
 
     async def _commit(self, group: list[Submission]) -> None:
-        """Compute, write, and only then answer; again while other brains are faster with the same
-        learners.
-        """
+        """Compute, write, and only then answer; repeat while other brains win the same learners."""
         for attempt in range(_ATTEMPTS):
             if not group:
                 return
@@ -237,8 +234,8 @@ class Commits:
         return plan
 
     async def _load(self, group: list[Submission]) -> tuple[dict[str, Entry | None], set[str]]:
-        """Return the learners of a group as they stand, one read for all not in memory, and who
-        must be rebuilt first.
+        """Return the learners of a group, with one read for all not in memory, and those to rebuild
+        first.
         """
         learners = {
             submission.learner_id: self._memory.get(submission.learner_id) for submission in group
@@ -265,8 +262,8 @@ class Commits:
         return learners, rebuilding
 
     async def _reconcile(self, group: list[Submission]) -> list[Submission]:
-        """After a conflict: answer what is in the log already, forget what is stale, and return
-        what is still to do.
+        """After a conflict: answer what is in the log already, drop what is stale, and return the
+        rest.
         """
         found = await self._store.find([submission.name for submission in group])
         left = []
@@ -282,7 +279,7 @@ class Commits:
         return left
 
     def hear(self, publications: Sequence[Publication]) -> None:
-        """Forget what is stale because another brain wrote it."""
+        """Drop what is stale because another brain wrote it."""
         memory = self._memory
         gone = [one.learner_id for one in publications if memory.hear(one.learner_id, one.revision)]
         if gone:
@@ -293,7 +290,7 @@ class Commits:
         self._teaching.forget()
 
     def announce_gone(self, learner_ids: Sequence[str]) -> None:
-        """Drop learners that were erased and tell watchers."""
+        """Drop erased learners and notify watchers."""
         self._forget(learner_ids)
         self._bus.publish(
             [Publication(learner_id, 0, None, (), "", 0, gone=True) for learner_id in learner_ids]

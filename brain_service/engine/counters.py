@@ -1,5 +1,5 @@
-"""Counts what a brain does and how well its predictions hold; hot paths add to plain numbers. It
-names no learner.
+"""Counts what a brain does and how well its predictions hold, in plain numbers for hot paths. Names
+no learner.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from brain_service.model.levels import NAMES, SIX
 from service_runtime.metrics import DURATION_S, SIZES, Histogram
 
 BINS: Final = 10
-"""Predictions are compared with what happened in so many groups of equal width."""
+"""Number of equally wide bins in which predictions are compared with outcomes."""
 SAMPLED: Final = 8
-"""The levels after one interaction in so many are counted: enough for their distribution, and
-nearly free.
+"""Levels are counted after every n-th interaction: enough for their distribution, and nearly
+free.
 """
 LEVEL_BOUNDS: Final = tuple(tenth / 10 for tenth in range(1, 10))
 
@@ -40,14 +40,12 @@ class Calibration:
         """
         self.answers = [0] * (BINS + 1)
         self.expected = [0.0] * (BINS + 1)
-        """Sums of predicted probabilities: how many right answers were to be expected."""
+        """Sums of predicted probabilities: the expected number of right answers."""
         self.correct = [0] * (BINS + 1)
         self.squared_error = 0.0
 
     def add(self, applied: Iterable[tuple[Submission, Applied]]) -> None:
-        """Count the graded answers among some interactions, each under what was predicted before it
-        was seen.
-        """
+        """Count graded answers, each under its prediction from before it was seen."""
         answers, expected, right = self.answers, self.expected, self.correct
         squared_error = 0.0
         for submission, result in applied:
@@ -72,13 +70,13 @@ class BrainCounters:
         self.outcomes = dict.fromkeys(
             ("applied", "duplicate", *(code.value for code in FailureCode)), 0
         )
-        """Interactions by what became of them."""
+        """Interactions by outcome."""
         self.batch_sizes = Histogram(SIZES)
         """Interactions per commit."""
         self.commits_s = Histogram(DURATION_S)
-        """Seconds that the store took for a commit that it made."""
+        """Seconds per successful commit."""
         self.conflicts = 0
-        """Commits that another brain was faster than; they are computed again."""
+        """Commits that lost to another brain and were computed again."""
         self.commit_failures = 0
         """Commits that the store refused."""
         self.cache_hits = 0

@@ -1,7 +1,7 @@
 """Applies interactions, one at a time per learner, and acknowledges what the store has made
 durable.
 
-Knows no transport, no database library and no protobuf.
+Depends on no transport, no database library and no protobuf.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ class EngineOptions:
     """Limits and intervals of an engine."""
 
     max_batch: int = 256
-    """Interactions per commit: more save little, and make the first of them wait for the last."""
+    """Interactions per commit: more save little, and the first would wait for the last."""
     max_pending: int = 8192
     """Interactions waiting; above it new ones are refused as overloaded."""
     cache_learners: int = 20_000
-    """Learners kept in memory, the least recently used one leaving first."""
+    """Learners kept in memory, least recently used dropped first."""
     recent_ids: int = 8192
     """Answers remembered in memory, so that a prompt resend costs no read."""
     quota_a_day: int = 0
@@ -90,21 +90,21 @@ class EngineOptions:
     max_age_s: float | None = 7 * 86_400.0
     """How far back `occurred_at_ms` may lie; None for any distance."""
     bank_flush_s: float = 1.0
-    """At most so often the shared bank's increments join a commit; a crash loses this much of what
-    it learned.
+    """How often the shared bank's increments join a commit at most; a crash loses this much
+    learning.
     """
     bank_refresh_s: float = 30.0
-    """How often the items learned here are read again, for what other brains learned."""
+    """How often items learned here are reread, for what other brains learned."""
     teaching: TeachingOptions = TeachingOptions()
     """Who may teach the shared bank how much, and what it keeps."""
     log_days: float = 0.0
     """Days that an interaction stays in the log; 0 for ever."""
     erasure_check_s: float = 1.0
-    """How often the audit log is read for what another process erased or rebuilds."""
+    """How often the audit log is read for erasures and rebuilds by other processes."""
 
 
 class _Erasure(NamedTuple):
-    """A wish to erase in the queue, behind the interactions that came before it."""
+    """A queued erasure, behind the interactions that arrived before it."""
 
     learner_id: str
     requested_by: str
@@ -114,9 +114,9 @@ class _Erasure(NamedTuple):
 class Engine:
     """Applies interactions in arrival order per learner and commits them in groups.
 
-    One task does everything that changes something: it takes what is queued, computes it on new
-    values, writes it in one transaction, and only then changes caches, answers callers and
-    publishes. While a group commits the next one gathers. All methods belong to one event loop.
+    One task makes all changes: it takes what is queued, computes new values, writes them in one
+    transaction, and only then changes caches, answers callers and publishes. The next group gathers
+    meanwhile. All methods belong to one event loop.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Engine:
         traces: NoTraces = NO_TRACES,
         notifier: Notifier | None = None,
     ) -> None:
-        """`traces` records sampled interactions; `notifier` says what systems outside are told."""
+        """`traces` records sampled interactions; `notifier` makes notices for outside systems."""
         self.store = store
         self.counters = BrainCounters()
         self._clock = clock
@@ -180,7 +180,7 @@ class Engine:
 
     @property
     def pending(self) -> int:
-        """How much waits in the queue."""
+        """Length of the queue."""
         return len(self._queue)
 
     @property
@@ -219,8 +219,8 @@ class Engine:
         """Apply interactions and return what became of each, in their order, once all are durable
         or refused.
 
-        Never raises for a single interaction. A cancelled call does not undo anything: what was
-        queued is still applied, and sending it again under the same ids tells its outcome.
+        Never raises for a single interaction. Cancelling undoes nothing: queued interactions are
+        still applied, and resending them under the same ids returns their outcome.
         """
         if not submissions:
             return []
@@ -231,7 +231,7 @@ class Engine:
         entered = [submission.enter(call) for submission in submissions]
         overloaded = False
         for submission in entered:
-            # Once one is refused for want of room, later ones are too, or they would overtake it.
+            # Once one is refused for lack of room, later ones are too, or they would overtake it.
             overloaded = overloaded or len(self._queue) >= self._options.max_pending
             admitted = _OVERLOADED if overloaded else self._admit(submission, now_ms)
             if isinstance(admitted, Failed):
@@ -247,7 +247,7 @@ class Engine:
         return [cast("Applied | Failed", submission.result) for submission in entered]
 
     def refuse(self, message: str) -> Failed:
-        """Count an interaction that cannot be submitted for what it is, and return its result."""
+        """Count an invalid interaction and return its result."""
         self.counters.count_failed(FailureCode.INVALID)
         return invalid(message)
 
@@ -261,7 +261,7 @@ class Engine:
         return _QUOTA_USED
 
     def _may_add(self, submission: Submission, now_ms: int) -> bool:
-        """Take an interaction from what the learner may add today; False when that is used up."""
+        """Charge an interaction to the learner's quota of the day; False when that is used up."""
         if not self._options.quota_a_day:
             return True
         left = self._quota.left(submission.learner_id, now_ms / 1000)
@@ -271,7 +271,7 @@ class Engine:
         return True
 
     def _apply_at_once(self) -> bool:
-        """Apply what was queued here and now, where it is alone and nothing is under way."""
+        """Apply a lone queued interaction at once, if nothing else is in progress."""
         if not self._at_rest or len(self._queue) != 1:
             return False
         (only,) = self._queue
@@ -303,19 +303,18 @@ class Engine:
         return await self.store.revisions(learner_ids)
 
     async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
-        """Return the revisions up to which these learners' logs are not kept any more, where that
-        is above 0. One read.
+        """Return the revisions up to which these learners' logs were deleted, where above 0. One
+        read.
         """
         return await self.store.kept_after(learner_ids)
 
     async def erase(self, learner_id: str, requested_by: str) -> int:
-        """Delete everything about a learner, in store and memory, and return how many interactions
-        went.
+        """Delete everything about a learner, in store and memory, and return the number of
+        interactions.
 
-        Done after what was submitted before; what is submitted afterwards starts a new learner at
-        revision 1. Watchers get a publication with `gone`. Raises `StoreUnavailableError` (nothing,
-        or not everything, is erased: ask again) and `privacy.BadRequestError`. A cancelled call
-        still erases.
+        Earlier submissions are applied first; later ones start a new learner at revision 1.
+        Watchers get a publication with `gone`. Raises `StoreUnavailableError` (erasure is
+        incomplete: repeat it) and `privacy.BadRequestError`. A cancelled call still erases.
         """
         privacy.check(learner_id, requested_by)
         if self._task is None or self._stopping:
@@ -326,19 +325,19 @@ class Engine:
         return await done
 
     def hear(self, publications: Sequence[Publication]) -> None:
-        """Take note of what another brain committed; see `Follower`."""
+        """Apply another brain's publications; see `Follower`."""
         self._commits.hear(publications)
 
     def lose_touch(self) -> None:
-        """Tell of learners from the store: other brains may be ahead of memory."""
+        """Answer reads from the store: other brains may be ahead of memory."""
         self.memory.lose_touch()
 
     def regain_touch(self) -> None:
-        """Forget learners that other brains may have moved, and tell from memory again."""
+        """Drop learners that other brains may have changed, and answer from memory again."""
         self.memory.regain_touch()
 
     async def settle_teaching(self) -> None:
-        """Ask the log now about answers of which it must tell whether they teach the bank."""
+        """Check pending answers against the log now, to decide whether they teach the bank."""
         await self._teaching.settle()
 
     async def export(self, learner_id: str, requested_by: str) -> AsyncIterator[bytes]:
@@ -352,7 +351,7 @@ class Engine:
             yield lines
 
     async def _run(self) -> None:
-        """Take groups from the queue until told to stop and nothing is left."""
+        """Take groups from the queue until stopped and empty."""
         while True:
             if self._queue:
                 await self._next_group()
@@ -390,8 +389,8 @@ class Engine:
                 learner_id, requested_by=erasure.requested_by, at_ms=int(self._clock() * 1000)
             )
         except Exception as error:
-            # It may be erased and only the files not be cleaned: what is in memory must not outlive
-            # that.
+            # The rows may be erased and only the cleaning of files have failed: memory must not
+            # outlive that.
             self._erasure_check_at = 0.0
             if not erasure.done.done():
                 erasure.done.set_exception(error)
@@ -410,9 +409,7 @@ class Engine:
         return max(0.0, due - self._now())
 
     async def _chores(self) -> None:
-        """Do what is due now and then, between groups. A store that is down is tried again at the
-        next time.
-        """
+        """Do periodic work between groups. If the store is down, it is retried next time."""
         now = self._now()
         try:
             await self.bank.upkeep(now)
@@ -425,8 +422,8 @@ class Engine:
             logger.exception("upkeep failed")
 
     async def _read_audit(self) -> None:
-        """Drop learners that another process erased (conflicts would show it later, but readers
-        must not see them), or may have rebuilt.
+        """Drop learners that another process erased or may have rebuilt. Conflicts would show it
+        later, but readers must not see them.
         """
         entries = await self.store.audit(after=self._audit_seen)
         if not entries:

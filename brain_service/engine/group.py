@@ -31,10 +31,10 @@ from brain_service.model.values import maker
 
 
 class Entry(NamedTuple):
-    """A learner in memory: what the store has, as far as possible in the model's terms.
+    """A learner in memory: the stored values, where possible in the model's terms.
 
-    The last assessment stays as it was stored: it is rarely read again, and its hundred numbers as
-    objects would take ten times the memory, and push what is needed out of the processor's caches.
+    The last assessment stays encoded: it is rarely read again, and as objects its hundred numbers
+    would take ten times the memory and push useful data out of the processor's caches.
     """
 
     key: int
@@ -61,7 +61,7 @@ class Doubt(NamedTuple):
 
 
 Admit = Callable[[Submission, Statistics, Increments], Increments]
-"""Says what of an interaction's increments the bank learns at once, given what was known; see
+"""Returns the part of an interaction's increments that the bank learns at once; see
 `Teaching.admit`.
 """
 
@@ -92,10 +92,10 @@ class Group:
         self.publications: list[Publication] = []
         self.failed: list[tuple[Submission, Failed]] = []
         self.recorded: Counter[str] = Counter()
-        """How many interactions stand in the audit log for whom."""
+        """Interactions to audit, by who recorded them."""
 
     def changed(self) -> dict[str, Entry]:
-        """Return the learners that the group moved, as they are after it."""
+        """Return the learners that the group changed, as they are after it."""
         moved = [submission.learner_id for submission, _ in self.applied]
         return {
             learner_id: entry
@@ -104,9 +104,7 @@ class Group:
         }
 
     def apply(self, submission: Submission) -> None:
-        """Apply the model to one interaction. Raises what the model raises, and then nothing here
-        has changed.
-        """
+        """Apply the model to one interaction. If the model raises, nothing here has changed."""
         learner_id, interaction = submission.learner_id, submission.interaction
         traceparent = submission.traceparent
         before = self.learners[learner_id]
@@ -174,7 +172,7 @@ def read_entry(head: Head) -> Entry:
 
 
 def read_interaction(row: LogRow) -> Interaction | None:
-    """Read what the model read of a logged interaction; None where rules of today refuse it."""
+    """Rebuild the model's input from a logged interaction; None where today's rules refuse it."""
     try:
         context = json.loads(row.context_json or b"{}")
         return interaction_from_context(row.kind, row.content, context)
@@ -183,8 +181,8 @@ def read_interaction(row: LogRow) -> Interaction | None:
 
 
 def _context_json(interaction: Interaction) -> bytes:
-    """Write what the model read as the context a client would have sent, so that the log alone can
-    be replayed.
+    """Write the model's input as the context a client would have sent, so that the log can be
+    replayed.
     """
     skills = [skill for skill in interaction.skills if skill]
     fields = {

@@ -1,8 +1,7 @@
-"""What the engine asks of a durable log, in the engine's terms: the values, the errors and the
-`Store` protocol.
+"""What the engine needs from a durable log: the values, the errors and the `Store` protocol.
 
-Knows no database and no transport. `store.SqlStore` implements the protocol; a test double is a
-subclass with a twist.
+Depends on no database and no transport. `store.SqlStore` implements the protocol; test doubles
+subclass that.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ class Head(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where a learner stands, as far as it can be told without reading what is stored of them."""
+    """Where a learner stands, without reading the stored bytes."""
 
     learner_key: int
     revision: int
@@ -120,7 +119,7 @@ class Rebuilt(NamedTuple):
     """The revision whose state it is; the learner must still stand there."""
     state: bytes
     assessment: bytes | None = None
-    """The encoded assessment, where the stored one cannot be read; None leaves what was told."""
+    """The encoded assessment, where the stored one is unreadable; None keeps the stored one."""
 
 
 class Aged(NamedTuple):
@@ -135,30 +134,28 @@ class Base(NamedTuple):
     """Where the log of a learner begins."""
 
     revision: int
-    """Up to this one it is not kept any more; 0 while all of it is."""
+    """The log was deleted up to this revision; 0 while it is complete."""
     state: bytes
     """The encoded state at that revision; empty at revision 0."""
     assessment: bytes
-    """The encoded assessment told last."""
+    """The last encoded assessment."""
 
 
 class Shortened(NamedTuple):
-    """The beginning of a learner's log that is to leave, and what takes its place."""
+    """The beginning of a learner's log that will be deleted, and the state that replaces it."""
 
     learner_key: int
     before: int
-    """Up to this revision the log was not kept already."""
+    """The log was already deleted up to this revision."""
     revision: int
-    """Up to this revision it is not kept from now on."""
+    """It is deleted up to this revision from now on."""
     state: bytes
     """The encoded state at that revision."""
     places: Sequence[int]
 
 
 class BankTotals(NamedTuple):
-    """What the store knows of some items and subjects, each as (value, weight); what `Bank.load`
-    takes.
-    """
+    """The store's totals for some items and subjects, each as (value, weight), for `Bank.load`."""
 
     items: dict[str, tuple[float, float]]
     """Easiness and answers."""
@@ -205,7 +202,7 @@ class Store(Protocol):
 
     @property
     def epoch(self) -> str:
-        """A UUID made once with the database: another one means that the history is another one."""
+        """A UUID made with the database; a different one means a different history."""
 
     async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
         """Return where these learners stand; unknown ones are absent."""
@@ -223,15 +220,15 @@ class Store(Protocol):
         """Write rows, increments and notices about learners of the rows in one transaction, durable
         on return; returns the keys of learners that it made.
 
-        The audit log tells who `recorded` how many of the rows for others.
+        The audit log notes who `recorded` how many of the rows for others.
 
         Rows of one learner come in growing revision order. Raises `ConflictError` when anything is
         there already.
         """
 
     def commit_at_once(self, row: Row) -> bool:
-        """Write one row of a known learner on the calling thread, durable on return, if that takes
-        no longer than handing it over; False, and nothing is written, where it may.
+        """Write one row of a known learner on the calling thread, durable on return. False, and
+        nothing is written, where that might take longer than handing it to a thread.
 
         Raises `ConflictError` when anything is there already.
         """
@@ -256,10 +253,10 @@ class Store(Protocol):
         """Return the first rows of a learner after a revision, oldest first; at most `limit`."""
 
     async def rebuild(self, learners: Sequence[Rebuilt]) -> list[int]:
-        """Put states in place of the newest ones, in one transaction; returns the keys of learners
-        who were put right.
+        """Replace newest states in one transaction; returns the keys of the learners that were
+        updated.
 
-        Others have moved on meanwhile, or were erased: nothing of theirs has changed.
+        Learners that moved on meanwhile or were erased are left unchanged.
         """
 
     async def aged(self, *, before_ms: int, limit: int) -> list[Aged]:
@@ -271,15 +268,15 @@ class Store(Protocol):
         """Return where the logs of these learners begin; unknown ones are absent."""
 
     async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
-        """Return the revisions up to which the logs of these learners are not kept any more, where
-        that is above 0.
+        """Return the revisions up to which the logs of these learners were deleted, where above
+        0.
         """
 
     async def shorten(self, learners: Sequence[Shortened]) -> int:
-        """Take rows out of the log and put states in their place, in one transaction; returns how
-        many rows went.
+        """Delete rows from the log and store states in their place, in one transaction; returns the
+        number of rows.
 
-        Whoever's log begins elsewhere by now, or was erased, is left out.
+        Skips learners whose log begins elsewhere by now, and erased ones.
         """
 
     async def record_rebuild(self, action: str, *, at_ms: int, learners: int) -> None:
@@ -289,13 +286,13 @@ class Store(Protocol):
         """Return the shared bank's totals for these items and subjects; unknown ones are absent."""
 
     async def prune_bank(self, *, before_day: int, items: int, subjects: int) -> int:
-        """Delete items and subjects that nobody taught since a day (days since 1970), and those
-        with the least behind them while there are more than so many; returns how many went.
+        """Delete items and subjects not taught since a day (days since 1970), and those with the
+        fewest answers above a maximum number; returns how many were deleted.
         """
 
     async def declare(self, kind: str, names: Collection[str]) -> tuple[int, int]:
-        """Make these all the declared names of a kind, "item" or "subject"; returns how many are
-        new and how many went.
+        """Replace the declared names of a kind, "item" or "subject"; returns how many are new and
+        how many were removed.
         """
 
     async def declared(self, known: str) -> Declared | None:
@@ -315,12 +312,12 @@ class Store(Protocol):
         """
 
     async def notices_of(self, learner_id: str) -> list[bytes]:
-        """Return the bodies of what systems outside are still to be told of a learner."""
+        """Return the bodies of a learner's undelivered notices."""
 
     async def audit(self, *, learner_id: str | None = None, after: int = 0) -> list[AuditEntry]:
         """Return the audit log's lines after one, oldest first; of one learner, or of all.
 
-        Who recorded interactions is not among them, nor in any learner's.
+        Lines about recorded interactions are not among them, nor in any learner's.
         """
 
     async def newest_audit(self, limit: int) -> list[AuditEntry]:

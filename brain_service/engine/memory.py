@@ -1,9 +1,7 @@
-"""What the engine keeps in memory of learners and answers: bounded, and a copy of what the store
-has.
+"""The engine's bounded cache of learners and answers; the store has the truth.
 
-Answers are kept as they were written. Resends are rare, and thousands of assessments as objects,
-dozens each, would make every new answer pay for taking an old one apart long after it has left the
-processor's caches.
+Answers are kept encoded. Resends are rare, and as objects thousands of assessments would be costly
+to free long after they have left the processor's caches.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from brain_service.model.params import PARAMS_HASH
 
 
 class Memory:
-    """The learners used last, as the store has them, and the answers given last."""
+    """The most recently used learners, as stored, and the latest answers."""
 
     def __init__(self, *, learners: int, answers: int) -> None:
         self._max_learners = learners
@@ -47,14 +45,16 @@ class Memory:
         return self._learners.get(learner_id)
 
     def newest(self, learner_id: str) -> Entry | None:
-        """Return a learner to tell of; None also while other brains may have moved it unheard."""
+        """Return a learner for a read; None also while other brains may have changed it
+        unnoticed.
+        """
         return self._learners.get(learner_id) if self._in_touch else None
 
     # Other brains
 
     def write(self, learner_ids: Collection[str]) -> None:
-        """Remember what is heard of these learners until they are `put`: the commit that is under
-        way may be over before, and its answer come later.
+        """Remember what other brains publish about these learners until they are `put`: the commit
+        in progress may finish before, and its answer arrive later.
         """
         self._writing = learner_ids
         self._all_overtaken = False
@@ -62,8 +62,8 @@ class Memory:
             self._overtaken = {}
 
     def hear(self, learner_id: str, revision: int) -> bool:
-        """Another brain brought a learner to this revision (0: erased it); return whether there is
-        anything to forget of one erased.
+        """Another brain moved a learner to this revision (0: erased it); return whether an erased
+        one was in memory.
         """
         entry = self._learners.get(learner_id)
         if entry is not None and (entry.state.revision < revision or not revision):
@@ -73,11 +73,11 @@ class Memory:
         return not revision
 
     def lose_touch(self) -> None:
-        """Tell of nobody from memory from now on: others may be ahead, and nobody says so."""
+        """Stop answering reads from memory: other brains may be ahead unnoticed."""
         self._in_touch = False
 
     def regain_touch(self) -> None:
-        """Drop all learners: any of them may have been moved unheard."""
+        """Drop all learners: any of them may have changed unnoticed."""
         self._in_touch = True
         self._learners.clear()
         self._all_overtaken = True
@@ -89,9 +89,10 @@ class Memory:
         return heard is not None and (heard == 0 or heard > entry.state.revision)
 
     def keep_outdated(self, kept: bool) -> None:
-        """Say whether learners whose states are of older constants are kept and go on.
+        """Set whether learners with states of older constants may continue.
 
-        Not while all are being rebuilt. Those that are here leave: they may be rebuilt already.
+        They may not during a rebuild of all. Those in memory are dropped: they may be rebuilt
+        already.
         """
         self._keeps_outdated = kept
         for learner_id, entry in list(self._learners.items()):
@@ -99,11 +100,11 @@ class Memory:
                 del self._learners[learner_id]
 
     def keeps(self, entry: Entry) -> bool:
-        """Tell whether a learner may be kept; others must be rebuilt before they go on."""
+        """Return whether a learner may continue; others must be rebuilt first."""
         return entry.constants == PARAMS_HASH or self._keeps_outdated
 
     def put(self, learner_id: str, entry: Entry) -> None:
-        """Keep what was just committed of a learner."""
+        """Keep a learner's newly committed values."""
         if (not self._keeps_outdated and not self.keeps(entry)) or (
             (self._overtaken or self._all_overtaken) and self._is_overtaken(learner_id, entry)
         ):
@@ -134,9 +135,7 @@ class Memory:
         return [learner_id for learner_id in learner_ids if learner_id in self._learners]
 
     def drop_stale(self, learner_ids: Collection[str], heads: Mapping[str, Head]) -> list[str]:
-        """Drop these learners, and return which of them the store no longer has: somebody erased
-        them.
-        """
+        """Drop these learners, and return those that were erased from the store."""
         gone = []
         for learner_id in learner_ids:
             entry, head = self._learners.pop(learner_id, None), heads.get(learner_id)

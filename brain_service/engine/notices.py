@@ -1,5 +1,5 @@
-"""What systems outside are told of learners, on its way into the store: the values, and what the
-engine and who delivers ask of one another. Knows no database and no transport.
+"""Notices about learners for outside systems: the values, and the protocols between the engine and
+the dispatcher. Depends on no database and no transport.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from brain_service.model import Assessment
 
 
 class Notice(NamedTuple):
-    """One message for one endpoint, which is committed together with the interaction behind it."""
+    """One message for one endpoint, committed with the interaction behind it."""
 
     endpoint: str
     """The endpoint's name in the settings."""
     learner_id: str
     message_id: str
-    """The same for every attempt: receivers tell repetitions by it."""
+    """The same for every attempt, so that receivers recognise repetitions."""
     since_ms: int
     """When it was made, Unix milliseconds."""
     body: bytes
 
 
 class Waiting(NamedTuple):
-    """A notice that is to be delivered now."""
+    """A notice to deliver now."""
 
     place: int
-    """Never given twice, and growing for each learner."""
+    """Unique, and growing for each learner."""
     message_id: str
     since_ms: int
     attempts: int
@@ -41,13 +41,13 @@ class Postponed(NamedTuple):
     place: int
     due_ms: int
     why: str
-    """A few words that repeat nothing of the receiver's answer."""
+    """A few words, without the receiver's own text."""
     dead: bool
-    """Whether it is not tried any more."""
+    """Whether it was given up."""
 
 
 class DeadLetter(NamedTuple):
-    """A notice that is not tried any more."""
+    """A notice that was given up."""
 
     message_id: str
     endpoint: str
@@ -64,11 +64,11 @@ class Backlog(NamedTuple):
     waiting: int
     dead: int
     oldest_ms: int
-    """When the oldest that waits was made; 0 where nothing waits."""
+    """When the oldest waiting one was made; 0 if none waits."""
 
 
 class Notifier(Protocol):
-    """Says what is to be told, and hears when that is durable. Both are quick."""
+    """Makes notices, and is told when they are durable. Both calls are quick."""
 
     def notices(
         self, learner_id: str, before: int, assessment: Assessment, occurred_at_ms: int
@@ -83,27 +83,27 @@ class Outbox(Protocol):
     """Notices that are durable and not delivered yet. Every method may raise
     `StoreUnavailableError`.
 
-    Only the holder of the lease delivers, so that several brains do not send the same.
+    Only the lease holder delivers, so that several brains do not send the same.
     """
 
     async def lease(self, holder: str, seconds: float) -> bool:
-        """Take or prolong the lease; False while somebody else holds it."""
+        """Take or extend the lease; False while somebody else holds it."""
 
     async def release(self, holder: str) -> None:
         """Give the lease back, if `holder` has it."""
 
     async def due(self, endpoint: str, *, now_ms: int, limit: int) -> list[Waiting]:
-        """Return notices to deliver now, oldest first: of each learner the first that waits."""
+        """Return notices to deliver now, oldest first: the first waiting one of each learner."""
 
     async def delivered(self, places: Sequence[int]) -> None:
-        """Forget notices."""
+        """Delete notices."""
 
     async def postpone(self, notices: Sequence[Postponed], *, now_ms: int) -> None:
-        """Count an attempt, and say when the next one is due, or that there is none."""
+        """Record an attempt, and when the next one is due, if any."""
 
     async def sweep(self, *, dead_before_ms: int, gone_before_ms: int, now_ms: int) -> int:
-        """Give up notices made before a time, and forget those given up before another; returns how
-        many were given up.
+        """Give up notices made before one time, and delete those given up before another; returns
+        how many were given up.
         """
 
     async def backlog(self) -> dict[str, Backlog]:
@@ -113,6 +113,4 @@ class Outbox(Protocol):
         """Return dead letters, oldest first."""
 
     async def redeliver(self, message_ids: Sequence[str], *, now_ms: int) -> int:
-        """Have these dead letters delivered after all, or all where none is named; returns how
-        many.
-        """
+        """Queue these dead letters again, or all if none is named; returns how many."""

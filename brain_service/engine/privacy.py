@@ -1,8 +1,7 @@
-"""What a learner may ask of us: everything we store about them, readable, or that all of it goes
-away.
+"""A learner's rights to their data: export everything stored about them, or erase it.
 
-Knows the journal and the model's words, no database, no transport. Works on a store directly, so
-that the commands `export` and `erase` need no running brain. Beside one that runs they are safe
+Depends on the journal and the model's terms, on no database and no transport. Works on a store
+directly, so that the commands `export` and `erase` need no running brain. They are safe beside one,
 too: the engine reads the audit log every second and at every conflict, drops what was erased from
 memory and tells watchers; it cannot write an erased learner back, because the store never gives a
 learner's key twice.
@@ -33,9 +32,7 @@ _PAGE: Final = 200
 
 
 class BadRequestError(ValueError):
-    """A request about someone's data that names no learner or nobody who asks; the text
-    says which.
-    """
+    """A request about someone's data without a learner or a requester; the text says which."""
 
 
 def check(learner_id: str, requested_by: str) -> None:
@@ -91,7 +88,7 @@ async def _everything(
         rows = await store.history(
             learner_id, after_revision=revision, limit=min(_PAGE, newest - revision), newest=False
         )
-        if not rows:  # erased while it was being read
+        if not rows:  # erased while being read
             break
         revision = rows[-1].revision
         yield b"".join(map(_interaction, rows))
@@ -110,12 +107,11 @@ def _state(line_type: str, revision: int, data: bytes) -> bytes:
 
 
 async def erase(store: Store, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-    """Delete everything stored about a learner and return how many interactions went; the audit log
-    has the request.
+    """Delete everything stored about a learner and return the number of interactions; the request
+    is audited.
 
-    What stays is the audit log, which has the learner only as a keyed digest, and what all learners
-    taught the item bank, in which nobody can be told apart. Erasing an unknown learner is recorded
-    too and returns 0.
+    What stays is the audit log, with the learner only as a keyed digest, and what all learners
+    together taught the item bank. Erasing an unknown learner is recorded too and returns 0.
     """
     check(learner_id, requested_by)
     return await store.erase(learner_id, requested_by=requested_by, at_ms=at_ms)
@@ -124,7 +120,7 @@ async def erase(store: Store, learner_id: str, *, requested_by: str, at_ms: int)
 async def export_command(
     store: Store, learner_id: str, requested_by: str, write: Callable[[bytes], object]
 ) -> None:
-    """Do what `python -m brain_service export LEARNER --requested-by WHO` does: write the lines."""
+    """Run `python -m brain_service export LEARNER --requested-by WHO`: write the lines."""
     async for lines in export(
         store, learner_id, requested_by=requested_by, at_ms=int(time.time() * 1000)
     ):
@@ -132,8 +128,8 @@ async def export_command(
 
 
 async def erase_command(store: Store, learner_id: str, requested_by: str) -> str:
-    """Do what `python -m brain_service erase LEARNER --requested-by WHO` does: return the sentence
-    to print.
+    """Run `python -m brain_service erase LEARNER --requested-by WHO`; returns the sentence to
+    print.
     """
     count = await erase(store, learner_id, requested_by=requested_by, at_ms=int(time.time() * 1000))
     return (
@@ -161,8 +157,8 @@ def _interaction(row: LogRow) -> bytes:
 
 
 def _readable(decode: Callable[[bytes], T], data: bytes) -> T | None:
-    """Decode what the model made of a learner; None where it cannot be read, which must not keep
-    anybody from what they told us.
+    """Decode the model's values; None if unreadable, which must not stop the export of a learner's
+    own data.
     """
     try:
         return decode(data)

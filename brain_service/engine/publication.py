@@ -1,7 +1,7 @@
-"""What the engine asks of a bus, in the engine's terms: the values and the `Bus` protocol.
+"""What the engine needs from a bus: the values and the `Bus` protocol.
 
-The bus only wakes: the store is the truth. A publication that gets lost (a subscriber that failed,
-a broker that was down) costs a watcher the delay until its next heartbeat compares revisions, never
+The bus only wakes watchers; the store has the truth. A lost publication (a failed subscriber, a
+broker that was down) delays a watcher until its next heartbeat compares revisions; it never costs
 an update.
 """
 
@@ -14,8 +14,8 @@ from brain_service.model import Assessment, Crossing
 
 
 class Publication(NamedTuple):
-    """Says that one learner reached one revision, which is committed; a plain tuple, for each
-    interaction makes one.
+    """One learner reached one committed revision; a plain tuple, because each interaction makes
+    one.
     """
 
     learner_id: str
@@ -25,7 +25,7 @@ class Publication(NamedTuple):
     assessment: Assessment | None
     """The assessment after it; None when it is only in the store, or the learner is gone."""
     crossings: tuple[Crossing, ...]
-    """What a watcher must not miss between the revision before and this one."""
+    """Crossings between the previous revision and this one."""
     traceparent: str
     """The W3C trace context of the interaction behind it; empty when there was none."""
     occurred_at_ms: int
@@ -37,20 +37,20 @@ class Publication(NamedTuple):
 
 
 class Follower(Protocol):
-    """Hears what other brains committed, as far as it is known to be everything."""
+    """Follows what other brains commit, and whether that is known to be complete."""
 
     def hear(self, publications: Sequence[Publication]) -> None:
-        """Take note of what another brain published: without assessments, which the store has."""
+        """Handle another brain's publications; assessments are in the store."""
 
     def lose_touch(self) -> None:
-        """From now on anything may happen elsewhere without being heard."""
+        """From now on, changes elsewhere may go unnoticed."""
 
     def regain_touch(self) -> None:
-        """All that happens from now on is heard; any learner may have changed unheard before."""
+        """From now on all changes are noticed; any learner may have changed before."""
 
 
 class Bus(Protocol):
-    """Carries publications from the engine to whoever subscribed, and between brains."""
+    """Carries publications from the engine to subscribers, and between brains."""
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Hand committed changes to every subscriber, oldest first; never raises and never
@@ -65,12 +65,12 @@ class Bus(Protocol):
         """
 
     def follow(self, follower: Follower) -> None:
-        """Tell `follower` of what other brains publish, on the event loop's thread."""
+        """Pass other brains' publications to `follower`, on the event loop's thread."""
 
     async def start(self) -> None:
-        """Begin to exchange with other brains; returns at once, whether or not they are reached."""
+        """Start the exchange with other brains; returns at once, whether or not they can be
+        reached.
+        """
 
     async def stop(self) -> None:
-        """Send what was published, as far as that takes no time, and end; ending twice is
-        harmless.
-        """
+        """Send what was published if that is quick, and stop; stopping twice is harmless."""

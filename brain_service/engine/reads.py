@@ -1,6 +1,4 @@
-"""Reads what is known of learners: from memory where it is new enough, else from the store. Changes
-nothing.
-"""
+"""Reads learners from memory where that is new enough, else from the store. Changes nothing."""
 
 from __future__ import annotations
 
@@ -78,8 +76,8 @@ async def history(
     limit = min(max(limit, 1), MAX_HISTORY)
     after_revision = min(after_revision, _MAX_REVISION)
     before = 0 if newest or after_revision <= 0 else 1
-    # One row more on the early side, because crossings are a matter of two neighbours; one more on
-    # the late side to know whether there is more.
+    # One extra row at the start, because crossings compare neighbours, and one at the end, to know
+    # whether there is more.
     rows = await store.history(
         learner_id,
         after_revision=max(after_revision, 0) - before,
@@ -129,8 +127,8 @@ def _stored(learner_id: str, head: Head | None) -> LearnerSnapshot:
 
 
 def _entries(rows: Sequence[LogRow]) -> list[HistoryEntry]:
-    """Read consecutive rows. What crossed in the first one is known only if it is the learner's
-    first; of any other it is left out.
+    """Read consecutive rows. Crossings of the first one are known only if it is the learner's
+    first; otherwise they are left out.
     """
     entries = []
     before: model.Signs | None = None

@@ -1,9 +1,9 @@
-"""Computes learners' states anew from the log: all that are not of today's by a command; and when
-it is first touched, one that cannot be read, or any such while the command runs.
+"""Recomputes states from the log: all outdated ones by a command, and single ones when first used,
+if unreadable or while that command runs.
 
-Knows the journal, the bank and the model. A state takes the place of the learner's newest one only
-while the learner still stands where the replay ended, so it is safe beside brains that serve. What
-was told at the time (assessments) stays; difficulties and time norms are the bank's of today.
+Depends on the journal, the bank and the model. A state replaces the learner's newest one only if
+the learner has not moved since the replay ended, so it is safe beside serving brains. Past
+assessments stay; difficulties and time norms are today's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 BEGUN: Final = "rebuild"
 ENDED: Final = "rebuilt"
-"""What the audit log calls the beginning and the end of rebuilding all."""
+"""The audit log's words for the beginning and the end of rebuilding all."""
 _PAGE: Final = 200
 """Interactions applied before other tasks of the event loop get a turn."""
 _SCAN: Final = 500
@@ -38,13 +38,13 @@ _TELL_S: Final = 1.0
 
 
 class Advanced(NamedTuple):
-    """What rows of the log make of a state."""
+    """The result of replaying rows of the log."""
 
     state: LearnerState
     assessment: Assessment | None
     """After the last of them; None when none could be read."""
     skipped: int
-    """Rows that cannot be read any more (rules may have become stricter)."""
+    """Rows that can no longer be read (rules may have become stricter)."""
 
 
 async def advance(bank: BankSync, state: LearnerState, rows: Sequence[LogRow]) -> Advanced:
@@ -66,8 +66,8 @@ async def advance(bank: BankSync, state: LearnerState, rows: Sequence[LogRow]) -
 
 
 def begin(base: Base) -> LearnerState:
-    """Return the state from which a learner's log goes on; a blank one of that revision, and a line
-    in the log, where it cannot be read.
+    """Return the state that a learner's log continues from; if unreadable, log that and return a
+    blank one of that revision.
     """
     if not base.revision:
         return BLANK
@@ -82,9 +82,9 @@ def begin(base: Base) -> LearnerState:
 
 
 async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | None:
-    """Apply a learner's interactions again, from where the log begins; None for nobody.
+    """Replay a learner's interactions from where the log begins; None for unknown learners.
 
-    An interaction that cannot be read any more is skipped. The bank learns nothing.
+    Unreadable interactions are skipped. The bank learns nothing.
     """
     begins = -1
     while (base := (await store.bases([learner_key])).get(learner_key)) is not None:
@@ -99,8 +99,8 @@ async def replay(store: Store, bank: BankSync, learner_key: int) -> Rebuilt | No
 async def _replay(
     store: Store, bank: BankSync, learner_key: int, base: Base, *, is_whole: bool
 ) -> Rebuilt | None:
-    """Apply all that follows a base; None when the log begins later by now, which is not looked at
-    where it `is_whole`, or when there is nothing at all.
+    """Replay all that follows a base; None when the log begins later by now (not checked if it
+    `is_whole`), or when there is nothing at all.
     """
     state, assessment, skipped, told = begin(base), None, 0, b""
     while rows := await store.interactions(learner_key, after_revision=state.revision, limit=_PAGE):
@@ -124,7 +124,7 @@ async def _replay(
 
 
 class OnTouch:
-    """Rebuilds learners who cannot go on from their stored states, each once at a time.
+    """Rebuilds learners who cannot continue from their stored states, each once at a time.
 
     All methods belong to one event loop.
     """
@@ -135,7 +135,7 @@ class OnTouch:
         self._running: dict[int, asyncio.Task[None]] = {}
 
     def begin(self, learner_key: int) -> asyncio.Task[None]:
-        """Rebuild a learner, if that is not going on already; failures are logged."""
+        """Start rebuilding a learner, unless that is in progress; failures are logged."""
         task = self._running.get(learner_key)
         if task is None:
             task = asyncio.create_task(self._rebuild(learner_key), name="rebuild")
@@ -144,11 +144,11 @@ class OnTouch:
         return task
 
     async def rebuild(self, learner_keys: Iterable[int]) -> None:
-        """Return when these are rebuilt. Raises what the store raises. Cancelling stops nothing."""
+        """Wait until these are rebuilt. Raises what the store raises. Cancelling stops nothing."""
         await asyncio.gather(*[asyncio.shield(self.begin(key)) for key in learner_keys])
 
     async def stop(self) -> None:
-        """Give up what is going on; it begins again at the next touch."""
+        """Abort all rebuilds; they start again at the next use."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -167,8 +167,8 @@ class OnTouch:
 
 
 def is_going_on(audit: Sequence[AuditEntry], before: bool = False) -> bool:
-    """Tell from lines of the audit log whether all learners are being rebuilt, by the last line
-    that says so; where none does, as `before`.
+    """Return whether all learners are being rebuilt, by the last audit line about that; without
+    one, `before`.
     """
     said = [entry.action for entry in audit if entry.action in (BEGUN, ENDED)]
     return said[-1] == BEGUN if said else before
@@ -179,11 +179,11 @@ async def rebuild_all(
 ) -> bool:
     """Rebuild every learner whose state is not of today's layout and constants.
 
-    `tell` hears a sentence now and then. Brains that serve notice within `notice_s`; from then on
-    they rebuild such a learner themselves before anything more is applied. Whoever moved on before
-    that is done again. Returns False when some kept moving until the last attempt, beside a brain
-    that does not notice. Stopped at any point it goes on where it was when it is called again.
-    Raises `StoreUnavailableError`.
+    `tell` gets progress sentences. Serving brains notice within `notice_s` and from then on rebuild
+    outdated learners themselves before they apply anything. Learners that moved before are
+    repeated. Returns False when some kept moving until the last attempt, because a brain did not
+    notice. It can be stopped at any point and continues when called again. Raises
+    `StoreUnavailableError`.
     """
     sync = BankSync(bank, store, flush_s=0.0, refresh_s=0.0)
     outdated = await _outdated(store)
@@ -210,7 +210,7 @@ async def rebuild_all(
 
 
 class _Progress:
-    """Says how far it is, at most once a second."""
+    """Reports progress, at most once a second."""
 
     def __init__(self, total: int, tell: Callable[[str], object]) -> None:
         self._total = total
@@ -235,7 +235,7 @@ class _Progress:
 
 
 async def _outdated(store: Store) -> array[int]:
-    """Return the keys of learners whose states are not of today's layout and constants."""
+    """Return the keys of learners with states of an older layout or older constants."""
     found = array("q")
     after = 0
     while some := await store.standings(after=after, limit=_SCAN, stamp=codec.STAMP_BYTES):

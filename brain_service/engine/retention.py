@@ -1,9 +1,8 @@
-"""Takes out of the log what is older than it is to be kept, some rows at a time, while the brain
-serves.
+"""Deletes expired rows from the log, a few at a time, while the brain serves.
 
-Knows the journal, the bank and the model. What a learner's removed rows made of the state is kept
-in their place, so that the rest can still be replayed. Several brains may do it at once: what one
-has removed the others leave out.
+Depends on the journal, the bank and the model. The state after a learner's deleted rows is kept in
+their place, so that the rest can still be replayed. Several brains may do it at once: each skips
+what another has deleted.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ logger = logging.getLogger(__name__)
 
 DAY_S: Final = 86_400.0
 _GRACE_S: Final = 3600.0
-"""Rows stay so much longer: the clocks that made ids may be ahead of those that received them."""
+"""Rows stay this much longer: clocks that made ids may be ahead of the receiver's."""
 _SLICE: Final = 200
-"""Rows that leave in one transaction, which commits wait for."""
+"""Rows deleted in one transaction, which commits wait for."""
 _REST: Final = 1.0
-"""After a slice this many times as long is rested, so that interactions come in between."""
+"""After each slice, pause this many times as long, so that interactions get through."""
 _LOOK_S: Final = 600.0
-"""How often it is looked for rows that are old enough, once there are none."""
+"""Seconds between checks once no rows have expired."""
 
 
 async def shorten(store: Store, bank: BankSync, *, before_ms: int) -> int:
-    """Take the oldest rows out that were received before a time, Unix milliseconds; returns how
-    many went: 0 when nothing is old enough, or other brains do it. Raises `StoreUnavailableError`.
+    """Delete the oldest rows received before a time, Unix milliseconds; returns how many: 0 when
+    none has expired or other brains are at it. Raises `StoreUnavailableError`.
     """
     aged = await store.aged(before_ms=before_ms, limit=_SLICE)
     if not aged:
@@ -66,9 +65,9 @@ async def _shortened(bank: BankSync, key: int, base: Base, aged: list[Aged]) -> 
 async def shorten_command(
     store: Store, bank: Bank, days: float, *, now_s: float, tell: Callable[[str], object]
 ) -> None:
-    """Do what `python -m brain_service shorten` does: take out all that is older than so many days.
+    """Run `python -m brain_service shorten`: delete everything older than `days`.
 
-    `tell` hears sentences. Stopped at any point it goes on where it was when it is called again.
+    `tell` gets progress sentences. It can be stopped at any point and continues when called again.
     Raises `StoreUnavailableError`.
     """
     if not days:
@@ -85,14 +84,14 @@ async def shorten_command(
 
 
 class Retention:
-    """Keeps the log as long as it is to be. All methods belong to one event loop."""
+    """Enforces how long the log is kept. All methods belong to one event loop."""
 
     def __init__(
         self, store: Store, bank: BankSync, days: float, *, clock: Callable[[], float]
     ) -> None:
-        """Keep rows for so many days, 0 for ever. `clock` tells Unix seconds."""
+        """Keep rows for `days`, 0 for ever. `clock` gives Unix seconds."""
         self.removed = 0
-        """Interactions taken out."""
+        """Interactions deleted."""
         self.oldest_s = 0.0
         """When the oldest row was received, Unix seconds, as last looked; 0 while unknown."""
         self._store = store
@@ -102,9 +101,9 @@ class Retention:
         self._task: asyncio.Task[None] | None = None
 
     def has_left(self, interaction_id: str, occurred_at_ms: int) -> bool:
-        """Tell whether an interaction may have left the log already, so that nobody can tell any
-        more whether it was counted: by the time in its id (UUIDv7) or the one when it happened (0
-        for none), which both lie before it was received first.
+        """Return whether an interaction may have been deleted already, so that a repetition could
+        not be recognised. Judged by the time in its id (UUIDv7) or when it happened (0: unknown),
+        which both precede its first arrival.
         """
         if not self._days:
             return False
@@ -112,12 +111,12 @@ class Retention:
         return 0 < occurred_at_ms < kept_ms or 0 <= _made_ms(interaction_id) < kept_ms
 
     async def start(self) -> None:
-        """Begin to look now and then, if anything is ever to leave."""
+        """Start the periodic checks, if rows expire at all."""
         if self._days:
             self._task = asyncio.create_task(self._run(), name="retention")
 
     async def stop(self) -> None:
-        """Stop between two transactions; what is left leaves another time."""
+        """Stop between two transactions; the rest is deleted another time."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -139,7 +138,7 @@ class Retention:
             except Exception:
                 logger.exception("the log could not be shortened")
                 count = 0
-            # Brains that look at different times do not do the same work.
+            # Jittered, so that brains do not do the same work.
             idle = _LOOK_S * random.uniform(0.8, 1.2)  # noqa: S311 - parts brains in step
             await asyncio.sleep(_REST * (time.monotonic() - began) if count else idle)
 
@@ -156,7 +155,7 @@ def _kept_ms(days: float, now_s: float) -> int:
 
 
 def _before_ms(days: float, now_s: float) -> int:
-    """Return the time before which rows leave, Unix milliseconds."""
+    """Return the time before which rows expire, Unix milliseconds."""
     return _kept_ms(days, now_s - _GRACE_S)
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from brain_service.model import Assessment, Crossing, Interaction, LearnerState
 
 MAX_AHEAD_MS: Final = 60_000
-"""How far `occurred_at_ms` may lie ahead of the clock; it then counts as now."""
+"""How far `occurred_at_ms` may be ahead of the clock; it then counts as now."""
 
 MAX_SKEW_MS: Final = 86_400_000
 """The same for `received_at_ms`: edges' clocks may be wrong, but not in another unit."""
@@ -22,11 +22,11 @@ class FailureCode(enum.Enum):
     INVALID = "invalid"
     """A field is wrong; sending it again cannot succeed."""
     UNAVAILABLE = "unavailable"
-    """The store did not accept the batch, or the engine stops; retry under the same id."""
+    """The store did not accept the batch, or the engine is stopping; retry under the same id."""
     INTERNAL = "internal"
     """A fault of ours, logged."""
     QUOTA = "quota"
-    """The learner's interactions of today are used up; tomorrow the same succeeds."""
+    """The learner's daily quota is used up; the same succeeds tomorrow."""
     OVERLOADED = "overloaded"
     """Too much is waiting already; retry later under the same id."""
 
@@ -74,12 +74,12 @@ class Submission:
     """The W3C trace context it continues; empty for none."""
     verified: bool = False
     """Whether the calling service judged the answer and measured the time itself; otherwise both
-    are the word of the learner's device.
+    come from the learner's device.
     """
     max_age_s: int = 0
     """How far back `occurred_at_ms` may lie where that is more than the engine allows, seconds."""
     recorded_by: str = ""
-    """Who stands in the audit log for it; empty for a learner's own, which are not audited."""
+    """Whom the audit log names; empty for a learner's own interactions, which are not audited."""
     name: tuple[str, str] = field(init=False, default=("", ""))
     """What makes it unique; this and what follows is the engine's."""
     call: Call | None = field(init=False, default=None)
@@ -164,17 +164,17 @@ INTERNAL_FAULT: Final = Failed(
 
 
 def invalid(message: str) -> Failed:
-    """Refuse an interaction for what it is."""
+    """Refuse an invalid interaction."""
     return Failed(code=FailureCode.INVALID, message=message)
 
 
 def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int | Failed:
-    """Return the time at which an interaction counts, Unix milliseconds, or why the clock does not
-    let it in. Its fields were checked when it was made.
+    """Return an interaction's effective time, Unix milliseconds, or why its time is refused. Its
+    fields were checked when it was made.
     """
     occurred_at_ms, received_at_ms = submission.occurred_at_ms, submission.received_at_ms
     if received_at_ms > now_ms + MAX_SKEW_MS:
-        # Not the client's fault, whose answer is good: it keeps it until the clocks are right.
+        # Not the client's fault: it keeps the answer until the clocks are right.
         return Failed(
             code=FailureCode.UNAVAILABLE,
             message="received_at_ms lies more than a day ahead: a clock is wrong, here or there.",
@@ -192,8 +192,8 @@ def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int |
 
 
 def quota_price(submission: Submission) -> int:
-    """Return how many interactions this one counts as: each KiB of text is one more, for it is the
-    disk that must not be filled.
+    """Return how many interactions this one counts as: each KiB of text is one more, because the
+    quota protects the disk.
     """
     text = len(submission.interaction.content) + len(submission.context_json)
     if submission.response is not None:

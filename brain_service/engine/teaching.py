@@ -1,5 +1,5 @@
-"""Lets learners teach the shared bank: who may, each item once, so much a day, and no wild times;
-and keeps its rows bounded.
+"""Decides what learners teach the shared bank: who may, each item once, daily limits, no wild
+times; and bounds its rows.
 
 Whether an answer was the learner's first to an item is told by the state, which remembers the last
 64. A learner who answered more than that may have answered an older one too: then the log is asked
@@ -42,52 +42,52 @@ from brain_service.model.values import maker
 logger = logging.getLogger(__name__)
 
 _MAX_WAITING: Final = 50_000
-"""Answers that wait until the log was asked; the oldest leave first."""
+"""Answers waiting for a check of the log; the oldest are dropped first."""
 _MAX_ITEMS: Final = 200_000
-"""Items of learners kept in memory, so that the log is read once and then only further."""
+"""Items of learners kept in memory, so that the log is read once and then only continued."""
 _PAGE: Final = 200
 _REST: Final = 4.0
-"""After asking the log this many times as long is rested, so that interactions come first."""
+"""After reading the log, pause this many times as long, so that interactions come first."""
 
 
 _PRUNE_S: Final = 3600.0
-"""How often rows that are old or too many are looked for."""
+"""How often to look for rows to delete."""
 _NOTHING: Final = Increments(None, 0.0, 0.0, None, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeachingOptions:
-    """Who may teach the bank how much, and what it keeps."""
+    """Who may teach the bank how much, and how much it keeps."""
 
     teachers: Teachers = Teachers.ANYBODY
     guarded: bool = True
-    """Whether what one learner teaches is bounded. Without it every answer and time counts and
-    nothing else is shared, as in the reference calculation.
+    """Whether one learner's influence is bounded. If not, every answer and time counts and nothing
+    else is shared, as in the reference calculation.
     """
     allowance: Allowance = Allowance()
     """How much one learner may teach on one day."""
     ask_s: float = 10.0
-    """How long answers gather before the log is asked about them."""
+    """How long answers gather before the log is read."""
     items: int = 1_000_000
-    """Items kept in the store; those with the fewest answers leave first."""
+    """Items kept in the store; those with the fewest answers are deleted first."""
     subjects: int = 10_000
     """Subjects kept in the store."""
     age_days: int = 400
-    """Days after which what nobody taught leaves the store; 0 for never."""
+    """Days after which untaught rows are deleted; 0 for never."""
 
 
 _increments: Final = maker(Increments)
 
 
 class BadNameError(ValueError):
-    """A list of names that cannot be used; the text says why."""
+    """An invalid list of names; the text says why."""
 
 
 async def declare_command(store: Store, kind: str, names: Iterable[str]) -> str:
-    """Do what `python -m brain_service declare` does with one list: return the sentence to print.
+    """Run `python -m brain_service declare` for one list; returns the sentence to print.
 
-    `kind` is "item" or "subject"; empty names are left out. The list takes the place of the one
-    before. Raises `BadNameError` and `StoreUnavailableError`.
+    `kind` is "item" or "subject"; empty names are left out. The list replaces the previous one.
+    Raises `BadNameError` and `StoreUnavailableError`.
     """
     declared = {name.strip() for name in names} - {""}
     for name in declared:
@@ -124,12 +124,12 @@ class Teaching:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to ask the log now and then. Raises `StoreUnavailableError`."""
+        """Start the periodic checks of the log. Raises `StoreUnavailableError`."""
         await self._read_declared()
         self._task = asyncio.create_task(self._run(), name="teaching")
 
     async def stop(self) -> None:
-        """Stop. What the log was not asked about is not learned."""
+        """Stop. Unchecked answers are not learned."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -138,7 +138,7 @@ class Teaching:
     def admit(
         self, submission: Submission, statistics: Statistics, increments: Increments
     ) -> Increments:
-        """Return what the bank learns at once of what an interaction would teach it.
+        """Return the part of an interaction's increments that the bank learns at once.
 
         `repeated` is None in it where the log must be asked first, see `ask`.
         """
@@ -180,16 +180,18 @@ class Teaching:
         return _increments((item, base, delta, subject, log_time, repeated, lesson))
 
     def ask(self, doubts: list[Doubt]) -> None:
-        """Have the log asked about answers that are durable now."""
+        """Queue durable answers for a check of the log."""
         self._doubts.extend(doubts)
 
     def forget(self) -> None:
-        """Forget what learners answered: one was erased, and nothing of theirs may stay."""
+        """Drop the cache of answered items: a learner was erased, and nothing of theirs may
+        stay.
+        """
         self._answered = _Answered(self._answered.store)
 
     async def settle(self) -> None:
-        """Ask the log about all that waits. Raises `StoreUnavailableError`; the rest is then not
-        learned.
+        """Check all queued answers against the log. Raises `StoreUnavailableError`; the rest is
+        then not learned.
         """
         async with self._asking:
             await self._ask_all()
@@ -256,7 +258,7 @@ class _Known:
 
 
 class _Answered:
-    """Which items learners answered, as the log has it; those of the learners asked about last."""
+    """Which items learners answered, from the log, for the most recent learners."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

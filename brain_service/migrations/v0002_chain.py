@@ -1,4 +1,6 @@
-"""A learner's rows point to one another, and the index over all of them goes: see `store.chain`."""
+"""A learner's rows point to one another, and the index over all of them is dropped: see
+`store.chain`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _BEFORE = (
 
 
 def upgrade() -> None:
-    """Say of each learner and each row where the one before is, while the old index still tells."""
+    """Fill in each row's predecessor, while the old index still exists."""
     op.add_column(
         "learners", sa.Column("revision", sa.BigInteger, nullable=False, server_default="0")
     )

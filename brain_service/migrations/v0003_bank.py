@@ -1,4 +1,4 @@
-"""The bank says when it was last taught, so that it can be aged, and what may teach it."""
+"""Adds when bank rows were last taught, so that they can age, and what may teach them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """What is there counts as taught today."""
+    """Existing rows count as taught today."""
     today = int(time.time() // 86_400)
     for table in ("bank_items", "bank_norms"):
         op.add_column(table, sa.Column("day", sa.Integer, nullable=False, server_default="0"))

@@ -1,4 +1,4 @@
-"""Rows of the log are packed, and states are no longer in them: see `store.entries`, `store.heads`.
+"""Packs the log's rows and moves states out of them: see `store.entries`, `store.heads`.
 
 A log of 300,000 rows takes some ten seconds. What SQLite frees stays in the file and is used again.
 """
@@ -56,8 +56,8 @@ def upgrade() -> None:
         op.execute("ALTER INDEX log_pkey RENAME TO log_0003_pkey")
         op.execute("ALTER INDEX log_interaction_learner RENAME TO log_0003_interaction_learner")
         op.execute("ALTER SEQUENCE log_seq_seq RENAME TO log_0003_seq_seq")
-        # Heads change all the time: room in each page for the next ones, and none of them is
-        # compressed or moved out of the table.
+        # Heads change all the time: leave room in each page, and do not compress them or move them
+        # out of the table.
         op.execute("ALTER TABLE heads ALTER COLUMN head SET STORAGE EXTERNAL")
         op.execute("ALTER TABLE heads SET (fillfactor = 50, toast_tuple_target = 8160)")
     key = sa.LargeBinary() if on_sqlite else sa.Uuid()

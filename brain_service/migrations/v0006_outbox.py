@@ -14,7 +14,7 @@ _serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make the outbox and the lease of who delivers."""
+    """Make the outbox and the dispatcher's lease."""
     op.create_table(
         "outbox",
         sa.Column("place", _serial, primary_key=True, autoincrement=True),

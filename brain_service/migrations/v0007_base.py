@@ -1,4 +1,6 @@
-"""What leaves the log leaves a state behind, from which the rest goes on: `store.shortening`."""
+"""Adds the state that deleted rows leave behind, from which the rest continues:
+`store.shortening`.
+"""
 
 from __future__ import annotations
 
