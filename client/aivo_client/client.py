@@ -1,20 +1,14 @@
-"""The client: it does what the machine asks for, and is the door through which a program talks to
-it.
-"""
+"""The client: the door through which a program talks to the machine, and hears of what it asked."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Any, Protocol, Self, TypeAlias, cast
-
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from typing import Any, Protocol, Self, cast
 
 from aivo_client.errors import AivoError, ClosedError
 from aivo_client.flow import Flow
@@ -28,47 +22,29 @@ from aivo_client.frames import (
 )
 from aivo_client.machine import Machine
 from aivo_client.rooms import Room
-from aivo_client.timers import Timers
+from aivo_client.transport import Token, Transport, now
 from aivo_client.values import (
-    CancelTimers,
-    Close,
     Config,
     Denied,
     Effect,
-    GetToken,
     Lost,
     Mode,
-    Open,
     Opened,
     Received,
-    RefuseToken,
     Remove,
     Save,
-    Send,
     Settled,
     Shown,
     Waiting,
-    Wake,
 )
 from aivo_client.watching import Watch
 from aivo_client.wishes import LEARNER, ROOM
 
-Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A token, or what gives a valid one: asked before every attempt and before the old one expires.
-
-It says that there is none for now by any exception, for how long by `retry_after_s` of an
-AivoError, and that there never will be by ClosedError, which closes the client.
-"""
-
-MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""Of what is received."""
 DEFAULT_FRAME_BYTES = 64 * 1024
 """Of what may be sent, before the server has told."""
 HEAD_BYTES = 256
 """What a frame has besides its interaction."""
 ANSWER_S = 10.0
-OPEN_S = 10.0
-ABNORMAL = 1006
 
 
 class Store(Protocol):
@@ -112,15 +88,10 @@ class AivoClient:
         self.url = url
         self.established: Frame | None = None
         """What the server said of the present connection; None while there is none."""
-        self._token = token
-        self._token_refused = token_refused
-        self._refused = False
         self._store = store
         self._machine = Machine(config or Config())
-        self._connection: ClientConnection | None = None
-        self._timers = Timers(self._woken)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._sending: asyncio.Queue[tuple[ClientConnection, str]] = asyncio.Queue()
+        self._transport = Transport(url, token, token_refused, self._machine, self._hear)
+        self._do = self._transport.do
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._watches: dict[str, list[Watch]] = {}
         self._shown: dict[str, Frame] = {}
@@ -153,13 +124,12 @@ class AivoClient:
         """
         if self.is_open:
             return
-        self._over, self._refused = None, False
+        self._over = None
         self._opened.clear()
-        if not any(task.get_name() == "aivo-send" for task in self._tasks):
-            self._spawn(self._send_all(), "aivo-send")
+        self._transport.start()
         if self._store is not None:
-            self._do(self._machine.load(list(self._store.load()), *self._now()))
-        self._do(self._machine.connect(*self._now()))
+            self._do(self._machine.load(list(self._store.load()), *now()))
+        self._do(self._machine.connect(*now()))
         await self._opened.wait()
         if self._over is not None:
             raise self._over
@@ -168,13 +138,9 @@ class AivoClient:
         """Close the connection; whoever waits, or begins to before it is connected again, hears
         `closed`.
         """
-        self._do(self._machine.disconnect(*self._now()))
+        self._do(self._machine.disconnect(*now()))
         self._end(ClosedError("closed", "The client was closed."))
-        tasks = list(self._tasks)
-        for task in tasks:
-            if task.get_name() != "aivo-close":
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._transport.stop()
 
     @property
     def is_open(self) -> bool:
@@ -188,7 +154,7 @@ class AivoClient:
 
     def token_changed(self) -> None:
         """Say that `token` gives another one now; it is taken over without reconnecting."""
-        self._do(self._machine.token_changed(*self._now()))
+        self._do(self._machine.token_changed(*now()))
 
     # What a program does
 
@@ -208,7 +174,7 @@ class AivoClient:
         if len(json.dumps(data, ensure_ascii=False).encode()) > most:
             self._settle(Settled(item.id, AivoError("too_big", id=item.id)))
         else:
-            self._do(self._machine.interact(item, *self._now()))
+            self._do(self._machine.interact(item, *now()))
             if self._over is not None:
                 self._settle(Settled(item.id, self._over))
         return cast("asyncio.Future[VirtualBrainResponse]", future)
@@ -250,97 +216,19 @@ class AivoClient:
         self._rooms.setdefault(room_id, []).append(room)
         if self._over is not None:
             room.fail(self._over)
-        self._do(self._machine.want(ROOM, room_id, *self._now()))
+        self._do(self._machine.want(ROOM, room_id, *now()))
         return room
 
     def say(self, room_id: str, data: dict[str, Any]) -> None:
         """Say something in a room. Raises AivoError when not connected: it is not kept."""
         self._must_be_open()
         frame = {"type": "room_message", "room_id": room_id, "data": data}
-        self._do(self._machine.send(frame, *self._now()))
+        self._do(self._machine.send(frame, *now()))
 
     # Effects
 
-    def _do(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            _PERFORM[type(effect)](self, effect)
-
-    def _get_token(self, effect: GetToken) -> None:
-        self._spawn(self._fetch_token(effect.request), "aivo-token")
-
-    async def _fetch_token(self, request: int) -> None:
-        token, error = "", None
-        try:
-            if isinstance(self._token, str) and self._refused:
-                raise ClosedError("no_token", "The server does not accept the token.")
-            given = self._token() if callable(self._token) else self._token
-            token = given if isinstance(given, str) else await given
-        except AivoError as meant:
-            error = meant
-        except Exception:  # noqa: S110 - it may quote the request made, credentials included
-            pass
-        self._do(self._machine.token(request, token or "", *self._now(), error=error))
-
-    def _refuse_token(self, effect: RefuseToken) -> None:
-        self._refused = True
-        if self._token_refused is not None:
-            self._token_refused()
-
-    def _open(self, effect: Open) -> None:
-        self._spawn(self._serve(effect.socket), "aivo-socket")
-
-    async def _serve(self, socket: int) -> None:
-        """Open one socket and hand over all that comes, until it closes."""
-        code = ABNORMAL
-        try:
-            async with connect(
-                self.url,
-                compression=None,
-                open_timeout=OPEN_S,
-                close_timeout=1,
-                ping_interval=None,
-                max_size=MAX_FRAME_BYTES,
-            ) as connection:
-                self._connection = connection
-                self._do(self._machine.opened(socket, *self._now()))
-                async for text in connection:
-                    if (frame := _parsed(text)) is not None:
-                        self._do(self._machine.received(socket, frame, *self._now()))
-                code = connection.close_code or ABNORMAL
-        except InvalidURI as error:
-            self._machine.phase = "closed"
-            self._end(ClosedError("bad_url", str(error)))
-            return
-        except ConnectionClosed as closed:
-            code = closed.rcvd.code if closed.rcvd is not None else ABNORMAL
-        except (OSError, InvalidHandshake, TimeoutError):
-            pass
-        self._do(self._machine.closed(socket, code, *self._now()))
-
-    def _close(self, effect: Close) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._spawn(connection.close(effect.code if effect.code < 3000 else 1000), "aivo-close")
-
-    def _send(self, effect: Send) -> None:
-        if self._connection is not None:
-            text = json.dumps(effect.frame, ensure_ascii=False, separators=(",", ":"))
-            self._sending.put_nowait((self._connection, text))
-
-    async def _send_all(self) -> None:
-        while True:
-            connection, text = await self._sending.get()
-            with contextlib.suppress(ConnectionClosed):
-                await connection.send(text)
-
-    def _wake(self, effect: Wake) -> None:
-        self._timers.wake(effect)
-
-    def _woken(self, timer: str) -> None:
-        self._do(self._machine.woken(timer, *self._now()))
-
-    def _cancel_timers(self, effect: CancelTimers) -> None:
-        self._timers.cancel()
+    def _hear(self, effect: Effect) -> None:
+        _HEAR[type(effect)](self, effect)
 
     def _save(self, effect: Save) -> None:
         if self._store is not None:
@@ -356,7 +244,6 @@ class AivoClient:
 
     def _on_lost(self, effect: Lost) -> None:
         self.established = None
-        self._connection = None
         self._opened.clear()
         if effect.error is not None and isinstance(effect.error, ClosedError):
             self._end(effect.error)
@@ -393,7 +280,7 @@ class AivoClient:
         self._serial += 1
         id = f"r-{self._serial}"
         future = self._expect(id)
-        self._do(self._machine.send({**frame, "id": id}, *self._now()))
+        self._do(self._machine.send({**frame, "id": id}, *now()))
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await future
@@ -419,16 +306,14 @@ class AivoClient:
         mode: Mode = "every" if any(one.mode == "every" for one in watches) else "latest"
         interval_s = min_interval_s if mode == "latest" else 0.0
         self._do(
-            self._machine.want(
-                LEARNER, learner_id, *self._now(), mode=mode, min_interval_s=interval_s
-            )
+            self._machine.want(LEARNER, learner_id, *now(), mode=mode, min_interval_s=interval_s)
         )
 
     def _hold(self, watch: Watch) -> None:
-        self._do(self._machine.hold(watch.learner_id, *self._now()))
+        self._do(self._machine.hold(watch.learner_id, *now()))
 
     def _go_on(self, watch: Watch) -> None:
-        self._do(self._machine.go_on(watch.learner_id, *self._now()))
+        self._do(self._machine.go_on(watch.learner_id, *now()))
 
     def _watch_no_more(self, watch: Watch) -> None:
         watches = self._watches.get(watch.learner_id, [])
@@ -440,7 +325,7 @@ class AivoClient:
         else:
             self._watches.pop(watch.learner_id, None)
             self._shown.pop(watch.learner_id, None)
-            self._do(self._machine.unwant(LEARNER, watch.learner_id, *self._now()))
+            self._do(self._machine.unwant(LEARNER, watch.learner_id, *now()))
 
     def _leave(self, room: Room) -> None:
         rooms = self._rooms.get(room.room_id, [])
@@ -448,7 +333,7 @@ class AivoClient:
             rooms.remove(room)
         if not rooms:
             self._rooms.pop(room.room_id, None)
-            self._do(self._machine.unwant(ROOM, room.room_id, *self._now()))
+            self._do(self._machine.unwant(ROOM, room.room_id, *now()))
 
     def _end(self, error: ClosedError) -> None:
         """It is over: everybody who waits hears why."""
@@ -460,24 +345,8 @@ class AivoClient:
         for flow in flows:
             flow.fail(error)
 
-    def _spawn(self, work: Any, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    @staticmethod
-    def _now() -> tuple[float, float]:
-        return time.monotonic(), time.time()
-
-
-_PERFORM: dict[type, Callable[[AivoClient, Any], None]] = {
-    GetToken: AivoClient._get_token,
-    RefuseToken: AivoClient._refuse_token,
-    Open: AivoClient._open,
-    Close: AivoClient._close,
-    Send: AivoClient._send,
-    Wake: AivoClient._wake,
-    CancelTimers: AivoClient._cancel_timers,
+_HEAR: dict[type, Callable[[AivoClient, Any], None]] = {
     Save: AivoClient._save,
     Remove: AivoClient._remove,
     Opened: AivoClient._on_open,
@@ -487,15 +356,6 @@ _PERFORM: dict[type, Callable[[AivoClient, Any], None]] = {
     Settled: AivoClient._settle,
     Denied: AivoClient._deny,
 }
-
-
-def _parsed(text: str | bytes) -> Frame | None:
-    """Return a frame; None for what is none, which is ignored."""
-    try:
-        frame = json.loads(text)
-    except ValueError:
-        return None
-    return frame if isinstance(frame, dict) and isinstance(frame.get("type"), str) else None
 
 
 def uuid7() -> str:

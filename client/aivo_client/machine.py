@@ -10,12 +10,11 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Any
 
 from aivo_client import errors
 from aivo_client.errors import AivoError, ClosedError
 from aivo_client.frames import Frame
+from aivo_client.keepalive import Keepalive
 from aivo_client.outbox import Outbox
 from aivo_client.step import Step
 from aivo_client.values import (
@@ -45,10 +44,9 @@ class Machine:
     def __init__(self, config: Config, chance: Callable[[], float] = random.random) -> None:
         """Begin idle; `chance` draws from [0, 1)."""
         self.phase = "idle"
-        self.skew_s = 0.0
-        """The server's clock minus ours."""
         self.outbox = Outbox()
         self.wishes = Wishes()
+        self._keepalive = Keepalive(self._next_id)
         self._config = config
         self._chance = chance
         self._socket = 0
@@ -62,12 +60,8 @@ class Machine:
         self._not_before = 0.0
         self._draining = False
         self._opened_at = 0.0
-        self._heard_at = 0.0
-        self._ping = ""
-        self._ping_sent = 0.0
         self._token = ""
         self._refused_token = ""
-        self._expires_at = 0.0
         self._rate, self._burst = _OWN_PACE, 2 * _OWN_PACE
         self._budget, self._budget_at = 0.0, 0.0
 
@@ -75,6 +69,11 @@ class Machine:
     def is_open(self) -> bool:
         """Whether frames reach the server."""
         return self.phase == "open"
+
+    @property
+    def skew_s(self) -> float:
+        """The server's clock minus ours."""
+        return self._keepalive.skew_s
 
     # What the application wants
 
@@ -183,8 +182,7 @@ class Machine:
                 step.effects.append(Open(self._socket))
         elif self.is_open:
             if not token or token == self._token:
-                # Perhaps later: half of what is left of the old one.
-                step.wake("refresh", max(10.0, after_s, (self._expires_at - now) / 2))
+                self._keepalive.refresh_later(step, after_s)
             else:
                 self._token = token
                 step.send({"type": "authenticate", "token": token, "id": self._next_id("auth")})
@@ -195,7 +193,8 @@ class Machine:
         step = self._step(now, wall)
         if socket != self._socket or self.phase != "opening":
             return []
-        self.phase, self._heard_at = "authenticating", now
+        self.phase = "authenticating"
+        self._keepalive.heard(now)
         step.send({"type": "authenticate", "token": self._token})
         return self._done(step)
 
@@ -212,7 +211,7 @@ class Machine:
         step = self._step(now, wall)
         if socket != self._socket or self.phase not in ("authenticating", "open"):
             return []
-        self._heard_at = now
+        self._keepalive.heard(now)
         handler = _HANDLERS.get(frame.get("type", ""))
         if handler is not None:
             handler(self, step, frame)
@@ -230,10 +229,8 @@ class Machine:
         elif timer == "attempt" and self.phase in ("token", "opening", "authenticating"):
             self._dead(step)
         elif timer == "heartbeat" and self.is_open:
-            if now - self._heard_at >= self._config.heartbeat_s:
-                self._send_ping(step)
-            self._arm_heartbeat(step)
-        elif timer == "pong" and self.is_open and self._ping:
+            self._keepalive.due(step)
+        elif timer == "pong" and self.is_open and self._keepalive.waits:
             self._dead(step)
         elif timer == "refresh" and self.is_open:
             self._ask_token(step)
@@ -297,7 +294,8 @@ class Machine:
         step.effects.append(CancelTimers())
         self._socket += 1
         self._request += 1
-        self._draining, self._ping = False, ""
+        self._draining = False
+        self._keepalive.end()
         lost = AivoError("connection_lost", "The connection was lost.", retryable=True)
         step.effects += [Settled(id, lost) for id in sorted(self._asked)]
         self._asked.clear()
@@ -318,21 +316,16 @@ class Machine:
             self._rate, self._burst = 1e6, 1e6  # no limit
         self.outbox.allow(limits.get("in_flight"))
         self.phase, self._opened_at, self._not_before = "open", step.now, 0.0
-        self._refused_token, self._ping = "", ""
+        self._refused_token = ""
         step.budget = self._burst
-        self._compare_clocks(step, frame, 0.0)
-        self._arm_refresh(step, frame)
-        self._arm_heartbeat(step)
-        self._send_ping(step)
+        self._keepalive.begin(step, frame)
         step.effects.append(Opened(frame))
 
     def _authenticated(self, step: Step, frame: Frame) -> None:
-        self._arm_refresh(step, frame)
+        self._keepalive.expect_expiry(step, frame)
 
     def _pong(self, step: Step, frame: Frame) -> None:
-        if self._ping and frame.get("id") == self._ping:
-            self._ping = ""
-            self._compare_clocks(step, frame, (step.now - self._ping_sent) / 2)
+        self._keepalive.pong(step, frame)
 
     def _drain(self, step: Step, frame: Frame) -> None:
         after_s = float(frame.get("reconnect_after_ms") or 0) / 1000
@@ -381,33 +374,6 @@ class Machine:
     def _joined(self, step: Step, frame: Frame) -> None:
         self.wishes.joined(frame)
 
-    # Clocks and keepalive
-
-    def _compare_clocks(self, step: Step, frame: Frame, travel_s: float) -> None:
-        told = _seconds(frame.get("timestamp"))
-        if told is not None:
-            self.skew_s = told + travel_s - step.wall
-
-    def _arm_refresh(self, step: Step, frame: Frame) -> None:
-        """Plan to replace the token before it expires, by two times of the server's clock."""
-        until, now = _seconds(frame.get("expires_at")), _seconds(frame.get("timestamp"))
-        if until is None or now is None or until <= now:
-            return
-        left_s = until - now
-        self._expires_at = step.now + left_s
-        margin_s = min(self._config.refresh_margin_s, left_s * 0.2)
-        step.wake("refresh", max(1.0, left_s - margin_s * (1.0 + 0.5 * self._chance())))
-
-    def _arm_heartbeat(self, step: Step) -> None:
-        silent_s = step.now - self._heard_at
-        step.wake("heartbeat", max(1.0, self._config.heartbeat_s - silent_s))
-
-    def _send_ping(self, step: Step) -> None:
-        if not self._ping:
-            self._ping, self._ping_sent = self._next_id("ping"), step.now
-            step.send({"type": "ping", "id": self._ping})
-            step.wake("pong", self._config.pong_s)
-
     # Steps
 
     def _step(self, now: float, wall: float) -> Step:
@@ -435,14 +401,6 @@ class Machine:
     def _next_id(self, prefix: str) -> str:
         self._serial += 1
         return f"{prefix}{self._serial}"
-
-
-def _seconds(moment: Any) -> float | None:
-    """Return a time of the protocol as Unix seconds; None for what is none."""
-    try:
-        return datetime.fromisoformat(moment).timestamp()
-    except (TypeError, ValueError):
-        return None
 
 
 _HANDLERS: dict[str, Callable[[Machine, Step, Frame], None]] = {
