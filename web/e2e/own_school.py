@@ -1,9 +1,9 @@
 """Runs a private stack for a school that brings its own people: a provider, a roster, statements.
 
 Prints one JSON line when ready (`url`, `pupils`), then answers each line of its standard input with
-one line of output. Commands: `record STATEMENTS` (so many, a thousand a call) and `withdraw` (the
-guardian is missing from the next roster; tells when that was committed, `at_ms`). Ends with its
-input.
+one line of output. Commands: `record STATEMENTS` (so many more, a thousand a call), `withdraw` (the
+next roster lacks the guardian's relation to `pupil-0`) and `relate` (the next has it again); both
+tell when that was committed, `at_ms`. Ends with its input.
 """
 
 from __future__ import annotations
@@ -38,14 +38,16 @@ def main() -> None:
         roster = stack.directory / "roster"
         import_roster(school, roster, provider, guardian=True)
         say({"url": stack.http_url, "pupils": PUPILS})
+        recorded = 0
         for line in sys.stdin:
             command, *words = line.split()
             try:
                 if command == "record":
-                    say({"stored": record(school, int(words[0]))})
-                elif command == "withdraw":
-                    import_roster(school, roster, provider, guardian=False)
-                    say({"at_ms": withdrawn_at_ms(school)})
+                    numbers = range(recorded, recorded := recorded + int(words[0]))
+                    say({"stored": record(school, numbers)})
+                elif command in ("withdraw", "relate"):
+                    import_roster(school, roster, provider, guardian=command == "relate")
+                    say({"at_ms": committed_at_ms(school)})
                 else:
                     raise ValueError(f"no such command: {command}")
             except Exception as failure:  # the test that asked shall read it
@@ -74,12 +76,12 @@ def import_roster(school: School, folder: Path, provider: str, *, guardian: bool
     auth_command(school, "import-roster", str(folder), "--issuer", provider)
 
 
-def record(school: School, count: int) -> int:
-    """Send so many statements, up to now, and return how many were stored."""
-    begin, stored = datetime.now(UTC) - timedelta(seconds=STEP_S * count), 0
+def record(school: School, numbers: range) -> int:
+    """Send these statements, up to now, and return how many were stored."""
+    begin, stored = datetime.now(UTC) - timedelta(seconds=STEP_S * numbers.stop), 0
     admin = school.token("admin")
-    for first in range(0, count, A_CALL):
-        some = statements(range(first, min(first + A_CALL, count)), pupils=PUPILS, begin=begin)
+    for first in range(0, len(numbers), A_CALL):
+        some = statements(numbers[first : first + A_CALL], pupils=PUPILS, begin=begin)
         status, answer = request(school.stack, "POST", "/api/xapi/statements", some, admin)
         if status != 200:
             raise RuntimeError(f"statements were not taken: {status} {answer}")
@@ -87,7 +89,7 @@ def record(school: School, count: int) -> int:
     return stored
 
 
-def withdrawn_at_ms(school: School) -> int:
+def committed_at_ms(school: School) -> int:
     """Return when the newest change was committed, as the audit log has it, Unix milliseconds."""
     newest = json.loads(auth_command(school, "audit", "--limit", "1"))
     return int(newest["at_ms"])

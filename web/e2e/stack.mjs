@@ -29,7 +29,7 @@ export async function startStack({ learners = 12 } = {}) {
 
 /**
  * A stack whose people come from a roster and sign in at a provider: `url`, `pupils`,
- * `record(statements)`, `withdrawGuardian()` and `close`.
+ * `record(statements)`, `withdrawGuardian()`, `relateGuardian()` and `close`.
  */
 export async function startOwnSchool() {
   const { said, ask, close } = await startScript("own_school.py");
@@ -37,6 +37,7 @@ export async function startOwnSchool() {
     ...said,
     record: (statements) => ask("record", statements),
     withdrawGuardian: () => ask("withdraw"),
+    relateGuardian: () => ask("relate"),
     close,
   };
 }
