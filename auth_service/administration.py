@@ -88,8 +88,12 @@ class Administration:
         logger.info("first administrator created", extra={"user_id": user.user_id})
         return True
 
-    async def create_user(self, email: str, password: str, role: Role, display_name: str) -> User:
-        """Add a user. Raises InvalidInputError, AlreadyExistsError."""
+    async def create_user(
+        self, email: str, password: str | None, role: Role, display_name: str
+    ) -> User:
+        """Add a user; with the password None no password opens the account. Raises
+        InvalidInputError, AlreadyExistsError.
+        """
         user = User(
             user_id=new_id(),
             email=normalised_email(email),
@@ -98,7 +102,9 @@ class Administration:
             disabled=False,
             created_at_ms=self._clock_ms(),
         )
-        password_hash = await self._passwords.hash(checked_password(password))
+        password_hash = ""
+        if password is not None:
+            password_hash = await self._passwords.hash(checked_password(password))
         await self._database.run(self._people.create_user, user, password_hash, actor=self._actor)
         await self._after_change()
         return user

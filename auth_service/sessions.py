@@ -148,7 +148,12 @@ class Issuer:
         _, rotation = self._next(new_id(), 0, now_s, ttl_s)
         # Its refresh token is known to nobody: the session lasts exactly as long as this token.
         await self._database.run(
-            self._table.open, user.user_id, None, rotation, expires_at_ms=(now_s + ttl_s) * 1000
+            self._table.open,
+            user.user_id,
+            None,
+            rotation,
+            expires_at_ms=(now_s + ttl_s) * 1000,
+            minted_by=actor,
         )
         return self._tokens.sign(user.user_id, rotation.session_id, user.role.value, ttl_s)
 

@@ -47,11 +47,15 @@ class RosterChanges:
     """Changed users whose former e-mail address is somebody else's from now on."""
     subjects: dict[str, str] = field(default_factory=dict)
     """User ids by what an identity provider calls them."""
+    sourced: dict[str, str] = field(default_factory=dict)
+    """The roster's ids of users by their ids here."""
     here: int = 0
     """Users of the roster who could sign in before."""
 
     def lines(self) -> Iterator[str]:
-        """Yield the changes one by one, as ids; names are nobody's business here."""
+        """Yield the changes one by one, people by the roster's ids, which who reads this can look
+        up; names are nobody's business here.
+        """
         for sign, what, ids in (
             ("+", "user", self.new_users),
             ("~", "user", self.changed_users),
@@ -62,9 +66,14 @@ class RosterChanges:
             ("+", "class", self.new_classes),
             ("~", "class", self.renamed_classes),
         ):
-            yield from (f"{sign} {what} {one}" for one in sorted(ids))
+            told = (self.sourced.get(one, one) if what.endswith("user") else one for one in ids)
+            yield from (f"{sign} {what} {one}" for one in sorted(told))
         for sign, relations in (("+", self.added), ("-", self.removed)):
-            yield from (f"{sign} {kind} {one} {other}" for kind, one, other in sorted(relations))
+            named = (
+                (kind, one if kind is RelationKind.ENROLLED else self.sourced.get(one, one), other)
+                for kind, one, other in relations
+            )
+            yield from (f"{sign} {kind} {one} {other}" for kind, one, other in sorted(named))
 
 
 def changes_of(roster: Roster, present: Present) -> RosterChanges:
@@ -93,6 +102,11 @@ def changes_of(roster: Roster, present: Present) -> RosterChanges:
             if (kind, one) not in present.rostered:
                 changes.adopted[kind, one] = one
     _relations(roster, present, local, changes)
+    changes.sourced = {
+        local_id: sourced_id
+        for (kind, sourced_id), local_id in {**present.rostered, **changes.adopted}.items()
+        if kind == "user"
+    }
     return changes
 
 

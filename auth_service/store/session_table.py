@@ -89,6 +89,7 @@ class SessionTable:
                     actor=minted_by,
                     action="mint-token",
                     subject=user_id,
+                    detail=f"for {expires_at_ms // 1000 - self._clock_ms() // 1000} s",
                 )
             if signed_in_by:
                 record_audit(
