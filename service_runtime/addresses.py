@@ -19,7 +19,7 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def check_listen(listen: str, *, variable: str) -> list[str]:
-    """Return what is wrong with a listen address (or `off`) in one sentence, or None."""
+    """Return what is wrong with a listen address (or `off`): no or one sentence."""
     if listen == OFF:
         return []
     try:
@@ -30,9 +30,7 @@ def check_listen(listen: str, *, variable: str) -> list[str]:
 
 
 def check_target(target: str, *, variable: str) -> list[str]:
-    """Return what is wrong with an address to call (also a dns:/// name) in one sentence, or
-    None.
-    """
+    """Return what is wrong with an address to call (also a dns:/// name): no or one sentence."""
     try:
         parse_address(target.removeprefix(BY_NAME))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a roster changes about who is here. Pure: it takes values and returns values."""
+"""What a roster changes in the database. Pure: takes values and returns values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Relations = set[tuple[RelationKind, str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """Who is here."""
+    """The people in the database."""
 
     users: Mapping[str, User]
     learners: Mapping[str, str]
@@ -42,9 +42,9 @@ class RosterChanges:
     added: Relations = field(default_factory=set)
     removed: Relations = field(default_factory=set)
     adopted: dict[tuple[str, str], str] = field(default_factory=dict)
-    """What belongs to the roster from now on: local ids by kind and the roster's id."""
+    """Entries that belong to the roster from now on: local ids by kind and the roster's id."""
     readdressed: set[str] = field(default_factory=set)
-    """Changed users whose former e-mail address is somebody else's from now on."""
+    """Changed users whose former e-mail address now belongs to somebody else."""
     subjects: dict[str, str] = field(default_factory=dict)
     """User ids by what an identity provider calls them."""
     sourced: dict[str, str] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class RosterChanges:
 
 
 def changes_of(roster: Roster, present: Present) -> RosterChanges:
-    """Return what has to change so that what belongs to the roster is as it says.
+    """Return the changes that bring the roster's entries up to date.
 
     People, learners and classes made by hand stay as they are, unless the roster has their e-mail
     address or id. Raises RosterError.
@@ -111,7 +111,7 @@ def changes_of(roster: Roster, present: Present) -> RosterChanges:
 
 
 def affected_by(changes: RosterChanges, present: Present) -> list[Change]:
-    """Return whose rights or names may have changed, of those who were `present` and are now."""
+    """Return the users and learners, before or after, whose rights or names may have changed."""
     ended = {Change(user_id=one, all_sessions=True) for one in changes.disabled}
     people = {*changes.new_users, *changes.changed_users, *changes.enabled}
     known = {*changes.new_learners, *changes.renamed_learners}
@@ -186,7 +186,7 @@ def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str
 def _owners(
     roster: Roster, present: Present, here: Mapping[str, User | None], changes: RosterChanges
 ) -> dict[str, User]:
-    """Return whose an e-mail address is, without those that their owners give up by this roster."""
+    """Return the owners of e-mail addresses, without addresses that this roster frees."""
     owners = {user.email: user for user in present.users.values()}
     wanted = {told.email for told in roster.users.values()}
     for sourced_id, told in roster.users.items():

@@ -146,8 +146,8 @@ class ChangeLog:
 
 
 def record_changes(connection: Connection, now_ms: int, records: Iterable[Change]) -> None:
-    """Append changes to the log, inside the transaction that makes them. Beyond `_MOST_CHANGES` they are
-    only counted.
+    """Append changes to the log, inside the transaction that makes them. Very many are only
+    counted.
     """
     distinct = list(dict.fromkeys(records))
     if not distinct:
