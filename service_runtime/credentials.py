@@ -37,7 +37,7 @@ class CredentialInterceptor(grpc.aio.ServerInterceptor):
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
         """Let the call through, or replace its handler by one that answers UNAUTHENTICATED."""
-        service = handler_call_details.method.rsplit("/", 2)[-2]
+        service = handler_call_details.method.removeprefix("/").partition("/")[0]
         handler = await continuation(handler_call_details)
         if handler is None or service in OPEN_SERVICES:
             return handler

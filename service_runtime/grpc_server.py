@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from service_runtime.addresses import is_loopback
 from service_runtime.call_counts import CallCounts
 from service_runtime.credentials import CredentialInterceptor, server_credentials
 from service_runtime.grpc_spans import ServerSpans
+from service_runtime.health import SERVICE_NAME as HEALTH
+from service_runtime.health import Health
 from service_runtime.reflection import add_reflection
 from service_runtime.settings import SettingsError, setting
 from service_runtime.telemetry import Tracer
@@ -116,12 +118,11 @@ class GrpcServer:
             interceptors.append(ServerSpans(tracer))
         self._settings = settings
         self._prefix = prefix
-        self._services = tuple(services)
-        self._health = health.aio.HealthServicer()
+        self._health = Health(services)
         self.server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         self.port = 0
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        add_reflection((*self._services, health.SERVICE_NAME), self.server)
+        add_reflection((*services, HEALTH), self.server)
 
     async def start(self) -> int:
         """Listen and report healthy; return the port.
@@ -135,7 +136,7 @@ class GrpcServer:
         except BaseException:
             await self.server.stop(None)
             raise
-        await self._report(health_pb2.HealthCheckResponse.SERVING)
+        self._health.start()
         logger.info("listening", extra={"address": self._settings.listen, "port": self.port})
         return self.port
 
@@ -143,12 +144,8 @@ class GrpcServer:
         """Report unhealthy, let calls under way finish for `drain_s` seconds, then cancel
         the rest.
         """
-        await self._report(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._health.stop()
         await self.server.stop(self._settings.drain_s)
-
-    async def _report(self, status: int) -> None:
-        for service in ("", *self._services):
-            await self._health.set(service, status)
 
     def _bind(self) -> int:
         settings = self._settings
