@@ -1,4 +1,4 @@
-"""Counts what the auth service does, in plain numbers without names."""
+"""Counts what the auth service does, in plain numbers that name nobody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REFRESHES = ("granted", "refused", "reused")
 
 
 class AuthCounters:
-    """The metrics of one auth service; its modules add to the plain numbers."""
+    """The metrics of one auth service; its rooms add to the plain numbers."""
 
     def __init__(self) -> None:
         """Start at zero."""
@@ -18,10 +18,11 @@ class AuthCounters:
         else `failed`.
         """
         self.logins_s = Histogram(DURATION_S)
-        """Seconds per granted or refused sign-in, most of it for hashing the password."""
+        """Seconds that a sign-in took which was granted or refused; most of it hashes the password.
+        """
         self.refreshes = dict.fromkeys(REFRESHES, 0)
-        """A token used a second time is `reused`, and its session ended: it may have been
-        stolen.
+        """A token that is shown a second time is `reused`, and its session ended: somebody may have
+        stolen it.
         """
         self.tokens_accepted = 0
         self.tokens_refused = 0

@@ -1,7 +1,8 @@
-"""Devices with an earlier sign-in, which strangers' guesses do not slow down.
+"""Devices that somebody has signed in from before; guesses by strangers do not slow them.
 
 After https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies. A
-device keeps a token that only this service can make, for one account.
+device keeps a token that only this service can make, for one account. It means nothing to anybody
+else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _TIME: Final = 6
 
 
 class Devices:
-    """Makes and checks device tokens."""
+    """Makes and knows device tokens."""
 
     def __init__(self, secret: bytes, *, lifetime_s: int) -> None:
         """`secret` is the service's alone; tokens are good for `lifetime_s` seconds."""
@@ -32,9 +33,7 @@ class Devices:
         return base64.urlsafe_b64encode(head + self._mac(head, account)).rstrip(b"=").decode()
 
     def knows(self, token: str, account: str, now_s: float) -> str:
-        """Return the device's name if this token was made for this account; else an empty
-        string.
-        """
+        """Return the name of the device if this token was made for this account; else nothing."""
         try:
             data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except (binascii.Error, ValueError):

@@ -1,7 +1,8 @@
-"""Where people have signed in from before: they are not slowed down there by anybody's guesses.
+"""Where people have signed in from before: somebody who comes from such a place is not slowed by
+guesses, made there or elsewhere.
 
-Fingerprints, in this process's memory only: after a restart everybody is new once. A device's own
-token (`devices`) lasts longer.
+Fingerprints, in the memory of this process only: after a restart everybody is new once. A device's
+own token (`devices`) lasts longer.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ FORGET_S: Final = 30 * 86_400.0
 """How long a place stays familiar after the last sign-in from there."""
 
 MAX_PLACES: Final = 65_536
-"""How many pairs are remembered, most recent first."""
+"""Accounts and addresses that are remembered, those that signed in last."""
 
 
 class Familiar:
-    """Pairs of an account and an address with a successful sign-in."""
+    """Pairs of an account and an address that have proven to belong together."""
 
     def __init__(self) -> None:
         """Begin with none."""

@@ -1,4 +1,4 @@
-"""How long to wait before another password may be tried.
+"""Who must wait before another password is tried, and for how long.
 
 A guess counts against the account as tried from one address, so that whoever guesses elsewhere does
 not lock its owner out. Against guessing from many addresses there is a wider limit for the account,
@@ -23,7 +23,7 @@ ADDRESS_WAIT_S = 2.0
 
 
 class UnauthenticatedError(Exception):
-    """The sign-in failed; the sentence does not say what exactly was wrong."""
+    """Whoever it is, they did not prove it; the sentence does not say what exactly was wrong."""
 
 
 class TooManyAttemptsError(Exception):
@@ -36,7 +36,7 @@ class TooManyAttemptsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """Free failures of each kind; the longest wait in seconds."""
+    """Failures that cost no waiting, of each kind; the longest wait in seconds."""
 
     per_pair: int
     """Of one account from one address, or from one known device."""

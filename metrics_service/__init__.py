@@ -1,1 +1,1 @@
-"""The fleet's metrics, and records of the messages that edges handled."""
+"""What the whole fleet of edges is doing, and records of the messages they handled."""

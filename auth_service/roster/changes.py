@@ -1,4 +1,4 @@
-"""What a roster changes in the database. Pure: takes values and returns values."""
+"""What a roster changes about who is here. Pure: it takes values and returns values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Relations = set[tuple[RelationKind, str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """The people in the database."""
+    """Who is here."""
 
     users: Mapping[str, User]
     learners: Mapping[str, str]
@@ -42,20 +42,16 @@ class RosterChanges:
     added: Relations = field(default_factory=set)
     removed: Relations = field(default_factory=set)
     adopted: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Entries that belong to the roster from now on: local ids by kind and the roster's id."""
+    """What belongs to the roster from now on: local ids by kind and the roster's id."""
     readdressed: set[str] = field(default_factory=set)
-    """Changed users whose former e-mail address now belongs to somebody else."""
+    """Changed users whose former e-mail address is somebody else's from now on."""
     subjects: dict[str, str] = field(default_factory=dict)
     """User ids by what an identity provider calls them."""
-    sourced: dict[str, str] = field(default_factory=dict)
-    """The roster's ids of users by their ids here."""
     here: int = 0
     """Users of the roster who could sign in before."""
 
     def lines(self) -> Iterator[str]:
-        """Yield the changes one by one, people by the roster's ids, which who reads this can look
-        up; names are nobody's business here.
-        """
+        """Yield the changes one by one, as ids; names are nobody's business here."""
         for sign, what, ids in (
             ("+", "user", self.new_users),
             ("~", "user", self.changed_users),
@@ -66,18 +62,13 @@ class RosterChanges:
             ("+", "class", self.new_classes),
             ("~", "class", self.renamed_classes),
         ):
-            told = (self.sourced.get(one, one) if what.endswith("user") else one for one in ids)
-            yield from (f"{sign} {what} {one}" for one in sorted(told))
+            yield from (f"{sign} {what} {one}" for one in sorted(ids))
         for sign, relations in (("+", self.added), ("-", self.removed)):
-            named = (
-                (kind, one if kind is RelationKind.ENROLLED else self.sourced.get(one, one), other)
-                for kind, one, other in relations
-            )
-            yield from (f"{sign} {kind} {one} {other}" for kind, one, other in sorted(named))
+            yield from (f"{sign} {kind} {one} {other}" for kind, one, other in sorted(relations))
 
 
 def changes_of(roster: Roster, present: Present) -> RosterChanges:
-    """Return the changes that bring the roster's entries up to date.
+    """Return what has to change so that what belongs to the roster is as it says.
 
     People, learners and classes made by hand stay as they are, unless the roster has their e-mail
     address or id. Raises RosterError.
@@ -102,16 +93,11 @@ def changes_of(roster: Roster, present: Present) -> RosterChanges:
             if (kind, one) not in present.rostered:
                 changes.adopted[kind, one] = one
     _relations(roster, present, local, changes)
-    changes.sourced = {
-        local_id: sourced_id
-        for (kind, sourced_id), local_id in {**present.rostered, **changes.adopted}.items()
-        if kind == "user"
-    }
     return changes
 
 
 def affected_by(changes: RosterChanges, present: Present) -> list[Change]:
-    """Return the users and learners, before or after, whose rights or names may have changed."""
+    """Return whose rights or names may have changed, of those who were `present` and are now."""
     ended = {Change(user_id=one, all_sessions=True) for one in changes.disabled}
     people = {*changes.new_users, *changes.changed_users, *changes.enabled}
     known = {*changes.new_learners, *changes.renamed_learners}
@@ -186,7 +172,7 @@ def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str
 def _owners(
     roster: Roster, present: Present, here: Mapping[str, User | None], changes: RosterChanges
 ) -> dict[str, User]:
-    """Return the owners of e-mail addresses, without addresses that this roster frees."""
+    """Return whose an e-mail address is, without those that their owners give up by this roster."""
     owners = {user.email: user for user in present.users.values()}
     wanted = {told.email for told in roster.users.values()}
     for sourced_id, told in roster.users.items():

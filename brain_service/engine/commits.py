@@ -246,7 +246,7 @@ class Commits:
         preparing = self._bank.prepare([submission.interaction for submission in group])
         heads: dict[str, Head] = {}
         if missing:
-            heads, _ = await asyncio.gather(self._store.load(missing), preparing)
+            heads, _ = await asyncio.gather(self._store.load(missing, to_write=True), preparing)
         else:
             await preparing
         rebuilding = set()

@@ -204,8 +204,10 @@ class Store(Protocol):
     def epoch(self) -> str:
         """A UUID made with the database; a different one means a different history."""
 
-    async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
-        """Return where these learners stand; unknown ones are absent."""
+    async def load(self, learner_ids: Sequence[str], *, to_write: bool = False) -> dict[str, Head]:
+        """Return where these learners stand; unknown ones are absent. `to_write` says that they
+        are committed next: it may wait for a commit that is under way.
+        """
 
     async def find(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], LogRow]:
         """Return the rows of these (learner id, interaction id); unknown ones are absent."""

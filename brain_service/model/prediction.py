@@ -37,17 +37,15 @@ class Statistics(NamedTuple):
     observations: float = 0
     """Observations behind that; 0 means there is no norm."""
     outlook: float = 0.0
-    """Logits by which learners struggle more after this item and this kind of task than
-    elsewhere.
-    """
+    """Logits that learners struggle more after this item and this kind of task than elsewhere."""
     crowd: Crowd = START
     """What all learners share."""
     usual: Shared = USUAL
     """What is usual in the subject."""
     after_itself: float = 0.0
     after_another: float = 0.0
-    """Logits by which this kind of task goes better than its items and the learner suggest: after a
-    task of the same kind, and after another.
+    """Logits that this kind of task goes better than its items and the learner let expect, when the
+    task before was of the same kind, and when it was not.
     """
 
 
@@ -71,7 +69,7 @@ class Answer(NamedTuple):
     easiness: float
     """Of the item before this answer, logit."""
     expected: float
-    """Probability expected from the item alone."""
+    """Probability that the item alone lets expect."""
     step: float
     """What the answer adds to the item's easiness."""
     progress: Progress
@@ -82,7 +80,7 @@ class Answer(NamedTuple):
     mastery: tuple[SkillMastery, ...]
     """Of the skills of the item, after the answer."""
     repeated: bool | None
-    """Whether the learner answered the item before; None if older items were dropped."""
+    """Whether the learner answered the item before; None where older ones were forgotten."""
     mastered: float
     """Mean mastery of the skills of the item, after the answer."""
 
@@ -178,7 +176,7 @@ def answer(
             memories.get(skill), answers, time, residual, last, general, general_after
         )
         memories[skill] = learned
-        skills.pop(skill, None)  # reinserted as the one practised last
+        skills.pop(skill, None)  # it comes back as the one practised last
         skills[skill] = pack_skill(*learned)
         known = _mastery(skill, shown, learned[5])
         mean += known[1] * share

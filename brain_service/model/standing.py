@@ -1,4 +1,4 @@
-"""A learner's standing after an interaction: habits, forecast and attention together.
+"""How a learner stands after an interaction: brings habits, forecast and attention together.
 
 `update` calls it, and `assessment` reads it at rest.
 """
@@ -23,7 +23,7 @@ _standing, _lesson = maker(Standing), maker(Lesson)
 def stand(
     before: LearnerState, session: Session, weights: list[float], estimates: Estimates
 ) -> Standing:
-    """Return a learner's standing after an interaction that was not an answer."""
+    """Return how a learner stands after something that was no answer."""
     old, judged = before.standing, weights[DECLARED]
     now = bands(old.bands, old.level_habits, estimates.levels, judged)
     if too_early(old.habit_answers, judged):
@@ -47,9 +47,7 @@ def stand_after(
     kind: Kind,
     again: bool,
 ) -> tuple[Standing, Lesson]:
-    """Return a learner's standing after a graded answer, and what that teaches about all
-    learners.
-    """
+    """Return how a learner stands after a graded answer, and what that teaches of all learners."""
     task_kind, about, after_itself, after_another = kind
     old, crowd, judged = before.standing, statistics.crowd, weights[DECLARED]
     now = bands(old.bands, old.level_habits, estimates.levels, judged)

@@ -1,7 +1,8 @@
 """Writes assessments in protobuf's wire format, each once: the hot path of every answer and update.
 
-Independent of streams and stores. Setting some thirty fields one by one costs three times as much
-as packing all doubles at once between prepared tags and letting protobuf parse the result.
+Knows nothing of streams or stores. Setting some thirty fields one by one costs three times what it
+costs to pack all doubles at once between tags prepared from the contract's descriptors, and to let
+protobuf parse the result.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ _in_order: Final = itemgetter(*(NAMES.index(name) for name, _ in _ORDER))
 
 
 class AssessmentCache:
-    """Serialises assessments, and remembers those of the last two batches for the updates to
-    watchers.
+    """Serialises assessments, and remembers those of the last two batches for the updates that are
+    on their way to watchers.
 
-    Not longer, because assessments are large, and slow to free once they have left the processor's
-    caches. They are found by identity, because comparing costs more than converting; a remembered
-    assessment is held, so its identity stays unique.
+    No longer, because assessments are large, and slow to make and to free once they have left the
+    processor's caches. They are recognised by identity (comparing them would cost more than
+    converting them); a remembered assessment is held, so its identity cannot pass to another.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class AssessmentCache:
         return written
 
     def of(self, assessment: Assessment) -> bytes:
-        """Return an assessment serialised, from memory or made now."""
+        """Return an assessment serialised, as it is remembered or made now."""
         found = self._last.get(id(assessment)) or self._before.get(id(assessment))
         return serialised(assessment) if found is None else found[1]
 
@@ -122,8 +123,8 @@ def _version(version: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _recommended(number: int, skill: str) -> bytes:
-    """Return an assessment with a single recommendation, serialised; cached, because there are
-    few.
+    """Return an assessment that has nothing but one recommendation, serialised: there are few, and
+    they come again.
     """
     recommendation = Recommendation(ADVICE[number], (), skill)
     assessment = brain_pb2.Assessment()
@@ -140,8 +141,8 @@ def _recommended(number: int, skill: str) -> bytes:
 
 
 def _clipped(estimates: levels.Estimates) -> bytes:
-    """The extra rows of clipped levels; a second table in the bytes continues where the first one
-    ends.
+    """The rows that follow where levels were clipped; a second table in the bytes goes on where the
+    first one ends.
     """
     return b"".join([
         _CLIPPED[position] + _CONTRIBUTION.pack(driver.contribution)
@@ -152,7 +153,7 @@ def _clipped(estimates: levels.Estimates) -> bytes:
 
 
 def _clipped_row(name: str) -> bytes:
-    """An assessment with only the clipped row of one level, up to its contribution."""
+    """An assessment that has nothing but the clipped row of one level, up to its contribution."""
     row = brain_pb2.DriverTable(levels=[_NUMBERS[name]], names=[CLIPPED], contributions=[0.0])
     return brain_pb2.Assessment(drivers=row).SerializeToString(deterministic=True)[
         : -_CONTRIBUTION.size
@@ -182,7 +183,9 @@ def _prepared() -> tuple[bytes, bytes]:
 
 
 def _doubles(field: str) -> tuple[bytes, list[float]]:
-    """The head of a submessage of doubles, and its tags with room after each for the value."""
+    """The head of a submessage that has nothing but doubles, and its tags with a place after each
+    for the value.
+    """
     message = _ASSESSMENT.fields_by_name[field].message_type
     names = [each.name for each in message.fields] if message else []
     head = bytes((tag(_ASSESSMENT, field, BYTES), 9 * len(names)))

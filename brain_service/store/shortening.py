@@ -1,5 +1,4 @@
-"""Deletes the oldest rows of the log and keeps a state in their place, from which the rest
-continues.
+"""Takes the oldest rows out of the log; a state stays in their place, from which the rest goes on.
 
 The log is in the order of arrival, so what is old is at its beginning. On SQLite a row first
 becomes an empty shell, as one that was erased, and shells leave later: where rows are deleted,
@@ -44,7 +43,7 @@ _BASES: Final = (
     .outerjoin(_base, _base.c.place == learners.c.base)
     .where(learners.c.learner_key.in_(sa.bindparam("wanted", expanding=True)))
 )
-# In the order of their keys, to avoid deadlocks between brains.
+# In the order of their keys: or two brains could wait for each other.
 _BEGINNINGS: Final = (
     sa.select(learners.c.learner_key, learners.c.forgotten)
     .where(learners.c.learner_key.in_(sa.bindparam("wanted", expanding=True)))
@@ -56,7 +55,7 @@ _BEGINNINGS: Final = (
 def aged(connection: sa.Connection, *, before_ms: int, limit: int) -> list[Aged]:
     """Return the oldest rows, oldest first, up to the first received at a time or later.
 
-    One with an unreadable time goes with the next one that is old enough.
+    One whose time cannot be read leaves with the next one that is old enough.
     """
     found: list[Aged] = []
     certain = 0
@@ -85,8 +84,8 @@ def bases(connection: sa.Connection, learner_keys: Sequence[int]) -> dict[int, B
 
 
 def shorten(connection: sa.Connection, learners: Sequence[Shortened]) -> int:
-    """Delete rows inside the caller's transaction and store states in their place; returns the
-    number of rows. Learners whose log begins elsewhere by now are skipped.
+    """Take rows out, inside the caller's transaction, and put states in their place; returns how
+    many went. Learners whose log begins elsewhere by now are left out.
     """
     begin = dict(
         tuple(row)
@@ -112,7 +111,7 @@ def shorten(connection: sa.Connection, learners: Sequence[Shortened]) -> int:
 
 
 def remove(connection: sa.Connection, places: Sequence[int]) -> int:
-    """Remove rows from the log by their places; returns how many existed."""
+    """Take rows out of the log by their places; returns how many were there."""
     there = log.c.learner_key.is_not(None)
     return sum(
         connection.execute(emptied(connection).where(log.c.seq.in_(some), there)).rowcount
@@ -128,7 +127,7 @@ _FORGET: Final = (
 
 
 def _put_bases(connection: sa.Connection, held: Sequence[Shortened]) -> None:
-    """Store states on a server, where a learner's is the head at the negative key."""
+    """Put states on a server, where a learner's is the head at the negative of the key."""
     places = [-each.learner_key for each in held]
     known = set(rows_in(connection, _KNOWN, places))
     rows: list[dict[str, Any]] = [

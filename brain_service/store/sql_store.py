@@ -1,11 +1,11 @@
-"""The store: what the engine asks for, in transactions on threads of their own."""
+"""The store itself: what the engine asks for, done in transactions in threads of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
@@ -63,6 +63,7 @@ from service_runtime.database.connections import (
     Database,
     at_once,
     directly,
+    looking,
     postgres_connection,
     sqlite_connection,
     truncate_wal,
@@ -76,9 +77,11 @@ _READERS: Final = 2
 
 _PATIENCE_MS: Final = int(BUSY_TIMEOUT_S * 1000)
 
-# Pages of 16 KB: a group's rows and the heads of active learners are in few of them. SQLite's own
-# cache of 2 MB is enough for time-ordered ids, not for others, which land all over their index.
-_PRAGMAS: Final = ("page_size=16384", "cache_size=-32768", "secure_delete=ON")
+# Pages of 8 KB: a learner's first interaction since the brain started writes one of its own, so it
+# should be small, and the heads of who is active together should lie in few. SQLite's own cache of
+# 2 MB is enough while ids are in the order of time, and not for others, which land all over their
+# index.
+_PRAGMAS: Final = ("page_size=8192", "cache_size=-32768", "secure_delete=ON")
 
 
 class SqlStore:
@@ -86,8 +89,8 @@ class SqlStore:
     of its own.
 
     Writes go through one thread and one connection, one at a time; reads through a few other
-    threads, so that they never wait for a commit. Two processes may open the same SQLite file:
-    overwriting the other's data is a `ConflictError`.
+    threads, so that they never wait for a commit. Two processes may open the same SQLite file: what
+    one would overwrite of the other's is a `ConflictError`.
     """
 
     def __init__(
@@ -117,7 +120,7 @@ class SqlStore:
     async def open(
         cls, database: str | Path, *, clock: Callable[[], float] = time.time
     ) -> SqlStore:
-        """Open a database by its address and bring its schema up to date.
+        """Open a database, given by its address, and see that its schema is up to date.
 
         `clock` tells the time in Unix seconds.
 
@@ -152,17 +155,23 @@ class SqlStore:
         self.written.close()
         self.database.close()
 
-    async def load(self, learner_ids: Sequence[str]) -> dict[str, Head]:
+    async def load(self, learner_ids: Sequence[str], *, to_write: bool = False) -> dict[str, Head]:
         """Return where these learners stand, in one read."""
         by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
+        if to_write and self.database.is_sqlite:
+            return await self._run_write(partial(self._load_for_writer, by_digest))
 
         def work(connection: sa.Connection) -> dict[str, Head]:
-            return {
-                by_digest[digest]: Head(key, revision, *heads.unpack(head))
-                for digest, key, revision, head in rows_in(connection, HEADS, by_digest)
-            }
+            return _heads_of(rows_in(connection, HEADS, by_digest), by_digest)
 
         return await self._look(work)
+
+    def _load_for_writer(self, by_digest: Mapping[bytes, str]) -> dict[str, Head]:
+        """Read on the connection that writes: it has the pages at hand when they are committed,
+        while a reader's cache is empty after each commit.
+        """
+        with looking(self.written) as driver:
+            return _heads_of(heads.load(driver, by_digest), by_digest)
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the newest revisions, in one read that touches indexes only."""
@@ -228,7 +237,7 @@ class SqlStore:
         )
 
     async def rebuild(self, learners: Sequence[Rebuilt]) -> list[int]:
-        """Replace the newest states, in one transaction."""
+        """Put states in place of the newest ones, in one transaction."""
 
         def work(connection: sa.Connection) -> list[int]:
             return [
@@ -248,7 +257,7 @@ class SqlStore:
         return await self._read(partial(bases, learner_keys=learner_keys))
 
     async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
-        """Return the revisions up to which the logs of these learners were deleted."""
+        """Return the revisions up to which the logs of these learners are not kept any more."""
         by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
         return await self._look(
             lambda connection: {
@@ -258,7 +267,7 @@ class SqlStore:
         )
 
     async def shorten(self, learners: Sequence[Shortened]) -> int:
-        """Delete rows from the log and store states in their place, in one transaction."""
+        """Take rows out of the log and put states in their place, in one transaction."""
         return await self._write(partial(shorten, learners=learners))
 
     async def commit(
@@ -322,8 +331,8 @@ class SqlStore:
         return True
 
     def _append(self, rows: Sequence[Row]) -> None:
-        """Append rows of known learners without SQLAlchemy, which costs more than SQLite in a lone
-        commit.
+        """Append rows of known learners, without SQLAlchemy, whose share of a lone commit is more
+        than SQLite's.
         """
         linked = link(rows, {}, self.digest)
         if not self.database.is_sqlite:
@@ -356,7 +365,7 @@ class SqlStore:
         return removed
 
     async def declare(self, kind: str, names: Collection[str]) -> tuple[int, int]:
-        """Replace the declared names of a kind."""
+        """Make these all the declared names of a kind."""
         return await self._write(partial(bank_rows.declare, kind=kind, names=names))
 
     async def declared(self, known: str) -> Declared | None:
@@ -364,8 +373,8 @@ class SqlStore:
         return await self._read(partial(bank_rows.declared, known=known))
 
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-        """Delete everything about a learner, also from the files' bytes, and return the number of
-        interactions.
+        """Delete everything about a learner and return how many interactions went; the bytes leave
+        the files too.
         """
         digest = self.digest(learner_id)
 
@@ -397,7 +406,7 @@ class SqlStore:
         )
 
     async def notices_of(self, learner_id: str) -> list[bytes]:
-        """Return the bodies of a learner's undelivered notices."""
+        """Return the bodies of what systems outside are still to be told of a learner."""
         digest = self.digest(learner_id)
         return await self._read(lambda connection: outbox.bodies(connection, digest))
 
@@ -446,7 +455,7 @@ class SqlStore:
         return await self._run_read(self.database.read, work)
 
     async def _look(self, work: Callable[[sa.Connection], T]) -> T:
-        """Read without a snapshot across statements."""
+        """Read what need not be of one state of the database."""
         return await self._run_read(self.database.look, work)
 
     async def _run_read(
@@ -463,3 +472,12 @@ class SqlStore:
         except RuntimeError as error:
             raise StoreUnavailableError("the store is closed") from error
         return await running
+
+
+def _heads_of(
+    rows: Iterable[tuple[bytes, int, int, bytes]], by_digest: Mapping[bytes, str]
+) -> dict[str, Head]:
+    return {
+        by_digest[digest]: Head(key, revision, *heads.unpack(head))
+        for digest, key, revision, head in rows
+    }

@@ -1,1 +1,3 @@
-"""Sends changes to watchers: the watches of edges, and each one's position in a history."""
+"""Tells watchers what changed: the bus that wakes, the watches of edges, and each one's place in a
+history.
+"""

@@ -1,8 +1,8 @@
-"""Who watches which learner: publications from the bus mark learners as due.
+"""Who watches which learner: publications come from the bus and mark learners as due.
 
 The bus may lose publications, the store does not: every heartbeat compares revisions with it, some
-learners at a time, in turn. A new watcher is registered first and reads the store second, so that
-nothing falls between the two.
+learners at a time, going round. A new watcher is entered first and looks at the store second, so
+that nothing falls between the two.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 UNREAD: Final = "a watcher could not read the log; it tries again at a heartbeat"
 
 MAX_SNAPSHOTS: Final = 256
-"""Learners looked up at a time: an edge that returns with thousands must not block the others."""
+"""Learners looked up at a time: an edge that comes back with thousands must not stop the rest
+meanwhile.
+"""
 
 
 class UnknownWatchError(Exception):
@@ -37,11 +39,11 @@ class UnknownWatchError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """A watcher's position for one learner, and its mode."""
+    """How far a watcher of one learner has come, and how it wants to go on."""
 
     learner_id: str
     epoch: str = ""
-    """The epoch of `revision`; if it is not the store's: start now."""
+    """The epoch that `revision` belongs to; another one than the store's means: start now."""
     revision: int = 0
     """The revision seen last."""
     every: bool = False
@@ -56,14 +58,14 @@ class Standing:
     recovered: bool
     """True when the watcher is brought from its cursor to the present without a gap.
 
-    False when updates start after the snapshot, when a latest watcher missed so much that old
-    crossings are not looked up, when the log no longer reaches back to the cursor (what it has
-    follows), and when the cursor is ahead: then the learner was erased, and is reported as gone.
+    False when updates start after the snapshot, when a latest watcher missed so much that crossings
+    long ago are not looked up, when the log does not reach back to the cursor any more (what it has
+    follows), and when the cursor lies ahead: then the learner was erased, and is told as gone.
     """
 
 
 class Source(Protocol):
-    """What watches need from the engine."""
+    """What watches ask of the engine."""
 
     @property
     def epoch(self) -> str:
@@ -81,7 +83,7 @@ class Source(Protocol):
         """Return the store's newest revisions; unknown learners are absent or 0."""
 
     async def kept_after(self, learner_ids: Sequence[str]) -> Mapping[str, int]:
-        """Return the revisions up to which the log was deleted, where above 0."""
+        """Return the revisions up to which the log is not kept any more, where that is above 0."""
 
 
 class Watches:
@@ -99,8 +101,8 @@ class Watches:
         """Watch `source`.
 
         A watcher of every revision holds at most `pending` of them per learner, the rest waits in
-        the log. A latest watcher that missed more than `resume_limit` revisions gets the newest
-        state, but only the crossings of the last `resume_limit`. One heartbeat compares at most
+        the log. A latest watcher that missed more than `resume_limit` revisions is told the newest
+        too, but only what crossed in the last so many. One heartbeat compares at most
         `beat_learners`. `clock` gives Unix seconds.
         """
         self.lag_s = Histogram(DURATION_S)
@@ -131,8 +133,8 @@ class Watches:
         return len(self._followers)
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Handle publications; subscribe this to the bus. An unwatched learner costs one dict
-        lookup.
+        """Note what happened; subscribe this to the bus. An unwatched learner costs one look into a
+        dict.
         """
         followers = self._followers
         for publication in publications:
@@ -143,8 +145,8 @@ class Watches:
                         watch.mark(follow)
 
     def hear(self, publications: Sequence[Publication]) -> None:
-        """Handle another brain's publications. Erased learners are looked up: the message may be
-        late, when the same learner has started again.
+        """Note what another brain published. Whoever is said to be erased is looked up: the word
+        may come late, when the same learner has begun anew.
         """
         self.publish([each for each in publications if not each.gone])
         self._look_up(each.learner_id for each in publications if each.gone)
@@ -153,7 +155,7 @@ class Watches:
         """Updates of other brains are found by heartbeats from now on."""
 
     def regain_touch(self) -> None:
-        """Look up all watched learners: any of them may have changed unnoticed."""
+        """Look up all who are watched: any of them may have been moved unheard."""
         self._look_up(self._followers)
 
     def _look_up(self, learner_ids: Iterable[str]) -> None:
@@ -169,7 +171,7 @@ class Watches:
             await self.beat()
 
     async def open(self, watch_id: str, cursors: Sequence[Cursor]) -> tuple[Watch, list[Standing]]:
-        """Open a watch and return its learners' positions; an open one with the same id ends.
+        """Open a watch and tell where its learners stand; an open one with the same id ends.
 
         Failing or cancelled, it leaves nothing behind.
         """
@@ -188,8 +190,8 @@ class Watches:
     async def modify(
         self, watch_id: str, add: Sequence[Cursor], remove: Sequence[str]
     ) -> list[Standing]:
-        """Remove learners from an open watch, add others or move their cursors, and return the
-        positions of the added ones.
+        """Remove learners from an open watch, add others or move their cursors, and tell where the
+        added ones stand.
 
         Raises UnknownWatchError. Failing or cancelled, it adds and moves nothing.
         """
@@ -211,7 +213,7 @@ class Watches:
             self.drop(watch, learner_id)
 
     def drop(self, watch: Watch, learner_id: str) -> None:
-        """Stop following a learner for `watch`; harmless when it does not."""
+        """Stop telling `watch` of a learner; harmless when it is not told anyway."""
         follow = watch.follows.pop(learner_id, None)
         if follow is not None:
             self._unseat(watch, follow)
@@ -227,8 +229,8 @@ class Watches:
                 logger.exception("a heartbeat failed")
 
     async def beat(self) -> None:
-        """Compare the next watched learners with the store, and send heartbeats to idle
-        watchers.
+        """Compare the next watched learners with the store, and tell idle watchers that they are
+        current.
         """
         seats = [
             (watch, follow, follow.known)
@@ -272,7 +274,7 @@ class Watches:
     async def _add(self, watch: Watch, cursors: Sequence[Cursor]) -> list[Standing]:
         if not cursors:
             return []
-        # Registered before the store is read; an earlier follower of a learner continues until this
+        # Entered before the store is looked at; an earlier follower of a learner goes on until this
         # one can start.
         follows = [
             Follow(cursor.learner_id, every=cursor.every, limit=self._pending) for cursor in cursors
@@ -304,7 +306,7 @@ class Watches:
     async def _kept_after(
         self, cursors: Sequence[Cursor], snapshots: Sequence[LearnerSnapshot]
     ) -> Mapping[str, int]:
-        """Find out where the log begins for those who missed something."""
+        """Ask from where on the log is kept of those who missed something."""
         behind = [
             cursor.learner_id
             for cursor, snapshot in zip(cursors, snapshots, strict=True)
@@ -333,7 +335,7 @@ class Watches:
         else:
             follow.start(snapshot.revision, snapshot.revision)
         if same_history and missed < 0:
-            # What the watcher saw is gone: the learner was erased while it was away.
+            # What the watcher saw is not there any more: the learner was erased while it was away.
             follow.offer(Publication(follow.learner_id, 0, None, (), "", 0, gone=True))
         if follow.due:
             watch.mark(follow)

@@ -1,6 +1,7 @@
-"""Delivers the outbox: in order for each learner, with retries until accepted or too old.
+"""Delivers what the outbox holds: in the order of each learner, again and again until it is taken
+or too old.
 
-Of several brains that share a database, the lease holder delivers.
+Of several brains that share a database one delivers, the holder of a lease.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ POLL_S: Final = 1.0
 SWEEP_S: Final = 10.0
 """Seconds between looks for what is too old."""
 _STOPPING_S: Final = 5.0
-"""How long requests in progress may take when the brain stops; they are repeated later."""
+"""How long requests under way may take when the brain stops; they are repeated after that."""
 DELAYS_S: Final = (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86_400.0)
 
 
@@ -54,7 +55,7 @@ class WebhookCounters:
         self.given_up = 0
         self.delays_s = Histogram(DELAYS_S)
         self.backlog: Mapping[str, Backlog] = {}
-        """Known to the lease holder only."""
+        """Of the holder of the lease; others have no figures."""
 
 
 class Dispatcher:
@@ -99,7 +100,7 @@ class Dispatcher:
         ]
 
     async def stop(self) -> None:
-        """Stop: requests in progress get some seconds, and another brain may take over at once."""
+        """End: requests under way get some seconds, and another brain may go on at once."""
         self._stopping.set()
         self.wake()
         tasks, self._tasks = self._tasks, []
@@ -157,12 +158,12 @@ class Dispatcher:
         return True
 
     def _may_send(self) -> bool:
-        """Whether an attempt that begins now ends within the lease."""
+        """Whether an attempt that begins now ends while nobody else delivers."""
         return _now() + self._longest_s < self._held_until and not self._stopping.is_set()
 
     async def _serve(self, name: str) -> None:
-        """Deliver to one endpoint; a failing one gets one message at a time, ever more rarely, and
-        one that is gone gets none.
+        """Deliver to one endpoint; one that fails gets one message at a time, ever more rarely, and
+        one that says that it is gone no more at all.
         """
         wake = self._wakes[name]
         failures, pause_until = 0, float("-inf")
@@ -247,7 +248,7 @@ class Dispatcher:
         )
 
     async def _tried(self, work: Awaitable[T]) -> T | None:
-        """Return the result of `work`; None while the store is away, which is retried."""
+        """Return what `work` returns; None where the store is away, which is tried again."""
         try:
             return await work
         except StoreError as error:

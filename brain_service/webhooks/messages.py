@@ -1,4 +1,4 @@
-"""The messages to endpoints when a learner's attention changes. They name learners by id only."""
+"""What endpoints are told when a learner's attention changes. Learners stand in it by id only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Messages:
         wake: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        """`wake` is called when notices are durable; `clock` gives Unix seconds. Raises
+        """`wake` hears when notices are durable; `clock` gives Unix seconds. Raises
         WebhooksError.
         """
         self._endpoints = endpoints
@@ -39,7 +39,7 @@ class Messages:
     def notices(
         self, learner_id: str, before: int, assessment: Assessment, occurred_at_ms: int
     ) -> Sequence[Notice]:
-        """Return the notices of a learner whose attention was `before`; none for events long
+        """Return the notices of a learner whose attention was `before`; none of what is long
         past.
         """
         meaning = assessment.meaning
@@ -67,11 +67,11 @@ class Messages:
         return found
 
     def written(self) -> None:
-        """Wake the dispatcher."""
+        """Wake who delivers."""
         self._wake()
 
     def reload(self) -> None:
-        """Reread the endpoints' lists of learners. If that fails, the old ones stay."""
+        """Read again which learners endpoints hear about. If that fails, the old lists go on."""
         for endpoint in self._endpoints:
             try:
                 self._audiences[endpoint.name] = endpoint.audience()

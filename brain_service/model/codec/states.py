@@ -1,5 +1,6 @@
-"""Learner states as bytes. A state carries the hash of the constants it was computed with; one that
-continues under newer constants keeps the old hash, which marks it for rebuilding.
+"""Learner states as bytes. A state also carries the hash of the constants under which all of it was
+computed: one that goes on under newer constants keeps the old hash, which tells that it can be
+rebuilt.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _pack_state: Final = STATES[STATE].fixed.pack
 def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
     """Write a state: about 750 bytes, 57 and its name for each skill, 12 for each item.
 
-    `constants` is the hash of those it was computed with; see `constants_of`.
+    `constants` is the hash of those under which all of it was computed; see `constants_of`.
     """
     (
         revision, session, signals, weights, (*answered, response_time), pace,
@@ -54,7 +55,7 @@ def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
 
 
 def decode_state(data: bytes) -> LearnerState:
-    """Read a state: exactly as written, or converted from an older layout.
+    """Read a state: exactly as it was, or where its layout is older, led to today's.
 
     Raises `UnknownLayoutError` or `CorruptBytesError`.
     """
@@ -78,7 +79,7 @@ def decode_state(data: bytes) -> LearnerState:
 
 
 def _state(fields: layouts.Fields) -> LearnerState:
-    """Build a state from its fields by name."""
+    """Put together a state of its fields by name."""
     parts: layouts.Fields = {
         name: part(*[fields.pop(field) for field in part._fields]) for name, part in _PARTS.items()
     }
@@ -86,19 +87,17 @@ def _state(fields: layouts.Fields) -> LearnerState:
 
 
 def constants_of(data: bytes) -> bytes:
-    """Return the hash of the constants that a stored state was computed with."""
+    """Return the hash of the constants under which all of a stored state was computed."""
     return data[_CONSTANTS]
 
 
 def is_up_to_date(data: bytes) -> bool:
-    """Return whether a stored state has today's layout and constants; its first bytes are
-    enough.
-    """
+    """Tell whether all of a stored state was computed as today; its first bytes are enough."""
     return data.startswith(_UP_TO_DATE)
 
 
 STAMP_BYTES: Final = len(_UP_TO_DATE)
-"""How many leading bytes of a state `is_up_to_date` reads."""
+"""How many first bytes of a state `is_up_to_date` looks at."""
 
 
 @lru_cache(maxsize=512)

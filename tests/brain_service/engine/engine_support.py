@@ -73,9 +73,9 @@ class FaultyStore(SqlStore):
         self.at_once = 0
         self.poison: Callable[[Row], bool] = lambda _row: False
 
-    async def load(self, learner_ids: Sequence[str]) -> Any:
+    async def load(self, learner_ids: Sequence[str], *, to_write: bool = False) -> Any:
         self.loads += 1
-        return await super().load(learner_ids)
+        return await super().load(learner_ids, to_write=to_write)
 
     async def commit(
         self,
