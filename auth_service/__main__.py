@@ -20,6 +20,8 @@ from auth_service.counters import AuthCounters
 from auth_service.devices import Devices
 from auth_service.directory import Directory
 from auth_service.domain import AlreadyExistsError, InvalidInputError, NotFoundError, RoomRules
+from auth_service.fair_queue import FairQueue
+from auth_service.federation import FederatedPeople
 from auth_service.follower import Follower, KeyFollower, follow, sweep
 from auth_service.login_limits import Allowance, LoginLimits
 from auth_service.metrics import families
@@ -42,11 +44,9 @@ from auth_service.store import (
     StoreError,
     open_database,
 )
-from auth_service.strangers import Strangers
 from auth_service.tokens import KeyFile, KeyFileError, Tokens
 from auth_service.tokens.trusted import TrustedTokens
 from auth_service.trusted_issuers import TrustError, read_trusted
-from auth_service.turns import Turns
 from service_runtime.database import commands as database_commands
 from service_runtime.exposition import exposed
 from service_runtime.grpc_server import GrpcServer, check_listener
@@ -187,7 +187,7 @@ async def _serve(
         else ()
     )
     trusted = TrustedTokens(issuers, time.time)
-    strangers = Strangers(
+    federation = FederatedPeople(
         tokens=trusted,
         database=core.database,
         identities=Identities(core.database, _clock_ms),
@@ -196,11 +196,11 @@ async def _serve(
     )
     server = GrpcServer(settings, services=[SERVICE_NAME], prefix=PREFIX, tracer=tracer)
     servicer = AuthServicer(
-        sessions=_sessions(settings, core, directory, follower, strangers, counters),
+        sessions=_sessions(settings, core, directory, follower, federation, counters),
         sign_in=SignIn(
             issuers,
             tokens=trusted,
-            strangers=strangers,
+            federation=federation,
             issuer=core.issuer,
             database=core.database,
             people=core.people,
@@ -248,7 +248,7 @@ def _sessions(
     core: Core,
     directory: Directory,
     follower: Follower,
-    strangers: Strangers,
+    federation: FederatedPeople,
     counters: AuthCounters,
 ) -> Sessions:
     return Sessions(
@@ -267,9 +267,9 @@ def _sessions(
                 max_wait_s=settings.login_max_wait_s,
             )
         ),
-        turns=Turns(at_once=settings.password_threads, clock=time.monotonic),
+        queue=FairQueue(at_once=settings.password_threads, clock=time.monotonic),
         devices=Devices(core.tokens.secret_for("devices"), lifetime_s=settings.device_ttl_s),
-        strangers=strangers,
+        federation=federation,
         after_change=follower.after_change,
         clock=time.time,
         counters=counters,

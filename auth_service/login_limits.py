@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auth_service.familiar import Familiar
+from auth_service.known_addresses import KnownAddresses
 from auth_service.throttle import Policy, Throttle
 
 ADDRESS_WAIT_S = 2.0
@@ -52,7 +52,7 @@ class LoginLimits:
     def __init__(self, allowance: Allowance) -> None:
         """Begin with no failures."""
         longest_s = allowance.max_wait_s
-        self._familiar = Familiar()
+        self._known_addresses = KnownAddresses()
         self._pairs = Throttle(Policy(free=allowance.per_pair, max_s=longest_s))
         self._accounts = Throttle(Policy(free=allowance.per_account, max_s=longest_s))
         self._addresses = Throttle(
@@ -61,7 +61,7 @@ class LoginLimits:
 
     def knows(self, account: str, address: str, now_s: float) -> bool:
         """Whether this account has signed in from this address lately."""
-        return self._familiar.knows(account, address, now_s)
+        return self._known_addresses.knows(account, address, now_s)
 
     @contextlib.contextmanager
     def counted(self, account: str, address: str, device: str, now_s: float) -> Iterator[None]:
@@ -89,7 +89,7 @@ class LoginLimits:
             raise
         self._refund(lines, tickets)
         self._pairs.forgive(pair)  # what its owner mistyped before
-        self._familiar.add(account, address, now_s)
+        self._known_addresses.add(account, address, now_s)
 
     @staticmethod
     def _refund(lines: list[tuple[Throttle, str]], tickets: list[float]) -> None:

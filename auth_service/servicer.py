@@ -25,6 +25,7 @@ from auth_service.domain import (
     Role,
     User,
 )
+from auth_service.fair_queue import TooManyWaitingError
 from auth_service.login_limits import TooManyAttemptsError, UnauthenticatedError
 from auth_service.passwords import TooManyHashesError
 from auth_service.provider import ProviderError
@@ -33,7 +34,6 @@ from auth_service.sessions import Grant, Identity, Sessions
 from auth_service.sign_in import SignIn
 from auth_service.store import StoreUnavailableError
 from auth_service.tokens import Tokens
-from auth_service.turns import TooManyWaitingError
 from service_runtime.errors import ErrorTable
 from service_runtime.streams import StoppingError, Streams
 

@@ -22,6 +22,8 @@ from auth_service.domain import (
     new_id,
     normalised_email,
 )
+from auth_service.fair_queue import FairQueue, TooManyWaitingError
+from auth_service.federation import FederatedPeople
 from auth_service.login_limits import LoginLimits, TooManyAttemptsError, UnauthenticatedError
 from auth_service.passwords import Passwords, TooManyHashesError
 from auth_service.store import (
@@ -33,11 +35,9 @@ from auth_service.store import (
     SessionEndedError,
     SessionTable,
 )
-from auth_service.strangers import Strangers
 from auth_service.throttle import address_key
 from auth_service.tokens import BadTokenError, Claims, Tokens
 from auth_service.trusted_issuers import TrustedIssuer
-from auth_service.turns import TooManyWaitingError, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -199,9 +199,9 @@ class Sessions:
         passwords: Passwords,
         directory: Directory,
         limits: LoginLimits,
-        turns: Turns,
+        queue: FairQueue,
         devices: Devices,
-        strangers: Strangers,
+        federation: FederatedPeople,
         after_change: Callable[[], Awaitable[None]],
         clock: Clock,
         counters: AuthCounters,
@@ -214,9 +214,9 @@ class Sessions:
         self._passwords = passwords
         self._directory = directory
         self._limits = limits
-        self._turns = turns
+        self._queue = queue
         self._devices = devices
-        self._strangers = strangers
+        self._federation = federation
         self._after_change = after_change
         self._clock = clock
         self._counters = counters
@@ -266,7 +266,7 @@ class Sessions:
         # Nor does it share the account's few places to wait with who guesses from elsewhere.
         whose = f"{account} {place}" if device or known else account
         with self._limits.counted(account, address, device, now_s):
-            credentials = await self._turns.take(
+            credentials = await self._queue.take(
                 whose, place, partial(self._check, account, password)
             )
             try:
@@ -311,12 +311,12 @@ class Sessions:
         if session_ids:
             await self._after_change()
         else:
-            await self._strangers.forget(access_token)
+            await self._federation.forget(access_token)
 
     async def authenticate(self, tokens: Sequence[str]) -> list[Identity | str]:
         """Tell for each access token whom it belongs to, or in one sentence why it is refused."""
         answers: list[Identity | str] = []
-        strangers: list[tuple[int, Coroutine[Any, Any, Identity | str]]] = []
+        federated: list[tuple[int, Coroutine[Any, Any, Identity | str]]] = []
         looked_again = False
         for index, token in enumerate(tokens):
             if index % _VERIFICATIONS_PER_TURN == _VERIFICATIONS_PER_TURN - 1:
@@ -325,17 +325,17 @@ class Sessions:
                 claims = self._tokens.read(token)
             except BadTokenError as error:
                 answers.append(str(error))
-                issuer = self._strangers.issuer_of(token)
+                issuer = self._federation.issuer_of(token)
                 if issuer is not None:
-                    strangers.append((index, self._identify_stranger(token, issuer)))
+                    federated.append((index, self._identify_federated(token, issuer)))
                 continue
             if not looked_again and self._directory.person(claims.user_id) is None:
                 # We signed it, so the user exists: another process made them a moment ago.
                 looked_again = True
                 await self._after_change()
             answers.append(self._identify(claims))
-        known = await asyncio.gather(*(coming for _, coming in strangers))
-        for (index, _), answer in zip(strangers, known, strict=True):
+        known = await asyncio.gather(*(coming for _, coming in federated))
+        for (index, _), answer in zip(federated, known, strict=True):
             answers[index] = answer
         refused = sum(isinstance(answer, str) for answer in answers)
         self._counters.tokens_refused += refused
@@ -364,15 +364,15 @@ class Sessions:
             display_name=person.display_name,
         )
 
-    async def _identify_stranger(self, token: str, issuer: TrustedIssuer) -> Identity | str:
+    async def _identify_federated(self, token: str, issuer: TrustedIssuer) -> Identity | str:
         try:
-            user_id, stranger = await self._strangers.identify(token, issuer)
+            user_id, claims = await self._federation.identify(token, issuer)
         except BadTokenError as error:
             return str(error)
         # Within what the clocks may differ, a token that says it is over is still good.
         now_s = self._clock()
-        until_s = stranger.expires_at if stranger.expires_at > now_s else stranger.good_until
-        return self._identify(Claims(user_id, stranger.session_id, int(until_s)))
+        until_s = claims.expires_at if claims.expires_at > now_s else claims.good_until
+        return self._identify(Claims(user_id, claims.session_id, int(until_s)))
 
     async def _check(self, account: str, password: str, is_new: bool) -> Credentials:
         credentials = await self._database.run(self._people.credentials, account)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from auth_service.domain import NotFoundError
+from auth_service.federation import FederatedPeople
 from auth_service.login_limits import UnauthenticatedError
 from auth_service.provider import Provider
 from auth_service.sessions import Grant, Issuer
 from auth_service.store import Database, People, SessionEndedError
-from auth_service.strangers import Strangers
 from auth_service.tokens import BadTokenError
 from auth_service.tokens.encoding import to_text
 from auth_service.tokens.trusted import TrustedTokens
@@ -34,7 +34,7 @@ class SignIn:
         issuers: Sequence[TrustedIssuer],
         *,
         tokens: TrustedTokens,
-        strangers: Strangers,
+        federation: FederatedPeople,
         issuer: Issuer,
         database: Database,
         people: People,
@@ -48,7 +48,7 @@ class SignIn:
             if one.sign_in is not None
         }
         self._tokens = tokens
-        self._strangers = strangers
+        self._federation = federation
         self._issuer = issuer
         self._database = database
         self._people = people
@@ -107,10 +107,10 @@ class SignIn:
         issuer, provider = self._known(provider_id)
         token = await provider.exchange(code, self._derived("verifier", state), redirect_uri)
         try:
-            stranger = await self._tokens.read_identity(
+            claims = await self._tokens.read_identity(
                 token, issuer, nonce=self._derived("nonce", state)
             )
-            user_id = await self._strangers.settle(stranger, issuer)
+            user_id = await self._federation.settle(claims, issuer)
             user = await self._database.run(self._people.user, user_id)
             return await self._issuer.open(user, None, by=f"provider {provider_id}"), provider_id
         except (BadTokenError, SessionEndedError, NotFoundError):

@@ -24,7 +24,7 @@ from pathlib import Path
 from brain_service import model
 from brain_service.bus.local import LocalBus
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Submission
-from brain_service.engine.journal import Row
+from brain_service.engine.storage import Row
 from brain_service.model import codec
 from brain_service.model.bank import Bank
 from brain_service.model.increments import BankIncrements

@@ -27,7 +27,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.bench_engine import ids, pure_parts
-from brain_service.engine.journal import Row
+from brain_service.engine.storage import Row
 from brain_service.model.increments import BankIncrements
 from brain_service.store import SCHEMA, SqlStore
 from harness.postgres import Postgres

@@ -10,7 +10,7 @@ from typing import Final
 from bench.measure import Figures, Meter
 from bench.target import ANSWER_TIMEOUT_S, LoadError, Target
 from harness import traffic
-from harness.wire import Socket, ignore
+from harness.websocket import Socket, ignore
 
 _CHECKED_EVERY: Final = 256
 

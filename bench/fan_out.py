@@ -10,7 +10,7 @@ from bench.callers import checked
 from bench.measure import Figures, Meter
 from bench.target import LoadError, Target, close_sockets, open_socket, open_sockets, subscribe
 from harness import traffic
-from harness.wire import Socket
+from harness.websocket import Socket
 
 
 async def fan_out(target: Target, *, watchers: int, warmup_s: float, seconds: float) -> Figures:

@@ -14,7 +14,7 @@ from typing import Final
 from bench.measure import Figures, Meter
 from bench.target import LoadError, Target, ask, close_sockets, open_socket, open_sockets
 from harness import traffic
-from harness.wire import Socket, json_frame
+from harness.websocket import Socket, json_frame
 
 LEAST_WAIT_S, MOST_WAIT_S = 0.5, 30.0
 """How long the client of `web/` waits before it comes back, at least and at most."""

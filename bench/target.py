@@ -9,7 +9,7 @@ from typing import Final
 
 from harness import traffic
 from harness.processes import Process
-from harness.wire import HandshakeError, Socket, ignore, json_frame, log_in
+from harness.websocket import HandshakeError, Socket, ignore, json_frame, log_in
 
 ANSWER_TIMEOUT_S: Final = 15.0
 _OPENING_AT_ONCE: Final = 32

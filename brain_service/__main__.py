@@ -18,7 +18,7 @@ from pathlib import Path
 from brain_service.bus import open_bus
 from brain_service.engine import privacy, rebuild, retention
 from brain_service.engine.engine import Engine, EngineOptions
-from brain_service.engine.journal import StoreError
+from brain_service.engine.storage import StoreError
 from brain_service.engine.teaching import BadNameError, TeachingOptions, declare_command
 from brain_service.metrics import bus_families, families, webhook_families
 from brain_service.model.adapt import RuleAdapter

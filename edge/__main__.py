@@ -19,8 +19,8 @@ from edge.admission.door import Door
 from edge.admission.registry import Listing, Registry
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
+from edge.connection.rfc6455 import prepare
 from edge.connection.server import Server
-from edge.connection.wire import prepare
 from edge.http import Services, make_app
 from edge.hub.hub import Hub
 from edge.hub.rooms import Rooms

@@ -10,7 +10,7 @@ import random
 import time
 from typing import Any, Final
 
-from harness.wire import text_frame
+from harness.websocket import text_frame
 
 LEVELS: Final = (
     "cognitive_load",

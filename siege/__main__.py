@@ -22,7 +22,7 @@ from harness.root import OUR_PATH, ROOT
 from siege import honest, report
 from siege.honest import Person
 from siege.kinds import KINDS, PUPILS, STRANGERS
-from siege.town import Town, besieged
+from siege.target import Target, besieged
 
 NOBODY = "nobody"
 """The quiet time that everything else is held against."""
@@ -39,34 +39,34 @@ QUIET_S = 60.0
 
 
 async def attack(
-    town: Town,
+    target: Target,
     kinds: Sequence[str],
     options: argparse.Namespace,
     newcomers: Iterator[Person],
 ) -> dict[str, Any]:
     """Let these kinds attack for a while; return what happened to whom."""
     seconds = options.seconds if kinds else min(options.seconds, QUIET_S)
-    processes = town.processes
+    processes = target.processes
     before = [process.memory_kb() for process in processes]
     cpu = [process.cpu_s() for process in processes]
-    errors = len(town.errors())
+    errors = len(target.errors())
     began, core = time.monotonic(), core_busy_s(SERVER_CORE)
     working = asyncio.create_task(
         honest.work(
-            town.honest,
-            town.stack.ports.edge,
+            target.honest,
+            target.stack.ports.edge,
             newcomers=newcomers,
             seconds=seconds,
         )
     )
-    besieging = asyncio.create_task(_besiege(town, kinds, options))
+    besieging = asyncio.create_task(_besiege(target, kinds, options))
     peak = list(before)
     while not (working.done() and besieging.done()):
         await asyncio.wait({working, besieging}, timeout=SAMPLE_S)
         await asyncio.sleep(SAMPLE_S)
         peak = [max(pair) for pair in zip(peak, (p.memory_kb() for p in processes), strict=True)]
     elapsed = time.monotonic() - began
-    town.stack.check()
+    target.stack.check()
     spent = [process.cpu_s() - first for process, first in zip(processes, cpu, strict=True)]
     return {
         "kind": " + ".join(kinds) if len(kinds) == 1 else "all at once" if kinds else NOBODY,
@@ -80,23 +80,25 @@ async def attack(
             process.name: used / elapsed for process, used in zip(processes, spent, strict=True)
         },
         "others_busy": max(0.0, (core_busy_s(SERVER_CORE) - core - sum(spent)) / elapsed),
-        "errors": town.errors()[errors:],
+        "errors": target.errors()[errors:],
     }
 
 
-async def _besiege(town: Town, kinds: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+async def _besiege(
+    target: Target, kinds: Sequence[str], options: argparse.Namespace
+) -> dict[str, Any]:
     if not kinds:
         return {"sent_mb": 0.0, "opened": 0, "outcomes": {}}
     plan = {
         "kinds": list(kinds),
-        "port": town.stack.ports.edge,
+        "port": target.stack.ports.edge,
         "clients": max(options.clients, len(kinds))
         if len(kinds) > 1
         else KINDS[kinds[0]].clients or options.clients,
         "seconds": options.seconds,
         "mbit_per_s": options.mbit,
         "source": "127.0.0.1" if options.same_address else ELSEWHERE,
-        "people": [asdict(person) for person in town.hostile],
+        "people": [asdict(person) for person in target.hostile],
     }
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -114,13 +116,13 @@ async def _besiege(town: Town, kinds: Sequence[str], options: argparse.Namespace
     return told
 
 
-async def _run(town: Town, options: argparse.Namespace) -> list[dict[str, Any]]:
+async def _run(target: Target, options: argparse.Namespace) -> list[dict[str, Any]]:
     attacks = [list(options.kinds)] if options.soak else [[name] for name in options.kinds]
-    rounds, newcomers = [], itertools.cycle(town.newcomers)
+    rounds, newcomers = [], itertools.cycle(target.newcomers)
     for number in range(options.rounds):
         rounds.append([])
         for done, kinds in enumerate([[], *attacks]):
-            run = await attack(town, kinds, options, newcomers)
+            run = await attack(target, kinds, options, newcomers)
             rounds[-1].append(run)
             progress = f"{number + 1}/{options.rounds} {done}/{len(attacks)}"
             print(progress, report.line(run), file=sys.stderr, flush=True)
@@ -132,8 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the siege and return the exit code."""
     spare_loopback(os.environ)
     options = _options(arguments)
-    with besieged(honest=options.honest, hostile=options.clients) as town, on_core(GENERATOR_CORE):
-        runs = uvloop.run(_run(town, options))
+    with (
+        besieged(honest=options.honest, hostile=options.clients) as target,
+        on_core(GENERATOR_CORE),
+    ):
+        runs = uvloop.run(_run(target, options))
     missed = report.missed(
         runs,
         ping_p99_ms=options.ping_p99_ms,

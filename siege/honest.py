@@ -19,7 +19,7 @@ from harness.traffic import (
     answered_number,
     ping,
 )
-from harness.wire import HandshakeError, Socket, log_in
+from harness.websocket import HandshakeError, Socket, log_in
 
 PING_EVERY_S = 0.1
 INTERACT_EVERY_S = 0.5

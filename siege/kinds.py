@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from harness.wire import frame, text_frame
+from harness.websocket import frame, text_frame
 from siege.wire import UPGRADE, Wire
 
 FLOOD_BYTES: Final = 64 * 1024

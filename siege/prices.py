@@ -18,9 +18,9 @@ import uvloop
 from edge.admission import prices
 from harness.processes import GENERATOR_CORE, on_core
 from harness.traffic import Interactions
-from harness.wire import Socket, log_in, text_frame
+from harness.websocket import Socket, log_in, text_frame
 from siege.honest import Person
-from siege.town import HISTORY, Town, besieged
+from siege.target import HISTORY, Target, besieged
 
 UNLIMITED = {
     "EDGE_FRAMES_PER_S": "0",
@@ -188,35 +188,35 @@ async def _requests(port: int, person: Person, row: Row, at_once: int) -> None:
             group.create_task(ask())
 
 
-async def measured(town: Town, row: Row, at_once: int, idle: float) -> float:
+async def measured(target: Target, row: Row, at_once: int, idle: float) -> float:
     """Return the microseconds that one of these costs all services together."""
-    port, person = town.stack.ports.edge, town.hostile[0]
-    began, before = time.monotonic(), sum(process.cpu_s() for process in town.processes)
+    port, person = target.stack.ports.edge, target.hostile[0]
+    began, before = time.monotonic(), sum(process.cpu_s() for process in target.processes)
     if row.is_request:
         await _requests(port, person, row, min(at_once, 4))
     else:
         await _flood(port, person, row, at_once)
-    spent = sum(process.cpu_s() for process in town.processes) - before
+    spent = sum(process.cpu_s() for process in target.processes) - before
     return (spent - idle * (time.monotonic() - began)) / row.count * 1e6
 
 
-async def _idle(town: Town) -> float:
+async def _idle(target: Target) -> float:
     """Return the share of a core that the services take when nobody asks for anything."""
-    before = sum(process.cpu_s() for process in town.processes)
+    before = sum(process.cpu_s() for process in target.processes)
     await asyncio.sleep(2.0)
-    return (sum(process.cpu_s() for process in town.processes) - before) / 2.0
+    return (sum(process.cpu_s() for process in target.processes) - before) / 2.0
 
 
-async def _run(town: Town, options: argparse.Namespace) -> None:
-    idle = await _idle(town)
+async def _run(target: Target, options: argparse.Namespace) -> None:
+    idle = await _idle(target)
     print("| what | price | µs one by one | µs in a flood | µs a unit | in a flood |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for row in rows(town.hostile[0]):
+    for row in rows(target.hostile[0]):
         if options.only and not any(name in row.name for name in options.only):
             continue
         costs = []
         for at_once in (1, AT_ONCE):
-            found = [await measured(town, row, at_once, idle) for _ in range(options.rounds)]
+            found = [await measured(target, row, at_once, idle) for _ in range(options.rounds)]
             costs.append(median(found))
         alone, flooded = costs
         figures = (row.price, alone, flooded, alone / row.price, flooded / row.price)
@@ -230,10 +230,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", metavar="WORD", help="rows whose name has such a word")
     options = parser.parse_args(arguments)
     with (
-        besieged(honest=0, hostile=1, newcomers=0, env=UNLIMITED) as town,
+        besieged(honest=0, hostile=1, newcomers=0, env=UNLIMITED) as target,
         on_core(GENERATOR_CORE),
     ):
-        uvloop.run(_run(town, options))
+        uvloop.run(_run(target, options))
     return 0
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from harness.wire import text_frame
+from harness.websocket import text_frame
 from siege.honest import Person
 
 PIECE_BYTES = 32 * 1024

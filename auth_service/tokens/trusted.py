@@ -29,7 +29,7 @@ _IDENTITY_MARKS: Final = ("nonce", "at_hash", "c_hash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
+class TrustedClaims:
     """Who another issuer says that somebody is."""
 
     issuer: str
@@ -57,7 +57,7 @@ class TrustedTokens:
         self._issuers = {one.issuer: one for one in issuers}
         self._keys = {one.issuer: RemoteKeys(one.jwks, time.monotonic) for one in issuers}
         self._clock = clock
-        self._verified: OrderedDict[bytes, Stranger] = OrderedDict()
+        self._verified: OrderedDict[bytes, TrustedClaims] = OrderedDict()
 
     async def load(self) -> None:
         """Fetch all keys, so that first tokens do not wait for them."""
@@ -76,7 +76,7 @@ class TrustedTokens:
 
     async def read(
         self, token: str, issuer: TrustedIssuer, *, allow_expired: bool = False
-    ) -> Stranger:
+    ) -> TrustedClaims:
         """Return who a token of this issuer belongs to. Raises BadTokenError."""
         digest = token_digest(token)
         found = self._verified.get(digest)
@@ -89,7 +89,9 @@ class TrustedTokens:
             raise BadTokenError("the access token has expired")
         return found
 
-    async def read_identity(self, token: str, issuer: TrustedIssuer, *, nonce: str) -> Stranger:
+    async def read_identity(
+        self, token: str, issuer: TrustedIssuer, *, nonce: str
+    ) -> TrustedClaims:
         """Return who an ID token names that we asked for under `nonce`. Raises BadTokenError."""
         client_id = issuer.sign_in.client_id if issuer.sign_in is not None else ""
         try:
@@ -103,12 +105,12 @@ class TrustedTokens:
                 raise BadTokenError(_NOT_VALID)
             if party != client_id:
                 raise BadTokenError(_NOT_VALID)
-            stranger = self._stranger(content, issuer, token_digest(token))
+            claims = self._claims(content, issuer, token_digest(token))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise BadTokenError(_NOT_VALID) from None
-        if stranger.good_until <= self._clock():
+        if claims.good_until <= self._clock():
             raise BadTokenError("the ID token has expired")
-        return stranger
+        return claims
 
     async def _genuine(
         self,
@@ -138,7 +140,7 @@ class TrustedTokens:
         )
         return content
 
-    async def _verify(self, token: str, issuer: TrustedIssuer, digest: bytes) -> Stranger:
+    async def _verify(self, token: str, issuer: TrustedIssuer, digest: bytes) -> TrustedClaims:
         try:
             header = jwt.get_unverified_header(token)
             kind = str(header.get("typ", "")).lower().removeprefix("application/")
@@ -147,13 +149,13 @@ class TrustedTokens:
             content = await self._genuine(token, header, issuer, issuer.audiences)
             if any(mark in content for mark in _IDENTITY_MARKS):
                 raise BadTokenError(_NOT_VALID)
-            return self._stranger(content, issuer, digest)
+            return self._claims(content, issuer, digest)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise BadTokenError(_NOT_VALID) from None
 
-    def _stranger(
+    def _claims(
         self, content: Mapping[str, Any], issuer: TrustedIssuer, digest: bytes
-    ) -> Stranger:
+    ) -> TrustedClaims:
         names = issuer.claims
         subject = _claim(content, names.user)
         issued_at, expires_at = _moment(content["iat"]), _moment(content["exp"])
@@ -168,7 +170,7 @@ class TrustedTokens:
             email = ""
         # A session of the provider goes on through renewals; without one each token is its own.
         session = str(content.get("sid") or digest.hex())
-        return Stranger(
+        return TrustedClaims(
             issuer=issuer.issuer,
             subject=subject,
             session_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{issuer.issuer}\n{session}")),

@@ -24,7 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from brain_service.bus import wire
+from brain_service.bus import messages
 from brain_service.bus.counters import BusCounters
 from brain_service.bus.local import LocalBus
 from brain_service.engine.publication import Follower, Publication
@@ -65,7 +65,7 @@ class ValkeyBus:
         """
         self.counters = BusCounters() if counters is None else counters
         self._url = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
-        self._channels = wire.channel_names(epoch)
+        self._channels = messages.channel_names(epoch)
         self._beat_s = beat_s
         self._patience_s = patience_s
         self._clock = clock
@@ -190,14 +190,14 @@ class ValkeyBus:
             if message is None:
                 continue
             try:
-                heard = wire.decode(message["data"])
+                heard = messages.decode(message["data"])
                 channel = self._channels.index(message["channel"].decode())
-            except (wire.BadMessageError, ValueError) as error:
+            except (messages.BadMessageError, ValueError) as error:
                 logger.warning("something on the bus is not understood: %s", error)
                 continue
             self._take(heard, channel)
 
-    def _take(self, message: wire.Message, channel: int) -> None:
+    def _take(self, message: messages.Message, channel: int) -> None:
         now = asyncio.get_running_loop().time()
         if message.sender == self.name:
             self._heard_self_at = now
@@ -252,24 +252,26 @@ class ValkeyBus:
                     self.counters.dropped += len(taken)
                     raise
                 if self._stopping and not self._waiting:
-                    await client.publish(self._channels[0], wire.encode(self._goodbye()))
+                    await client.publish(self._channels[0], messages.encode(self._goodbye()))
                     raise _GoodbyeError
 
     async def _send_once(
         self, client: Redis, publications: Sequence[Publication], *, to_all: bool
     ) -> None:
-        parts = wire.by_channel(publications)
+        parts = messages.by_channel(publications)
         at_ms = int(self._clock() * 1000)
         pipeline = client.pipeline(transaction=False)
         for channel in range(len(self._channels)) if to_all else parts:
             self._numbers[channel] += 1
-            message = wire.Message(self.name, self._numbers[channel], at_ms, parts.get(channel, ()))
-            pipeline.publish(self._channels[channel], wire.encode(message))
+            message = messages.Message(
+                self.name, self._numbers[channel], at_ms, parts.get(channel, ())
+            )
+            pipeline.publish(self._channels[channel], messages.encode(message))
         await pipeline.execute()
         self.counters.sent += len(publications)
 
-    def _goodbye(self) -> wire.Message:
-        return wire.Message(self.name, 0, int(self._clock() * 1000), (), is_last=True)
+    def _goodbye(self) -> messages.Message:
+        return messages.Message(self.name, 0, int(self._clock() * 1000), (), is_last=True)
 
     async def _beat(self) -> None:
         """Send the current numbers, and expect them back from the server."""

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from brain_service.engine.journal import Store, StoreError
+from brain_service.engine.storage import Store, StoreError
 from brain_service.model.bank import Bank, Stage
 from brain_service.model.increments import BankIncrements
 from brain_service.model.interaction import Interaction

@@ -17,11 +17,11 @@ from brain_service.engine import reads
 from brain_service.engine.bank_sync import NOTHING, BankSync
 from brain_service.engine.counters import BrainCounters
 from brain_service.engine.group import Entry, Group, read_entry
-from brain_service.engine.journal import ConflictError, Head, Store, StoreError
 from brain_service.engine.memory import Memory, read_answer
 from brain_service.engine.notices import Notifier
 from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
+from brain_service.engine.storage import ConflictError, Head, Store, StoreError
 from brain_service.engine.submission import (
     INTERNAL_FAULT,
     Applied,

@@ -19,16 +19,16 @@ from brain_service.engine.allowances import Allowances
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.commits import Commits
 from brain_service.engine.counters import BrainCounters
-from brain_service.engine.journal import (
-    Store,
-    StoreError,
-    StoreUnavailableError,
-)
 from brain_service.engine.memory import Memory
 from brain_service.engine.notices import Notifier
 from brain_service.engine.publication import Bus, Publication
 from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.retention import Retention
+from brain_service.engine.storage import (
+    Store,
+    StoreError,
+    StoreUnavailableError,
+)
 from brain_service.engine.submission import (
     Applied,
     Call,

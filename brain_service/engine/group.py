@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from brain_service import model
-from brain_service.engine.journal import Head, LogRow, Row
 from brain_service.engine.notices import Notice, Notifier
 from brain_service.engine.publication import Publication
+from brain_service.engine.storage import Head, LogRow, Row
 from brain_service.engine.submission import Applied, Failed, Submission
 from brain_service.model import (
     BadInteractionError,

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 
 from brain_service.engine.group import Entry
-from brain_service.engine.journal import Head
+from brain_service.engine.storage import Head
 from brain_service.engine.submission import Applied
 from brain_service.model import codec
 from brain_service.model.params import PARAMS_HASH

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from brain_service.engine.journal import AuditEntry, LogRow, Store
+from brain_service.engine.storage import AuditEntry, LogRow, Store
 from brain_service.model import Assessment, codec, levels
 from brain_service.model.state import legible
 from service_runtime import validation

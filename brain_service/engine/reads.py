@@ -10,9 +10,9 @@ from typing import Final
 from brain_service import model
 from brain_service.engine.counters import BrainCounters
 from brain_service.engine.group import Entry
-from brain_service.engine.journal import Head, LogRow, Store
 from brain_service.engine.memory import Memory
 from brain_service.engine.rebuild import OnTouch
+from brain_service.engine.storage import Head, LogRow, Store
 from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 from brain_service.model import codec
 

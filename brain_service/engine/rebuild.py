@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from brain_service import model
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.group import read_interaction
-from brain_service.engine.journal import AuditEntry, Base, LogRow, Rebuilt, Store
+from brain_service.engine.storage import AuditEntry, Base, LogRow, Rebuilt, Store
 from brain_service.model import Assessment, codec
 from brain_service.model.bank import Bank
 from brain_service.model.state import BLANK, LearnerState

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from brain_service.engine.bank_sync import BankSync
-from brain_service.engine.journal import Aged, Base, Shortened, Store, StoreError
 from brain_service.engine.rebuild import advance, begin
+from brain_service.engine.storage import Aged, Base, Shortened, Store, StoreError
 from brain_service.model import codec
 from brain_service.model.bank import Bank
 

@@ -22,7 +22,7 @@ from typing import Final
 from brain_service.engine.allowances import Allowances
 from brain_service.engine.bank_sync import BankSync
 from brain_service.engine.group import Doubt, read_interaction
-from brain_service.engine.journal import Declared, Store, StoreError
+from brain_service.engine.storage import Declared, Store, StoreError
 from brain_service.engine.submission import Submission
 from brain_service.model import Increments, Statistics
 from brain_service.model.interaction import MAX_NAME

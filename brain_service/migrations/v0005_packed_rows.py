@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from brain_service.engine.journal import Row
+from brain_service.engine.storage import Row
 from brain_service.store import heads
 from brain_service.store.entries import pack, uuid_bytes
 

@@ -1,7 +1,7 @@
 """Says who needs help now and who is worth a look: the one place that decides it.
 
 A score adds failures in a row, signs of giving up and distress to the forecast's logit. Attention
-is on where the score lies above a cut that follows the population (`crowd.learn`), so that it rings
+is on where the score lies above a cut that follows the population (`population.learn`), so that it rings
 after about one answer in twelve, whether a school finds its work easy or hard.
 """
 
@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Final
 
 from brain_service.model import params
-from brain_service.model.crowd import Crowd
 from brain_service.model.habits import Band
+from brain_service.model.population import Population
 
 
 class Attention(IntEnum):
@@ -68,14 +68,14 @@ def score(logit: float, failures: int, haste: float, bands: bytes) -> float:
     return logit
 
 
-def attend(before: int, answers: int, streak: int, reached: float, crowd: Crowd) -> int:
+def attend(before: int, answers: int, streak: int, reached: float, population: Population) -> int:
     """Return the attention after a graded answer, `reached` being the score.
 
     It goes on only with a wrong answer, and off below the cut, or after two right answers in a row.
     """
     if answers < params.ATTENTION_NEEDS or streak > 1:
         return 0
-    _, _, _, look, now, _ = crowd
+    _, _, _, look, now, _ = population
     if (streak < 0 and reached > now) or (before == 2 and reached > now - params.CUT_GRIP):
         return 2
     if (streak < 0 and reached > look) or (before and reached > look - params.CUT_GRIP):

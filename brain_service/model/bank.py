@@ -12,21 +12,6 @@ from functools import lru_cache
 from math import isfinite
 from typing import Final, cast
 
-from brain_service.model.crowd import (
-    Crowd,
-    Lesson,
-    Shared,
-    is_shared,
-    kind_of,
-    learn,
-    learn_usual,
-    outlook_row,
-    rows,
-    shared,
-    start_of,
-    step,
-    subject_of,
-)
 from brain_service.model.increments import (
     BankIncrements,
     Gathered,
@@ -44,6 +29,21 @@ from brain_service.model.params import (
     SUBJECT_OUTLOOK_GAIN,
     TASK_OUTLOOK_GAIN,
     Gain,
+)
+from brain_service.model.population import (
+    Lesson,
+    Population,
+    Shared,
+    is_shared,
+    kind_of,
+    learn,
+    learn_usual,
+    outlook_row,
+    rows,
+    shared,
+    start_of,
+    step,
+    subject_of,
 )
 from brain_service.model.prediction import Statistics, item_key
 from brain_service.model.update import Increments
@@ -292,7 +292,7 @@ class Stage:
             self._turn(outlook_row(key), gain, lesson.error)
         if lesson.passage:
             self._turn(outlook_row(lesson.passage), PASSAGE_GAIN, lesson.surprise)
-        self._move(None, learn(cast("Crowd", self._known(None)), lesson))
+        self._move(None, learn(cast("Population", self._known(None)), lesson))
         if lesson.usual is not None:
             subject = lesson.subject
             self._move(subject, learn_usual(self._known(subject), lesson.usual))

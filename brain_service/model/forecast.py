@@ -2,7 +2,7 @@
 check it three answers later, and so does this: each forecast that came due teaches all learners'
 intercept and slope, and what tends to come after its item, its kind of task and its subject.
 
-A logistic regression on four plain features, and on what all learners share (`crowd`).
+A logistic regression on four plain features, and on what all learners share (`population`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from brain_service.model import params
-from brain_service.model.crowd import Crowd
+from brain_service.model.population import Population
 from brain_service.model.prediction import Answer, Statistics, sigmoid
 from brain_service.model.state import Standing
 from brain_service.model.values import maker
@@ -67,7 +67,7 @@ def foretell(
     standing: Standing,
     given: Answer,
     statistics: Statistics,
-    crowd: Crowd,
+    population: Population,
     item: bytes,
     task: bytes,
     subject: bytes,
@@ -86,7 +86,7 @@ def foretell(
     by_ability = _ABILITY * total / (answers + _SHRINK)
     lean = _LEVEL + by_accuracy + by_mastery + by_ability
     outlook = statistics.outlook
-    logit = _CENTRE + crowd.intercept + crowd.slope * lean + outlook
+    logit = _CENTRE + population.intercept + population.slope * lean + outlook
 
     pending, recent = standing.pending, (standing.recent << 1 | (not given.correct)) & 7
     error = old_lean = struggled = 0.0

@@ -14,9 +14,9 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from brain_service.model import params
-from brain_service.model.crowd import Shared
 from brain_service.model.levels import SIX, read, read_direct
 from brain_service.model.params import DECLARED, PRIORS
+from brain_service.model.population import Shared
 from brain_service.model.state import HABITS, Standing
 
 

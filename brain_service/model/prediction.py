@@ -14,9 +14,9 @@ from math import exp, log1p, sqrt
 from typing import Final, NamedTuple
 
 from brain_service.model import items, params
-from brain_service.model.crowd import START, USUAL, Crowd, Shared
 from brain_service.model.interaction import ANONYMOUS_SKILL, Interaction
 from brain_service.model.params import FEATURES
+from brain_service.model.population import START, USUAL, Population, Shared
 from brain_service.model.state import LearnerState, Progress, pack_skill, unpack_skill
 from brain_service.model.values import maker
 
@@ -38,7 +38,7 @@ class Statistics(NamedTuple):
     """Observations behind that; 0 means there is no norm."""
     outlook: float = 0.0
     """Logits that learners struggle more after this item and this kind of task than elsewhere."""
-    crowd: Crowd = START
+    population: Population = START
     """What all learners share."""
     usual: Shared = USUAL
     """What is usual in the subject."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from brain_service.model import params
 from brain_service.model.attention import attend, reason_of, score
-from brain_service.model.crowd import Kind, Lesson
 from brain_service.model.forecast import foretell
 from brain_service.model.habits import ALL_EARLY, bands, learn, too_early, variances
 from brain_service.model.interaction import Interaction
 from brain_service.model.levels import Estimates
 from brain_service.model.params import DECLARED, HASTE, PRIORS
+from brain_service.model.population import Kind, Lesson
 from brain_service.model.prediction import Answer, Statistics
 from brain_service.model.state import LearnerState, Session, Standing, Task
 from brain_service.model.values import maker
@@ -49,7 +49,7 @@ def stand_after(
 ) -> tuple[Standing, Lesson]:
     """Return how a learner stands after a graded answer, and what that teaches of all learners."""
     task_kind, about, after_itself, after_another = kind
-    old, crowd, judged = before.standing, statistics.crowd, weights[DECLARED]
+    old, population, judged = before.standing, statistics.population, weights[DECLARED]
     now = bands(old.bands, old.level_habits, estimates.levels, judged)
     if too_early(old.habit_answers, judged):
         now = ALL_EARLY
@@ -57,7 +57,7 @@ def stand_after(
         old, statistics.usual, estimates.levels, signals, weights, session.tank, session.presence
     )
     pending, recent, logit, causes, error, lean, struggled, keys = foretell(
-        old, given, statistics, crowd,
+        old, given, statistics, population,
         item, task_kind, about,
     )  # fmt: skip
     streak = given.progress.streak
@@ -68,10 +68,10 @@ def stand_after(
         given.progress.answers,
         streak,
         score(logit, failed, haste, now),
-        crowd,
+        population,
     )
     standing = _standing((
-        level_habits, habits, habit_answers, now, pending, recent, logit, crowd.rate, causes,
+        level_habits, habits, habit_answers, now, pending, recent, logit, population.rate, causes,
         attention,
         reason_of(failed, haste, now) if attention else 0,
         0.0 if not attention else old.since if attention == old.attention else session.time,

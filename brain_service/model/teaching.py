@@ -11,8 +11,8 @@ from enum import StrEnum
 from math import log
 from typing import Final, NamedTuple
 
-from brain_service.model.crowd import Lesson
 from brain_service.model.params import BUDGET, MAX_ACTIVE_S, MIN_TIME_S
+from brain_service.model.population import Lesson
 from brain_service.model.prediction import Statistics
 
 SHORTEST: Final = log(MIN_TIME_S)

@@ -18,10 +18,10 @@ from typing import Final, NamedTuple
 
 from brain_service.model import params
 from brain_service.model.assessment import Assessment, tell
-from brain_service.model.crowd import Lesson, kind_of
 from brain_service.model.forecast import last_task
 from brain_service.model.interaction import BadInteractionError, Interaction
 from brain_service.model.levels import read, read_direct
+from brain_service.model.population import Lesson, kind_of
 from brain_service.model.prediction import Statistics, answer, item_key
 from brain_service.model.signals import move, push_engagement
 from brain_service.model.standing import stand, stand_after

@@ -12,7 +12,7 @@ from typing import Final
 from aivo.brain.v1 import brain_pb2
 from brain_service.engine.submission import Applied, Failed, FailureCode
 from brain_service.servicer.assessments import AssessmentCache
-from brain_service.servicer.wire import BYTES, SHORT, VARINT, tag, varint
+from brain_service.servicer.wire_format import BYTES, SHORT, VARINT, tag, varint
 
 FAILURES: Final = {
     FailureCode.INVALID: brain_pb2.FAILURE_CODE_INVALID,

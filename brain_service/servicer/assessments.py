@@ -19,7 +19,7 @@ from brain_service.model.levels import CLIPPED, DRIVER_NAMES, NAMES
 from brain_service.model.params import LEVELS
 from brain_service.model.recommend import ADVICE, Recommendation
 from brain_service.servicer import meaning
-from brain_service.servicer.wire import BYTES, FIXED64, SHORT, VARINT, tag, varint
+from brain_service.servicer.wire_format import BYTES, FIXED64, SHORT, VARINT, tag, varint
 
 _ORDER: Final = (
     ("cognitive_load", brain_pb2.LEVEL_COGNITIVE_LOAD),

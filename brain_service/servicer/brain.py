@@ -14,9 +14,9 @@ import grpc.aio
 from aivo.brain.v1 import brain_pb2, brain_pb2_grpc
 from brain_service import model
 from brain_service.engine.engine import Engine
-from brain_service.engine.journal import StoreUnavailableError
 from brain_service.engine.privacy import BadRequestError
 from brain_service.engine.publication import Publication
+from brain_service.engine.storage import StoreUnavailableError
 from brain_service.engine.submission import (
     Applied,
     Failed,

@@ -13,7 +13,7 @@ from brain_service.model import LearnerState, explain
 from brain_service.model.levels import Estimates
 from brain_service.model.meaning import NAMES, Meaning
 from brain_service.model.words import Because
-from brain_service.servicer.wire import BYTES, FIXED64, SHORT, tag, varint
+from brain_service.servicer.wire_format import BYTES, FIXED64, SHORT, tag, varint
 
 _ORDER: Final = (
     "cognitive_load", "engagement_level", "frustration_level", "fatigue_level", "confidence_level",

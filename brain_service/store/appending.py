@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from brain_service.engine.journal import ConflictError, Row
+from brain_service.engine.storage import ConflictError, Row
 from brain_service.model.values import maker
 from brain_service.store import heads
 from brain_service.store.arrays import bigints, byteas, ints, uuids

@@ -10,7 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from brain_service.engine.journal import AuditEntry
+from brain_service.engine.storage import AuditEntry
 from brain_service.store.tables import audit
 
 _RECORD: Final = "record"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from brain_service.engine.journal import BankTotals, Declared
+from brain_service.engine.storage import BankTotals, Declared
 from brain_service.model.increments import BankIncrements
 from brain_service.model.params import NORM_WINDOW
 from brain_service.store.statements import in_pieces, rows_in

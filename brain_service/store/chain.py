@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from brain_service.engine.journal import LogRow, Rebuilt, Row
+from brain_service.engine.storage import LogRow, Rebuilt, Row
 from brain_service.store import heads
 from brain_service.store.entries import BadEntryError, pack, unpack, uuid_bytes
 from brain_service.store.statements import SHELL

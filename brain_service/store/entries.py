@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
-from brain_service.engine.journal import LogRow, Row
+from brain_service.engine.storage import LogRow, Row
 from brain_service.model.values import maker
 
 _LAYOUT: Final = 1

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from brain_service.engine.journal import Aged, Base, Shortened
+from brain_service.engine.storage import Aged, Base, Shortened
 from brain_service.store import heads
 from brain_service.store.chain import emptied, log_row
 from brain_service.store.entries import received_at_ms

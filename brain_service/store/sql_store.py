@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
-from brain_service.engine.journal import (
+from brain_service.engine.notices import Notice
+from brain_service.engine.storage import (
     Aged,
     AuditEntry,
     BankTotals,
@@ -29,7 +30,6 @@ from brain_service.engine.journal import (
     Standing,
     StoreUnavailableError,
 )
-from brain_service.engine.notices import Notice
 from brain_service.model.increments import BankIncrements
 from brain_service.store import audit_log, bank_rows, heads, learners, outbox
 from brain_service.store.appending import append_to_postgres, append_to_sqlite, link

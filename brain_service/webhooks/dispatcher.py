@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
-from brain_service.engine.journal import StoreError
 from brain_service.engine.notices import Backlog, Outbox, Postponed, Waiting
+from brain_service.engine.storage import StoreError
 from brain_service.webhooks import retrying
 from brain_service.webhooks.endpoints import Endpoint, Webhooks
 from brain_service.webhooks.sending import TOGETHER, Answer

@@ -12,9 +12,9 @@ from weakref import WeakValueDictionary
 
 from edge.admission.addresses import Proxies, shared_by
 from edge.admission.budgets import Budgets
+from edge.admission.keyed_queue import KeyedQueue
 from edge.admission.limits import Known, Places, Shares
 from edge.admission.origins import Origins
-from edge.admission.turns import Turns
 from edge.settings import EdgeSettings
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Door:
         self.known = Known()
         """Recently valid tokens: their requests are charged to the user, not to a shared address.
         """
-        self.readers = Turns()
+        self.readers = KeyedQueue()
         """Users who are reading the log now."""
         self.pages = asyncio.Semaphore(1)
         """Log pages being read now. Many at once would hold the brain's interpreter and delay every

@@ -26,7 +26,7 @@ except ImportError:  # a platform without the compiled part
     from websockets.utils import apply_mask
 
 from edge.connection.deadlines import Phase
-from edge.connection.wire import CLOSE, CONTROL, PING, TEXT, find_close, prepare
+from edge.connection.rfc6455 import CLOSE, CONTROL, PING, TEXT, find_close, prepare
 from edge.frames.codes import CloseCode
 from edge.session.dependencies import Dependencies
 from edge.session.session import Session

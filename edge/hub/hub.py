@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from edge.admission.keyed_queue import KeyedQueue
 from edge.admission.prices import PER_ENTRY
-from edge.admission.turns import Turns
 from edge.frames.clock import timestamp
 from edge.frames.codes import CloseCode
 from edge.frames.outgoing import Crossing, StateUpdate, encode
@@ -45,7 +45,7 @@ class Hub:
         timers: TimerWheel,
         clock: Callable[[], float],
         counters: EdgeCounters,
-        readers: Turns | None = None,
+        readers: KeyedQueue | None = None,
         traces: NoTraces = NO_TRACES,
     ) -> None:
         """`prepare` turns a payload into bytes that any sink sends as they are; `clock` gives
@@ -59,7 +59,7 @@ class Hub:
         self._timers = timers
         self._clock = clock
         self._counters = counters
-        self._readers = readers or Turns()
+        self._readers = readers or KeyedQueue()
         self._traces = traces
         self._topics: dict[str, _Topic] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auth_service.devices import Devices
-from auth_service.familiar import FORGET_S, MAX_PLACES, Familiar
+from auth_service.known_addresses import FORGET_S, MAX_PLACES, KnownAddresses
 from auth_service.login_limits import (
     ADDRESS_WAIT_S,
     Allowance,
@@ -135,7 +135,7 @@ def test_who_guesses_where_the_owner_is_at_home_waits_all_the_same() -> None:
     ],
 )
 def test_what_is_familiar(account: str, address: str, after_s: float, known: bool) -> None:
-    familiar = Familiar()
+    familiar = KnownAddresses()
     familiar.add("ann", "home", 1000.0)
     familiar.add("ann", "", 1000.0)
 
@@ -143,7 +143,7 @@ def test_what_is_familiar(account: str, address: str, after_s: float, known: boo
 
 
 def test_so_many_places_are_remembered_and_no_more() -> None:
-    familiar = Familiar()
+    familiar = KnownAddresses()
     for number in range(MAX_PLACES + 5):
         familiar.add(str(number), "home", 0.0)
 

@@ -20,7 +20,7 @@ from bench.scenarios import QUICK, SCENARIOS, named
 from bench.storm import LEAST_WAIT_S
 from bench.target import LoadError, Target, ask, open_socket
 from harness import traffic
-from harness.wire import Socket, json_frame, text_frame
+from harness.websocket import Socket, json_frame, text_frame
 
 PACE = replace(QUICK, warmup_s=0.1, seconds=0.4, hold_s=0.2, idle_sockets=50, storm_sockets=40)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.edge.wire import SteppedEndpoint, Wire
+from tests.edge.raw_client import SteppedEndpoint, Wire
 from tests.support.fakes import FakeEdge
 from tests.support.http_api import Api
 

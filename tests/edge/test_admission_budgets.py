@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.admission.budgets import MAX_REMEMBERED, Budget, Budgets
+from edge.admission.keyed_queue import KeyedQueue
 from edge.admission.prices import MORE_THAN_A_FRAME
-from edge.admission.turns import Turns
 from edge.frames import incoming
 from edge.settings import EdgeSettings
 from edge.telemetry.recording import NO_RECEIPT
@@ -141,7 +141,7 @@ def _join() -> Any:
 
 
 def test_each_reads_the_log_once_at_a_time_and_nobody_waits_for_another() -> None:
-    turns, begun, waiting = Turns(), [], []
+    turns, begun, waiting = KeyedQueue(), [], []
 
     def start(name: str) -> Any:
         def call(done: Any) -> None:

@@ -12,10 +12,10 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from edge.connection.connection import Connection
-from edge.connection.wire import prepare
+from edge.connection.rfc6455 import prepare
 from edge.session.session import Session
 from edge.settings import EdgeSettings
-from tests.edge.wire import MASK, SteppedEndpoint, Wire, masked
+from tests.edge.raw_client import MASK, SteppedEndpoint, Wire, masked
 from tests.support.edge_values import interaction
 from tests.support.fakes import FakeEdge
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from edge.connection.wire import prepare
+from edge.connection.rfc6455 import prepare
 from edge.ports import Identity
 from edge.settings import EdgeSettings
-from tests.edge.wire import SteppedEndpoint, Wire, masked
+from tests.edge.raw_client import SteppedEndpoint, Wire, masked
 from tests.support.clocks import FAR_AHEAD_MS
 from tests.support.edge_values import interaction
 from tests.support.fakes import FakeEdge

@@ -16,10 +16,10 @@ from edge.connection.framing import (
     LOGIN_BYTES,
     MAX_FRAGMENTS,
 )
-from edge.connection.wire import prepare
+from edge.connection.rfc6455 import prepare
 from edge.session.session import Session
 from edge.settings import EdgeSettings
-from tests.edge.wire import SteppedEndpoint, Wire, masked
+from tests.edge.raw_client import SteppedEndpoint, Wire, masked
 from tests.support.fakes import FakeEdge
 
 FLOODS = {

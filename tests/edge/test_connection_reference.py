@@ -14,10 +14,10 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from edge.connection.wire import prepare
+from edge.connection.rfc6455 import prepare
 from edge.session.session import Session
 from edge.settings import EdgeSettings
-from tests.edge.wire import FakeTransport, SteppedEndpoint, Wire, masked
+from tests.edge.raw_client import FakeTransport, SteppedEndpoint, Wire, masked
 from tests.support.fakes import FakeEdge
 
 frames = st.lists(

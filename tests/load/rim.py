@@ -31,7 +31,7 @@ from aivo_client.values import (
     Settled,
     Wake,
 )
-from harness.wire import HandshakeError, Socket, connect, ignore, text_frame
+from harness.websocket import HandshakeError, Socket, connect, ignore, text_frame
 
 _ABNORMAL: Final = 1006
 _SMALL_BUFFER: Final = 4096

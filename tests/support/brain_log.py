@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from brain_service.engine.journal import LogRow
+from brain_service.engine.storage import LogRow
 from brain_service.store.entries import unpack
 
 

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from edge.admission.door import Door
 from edge.connection.endpoint import Endpoint
 from edge.connection.listener import Listener
+from edge.connection.rfc6455 import prepare
 from edge.connection.server import Server
-from edge.connection.wire import prepare
 from edge.settings import EdgeSettings
 from tests.support.fakes import FakeEdge
 

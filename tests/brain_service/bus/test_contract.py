@@ -15,8 +15,8 @@ import pytest
 from brain_service.bus import open_bus
 from brain_service.bus import valkey as valkey_bus
 from brain_service.bus.local import LocalBus
+from brain_service.bus.messages import channel_names
 from brain_service.bus.valkey import ValkeyBus, check_url
-from brain_service.bus.wire import channel_names
 from brain_service.engine.publication import Publication
 from harness.valkey import Valkey
 from tests.support.certificate import make_certificate

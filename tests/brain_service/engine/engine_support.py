@@ -16,9 +16,9 @@ import pytest
 from brain_service.bus.local import LocalBus
 from brain_service.engine import privacy
 from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
-from brain_service.engine.journal import Row, StoreUnavailableError
 from brain_service.engine.notices import Notice, Notifier
 from brain_service.engine.publication import Publication
+from brain_service.engine.storage import Row, StoreUnavailableError
 from brain_service.engine.teaching import TeachingOptions
 from brain_service.model import Assessment
 from brain_service.model.increments import BankIncrements

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from brain_service.engine import rebuild, retention
 from brain_service.engine.bank_sync import BankSync
-from brain_service.engine.journal import Rebuilt
+from brain_service.engine.storage import Rebuilt
 from brain_service.engine.teaching import TeachingOptions
 from brain_service.model import Interaction, LearnerState, Statistics, apply, codec
 from brain_service.model.bank import Bank

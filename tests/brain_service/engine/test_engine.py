@@ -12,11 +12,11 @@ import pytest
 
 from brain_service import model
 from brain_service.engine.engine import Applied, Failed, FailureCode, Submission
-from brain_service.engine.journal import Row, StoreUnavailableError
+from brain_service.engine.storage import Row, StoreUnavailableError
 from brain_service.model import codec
 from brain_service.model.bank import Bank
-from brain_service.model.crowd import MARK
 from brain_service.model.interaction import interaction_from_context
+from brain_service.model.population import MARK
 from tests.brain_service.engine.engine_support import (
     NOW_S,
     Brain,

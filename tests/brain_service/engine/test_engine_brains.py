@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brain_service.engine.engine import Applied, Failed, FailureCode
-from brain_service.engine.journal import BankTotals, ConflictError, Row
+from brain_service.engine.storage import BankTotals, ConflictError, Row
 from tests.brain_service.engine.engine_support import (
     Brain,
     interaction,

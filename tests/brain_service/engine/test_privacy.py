@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from brain_service.engine import privacy
-from brain_service.engine.journal import LogRow, Row, StoreUnavailableError
+from brain_service.engine.storage import LogRow, Row, StoreUnavailableError
 from brain_service.store import SqlStore
 from brain_service.store.entries import pack, unpack
 from service_runtime.database.connections import sqlite_connection

@@ -12,7 +12,7 @@ import pytest
 
 from brain_service.engine import rebuild
 from brain_service.engine.engine import Failed, FailureCode
-from brain_service.engine.journal import Rebuilt, StoreUnavailableError
+from brain_service.engine.storage import Rebuilt, StoreUnavailableError
 from brain_service.model import Interaction, LearnerState, Statistics, apply, codec
 from brain_service.model.bank import Bank
 from brain_service.model.params import PARAMS_HASH

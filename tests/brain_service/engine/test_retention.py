@@ -12,7 +12,7 @@ import pytest
 
 from brain_service.engine import rebuild, retention
 from brain_service.engine.engine import Failed, FailureCode
-from brain_service.engine.journal import LogRow, Rebuilt
+from brain_service.engine.storage import LogRow, Rebuilt
 from brain_service.model import codec
 from brain_service.store import SCHEMA, SqlStore
 from tests.brain_service.engine.engine_support import (

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from brain_service.engine.journal import Row, Shortened
+from brain_service.engine.storage import Row, Shortened
 from brain_service.model.increments import BankIncrements
 from brain_service.store import SqlStore, shortening
 

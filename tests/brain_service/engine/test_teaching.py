@@ -13,9 +13,9 @@ from brain_service import model
 from brain_service.engine.engine import Applied
 from brain_service.engine.teaching import TeachingOptions
 from brain_service.model import Statistics
-from brain_service.model.crowd import step
 from brain_service.model.interaction import Interaction
 from brain_service.model.params import CUT_GAIN, MAX_ITEMS
+from brain_service.model.population import step
 from brain_service.model.teaching import Allowance, Teachers
 from tests.brain_service.engine.engine_support import (
     Brain,
@@ -127,10 +127,10 @@ async def test_who_pretends_to_struggle_hardly_moves_when_others_are_called(
         for n in range(20):
             right = [about(f"q{m}", correct=m % 5 > 0) for m in range(15)]
             await answer(brain, f"pupil-{n}", *right)
-        before = (await learned(brain, "q0")).crowd
+        before = (await learned(brain, "q0")).population
         wrong = [about(f"x{n}", correct=False, **context) for n in range(300)]
         applied = await answer(brain, "mallory", *wrong)
-        after = (await learned(brain, "q0")).crowd
+        after = (await learned(brain, "q0")).population
 
     assert model.signs(applied[60].assessment)[-1] == 2  # would be called again and again
     most = Allowance().calls * step(CUT_GAIN, before.answers)

@@ -20,9 +20,9 @@ from brain_service.model.attention import (
     score,
 )
 from brain_service.model.bank import Bank
-from brain_service.model.crowd import START, Crowd
 from brain_service.model.habits import ALL_EARLY, Band
 from brain_service.model.interaction import interaction_from_context
+from brain_service.model.population import START, Population
 from brain_service.model.words import reason
 
 CROWD = START._replace(look=0.5, now=1.5)
@@ -188,7 +188,7 @@ def test_no_learner_stands_there_with_five_such_arrows_and_without_a_word() -> N
 
 
 def test_a_crowd_whose_calls_are_too_many_calls_less() -> None:
-    """The cuts are all that a school decides: the same learner, another crowd."""
-    calm: Crowd = CROWD._replace(look=2.0, now=3.0)
+    """The cuts are all that a school decides: the same learner, another population."""
+    calm: Population = CROWD._replace(look=2.0, now=3.0)
     assert attention(1.0) == Attention.LOOK
     assert attend(0, 20, -1, 1.0, calm) == Attention.NONE

@@ -21,7 +21,6 @@ from brain_service.model import (
     interaction_from_context,
 )
 from brain_service.model.bank import Bank, item_row
-from brain_service.model.crowd import MARK, START, USUAL, Lesson, passage_key, rows, task_key
 from brain_service.model.increments import (
     BankIncrements,
     ItemIncrement,
@@ -31,6 +30,7 @@ from brain_service.model.increments import (
     merge_norm,
 )
 from brain_service.model.params import LEVEL_B, NORM_WINDOW
+from brain_service.model.population import MARK, START, USUAL, Lesson, passage_key, rows, task_key
 from brain_service.model.prediction import item_key
 
 ROUNDING = 1e-9
@@ -74,8 +74,8 @@ def known(bank: Bank) -> dict[tuple[str, str], tuple[float, ...]]:
 
 
 def flat(statistics: Statistics) -> tuple[float, ...]:
-    *numbers, crowd, usual, after_itself, after_another = statistics
-    return (*numbers, *crowd, *usual, after_itself, after_another)
+    *numbers, population, usual, after_itself, after_another = statistics
+    return (*numbers, *population, *usual, after_itself, after_another)
 
 
 def learned(found: list[Increments], bank: Bank | None = None) -> Bank:
@@ -324,9 +324,9 @@ def test_a_forecast_that_came_true_makes_struggle_likelier_after_its_item_and_ev
     after, elsewhere = (bank.lookup(about(item)) for item in ("q1", "q2"))
 
     assert after.outlook > elsewhere.outlook > 0
-    assert after.crowd.intercept > START.intercept
-    assert after.crowd.rate > START.rate
-    assert after.crowd.answers == 3
+    assert after.population.intercept > START.intercept
+    assert after.population.rate > START.rate
+    assert after.population.answers == 3
 
 
 def test_a_kind_of_task_goes_its_own_way_after_itself_and_after_another() -> None:
@@ -341,8 +341,8 @@ def test_a_kind_of_task_goes_its_own_way_after_itself_and_after_another() -> Non
 
 
 def test_cuts_rise_with_attention_and_fall_without() -> None:
-    calm = learned([lesson(keys=())] * 50).lookup(about("q1")).crowd
-    loud = learned([lesson(keys=(), looked=1.0, called=1.0)] * 50).lookup(about("q1")).crowd
+    calm = learned([lesson(keys=())] * 50).lookup(about("q1")).population
+    loud = learned([lesson(keys=(), looked=1.0, called=1.0)] * 50).lookup(about("q1")).population
 
     assert calm.look < START.look < loud.look
     assert calm.now < START.now < loud.now
@@ -370,7 +370,7 @@ def test_what_learners_share_comes_back_from_the_store() -> None:
     assert not {row for row in other.missing([about("q1", "math")])[0] if row in rows}
     learned(found, other)
     other.load({row: value for row, value in rows.items() if row in items})
-    assert other.lookup(about("q1", "math")).crowd.answers == 8
+    assert other.lookup(about("q1", "math")).population.answers == 8
 
 
 @pytest.mark.parametrize("brains", [2, 10])

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from brain_service.model import Assessment, LearnerState, Statistics, apply
 from brain_service.model.bank import Bank
-from brain_service.model.crowd import Lesson, passage_key, subject_key, task_key
 from brain_service.model.forecast import AHEAD
 from brain_service.model.interaction import Interaction, interaction_from_context
+from brain_service.model.population import Lesson, passage_key, subject_key, task_key
 from brain_service.model.prediction import item_key
 
 

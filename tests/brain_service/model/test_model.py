@@ -27,9 +27,9 @@ from brain_service.model import (
 )
 from brain_service.model.alerts import QUIET, RISING, WATCHED, Crossing, crossings, signs
 from brain_service.model.codec import decode_state, encode_state
-from brain_service.model.crowd import USUAL, Crowd
 from brain_service.model.habits import Band
 from brain_service.model.levels import NAMES, PRIORS
+from brain_service.model.population import USUAL, Population
 from brain_service.model.recommend import Urgency
 from brain_service.model.state import BLANK
 
@@ -63,7 +63,7 @@ statistics = st.builds(
     st.integers(0, 500),
     st.floats(-2, 2),
     st.builds(
-        Crowd,
+        Population,
         intercept=st.floats(-3, 3),
         slope=st.floats(0.2, 1.6),
         rate=st.floats(0, 1),

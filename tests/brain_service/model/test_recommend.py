@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from brain_service.model import Statistics, apply, interaction_from_context
 from brain_service.model.attention import Attention
-from brain_service.model.crowd import START
 from brain_service.model.habits import Band
+from brain_service.model.population import START
 from brain_service.model.recommend import ADVICE, MOST, Situation, Urgency, contradicts, recommend
 
 USUAL = bytes([Band.AS_USUAL] * 6)
@@ -249,7 +249,7 @@ def answers(
 
 
 def test_failures_ask_for_a_scaffold_and_two_right_answers_end_it() -> None:
-    known = Statistics(crowd=START._replace(look=0.0, now=1.0))
+    known = Statistics(population=START._replace(look=0.0, now=1.0))
     shown = answers(False, False, False, False, False, True, True, known=known, difficulty=5)
 
     assert ["scaffold" in found for found in shown[:2]] == [False, False]

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from aivo.brain.v1 import brain_pb2 as pb
-from brain_service.engine.journal import StoreUnavailableError
+from brain_service.engine.storage import StoreUnavailableError
 from brain_service.model.interaction import MAX_SKILLS_PER_ITEM
 from brain_service.model.params import MAX_SKILLS
 from tests.brain_service.servicer.servicer_support import (

@@ -11,7 +11,7 @@ from brain_service.engine.submission import Applied, Failed, FailureCode
 from brain_service.model.interaction import interaction_from_context
 from brain_service.servicer import answers
 from brain_service.servicer.assessments import AssessmentCache, assessment_of
-from brain_service.servicer.wire import varint
+from brain_service.servicer.wire_format import varint
 
 _LEARNED = model.apply(
     None,

@@ -14,8 +14,8 @@ from brain_service.model.attention import REASONS, Attention
 from brain_service.model.interaction import interaction_from_context
 from brain_service.model.meaning import NAMES, Meaning
 from brain_service.model.words import Because
-from brain_service.servicer import meaning as wire
 from brain_service.servicer.assessments import assessment_of
+from brain_service.servicer.meaning import explanations
 
 FIELDS: Final = {
     "cognitive_load": "cognitive_load",
@@ -127,7 +127,7 @@ def test_where_nothing_is_unusual_nothing_is_said() -> None:
 def test_explanations_name_their_levels_and_what_pulls_them() -> None:
     history = [{"correct": number % 3 != 0, "difficulty": 2, "gap_s": 30.0} for number in range(40)]
     state, _ = after([*history, *[{"correct": False, "difficulty": 5, "gap_s": 30.0}] * 6])
-    message = pb.Assessment.FromString(wire.explanations(state))
+    message = pb.Assessment.FromString(explanations(state))
 
     names = {
         pb.LEVEL_COGNITIVE_LOAD: "cognitive_load",

@@ -13,8 +13,8 @@ import pytest
 from aivo.brain.v1 import brain_pb2 as pb
 from aivo.room.v1 import room_pb2
 from brain_service import model
-from brain_service.engine.journal import StoreUnavailableError
 from brain_service.engine.privacy import BadRequestError
+from brain_service.engine.storage import StoreUnavailableError
 from brain_service.engine.submission import (
     Applied,
     Failed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brain_service.engine.journal import Declared
+from brain_service.engine.storage import Declared
 from brain_service.model.increments import BankIncrements, ItemIncrement, NormIncrement
 from brain_service.store import SqlStore
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_service.engine.journal import Row
+from brain_service.engine.storage import Row
 from brain_service.store import heads
 from brain_service.store.entries import BadEntryError, pack, unpack, uuid_bytes
 

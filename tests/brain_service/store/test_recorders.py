@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from brain_service.engine.journal import ConflictError
+from brain_service.engine.storage import ConflictError
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.store.audit_log import KEEP_MS, Recorders
 from tests.brain_service.store.test_store import NOTHING, row

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from brain_service.engine.journal import (
+from brain_service.engine.storage import (
     ConflictError,
     Head,
     Row,

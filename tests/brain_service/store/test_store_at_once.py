@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_service.engine.journal import ConflictError, Row
+from brain_service.engine.storage import ConflictError, Row
 from brain_service.model.increments import BankIncrements
 from brain_service.store import SqlStore
 from brain_service.store.pace import Pace

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain_service.engine.journal import Row
+from brain_service.engine.storage import Row
 from brain_service.model.increments import BankIncrements, ItemIncrement
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.store.identity import identity

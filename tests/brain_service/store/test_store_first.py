@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_service.engine.journal import Head, Row
+from brain_service.engine.storage import Head, Row
 from brain_service.model.increments import BankIncrements
 from brain_service.store import SqlStore
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from brain_service.engine.journal import Row
+from brain_service.engine.storage import Row
 from brain_service.model.increments import BankIncrements
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.store.tables import MILESTONE

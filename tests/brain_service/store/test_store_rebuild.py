@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_service.engine.journal import Rebuilt, Standing
+from brain_service.engine.storage import Rebuilt, Standing
 from brain_service.store import SqlStore
 from brain_service.store.tables import MILESTONE
 from tests.brain_service.store.test_store import NOTHING, row

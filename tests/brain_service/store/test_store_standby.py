@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
-from brain_service.engine.journal import Row, StoreUnavailableError
+from brain_service.engine.storage import Row, StoreUnavailableError
 from brain_service.model.increments import BankIncrements
 from brain_service.store import SCHEMA, SqlStore
 from harness.postgres import NoPostgresError, Postgres

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from brain_service.engine.journal import Row
+from brain_service.engine.storage import Row
 from brain_service.model.increments import BankIncrements, ItemIncrement, NormIncrement
 from brain_service.store import SCHEMA, SqlStore
 from harness.postgres import Postgres

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from brain_service.engine.journal import StoreUnavailableError
 from brain_service.engine.notices import Notice
+from brain_service.engine.storage import StoreUnavailableError
 from brain_service.store import SCHEMA, SqlStore
 from brain_service.webhooks.commands import list_command, redeliver_command
 from brain_service.webhooks.endpoints import Endpoint, Webhooks

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from brain_service.engine.journal import ConflictError, Row
 from brain_service.engine.notices import Backlog, Notice, Postponed
+from brain_service.engine.storage import ConflictError, Row
 from brain_service.model.increments import BankIncrements
 from brain_service.store import SCHEMA, SqlStore
 from tests.brain_service.store.test_store_chain import row

@@ -19,7 +19,7 @@ MAX_PLACES: Final = 65_536
 """Accounts and addresses that are remembered, those that signed in last."""
 
 
-class Familiar:
+class KnownAddresses:
     """Pairs of an account and an address that have proven to belong together."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ MARK: Final = "\x01"
 _SEPARATOR: Final = "\x02"
 
 
-class Crowd(NamedTuple):
+class Population(NamedTuple):
     """What all learners share, whatever the subject."""
 
     intercept: float
@@ -38,8 +38,8 @@ class Crowd(NamedTuple):
 
 
 Shared = tuple[float, ...]
-"""Values that learners share, the number of answers behind them last: a `Crowd`, or what is usual
-in a subject: the means, then the variances within a learner of the six levels.
+"""Values that learners share, the number of answers behind them last: a `Population`, or what is
+usual in a subject: the means, then the variances within a learner of the six levels.
 """
 
 
@@ -69,10 +69,10 @@ class Lesson(NamedTuple):
     """1 or 0 as the answer was, minus its probability."""
 
 
-START: Final = Crowd(*params.CROWD_START)
+START: Final = Population(*params.CROWD_START)
 USUAL: Final[Shared] = (*params.USUAL_START[0], *params.USUAL_START[1], 0.0)
 _VARIANCES: Final = slice(len(params.USUAL_START[0]), len(USUAL) - 1)
-_crowd = maker(Crowd)
+_crowd = maker(Population)
 
 
 def step(gain: Gain, observations: float) -> float:
@@ -81,13 +81,13 @@ def step(gain: Gain, observations: float) -> float:
     return moved if moved > gain.floor else gain.floor
 
 
-def learn(crowd: Crowd, lesson: Lesson) -> Crowd:
+def learn(population: Population, lesson: Lesson) -> Population:
     """Return what all learners share after one more answer.
 
     The intercept and slope follow the gradient of the log loss. Each cut moves so that in the long
     run the budgeted share of answers lies above it [Robbins & Monro 1951].
     """
-    intercept, slope, rate, look, now, answers = crowd
+    intercept, slope, rate, look, now, answers = population
     error, lean, struggled, keys, looked, called, *_ = lesson
     if keys:
         intercept += step(params.INTERCEPT_GAIN, answers) * error
@@ -156,9 +156,9 @@ def outlook_row(key: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def rows(subject: str | None) -> tuple[str, ...]:
-    """Name the bank's rows of the crowd (None) or of what is usual in a subject, one a value."""
+    """Name the bank's rows of the population (None) or of what is usual in a subject, one a value."""
     if subject is None:
-        return tuple(f"{MARK}{_SEPARATOR}{field}" for field in Crowd._fields[:-1])
+        return tuple(f"{MARK}{_SEPARATOR}{field}" for field in Population._fields[:-1])
     places = range(len(USUAL) - 1)
     return tuple(f"{MARK}{_SEPARATOR}{place}{_SEPARATOR}{subject}" for place in places)
 
@@ -169,18 +169,18 @@ def is_shared(row: str) -> bool:
 
 
 def subject_of(row: str) -> str | None:
-    """Return the subject whose row this is; None for a row of the crowd."""
+    """Return the subject whose row this is; None for a row of the population."""
     _, _, *subject = row.split(_SEPARATOR, 2)
     return subject[0] if subject else None
 
 
 def start_of(subject: str | None) -> Shared:
-    """Return the values that a crowd (None) or a subject starts from."""
+    """Return the values that a population (None) or a subject starts from."""
     return START if subject is None else USUAL
 
 
 def shared(subject: str | None, values: Shared) -> Shared:
-    """Return values as what they are: a `Crowd` for None, else what is usual in a subject.
+    """Return values as what they are: a `Population` for None, else what is usual in a subject.
 
     Brains add up what each learned by itself. Where several begin with a subject at once, or an
     increment is written twice, the sum goes too far; a variance then is 0 until it has come back.

@@ -17,7 +17,7 @@ from auth_service.domain import (
 )
 from auth_service.store import Database, Identities, SessionTable, StoreUnavailableError, Told
 from auth_service.tokens import BadTokenError
-from auth_service.tokens.trusted import Stranger, TrustedTokens
+from auth_service.tokens.trusted import TrustedClaims, TrustedTokens
 from auth_service.trusted_issuers import TrustedIssuer
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _PROVIDER_SESSION_S: Final = 86_400
 """How long tokens of an ended session are refused: so long the provider may go on renewing them."""
 
 
-class Strangers:
+class FederatedPeople:
     """Turns tokens of trusted issuers into people of ours."""
 
     def __init__(
@@ -52,28 +52,28 @@ class Strangers:
         """Return the trusted issuer whose token it claims to be, if any."""
         return self._tokens.issuer_of(token)
 
-    async def identify(self, token: str, issuer: TrustedIssuer) -> tuple[str, Stranger]:
+    async def identify(self, token: str, issuer: TrustedIssuer) -> tuple[str, TrustedClaims]:
         """Return the user id of whom a token belongs to, and what it says.
 
         Raises BadTokenError.
         """
-        stranger = await self._tokens.read(token, issuer)
-        key = (stranger.issuer, stranger.subject)
+        claims = await self._tokens.read(token, issuer)
+        key = (claims.issuer, claims.subject)
         settled = self._settled.get(key)
-        if settled is None or settled[0] < stranger.issued_at:
+        if settled is None or settled[0] < claims.issued_at:
             try:
                 async with self._lock:
-                    user_id = await self.settle(stranger, issuer)
+                    user_id = await self.settle(claims, issuer)
             except StoreUnavailableError:
                 if settled is None:
                     raise BadTokenError(
                         "the access token cannot be checked now; try again"
                     ) from None
-                return settled[1], stranger  # as they were known; the next token says more
-            self._settled[key] = settled = (stranger.issued_at, user_id)
+                return settled[1], claims  # as they were known; the next token says more
+            self._settled[key] = settled = (claims.issued_at, user_id)
             if len(self._settled) > _REMEMBERED:
                 self._settled.popitem(last=False)
-        return settled[1], stranger
+        return settled[1], claims
 
     async def forget(self, token: str) -> None:
         """End the session of a token, if it is one of a trusted issuer."""
@@ -81,22 +81,22 @@ class Strangers:
         if issuer is None:
             return
         with contextlib.suppress(BadTokenError):
-            stranger = await self._tokens.read(token, issuer, allow_expired=True)
+            claims = await self._tokens.read(token, issuer, allow_expired=True)
             user_id, _ = await self.identify(token, issuer)
             await self._database.run(
                 self._sessions.refuse,
-                stranger.session_id,
+                claims.session_id,
                 user_id,
-                until_ms=int((stranger.good_until + _PROVIDER_SESSION_S) * 1000),
+                until_ms=int((claims.good_until + _PROVIDER_SESSION_S) * 1000),
             )
             await self._after_change()
 
-    async def settle(self, stranger: Stranger, issuer: TrustedIssuer) -> str:
+    async def settle(self, claims: TrustedClaims, issuer: TrustedIssuer) -> str:
         """Return the user id of somebody, who may appear now. Raises BadTokenError,
         StoreUnavailableError.
         """
         try:
-            told = _told(stranger)
+            told = _told(claims)
         except InvalidInputError as error:
             raise BadTokenError(f"a claim of the access token cannot be used: {error}") from None
         user_id = await self._database.run(
@@ -113,19 +113,19 @@ class Strangers:
         return user_id
 
 
-def _told(stranger: Stranger) -> Told:
+def _told(claims: TrustedClaims) -> Told:
     email = ""
     with contextlib.suppress(InvalidInputError):
-        email = normalised_email(stranger.email)
+        email = normalised_email(claims.email)
     return Told(
-        issuer=stranger.issuer,
-        subject=stranger.subject,
-        told_at_s=stranger.issued_at,
-        role=stranger.role,
+        issuer=claims.issuer,
+        subject=claims.subject,
+        told_at_s=claims.issued_at,
+        role=claims.role,
         email=email,
-        display_name=checked_display_name(stranger.display_name),
-        learners=_checked_ids(stranger.learners, "learner id"),
-        classes=_checked_ids(stranger.classes, "class id"),
+        display_name=checked_display_name(claims.display_name),
+        learners=_checked_ids(claims.learners, "learner id"),
+        classes=_checked_ids(claims.classes, "class id"),
     )
 
 

@@ -37,7 +37,7 @@ _AS_IT_COMES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Town:
+class Target:
     """Who is attacked."""
 
     stack: Stack
@@ -64,7 +64,7 @@ class Town:
 @contextlib.contextmanager
 def besieged(
     *, honest: int, hostile: int, newcomers: int = NEWCOMERS, env: Mapping[str, str] | None = None
-) -> Iterator[Town]:
+) -> Iterator[Target]:
     """Run a stack whose processes share one core, with so many people on each side; `env` adds to
     its environment.
     """
@@ -78,14 +78,14 @@ def besieged(
                     range(honest + hostile + newcomers),
                 )
             )
-        town = Town(
+        target = Target(
             stack=stack,
             honest=everybody[:honest],
             hostile=everybody[honest : honest + hostile],
             newcomers=everybody[honest + hostile :],
         )
-        _write_history(stack, [person.learner_id for person in town.hostile])
-        yield town
+        _write_history(stack, [person.learner_id for person in target.hostile])
+        yield target
 
 
 def _person(stack: Stack, registry: Registry, number: int, *, new: bool) -> Person:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from auth_service.turns import TooManyWaitingError, Turns
+from auth_service.fair_queue import FairQueue, TooManyWaitingError
 
 
 class WrongPasswordError(Exception):
@@ -18,7 +18,7 @@ class Desk:
 
     def __init__(self, *, at_once: int = 1, **limits: int) -> None:
         self.now_s = 0.0
-        self.turns = Turns(at_once=at_once, clock=lambda: self.now_s, **limits)
+        self.queue = FairQueue(at_once=at_once, clock=lambda: self.now_s, **limits)
         self.served: list[str] = []
         self.new: list[str] = []
         self.refused: list[str] = []
@@ -39,7 +39,7 @@ class Desk:
 
         async def ask() -> None:
             try:
-                await self.turns.take(account, address, stay)
+                await self.queue.take(account, address, stay)
             except TooManyWaitingError:
                 self.refused.append(name)
             except WrongPasswordError:
@@ -159,7 +159,7 @@ async def test_whoever_gives_up_leaves_no_gap(when: str) -> None:
     await desk.leave_all()
 
     assert desk.served[-1] == "third"
-    assert desk.turns.free == 1
+    assert desk.queue.free == 1
 
 
 async def test_whoever_gives_up_just_when_called_costs_nobody_a_turn() -> None:
@@ -172,20 +172,20 @@ async def test_whoever_gives_up_just_when_called_costs_nobody_a_turn() -> None:
     await desk.leave_all()
 
     assert desk.served == ["first", "third"]
-    assert desk.turns.free == 1
+    assert desk.queue.free == 1
 
 
 async def test_whoever_gives_up_just_when_sent_away_is_no_fault() -> None:
     desk = Desk(max_waiting=1)
     await desk.come("first", "first")
     await desk.come("first again", "first")
-    new = asyncio.create_task(desk.turns.take("new", "b", lambda _: asyncio.Event().wait()))
+    new = asyncio.create_task(desk.queue.take("new", "b", lambda _: asyncio.Event().wait()))
     desk.tasks[1].cancel()
     await desk.settle()
     await desk.leave_all()
     new.cancel()
 
-    assert desk.turns.free == 0, "the new one has its turn"
+    assert desk.queue.free == 0, "the new one has its turn"
 
 
 async def test_a_turn_is_taken_until_its_work_is_done() -> None:
@@ -198,7 +198,7 @@ async def test_a_turn_is_taken_until_its_work_is_done() -> None:
     await desk.leave_all()
 
     assert desk.served == ["first", "second"]
-    assert desk.turns.free == 1
+    assert desk.queue.free == 1
 
 
 @pytest.mark.parametrize("wrong", [True, False], ids=["wrong", "right"])
@@ -218,7 +218,7 @@ async def test_one_turn_is_kept_for_somebody_new(wrong: bool) -> None:
     assert desk.new[-1] == "new"
     assert "again 5" not in desk.new
     await desk.leave_all()
-    assert desk.turns.free == 2
+    assert desk.queue.free == 2
 
 
 async def test_an_address_has_all_turns_but_the_last() -> None:
@@ -231,4 +231,4 @@ async def test_an_address_has_all_turns_but_the_last() -> None:
     assert list(desk.here) == ["0", "1", "elsewhere"]
     await desk.leave_all()
     assert desk.new == ["0", "1", "elsewhere", "2", "3"]
-    assert desk.turns.free == 3
+    assert desk.queue.free == 3

@@ -62,7 +62,7 @@ class _Recent:
         return float(asked * 0.5 ** ((now_s - when_s) / HALF_LIFE_S))
 
 
-class Turns:
+class FairQueue:
     """Lets so many work at once; the others wait for their turn."""
 
     def __init__(

@@ -12,7 +12,7 @@ from edge.ports import Done, UpstreamError
 T = TypeVar("T")
 
 
-class Turns:
+class KeyedQueue:
     """Calls that wait for an earlier one of the same person to be answered."""
 
     def __init__(self) -> None:
