@@ -1,1 +1,1 @@
-"""Who is connected and whom they may watch; keeps passwords, signing keys and relations."""
+"""Who is connected and whom they may watch: passwords, signing keys and relations."""

@@ -1,4 +1,4 @@
-"""Puts the auth service together: `python -m auth_service --help`. The only module that reads the
+"""Wires the auth service: `python -m auth_service --help`. The only module that reads the
 environment.
 """
 
@@ -85,7 +85,7 @@ class Core:
     def administration(
         self, actor: str, after_change: Callable[[], Awaitable[None]]
     ) -> Administration:
-        """Return administration in the name of `actor`."""
+        """Return administration on behalf of `actor`."""
         return Administration(
             database=self.database,
             people=self.people,
@@ -235,7 +235,7 @@ async def _serve(
             ready(await server.start())
             await stop.wait()
     finally:
-        # First the endless streams, or stopping would wait its whole grace for them.
+        # End the endless streams first, or stopping would use up its grace period.
         servicer.drain()
         await server.stop()
         for chore in chores:
@@ -333,7 +333,7 @@ def _operator() -> str:
 
 
 async def _nothing() -> None:
-    """Leave it to running services to notice what a command changed."""
+    """Do nothing: running services notice what a command changed."""
 
 
 def _clock_ms() -> int:

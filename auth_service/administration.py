@@ -33,15 +33,15 @@ _MAX_PAGE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPage:
-    """Users by id; an empty `next_page_token` says that these were the last."""
+    """Users by id; an empty `next_page_token` means the last page."""
 
     users: tuple[User, ...]
     next_page_token: str
 
 
 class Administration:
-    """Checks what was asked, does it, and waits until decisions follow it. `actor` goes into the
-    audit log.
+    """Checks a change, makes it, and waits until decisions reflect it. `actor` goes into the audit
+    log.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Administration:
         self._actor = actor
 
     async def bootstrap_admin(self, email: str | None, password: str | None) -> bool:
-        """Create the first administrator if there is none; tell whether one was created.
+        """Create the first administrator if there is none; returns whether one was created.
 
         Raises InvalidInputError for a bad address or weak password, also when there is an
         administrator already.
@@ -82,14 +82,19 @@ class Administration:
         try:
             user = await self.create_user(email, password, Role.ADMIN, "")
         except AlreadyExistsError:
-            # Another process was faster, or the address belongs to someone who is no administrator.
+            # Another process was faster, or the address belongs to a user who is not an
+            # administrator.
             logger.warning("the first administrator was not created: the e-mail address is taken")
             return False
         logger.info("first administrator created", extra={"user_id": user.user_id})
         return True
 
-    async def create_user(self, email: str, password: str, role: Role, display_name: str) -> User:
-        """Add a user. Raises InvalidInputError, AlreadyExistsError."""
+    async def create_user(
+        self, email: str, password: str | None, role: Role, display_name: str
+    ) -> User:
+        """Add a user; with the password None no password opens the account. Raises
+        InvalidInputError, AlreadyExistsError.
+        """
         user = User(
             user_id=new_id(),
             email=normalised_email(email),
@@ -98,7 +103,9 @@ class Administration:
             disabled=False,
             created_at_ms=self._clock_ms(),
         )
-        password_hash = await self._passwords.hash(checked_password(password))
+        password_hash = ""
+        if password is not None:
+            password_hash = await self._passwords.hash(checked_password(password))
         await self._database.run(self._people.create_user, user, password_hash, actor=self._actor)
         await self._after_change()
         return user
@@ -118,7 +125,7 @@ class Administration:
         return await self.get_user(id_or_email)
 
     async def find_learners(self, emails: Sequence[str]) -> dict[str, str]:
-        """Return which learners the users with these addresses are, by the address as given."""
+        """Return the learners of the users with these addresses, by the address as given."""
         given = {email.strip().lower(): email for email in emails}
         found = await self._database.run(self._people.own_learners, list(given))
         return {given[email]: learner_id for email, learner_id in found.items()}
@@ -132,7 +139,7 @@ class Administration:
         duplicates: int,
         refused: int,
     ) -> None:
-        """Write to the audit log that somebody sent learning records of these learners. Raises
+        """Record in the audit log that somebody sent learning records about these learners. Raises
         InvalidInputError.
         """
         checked_id(user_id, "user")
@@ -159,7 +166,7 @@ class Administration:
         )
 
     async def learner_ids(self, class_id: str) -> list[str]:
-        """Return the ids of a class's learners; of all where no class is named. Raises
+        """Return the ids of a class's learners, or of all if no class is named. Raises
         NotFoundError.
         """
         return await self._database.run(self._people.learner_ids, class_id)
@@ -212,7 +219,7 @@ class Administration:
         await self._after_change()
 
     async def remove_relation(self, relation: Relation) -> None:
-        """Take a relation back, if there is one. Raises InvalidInputError."""
+        """Remove a relation, if there is one. Raises InvalidInputError."""
         await self._database.run(
             self._people.remove_relation, _checked(relation), actor=self._actor
         )

@@ -78,7 +78,11 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     )
     command.add_argument("--role", required=True, choices=[role.value for role in Role])
     command.add_argument("--display-name", default="", help="name for people (default: none)")
-    _add_password(command)
+    _add_password(command).add_argument(
+        "--no-password",
+        action="store_true",
+        help="of another system, or of who signs in at your provider: no password opens it",
+    )
 
     command = add("set-password", "replace a user's password and end all sessions of that user")
     _add_user(command)
@@ -193,7 +197,8 @@ async def execute(arguments: argparse.Namespace, tools: Tools) -> None:
     administration, command = tools.administration, arguments.command
     match command:
         case "create-user":
-            password = _read_password(arguments, tools.stdin)
+            asked = not arguments.no_password
+            password = _read_password(arguments, tools.stdin) if asked else None
             role, name = Role(arguments.role), arguments.display_name
             user = await administration.create_user(arguments.email, password, role, name)
             _print(tools, user.user_id)
@@ -246,12 +251,14 @@ def _add_user(command: argparse.ArgumentParser) -> None:
     command.add_argument("user", help="user id or e-mail address")
 
 
-def _add_password(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+def _add_password(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    ways = command.add_mutually_exclusive_group()
+    ways.add_argument(
         "--password-stdin",
         action="store_true",
         help="read the password from the first line of standard input instead of asking for it",
     )
+    return ways
 
 
 def _read_password(arguments: argparse.Namespace, stdin: TextIO) -> str:

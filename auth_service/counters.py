@@ -1,4 +1,4 @@
-"""Counts what the auth service does, in plain numbers that name nobody."""
+"""Counts what the auth service does, in plain numbers without names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REFRESHES = ("granted", "refused", "reused")
 
 
 class AuthCounters:
-    """The metrics of one auth service; its rooms add to the plain numbers."""
+    """The metrics of one auth service; its modules add to the plain numbers."""
 
     def __init__(self) -> None:
         """Start at zero."""
@@ -18,11 +18,10 @@ class AuthCounters:
         else `failed`.
         """
         self.logins_s = Histogram(DURATION_S)
-        """Seconds that a sign-in took which was granted or refused; most of it hashes the password.
-        """
+        """Seconds per granted or refused sign-in, most of it for hashing the password."""
         self.refreshes = dict.fromkeys(REFRESHES, 0)
-        """A token that is shown a second time is `reused`, and its session ended: somebody may have
-        stolen it.
+        """A token used a second time is `reused`, and its session ended: it may have been
+        stolen.
         """
         self.tokens_accepted = 0
         self.tokens_refused = 0

@@ -1,8 +1,7 @@
-"""Devices that somebody has signed in from before; guesses by strangers do not slow them.
+"""Devices with an earlier sign-in, which strangers' guesses do not slow down.
 
 After https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies. A
-device keeps a token that only this service can make, for one account. It means nothing to anybody
-else.
+device keeps a token that only this service can make, for one account.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _TIME: Final = 6
 
 
 class Devices:
-    """Makes and knows device tokens."""
+    """Makes and checks device tokens."""
 
     def __init__(self, secret: bytes, *, lifetime_s: int) -> None:
         """`secret` is the service's alone; tokens are good for `lifetime_s` seconds."""
@@ -33,7 +32,9 @@ class Devices:
         return base64.urlsafe_b64encode(head + self._mac(head, account)).rstrip(b"=").decode()
 
     def knows(self, token: str, account: str, now_s: float) -> str:
-        """Return the name of the device if this token was made for this account; else nothing."""
+        """Return the device's name if this token was made for this account; else an empty
+        string.
+        """
         try:
             data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""What decisions need, held in memory and asked thousands of times a second."""
+"""What decisions need, in memory, queried thousands of times a second."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Directory:
         learners: Mapping[str, Learner | None],
         revoked: Mapping[str, int],
     ) -> None:
-        """Replace those that changed by how they stand now; None removes."""
+        """Replace changed entries; None removes one."""
         for user_id, person in people.items():
             if person is None:
                 self._people.pop(user_id, None)
@@ -78,21 +78,21 @@ class Directory:
         return None if learner is None else learner.class_ids
 
     def is_revoked(self, session_id: str) -> bool:
-        """Tell whether a session was ended before its tokens expired."""
+        """Return whether a session was ended before its tokens expired."""
         return session_id in self._revoked
 
     def forget_revoked(self, now_ms: int) -> None:
-        """Drop revoked sessions whose tokens have all expired: those are refused for their age."""
+        """Drop revoked sessions whose tokens have all expired: those are refused anyway."""
         self._revoked = {
             session: until for session, until in self._revoked.items() if until > now_ms
         }
 
     def may(self, user_id: str, action: Action, resource: str) -> bool:
-        """Tell whether a user may do something; unknown users may do nothing."""
+        """Return whether a user may do something; unknown users may do nothing."""
         return may(self._people.get(user_id), action, resource, self, self._rules)
 
     def own_learners(self, user_id: str, most: int) -> list[str]:
-        """Return up to `most` of the learners that a user is and may interact for."""
+        """Return up to `most` learners that the user is and may interact for."""
         person = self._people.get(user_id)
         own = () if person is None else sorted(person.own_learners)
         return [learner_id for learner_id in own if self.may(user_id, Action.INTERACT, learner_id)][

@@ -29,11 +29,11 @@ CLASS_ROOM = "class:"
 
 
 class InvalidInputError(Exception):
-    """What was asked for makes no sense; the sentence says what to change. Nothing has changed."""
+    """The request is invalid; the sentence says what to fix. Nothing has changed."""
 
 
 class NotFoundError(Exception):
-    """What was named does not exist. Nothing has changed."""
+    """The named object does not exist. Nothing has changed."""
 
 
 class AlreadyExistsError(Exception):
@@ -55,9 +55,9 @@ class Action(StrEnum):
     WATCH = "watch"
     INTERACT = "interact"
     JOIN = "join"
-    """Be in a room, and hear what is said there."""
+    """Be in a room and receive its messages."""
     SPEAK = "speak"
-    """Say something in a room."""
+    """Send messages to a room."""
     ADMINISTER = "administer"
 
 
@@ -131,7 +131,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that decisions depend on has changed: about one user or one learner, never both.
+    """A change that decisions depend on: about one user or one learner, never both.
 
     With `session_id` that session ended; with `all_sessions` every session of the user did.
     """
@@ -144,10 +144,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomRules:
-    """What a school decides about rooms. Both are off unless it says otherwise."""
+    """A school's rules about rooms, both off by default."""
 
     free: bool = False
-    """Any user may be and speak in any room that belongs to no learner and no class."""
+    """Any user may join and speak in rooms that belong to no learner and no class."""
     guardians_speak: bool = False
     """Guardians may speak in the rooms of their wards' classes, not only listen."""
 
@@ -244,9 +244,7 @@ def _may_join(person: Person, room_id: str, enrolments: Enrolments, rules: RoomR
 
 
 def close_learners(person: Person) -> Set[str]:
-    """Return the learners that a person is, or is guardian of, as far as the role lets
-    those count.
-    """
+    """Return the learners that a person is or is guardian of, if the role lets that count."""
     kinds = RELATIONS_OF_ROLE[person.role]
     wards = person.wards if RelationKind.GUARDIAN_OF in kinds else frozenset[str]()
     return person.own_learners | wards

@@ -1,10 +1,10 @@
-"""Whose password is checked next, while more wait than can be checked at once.
+"""Whose password is checked next, when more wait than can be checked at once.
 
-First goes who has asked least lately. Addresses with many refusals come last, whichever accounts
-they name, because new names are easily made up; then account, address and arrival decide. So
-somebody who tries again and again waits behind somebody new, wherever both come from. The last turn
-is kept for somebody new from an address that has none, who would otherwise wait until a check ends.
-A check works on several cores, so a school behind one address loses little.
+Those who have tried least lately go first. Addresses with many refusals come last, whichever
+accounts they name, because names are easily made up; then account, address and arrival decide. So
+repeated attempts wait behind new users, wherever both come from. The last turn is kept for somebody
+new from an address that has none, who would otherwise wait until a check ends. A check works on
+several cores, so a school behind one address loses little.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 HALF_LIFE_S: Final = 30.0
-"""In which half of what somebody has asked is forgotten."""
+"""Half-life of counted attempts, in seconds."""
 
 OFTEN: Final = 2.0
 """Tries of an account, or refusals of an address, from which on somebody is no longer new."""
 
 MAX_KEYS: Final = 65_536
-"""Accounts and addresses whose asking is remembered, the latest ones."""
+"""Accounts and addresses whose attempts are remembered, most recent first."""
 
 
 class TooManyWaitingError(Exception):
-    """There is no place to wait; try again in a moment."""
+    """The queue is full; try again in a moment."""
 
     trailing_metadata = (("retry-after-ms", "1000"),)
 
@@ -46,7 +46,7 @@ class _Waiting:
 
 
 class _Recent:
-    """How much each key has asked lately."""
+    """Recent attempts per key."""
 
     def __init__(self) -> None:
         self._asked: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -63,7 +63,7 @@ class _Recent:
 
 
 class FairQueue:
-    """Lets so many work at once; the others wait for their turn."""
+    """Limits concurrent work; the others wait for their turn."""
 
     def __init__(
         self,
@@ -74,8 +74,8 @@ class FairQueue:
         per_account: int = 2,
         per_address: int = 32,
     ) -> None:
-        """Places to wait are limited in all, for one account and for one address; who has asked
-        more leaves theirs to who has asked less. `clock` gives seconds.
+        """The queue is limited in total, per account and per address; those who have tried more
+        give way to those who have tried less. `clock` gives seconds.
         """
         self.free = at_once
         """How many may begin now."""
@@ -141,7 +141,7 @@ class FairQueue:
         return waiting
 
     def _make_place(self, newcomer: _Waiting, among: list[_Waiting]) -> None:
-        """Send away who has asked most, if that is somebody else than the newcomer."""
+        """Evict whoever has tried most, unless that is the newcomer."""
         now_s = self._clock()
         last = max([*among, newcomer], key=lambda one: self._rank(one, now_s))
         if last is newcomer:
@@ -171,7 +171,7 @@ class FairQueue:
         self._call()
 
     def _first(self, now_s: float) -> _Waiting | None:
-        """Return whose turn is next, if anybody's."""
+        """Return the next one in the queue, if any."""
         may = self._waiting
         if self.free <= self._kept:
             may = [

@@ -1,4 +1,4 @@
-"""People who come with another issuer's token: who they are here, and whether they are let in."""
+"""People with another issuer's token: which user they are, and whether they may enter."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 16_384
 _PROVIDER_SESSION_S: Final = 86_400
-"""How long tokens of an ended session are refused: so long the provider may go on renewing them."""
+"""How long tokens of an ended session are refused, because the provider may keep renewing them."""
 
 
 class FederatedPeople:
-    """Turns tokens of trusted issuers into people of ours."""
+    """Maps tokens of trusted issuers to our users."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class FederatedPeople:
         self._lock = asyncio.Lock()
 
     def issuer_of(self, token: str) -> TrustedIssuer | None:
-        """Return the trusted issuer whose token it claims to be, if any."""
+        """Return the trusted issuer that a token claims to be from, if any."""
         return self._tokens.issuer_of(token)
 
     async def identify(self, token: str, issuer: TrustedIssuer) -> tuple[str, TrustedClaims]:
-        """Return the user id of whom a token belongs to, and what it says.
+        """Return the user id a token belongs to, and its claims.
 
         Raises BadTokenError.
         """
@@ -69,7 +69,7 @@ class FederatedPeople:
                     raise BadTokenError(
                         "the access token cannot be checked now; try again"
                     ) from None
-                return settled[1], claims  # as they were known; the next token says more
+                return settled[1], claims  # as known so far; the next token may update that
             self._settled[key] = settled = (claims.issued_at, user_id)
             if len(self._settled) > _REMEMBERED:
                 self._settled.popitem(last=False)
@@ -92,7 +92,7 @@ class FederatedPeople:
             await self._after_change()
 
     async def settle(self, claims: TrustedClaims, issuer: TrustedIssuer) -> str:
-        """Return the user id of somebody, who may appear now. Raises BadTokenError,
+        """Return the user id, creating the user if allowed. Raises BadTokenError,
         StoreUnavailableError.
         """
         try:

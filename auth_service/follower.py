@@ -1,5 +1,5 @@
-"""Keeps memory equal to what is on disk, whoever changed it: this process, another one, or an admin
-command.
+"""Keeps memory in step with the database, whether this process, another one or an admin command
+changed it.
 
 Every change is written to a log in the database together with the change itself. The follower reads
 that log, on a timer and right after this process has written, brings the directory up to date, and
@@ -117,7 +117,7 @@ async def follow(follower: Follower, keys: KeyFollower, *, poll_s: float) -> Non
                 )
             healthy = False
         except Exception:
-            # The streams' promise hangs on this loop: it outlives whatever one round runs into.
+            # The streams' promise depends on this loop: it survives any error of one round.
             if healthy:
                 logger.exception("following changes failed; decisions are made from memory")
             healthy = False
@@ -134,9 +134,7 @@ async def sweep(
     directory: Directory,
     clock_ms: Callable[[], int],
 ) -> None:
-    """Drop what is of no use any more (expired sessions, old changes) every ten minutes, until
-    cancelled.
-    """
+    """Delete expired sessions and old changes every ten minutes, until cancelled."""
     while True:
         directory.forget_revoked(clock_ms())
         try:

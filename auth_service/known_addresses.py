@@ -1,8 +1,7 @@
-"""Where people have signed in from before: somebody who comes from such a place is not slowed by
-guesses, made there or elsewhere.
+"""Where people have signed in from before: they are not slowed down there by anybody's guesses.
 
-Fingerprints, in the memory of this process only: after a restart everybody is new once. A device's
-own token (`devices`) lasts longer.
+Fingerprints, in this process's memory only: after a restart everybody is new once. A device's own
+token (`devices`) lasts longer.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ FORGET_S: Final = 30 * 86_400.0
 """How long a place stays familiar after the last sign-in from there."""
 
 MAX_PLACES: Final = 65_536
-"""Accounts and addresses that are remembered, those that signed in last."""
+"""How many pairs are remembered, most recent first."""
 
 
 class KnownAddresses:
-    """Pairs of an account and an address that have proven to belong together."""
+    """Pairs of an account and an address with a successful sign-in."""
 
     def __init__(self) -> None:
         """Begin with none."""

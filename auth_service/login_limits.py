@@ -1,4 +1,4 @@
-"""Who must wait before another password is tried, and for how long.
+"""How long to wait before another password may be tried.
 
 A guess counts against the account as tried from one address, so that whoever guesses elsewhere does
 not lock its owner out. Against guessing from many addresses there is a wider limit for the account,
@@ -23,7 +23,7 @@ ADDRESS_WAIT_S = 2.0
 
 
 class UnauthenticatedError(Exception):
-    """Whoever it is, they did not prove it; the sentence does not say what exactly was wrong."""
+    """The sign-in failed; the sentence does not say what exactly was wrong."""
 
 
 class TooManyAttemptsError(Exception):
@@ -36,7 +36,7 @@ class TooManyAttemptsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """Failures that cost no waiting, of each kind; the longest wait in seconds."""
+    """Free failures of each kind; the longest wait in seconds."""
 
     per_pair: int
     """Of one account from one address, or from one known device."""

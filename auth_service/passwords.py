@@ -20,16 +20,16 @@ from argon2.exceptions import InvalidHashError, VerificationError
 R = TypeVar("R")
 
 GIVES_WAY = 2
-"""How much nicer than the rest of the process the threads are that hash: lessons go first. Not by
-more, each hash has several threads and must come to its end beside a flood.
+"""Extra niceness of hashing threads, so that lessons go first. Not more: each hash must still
+finish during a flood.
 """
 
 GIVES_MORE_WAY = 10
-"""How much nicer still they are for work that can wait."""
+"""Further niceness for work that can wait."""
 
 
 class TooManyHashesError(Exception):
-    """More passwords wait to be checked than the process takes on; try again in a moment."""
+    """Too many passwords wait to be checked; try again in a moment."""
 
     trailing_metadata = (("retry-after-ms", "1000"),)
 
@@ -64,19 +64,17 @@ class Passwords:
         return await self._run(partial(self._hash, password))
 
     async def verify(self, password: str, encoded: str | None, *, can_wait: bool = False) -> bool:
-        """Tell whether `password` belongs to `encoded`; later where that `can_wait`, beside other
-        work. Raises TooManyHashesError.
+        """Return whether `password` matches `encoded`; `can_wait` lets other work go first. Raises
+        TooManyHashesError.
 
-        Pass None for a user who does not exist: the answer is False, after the same work as for one
-        who does, so that the time taken does not tell who has an account.
+        Pass None for an unknown user: the answer is False after the same work, so that the time
+        taken does not reveal who has an account.
         """
         work = partial(self._verify, password, encoded)
         return await self._run(partial(_patiently, work) if can_wait else work)
 
     def outdated(self, encoded: str) -> bool:
-        """Tell whether a hash was made with other parameters than today's and should be
-        made anew.
-        """
+        """Return whether a hash has outdated parameters and should be made anew."""
         return self._hasher.check_needs_rehash(encoded)
 
     def close(self) -> None:
@@ -107,7 +105,7 @@ class Passwords:
 
 
 def _give_way(by: int) -> None:
-    """Let everything else on this machine go first: a hash takes long on purpose."""
+    """Lower the thread's priority: a hash takes long on purpose."""
     if hasattr(os, "setpriority"):
         thread = threading.get_native_id()
         niceness = os.getpriority(os.PRIO_PROCESS, thread) + by
@@ -115,14 +113,13 @@ def _give_way(by: int) -> None:
 
 
 def _patiently(work: Callable[[], R]) -> R:
-    """Work in a thread of its own, which no longer counts as this one's: niceness only grows."""
+    """Work in a new thread, because niceness only grows."""
     with ThreadPoolExecutor(1, initializer=_give_way, initargs=(GIVES_MORE_WAY,)) as own:
         return own.submit(work).result()
 
 
 def _normalised(password: str) -> bytes:
-    # The same password typed on another keyboard may come as other code points (NIST SP 800-63B
-    # §3.1.1.2).
+    # The same password from another keyboard may have other code points (NIST SP 800-63B §3.1.1.2).
     return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
 
 

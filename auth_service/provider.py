@@ -1,4 +1,4 @@
-"""Talks to an OpenID provider behind the browser's back: its addresses, and codes for ID tokens."""
+"""Talks to an OpenID provider directly: discovery, and ID tokens for codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_BYTES: Final = 1 << 20
 
 
 class ProviderError(Exception):
-    """The provider cannot be reached, or refused; the sentence repeats nothing that it said."""
+    """The provider cannot be reached or refused; the sentence repeats nothing of its answer."""
 
 
 class Provider:
@@ -73,7 +73,7 @@ class Provider:
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """Go nowhere else, least of all with a secret."""
+        """Follow no redirects, least of all with a secret."""
 
 
 async def _asked(

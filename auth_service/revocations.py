@@ -1,4 +1,4 @@
-"""Hands changes to every open revocation stream, and cuts streams that do not keep up."""
+"""Passes changes to every open revocation stream, and cuts streams that do not keep up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WatchCutError(Exception):
 
 
 class Watch:
-    """One stream's place in line: what it has not been given yet."""
+    """One stream's queue of changes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -44,13 +44,13 @@ class Watch:
                 yield batch
 
     def take(self) -> tuple[Change, ...]:
-        """Return what is in line, and have nothing in line."""
+        """Return and empty the queue."""
         batch, self._pending = tuple(self._pending), []
         return batch
 
     def offer(self, changes: Iterable[Change]) -> bool:
-        """Put changes in line; False when that makes the line too long: the stream is cut and the
-        line given up.
+        """Queue changes; False when that makes the queue too long: the stream is cut and the queue
+        dropped.
         """
         if self._cut:
             return True
@@ -61,9 +61,7 @@ class Watch:
         return not self._cut
 
     def cut(self) -> bool:
-        """Make the stream fail, and hold nothing for it any more; False when that was done
-        before.
-        """
+        """Make the stream fail and drop its queue; False when that was done before."""
         was_cut, self._cut = self._cut, True
         self._pending.clear()
         self._wake.set()
@@ -74,7 +72,7 @@ class Broadcaster:
     """All open streams of this process."""
 
     def __init__(self, limit: int) -> None:
-        """Let each stream have up to `limit` changes in line."""
+        """Let each stream queue up to `limit` changes."""
         self._limit = limit
         self._watches: set[Watch] = set()
         self.published = 0
@@ -87,7 +85,7 @@ class Broadcaster:
 
     @contextmanager
     def watch(self) -> Iterator[Watch]:
-        """Give a new stream that gets everything published from now on, until the block ends."""
+        """Yield a new stream that gets everything published until the block ends."""
         watch = Watch(self._limit)
         self._watches.add(watch)
         try:
@@ -96,7 +94,7 @@ class Broadcaster:
             self._watches.discard(watch)
 
     def publish(self, changes: Iterable[Change]) -> None:
-        """Give changes to every stream; never waits for any."""
+        """Queue changes for every stream, without waiting."""
         batch = tuple(changes)
         self.published += len(batch)
         for watch in self._watches if batch else ():
@@ -104,6 +102,6 @@ class Broadcaster:
                 self.streams_cut += 1
 
     def cut_all(self) -> None:
-        """Make every stream fail, because what changed is no longer known one by one."""
+        """Make every stream fail, because single changes are no longer known."""
         for watch in self._watches:
             self.streams_cut += watch.cut()

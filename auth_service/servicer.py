@@ -111,7 +111,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._streams = Streams()
 
     def drain(self) -> None:
-        """End all endless streams with UNAVAILABLE, after what is in line was sent."""
+        """End all endless streams with UNAVAILABLE, after sending what is queued."""
         self._streams.stop()
 
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
@@ -128,7 +128,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def ListProviders(
         self, request: pb.ListProvidersRequest, context: Any
     ) -> pb.ListProvidersResponse:
-        """Tell how people may sign in."""
+        """Return how people may sign in."""
         listed = [
             pb.Provider(provider_id=name, label=label)
             for name, label in self._sign_in.listed().items()
@@ -156,7 +156,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def GetLogoutAddress(
         self, request: pb.GetLogoutAddressRequest, context: Any
     ) -> pb.GetLogoutAddressResponse:
-        """Tell where the browser signs out at a provider."""
+        """Return where the browser signs out at a provider."""
         address = await self._sign_in.logout_address(request.provider_id, request.return_to)
         return pb.GetLogoutAddressResponse(address=address)
 
@@ -166,14 +166,14 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         return pb.RefreshResponse(tokens=_tokens(grant), user=_user(grant.user))
 
     async def Logout(self, request: pb.LogoutRequest, context: Any) -> pb.LogoutResponse:
-        """End a session; its sockets hear of it before the answer."""
+        """End a session; its revocation is published before the answer."""
         await self._sessions.logout(request.refresh_token, request.access_token)
         return pb.LogoutResponse()
 
     async def Authenticate(
         self, request: pb.AuthenticateRequest, context: Any
     ) -> pb.AuthenticateResponse:
-        """Tell whom access tokens belong to."""
+        """Return whom access tokens belong to."""
         _check_batch(len(request.tokens), "tokens")
         answers = await self._sessions.authenticate(request.tokens)
         return pb.AuthenticateResponse(
@@ -183,7 +183,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def CheckSessions(
         self, request: pb.CheckSessionsRequest, context: Any
     ) -> pb.CheckSessionsResponse:
-        """Tell which sessions still stand."""
+        """Return which sessions are still valid."""
         _check_batch(len(request.queries), "queries")
         return pb.CheckSessionsResponse(
             standing=[
@@ -212,7 +212,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def FindLearners(
         self, request: pb.FindLearnersRequest, context: Any
     ) -> pb.FindLearnersResponse:
-        """Tell which learners people are."""
+        """Return which learners people are."""
         _check_batch(len(request.emails), "emails")
         found = await self._administration.find_learners(request.emails)
         return pb.FindLearnersResponse(learner_ids=found)
@@ -220,7 +220,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def NoteRecords(
         self, request: pb.NoteRecordsRequest, context: Any
     ) -> pb.NoteRecordsResponse:
-        """Write to the audit log who sent learning records."""
+        """Record in the audit log who sent learning records."""
         _check_batch(len(request.learner_ids), "learner_ids")
         await self._administration.note_records(
             request.user_id,
@@ -238,12 +238,12 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def WatchRevocations(
         self, request: pb.WatchRevocationsRequest, context: Any
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
-        """Stream what cached decisions must be dropped for; DATA_LOSS for a stream that lags too
+        """Stream the changes that invalidate cached decisions; DATA_LOSS for a stream that lags too
         far behind.
         """
         with self._broadcaster.watch() as watch:
-            # Sent after taking a place in line: what the caller asks from now on, it will hear
-            # changes of.
+            # Sent once the stream is registered: it gets every change to what the caller asks from
+            # now on.
             yield pb.WatchRevocationsResponse()
             batches = watch.batches(self._heartbeat_s)
             try:
@@ -323,7 +323,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     async def RemoveRelation(
         self, request: pb.RemoveRelationRequest, context: Any
     ) -> pb.RemoveRelationResponse:
-        """Take a relation back."""
+        """Remove a relation."""
         await self._administration.remove_relation(_relation(request.relation))
         return pb.RemoveRelationResponse()
 

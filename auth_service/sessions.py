@@ -56,12 +56,12 @@ class Lifetimes:
     refresh_s: int
     session_s: int
     retry_s: float
-    """In which a refresh may be asked again, should its answer have been lost."""
+    """How long a refresh may be repeated, in case its answer was lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The tokens that someone gets, with their remaining lifetimes in seconds."""
+    """A session's tokens, with their remaining lifetimes in seconds."""
 
     access_token: str
     expires_in_s: int
@@ -69,7 +69,7 @@ class Grant:
     refresh_expires_in_s: int
     user: User
     device_token: str = ""
-    """What the device shows when this person signs in again; empty for a mere renewal."""
+    """The device's token for this person's next sign-in; empty for a renewal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +81,12 @@ class Identity:
     session_id: str
     expires_at_ms: int
     expires_in_ms: int
-    """How long the token is still good by this service's clock; at least 1."""
+    """Remaining lifetime by this service's clock; at least 1."""
     display_name: str
 
 
 class Issuer:
-    """Opens sessions and renews them. The one place where tokens come from."""
+    """Opens and renews sessions. The only source of tokens."""
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class Issuer:
         self._clock = clock
 
     async def open(self, user: User, password_hash: str | None, *, by: str) -> Grant:
-        """Open a session of somebody who signed in `by` some means. Raises SessionEndedError if the
-        user is disabled, or the hash is no longer this one.
+        """Open a session for a user who signed in `by` some means. Raises SessionEndedError if the
+        user is disabled or the password hash has changed.
         """
         now_s = int(self._clock())
         refresh_token, rotation = self._next(new_id(), 0, now_s, self._lifetimes.access_s)
@@ -124,9 +124,9 @@ class Issuer:
         """Exchange a refresh token. Raises BadTokenError, SessionEndedError, or RefreshReusedError
         after revoking the session.
 
-        Whoever shows a used token again may have stolen it, unless they also know the `request_id`
-        it was used under: then they get the same successor again, which grows from both, so that a
-        session never has two newest tokens.
+        A used token may have been stolen, unless it comes with the same `request_id`: then the same
+        successor is returned, which is derived from both, so that a session never has two newest
+        tokens.
         """
         old = self._tokens.read_refresh(refresh_token)
         seed = old.digest + request_id.encode() if request_id else None
@@ -146,9 +146,14 @@ class Issuer:
         """
         now_s = int(self._clock())
         _, rotation = self._next(new_id(), 0, now_s, ttl_s)
-        # Its refresh token is known to nobody: the session lasts exactly as long as this token.
+        # Nobody gets its refresh token: the session lasts exactly as long as this token.
         await self._database.run(
-            self._table.open, user.user_id, None, rotation, expires_at_ms=(now_s + ttl_s) * 1000
+            self._table.open,
+            user.user_id,
+            None,
+            rotation,
+            expires_at_ms=(now_s + ttl_s) * 1000,
+            minted_by=actor,
         )
         return self._tokens.sign(user.user_id, rotation.session_id, user.role.value, ttl_s)
 
@@ -184,7 +189,7 @@ class Issuer:
 
 
 class Sessions:
-    """What people do with their sessions. `after_change` brings a change into memory and to the
+    """Signing in, refreshing and logging out. `after_change` applies a change to memory and
     streams.
     """
 
@@ -224,7 +229,7 @@ class Sessions:
     async def login(
         self, email: str, password: str, client_address: str, device_token: str = ""
     ) -> Grant:
-        """Open a session for somebody who knows the password.
+        """Open a session for a user with the right password.
 
         Raises UnauthenticatedError with the same words, after the same work, for an unknown
         address, a wrong password and a disabled user; TooManyAttemptsError; InvalidInputError for
@@ -260,10 +265,10 @@ class Sessions:
             account = ""  # belongs to nobody, and goes the same way as any other wrong address
         address, now_s = address_key(client_address), self._clock()
         device = self._devices.knows(device_token, account, now_s)
-        # Somebody who was here before does not count as a stranger of an address.
+        # A known user does not count as a stranger at an address.
         known = self._limits.knows(account, address, now_s)
         place = device or (f"{account} {address}" if known else address)
-        # Nor does it share the account's few places to wait with who guesses from elsewhere.
+        # Nor do they share the account's few places in the queue with guesses from elsewhere.
         whose = f"{account} {place}" if device or known else account
         with self._limits.counted(account, address, device, now_s):
             credentials = await self._queue.take(
@@ -300,7 +305,7 @@ class Sessions:
         return grant
 
     async def logout(self, refresh_token: str, access_token: str) -> None:
-        """End the session that either token belongs to; tokens that are not ours are ignored."""
+        """End the session of either token; tokens that are not ours are ignored."""
         session_ids = set()
         with contextlib.suppress(BadTokenError):
             session_ids.add(self._tokens.read_refresh(refresh_token).session_id)
@@ -314,7 +319,7 @@ class Sessions:
             await self._federation.forget(access_token)
 
     async def authenticate(self, tokens: Sequence[str]) -> list[Identity | str]:
-        """Tell for each access token whom it belongs to, or in one sentence why it is refused."""
+        """Return for each access token whom it belongs to, or in one sentence why it is refused."""
         answers: list[Identity | str] = []
         federated: list[tuple[int, Coroutine[Any, Any, Identity | str]]] = []
         looked_again = False
@@ -343,7 +348,7 @@ class Sessions:
         return answers
 
     def stands(self, user_id: str, session_id: str) -> bool:
-        """Tell whether a session has neither been ended nor its user disabled."""
+        """Return whether a session has not been ended and its user is not disabled."""
         person = self._directory.person(user_id)
         return (
             person is not None
@@ -369,7 +374,7 @@ class Sessions:
             user_id, claims = await self._federation.identify(token, issuer)
         except BadTokenError as error:
             return str(error)
-        # Within what the clocks may differ, a token that says it is over is still good.
+        # Within the clocks' tolerance an expired token is still valid.
         now_s = self._clock()
         until_s = claims.expires_at if claims.expires_at > now_s else claims.good_until
         return self._identify(Claims(user_id, claims.session_id, int(until_s)))

@@ -21,12 +21,12 @@ from auth_service.tokens.trusted import TrustedTokens
 from auth_service.trusted_issuers import TrustedIssuer
 
 FLOW_S: Final = 600
-"""Seconds that somebody has at the provider."""
+"""Seconds to sign in at the provider."""
 
 
 class SignIn:
-    """Sends people to providers and takes them back. It keeps nothing: all of a flow follows from
-    a secret and from what the browser holds.
+    """Runs the code flow with providers. Stateless: everything follows from a secret and from what
+    the browser holds.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SignIn:
         self._clock = clock
 
     def listed(self) -> dict[str, str]:
-        """Return what people read on the button, by the provider's id."""
+        """Return the buttons' labels by provider id."""
         return {
             name: one.sign_in.label
             for name, one in self._issuers.items()
@@ -94,7 +94,7 @@ class SignIn:
     async def finish(
         self, flow: str, state: str, code: str, redirect_uri: str
     ) -> tuple[Grant, str]:
-        """Return the tokens of somebody who came back from a provider, and its id.
+        """Return tokens for a user who came back from a provider, and the provider's id.
 
         Raises UnauthenticatedError, ProviderError.
         """

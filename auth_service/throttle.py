@@ -1,4 +1,4 @@
-"""Slows repeated failures down, per key and within bounded memory."""
+"""Slows down repeated failures, per key and in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Policy:
     forget_s: float = 900.0
     """A key without a new attempt for this long starts afresh."""
     max_keys: int = 65_536
-    """Keys remembered; the one that tried longest ago is forgotten first."""
+    """Keys remembered; the least recent is dropped first."""
 
 
 @dataclass(slots=True)
@@ -32,9 +32,7 @@ class _Record:
 
 
 class Throttle:
-    """Counts attempts as failures until they are told to have succeeded, so that parallel guesses
-    count too.
-    """
+    """Counts attempts as failures until they succeed, so that parallel guesses count too."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -73,12 +71,11 @@ class Throttle:
         return record.blocked_until_s
 
     def forgive(self, key: str) -> None:
-        """Forget all attempts of `key`: it has proven to be who it says."""
+        """Forget all attempts of `key`, which has authenticated."""
         self._records.pop(self._digest(key), None)
 
     def refund(self, key: str, ticket: float) -> None:
-        """Take one attempt of `key` back, but no other: that it succeeded excuses no failures
-        before.
+        """Take back one attempt of `key`, which succeeded, but not the failures before.
 
         Otherwise someone with an account of their own could sign in between guesses to keep an
         address unblocked.
@@ -101,8 +98,7 @@ class Throttle:
 
 
 def address_key(address: str) -> str:
-    """Return what to slow down for a client address: IPv6 by its /64, which one customer has to
-    themselves.
+    """Return the key for a client address: for IPv6 its /64, which belongs to one customer.
 
     Empty for an empty or malformed address: those are not slowed by address.
     """

@@ -1,4 +1,4 @@
-"""Which other issuers' tokens are believed, and which of their claims say what. Read from the file
+"""Which other issuers' tokens are trusted, and which of their claims mean what. Read from the file
 that AUTH_TRUSTED_ISSUERS names; docs/identity.md shows one.
 """
 
@@ -30,7 +30,7 @@ class TrustError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNames:
-    """Names of the claims that say who somebody is; a dot goes into an object. Empty: none says."""
+    """Names of the claims; a dot descends into an object. Empty: no such claim."""
 
     user: str = "sub"
     role: str = ""
@@ -75,13 +75,13 @@ class TrustedIssuer:
     """
     claims: ClaimNames = ClaimNames()
     roles: Mapping[str, Role] = field(default_factory=dict)
-    """Our roles by the values of the role claim; other values count for nothing."""
+    """Our roles by the values of the role claim; other values are ignored."""
     default_role: Role | None = None
-    """Role of people without a value that counts; None refuses them."""
+    """Role of people without such a value; None refuses them."""
     create: bool = False
-    """Whether people appear when they are first seen; else only those of a roster are let in."""
+    """Whether unknown people are created; else only those of a roster may enter."""
     link_by_email: bool = False
-    """Whether a first sight is taken for the person with the same e-mail address. Never an
+    """Whether an unknown person is linked to the user with the same e-mail address. Never to an
     administrator.
     """
     sign_in: SignInWith | None = None
@@ -112,7 +112,7 @@ def read_trusted(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
 
 
 def _resolved(path: Path, one: TrustedIssuer) -> TrustedIssuer:
-    """Return an issuer whose files are found from anywhere. Raises TrustError."""
+    """Return an issuer with absolute file paths. Raises TrustError."""
     sign_in = one.sign_in
     if sign_in is not None and sign_in.client_secret_file:
         file = path.parent / sign_in.client_secret_file

@@ -1,10 +1,10 @@
 """Who is in which room, and who hears what is said there.
 
-A member lives as long as the attendance (one stream of one edge) that brought it, and a little
-longer: an edge whose stream broke joins its members again, and nobody is told that they left. A
-crashed edge leaves nobody behind. Events are collected per attendance and taken in batches, and
-only edges with a member in a room get its events. A message that some edge has no room for is
-refused, so that no room's load ends another's.
+A member lives as long as the attendance (one stream of one edge) that added it, plus a grace
+period: an edge whose stream broke joins its members again, and nobody sees them leave. A crashed
+edge leaves no members behind. Events are collected per attendance and taken in batches, and only
+edges with a member in a room get its events. A message that some edge has no room for is refused,
+so that no room's load ends another's.
 
 A room lives in one brain. Where several brains run, the edges choose it by rendezvous hashing of
 the room's id over the brains they know, as they do for learners, and attend at each of them; when
@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 logger = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
-"""While more than this waits for an edge, messages that it would have to hear are refused."""
+"""While more than this waits for an edge, messages to its members are refused."""
 TOO_SLOW_BYTES: Final = 4 * MAX_WAITING_BYTES
 """An edge for which more than this waits, comings and goings included, is too slow: its attendance
 ends.
@@ -37,9 +37,9 @@ MAX_EVENTS: Final = 512
 MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
 """Events per batch, and their bytes; the one that passes it is still taken."""
 MAX_LISTED: Final = 100
-"""Members that a list names; who joins a larger room hears how many there are."""
+"""Most members that a list names; larger rooms also give the number."""
 GRACE_S: Final = 5.0
-"""For how long members stay whose edge's stream broke."""
+"""How long members stay after their edge's stream broke."""
 
 
 class AttendanceEndedError(Exception):
@@ -51,11 +51,11 @@ class AttendanceTooSlowError(AttendanceEndedError):
 
 
 class CrowdedError(Exception):
-    """Too much waits for an edge that would have to hear this; try again in a moment."""
+    """Too much waits for an edge that should get this; try again in a moment."""
 
 
 class NotAMemberError(Exception):
-    """The sender is not in the room, or came in through another edge."""
+    """The sender is not in the room, or joined through another edge."""
 
 
 class Member(NamedTuple):
@@ -99,24 +99,22 @@ class _Room:
 
 
 class Attendance:
-    """What one edge does in rooms and hears from them. Get it from `Rooms.attend` and `close` it at
-    the end.
-    """
+    """One edge's membership in rooms. Get it from `Rooms.attend` and `close` it at the end."""
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._seats: set[tuple[str, str]] = set()
         self._events: list[Event] = []
         self.waiting_bytes = 0
-        """What counts against the limits, of the events that wait."""
+        """The size of the waiting events, for the limits."""
         self._ended: AttendanceEndedError | None = None
         self._wake = asyncio.Event()
 
     def join(self, room_id: str, member: Member) -> tuple[Member, ...]:
-        """Bring a member into a room and return who is there now, the member included.
+        """Add a member to a room and return its members.
 
-        Joining again changes nothing. A member that another attendance of its edge brought moves
-        over without an event: the edge reconnected before its old stream was found dead. Raises
+        Joining again changes nothing. A member of another attendance of its edge moves over without
+        an event: the edge reconnected before its old stream was found dead. Raises
         AttendanceEndedError when this one is over.
         """
         if self._ended:
@@ -124,14 +122,14 @@ class Attendance:
         return self._rooms.join(self, room_id, member)
 
     def leave(self, room_id: str, connection_id: str) -> None:
-        """Take a member out of a room; harmless when this attendance has no such member there."""
+        """Remove a member from a room; harmless when this attendance has no such member there."""
         self._rooms.leave(self, room_id, connection_id)
 
     def publish(self, room_id: str, connection_id: str, data: bytes) -> None:
         """Send `data` to everyone in a room.
 
         Raises NotAMemberError when the sender is not one of ours there, CrowdedError when too much
-        waits for an edge that would hear it.
+        waits for an edge that should get it.
         """
         self._rooms.publish(self, room_id, connection_id, data)
 
@@ -218,8 +216,8 @@ class Rooms:
         return attendance
 
     def members(self, room_id: str) -> tuple[Member, ...]:
-        """Return who is in a room, in the order they came, at most `MAX_LISTED`; nobody when there
-        is no such room.
+        """Return a room's members in the order they joined, at most `MAX_LISTED`; none for an
+        unknown room.
         """
         room = self._rooms.get(room_id)
         seats = islice(room.seats.values(), MAX_LISTED) if room else ()
@@ -300,7 +298,7 @@ class Rooms:
             self._clear(attendance)
 
     def _clear(self, attendance: Attendance) -> None:
-        # Sorted, so that the others hear it in the same order every time.
+        # Sorted, so that the others always get the same order.
         for room_id, connection_id in sorted(attendance.seats):
             self.leave(attendance, room_id, connection_id)
 

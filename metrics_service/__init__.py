@@ -1,1 +1,1 @@
-"""What the whole fleet of edges is doing, and records of the messages they handled."""
+"""The fleet's metrics, and records of the messages that edges handled."""

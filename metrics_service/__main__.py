@@ -211,7 +211,7 @@ async def _serve_traced(stop: Stop, tracer: Tracer | None) -> None:
 
 
 async def _await_turn(store: Store, stop: Stop) -> bool:
-    """Return when this service may write (True), or is to stop before that (False)."""
+    """Wait until this service may write (True) or must stop (False)."""
     is_told = False
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -234,8 +234,8 @@ async def _keep_turn(store: Store) -> None:
         with contextlib.suppress(StoreError):
             if not await asyncio.to_thread(store.leadership.take):
                 logger.error("another metrics service works with this database now")
-                # At once: in order would mean to write the totals, which are the other's. Edges
-                # tell it what this one has not saved.
+                # Exit at once: an orderly stop would write the totals, which belong to the new
+                # leader. Edges report to it what this one has not saved.
                 os._exit(1)
 
 

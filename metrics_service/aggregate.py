@@ -19,14 +19,10 @@ from metrics_service.window import LastMinute
 from service_runtime import validation
 
 EDGE_MEMORY_MS = 7 * 24 * 3600 * 1000
-"""How long the counters of an edge that reports no more are remembered; one that returns later
-counts as a new one.
-"""
+"""How long the counters of a silent edge are remembered; one that returns later counts as new."""
 
 LARGEST_COUNT = 2**48
-"""Highest count that one report may carry: sums of such counts cannot overflow what the metrics are
-sent in.
-"""
+"""Highest count in one report, so that sums cannot overflow the fields they are sent in."""
 
 
 class BadReportError(Exception):
@@ -39,7 +35,7 @@ class SupersededError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetCounters:
-    """What only grows."""
+    """Counters."""
 
     connections_opened: int = 0
     connections_closed: int = 0
@@ -67,8 +63,8 @@ class FleetCounters:
     def since(self, earlier: FleetCounters) -> FleetCounters:
         """Return what came after `earlier`, a former state of this one.
 
-        When something is lower than it was, the counting has started anew (another process under
-        the same id) and everything is new.
+        If a counter went down, counting has restarted (another process under the same id) and
+        everything is new.
         """
         if self._any_below(earlier):
             return self
@@ -115,7 +111,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """What has been counted of one edge, and when it was last heard, Unix milliseconds."""
+    """One edge's counters, and its last report, Unix milliseconds."""
 
     counters: FleetCounters
     seen_at_ms: int
@@ -123,7 +119,7 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retained:
-    """What has to survive a restart: the fleet's counters, and what they hold of each edge."""
+    """What survives a restart: the fleet's counters, and each edge's share in them."""
 
     totals: FleetCounters = FleetCounters()
     edges: Mapping[str, Remembered] = field(default_factory=dict)
@@ -196,9 +192,7 @@ class Aggregate:
         return stream
 
     def close(self, stream: Stream) -> None:
-        """End a stream: what was there at its edge is gone, what it counted stays. Ending it again
-        does nothing.
-        """
+        """End a stream: its edge's gauges go, its counters stay. Harmless twice."""
         if self._streams.get(stream.edge_id) is not stream:
             return
         del self._streams[stream.edge_id]
@@ -206,7 +200,7 @@ class Aggregate:
             _remove(present, ids)
 
     def is_open(self, stream: Stream) -> bool:
-        """Tell whether a stream has neither been closed nor replaced."""
+        """Return whether a stream has neither been closed nor replaced."""
         return self._streams.get(stream.edge_id) is stream
 
     def report(self, stream: Stream, report: Report) -> None:
@@ -246,9 +240,7 @@ class Aggregate:
         )
 
     def retain(self) -> Retained:
-        """Return what the next process has to know, and forget edges unheard of for
-        EDGE_MEMORY_MS.
-        """
+        """Return what the next process needs, without edges silent for EDGE_MEMORY_MS."""
         oldest = self._wall_ms() - EDGE_MEMORY_MS
         self._edges = {
             edge_id: edge

@@ -1,4 +1,4 @@
-"""What edges record: frames of browsers with their answers, in columns.
+"""Records of edges: browsers' frames with their answers, in columns.
 
 A batch is taken in, checked, summed and stored column by column, which costs a fraction of what a
 value per message would. Only exports and erasures look at single messages.
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class BadRecordError(Exception):
-    """A batch contradicts itself or is out of range; nothing of it is kept."""
+    """A batch contradicts itself or is out of range; none of it is kept."""
 
 
 class Kind(NamedTuple):
@@ -103,8 +103,8 @@ class Exchanges:
         )
 
     def without(self, *, user_id: str = "", learner_id: str = "") -> Exchanges:
-        """Return those that are not of a user, or whose content is not about a learner; no id of
-        theirs remains.
+        """Return a copy without a user's messages, or without content about a learner, and without
+        their ids.
         """
         if user_id:
             gone = {index for index, user in enumerate(self.users) if user == user_id}
@@ -113,7 +113,7 @@ class Exchanges:
         return self._where([index not in about for index in range(len(self))]) if about else self
 
     def by_minute(self) -> Iterator[Exchanges]:
-        """Cut them so that the frames of each part came within the same minute of the clock."""
+        """Split them by the minute in which the frames arrived."""
         first, last = self._minute(0), self._minute(max(self.after_ms, default=0))
         if first == last:
             yield self

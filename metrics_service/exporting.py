@@ -64,9 +64,7 @@ def write_parquet(pages: Iterable[list[MessageRecord]], path: Path) -> int:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a new file, readable by its owner only, that takes the place of `path` when the block
-    ends well.
-    """
+    """Yield a new private file that replaces `path` when the block succeeds."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Names the fleet's metrics for Prometheus, none of which names a person.
+"""Exports the fleet's metrics to Prometheus; none names a person.
 
 An edge shows its own under the names of the original guide (`aivo_websocket_…`). What all edges
 reported together is called `aivo_fleet_…`, so that a query that sums over edges counts nothing
@@ -27,7 +27,7 @@ class Metrics:
 
 
 def families(metrics: Metrics) -> Iterator[Family]:
-    """Name the metrics of the moment."""
+    """Yield the current metrics."""
     fleet, totals = metrics.fleet, metrics.fleet.totals
     yield gauge("aivo_fleet_edges", "Edges that report now.", fleet.edges)
     yield gauge(

@@ -1,4 +1,4 @@
-"""Brings message records and totals to the store without making their senders wait.
+"""Writes message records and totals to the store without making senders wait.
 
 Senders put batches in a bounded queue on the event loop; one task writes what waits in a thread,
 every half second. A batch that finds the queue full is dropped and counted. While the disk fails,
@@ -31,19 +31,19 @@ MOST_MESSAGES = 20_000
 at most.
 """
 WRITE_S = 0.5
-"""Pause after a write, in which the next batches gather: a transaction costs as much as a hundred
+"""Pause after a write, for the next batches to gather: a transaction costs as much as a hundred
 messages.
 """
 PAGE = 20
 """Batches of one page of an export."""
 ERASE_SPAN = 200
-"""Batch ids that one step of erasing looks through."""
+"""Batch ids that one step of erasing scans."""
 PRUNE = 500
-"""Batches that one step of tidying up deletes."""
+"""Batches that one cleanup step deletes."""
 RETRY_S = 1.0
 """Pause before a failed write is tried again."""
 TIDY_S = 60.0
-"""Pause between deletions of what is too old."""
+"""Pause between deletions of expired records."""
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -54,11 +54,11 @@ class RecordingOffError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is kept, and how long."""
+    """How much is kept, for how long."""
 
     recording: bool
     queue: int
-    """Places; a message takes one and one more per 256 characters of content. An empty queue takes
+    """Slots; a message takes one and one more per 256 characters of content. An empty queue takes
     any batch.
     """
     record_retention_days: float
@@ -111,13 +111,13 @@ class Recorder:
         return _messages(self._waiting) + _messages(self._writing)
 
     def start(self) -> None:
-        """Begin to write, save and tidy up."""
+        """Start writing, saving and cleaning up."""
         loops = (self._write_batches(), self._save_totals(), self._tidy_up())
         self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
     async def stop(self, *, within_s: float) -> None:
-        """Write what waits and save the totals, for at most `within_s` seconds; what is left then
-        is lost, and logged.
+        """Write what waits and save the totals, for at most `within_s` seconds; the rest is lost,
+        and logged.
 
         Call it once, when nothing is submitted any more.
         """
@@ -152,7 +152,7 @@ class Recorder:
             )
 
     def submit(self, batch: Exchanges, *, dropped: int = 0) -> int:
-        """Queue a batch if it finds room and return how many messages that are; never waits.
+        """Queue a batch if there is room and return the number of messages queued; never waits.
 
         `dropped` were dropped before they came here. Raises BadRecordError, and RecordingOffError;
         nothing is queued then.

@@ -1,4 +1,4 @@
-"""What a message record and a question about records are."""
+"""The values of message records and of queries about them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Direction(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRecord:
-    """That one message was handled; `content` and `learner_id` are empty unless the edge records
+    """One handled message; `content` and `learner_id` are empty unless the edge records
     contents.
     """
 

@@ -101,9 +101,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     async def Report(
         self, request: AsyncIterator[pb.ReportRequest], context: Context
     ) -> pb.ReportResponse:
-        """Take one edge's reports; what is there at the edge is dropped when the stream ends,
-        however it ends.
-        """
+        """Take one edge's reports; its gauges are dropped when the stream ends, however it ends."""
         stream = None
         try:
             async with contextlib.aclosing(
@@ -129,7 +127,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
-        """Return the few metrics that any user may see."""
+        """Return the metrics that any user may see."""
         snapshot = self._aggregate.snapshot()
         return pb.GetStatusResponse(
             active_connections=snapshot.connections_active,
@@ -217,8 +215,8 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
     async def _received(
         self, context: Context, *, silence_s: float | None
     ) -> AsyncGenerator[Any, None]:
-        """Yield what a stream brings to its end; raises SilentError, and StoppingError as soon as
-        the service stops.
+        """Yield a stream's messages; raises SilentError, and StoppingError as soon as the service
+        stops.
         """
         while True:
             try:

@@ -1,3 +1,3 @@
-"""How any process of ours runs: settings, logs, lifetime, gRPC server and client. It imports
-neither a contract nor a process.
+"""What every process shares: settings, logs, lifetime, gRPC server and client. Imports neither a
+contract nor a process.
 """

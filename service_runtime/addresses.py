@@ -19,9 +19,7 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def check_listen(listen: str, *, variable: str) -> list[str]:
-    """Return what is wrong with a setting that names where to listen, or `off`: nothing, or one
-    sentence.
-    """
+    """Return what is wrong with a listen address (or `off`): no or one sentence."""
     if listen == OFF:
         return []
     try:
@@ -32,9 +30,7 @@ def check_listen(listen: str, *, variable: str) -> list[str]:
 
 
 def check_target(target: str, *, variable: str) -> list[str]:
-    """Return what is wrong with an address to call, which may stand for all addresses of a name:
-    nothing, or one sentence.
-    """
+    """Return what is wrong with an address to call (also a dns:/// name): no or one sentence."""
     try:
         parse_address(target.removeprefix(BY_NAME))
     except ValueError:
@@ -43,9 +39,9 @@ def check_target(target: str, *, variable: str) -> list[str]:
 
 
 def is_address(host: str) -> bool:
-    """Tell whether this is an IP address, or the name that every machine has for itself.
+    """Return whether this is an IP address or `localhost`.
 
-    The variable HOST holds other things, too: conda puts the kind of machine there.
+    The variable HOST may hold other things: conda puts the kind of machine there.
     """
     if host == "localhost":
         return True
@@ -57,7 +53,7 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(listen: str) -> bool:
-    """Tell whether an address such as "127.0.0.1:8001" or "unix:/path" can only be reached from
+    """Return whether an address such as "127.0.0.1:8001" or "unix:/path" can only be reached from
     this machine.
     """
     if listen.startswith("unix:"):

@@ -21,13 +21,11 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 INTERNAL_DETAILS = "internal error; the log of the service has the details"
-"""What a caller hears of an unexpected fault; nothing leaks by it."""
+"""The text of unexpected errors, which leaks nothing."""
 
 
 class ErrorTable:
-    """Says which status each exception of a service becomes; subclasses follow their nearest listed
-    base.
-    """
+    """The status of each exception of a service; subclasses follow their nearest listed base."""
 
     def __init__(self, table: Mapping[type[Exception], grpc.StatusCode]) -> None:
         self._table = dict(table)

@@ -1,4 +1,4 @@
-"""Shows a process's metrics to Prometheus on a port of its own.
+"""Serves a process's metrics to Prometheus on a port of its own.
 
 A scrape reads the counters on the event loop that owns them and writes them out in a thread. No
 metric names a person: anybody who reaches the port may read.
@@ -60,7 +60,7 @@ class Exposition:
         self.port = 0
 
     async def start(self, host: str, port: int) -> int:
-        """Listen and return the port; raises OSError when the address cannot be had."""
+        """Listen and return the port; raises OSError when the address cannot be bound."""
         registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
@@ -122,11 +122,11 @@ class _Collector:
         self._loop = loop
 
     def describe(self) -> list[Metric]:
-        """Keep the registry from reading metrics already when it learns of this collector."""
+        """Keep the registry from reading metrics when this collector is registered."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything that is to be shown."""
+        """Yield all metrics."""
         asked = time.perf_counter()
 
         async def read() -> tuple[list[Family], float]:
@@ -183,7 +183,7 @@ def _bound(value: float) -> str:
 
 
 def _only_metrics(app: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer nothing but the one path."""
+    """Serve only the one path."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if environ["PATH_INFO"] != PATH:

@@ -1,6 +1,4 @@
-"""A gRPC channel as every caller of ours opens it: service credential, TLS, keepalive, message
-sizes.
-"""
+"""Our gRPC channels: service credential, TLS, keepalive, message sizes."""
 
 from __future__ import annotations
 
@@ -23,8 +21,7 @@ Response = TypeVar("Response")
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A peer that hangs or vanished without a word is noticed within ten seconds, also on idle
-    # streams.
+    # A peer that hangs or vanishes is noticed within ten seconds, also on idle streams.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 4_000),
     # The answer to a ping has a timeout of its own, by default of a minute.

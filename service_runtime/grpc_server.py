@@ -1,6 +1,4 @@
-"""A gRPC server as every service of ours runs it: health, reflection, credential, keepalive,
-graceful stop.
-"""
+"""Our gRPC servers: health, reflection, credential, keepalive, graceful stop."""
 
 from __future__ import annotations
 
@@ -36,14 +34,14 @@ _OPTIONS = (
     # Clients ping idle streams every 5 s; without this the server answers them with GOAWAY
     # (too_many_pings).
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 2_000),
-    # On a machine that is short of time pings come in bunches; callers have a credential, so nobody
-    # else can flood with them.
+    # On a busy machine pings come in bunches; callers have a credential, so strangers cannot flood
+    # with them.
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
-    # Health needs no credential: a stranger's few KB must not unfold to GBs before anybody looks.
+    # Health needs no credential: a stranger's few compressed KB must not expand to GBs.
     ("grpc.compression_enabled_algorithms_bitset", 1),
     ("grpc.max_concurrent_streams", MAX_STREAMS),
     # Two servers on one port would share its calls at random.
@@ -53,7 +51,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerSettings:
-    """Where a service listens and whom it lets in."""
+    """Where a service listens, and its credentials."""
 
     listen: str = setting(
         "127.0.0.1:0", "Address and port of the gRPC server; port 0 takes any free one."

@@ -1,4 +1,4 @@
-"""What a process counts, as plain arrays that hot paths add to and as named values."""
+"""A process's counters: plain arrays for hot paths, and named values."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Histogram:
 
 
 class Buckets(NamedTuple):
-    """A histogram of the moment."""
+    """A histogram's present values."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]

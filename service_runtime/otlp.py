@@ -38,10 +38,9 @@ class Exporter:
 
     def __init__(self, name: str) -> None:
         """Begin; `name` is the service's unless the environment has another."""
-        # One line when spans could not be sent is enough: each of its attempts need not be told.
+        # One line when spans could not be sent is enough, without its attempts.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-        # What the environment says (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) comes before what
-        # we say.
+        # The environment (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) takes precedence.
         told = Resource.create({})
         nameless = str(told.attributes["service.name"]).startswith("unknown_service")
         ours = {"service.name": name} if nameless else {}

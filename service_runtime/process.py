@@ -29,7 +29,7 @@ def run(main: Main, *, name: str) -> int:
     """Run `main` until it returns and return the exit code.
 
     SIGINT and SIGTERM set the `Stop` it gets; a second one ends the process at once. A
-    SettingsError is told on standard error and exits with 2, any other exception is logged and
+    SettingsError is printed to standard error and exits with 2, any other exception is logged and
     exits with 1.
     """
     level = (os.environ.get("LOG_LEVEL") or "INFO").upper()

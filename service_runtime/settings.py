@@ -17,17 +17,17 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _INJECTED = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
-"""What Kubernetes tells every container of the services around it."""
+"""Variables that Kubernetes gives every container about other services."""
 
 _ALIKE = 0.8
-"""How like a name must be to one of ours, 0 to 1, to be taken for it."""
+"""How similar a name must be to one of ours, 0 to 1, to count as misspelt."""
 
 REQUIRED: Any = dataclasses.MISSING
 """Pass as `default` for a setting that has none."""
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; the message lists every problem and what to do."""
+    """The environment is invalid; the message lists every problem and what to do."""
 
 
 def setting(default: Any, help: str, *, secret: bool = False, env: str | None = None) -> Any:
@@ -69,10 +69,10 @@ def load(cls: type[T], environ: Mapping[str, str], *, prefix: str) -> T:
 
 
 def _misspelt(unknown: Iterable[str], known: Collection[str]) -> list[str]:
-    """Return a sentence for each variable that is likely one of ours, spelt wrongly.
+    """Return a sentence for each variable that is likely a misspelt setting.
 
-    Others are told in the log and not used: whoever runs us may share our prefix, as Kubernetes
-    does with the addresses of a service named `edge`.
+    Others are logged and ignored: the environment may share our prefix, as Kubernetes does with the
+    addresses of a service named `edge`.
     """
     problems = []
     for name in unknown:

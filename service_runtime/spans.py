@@ -1,4 +1,4 @@
-"""Finished pieces of work, as they are recorded and sent."""
+"""Finished spans, as they are recorded and sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service_runtime.trace_context import TraceContext
 
 
 class Kind(IntEnum):
-    """What part a span has in a conversation between processes; the values are the API's."""
+    """A span's role in a call between processes; the values are the API's."""
 
     INTERNAL = 0
     SERVER = 1

@@ -17,8 +17,8 @@ class StoppingError(Exception):
 
 
 class Streams:
-    """The streams of a servicer. What they wait for they wait for here: the next message of their
-    caller, news, time.
+    """The streams of a servicer. They do all their waiting here: for the caller's next message,
+    news, time.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Streams:
             task.cancel()
 
     async def wait(self, wanted: Callable[[], Awaitable[T]], *, advice: str = AGAIN) -> T:
-        """Return what is waited for. Raises StoppingError with this advice when the service
+        """Return the awaited result. Raises StoppingError with this advice when the service
         stops.
         """
         task = asyncio.current_task()

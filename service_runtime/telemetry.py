@@ -1,4 +1,4 @@
-"""Decides which work is traced and records finished spans of it.
+"""Decides which work is traced and records its finished spans.
 
 Work that is not sampled makes no span. Spans are recorded when they are over, with their times and
 ids; the ids are already in the `traceparent` that travelled with the work, so the hot path needs no
@@ -43,7 +43,7 @@ class Sampler(NamedTuple):
     """Whether a caller's own decision is kept."""
 
     def decide(self, trace_id: str, parent: TraceContext | None) -> bool:
-        """Tell whether to record a trace that `parent` may have begun."""
+        """Return whether to record a trace that `parent` may have begun."""
         if parent is not None and self.parent_based:
             return parent.sampled
         return self.bound > 0 and int(trace_id[_LOW_64_BITS], 16) < self.bound

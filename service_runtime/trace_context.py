@@ -38,7 +38,7 @@ def parse(traceparent: str) -> TraceContext | None:
 
 
 def is_valid(traceparent: str) -> bool:
-    """Tell whether `parse` would return a context, in a quarter of its time."""
+    """Return whether `parse` would return a context, in a quarter of its time."""
     return _SHAPE.fullmatch(traceparent) is not None
 
 

@@ -1,7 +1,7 @@
-"""What comes from outside, checked by the same rules at every door: ids, moments, JSON.
+"""Checks of outside input, by the same rules everywhere: ids, times, JSON.
 
-What passes can be stored, read back and shown to anybody. The sentences about what does not pass go
-to its sender and quote nothing of it.
+Valid input can be stored, read back and shown to anybody. The error sentences go to the sender and
+quote nothing.
 """
 
 from __future__ import annotations
@@ -35,21 +35,19 @@ MAX_DEPTH: Final = 16
 
 _ID: Final = re.compile(ID_PATTERN)
 _LONG_NUMBER: Final = re.compile(rb"[0-9](?:[0-9]{16}|[eE][-+]?[0-9]{3})")
-"""What may be a number beyond 64-bit floats. That all of it begins with a digit lets the search run
-over 60 KB of text in a quarter of a millisecond.
+"""Finds candidates for numbers beyond 64-bit floats. That all of it begins with a digit lets the
+search run over 60 KB of text in a quarter of a millisecond.
 """
 _LARGEST: Final = int(sys.float_info.max)
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-"""What may be half a character."""
+"""Finds candidates for lone surrogates."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOO_DEEP: Final = f"is nested more than {MAX_DEPTH} levels deep"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OutsideError(ValueError):
-    """Something from outside cannot be taken; the text completes a sentence that begins with its
-    name.
-    """
+    """Outside input is invalid; the text completes a sentence that begins with its name."""
 
 
 def is_id(text: str) -> bool:
@@ -58,7 +56,7 @@ def is_id(text: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Whether this can stand in the audit log as who asked."""
+    """Whether this is a valid name for the audit log."""
     return bool(text.strip()) and len(text) <= MAX_NAME and text.isprintable()
 
 
@@ -82,10 +80,10 @@ def unix_ms(moment: datetime) -> int:
 
 
 def check_nesting(data: bytes) -> None:
-    """Refuse well-formed JSON that readers could choke on; costs next to nothing for what is flat.
+    """Refuse well-formed JSON that readers could choke on; nearly free for flat JSON.
 
-    Raises OutsideError for nesting deeper than `MAX_DEPTH`, numbers that are no 64-bit floats, and
-    escaped halves of characters.
+    Raises OutsideError for nesting deeper than `MAX_DEPTH`, numbers beyond 64-bit floats, and lone
+    surrogates.
     """
     if not _is_plain(data):
         _parsed(data)
@@ -109,7 +107,7 @@ def check_object(data: bytes, *, most: int) -> None:
 
 
 def _is_plain(data: bytes) -> bool:
-    """Whether nothing in it can be nested too deeply or odd, if it is JSON at all."""
+    """Whether it cannot be too deep or odd, if it is JSON at all."""
     return not (
         data.count(b"{") + data.count(b"[") > MAX_DEPTH
         or (b"\\" in data and _HALF.search(data))

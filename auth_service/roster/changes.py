@@ -1,4 +1,4 @@
-"""What a roster changes about who is here. Pure: it takes values and returns values."""
+"""What a roster changes in the database. Pure: takes values and returns values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Relations = set[tuple[RelationKind, str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
-    """Who is here."""
+    """The people in the database."""
 
     users: Mapping[str, User]
     learners: Mapping[str, str]
@@ -42,16 +42,20 @@ class RosterChanges:
     added: Relations = field(default_factory=set)
     removed: Relations = field(default_factory=set)
     adopted: dict[tuple[str, str], str] = field(default_factory=dict)
-    """What belongs to the roster from now on: local ids by kind and the roster's id."""
+    """Entries that belong to the roster from now on: local ids by kind and the roster's id."""
     readdressed: set[str] = field(default_factory=set)
-    """Changed users whose former e-mail address is somebody else's from now on."""
+    """Changed users whose former e-mail address now belongs to somebody else."""
     subjects: dict[str, str] = field(default_factory=dict)
     """User ids by what an identity provider calls them."""
+    sourced: dict[str, str] = field(default_factory=dict)
+    """The roster's ids of users by their ids here."""
     here: int = 0
     """Users of the roster who could sign in before."""
 
     def lines(self) -> Iterator[str]:
-        """Yield the changes one by one, as ids; names are nobody's business here."""
+        """Yield the changes one by one, people by the roster's ids, which who reads this can look
+        up; names are nobody's business here.
+        """
         for sign, what, ids in (
             ("+", "user", self.new_users),
             ("~", "user", self.changed_users),
@@ -62,13 +66,18 @@ class RosterChanges:
             ("+", "class", self.new_classes),
             ("~", "class", self.renamed_classes),
         ):
-            yield from (f"{sign} {what} {one}" for one in sorted(ids))
+            told = (self.sourced.get(one, one) if what.endswith("user") else one for one in ids)
+            yield from (f"{sign} {what} {one}" for one in sorted(told))
         for sign, relations in (("+", self.added), ("-", self.removed)):
-            yield from (f"{sign} {kind} {one} {other}" for kind, one, other in sorted(relations))
+            named = (
+                (kind, one if kind is RelationKind.ENROLLED else self.sourced.get(one, one), other)
+                for kind, one, other in relations
+            )
+            yield from (f"{sign} {kind} {one} {other}" for kind, one, other in sorted(named))
 
 
 def changes_of(roster: Roster, present: Present) -> RosterChanges:
-    """Return what has to change so that what belongs to the roster is as it says.
+    """Return the changes that bring the roster's entries up to date.
 
     People, learners and classes made by hand stay as they are, unless the roster has their e-mail
     address or id. Raises RosterError.
@@ -93,11 +102,16 @@ def changes_of(roster: Roster, present: Present) -> RosterChanges:
             if (kind, one) not in present.rostered:
                 changes.adopted[kind, one] = one
     _relations(roster, present, local, changes)
+    changes.sourced = {
+        local_id: sourced_id
+        for (kind, sourced_id), local_id in {**present.rostered, **changes.adopted}.items()
+        if kind == "user"
+    }
     return changes
 
 
 def affected_by(changes: RosterChanges, present: Present) -> list[Change]:
-    """Return whose rights or names may have changed, of those who were `present` and are now."""
+    """Return the users and learners, before or after, whose rights or names may have changed."""
     ended = {Change(user_id=one, all_sessions=True) for one in changes.disabled}
     people = {*changes.new_users, *changes.changed_users, *changes.enabled}
     known = {*changes.new_learners, *changes.renamed_learners}
@@ -172,7 +186,7 @@ def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str
 def _owners(
     roster: Roster, present: Present, here: Mapping[str, User | None], changes: RosterChanges
 ) -> dict[str, User]:
-    """Return whose an e-mail address is, without those that their owners give up by this roster."""
+    """Return the owners of e-mail addresses, without addresses that this roster frees."""
     owners = {user.email: user for user in present.users.values()}
     wanted = {told.email for told in roster.users.values()}
     for sourced_id, told in roster.users.items():

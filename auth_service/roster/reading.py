@@ -1,4 +1,4 @@
-"""Reads a folder of OneRoster CSV files into what they say about people. It changes nothing."""
+"""Reads a folder of OneRoster CSV files into values. Changes nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROLES: Final = {
     "guardian": Role.GUARDIAN,
     "relative": Role.GUARDIAN,
 }
-"""What a role of a roster is here. None makes an administrator: nobody gets in by a file."""
+"""Our role for each role of a roster. None makes an administrator."""
 
 _ACTIVE: Final = ("", "active")
 _GONE: Final = ("tobedeleted", "inactive")
@@ -51,7 +51,7 @@ _MOST_PROBLEMS: Final = 50
 
 
 class RosterError(Exception):
-    """The files cannot be taken over; each line names a file, a line and a field."""
+    """The files cannot be imported; each line of the text names a file, a line and a field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +65,12 @@ class RosterUser:
     display_name: str
     enabled: bool
     subject: str
-    """What an identity provider calls them; empty when nobody asked for it."""
+    """Their subject at an identity provider; empty if not requested."""
 
 
 @dataclass(slots=True)
 class Roster:
-    """What a folder says: ids of learners and classes are the roster's own."""
+    """The content of a folder; ids of learners and classes are the roster's own."""
 
     users: dict[str, RosterUser] = field(default_factory=dict)
     learners: dict[str, str] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class _Row:
 
 
 class _Reader:
-    """Collects what is wrong, so that a school mends a file once and not line by line."""
+    """Collects all mistakes, so that a school can fix a file at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -145,10 +145,10 @@ def _names(reader: csv.DictReader[str]) -> list[str]:
 
 
 def read_roster(folder: Path, *, today: datetime.date, subject: str = "") -> Roster:
-    """Return what the files in a folder say as of `today`; `subject` names the field of users.csv
-    that an identity provider knows people by.
+    """Read the files in a folder as of `today`; `subject` is the field of users.csv that an
+    identity provider knows people by.
 
-    Raises RosterError, which tells of up to 50 mistakes at once.
+    Raises RosterError with up to 50 mistakes.
     """
     if not folder.is_dir():
         raise RosterError(f"{folder} is no folder")
@@ -177,7 +177,7 @@ def _check_manifest(reader: _Reader) -> None:
 
 
 def _roles(reader: _Reader) -> dict[str, str]:
-    """Return the roles that 1.2 tells in a file of their own: the primary one of each user."""
+    """Return each user's primary role from the separate file of version 1.2."""
     found: dict[str, str] = {}
     for row in reader.rows("roles.csv"):
         if row["roleType"] in ("", "primary") or row["userSourcedId"] not in found:

@@ -1,4 +1,6 @@
-"""Writes who is here as OneRoster 1.1 CSV files, which an import takes back without a change."""
+"""Writes the database's people as OneRoster 1.1 CSV files, which an import accepts without a
+change.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ _MANIFEST: Final = (
 
 
 def write_roster(present: Present, folder: Path) -> int:
-    """Write the files; return of how many people. Administrators and who is disabled are left out.
+    """Write the files and return the number of people. Administrators and disabled users are left
+    out.
 
     Raises OSError.
     """

@@ -26,23 +26,21 @@ from auth_service.store.tables import (
 )
 
 _MOST_CHANGES = 5_000
-"""More changes at once are dearer to follow one by one than a snapshot (and SQLite limits variables
-in a query).
-"""
+"""Beyond this many changes a snapshot is cheaper (and SQLite limits variables in a query)."""
 
 SIGN_IN = "sign-in"
 """The action of sign-ins in the audit log."""
 
 RECORDS = "send-records"
-"""The action of who sent learning records there; all others are changes."""
+"""The action of sending learning records; all others are changes."""
 
 PASSING = (SIGN_IN, RECORDS)
-"""What is deleted after some time."""
+"""Actions whose entries are deleted after some time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One administrative change or sign-in, told by ids only."""
+    """One administrative change or sign-in, by ids only."""
 
     at_ms: int
     actor: str
@@ -66,9 +64,7 @@ class DirectorySnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeBatch:
-    """What changed up to `seq`, and how it stands now; people and learners that are gone
-    are None.
-    """
+    """What changed up to `seq`, with its present state; None for removed people and learners."""
 
     seq: int
     changes: tuple[Change, ...]
@@ -78,7 +74,7 @@ class ChangeBatch:
 
 
 class ChangeLog:
-    """Lets a process keep what it holds in memory equal to the database."""
+    """Lets a process keep its memory in step with the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -94,8 +90,8 @@ class ChangeLog:
             )
 
     def since(self, seq: int, now_ms: int) -> ChangeBatch | None:
-        """Return what changed after `seq`; None when the log does not go back so far and a snapshot
-        is needed.
+        """Return the changes after `seq`; None when the log does not reach back that far and a
+        snapshot is needed.
         """
         with self._database.read() as connection:
             newest = newest_change(connection)
@@ -150,8 +146,8 @@ class ChangeLog:
 
 
 def record_changes(connection: Connection, now_ms: int, records: Iterable[Change]) -> None:
-    """Append changes to the log, inside the transaction that makes them. More than anybody would
-    follow one by one are only counted.
+    """Append changes to the log, inside the transaction that makes them. Very many are only
+    counted.
     """
     distinct = list(dict.fromkeys(records))
     if not distinct:

@@ -33,11 +33,11 @@ class Database(connections.Database):
         return await asyncio.wrap_future(self._threads.submit(work, *args, **kwargs))
 
     def prepare(self) -> None:
-        """See that the schema is up to date; see `service_runtime.database.schema`."""
+        """Bring the schema up to date; see `service_runtime.database.schema`."""
         prepare(self, SCHEMA)
 
     def close(self) -> None:
-        """Wait for work under way and close all connections."""
+        """Wait for work in progress and close all connections."""
         self._threads.shutdown(wait=True)
         super().close()
 

@@ -1,4 +1,6 @@
-"""People of other issuers in the database: found, made at first sight, kept as their claims say."""
+"""People of other issuers in the database: found, created at first sight, updated by their
+claims.
+"""
 
 from __future__ import annotations
 
@@ -33,32 +35,30 @@ from auth_service.store.tables import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What another issuer tells of somebody, checked."""
+    """Another issuer's checked claims about a person."""
 
     issuer: str
     subject: str
     told_at_s: int
     role: Role
     email: str
-    """Normalised; empty when it is not told."""
+    """Normalised; empty if unknown."""
     display_name: str
     learners: tuple[str, ...] | None
     classes: tuple[str, ...] | None
 
 
 class Identities:
-    """Reads and changes who is who elsewhere. Every method blocks: call it through
-    `Database.run`.
-    """
+    """Reads and changes identities. Every method blocks: call it through `Database.run`."""
 
     def __init__(self, database: Database, clock_ms: Callable[[], int]) -> None:
         self._database = database
         self._clock_ms = clock_ms
 
     def settle(self, told: Told, *, create: bool, link_by_email: bool) -> str | None:
-        """Return the user id of whom this tells, made or brought up to date as it says.
+        """Return the user id for these claims, creating or updating the user.
 
-        None when there is nobody and none may be made. What an older token said changes nothing.
+        None when there is no such user and none may be created. Older tokens change nothing.
         """
         with self._database.write() as connection:
             row = connection.execute(
@@ -103,7 +103,7 @@ class Identities:
                 select(users.c.user_id).where(users.c.email == told.email)
             ).one_or_none()
         )
-        # Somebody else may have the address here: then the newcomer gets one that reaches nobody.
+        # If somebody else has the address here, the newcomer gets a placeholder.
         email = told.email if told.email and not taken else f"{user_id}@people.invalid"
         user = User(
             user_id=user_id,
@@ -146,7 +146,7 @@ class Identities:
     def _relate(
         self, connection: Connection, user_id: str, role: Role, told: Told, *, create: bool
     ) -> None:
-        """Make relations equal to what the claims list; a claim that is not told changes none."""
+        """Make relations equal to the claims' lists; a missing claim changes none."""
         changed: list[Change] = []
         if told.learners is not None:
             kind = RelationKind.IS_LEARNER if role is Role.LEARNER else RelationKind.GUARDIAN_OF
@@ -224,7 +224,7 @@ class Identities:
 
 
 def _is_rostered(connection: Connection, user_id: str) -> bool:
-    """Tell whether a roster says what somebody is; then no claim does."""
+    """Return whether a roster decides this user's role; then claims do not."""
     query = select(exists().where(rostered.c.kind == "user", rostered.c.local_id == user_id))
     return bool(connection.execute(query).scalar())
 

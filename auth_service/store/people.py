@@ -75,7 +75,7 @@ class People:
             )
 
     def credentials(self, email: str) -> Credentials | None:
-        """Return who signs in with this (normalised) address, disabled or not."""
+        """Return the user with this (normalised) address, disabled or not."""
         with self._database.read() as connection:
             row = connection.execute(select(users).where(users.c.email == email)).one_or_none()
         return (
@@ -94,7 +94,7 @@ class People:
             return [user_of(row) for row in connection.execute(query)]
 
     def own_learners(self, emails: Sequence[str]) -> dict[str, str]:
-        """Return which learners the users with these (normalised) addresses are."""
+        """Return the learners of the users with these (normalised) addresses."""
         query = (
             select(users.c.email, user_learners.c.learner_id)
             .join(user_learners, user_learners.c.user_id == users.c.user_id)
@@ -108,7 +108,7 @@ class People:
             return {row.email: row.learner_id for row in connection.execute(query)}
 
     def note_records(self, user_id: str, learner_ids: Sequence[str], counts: str) -> None:
-        """Write to the audit log that a user sent learning records; names as many learners as fit
+        """Record in the audit log that a user sent learning records; names as many learners as fit
         into a line.
         """
         subject = learner_ids[0] if len(learner_ids) == 1 else f"{len(learner_ids)} learners"
@@ -130,7 +130,7 @@ class People:
             )
 
     def learner_ids(self, class_id: str) -> list[str]:
-        """Return the ids of a class's learners; of all where no class is named. Raises
+        """Return the ids of a class's learners, or of all if no class is named. Raises
         NotFoundError.
         """
         query = select(learners.c.learner_id).order_by(learners.c.learner_id)
@@ -144,7 +144,7 @@ class People:
             return list(connection.scalars(query))
 
     def has_admin(self) -> bool:
-        """Tell whether any administrator exists, disabled ones included."""
+        """Return whether any administrator exists, disabled ones included."""
         with self._database.read() as connection:
             return bool(
                 connection.execute(
@@ -242,10 +242,10 @@ class People:
                 )
 
     def remove_relation(self, relation: Relation, *, actor: str) -> None:
-        """Take a relation back. Idempotent, also when an end does not exist."""
+        """Remove a relation. Idempotent, also when an end does not exist."""
         table, values = _relation_row(relation)
         with self._database.write() as connection:
-            # Asked before the row is gone: teachers and classes are found through it.
+            # Before the row is deleted: teachers and classes are found through it.
             affected = _affected(connection, relation)
             if connection.execute(delete(table).where(*_matches(table, values))).rowcount:
                 self._record_relation(connection, actor, "unrelate", relation, affected)
@@ -347,8 +347,8 @@ def _affected(connection: Connection, relation: Relation) -> list[Change]:
 
 
 def _affected_by(connection: Connection, learner_id: str) -> list[Change]:
-    """Return the learner and everyone whose rights may hang on it: rooms are decided by user, not
-    by learner.
+    """Return the learner and all users whose rights may depend on it: rooms are decided per
+    user.
     """
     close = select(user_learners.c.user_id).where(user_learners.c.learner_id == learner_id)
     taught = (

@@ -14,11 +14,11 @@ from auth_service.store.database import Database
 from auth_service.store.tables import audit, sessions, user_of, users
 
 PASSING_KEPT_MS: Final = 90 * 86_400_000
-"""How long the audit log says who signed in when."""
+"""How long the audit log keeps sign-ins."""
 
 
 class SessionEndedError(Exception):
-    """The session is unknown, over, or its user may no longer sign in."""
+    """The session is unknown or over, or its user may no longer sign in."""
 
 
 class RefreshReusedError(SessionEndedError):
@@ -27,7 +27,7 @@ class RefreshReusedError(SessionEndedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """The tokens of a session from now on; times in Unix milliseconds."""
+    """A session's new tokens; times in Unix milliseconds."""
 
     session_id: str
     generation: int
@@ -62,7 +62,8 @@ class SessionTable:
         may_sign_in = (
             select(users.c.user_id)
             .where(users.c.user_id == user_id, ~users.c.disabled)
-            # Until the session is there nobody disables its user, but a roster may relate them.
+            # Locks the user against being disabled until the session exists; a roster may still add
+            # relations.
             .with_for_update(key_share=True)
         )
         if password_hash is not None:
@@ -89,6 +90,7 @@ class SessionTable:
                     actor=minted_by,
                     action="mint-token",
                     subject=user_id,
+                    detail=f"for {expires_at_ms // 1000 - self._clock_ms() // 1000} s",
                 )
             if signed_in_by:
                 record_audit(
@@ -103,9 +105,9 @@ class SessionTable:
     def rotate(self, old_digest: bytes, to: Rotation, *, retry_ms: int = 0) -> tuple[User, int]:
         """Replace the refresh token with this digest; return the user and when the new one expires.
 
-        Doing the very same again within `retry_ms` changes nothing. Raises RefreshReusedError,
-        after revoking the session, when the token is not the newest one; SessionEndedError
-        otherwise when it cannot be used.
+        An identical repetition within `retry_ms` changes nothing. Raises RefreshReusedError, after
+        revoking the session, when the token is not the newest one; SessionEndedError otherwise when
+        it cannot be used.
         """
         now_ms = self._clock_ms()
         with self._database.write() as connection:
@@ -191,8 +193,8 @@ class SessionTable:
                 _revoke(connection, session_id, user_id, now_ms)
 
     def sweep(self) -> int:
-        """Delete sessions of which no token can be used any more, and forget who signed in long
-        ago; return how many sessions.
+        """Delete sessions without usable tokens, and old sign-ins; returns the number of
+        sessions.
         """
         now_ms = self._clock_ms()
         past = and_(audit.c.action.in_(PASSING), audit.c.at_ms < now_ms - PASSING_KEPT_MS)

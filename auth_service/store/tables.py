@@ -140,8 +140,8 @@ identities = Table(
     Column("told_at_s", BigInteger, nullable=False),
     Index(None, "user_id"),
 )
-"""Who somebody is at another issuer. `told_at_s` is when the newest token was issued whose claims
-were taken over, Unix seconds.
+"""A user's identity at another issuer. `told_at_s` is when the newest applied token was issued,
+Unix seconds.
 """
 
 rostered = Table(
@@ -153,9 +153,9 @@ rostered = Table(
     Column("left_at_ms", BigInteger),
     Index(None, "local_id"),
 )
-"""What came from a roster: a user, learner or class (`kind`), by the roster's id. Only these may a
-later roster take back. `left_at_ms` is when one disabled a user, who is let in again by one only if
-so.
+"""What came from a roster: a user, learner or class (`kind`), by the roster's id. Later rosters may
+remove only these. `left_at_ms` is when a roster disabled a user; only then may a roster enable them
+again.
 """
 
 changes = Table(
@@ -169,7 +169,7 @@ changes = Table(
     Column("learner_id", _ID, nullable=False),
     Index(None, "at_ms"),
 )
-"""What decisions depend on, as it changed; every service process follows this log. Empty strings
+"""The log of changes that decisions depend on, which every service process follows. Empty strings
 mean "not this".
 """
 

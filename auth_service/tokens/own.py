@@ -39,7 +39,7 @@ Clock = Callable[[], float]
 
 
 class BadTokenError(Exception):
-    """The token is no good; the sentence never contains it."""
+    """The token is invalid; the sentence never contains it."""
 
 
 class KeyFileError(Exception):
@@ -48,7 +48,7 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an access token says."""
+    """The claims of an access token."""
 
     user_id: str
     session_id: str
@@ -68,9 +68,7 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One key pair; it signs from `sign_from` (Unix seconds) on, until a newer key's time
-    has come.
-    """
+    """One key pair; it signs from `sign_from` (Unix seconds) until a newer key takes over."""
 
     kid: str
     private: Ed25519PrivateKey
@@ -79,7 +77,7 @@ class SigningKey:
 
     @staticmethod
     def make(sign_from: float, seed: bytes | None = None) -> SigningKey:
-        """Return a new key, or the one that grows from a 32-byte `seed`."""
+        """Return a new key, or the one derived from a 32-byte `seed`."""
         private = (
             Ed25519PrivateKey.generate()
             if seed is None
@@ -117,9 +115,7 @@ class KeySet:
         return KeySet((SigningKey.make(now),), secrets.token_bytes(32))
 
     def signer(self, now: float) -> SigningKey:
-        """Return the newest key whose time has come (the oldest, should the clock have gone
-        back).
-        """
+        """Return the newest key that may sign (the oldest, should the clock have gone back)."""
         return next((key for key in reversed(self.keys) if key.sign_from <= now), self.keys[0])
 
     def rotated(self, now: float, *, lead_s: float, keep_s: float) -> KeySet:
@@ -235,9 +231,7 @@ class KeyFile:
 
 
 class Tokens:
-    """Makes and reads tokens with the current keys; remembers which access tokens were found
-    genuine.
-    """
+    """Makes and reads tokens with the current keys; remembers verified access tokens."""
 
     def __init__(
         self,
@@ -261,7 +255,7 @@ class Tokens:
         self._public = {key.kid: key.public for key in keys.keys}
 
     def use(self, keys: KeySet) -> None:
-        """Go on with other keys: tokens of keys that are gone are refused from now on."""
+        """Use other keys: tokens of removed keys are refused from now on."""
         self._keys = keys
         self._public = {key.kid: key.public for key in keys.keys}
         self._verified.clear()
@@ -286,7 +280,7 @@ class Tokens:
         token = jwt.encode(
             claims, key.private, algorithm=_ALGORITHM, headers={"kid": key.kid, "typ": _TYPE}
         )
-        # What we signed need not be verified: most tokens are shown first to the process that made
+        # Tokens signed here need no verification: most are first used at the process that made
         # them.
         self._remember(token_digest(token), Claims(user_id, session_id, int(now) + ttl_s))
         return token
@@ -300,7 +294,7 @@ class Tokens:
         return max(1, int((claims.expires_at - self._clock()) * 1000))
 
     def read(self, token: str, *, allow_expired: bool = False) -> Claims:
-        """Return what an access token says, if we signed it and it has not expired. Raises
+        """Return the claims of an access token that we signed and that has not expired. Raises
         BadTokenError.
         """
         if not token or len(token) > _MAX_TOKEN_CHARACTERS:
@@ -348,8 +342,7 @@ class Tokens:
         secret.
 
         It consists of session, generation, randomness and a MAC. The MAC proves that we made it, so
-        that an old generation shown again is known for what it is although only the digest of the
-        newest one is stored.
+        that reuse of an old generation is recognised although only the newest digest is stored.
         """
         random = secrets.token_bytes(_RANDOM_BYTES) if seed is None else self._mac(b"random" + seed)
         body = uuid.UUID(session_id).bytes + generation.to_bytes(4, "big") + random
@@ -357,8 +350,8 @@ class Tokens:
         return token, hashlib.sha256(token.encode()).digest()
 
     def read_refresh(self, token: str) -> RefreshToken:
-        """Return what a refresh token of ours is. Raises BadTokenError. Whether it may still be
-        used the store knows.
+        """Parse a refresh token of ours. Raises BadTokenError. The store knows whether it may still
+        be used.
         """
         try:
             raw = to_bytes(token) if len(token) <= _MAX_TOKEN_CHARACTERS else b""

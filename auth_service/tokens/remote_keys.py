@@ -1,4 +1,4 @@
-"""Another issuer's public keys: fetched, kept, and fetched again when an unknown one is named."""
+"""Another issuer's public keys: fetched, cached, and fetched again for unknown key ids."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WAIT_S: Final = 1.0
 
 
 class RemoteKeys:
-    """The keys of one issuer. While they cannot be fetched, those known go on."""
+    """The keys of one issuer. While they cannot be fetched, the known ones stay valid."""
 
     def __init__(self, source: str, clock: Clock) -> None:
         """`source` is an address, or the path of a file."""

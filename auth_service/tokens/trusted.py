@@ -1,4 +1,4 @@
-"""Access tokens of other issuers: genuine, for us, and in their time, or refused."""
+"""Access tokens of other issuers: accepted only if genuine, meant for us and not expired."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _IDENTITY_MARKS: Final = ("nonce", "at_hash", "c_hash")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedClaims:
-    """Who another issuer says that somebody is."""
+    """Another issuer's claims about a person."""
 
     issuer: str
     subject: str
     session_id: str
     issued_at: int
-    """Unix seconds: of two tokens the later says how things are."""
+    """Unix seconds; the later of two tokens counts."""
     expires_at: int
     """Unix seconds, by the issuer's clock."""
     good_until: float
@@ -50,7 +50,7 @@ class TrustedClaims:
 
 
 class TrustedTokens:
-    """Reads tokens of the trusted issuers, and remembers which were found genuine."""
+    """Reads tokens of the trusted issuers, and remembers verified ones."""
 
     def __init__(self, issuers: Sequence[TrustedIssuer], clock: Clock) -> None:
         """`clock` gives Unix seconds."""
@@ -65,7 +65,7 @@ class TrustedTokens:
             await keys.load()
 
     def issuer_of(self, token: str) -> TrustedIssuer | None:
-        """Return whose token it claims to be; None when that is nobody we trust."""
+        """Return the issuer a token claims to be from; None if we do not trust it."""
         if not self._issuers or len(token) > _MAX_TOKEN_CHARACTERS:
             return None
         try:
@@ -92,7 +92,7 @@ class TrustedTokens:
     async def read_identity(
         self, token: str, issuer: TrustedIssuer, *, nonce: str
     ) -> TrustedClaims:
-        """Return who an ID token names that we asked for under `nonce`. Raises BadTokenError."""
+        """Return whom an ID token names that was requested with `nonce`. Raises BadTokenError."""
         client_id = issuer.sign_in.client_id if issuer.sign_in is not None else ""
         try:
             header = jwt.get_unverified_header(token)
@@ -168,7 +168,7 @@ class TrustedTokens:
         email = _claim(content, names.email)
         if content.get("email_verified") is False:
             email = ""
-        # A session of the provider goes on through renewals; without one each token is its own.
+        # A provider's session spans renewals; without one each token is its own session.
         session = str(content.get("sid") or digest.hex())
         return TrustedClaims(
             issuer=issuer.issuer,
@@ -186,7 +186,7 @@ class TrustedTokens:
 
 
 def _moment(value: Any) -> float:
-    """Return a time of a token, Unix seconds. Raises BadTokenError for what is none, as for
+    """Return a token's time, Unix seconds. Raises BadTokenError for invalid ones, such as
     milliseconds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
@@ -195,7 +195,7 @@ def _moment(value: Any) -> float:
 
 
 def _claim(content: Mapping[str, Any], path: str) -> Any:
-    """Return what is at `path`: the claim of that name, or the one inside objects."""
+    """Return the claim at `path`: of that name, or nested inside objects."""
     if not path or path in content:
         return content.get(path)
     value: Any = content
@@ -207,7 +207,7 @@ def _claim(content: Mapping[str, Any], path: str) -> Any:
 def _role(value: Any, issuer: TrustedIssuer) -> Role:
     given = value if isinstance(value, list) else [value]
     held = {issuer.roles[one] for one in given if isinstance(one, str) and one in issuer.roles}
-    # Of several roles the one that sees most counts.
+    # Of several roles, the one with the most rights counts.
     for role in (Role.TEACHER, Role.GUARDIAN, Role.LEARNER):
         if role in held:
             return role

@@ -1,8 +1,7 @@
-"""Everything that is pure about learners: what an interaction changes, what can be read out of a
-state, what to advise.
+"""The pure model of learners: what an interaction changes, what a state means, what to advise.
 
-Values in, values out: no clock, no storage, no transport. `update.apply` is the way in; this page
-names what the other packages use of it.
+Values in, values out: no clock, no storage, no transport. `update.apply` is the entry point; this
+page exports what other packages use.
 """
 
 from brain_service.model.alerts import QUIET, Crossing, Signs, crossings, signs

@@ -1,9 +1,8 @@
-"""Chooses what a learner's present state asks of some content: transparently, reversibly, without
-inventing anything.
+"""Adapts content to a learner's present state: transparently, reversibly, without inventing
+anything.
 
-There is no language model behind it. It regroups and frames the author's own words and says what it
-did; `ContentAdapter` is the interface that a generative adapter could implement. Thresholds are
-proposals, not findings.
+No language model is involved. It regroups and frames the author's own words and lists what it did;
+a generative adapter could implement `ContentAdapter`. Thresholds are proposals, not findings.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ BREAK_SUGGESTED: Final = "break_suggested"
 LONG_TEXT: Final = 280
 """Texts longer than this are chunked for a loaded or tired learner."""
 CHUNK: Final = 200
-"""A chunk closes at the first sentence end after so many characters."""
+"""A chunk ends with the first sentence end after this many characters."""
 LOADED: Final = 0.7
 FATIGUED: Final = 0.7
 FRUSTRATED: Final = 0.6
@@ -37,7 +36,7 @@ class Request(NamedTuple):
     content_type: str
     """Such as "question" or "explanation"; tasks get step prompts, other content does not."""
     target_difficulty: float | None = None
-    """1–5 as wished by the caller; it takes precedence over the model's own suggestion."""
+    """1–5 as requested by the caller; overrides the model's suggestion."""
     focus_areas: tuple[str, ...] = ()
 
 
@@ -53,7 +52,7 @@ class Change(NamedTuple):
     reason: str
     """The evidence, such as "cognitive_load 0.84 above 0.70"."""
     undo: str
-    """How to get back what was there before, for a person."""
+    """How to undo it, for a person."""
     added: str = ""
     """The paragraph that was added, as it stands in the content; empty when nothing was added."""
 
@@ -78,13 +77,13 @@ def original(adapted: Adapted) -> str:
     if any(change.code == CHUNKED for change in adapted.changes):
         content = content.replace(
             _BREAK, " "
-        )  # a text that had such breaks of its own is never chunked
+        )  # a text with such breaks of its own is never chunked
     return content
 
 
 class ContentAdapter(Protocol):
-    """Whoever can adapt content to a learner's assessment (None: nothing is known, change only what
-    was asked for).
+    """Adapts content to a learner's assessment (None: unknown learner, change only what was
+    requested).
     """
 
     def adapt(self, request: Request, assessment: Assessment | None) -> Adapted:
@@ -127,7 +126,7 @@ def _chunk(text: str, assessment: Assessment) -> tuple[Change | None, str]:
         return None, text
     pieces, start = [], 0
     for end in _SENTENCE_END.finditer(text):
-        # A gap that is not one space could not be put back exactly, so it stays as it is.
+        # A gap other than one space could not be restored exactly, so it stays.
         if end.group() == " " and end.end() < len(text) and end.start() - start >= CHUNK:
             pieces.append(text[start : end.start()])
             start = end.end()
@@ -197,8 +196,8 @@ def _steps(request: Request, assessment: Assessment | None) -> Change | None:
 
 
 def _above_usual(assessment: Assessment, name: str, threshold: float) -> str:
-    """Return the evidence that a level is higher than usual for the learner; while that cannot be
-    told, that it is above a threshold. Empty where it is not.
+    """Return the evidence that a level is higher than usual for the learner or, while that is
+    unknown, above a threshold; empty if neither.
     """
     level, meaning = assessment.level(name), assessment.meaning
     band = Band.TOO_EARLY if meaning is None else meaning.band(name)

@@ -1,5 +1,5 @@
-"""Says what a watcher must not miss between two assessments: levels that went far from usual for
-the learner, changed urgency, and changed attention.
+"""Crossings that a watcher must not miss between two assessments: levels far from usual for the
+learner, changed urgency, changed attention.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NAMED: Final = tuple((place, name, NAMES.index(name)) for place, name in enumer
 _NOTHING: Final = bytes([Band.TOO_EARLY] * len(SIX_NAMES))
 
 Signs = tuple[bool | Urgency | int, ...]
-"""Whether each watched level lies above its edge, then the urgency of the first recommendation,
-then the attention.
+"""Whether each watched level is above its edge, the urgency of the first recommendation, the
+attention.
 """
 
 QUIET: Final[Signs] = (*(name in FALLING for name in WATCHED), Urgency.NONE, int(Attention.NONE))
@@ -50,7 +50,7 @@ class Crossing(NamedTuple):
 
 
 def signs(assessment: Assessment) -> Signs:
-    """Return what of an assessment is compared with the next one."""
+    """Return the signs of an assessment to compare with the next one's."""
     meaning, recommended = assessment.meaning, assessment.recommendations
     urgency = recommended[0].advice.urgency if recommended else Urgency.NONE
     bands, attention = (_NOTHING, 0) if meaning is None else (meaning.bands, meaning.attention)

@@ -1,4 +1,4 @@
-"""What the model says of a learner, after an interaction or at rest; it changes nothing."""
+"""What the model says about a learner, after an interaction or at rest; changes nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Performance(NamedTuple):
 
 
 class Assessment(NamedTuple):
-    """What the model says of a learner as of one interaction."""
+    """What the model says about a learner as of one interaction."""
 
     revision: int
     time: float
@@ -75,8 +75,8 @@ _performance, _assessment, _situation = maker(Performance), maker(Assessment), m
 
 
 def assess(state: LearnerState) -> Assessment:
-    """What the model says of a learner at rest, as of the last interaction; idle time since then
-    does not change it.
+    """What the model says about a learner as of the last interaction; idle time since then does not
+    change it.
 
     Equal to the last assessment, except that mastery covers every remembered skill and nothing was
     predicted.
@@ -100,8 +100,8 @@ def tell(
     mastery: tuple[SkillMastery, ...],
     predicted: float | None,
 ) -> tuple[Assessment, int]:
-    """What to say of a state whose levels were read, and which recommendations are on now, as bits
-    for its `advice`.
+    """Return the assessment of a state whose levels were read, and the recommendations that are on,
+    as bits for its `advice`.
     """
     signals, weights, session = state.signals, state.weights, state.session
     answers, _, fast, _, slow, _, accuracy, spread, response_time = state.progress

@@ -1,8 +1,8 @@
-"""Says who needs help now and who is worth a look: the one place that decides it.
+"""Decides who needs help now and who is worth a look.
 
 A score adds failures in a row, signs of giving up and distress to the forecast's logit. Attention
-is on where the score lies above a cut that follows the population (`population.learn`), so that it rings
-after about one answer in twelve, whether a school finds its work easy or hard.
+is on above a cut that follows the population (`population.learn`), so that it is on after about one
+answer in twelve, whether a school finds its work easy or hard.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Attention(IntEnum):
 
 
 REASONS: Final = ("", "stuck", "giving_up", "frustrated", "overloaded", "likely_to_struggle")
-"""Why; places in this are stored, so never take one out."""
+"""Reasons; their indices are stored, so never remove one."""
 _STUCK, _GIVING_UP, _FRUSTRATED, _OVERLOADED, _LIKELY = range(1, len(REASONS))
 STUCK_FROM: Final = 3
 """Failures in a row that are a reason by themselves."""
 _LOAD, _FRUSTRATION, _CONFIDENCE, _ENGAGEMENT, _FATIGUE, _MOTIVATION = range(6)
-"""Places of the levels among the six."""
+"""Indices of the levels among the six."""
 _MUCH_HIGHER: Final = int(Band.MUCH_HIGHER)
 _ABOVE: Final = (Band.HIGHER, Band.MUCH_HIGHER)
 _BELOW: Final = (Band.LOWER, Band.MUCH_LOWER)
@@ -39,19 +39,17 @@ UNWISHED: Final[Mapping[int, tuple[Band, Band]]] = {
     _LOAD: _ABOVE, _FRUSTRATION: _ABOVE, _FATIGUE: _ABOVE,
     _CONFIDENCE: _BELOW, _ENGAGEMENT: _BELOW, _MOTIVATION: _BELOW,
 }  # fmt: skip
-"""Per level, by place, the bands that nobody wishes for."""
+"""Per level, by index, the unwished bands."""
 UNLIKE_USUAL: Final = "unlike_usual"
-"""Says that much is on the side that nobody wishes for, where nobody is called all the same: such a
-day alone foretells too little (`docs/model.md`, what was tried).
+"""Much is on the unwished side, but nobody is called: such a day alone predicts too little
+(`docs/model.md`, what was tried).
 """
 ARROWS: Final = 5
-"""So many on that side make a day unlike usual; a level that is much higher or lower counts
-twice.
-"""
+"""This many on that side make a day unlike usual; much higher or lower counts twice."""
 
 
 def score(logit: float, failures: int, haste: float, bands: bytes) -> float:
-    """Return how much speaks for attention, in logits of struggling.
+    """Return the score for attention, in logits of struggling.
 
     `logit` is the forecast's; `failures` in a row, or on the present item, whichever is more, 0
     after a right answer; `haste` the share of recent timed answers that were hasty and wrong.
@@ -71,7 +69,7 @@ def score(logit: float, failures: int, haste: float, bands: bytes) -> float:
 def attend(before: int, answers: int, streak: int, reached: float, population: Population) -> int:
     """Return the attention after a graded answer, `reached` being the score.
 
-    It goes on only with a wrong answer, and off below the cut, or after two right answers in a row.
+    It turns on only with a wrong answer, and off below the cut or after two right answers in a row.
     """
     if answers < params.ATTENTION_NEEDS or streak > 1:
         return 0
@@ -84,7 +82,7 @@ def attend(before: int, answers: int, streak: int, reached: float, population: P
 
 
 def reason_of(failures: int, haste: float, bands: bytes) -> int:
-    """Return the place in `REASONS` of what to tell first."""
+    """Return the index in `REASONS` of the main reason."""
     if failures >= STUCK_FROM:
         return _STUCK
     if haste > params.GIVING_UP:
@@ -96,5 +94,5 @@ def reason_of(failures: int, haste: float, bands: bytes) -> int:
 
 @lru_cache(maxsize=65_536)
 def is_unlike_usual(bands: bytes) -> bool:
-    """Tell whether so much is on the side that nobody wishes for that it needs a word."""
+    """Return whether so much is on the unwished side that it should be mentioned."""
     return sum(abs(bands[at] - 3) for at, those in UNWISHED.items() if bands[at] in those) >= ARROWS

@@ -1,4 +1,4 @@
-"""What all learners share: how easy each item is, and how long things take in each subject.
+"""What all learners share: how easy each item is, and how long work takes in each subject.
 
 In memory only, bounded by least recent use. Several brains keep one bank each and exchange
 increments through the store.
@@ -63,14 +63,14 @@ _OUTLOOK_GAINS: Final = (ITEM_OUTLOOK_GAIN, TASK_OUTLOOK_GAIN, SUBJECT_OUTLOOK_G
 
 @lru_cache(maxsize=65_536)
 def item_row(item: str) -> str:
-    """Name the row of what tends to come after an item."""
+    """Return the name of an item's outlook row: what tends to follow it."""
     return outlook_row(item_key(item))
 
 
 @lru_cache(maxsize=65_536)
 def kind_rows(skills: tuple[str, ...], subject: str | None) -> tuple[str, str, str, str]:
-    """Name the rows of what tends to come after a kind of task, and in a subject; and of how that
-    kind goes after itself, and after another.
+    """Return the names of the outlook rows of a kind of task and of a subject, and of how that kind
+    goes after itself and after another.
     """
     task, about, after_itself, after_another = map(outlook_row, kind_of(skills, subject))
     return task, about, after_itself, after_another
@@ -79,9 +79,8 @@ def kind_rows(skills: tuple[str, ...], subject: str | None) -> tuple[str, str, s
 class Bank:
     """The cache of one brain. Not safe for use from several threads at once.
 
-    `prior` is the easiness of an unknown item without a declared difficulty. Increments that are
-    not yet drained are never forgotten, whatever the capacity: drain them now and then (see
-    `pending`).
+    `prior` is the easiness of an unknown item without a declared difficulty. Undrained increments
+    are never dropped, whatever the capacity: drain them periodically (see `pending`).
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Bank:
         self._shared: OrderedDict[str | None, Shared] = OrderedDict()
         self._pending = Gathered()
         self._changes = 0
-        """How often something here has changed other than by looking it up."""
+        """A counter of changes, lookups excluded."""
 
     @property
     def size(self) -> int:
@@ -108,11 +107,11 @@ class Bank:
         return len(self._pending.items) + len(self._pending.norms)
 
     def lookup(self, interaction: Interaction) -> Statistics:
-        """What is known for one interaction; counts are 0 where nothing is."""
+        """Return the statistics for one interaction; counts are 0 for the unknown."""
         return self.stage().lookup(interaction)
 
     def knows(self, item: str) -> bool:
-        """Tell whether an item is in memory."""
+        """Return whether an item is in memory."""
         return item in self._items
 
     def missing(self, interactions: Iterable[Interaction]) -> tuple[frozenset[str], frozenset[str]]:
@@ -144,8 +143,7 @@ class Bank:
         items: Mapping[str, tuple[float, float]],
         norms: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
-        """Replace what is known by totals from the store, each (value, weight), with what was not
-        yet drained on top.
+        """Replace values by totals from the store, each (value, weight), plus undrained increments.
 
         Totals that are not finite or have no weight are skipped: a damaged row must not harm
         predictions.
@@ -188,7 +186,7 @@ class Bank:
             )
 
     def _accept(self, items: Mapping[str, Value], norms: Mapping[str, Value]) -> None:
-        """Take the place of values by those that they have come to."""
+        """Replace shared values by their new ones."""
         self._changes += 1
         for name, item in items.items():
             _put(self._items, name, item, self._capacity)
@@ -238,11 +236,11 @@ class Bank:
 
 
 class Stage:
-    """One batch's view of a bank: it sees what the batch has learned; the bank learns it only with
-    `commit`.
+    """One batch's view of a bank: it includes what the batch has learned; the bank learns that only
+    with `commit`.
 
-    Dropping a stage forgets its batch. The bank may learn other things meanwhile: a commit adds, it
-    does not replace.
+    Dropping a stage discards its batch. The bank may change meanwhile: a commit adds, it does not
+    replace.
     """
 
     def __init__(self, bank: Bank) -> None:
@@ -328,7 +326,7 @@ class Stage:
         Committing twice learns nothing more.
         """
         bank = self._bank
-        if bank._changes == self._seen:  # then it comes to what the batch saw
+        if bank._changes == self._seen:  # then the result is what the batch saw
             bank._accept(self._items, self._norms)
         else:
             bank.merge(BankIncrements(tuple(self._learned), tuple(self._observed)))

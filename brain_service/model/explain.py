@@ -16,17 +16,17 @@ from brain_service.model.state import LearnerState
 from brain_service.model.words import DRIVERS, Because
 
 MOST: Final = 2
-"""Drivers told that pull the way of the band."""
+"""Most drivers listed that pull in the band's direction."""
 BESIDE: Final = 0.2
-"""The share of the strongest that another of them needs to be told."""
+"""The share of the strongest that another one needs to be listed."""
 COUNTER: Final = 0.5
-"""One that pulls the other way is named from this share of the strongest on."""
+"""One that pulls the other way is listed from this share of the strongest."""
 _PLACES: Final = {signal.name: i for i, signal in enumerate(params.SIGNALS)}
 
 
 def explain(state: LearnerState) -> dict[str, tuple[Because, ...]]:
-    """Return, of each level whose band is told and not as usual, what pulls it there: first what
-    pulls the way of its band.
+    """Return, for each level whose band is known and not as usual, what pulls it there, drivers in
+    the band's direction first.
 
     A driver's part is coefficient · (value − usual value), both at the present evidence.
     """

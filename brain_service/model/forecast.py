@@ -1,6 +1,6 @@
-"""Foretells struggle: that at least two of a learner's next three answers are wrong. Anybody can
-check it three answers later, and so does this: each forecast that came due teaches all learners'
-intercept and slope, and what tends to come after its item, its kind of task and its subject.
+"""Predicts struggle: that at least two of a learner's next three answers are wrong. Three answers
+later each forecast is checked, and teaches all learners' intercept and slope, and the outlook of
+its item, its kind of task and its subject.
 
 A logistic regression on four plain features, and on what all learners share (`population`).
 """
@@ -18,7 +18,7 @@ from brain_service.model.state import Standing
 from brain_service.model.values import maker
 
 AHEAD: Final = 3
-"""Answers that a forecast looks ahead."""
+"""Answers that a forecast covers."""
 ENOUGH: Final = 2
 """Wrong ones among them that make a struggle."""
 CAUSES: Final = ("accuracy", "mastery", "ability", "outlook")
@@ -26,8 +26,8 @@ CAUSES: Final = ("accuracy", "mastery", "ability", "outlook")
 _PARTS: Final = Struct(f"<{len(CAUSES)}f")
 """What each of these adds to the logit, compared with a usual learner."""
 _ONE: Final = Struct("<ff8s8s8s")
-"""A forecast that is not due: its logit, where it leans without others, its item, its kind of task
-and its subject.
+"""A pending forecast: its logit, its logit without the shared part, its item, its kind of task and
+its subject.
 """
 _SIZE: Final = _ONE.size
 _LAST_TASK: Final = slice(-16, -8)
@@ -36,18 +36,18 @@ _DUE: Final = tuple(bits.bit_count() >= ENOUGH for bits in range(1 << AHEAD))
 """By the last three outcomes as bits, 1 for a wrong one, whether that was a struggle."""
 _ACCURACY, _MASTERY, _ABILITY, _FAILURES = params.STRUGGLE.values()
 _LEVEL: Final = params.STRUGGLE_BIAS - params.STRUGGLE_CENTRE
-"""Where the forecast of a usual learner leans."""
+"""The logit of a usual learner."""
 _LEAST, _MOST = params.STRUGGLE_RANGE
 _USUAL_ACCURACY, _USUAL_MASTERY = (log(p / (1.0 - p)) for p in params.STRUGGLE_MEANS.values())
 _CENTRE, _SHRINK = params.STRUGGLE_CENTRE, params.G_SHRINK
 _HALF_LIFE, _START = params.PERFORMANCE_HALF_LIFE, params.P_GLOBAL
 _TOLD: Final = 3
 _WORTH_TELLING: Final = 0.1
-"""Logits below which a cause is not worth a word."""
+"""Logits below which a cause is not mentioned."""
 
 
 class Forecast(NamedTuple):
-    """A forecast after a graded answer, and what came of the one that fell due with it."""
+    """A forecast after a graded answer, and the outcome of the one that fell due with it."""
 
     pending: bytes
     recent: int
@@ -57,7 +57,7 @@ class Forecast(NamedTuple):
     lean: float
     struggled: float
     keys: tuple[bytes, ...]
-    """Of the forecast that fell due; empty where none did."""
+    """Of the forecast that fell due; empty if none did."""
 
 
 _forecast = maker(Forecast)

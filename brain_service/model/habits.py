@@ -1,8 +1,8 @@
-"""What is usual for a learner: a slow baseline of every level and signal, and how a level stands to
-it.
+"""What is usual for a learner: a slow baseline of every level and signal, and how levels compare
+with it.
 
-A level is compared with what it would be if everything went as usual and as much evidence lay
-behind it. With little evidence, after a break, both lie near the value of a blank learner.
+A level is compared with its usual value at the same amount of evidence. With little evidence, after
+a break, both are near the value of a blank learner.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ BLANK_LEVELS: Final[tuple[float, ...]] = _six(
         read_direct(_BLANK_SIGNALS, _BLANK_SIGNALS), _BLANK_SIGNALS, _BLANK_SIGNALS, 0.0, 1.0
     ).levels
 )
-"""Where the six levels stand with no evidence at all."""
+"""The six levels without any evidence."""
 ALL_EARLY: Final = bytes([Band.TOO_EARLY] * _COUNT)
 _FLOOR: Final = params.SPREAD_FLOOR
 _LEAST_GAIN: Final = 1.0 - 0.5 ** (1.0 / params.HABIT_HALF_LIFE)
 _EVERY: Final = 8
-"""Once there are some, every so many answers are learned from: neighbours are much alike."""
+"""Beyond the first ones, only every n-th answer is learned from: neighbours are much alike."""
 _FIRST: Final = 16
 _LEAST_WEIGHT: Final = 0.2
 _LEAST_SHARE: Final = 0.4
@@ -181,7 +181,7 @@ def bands(before: bytes, packed: bytes, levels: tuple[float, ...], judged: float
 
 
 def too_early(habit_answers: int, judged: float) -> tuple[str, int] | None:
-    """Return why bands cannot be told and how many more answers it takes; None where they can."""
+    """Return why there are no bands yet and how many more answers it takes; None if there are."""
     if habit_answers < params.HABIT_NEEDS:
         return NEW_LEARNER, params.HABIT_NEEDS - habit_answers
     if judged < params.HABIT_EVIDENCE:

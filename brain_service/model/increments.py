@@ -27,7 +27,7 @@ class Value(NamedTuple):
 
 
 class ItemIncrement(NamedTuple):
-    """What was learned of an item: `start + delta` where it is new, else `+ delta`; and the answers
+    """What was learned about an item: `start + delta` if it is new, else `+ delta`; and the answers
     to add.
     """
 
@@ -54,7 +54,7 @@ class BankIncrements(NamedTuple):
     items: tuple[ItemIncrement, ...] = ()
     norms: tuple[NormIncrement, ...] = ()
     day: int = 0
-    """When it was written, in days since 1970; told by who writes."""
+    """When it was written, in days since 1970, set by the writer."""
 
 
 def merge_item(old: Value | None, new: ItemIncrement) -> Value:

@@ -1,7 +1,6 @@
-"""What a learner did, checked: the only door through which loose fields from outside reach the
-model.
+"""What a learner did, checked: the only way for untrusted fields into the model.
 
-Only the rules of the fields are here.
+Only the fields' rules are here.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ MAX_CONTENT: Final = 16_384
 MAX_RESPONSE: Final = 16_384
 MAX_CONTEXT_BYTES: Final = 64 * 1024
 MAX_TIME_S: Final = 3600.0
-"""A longer time on one interaction says no more than this one."""
+"""Longer times on one interaction count as this."""
 ABSURD_TIME_S: Final = 86_400.0
 MAX_COUNT: Final = 1000
 ANONYMOUS_SKILL: Final = ""
-"""The one skill of an interaction that names none; it is learned from but never shown."""
+"""The skill of an interaction that names none; learned from but never shown."""
 _BAD_TIME: Final = "context.time_taken must be seconds, {}; leave it out where it is not known."
 _NO_SKILLS: Final = (ANONYMOUS_SKILL,)
 
@@ -37,8 +36,8 @@ class BadInteractionError(ValueError):
 
 
 class Interaction(NamedTuple):
-    """One thing a learner did. Build it with `interaction_from_context` or `checked`; None is not
-    told.
+    """One thing a learner did. Build it with `interaction_from_context` or `checked`; None means
+    unknown.
 
     `item` names what it was about: `context.item_id`, else a stable hash of the content. `skills`
     are those it exercises, at least one (the anonymous one); a skill named twice counts twice, as
@@ -168,8 +167,8 @@ def check_carried(
     occurred_at_ms: int,
     received_at_ms: int,
 ) -> None:
-    """Check what comes with an interaction and is stored, not read by the model. What passes cannot
-    spoil the group that it is written with.
+    """Check the parts of an interaction that are stored but not read by the model, so that they
+    cannot spoil the group they are written with.
 
     Refused with `BadInteractionError`: ids that are none, text that a database does not take (NUL,
     half a character), a response over 16,384 characters, a `context_json` that is no JSON object or
@@ -199,7 +198,7 @@ def check_carried(
 
 
 def _storable(text: str) -> bool:
-    """Tell whether both databases take a text: no lone surrogates, no NUL."""
+    """Return whether both databases accept a text: no lone surrogates, no NUL."""
     if text.isascii():
         return "\0" not in text
     try:

@@ -1,7 +1,7 @@
-"""The items that a learner answered lately, packed into bytes, the one answered longest ago first.
+"""The items that a learner answered lately, packed into bytes, oldest first.
 
-A dictionary of 64 keys would be copied for each answer and written key by key. Bytes are searched
-and cut, and stored as they are.
+A dictionary of 64 keys would be copied for each answer and encoded key by key. Bytes are searched,
+cut and stored as is.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ def take(keys: bytes, counts: bytes, key: bytes) -> tuple[int, bytes, bytes]:
     counts.
     """
     at = keys.find(key)
-    while (
-        at % KEY_SIZE and at >= 0
-    ):  # the end of one key and the beginning of the next can look like this one
+    while at % KEY_SIZE and at >= 0:  # the key may match across the boundary of two others
         at = keys.find(key, at + 1)
     if at < 0:
         return 0, keys, counts
@@ -35,14 +33,12 @@ def take(keys: bytes, counts: bytes, key: bytes) -> tuple[int, bytes, bytes]:
 
 
 def put(keys: bytes, counts: bytes, key: bytes, count: int) -> tuple[bytes, bytes]:
-    """Return keys and counts with an item at their end that was not among them; at most 64 remain,
-    the latest ones.
-    """
+    """Return keys and counts with a new item appended; the latest 64 remain."""
     return (keys + key)[-_KEYS:], (counts + _COUNT.pack(count))[-_COUNTS:]
 
 
 def is_full(keys: bytes) -> bool:
-    """Tell whether items may have been forgotten, because there is room for no more."""
+    """Return whether items may have been dropped, because there is no room for more."""
     return len(keys) >= _KEYS
 
 

@@ -1,8 +1,7 @@
-"""How each version laid out the bytes of states and assessments, and what makes older ones today's.
+"""The byte layouts of states and assessments of every version, and the steps to today's.
 
-Data, and the functions that lead from one layout to the next. A layout that a build has written is
-never changed: a new field, signal or level makes a new entry. A changed constant needs none. How
-to add a field: `docs/model.md`.
+Never change a layout that a build has written: a new field, signal or level makes a new entry. A
+changed constant needs none. How to add a field: `docs/model.md`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Field(NamedTuple):
     code: str
     """What `struct` calls it."""
     length: int | None = None
-    """How many values it has; None for a single one, which is no tuple."""
+    """The number of values; None for a single one, which is not a tuple."""
 
 
 class StateLayout:
@@ -117,7 +116,7 @@ STATES: Final[Mapping[int, StateLayout]] = {
         skill="<5dIQb",
     ),
     2: StateLayout(signals=_SIGNALS_1, fields=_FIELDS_2, skill="<5dIQb"),
-    # Each forecast that is not due names its subject, too.
+    # Pending forecasts also name their subject.
     3: StateLayout(
         signals=_SIGNALS_1,
         fields=tuple(
@@ -138,7 +137,8 @@ LEVEL_HABITS_2: Final = Struct("<12f").pack(
 """Usual values and spreads of the six levels of anybody, before the first answer."""
 
 STEPS: Final[Mapping[int, Step]] = {
-    # What is usual for a learner is learned from the next answer on; `rebuild` reads it in the log.
+    # A learner's usual values are learned from the next answer on; `rebuild` gets them from the
+    # log.
     1: lambda fields: (
         fields
         | {
@@ -156,16 +156,16 @@ STEPS: Final[Mapping[int, Step]] = {
             "since": 0.0,
         }
     ),
-    # Forecasts that were not due are forgotten: nobody knows their subjects.
+    # Pending forecasts are dropped: their subjects are unknown.
     2: lambda fields: fields | {"pending": bytes(96)},
 }
-"""What leads from one layout's fields to the next one's, by the number of the older."""
+"""Steps from one layout's fields to the next one's, by the number of the older."""
 
 
 def todays(
     fields: Fields, layout: int, steps: Mapping[int, Step] = STEPS, today: int = STATE
 ) -> Fields:
-    """Lead the fields of a state from its layout to today's, step by step."""
+    """Convert the fields of a state from its layout to today's, step by step."""
     for number in range(layout, today):
         fields = steps[number](fields)
     return fields
@@ -182,7 +182,7 @@ class AssessmentLayout:
         """`drivers` are the names of each level's, levels and drivers in their order; `meaning` is
         the structure of what follows the lists, empty where nothing does.
 
-        Where it is `short`, numbers are kept apart; see `codec`.
+        In `short` layouts numbers are stored separately; see `codec`.
         """
         self.names = tuple(drivers)
         self.drivers = tuple(drivers.values())
@@ -231,10 +231,10 @@ Estimates = tuple[tuple[float, ...], tuple[tuple[float, ...], ...], tuple[float,
 def renamed(
     old: AssessmentLayout, estimates: Estimates, new: AssessmentLayout, bases: Mapping[str, float]
 ) -> Estimates:
-    """Return what an older assessment says in the places of a newer layout.
+    """Convert an older assessment's values to a newer layout.
 
-    A driver that was not there yet had no part. A level that was not there yet stands at its base
-    with no evidence, as it does for a learner of whom nothing is known. What is gone is not told.
+    A new driver contributed nothing. A new level is at its base without evidence, as for an unknown
+    learner. Removed ones are left out.
     """
     told, contributions, evidence = estimates
     levels = {**bases, **dict(zip(old.names, told, strict=True))}

@@ -42,14 +42,13 @@ GRADES: Final = tuple(level.grade for level in LEVELS)
 DRIVER_NAMES: Final = tuple(tuple(level.coefficients) for level in LEVELS)
 """Per level, the names of its drivers, in the order of `Estimates.contributions`."""
 CLIPPED: Final = "clipped"
-"""Name of the driver that a level has besides where it lies at an end of its range; see `drivers`.
-"""
+"""Name of the extra driver of a level at an end of its range; see `drivers`."""
 SIX: Final = tuple(i for i, name in enumerate(NAMES) if name != "item_confidence")
 """Positions of the six levels that are shown; item_confidence is an extra."""
 
 
 class Driver(NamedTuple):
-    """What one driver adds to a level, compared with a learner of whom nothing is known."""
+    """What one driver adds to a level, compared with an unknown learner."""
 
     name: str
     contribution: float

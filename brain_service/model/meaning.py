@@ -1,5 +1,5 @@
-"""What the levels mean for one learner, as part of an assessment: bands, what is usual, the
-forecast, and who should look. It reads a state and changes nothing.
+"""What the levels mean for one learner, as part of an assessment: bands, usual values, the
+forecast, and attention. Reads a state and changes nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Meaning(NamedTuple):
     """When this attention began, epoch seconds; 0 where there is none."""
 
     def band(self, level: str) -> Band:
-        """Return how one level stands to what is usual."""
+        """Return the band of one level."""
         return Band(self.bands[NAMES.index(level)])
 
     def comparison(self, estimates: Estimates) -> Comparison:
@@ -61,19 +61,19 @@ class Meaning(NamedTuple):
 
     @property
     def early(self) -> tuple[str, int] | None:
-        """Why bands are too early to tell, and how many more answers it takes."""
+        """Why it is too early for bands, and how many more answers it takes."""
         return too_early(self.habit_answers, self.judged) if self.bands == ALL_EARLY else None
 
     @property
     def too_early(self) -> str:
-        """The same in one sentence; empty where they are told."""
+        """The same in one sentence; empty if there are bands."""
         why = self.early
         return early(*why) if why else ""
 
     @property
     def code(self) -> str:
-        """Why somebody should look, for machines. Where nobody needs to, that much is worse than
-        usual all the same; else empty.
+        """The reason for attention, as a code. Without attention: that much is worse than usual, or
+        empty.
         """
         if self.attention:
             return REASONS[self.why]

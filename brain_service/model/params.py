@@ -1,7 +1,7 @@
 """Every fitted or chosen constant of the learner model `vb-ssm/0.3`, as data.
 
-A change of any constant here changes `PARAMS_HASH` and must bump `VERSION`. States computed under
-other constants are read and go on; `python -m brain_service rebuild` computes them anew.
+A change of any constant here changes `PARAMS_HASH` and must bump `VERSION`. States computed with
+other constants continue; `python -m brain_service rebuild` recomputes them.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ SIGNALS: Final = (
 """Where each signal lies in every tuple of signals or weights."""
 PRIORS: Final = tuple(signal.prior for signal in SIGNALS)
 FADING: Final = 14
-"""The first so many signals fade in real time (half-life 15 min); the rest stay until new evidence
-comes.
+"""The number of signals, from the first, that fade in real time (half-life 15 min); the rest stay
+until new evidence comes.
 """
 
 
@@ -235,9 +235,9 @@ USUAL_START: Final = (
     (0.75, 0.62, 0.50, 0.65, 0.55, 0.63),
     (0.006, 0.011, 0.011, 0.004, 0.003, 0.003),
 )
-"""Means and variances within a learner of the six levels, before any learner was seen."""
+"""Initial means and within-learner variances of the six levels."""
 TEACH_EVERY: Final = 8
-"""A learner teaches what is usual for all with every so many answers, from twice as many on."""
+"""A learner teaches the common usual values with every n-th answer, from twice as many on."""
 
 # The forecast: are at least two of the next three answers wrong?
 
@@ -249,13 +249,13 @@ STRUGGLE: Final = {
 }
 STRUGGLE_BIAS: Final = -1.4067
 """Weights of the logits of recent accuracy and of the mean mastery of the touched skills, of the
-mean residual, and of failures in a row; and the logit of a usual learner. How they were fitted,
-with the gains below, is told in `docs/model.md`.
+mean residual, and of failures in a row; and the logit of a usual learner. `docs/model.md` describes
+how they and the gains below were fitted.
 """
 FAILURES_MOST: Final = 4
 FAILURES_HALVE: Final = 10.0
-"""Failures in a row after the first, as many as count. They count half after ten answers, a third
-after twenty: of a new learner they say more.
+"""Most failures in a row, after the first, that count. They count half after ten answers, a third
+after twenty: they say more about a new learner.
 """
 STRUGGLE_MEANS: Final = {"accuracy": 0.66, "mastery": 0.70}
 """What these are for a usual learner. Residuals are around 0."""
@@ -290,11 +290,11 @@ CROWD_START: Final = (0.0, 1.0, 0.29, 0.6, 1.4)
 # Attention.
 
 BUDGET: Final = (0.07, 0.025)
-"""Share of answers after which somebody is worth a look or needs help now; only the latter."""
+"""Budget of answers with attention: a look or help now; help now alone."""
 CUT_GRIP: Final = 0.15
-"""Logits below a cut at which attention that is on goes off."""
+"""Logits below a cut at which attention turns off."""
 ATTENTION_NEEDS: Final = 3
-"""Answers before anybody is called for."""
+"""Answers before there is any attention."""
 STUCK_STEP: Final = 0.0
 STUCK_MOST: Final = 5
 """What failures in a row add to the score, each, and how many count."""

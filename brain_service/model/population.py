@@ -1,6 +1,6 @@
-"""What all learners share besides items and times: how the forecast leans, when to call somebody,
-what is usual in a subject, what tends to come after an item, a kind of task or a subject, and how a
-kind of task goes after itself and after another.
+"""What all learners share besides items and times: the forecast's bias, the cuts of attention, what
+is usual in a subject, the outlook of items, kinds of task and subjects, and how a kind of task goes
+after itself and after another.
 
 Pure values and the steps they learn by. The bank keeps them (`bank`), in rows of its items whose
 names no item can have: they begin with a control character.
@@ -17,7 +17,7 @@ from brain_service.model.params import Gain
 from brain_service.model.values import maker
 
 MARK: Final = "\x01"
-"""Begins the names of rows that are no items; `interaction` refuses it in an item's."""
+"""Prefix of the names of rows that are not items; `interaction` refuses it in item names."""
 _SEPARATOR: Final = "\x02"
 
 
@@ -25,16 +25,16 @@ class Population(NamedTuple):
     """What all learners share, whatever the subject."""
 
     intercept: float
-    """Logits that struggling is likelier here than where the weights were fitted."""
+    """Logits by which struggling is likelier here than where the weights were fitted."""
     slope: float
-    """How much the forecast is worth here, 1 as where it was fitted."""
+    """Slope of the forecast here; 1 is as where it was fitted."""
     rate: float
     """Share of forecasts after which two of three answers were wrong."""
     look: float
     now: float
     """Scores above which a learner is worth a look, or needs help now."""
     answers: float = 0.0
-    """Answers behind all this."""
+    """Answers behind these values."""
 
 
 Shared = tuple[float, ...]
@@ -44,7 +44,7 @@ usual in a subject: the means, then the variances within a learner of the six le
 
 
 class Lesson(NamedTuple):
-    """What one answer teaches of all learners, before anybody weighs it."""
+    """What one answer teaches about all learners, before it is weighed."""
 
     error: float
     """The forecast of three answers ago: 1 or 0 as it came, minus its probability."""
@@ -53,18 +53,16 @@ class Lesson(NamedTuple):
     struggled: float
     """1 where at least two of the three answers were wrong, else 0."""
     keys: tuple[bytes, ...]
-    """The item, the kind of task and the subject it was made after; empty where no forecast was
-    due.
-    """
+    """The item, kind of task and subject it followed; empty if no forecast was due."""
     looked: float
     called: float
     """Whether attention is on now (1 or 0), and whether it is for help now."""
     subject: str
-    """Empty where none was told."""
+    """Empty if there was none."""
     usual: tuple[float, ...] | None
     """The learner's own means and variances, now and then."""
     passage: bytes = b""
-    """From which kind of task to which the learner went, see `passage_key`; empty for nothing."""
+    """The passage between kinds of task, see `passage_key`; empty for none."""
     surprise: float = 0.0
     """1 or 0 as the answer was, minus its probability."""
 
@@ -124,7 +122,7 @@ def passage_key(skills: tuple[str, ...], again: bool) -> bytes:
 
 
 def subject_key(subject: str | None) -> bytes:
-    """The eight bytes that name a subject, or work of which none was told."""
+    """The eight bytes that name a subject, or work without one."""
     name = (subject or "").encode("utf-8", "surrogatepass")
     return blake2b(name, digest_size=8, person=b"subject").digest()
 
@@ -150,13 +148,15 @@ def kind_of(skills: tuple[str, ...], subject: str | None) -> Kind:
 
 
 def outlook_row(key: bytes) -> str:
-    """Name the bank's row of what tends to come after an item, a kind of task or a subject."""
+    """Return the name of the bank's outlook row of an item, a kind of task or a subject."""
     return MARK + key.hex()
 
 
 @lru_cache(maxsize=4096)
 def rows(subject: str | None) -> tuple[str, ...]:
-    """Name the bank's rows of the population (None) or of what is usual in a subject, one a value."""
+    """Return the names of the bank's rows of the population (None) or a subject's usual values,
+    one per value.
+    """
     if subject is None:
         return tuple(f"{MARK}{_SEPARATOR}{field}" for field in Population._fields[:-1])
     places = range(len(USUAL) - 1)
@@ -164,7 +164,7 @@ def rows(subject: str | None) -> tuple[str, ...]:
 
 
 def is_shared(row: str) -> bool:
-    """Tell whether a row of the bank is one of `rows`."""
+    """Return whether a row of the bank is one of `rows`."""
     return row.startswith(MARK + _SEPARATOR)
 
 
@@ -180,10 +180,10 @@ def start_of(subject: str | None) -> Shared:
 
 
 def shared(subject: str | None, values: Shared) -> Shared:
-    """Return values as what they are: a `Population` for None, else what is usual in a subject.
+    """Return values as a `Population` for None, else as a subject's usual values.
 
-    Brains add up what each learned by itself. Where several begin with a subject at once, or an
-    increment is written twice, the sum goes too far; a variance then is 0 until it has come back.
+    Brains add up what each learned by itself. Where several start a subject at once, or an
+    increment is written twice, the sum overshoots; a variance is then 0 until it recovers.
     """
     if subject is None:
         return _crowd(values)

@@ -37,15 +37,17 @@ class Statistics(NamedTuple):
     observations: float = 0
     """Observations behind that; 0 means there is no norm."""
     outlook: float = 0.0
-    """Logits that learners struggle more after this item and this kind of task than elsewhere."""
+    """Logits by which learners struggle more after this item and this kind of task than
+    elsewhere.
+    """
     population: Population = START
     """What all learners share."""
     usual: Shared = USUAL
     """What is usual in the subject."""
     after_itself: float = 0.0
     after_another: float = 0.0
-    """Logits that this kind of task goes better than its items and the learner let expect, when the
-    task before was of the same kind, and when it was not.
+    """Logits by which this kind of task goes better than its items and the learner suggest: after a
+    task of the same kind, and after another.
     """
 
 
@@ -69,7 +71,7 @@ class Answer(NamedTuple):
     easiness: float
     """Of the item before this answer, logit."""
     expected: float
-    """Probability that the item alone lets expect."""
+    """Probability expected from the item alone."""
     step: float
     """What the answer adds to the item's easiness."""
     progress: Progress
@@ -80,7 +82,7 @@ class Answer(NamedTuple):
     mastery: tuple[SkillMastery, ...]
     """Of the skills of the item, after the answer."""
     repeated: bool | None
-    """Whether the learner answered the item before; None where older ones were forgotten."""
+    """Whether the learner answered the item before; None if older items were dropped."""
     mastered: float
     """Mean mastery of the skills of the item, after the answer."""
 
@@ -176,7 +178,7 @@ def answer(
             memories.get(skill), answers, time, residual, last, general, general_after
         )
         memories[skill] = learned
-        skills.pop(skill, None)  # it comes back as the one practised last
+        skills.pop(skill, None)  # reinserted as the one practised last
         skills[skill] = pack_skill(*learned)
         known = _mastery(skill, shown, learned[5])
         mean += known[1] * share

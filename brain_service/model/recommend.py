@@ -1,5 +1,4 @@
-"""Chooses what a person could do now from a learner's readings; the thresholds are proposals, not
-findings.
+"""Recommends what a person could do now; the thresholds are proposals, not findings.
 
 What was recommended before comes in as bits, so that advice does not flicker: it starts when its
 value passes the threshold and stops only when the value lies 0.05 (for minutes: 5 %) on the other
@@ -49,8 +48,8 @@ class Urgency(IntEnum):
 class Advice(NamedTuple):
     """What can be recommended.
 
-    `number` is its place in `ADVICE`, in stored bytes and in the bits of hysteresis: never use one
-    again for another.
+    `number` is its index in `ADVICE`, in stored bytes and in the bits of hysteresis: never reuse
+    one.
     """
 
     number: int
@@ -158,13 +157,13 @@ NOT_BESIDE: Final[Mapping[int, Mapping[int, frozenset[int]]]] = {
     _TIRED: {_FATIGUE: _LOW},
     _LONG: {_FATIGUE: frozenset((Band.MUCH_LOWER,))},
 }  # fmt: skip
-"""Per advice, the bands of the six levels (by place) beside which it would contradict itself."""
+"""Per advice, the bands of the six levels (by index) that contradict it."""
 CALM: Final = frozenset((_HARDER, _ZONE, _HARDER_ZONE, _REVIEW, _WATCH))
-"""Advice that never stands beside a call for attention."""
+"""Advice that is never given during attention."""
 
 
 class Recommendation(NamedTuple):
-    """One thing a person could do now, with the values that speak for it."""
+    """One thing a person could do now, with the values behind it."""
 
     advice: Advice
     values: tuple[float, ...]
@@ -238,8 +237,8 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
     """Return at most three recommendations, most urgent first, and the bits to pass as `before`
     next time.
 
-    None contradicts the bands or the attention it stands beside, see `NOT_BESIDE`. Asking again
-    with the returned bits and the same situation gives the same answer.
+    None contradicts the bands or the attention, see `NOT_BESIDE`. Asking again with the returned
+    bits and the same situation gives the same answer.
     """
     (
         tank, active_s, load, failures, expect, accuracy, haste, idle, struggle, attention, bands,
@@ -282,7 +281,7 @@ def recommend(now: Situation, before: int) -> tuple[tuple[Recommendation, ...], 
 
 @lru_cache(maxsize=65_536)
 def stands_beside(number: int, bands: bytes) -> bool:
-    """Tell whether advice may stand beside the bands of the six levels."""
+    """Return whether advice agrees with the bands of the six levels."""
     refused = NOT_BESIDE.get(number)
     if refused is not None:
         for level, those in refused.items():
@@ -292,12 +291,12 @@ def stands_beside(number: int, bands: bytes) -> bool:
 
 
 def contradicts(number: int, bands: bytes, attention: int) -> bool:
-    """Tell whether advice contradicts the bands or the call for attention that it stands beside."""
+    """Return whether advice contradicts the bands or the attention."""
     return not stands_beside(number, bands) or (attention > 0 and number in CALM)
 
 
 def _zone(expect: float, accuracy: float, bands: bytes, grip: tuple[float, ...]) -> int:
-    """What to say of the difficulty where nothing else is to be said: the first that fits."""
+    """The fallback advice about difficulty: the first that fits."""
     if expect < ZONE[0] + grip[_EASIER]:
         zone = _EASIER
     elif accuracy < WELL[0] - grip[_ZONE]:
@@ -311,5 +310,5 @@ def _zone(expect: float, accuracy: float, bands: bytes, grip: tuple[float, ...])
 
 @lru_cache(maxsize=4096)
 def _grips(before: int) -> tuple[float, ...]:
-    """Per advice, how far its threshold gives way because it is on already."""
+    """Per advice, the hysteresis of its threshold if it is on already."""
     return tuple(GRIP if before >> number & 1 else 0.0 for number in range(len(ADVICE)))

@@ -1,7 +1,7 @@
-"""Moves a learner's signals by what one interaction is evidence of.
+"""Moves a learner's signals by the evidence of one interaction.
 
 For a signal with evidence x: S ← aS + (1 − a)x and w ← aw + (1 − a), where a = .5^(1/half-life);
-before that, signals that fade lose a part of S and w to idle time. A signal without evidence only
+before that, fading signals lose a part of S and w to idle time. A signal without evidence only
 fades. This is written out signal by signal, because it is the hottest code of the brain; a test
 compares it with a loop over `params.SIGNALS`.
 """
@@ -56,11 +56,11 @@ def move(
     attempts: int,
     hints: int,
 ) -> tuple[list[float], list[float]]:
-    """Return S and w of all signals after an interaction; engage only moves by `push_engagement`.
+    """Return S and w of all signals after an interaction; `push_engagement` alone moves engage.
 
-    `fade` is what idle time left of the fading ones. `z` says how unusual the time taken is, None
-    where it is not known. `given` is the graded answer, if it was one. `attempts` and `hints` count
-    those on the item.
+    `fade` is the factor that idle time left of the fading ones. `z` is how unusual the time taken
+    is, None if unknown. `given` is the graded answer, if any. `attempts` and `hints` count those on
+    the item.
     """
     s, w = [*before.signals], [*before.weights]
     keep_1, keep_4, keep_6, keep_8 = _KEEP_1 * fade, _KEEP_4 * fade, _KEEP_6 * fade, _KEEP_8 * fade

@@ -1,4 +1,4 @@
-"""How a learner stands after an interaction: brings habits, forecast and attention together.
+"""A learner's standing after an interaction: habits, forecast and attention together.
 
 `update` calls it, and `assessment` reads it at rest.
 """
@@ -23,7 +23,7 @@ _standing, _lesson = maker(Standing), maker(Lesson)
 def stand(
     before: LearnerState, session: Session, weights: list[float], estimates: Estimates
 ) -> Standing:
-    """Return how a learner stands after something that was no answer."""
+    """Return a learner's standing after an interaction that was not an answer."""
     old, judged = before.standing, weights[DECLARED]
     now = bands(old.bands, old.level_habits, estimates.levels, judged)
     if too_early(old.habit_answers, judged):
@@ -47,7 +47,9 @@ def stand_after(
     kind: Kind,
     again: bool,
 ) -> tuple[Standing, Lesson]:
-    """Return how a learner stands after a graded answer, and what that teaches of all learners."""
+    """Return a learner's standing after a graded answer, and what that teaches about all
+    learners.
+    """
     task_kind, about, after_itself, after_another = kind
     old, population, judged = before.standing, statistics.population, weights[DECLARED]
     now = bands(old.bands, old.level_habits, estimates.levels, judged)

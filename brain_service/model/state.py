@@ -11,8 +11,8 @@ from brain_service.model.layouts import LEVEL_HABITS_2, STATE, STATES
 
 
 class SkillMemory(NamedTuple):
-    """What is remembered of one skill. Residuals are right (1) or wrong (0) minus what the item
-    alone let expect.
+    """The memory of one skill. Residuals are right (1) or wrong (0) minus what the item alone let
+    expect.
     """
 
     fast: float
@@ -98,13 +98,13 @@ class Task(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How a learner stands to what is usual, what is foretold, and whether somebody should look."""
+    """A learner's usual values, forecasts and attention."""
 
     level_habits: bytes
     habits: bytes
     """What is usual for the learner, of levels and of the rest, packed; see `habits`."""
     habit_answers: int
-    """Graded answers behind that; 0 means that both say nothing."""
+    """Graded answers behind that; 0: both are meaningless."""
     bands: bytes
     """Of the six levels."""
     pending: bytes
@@ -126,8 +126,8 @@ class Standing(NamedTuple):
 class LearnerState(NamedTuple):
     """One learner after `revision` interactions. Never change its dictionary: `apply` copies it.
 
-    `skills` are ordered, the one used longest ago first. How the bytes of all this are laid out is
-    said in `layouts`, under the same names.
+    `skills` are ordered, the one used longest ago first. `layouts` has the byte layout, under the
+    same names.
     """
 
     revision: int

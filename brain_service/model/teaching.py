@@ -1,8 +1,8 @@
 """What one learner may teach the bank that all share. Pure: no log, no clock.
 
 The model computes what an interaction would teach (`update.Increments`); these rules say how much
-of that counts. They stand apart because they guard against people; a replay of research data needs
-no guard.
+of that counts. They are separate because they guard against manipulation; a replay of research data
+needs no guard.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from brain_service.model.prediction import Statistics
 
 SHORTEST: Final = log(MIN_TIME_S)
 LONGEST: Final = log(MAX_ACTIVE_S)
-"""Log-seconds beyond these say no more about a subject than these do."""
+"""Bounds of log-seconds; values beyond count as these."""
 MATURE: Final = 20
-"""Observations from which on a norm is trusted enough to call others unusual."""
+"""Observations after which a norm is trusted enough to call others unusual."""
 REACH: Final = 1.5
 """How far from a mature norm an observation counts, in log-seconds; about two spreads."""
 
 
 def plain_time(log_time: float, statistics: Statistics) -> float:
     """Return how an observed time counts towards its subject's norm: bounded, and near the norm
-    once that is mature. So nobody moves a norm far by times that nobody else has.
+    once that is mature. So one person's odd times cannot move a norm far.
     """
     low, high = SHORTEST, LONGEST
     if statistics.observations >= MATURE:
@@ -36,7 +36,7 @@ def plain_time(log_time: float, statistics: Statistics) -> float:
 
 
 def without_calls(lesson: Lesson) -> Lesson:
-    """Return a lesson that says nothing of when to call somebody: both cuts stay where they are."""
+    """Return a lesson without its effect on attention: both cuts stay where they are."""
     look, now = BUDGET
     return lesson._replace(looked=look, called=now)
 
@@ -45,7 +45,7 @@ class Teachers(StrEnum):
     """Who may teach the bank."""
 
     ANYBODY = "anybody"
-    """Every learner, by what their devices say."""
+    """Every learner, trusting their devices."""
     TRUSTED = "trusted"
     """Only services that judged the answer themselves (`Submission.verified`)."""
     DECLARED = "declared"
@@ -60,11 +60,10 @@ class Allowance(NamedTuple):
     times: int = 20
     """Times that teach a subject's norm."""
     lessons: int = 200
-    """Answers that teach what all learners share of forecasts and of what is usual."""
+    """Answers that teach the shared forecasts and usual values."""
     calls: int = 20
-    """Answers that teach when to call somebody. The cuts keep a share of all answers above them: in
-    a class of 30, who pretends to struggle in 200 answers a day would be called alone, and nobody
-    else ever.
+    """Answers that teach the cuts of attention. The cuts keep a share of all answers above them: in
+    a class of 30, one learner who pretends to struggle 200 times a day would take all of it.
     """
 
 

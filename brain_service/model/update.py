@@ -45,11 +45,11 @@ class Increments(NamedTuple):
     repeated: bool | None = False
     """Whether the learner answered the item before; None where the state no longer knows."""
     lesson: Lesson | None = None
-    """What an answer teaches of all learners."""
+    """What an answer teaches about all learners."""
 
 
 class Step(NamedTuple):
-    """All that one interaction brings about."""
+    """Everything that one interaction brings about."""
 
     state: LearnerState
     assessment: Assessment
@@ -64,8 +64,7 @@ _session, _pace, _task = maker(Session), maker(Pace), maker(Task)
 def apply(
     state: LearnerState | None, statistics: Statistics, interaction: Interaction, now: float
 ) -> Step:
-    """Return the state after one interaction, what to say about it, and what the bank learns from
-    it.
+    """Return the state after one interaction, its assessment, and what the bank learns from it.
 
     `state` is None before the learner's first interaction. `now` is when it happened, epoch
     seconds; a time before the last one counts as the last one. The same input always gives the same
@@ -139,8 +138,8 @@ def apply(
 def _elapse(
     before: LearnerState, now: float, time_taken: float | None
 ) -> tuple[float, float, float, float, float, float]:
-    """What idle time left of the fading signals (a factor), and the fields of the session as the
-    interaction finds it.
+    """Return the factor that idle time left of the fading signals, and the session's fields when
+    the interaction arrives.
     """
     time, session_start, active_s, presence, tank = before.session
     if before.revision == 0:
@@ -174,7 +173,7 @@ def _keep_pace(before: Pace, log_time: float, norm: float | None) -> tuple[float
 
 
 def _work(before: Task, key: bytes, interaction: Interaction) -> Task:
-    """The present item after an answer to it or a hint asked for."""
+    """The present item after an answer to it or a hint request."""
     item, attempts, hints = before
     if key != item:
         attempts = hints = 0

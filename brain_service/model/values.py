@@ -1,4 +1,4 @@
-"""Makes named tuples quickly, where every interaction needs one."""
+"""Makes named tuples fast, for those that every interaction needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value", bound=tuple[object, ...])
 
 
 def maker(kind: type[Value]) -> Callable[[Iterable[object]], Value]:
-    """Return what makes a `kind` of all its fields in order: unchecked, in half the time of
+    """Return a constructor of `kind` that takes all fields in order: unchecked, in half the time of
     a call.
     """
     return partial(tuple.__new__, kind)

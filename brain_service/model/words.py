@@ -9,7 +9,7 @@ from brain_service.model.habits import AFTER_BREAK, NEW_LEARNER
 
 
 class Because(NamedTuple):
-    """One thing that speaks for a statement."""
+    """One reason for a statement."""
 
     code: str
     up: bool
@@ -62,7 +62,7 @@ ADVICE: Final = {
     "mastery": (False, "the skill was not mastered"),
     "days": (True, "not practised for over a week"),
 }
-"""What speaks for advice, and whether it is high."""
+"""Reasons for advice, and whether the value is high."""
 EXPECT: Final = {
     -1: (False, "success is unlikely at this difficulty"),
     0: (True, "success is likely, but not certain"),
@@ -83,14 +83,14 @@ def _number(count: int) -> str:
 
 
 def early(code: str, needs: int) -> str:
-    """Say why bands cannot be told, in one sentence."""
+    """Say in one sentence why there are no bands yet."""
     more = "one more answer is" if needs == 1 else f"{_number(needs)} more answers are"
     return EARLY[code].replace("{needs}", more)
 
 
 def reason(code: str, failures: int, *, likely: bool) -> str:
     """Say in one sentence why somebody should look after a learner, or why nobody needs to though
-    much is worse than usual; empty without a code. `likely` says that struggling is.
+    much is worse than usual; empty without a code. `likely`: struggling is.
     """
     if code == "stuck":
         return f"{_number(max(failures, 2)).capitalize()} wrong answers in a row."

@@ -1,3 +1,3 @@
-"""The brain's gRPC face: checks what callers send, calls the modules behind it, and answers in
+"""The brain's gRPC services: check requests, call the modules behind them, and answer in
 protobuf.
 """

@@ -1,7 +1,7 @@
 """Writes the answers of a batch in protobuf's wire format: the hot path.
 
-The readings in them are serialised already. Messages would parse each, only to be serialised again
-with the whole.
+The assessments in them are serialised already; message objects would parse each, only to serialise
+it again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DUPLICATE: Final = brain_pb2.Applied(duplicate=True).SerializeToString()
 def response(
     epoch: str, answers: Iterable[tuple[int, Applied | Failed]], assessments: AssessmentCache
 ) -> bytes:
-    """Return an InteractResponse: what became of each interaction, told with its request id."""
+    """Return an InteractResponse: the outcome of each interaction under its request id."""
     written = [brain_pb2.InteractResponse(epoch=epoch).SerializeToString()]
     for request_id, result in answers:
         if isinstance(result, Failed):

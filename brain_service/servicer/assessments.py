@@ -1,8 +1,7 @@
 """Writes assessments in protobuf's wire format, each once: the hot path of every answer and update.
 
-Knows nothing of streams or stores. Setting some thirty fields one by one costs three times what it
-costs to pack all doubles at once between tags prepared from the contract's descriptors, and to let
-protobuf parse the result.
+Independent of streams and stores. Setting some thirty fields one by one costs three times as much
+as packing all doubles at once between prepared tags and letting protobuf parse the result.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ _in_order: Final = itemgetter(*(NAMES.index(name) for name, _ in _ORDER))
 
 
 class AssessmentCache:
-    """Serialises assessments, and remembers those of the last two batches for the updates that are
-    on their way to watchers.
+    """Serialises assessments, and remembers those of the last two batches for the updates to
+    watchers.
 
-    No longer, because assessments are large, and slow to make and to free once they have left the
-    processor's caches. They are recognised by identity (comparing them would cost more than
-    converting them); a remembered assessment is held, so its identity cannot pass to another.
+    Not longer, because assessments are large, and slow to free once they have left the processor's
+    caches. They are found by identity, because comparing costs more than converting; a remembered
+    assessment is held, so its identity stays unique.
     """
 
     def __init__(self) -> None:
@@ -63,7 +62,7 @@ class AssessmentCache:
         return written
 
     def of(self, assessment: Assessment) -> bytes:
-        """Return an assessment serialised, as it is remembered or made now."""
+        """Return an assessment serialised, from memory or made now."""
         found = self._last.get(id(assessment)) or self._before.get(id(assessment))
         return serialised(assessment) if found is None else found[1]
 
@@ -123,8 +122,8 @@ def _version(version: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _recommended(number: int, skill: str) -> bytes:
-    """Return an assessment that has nothing but one recommendation, serialised: there are few, and
-    they come again.
+    """Return an assessment with a single recommendation, serialised; cached, because there are
+    few.
     """
     recommendation = Recommendation(ADVICE[number], (), skill)
     assessment = brain_pb2.Assessment()
@@ -141,8 +140,8 @@ def _recommended(number: int, skill: str) -> bytes:
 
 
 def _clipped(estimates: levels.Estimates) -> bytes:
-    """The rows that follow where levels were clipped; a second table in the bytes goes on where the
-    first one ends.
+    """The extra rows of clipped levels; a second table in the bytes continues where the first one
+    ends.
     """
     return b"".join([
         _CLIPPED[position] + _CONTRIBUTION.pack(driver.contribution)
@@ -153,7 +152,7 @@ def _clipped(estimates: levels.Estimates) -> bytes:
 
 
 def _clipped_row(name: str) -> bytes:
-    """An assessment that has nothing but the clipped row of one level, up to its contribution."""
+    """An assessment with only the clipped row of one level, up to its contribution."""
     row = brain_pb2.DriverTable(levels=[_NUMBERS[name]], names=[CLIPPED], contributions=[0.0])
     return brain_pb2.Assessment(drivers=row).SerializeToString(deterministic=True)[
         : -_CONTRIBUTION.size
@@ -183,9 +182,7 @@ def _prepared() -> tuple[bytes, bytes]:
 
 
 def _doubles(field: str) -> tuple[bytes, list[float]]:
-    """The head of a submessage that has nothing but doubles, and its tags with a place after each
-    for the value.
-    """
+    """The head of a submessage of doubles, and its tags with room after each for the value."""
     message = _ASSESSMENT.fields_by_name[field].message_type
     names = [each.name for each in message.fields] if message else []
     head = bytes((tag(_ASSESSMENT, field, BYTES), 9 * len(names)))

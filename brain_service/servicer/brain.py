@@ -1,5 +1,5 @@
-"""BrainService over the engine and the watches: its methods check, call, convert and answer; they
-decide nothing.
+"""BrainService over the engine and the watches: its methods check, call, convert and answer,
+without decisions of their own.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     def register(self, server: grpc.aio.Server) -> None:
         """Make `server` answer the contract's calls with this servicer."""
         brain_pb2_grpc.add_BrainServiceServicer_to_server(self, server)
-        # Answers to batches come serialised, see `answers`.
+        # Answers to batches are serialised already, see `answers`.
         interact: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
             self.Interact, request_deserializer=brain_pb2.InteractRequest.FromString
         )
@@ -108,13 +108,13 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             self._readings.clear()
 
     def hear(self, publications: Sequence[Publication]) -> None:
-        """The same for those that another brain erased; what is kept by identity cannot be
+        """The same for learners that another brain erased; entries kept by identity cannot be
         stale.
         """
         self.forget(publications)
 
     def lose_touch(self) -> None:
-        """Nothing is told from memory here."""
+        """Nothing here depends on memory."""
 
     def regain_touch(self) -> None:
         """Nothing can be stale here."""
@@ -159,7 +159,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def RecordInteractions(
         self, request: brain_pb2.RecordInteractionsRequest, context: Context
     ) -> brain_pb2.RecordInteractionsResponse:
-        """Apply a batch; what is wrong with one is told in its outcome."""
+        """Apply a batch; errors are in the outcome of each."""
         checks.at_most("interactions", request.interactions, checks.MAX_BATCH)
         who = checks.requester(request.requested_by)
         results = await self._submit(request.interactions, recorded_by=who)
@@ -177,13 +177,13 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def WatchState(
         self, request: brain_pb2.WatchStateRequest, context: Context
     ) -> AsyncIterator[brain_pb2.WatchStateResponse]:
-        """Stream what changes; everything that changed while the last message was on its way is one
+        """Stream changes; everything that changed while the last message was being sent is one
         message.
         """
         watch_id = checks.identifier("watch_id", request.watch_id)
         checks.at_most("cursors", request.cursors, checks.MAX_CURSORS)
         watch, standings = await self._watches.open(watch_id, convert.cursors(request.cursors))
-        # Told by the call itself, because a cancelled one drops this generator wherever it stands.
+        # By a callback of the call, because cancelling drops this generator wherever it is.
         context.add_done_callback(lambda ctx: self._watches.close(watch))  # type: ignore[arg-type]  # stubs want a class
         yield brain_pb2.WatchStateResponse(
             epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
@@ -209,7 +209,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def GetState(
         self, request: brain_pb2.GetStateRequest, context: Context
     ) -> brain_pb2.GetStateResponse:
-        """Return present readings with the mastery of all skills."""
+        """Return present assessments with the mastery of all skills."""
         checks.at_most("queries", request.queries, checks.MAX_BATCH)
         queries = [
             (checks.identifier("learner_id", query.learner_id), query.min_revision)
@@ -242,9 +242,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def AdaptContent(
         self, request: brain_pb2.AdaptContentRequest, context: Context
     ) -> brain_pb2.AdaptContentResponse:
-        """Propose a form of some content; it stays as it is while nothing is known of the
-        learner.
-        """
+        """Adapt content; it is unchanged for unknown learners."""
         wish = convert.adapt_request(request)
         learner_id = checks.identifier("learner_id", request.learner_id)
         (snapshot,) = await self._engine.snapshots([(learner_id, 0)])
@@ -269,7 +267,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
     async def _submit(
         self, interactions: Sequence[brain_pb2.Interaction], *, recorded_by: str = ""
     ) -> list[Applied | Failed]:
-        """Apply those that are well-formed; a bad one fails alone."""
+        """Apply the well-formed ones; a bad one fails alone."""
         good: list[Submission] = []
         served: list[tuple[int, Served]] = []
         failed: dict[int, Failed] = {}
@@ -311,7 +309,7 @@ def _trace(traceparent: str, context: Context) -> trace_context.TraceContext:
 
 
 def _counts(results: Sequence[Applied | Failed]) -> dict[str, int]:
-    """Tell how many of a batch were new, known and refused."""
+    """Log how many of a batch were new, known and refused."""
     applied = [result for result in results if isinstance(result, Applied)]
     duplicates = sum(result.duplicate for result in applied)
     return {
@@ -322,7 +320,7 @@ def _counts(results: Sequence[Applied | Failed]) -> dict[str, int]:
 
 
 def _require(result: Applied | Failed) -> Applied:
-    """Return what was applied; raises what the failure means to a caller of a single
+    """Return what was applied; raises the status of a failure for a caller of a single
     interaction.
     """
     if isinstance(result, Applied):
@@ -338,6 +336,6 @@ def _at_rest(snapshot: LearnerSnapshot) -> brain_pb2.LearnerSnapshot:
     state = snapshot.state
     if state is None:
         return convert.snapshot(snapshot, None)
-    # In the same numbers as it was told before.
+    # With the same rounding as before.
     assessment = codec.in_short(model.assess(state))
     return convert.snapshot(snapshot, serialised(assessment) + explanations(state))

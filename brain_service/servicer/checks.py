@@ -17,7 +17,7 @@ MAX_ROOM_DATA_BYTES: Final = 64 * 1024
 MAX_HISTORY: Final = 1000
 DEFAULT_HISTORY: Final = 100
 UNNAMED: Final = "a service"
-"""Stands in the audit log for a caller that names nobody."""
+"""The audit log's name for callers that name nobody."""
 
 
 class InvalidFieldError(ValueError):
@@ -32,7 +32,7 @@ def identifier(field: str, value: str) -> str:
 
 
 def requester(value: str) -> str:
-    """Return who stands in the audit log for a call."""
+    """Return whom the audit log names for a call."""
     if value and not validation.is_name(value):
         raise InvalidFieldError(f"requested_by must be {validation.NAME_RULE}, or empty.")
     return value or UNNAMED

@@ -1,4 +1,4 @@
-"""Turns requests into the brain's own values and its values into answers; decides nothing else."""
+"""Converts requests to the brain's values and its values to answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _EVENTS: Final = {
 
 
 def submission(message: brain_pb2.Interaction, recorded_by: str = "") -> Submission:
-    """Make the engine's value of an interaction, all of it checked; raises InvalidFieldError or
+    """Convert an interaction to the engine's value, fully checked; raises InvalidFieldError or
     BadInteractionError.
     """
     kind = KINDS.get(message.kind)
@@ -76,7 +76,7 @@ def submission(message: brain_pb2.Interaction, recorded_by: str = "") -> Submiss
 
 
 def _interaction(kind: str, content: str, context: brain_pb2.Context) -> Interaction:
-    # What is not zero is there; only for a zero it takes a second look whether it was told.
+    # Nonzero values are present; only a zero needs a second look whether it was set.
     is_told = context.HasField
     return checked(
         kind,
@@ -100,7 +100,7 @@ def applied(result: Applied, assessments: AssessmentCache) -> brain_pb2.Applied:
 
 
 def cursors(messages: Iterable[brain_pb2.Cursor]) -> list[Cursor]:
-    """Check cursors and make the watch's values of them."""
+    """Check cursors and convert them for the watch."""
     return [
         Cursor(
             learner_id=checks.identifier("learner_id", message.learner_id),
@@ -130,7 +130,7 @@ def snapshot(
 def standings(
     values: Iterable[Standing], assessments: AssessmentCache
 ) -> list[brain_pb2.LearnerSnapshot]:
-    """Answer with where added learners stand."""
+    """Answer with the positions of added learners."""
     return [
         snapshot(
             value.snapshot,
@@ -146,7 +146,7 @@ def standings(
 def add_update(
     response: brain_pb2.WatchStateResponse, update: Update, assessments: AssessmentCache
 ) -> None:
-    """Append what a watcher is told of one learner."""
+    """Append an update about one learner."""
     publication = update.publication
     message = response.updates.add(
         learner_id=publication.learner_id,
@@ -219,7 +219,7 @@ def _history_entry(entry: HistoryEntry) -> brain_pb2.HistoryEntry:
 
 
 def adapt_request(message: brain_pb2.AdaptContentRequest) -> adapt.Request:
-    """Check a wish to adapt content and make the adapter's value of it."""
+    """Check content to adapt and convert it for the adapter."""
     if not message.content:
         raise InvalidFieldError("content must not be empty.")
     checks.at_most("focus_areas", message.focus_areas, 8)
@@ -248,7 +248,7 @@ def adapted(value: adapt.Adapted, revision: int) -> brain_pb2.AdaptContentRespon
 
 
 def member(message: room_pb2.Member) -> rooms.Member:
-    """Check a member and make the rooms' value of it."""
+    """Check a member and convert it for the rooms."""
     return rooms.Member(
         checks.identifier("member.connection_id", message.connection_id),
         checks.identifier("member.user_id", message.user_id) if message.user_id else "",

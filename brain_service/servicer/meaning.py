@@ -34,7 +34,7 @@ _STRUGGLE: Final = brain_pb2.Struggle.DESCRIPTOR
 
 
 def because(messages: Iterable[Because]) -> list[brain_pb2.Because]:
-    """Answer with what speaks for a statement."""
+    """Answer with the reasons for a statement."""
     up, down = brain_pb2.DIRECTION_UP, brain_pb2.DIRECTION_DOWN
     return [
         brain_pb2.Because(code=one.code, direction=up if one.up else down, words=one.words)
@@ -43,7 +43,7 @@ def because(messages: Iterable[Because]) -> list[brain_pb2.Because]:
 
 
 def serialised(meaning: Meaning, estimates: Estimates) -> bytes:
-    """Write an assessment that has nothing but its meaning."""
+    """Write an assessment with only its meaning."""
     comparison = meaning.comparison(estimates)
     fields = _FIELDS.copy()
     fields[_USUAL] = _in_order(comparison.usual)
@@ -57,7 +57,7 @@ def serialised(meaning: Meaning, estimates: Estimates) -> bytes:
 
 
 def explanations(state: LearnerState) -> bytes:
-    """Write an assessment that has nothing but the explanations of levels that are not as usual."""
+    """Write an assessment with only the explanations of levels that are not as usual."""
     return brain_pb2.Assessment(
         explanations=[
             brain_pb2.Explanation(level=_NUMBERS[level], because=because(found))
@@ -107,7 +107,7 @@ def _attention(meaning: Meaning) -> bytes:
 
 
 def _doubles(field: str) -> list[bytes | float]:
-    """The head of six levels, and their tags with a place after each for the value."""
+    """The head of six levels, and their tags with room after each for the value."""
     message = _MEANING.fields_by_name[field].message_type
     names = [each.name for each in message.fields][: len(_ORDER)] if message else []
     head = bytes((tag(_MEANING, field, BYTES), 9 * len(names)))

@@ -26,11 +26,11 @@ from service_runtime.streams import StoppingError, Streams
 
 SERVICE_NAME: Final = room_pb2.DESCRIPTOR.services_by_name["RoomService"].full_name
 SERVICE: Final = Member("", "", "service")
-"""Who speaks when no person does."""
+"""The sender when no person is."""
 MAX_RESULTS: Final = 1024
 """Results that may wait for an edge."""
 MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
-"""Of the results in one message; the one that passes it is still in."""
+"""Bytes of results in one message; the one that exceeds it is still included."""
 
 ERRORS = ErrorTable(
     {
@@ -65,10 +65,10 @@ class RoomServicer(room_pb2_grpc.RoomServiceServicer):
     async def Attend(
         self, request_iterator: AsyncIterable[room_pb2.AttendRequest], context: Context
     ) -> AsyncIterator[room_pb2.AttendResponse]:
-        """Carry out commands and tell what happens, until the edge ends the stream."""
+        """Carry out commands and send events, until the edge ends the stream."""
         attending = _Attending(self._rooms.attend())
         carrying_out = asyncio.create_task(attending.carry_out(request_iterator))
-        # Told by the call itself, because a cancelled one drops this generator wherever it stands.
+        # By a callback of the call, because cancelling drops this generator wherever it is.
         context.add_done_callback(lambda ctx: attending.leave(carrying_out))  # type: ignore[arg-type]  # stubs want a class
         try:
             while not (carrying_out.done() and attending.answered):
@@ -109,13 +109,11 @@ class _Attending:
 
     @property
     def answered(self) -> bool:
-        """Tell whether every result was taken."""
+        """Return whether every result was taken."""
         return not self._results
 
     async def carry_out(self, requests: AsyncIterable[room_pb2.AttendRequest]) -> None:
-        """Carry out commands in order; an edge that does not take its results is not listened to
-        further.
-        """
+        """Carry out commands in order; stop reading from an edge that does not take its results."""
         try:
             async for request in requests:
                 for command in request.commands:
@@ -131,9 +129,7 @@ class _Attending:
             self._attendance.wake()
 
     async def next_response(self) -> room_pb2.AttendResponse | None:
-        """Wait for results or events and return all of them; None when only the commands came to
-        their end.
-        """
+        """Wait for results or events and return all of them; None when only the commands ended."""
         events = await self._attendance.take()
         count, size = 0, 0
         for result in self._results:
@@ -148,10 +144,10 @@ class _Attending:
         return room_pb2.AttendResponse(results=results, events=map(convert.event, events))
 
     def leave(self, carrying_out: asyncio.Task[None]) -> None:
-        """Stop listening and let all members leave."""
+        """Stop reading and let all members leave."""
         carrying_out.cancel()
         if carrying_out.done() and not carrying_out.cancelled():
-            carrying_out.exception()  # taken note of: the stream's own error was told instead
+            carrying_out.exception()  # retrieved: the stream's own error was reported instead
         self._attendance.close()
 
 

@@ -1,8 +1,8 @@
-"""Appends groups of rows to the log, puts heads in their places, and moves each learner's standing.
+"""Appends groups of rows to the log, writes heads, and moves each learner's position.
 
-A commit appends on condition that each learner stands where the engine believed it to stand; see
-`chain`. SQLite has few, short statements that the driver keeps ready; PostgreSQL one for the whole
-group, so that a commit is one round trip.
+A commit succeeds only if each learner is where the engine expected; see `chain`. SQLite has few,
+short statements that the driver keeps ready; PostgreSQL one for the whole group, so that a commit
+is one round trip.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Move(NamedTuple):
 
     learner_key: int
     believed: int
-    """The revision where the engine believed the learner to stand."""
+    """The revision at which the engine expected the learner."""
     reached: int
     last: int
     """Index of the learner's last row in the group."""
@@ -84,10 +84,9 @@ _APPEND: Final = (
 def append_to_sqlite(
     driver: sqlite3.Connection, linked: Sequence[Linked], moves: Sequence[Move], kept: heads.Heads
 ) -> None:
-    """Append inside the caller's transaction, which nobody else's can overlap. Raises
-    `ConflictError`.
+    """Append inside the caller's exclusive transaction. Raises `ConflictError`.
 
-    Places are ours to give, because rows of one commit point to one another.
+    Places are assigned here, because rows of one commit point to one another.
     """
     (last,) = driver.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()
     before: dict[int, int] = {}
@@ -106,9 +105,9 @@ def append_to_sqlite(
     kept.put(driver, moved)
 
 
-# Learners are held in the order of their keys, as everybody does it: or two brains could wait for
-# each other. Whoever stands elsewhere than believed is not among them, and the last line makes that
-# an error, which takes all of it back.
+# Learners are locked in the order of their keys, to avoid deadlocks between brains. One at an
+# unexpected revision is not found, and the last line turns that into an error, which rolls
+# everything back.
 _GROUP: Final = """
 WITH given AS MATERIALIZED (
     SELECT learner_key, revision, interaction_key, entry, nextval('log_seq_seq') AS seq

@@ -1,5 +1,5 @@
-"""Arrays as a PostgreSQL server takes them, each written at once. The driver would look at every
-element to learn what it is, which cost as much as all else that a commit has to do here.
+"""PostgreSQL arrays in binary form. The driver inspects every element for its type, which cost as
+much as the rest of a commit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 _HEAD: Final = Struct("!iiIii")
-"""One dimension, no NULL, the elements' type, how many there are, counted from 1."""
+"""Header: one dimension, no NULL, the elements' type, their number, lower bound 1."""
 _LENGTH: Final = Struct("!i")
 _INT4, _INT8, _UUID, _BYTEA = 23, 20, 2950, 17
 _UUID_LENGTH: Final = _LENGTH.pack(16)

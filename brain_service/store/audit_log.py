@@ -1,5 +1,5 @@
-"""The audit log: who asked for a learner's data or erasure, who recorded interactions for others,
-and when. Learners stand in it by digest, so it names nobody.
+"""The audit log: who requested a learner's data or erasure, who recorded interactions for others,
+and when. Learners are in it by digest, so it names nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from brain_service.store.tables import audit
 _RECORD: Final = "record"
 _HOUR_MS: Final = 3_600_000
 KEEP_MS: Final = 90 * 24 * _HOUR_MS
-"""How long the log tells who recorded interactions; all else stays for good."""
+"""How long lines about recorded interactions are kept; all others stay for good."""
 _TOLD: Final = [column for column in audit.columns if column.name != "learner_digest"]
 
 
@@ -30,7 +30,7 @@ def note(
     at_ms: int,
     count: int,
 ) -> int:
-    """Write one line and return its number; `count` is of interactions, or of learners where it is
+    """Write one line and return its number; `count` is of interactions, or of learners for lines
     about all.
     """
     row = {
@@ -46,13 +46,15 @@ def note(
 
 
 def note_rebuild(connection: sa.Connection, *, action: str, at_ms: int, learners: int) -> None:
-    """Write that rebuilding begins or has ended."""
+    """Record that rebuilding begins or has ended."""
     by = "python -m brain_service rebuild"
     note(connection, action, b"", 0, requested_by=by, at_ms=at_ms, count=learners)
 
 
 def lines(connection: sa.Connection, *, digest: bytes | None, after: int) -> list[AuditEntry]:
-    """Return the lines after one, of one learner or of all, oldest first; not who recorded."""
+    """Return the lines after one, of one learner or of all, oldest first, without those about
+    recording.
+    """
     query = sa.select(*_TOLD).where(audit.c.audit_id > after, audit.c.action != _RECORD)
     query = query.order_by(audit.c.audit_id)
     if digest is not None:
@@ -67,22 +69,22 @@ def newest(connection: sa.Connection, *, limit: int) -> list[AuditEntry]:
 
 
 class Recorders:
-    """Who recorded interactions for others: a line for each of them and hour.
+    """Who recorded interactions for others: a line per recorder and hour.
 
-    A process counts on its own lines only, so that two brains never wait for each other's.
+    A process updates its own lines only, so that brains never wait for each other's.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """`clock` tells the time in Unix seconds."""
         self._clock = clock
         self._lines: dict[str, tuple[int, int]] = {}
-        """By who recorded, the hour and the number of the line."""
+        """By recorder: the hour and the number of the line."""
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def add(self, connection: sa.Connection, recorded: Mapping[str, int]) -> None:
-        """Count interactions on, within the transaction that writes them."""
+        """Count interactions within the transaction that writes them."""
         at_ms = int(self._clock() * 1000)
         hour = at_ms // _HOUR_MS
         for name, count in recorded.items():
@@ -97,7 +99,7 @@ class Recorders:
 
 
 def _count_on(connection: sa.Connection, line: int, name: str, count: int) -> bool:
-    """Add to a line; False where it is not there, because its transaction came to nothing."""
+    """Add to a line; False if it is missing because its transaction was rolled back."""
     found = sa.and_(
         audit.c.audit_id == line, audit.c.action == _RECORD, audit.c.requested_by == name
     )

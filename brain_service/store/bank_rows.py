@@ -1,5 +1,5 @@
-"""The rows of the shared bank: totals that grow by increments, what leaves them, and what an
-operator declared.
+"""The rows of the shared bank: totals that grow by increments, their deletion, and what an operator
+declared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NORMS: Final = sa.select(bank_norms.c.subject, bank_norms.c.mean, bank_norms.c.o
 _DECLARED: Final = "declared"
 """Name of the row of `meta` that changes with what is declared."""
 _PIECE: Final = 5_000
-"""Rows that leave before it is looked again."""
+"""Rows deleted per pass."""
 
 
 class BankRows:
@@ -36,7 +36,7 @@ class BankRows:
         self._merge_item, self._merge_norm = merges(dialect)
 
     def add(self, connection: sa.Connection, increments: BankIncrements) -> None:
-        """Add what was learned, in the order of names: or two brains could wait for each other."""
+        """Add what was learned, in the order of names, to avoid deadlocks between brains."""
         day = {"day": increments.day}
         if increments.items:
             connection.execute(
@@ -49,7 +49,7 @@ class BankRows:
 
 
 def totals(connection: sa.Connection, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
-    """Return what is known of these items and subjects."""
+    """Return the totals of these items and subjects."""
     return BankTotals(
         {item: (value, count) for item, value, count in rows_in(connection, ITEMS, items)},
         {name: (value, count) for name, value, count in rows_in(connection, NORMS, subjects)},
@@ -94,14 +94,14 @@ def merges(dialect: sa.Dialect) -> tuple[Any, Any]:
 
 
 def too_old(connection: sa.Connection, table: sa.Table, before_day: int) -> Sequence[str]:
-    """Return some of the names that nobody taught since a day."""
+    """Return some of the names not taught since a day."""
     (name,) = table.primary_key.columns
     return connection.scalars(sa.select(name).where(table.c.day < before_day).limit(_PIECE)).all()
 
 
 def too_many(connection: sa.Connection, table: sa.Table, most: int) -> Sequence[str]:
-    """Return some of the names that are too many: those with the least behind them, the oldest
-    first. What nobody else answered is what somebody makes up.
+    """Return some of the names above the maximum: those with the fewest answers, oldest first.
+    Made-up items are those that nobody else answers.
     """
     count = sa.select(sa.func.count()).select_from(table)
     surplus = connection.execute(count).scalar_one() - most
@@ -121,7 +121,7 @@ def remove(connection: sa.Connection, table: sa.Table, names: Sequence[str]) -> 
 
 
 def declare(connection: sa.Connection, kind: str, names: Collection[str]) -> tuple[int, int]:
-    """Make these all the declared names of a kind; returns how many are new and how many went."""
+    """Replace the declared names of a kind; returns how many are new and how many were removed."""
     of_kind = bank_declared.c.kind == kind
     before = set(connection.scalars(sa.select(bank_declared.c.name).where(of_kind)))
     new, gone = set(names) - before, before - set(names)

@@ -1,12 +1,11 @@
-"""How a learner's rows in the log hang together: each names the one before, and only every 64th is
-in an index.
+"""A learner's rows in the log form a chain: each names its predecessor, and only every 64th is in
+an index.
 
-An index of all rows by learner would be written to in another place for each learner of a group: a
-page of 16 KB each, most of what a commit writes, and more of it the longer the log. Here a commit
-appends rows and moves each learner's `revision` and `newest` in one small table. That these still
-stand where the engine believed them to stand is also how two brains that write the same learner are
-told apart. A page of history is read by walking back from the nearest row that is in the index,
-past 63 rows too many at most.
+An index of all rows by learner would be written in a different place for each learner of a group: a
+page of 16 KB each, most of what a commit writes, and growing with the log. Here a commit appends
+rows and moves each learner's `revision` and `newest` in one small table. Checking that these are
+where the engine expected also detects two brains that write the same learner. History is read by
+walking back from the nearest indexed row, past at most 63 extra rows.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ class Standing(NamedTuple):
     """Place of the newest row; 0 while there is none."""
     revision: int
     forgotten: int
-    """Up to this revision the log is not kept any more."""
+    """The log was deleted up to this revision."""
 
 
 _NOWHERE: Final = Standing(0, 0, 0, 0)
 
 
 def standing(connection: sa.Connection, learner_digest: bytes, *, hold: bool = False) -> Standing:
-    """Return where a learner stands; an unknown one has key and revision 0. `hold` keeps others
-    from moving the learner until the transaction ends.
+    """Return a learner's position; an unknown one has key and revision 0. `hold` locks the learner
+    until the transaction ends.
     """
     query = _STANDING.with_for_update(of=[heads_table, learners]) if hold else _STANDING
     found = connection.execute(query, {"digest": learner_digest}).one_or_none()
@@ -54,7 +53,7 @@ def standing(connection: sa.Connection, learner_digest: bytes, *, hold: bool = F
 
 
 def standing_of(connection: sa.Connection, key: int) -> Standing:
-    """Return where the learner with this key stands; a key of nobody has revision 0."""
+    """Return the position of the learner with this key; an unknown key has revision 0."""
     found = connection.execute(_STANDING_OF, {"key": key}).one_or_none()
     return Standing(*found) if found else _NOWHERE
 
@@ -79,7 +78,7 @@ def page(
 
 
 def log_row(interaction_key: bytes, revision: int, entry: bytes) -> LogRow:
-    """Read a row. Of a damaged one there is nothing left that anybody could read."""
+    """Read a row. A damaged one yields empty values."""
     try:
         return unpack(entry, revision, interaction_key)
     except BadEntryError:
@@ -87,8 +86,8 @@ def log_row(interaction_key: bytes, revision: int, entry: bytes) -> LogRow:
 
 
 def replace_head(connection: sa.Connection, rebuilt: Rebuilt, kept: heads.Heads) -> bool:
-    """Put a state into a learner's head, and an assessment, where one is given, into the newest
-    row, too. False when the learner stands elsewhere by now.
+    """Write a state into a learner's head and an assessment, if given, into the newest row. False
+    when the learner has moved.
     """
     key, revision, state, assessment = rebuilt
     found = connection.execute(_HEAD, {"key": key}).one_or_none()
@@ -111,13 +110,13 @@ def replace_head(connection: sa.Connection, rebuilt: Rebuilt, kept: heads.Heads)
 
 
 def _replace_newest(connection: sa.Connection, key: int, newest: int, assessment: bytes) -> int:
-    """Put an assessment into a row, which moves to the end of the log for that.
+    """Write an assessment into a row, which moves to the end of the log.
 
-    Changed in its place, a row that grows would make SQLite move its neighbours, and copies of
-    those would stay in the slack of pages, out of reach of an erasure.
+    If a row grew in place, SQLite would move its neighbours and leave copies in the slack of pages,
+    out of reach of an erasure.
     """
     stored = connection.execute(sa.select(log).where(log.c.seq == newest)).one_or_none()
-    if stored is None or stored.learner_key is None:  # it left the log, which is kept for some time
+    if stored is None or stored.learner_key is None:  # deleted from the log
         return newest
     row = stored._asdict()
     was = log_row(stored.interaction_key, stored.revision, stored.entry)
@@ -130,7 +129,7 @@ def _replace_newest(connection: sa.Connection, key: int, newest: int, assessment
 
 
 def emptied(connection: sa.Connection) -> sa.Update | sa.Delete:
-    """Return the statement that takes rows out of the log; on SQLite an empty shell of each stays.
+    """Return the statement that removes rows from the log; on SQLite it leaves empty shells.
 
     Deleting rows would make SQLite move their neighbours too.
     """
@@ -157,7 +156,7 @@ _HEAD: Final = (
     sa.select(heads_table)
     .join_from(learners, heads_table, heads_table.c.place == learners.c.head)
     .where(learners.c.learner_key == sa.bindparam("key"))
-    # Nobody moves the learner until this transaction ends.
+    # The learner is locked until this transaction ends.
     .with_for_update(of=heads_table)
 )
 _MILESTONE: Final = sa.select(log.c.seq).where(

@@ -1,8 +1,7 @@
-"""What a row of the log holds besides its place in the chain, as compact bytes.
+"""The content of a row of the log, apart from the chain, as compact bytes.
 
-As columns a row would take three times the room: ids and trace contexts are hexadecimal digits,
-contexts are JSON whose names repeat. Every layout stays readable for ever; a change makes a new
-one.
+Columns would take three times the space: ids and trace contexts are hexadecimal digits, contexts
+are JSON with repeating names. Every layout stays readable for ever; a change makes a new one.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from brain_service.model.values import maker
 
 _LAYOUT: Final = 1
 _ID, _TRACE, _TRACE_TEXT, _RESPONSE = 1, 2, 4, 8
-"""Flags: the id is no UUID and stands here; the trace context is there, packed or as it came; there
+"""Flags: the id is not a UUID and included; the trace context is present, packed or verbatim; there
 was a response.
 """
 _TIME: Final = 6
-"""Bytes of a time in milliseconds, which last for four thousand years to both sides."""
+"""Bytes of a time in milliseconds, enough for four thousand years in both directions."""
 _LONG: Final = 255
 _LENGTHS: Final = [bytes((length,)) for length in range(_LONG)]
 
-# Never change it: what was written with it can be read with nothing else. The most usual is last.
+# Never change it: data written with it is unreadable without it. The most frequent strings are
+# last.
 _WORDS: Final = (
     b"content_viewquiz_attemptassessmentexercisevideoreading"
     b'"science":"history":"language":"english":"math":"fractions":"equations"'
@@ -44,7 +44,7 @@ class BadEntryError(ValueError):
 
 
 def uuid_bytes(interaction_id: str) -> bytes | None:
-    """Return the 16 bytes of a UUID, which keep its order in time; None for any other id.
+    """Return the 16 bytes of a UUID, which keep its time order; None for any other id.
 
     Only the canonical spelling counts, or two different ids would be taken for one.
     """
@@ -88,7 +88,7 @@ def pack(row: Row, *, id_is_told: bool) -> bytes:
         else:
             flags |= _TRACE
             trace = packed
-    # A little is made smaller in four microseconds when nothing larger is prepared for.
+    # Small inputs compress in 4 µs with a small window.
     deflate = zlib.compressobj(6, zlib.DEFLATED, -10, 2, zlib.Z_DEFAULT_STRATEGY, _WORDS)
     text = b"".join(texts)
     return b"".join((
@@ -119,9 +119,7 @@ def unpack(entry: bytes, revision: int, interaction_key: bytes) -> LogRow:
 
 
 def received_at_ms(entry: bytes) -> int | None:
-    """Read from a row when it reached the system, Unix milliseconds; None where it is damaged or of
-    a later layout.
-    """
+    """Read a row's arrival time, Unix milliseconds; None if it is damaged or of a later layout."""
     at = 2 + _TIME
     if len(entry) < at + _TIME or entry[0] != _LAYOUT:
         return None

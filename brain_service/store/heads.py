@@ -1,12 +1,11 @@
-"""The head of each learner, in a table beside the log: where it stands, the newest state, and what
-was told last.
+"""The head of each learner, in a table beside the log: its position, the newest state, and the last
+assessment.
 
-On SQLite a head is overwritten in its place, at the same length; one that has outgrown it moves to
-the end and leaves an empty shell. A row that grows would make SQLite move its neighbours, and
-copies of those would stay in the slack of pages, out of reach of an erasure. A learner who is
-active moves to the end, too, with the second interaction that this process writes: so whoever is
-active together is in few pages, however many learners there are, and a first interaction changes
-one page of heads and nothing else about the learner.
+On SQLite a head is overwritten in place, at the same length; one that outgrows it moves to the end
+and leaves an empty shell. If a row grew in place, SQLite would move its neighbours and leave copies
+in the slack of pages, out of reach of an erasure. Active learners move to the end, too, with the
+second interaction that this process writes: so they share few pages, however many learners there
+are, and a first interaction changes one page of heads and nothing else about the learner.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from typing import Final, NamedTuple
 
 _FIXED: Final = Struct("<qIH")
 _STEP: Final = 256
-"""Heads on SQLite are as long as a multiple of so many bytes."""
+"""Heads on SQLite are padded to a multiple of this many bytes."""
 STATE_AT: Final = _FIXED.size
-"""Where the state begins."""
+"""Offset of the state."""
 
 _ACTIVE: Final = 65_536
-"""Learners that are remembered as active."""
+"""Learners remembered as active."""
 
 
 class Contents(NamedTuple):
@@ -40,7 +39,7 @@ def pack(occurred_at_ms: int, assessment: bytes, state: bytes) -> bytes:
 
 
 def unpack(head: bytes) -> Contents:
-    """Read a head. Of damaged bytes the state and the assessment are too short to be read."""
+    """Read a head. Damaged bytes yield a state and an assessment too short to decode."""
     if len(head) < _FIXED.size:
         return Contents(0, b"", b"")
     occurred_at_ms, state, assessment = _FIXED.unpack_from(head)
@@ -59,7 +58,7 @@ class Place(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A head on its way into its place."""
+    """A head to write."""
 
     learner_key: int
     newest: int
@@ -68,8 +67,8 @@ class Kept(NamedTuple):
 
 
 def find(driver: sqlite3.Connection, learner_key: int) -> Place | None:
-    """Return where a learner's head is, all zeros for a learner that has none yet; None for an
-    unknown learner.
+    """Return where a learner's head is: all zeros if there is none yet, None for an unknown
+    learner.
     """
     found = driver.execute(_FIND, (learner_key,)).fetchone()
     return None if found is None else Place(*found)
@@ -85,14 +84,14 @@ def load(
 
 
 def find_base(driver: sqlite3.Connection, learner_key: int) -> Place | None:
-    """Return where the state is from which a learner's log goes on, as `find` does."""
+    """Return where the state is that a learner's log continues from, as `find` does."""
     found = driver.execute(_FIND_BASE, (learner_key,)).fetchone()
     return None if found is None else Place(*found)
 
 
 def put_base(driver: sqlite3.Connection, learner_key: int, revision: int, state: bytes) -> None:
-    """Put the state from which a known learner's log goes on into a SQLite file, inside the
-    caller's transaction: in its place, or at the end where it outgrew that.
+    """Write the state that a known learner's log continues from into a SQLite file, inside the
+    caller's transaction: in place, or at the end if it outgrew its place.
     """
     kept = Kept(learner_key, 0, revision, pack(0, b"", state))
     was = find_base(driver, learner_key)
@@ -122,14 +121,14 @@ _INSERT: Final = "INSERT INTO heads (newest, revision, head, place) VALUES (?, ?
 
 
 class Heads:
-    """Puts heads into a SQLite file, for one process. It remembers who is active."""
+    """Writes heads into a SQLite file, for one process, and remembers who is active."""
 
     def __init__(self) -> None:
         self._is_near: dict[int, bool] = {}
         """Of learners who are active: whether they are where the others are."""
 
     def put(self, driver: sqlite3.Connection, kept: Iterable[tuple[Kept, Place]]) -> None:
-        """Put heads in their places, inside the caller's transaction."""
+        """Write heads, inside the caller's transaction."""
         is_near = self._is_near
         stay = []
         for head, was in kept:
@@ -154,7 +153,7 @@ def _move(driver: sqlite3.Connection, head: Kept, was: Place) -> None:
 
 
 def _insert(driver: sqlite3.Connection, head: Kept) -> int:
-    """Put a head at the end and return its place."""
+    """Append a head and return its place."""
     whole = _padded(head, -(-_length(head) // _STEP) * _STEP)
     (last,) = driver.execute("SELECT coalesce(max(place), 0) FROM heads").fetchone()
     driver.execute(_INSERT, (head.newest, head.revision, whole, last + 1))
@@ -162,7 +161,7 @@ def _insert(driver: sqlite3.Connection, head: Kept) -> int:
 
 
 def _length(head: Kept) -> int:
-    """Return how many bytes a row has whose length must not change."""
+    """Return the length in bytes of a row that must keep it."""
     return len(head.head) + _bytes(head.newest) + _bytes(head.revision)
 
 
@@ -177,6 +176,6 @@ def _bytes(number: int) -> int:
 
 
 def clear(driver: sqlite3.Connection, was: Place) -> None:
-    """Leave nothing of a head but its length."""
+    """Blank a head, keeping its length."""
     shell = bytes(was.length + _bytes(was.newest) + _bytes(was.revision))
     driver.execute(_OVERWRITE, (0, 0, shell, was.place))

@@ -1,4 +1,4 @@
-"""Who a database is: its epoch, and the salt of its digests, made once with it."""
+"""A database's identity: its epoch and the salt of its digests, made once with it."""
 
 from __future__ import annotations
 

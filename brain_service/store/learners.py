@@ -1,4 +1,4 @@
-"""Learners come into the store, are exported, and are erased with all that is theirs."""
+"""Adds learners to the store, notes exports, and erases learners with all their data."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def add(connection: sa.Connection, by_digest: Mapping[bytes, str]) -> dict[str, 
     return {by_digest[digest]: key for digest, key in rows_in(connection, KEYS, by_digest)}
 
 
-# On a server a learner's head is at the place of the learner's key. One statement: a class that
-# comes for the first time waits for one round trip, not for five.
+# On a server a learner's head has the learner's key. One statement: a new class waits for one round
+# trip, not for five.
 _ADD: Final = """
 WITH given AS MATERIALIZED (
     SELECT digest, nextval(pg_get_serial_sequence('learners', 'learner_key')) AS key
@@ -45,7 +45,7 @@ SELECT learner_digest, learner_key FROM added
 
 
 def note_export(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms: int) -> int:
-    """Note that someone asked for everything about a learner; returns the newest revision."""
+    """Record that someone requested everything about a learner; returns the newest revision."""
     key, _, revision, _ = standing(connection, digest)
     audit_log.note(
         connection, "export", digest, key, requested_by=requested_by, at_ms=at_ms, count=revision
@@ -54,7 +54,9 @@ def note_export(connection: sa.Connection, *, digest: bytes, requested_by: str, 
 
 
 def erase(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms: int) -> int:
-    """Delete everything about a learner, note who asked, and return how many interactions went."""
+    """Delete everything about a learner, record who asked, and return the number of
+    interactions.
+    """
     stands = standing(connection, digest, hold=True)
     key = stands.key
     count = remove(connection, places_of(connection, stands))

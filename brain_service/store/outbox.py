@@ -1,6 +1,6 @@
-"""Notices in the database: written with the interaction behind them, gone once delivered.
+"""Notices in the database: written with their interaction, deleted once delivered.
 
-A notice names its learner, which nothing else here does; see `cleared` for how that is erased.
+A notice names its learner, unlike anything else here; `cleared` erases that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _NAME: Final = "outbox"
 _WAITS: Final = outbox.c.dead_ms.is_(None)
-# By its own index this finds the learners' first ones without a look at the rest.
+# Its own index finds the learners' first ones without reading the rest.
 _before = outbox.alias("before")
 _DUE: Final = (
     sa.select(
@@ -50,8 +50,8 @@ _BACKLOG: Final = sa.select(
 def insert(connection: sa.Connection, notices: Sequence[Notice], keys: Mapping[str, int]) -> None:
     """Put notices into the outbox; `keys` are those of their learners.
 
-    After the learners' heads were moved, or two brains could give a learner's notices places that
-    are not in their order.
+    Only after the learners' heads were moved; otherwise two brains could order a learner's notices
+    wrongly.
     """
     rows = [
         {
@@ -68,10 +68,10 @@ def insert(connection: sa.Connection, notices: Sequence[Notice], keys: Mapping[s
 
 
 def cleared(connection: sa.Connection, learner_key: int) -> None:
-    """Take a learner's notices out of the outbox.
+    """Delete a learner's notices from the outbox.
 
-    On SQLite all others are written anew: rows that come and go make it move neighbours, whose
-    copies stay in gaps between rows. Emptying a table blanks all of its pages.
+    On SQLite all others are rewritten: inserts and deletes move neighbours, whose copies stay in
+    gaps between rows. Emptying a table blanks all of its pages.
     """
     mine = outbox.c.learner_key == learner_key
     if connection.dialect.name != "sqlite":
@@ -105,12 +105,12 @@ class SqlOutbox:
     """Implements `notices.Outbox` in the transactions of a store."""
 
     def __init__(self, read: Transact, write: Transact) -> None:
-        """`read` sees one state of the database; what `write` did is durable when it returns."""
+        """`read` sees one snapshot of the database; `write` is durable when it returns."""
         self._read = read
         self._write = write
 
     async def lease(self, holder: str, seconds: float) -> bool:
-        """Take or prolong the lease; False while somebody else holds it."""
+        """Take or extend the lease; False while somebody else holds it."""
 
         def work(connection: sa.Connection) -> bool:
             now_ms = _now_ms(connection)
@@ -121,7 +121,7 @@ class SqlOutbox:
                 return True
             there = connection.execute(sa.select(outbox_lease.c.name)).first()
             if there is None:
-                # Another brain may be as fast: then this fails, and the next try finds it there.
+                # Another brain may win: then this fails, and the next try finds its lease.
                 connection.execute(sa.insert(outbox_lease), row | {"name": _NAME})
             return there is None
 
@@ -133,14 +133,14 @@ class SqlOutbox:
         await self._write(lambda connection: connection.execute(mine).rowcount)
 
     async def due(self, endpoint: str, *, now_ms: int, limit: int) -> list[Waiting]:
-        """Return notices to deliver now, oldest first: of each learner the first that waits."""
+        """Return notices to deliver now, oldest first: the first waiting one of each learner."""
         given = {"wanted": endpoint, "now_ms": now_ms, "most": limit}
         return await self._read(
             lambda connection: [Waiting(*row) for row in connection.execute(_DUE, given)]
         )
 
     async def delivered(self, places: Sequence[int]) -> None:
-        """Forget notices."""
+        """Delete notices."""
 
         def work(connection: sa.Connection) -> None:
             for some in in_pieces(places):
@@ -149,7 +149,7 @@ class SqlOutbox:
         await self._write(work)
 
     async def postpone(self, notices: Sequence[Postponed], *, now_ms: int) -> None:
-        """Count an attempt, and say when the next one is due, or that there is none."""
+        """Record an attempt, and when the next one is due, if any."""
         update = (
             sa.update(outbox)
             .where(outbox.c.place == sa.bindparam("at"), _WAITS)
@@ -173,8 +173,8 @@ class SqlOutbox:
         await self._write(work)
 
     async def sweep(self, *, dead_before_ms: int, gone_before_ms: int, now_ms: int) -> int:
-        """Give up notices made before a time, and forget those given up before another; returns how
-        many were given up.
+        """Give up notices made before one time, and delete those given up before another; returns
+        how many were given up.
         """
         give_up = sa.update(outbox).where(_WAITS, outbox.c.since_ms < dead_before_ms)
         forget = sa.delete(outbox).where(outbox.c.dead_ms < gone_before_ms)
@@ -202,9 +202,7 @@ class SqlOutbox:
         )
 
     async def redeliver(self, message_ids: Sequence[str], *, now_ms: int) -> int:
-        """Have these dead letters delivered after all, or all where none is named; returns how
-        many.
-        """
+        """Queue these dead letters again, or all if none is named; returns how many."""
         again = (
             sa.update(outbox)
             .where(~_WAITS)
@@ -223,7 +221,7 @@ class SqlOutbox:
 
 
 def _now_ms(connection: sa.Connection) -> int:
-    """The time by one clock for all who share the database."""
+    """The time by one clock for all processes that share the database."""
     if connection.dialect.name == "sqlite":
         return int(time.time() * 1000)
     seconds = sa.extract("epoch", sa.func.clock_timestamp())

@@ -1,18 +1,16 @@
-"""Tells from the last commits whether the event loop may wait for the next one."""
+"""Decides from the last commits whether the event loop may wait for the next one."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _QUICK_S: Final = 0.001
-"""A commit that takes longer keeps the loop from others longer than handing it over costs (0.1
-ms), and longer than anybody would notice.
-"""
+"""A longer commit blocks the loop for more than handing it to a thread costs (0.1 ms)."""
 _WEIGHT: Final = 1 / 8
 
 
 class Pace:
-    """How long commits take; slow until the first ones show otherwise."""
+    """How long commits take; assumed slow at first."""
 
     def __init__(self) -> None:
         """Begin as if the last commits had been slow."""
@@ -28,5 +26,5 @@ class Pace:
         self._mean_s += (seconds - self._mean_s) * _WEIGHT
 
     def was_refused(self) -> None:
-        """Count a commit that could not be made, for instance because another process writes."""
+        """Count a failed commit, for instance because another process writes."""
         self._mean_s = max(self._mean_s, 4 * _QUICK_S)

@@ -1,4 +1,5 @@
-"""Takes the oldest rows out of the log; a state stays in their place, from which the rest goes on.
+"""Deletes the oldest rows of the log and keeps a state in their place, from which the rest
+continues.
 
 The log is in the order of arrival, so what is old is at its beginning. On SQLite a row first
 becomes an empty shell, as one that was erased, and shells leave later: where rows are deleted,
@@ -43,7 +44,7 @@ _BASES: Final = (
     .outerjoin(_base, _base.c.place == learners.c.base)
     .where(learners.c.learner_key.in_(sa.bindparam("wanted", expanding=True)))
 )
-# In the order of their keys: or two brains could wait for each other.
+# In the order of their keys, to avoid deadlocks between brains.
 _BEGINNINGS: Final = (
     sa.select(learners.c.learner_key, learners.c.forgotten)
     .where(learners.c.learner_key.in_(sa.bindparam("wanted", expanding=True)))
@@ -55,7 +56,7 @@ _BEGINNINGS: Final = (
 def aged(connection: sa.Connection, *, before_ms: int, limit: int) -> list[Aged]:
     """Return the oldest rows, oldest first, up to the first received at a time or later.
 
-    One whose time cannot be read leaves with the next one that is old enough.
+    One with an unreadable time goes with the next one that is old enough.
     """
     found: list[Aged] = []
     certain = 0
@@ -84,8 +85,8 @@ def bases(connection: sa.Connection, learner_keys: Sequence[int]) -> dict[int, B
 
 
 def shorten(connection: sa.Connection, learners: Sequence[Shortened]) -> int:
-    """Take rows out, inside the caller's transaction, and put states in their place; returns how
-    many went. Learners whose log begins elsewhere by now are left out.
+    """Delete rows inside the caller's transaction and store states in their place; returns the
+    number of rows. Learners whose log begins elsewhere by now are skipped.
     """
     begin = dict(
         tuple(row)
@@ -111,7 +112,7 @@ def shorten(connection: sa.Connection, learners: Sequence[Shortened]) -> int:
 
 
 def remove(connection: sa.Connection, places: Sequence[int]) -> int:
-    """Take rows out of the log by their places; returns how many were there."""
+    """Remove rows from the log by their places; returns how many existed."""
     there = log.c.learner_key.is_not(None)
     return sum(
         connection.execute(emptied(connection).where(log.c.seq.in_(some), there)).rowcount
@@ -127,7 +128,7 @@ _FORGET: Final = (
 
 
 def _put_bases(connection: sa.Connection, held: Sequence[Shortened]) -> None:
-    """Put states on a server, where a learner's is the head at the negative of the key."""
+    """Store states on a server, where a learner's is the head at the negative key."""
     places = [-each.learner_key for each in held]
     known = set(rows_in(connection, _KNOWN, places))
     rows: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""The store itself: what the engine asks for, done in transactions in threads of their own."""
+"""The store: what the engine asks for, in transactions on threads of their own."""
 
 from __future__ import annotations
 
@@ -77,10 +77,9 @@ _READERS: Final = 2
 
 _PATIENCE_MS: Final = int(BUSY_TIMEOUT_S * 1000)
 
-# Pages of 8 KB: a learner's first interaction since the brain started writes one of its own, so it
-# should be small, and the heads of who is active together should lie in few. SQLite's own cache of
-# 2 MB is enough while ids are in the order of time, and not for others, which land all over their
-# index.
+# Pages of 8 KB: a learner's first interaction since the brain started writes one of its own, and
+# the heads of active learners are in few of them. SQLite's own cache of 2 MB is enough for
+# time-ordered ids, not for others, which land all over their index.
 _PRAGMAS: Final = ("page_size=8192", "cache_size=-32768", "secure_delete=ON")
 
 
@@ -89,8 +88,8 @@ class SqlStore:
     of its own.
 
     Writes go through one thread and one connection, one at a time; reads through a few other
-    threads, so that they never wait for a commit. Two processes may open the same SQLite file: what
-    one would overwrite of the other's is a `ConflictError`.
+    threads, so that they never wait for a commit. Two processes may open the same SQLite file:
+    overwriting the other's data is a `ConflictError`.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class SqlStore:
     async def open(
         cls, database: str | Path, *, clock: Callable[[], float] = time.time
     ) -> SqlStore:
-        """Open a database, given by its address, and see that its schema is up to date.
+        """Open a database by its address and bring its schema up to date.
 
         `clock` tells the time in Unix seconds.
 
@@ -237,7 +236,7 @@ class SqlStore:
         )
 
     async def rebuild(self, learners: Sequence[Rebuilt]) -> list[int]:
-        """Put states in place of the newest ones, in one transaction."""
+        """Replace the newest states, in one transaction."""
 
         def work(connection: sa.Connection) -> list[int]:
             return [
@@ -257,7 +256,7 @@ class SqlStore:
         return await self._read(partial(bases, learner_keys=learner_keys))
 
     async def kept_after(self, learner_ids: Sequence[str]) -> dict[str, int]:
-        """Return the revisions up to which the logs of these learners are not kept any more."""
+        """Return the revisions up to which the logs of these learners were deleted."""
         by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
         return await self._look(
             lambda connection: {
@@ -267,7 +266,7 @@ class SqlStore:
         )
 
     async def shorten(self, learners: Sequence[Shortened]) -> int:
-        """Take rows out of the log and put states in their place, in one transaction."""
+        """Delete rows from the log and store states in their place, in one transaction."""
         return await self._write(partial(shorten, learners=learners))
 
     async def commit(
@@ -331,8 +330,8 @@ class SqlStore:
         return True
 
     def _append(self, rows: Sequence[Row]) -> None:
-        """Append rows of known learners, without SQLAlchemy, whose share of a lone commit is more
-        than SQLite's.
+        """Append rows of known learners without SQLAlchemy, which costs more than SQLite in a lone
+        commit.
         """
         linked = link(rows, {}, self.digest)
         if not self.database.is_sqlite:
@@ -365,7 +364,7 @@ class SqlStore:
         return removed
 
     async def declare(self, kind: str, names: Collection[str]) -> tuple[int, int]:
-        """Make these all the declared names of a kind."""
+        """Replace the declared names of a kind."""
         return await self._write(partial(bank_rows.declare, kind=kind, names=names))
 
     async def declared(self, known: str) -> Declared | None:
@@ -373,8 +372,8 @@ class SqlStore:
         return await self._read(partial(bank_rows.declared, known=known))
 
     async def erase(self, learner_id: str, *, requested_by: str, at_ms: int) -> int:
-        """Delete everything about a learner and return how many interactions went; the bytes leave
-        the files too.
+        """Delete everything about a learner, also from the files' bytes, and return the number of
+        interactions.
         """
         digest = self.digest(learner_id)
 
@@ -406,7 +405,7 @@ class SqlStore:
         )
 
     async def notices_of(self, learner_id: str) -> list[bytes]:
-        """Return the bodies of what systems outside are still to be told of a learner."""
+        """Return the bodies of a learner's undelivered notices."""
         digest = self.digest(learner_id)
         return await self._read(lambda connection: outbox.bodies(connection, digest))
 
@@ -455,7 +454,7 @@ class SqlStore:
         return await self._run_read(self.database.read, work)
 
     async def _look(self, work: Callable[[sa.Connection], T]) -> T:
-        """Read what need not be of one state of the database."""
+        """Read without a snapshot across statements."""
         return await self._run_read(self.database.look, work)
 
     async def _run_read(

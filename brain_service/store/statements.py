@@ -1,6 +1,4 @@
-"""The statements that the store runs, built once: reads by lists of keys, and what is left of
-a row that was erased.
-"""
+"""The store's statements, built once: reads by lists of keys, and the shell of an erased row."""
 
 from __future__ import annotations
 
@@ -38,8 +36,8 @@ FORGOTTEN: Final = sa.select(learners.c.learner_digest, learners.c.forgotten).wh
     _BY_DIGEST, learners.c.forgotten > 0
 )
 KEYS: Final = sa.select(learners.c.learner_digest, learners.c.learner_key).where(_BY_DIGEST)
-# Both columns of the index, because an id alone may be common to very many learners. As two lists:
-# SQLite would read the whole log for a list of pairs.
+# Both columns of the index, because many learners may share an id. As two lists: for a list of
+# pairs SQLite would read the whole log.
 _FIND: Final = sa.select(
     log.c.interaction_key, log.c.learner_key, log.c.revision, log.c.entry
 ).where(
@@ -82,7 +80,7 @@ def rows_of(connection: sa.Connection, places: Sequence[tuple[bytes, int]]) -> I
     """Run `_FIND` for (interaction key, learner key)s, in small pieces: it looks up every id for
     every learner of one.
 
-    So it may yield rows that nobody asked for.
+    So it may yield extra rows.
     """
     for some in in_pieces(places, _FIND_CHUNK):
         interaction_keys, learner_keys = zip(*some, strict=True)

@@ -29,7 +29,7 @@ meta = sa.Table(
 )
 
 MILESTONE = 64
-"""One row in so many of a learner, a power of two, is in the index by revision; see `chain`."""
+"""One in this many rows of a learner, a power of two, is in the index by revision; see `chain`."""
 
 # A learner's id is kept as a keyed digest only: erasing then leaves no name behind in pages that an
 # index once split, and the audit log can prove an erasure without naming the person.
@@ -40,7 +40,7 @@ learners = sa.Table(
     sa.Column("learner_digest", sa.LargeBinary, nullable=False),
     # Place of the learner's head.
     sa.Column("head", sa.BigInteger, nullable=True),
-    # Up to this revision the log is not kept any more.
+    # The log was deleted up to this revision.
     sa.Column("forgotten", sa.BigInteger, nullable=False, server_default="0"),
     # Place among the heads of the state at that revision; see `shortening`.
     sa.Column("base", sa.BigInteger, nullable=True),
@@ -50,8 +50,8 @@ learners = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Where each learner stands: the newest row's place in the log and revision, the state after it, and
-# what was told; see `heads`.
+# Each learner's head: the newest row's place in the log and revision, the state after it, and the
+# assessment; see `heads`.
 heads = sa.Table(
     "heads",
     metadata,
@@ -82,8 +82,8 @@ class _Key(sa.TypeDecorator[bytes]):
         return value.bytes if isinstance(value, uuid.UUID) else value
 
 
-# No row is written whose learner is not there, see `chain`; a foreign key would look for it once
-# more. `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on
+# Rows are only written for existing learners, see `chain`; a foreign key would check that again.
+# `learner_key` and `interaction_key` are NULL only in the empty shells that erasing leaves on
 # SQLite. Columns of eight bytes come first: PostgreSQL pads what is shorter.
 log = sa.Table(
     "log",
@@ -118,7 +118,7 @@ bank_items = sa.Table(
     sa.Column("item", sa.Text, primary_key=True),
     sa.Column("easiness", sa.Double, nullable=False),
     sa.Column("answers", sa.Double, nullable=False),
-    # When it was last taught, in days since 1970.
+    # Last taught, in days since 1970.
     sa.Column("day", sa.Integer, nullable=False, server_default="0"),
 )
 
@@ -152,8 +152,8 @@ audit = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# What systems outside are still to be told; see `outbox`. Places are never given twice, or whoever
-# delivered one could take another one for it.
+# Notices not yet delivered; see `outbox`. Places are never reused, or the dispatcher could confuse
+# two notices.
 outbox = sa.Table(
     "outbox",
     metadata,

@@ -1,8 +1,8 @@
-"""One thread that does blocking work in the order asked for.
+"""One thread that does blocking work in order.
 
 A `ThreadPoolExecutor` of one does the same at twice the CPU: about 100 µs a call against 50, paid
-by every commit. Waking the thread and being woken by it is most of those 50; `do_here` saves them
-where nobody else would wait.
+by every commit. Most of those 50 is waking threads; `do_here` avoids that where nobody else would
+wait.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class WorkerClosedError(RuntimeError):
 
 
 class Worker:
-    """Does one piece of work after the other. An interpreter that ends without `close` ends it as a
-    crash would.
+    """Does one job after the other. An interpreter that exits without `close` ends it as a crash
+    would.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,16 +36,15 @@ class Worker:
         self._thread.start()
 
     def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have `work` done after all that was asked before; its result or exception becomes the
-        future's.
+        """Queue `work`; its result or exception becomes the future's.
 
-        Called on an event loop, whose future it is. Cancelling the future does not stop the work.
-        Raises `WorkerClosedError`.
+        Call it on an event loop, which the future belongs to. Cancelling the future does not stop
+        the work. Raises `WorkerClosedError`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        # Or a job could land behind the one that ends the thread, and its caller would wait for
-        # ever.
+        # Otherwise a job could land behind the one that ends the thread, and its caller would wait
+        # for ever.
         with self._closing:
             if self._closed:
                 raise WorkerClosedError("the worker is closed")
@@ -55,7 +54,7 @@ class Worker:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was asked for is done."""
+        """Whether all queued work is done."""
         return self._asked == self._done
 
     def do_here(self, work: Callable[[], T]) -> T:
@@ -69,7 +68,7 @@ class Worker:
             return work()
 
     def close(self) -> None:
-        """Finish what was asked for and end the thread. Blocks; harmless twice."""
+        """Finish the queued work and end the thread. Blocks; harmless twice."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -92,7 +91,7 @@ class Worker:
             result = work()
         except BaseException as error:
             failure = error
-        self._done += 1  # before the loop can hear of it and ask whether all is done
+        self._done += 1  # before the loop learns of it and asks whether all is done
         # A loop that was closed meanwhile has nobody waiting.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle, future, result, failure)

@@ -1,3 +1,1 @@
-"""Tells watchers what changed: the bus that wakes, the watches of edges, and each one's place in a
-history.
-"""
+"""Sends changes to watchers: the watches of edges, and each one's position in a history."""

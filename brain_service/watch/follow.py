@@ -1,4 +1,4 @@
-"""One watcher's place in one learner's history: what it was told, what waits for it, what it must
+"""One watcher's position in one learner's history: what it got, what waits for it, what it must
 fetch from the log.
 
 `watch` drives it.
@@ -29,10 +29,10 @@ class Crossed(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a watcher gets of one learner."""
+    """An update about one learner for a watcher."""
 
     publication: Publication
-    """The revision told; without an assessment only when the learner is gone."""
+    """The revision; without an assessment only when the learner is gone."""
     coalesced: int
     """Revisions skipped since the last update."""
     crossings: tuple[Crossed, ...]
@@ -42,12 +42,12 @@ class Update(NamedTuple):
 
 
 class Follow:
-    """Follows one learner for one watcher: told revisions strictly grow and none comes twice.
+    """Follows one learner for one watcher: revisions strictly grow and none comes twice.
 
-    Three revisions say where it stands: `sent` (told last) ≤ `position` (the last one in hand) ≤
-    `known` (the newest that exists). While `position` is less than `known`, the watcher is behind
-    and the missing ones come from the log. Until `start` it only collects, so that nothing
-    published while its starting point is being read gets lost.
+    Three revisions are its position: `sent` (last) ≤ `position` (last in hand) ≤ `known` (newest
+    that exists). While `position` is less than `known`, the watcher is behind and the missing ones
+    come from the log. Until `start` it only collects, so that nothing published while its starting
+    point is being read gets lost.
     """
 
     __slots__ = ("_crossings", "_early", "_limit", "_newest", "_pending", "_seen", "_traceparents",
@@ -69,12 +69,12 @@ class Follow:
 
     @property
     def behind(self) -> bool:
-        """Tell whether revisions are missing that only the log has."""
+        """Return whether revisions are missing that only the log has."""
         return self.known > self._seen and not self.gone
 
     @property
     def due(self) -> bool:
-        """Tell whether `take` or the log has something to tell."""
+        """Return whether `take` or the log has something for the watcher."""
         return self._early is None and (self.gone or self.known > self.sent)
 
     @property
@@ -84,11 +84,11 @@ class Follow:
 
     @property
     def position(self) -> int:
-        """The revision after which the log is to be read."""
+        """The revision after which to read the log."""
         return self._seen
 
     def start(self, told: int, known: int, *, lookback: int | None = None) -> None:
-        """Tell what comes after `told`, where `known` is the newest revision that the store showed.
+        """Start after revision `told`; `known` is the store's newest revision.
 
         Of what was missed, only the last `lookback` revisions are fetched from the log; None
         fetches all.
@@ -105,7 +105,7 @@ class Follow:
                 self.offer(publication)
 
     def offer(self, publication: Publication) -> bool:
-        """Take note of a publication, in any order and however often; returns whether something is
+        """Handle a publication, in any order and however often; returns whether something is
         due.
         """
         if self._early is not None:
@@ -127,7 +127,7 @@ class Follow:
         """Compare with the store's `revision`, read when `known` was `known_before`; returns
         whether something is due.
 
-        A learner who had more than the store has was erased, and the message about it was lost.
+        A learner ahead of the store was erased, and the message about it was lost.
         """
         if self._early is not None:
             return False
@@ -148,7 +148,7 @@ class Follow:
             self.known = before
 
     def take(self, limit: int) -> list[Update]:
-        """Return at most `limit` updates and count them as told. A latest follower stays silent
+        """Return at most `limit` updates and count them as sent. A latest follower stays silent
         while it is behind.
         """
         if self.gone:
@@ -159,7 +159,7 @@ class Follow:
         while self._pending and len(updates) < limit:
             publication = self._pending.popleft()
             traceparents = (publication.traceparent,) if publication.traceparent else ()
-            # What left the log before it was read.
+            # Rows deleted from the log before they were read.
             skipped = publication.revision - self.sent - 1
             updates.append(Update(publication, skipped, tuple(_crossed(publication)), traceparents))
             self.sent = publication.revision
@@ -199,7 +199,7 @@ class Follow:
         self.known = max(self.known, self._seen)
 
     def _vanish(self) -> None:
-        # What was erased is not told any more, not even when it was waiting already.
+        # Erased data is not sent any more, not even what was waiting.
         self.gone = True
         self._pending.clear()
         self._clear()

@@ -1,8 +1,8 @@
-"""One stream of one edge over many learners: what is due on it, and what it takes next.
+"""One edge's stream over many learners: what is due on it, and what it takes next.
 
-Its own loop takes everything due at once, so while one message is on its way more coalesces, and a
-slow reader costs nobody else anything: per learner it holds one slot (latest) or a bounded queue
-that continues in the log (every).
+Its own loop takes everything due at once, so changes coalesce while a message is being sent, and a
+slow reader delays nobody else: per learner it holds one slot (latest) or a bounded queue that
+continues in the log (every).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_UPDATES: Final = 512
 message.
 """
 MAX_READS: Final = 16
-"""Pages of the log per batch, so that one watcher's past does not delay another learner's present
+"""Pages of the log per batch, so that one watcher's replay does not delay other learners' updates
 for long.
 """
 
@@ -36,7 +36,7 @@ class WatchReplacedError(WatchEndedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """Tells an idle watcher what the store has."""
+    """Tells an idle watcher the store's revisions."""
 
     sent_at_ms: int
     """Unix milliseconds."""
@@ -65,7 +65,7 @@ class Watch:
         drop: Callable[[Watch, str], None],
         lag_s: Histogram,
     ) -> None:
-        """`catch_up` reads the next page of the log for a follower that is behind, and tells
+        """`catch_up` reads the next page of the log for a follower that is behind, and returns
         whether that worked; `drop` ends following a learner; `lag_s` observes how long updates were
         due.
         """
@@ -83,10 +83,10 @@ class Watch:
 
     async def take(self) -> Batch:
         """Wait until something is due, take all of it (up to the limits of a batch) and count it as
-        told.
+        sent.
 
-        Raises WatchEndedError when the stream is over. A cancelled take may have counted updates as
-        told that nobody saw: the stream is over then, and its owner resumes by its own cursors.
+        Raises WatchEndedError when the stream is over. A cancelled take may have counted updates
+        that nobody saw: the stream is over then, and its owner resumes by its own cursors.
         """
         while True:
             while not (self.ended or self.due or self.heartbeat):

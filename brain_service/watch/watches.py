@@ -1,8 +1,8 @@
-"""Who watches which learner: publications come from the bus and mark learners as due.
+"""Who watches which learner: publications from the bus mark learners as due.
 
 The bus may lose publications, the store does not: every heartbeat compares revisions with it, some
-learners at a time, going round. A new watcher is entered first and looks at the store second, so
-that nothing falls between the two.
+learners at a time, in turn. A new watcher is registered first and reads the store second, so that
+nothing falls between the two.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ logger = logging.getLogger(__name__)
 UNREAD: Final = "a watcher could not read the log; it tries again at a heartbeat"
 
 MAX_SNAPSHOTS: Final = 256
-"""Learners looked up at a time: an edge that comes back with thousands must not stop the rest
-meanwhile.
-"""
+"""Learners looked up at a time: an edge that returns with thousands must not block the others."""
 
 
 class UnknownWatchError(Exception):
@@ -39,11 +37,11 @@ class UnknownWatchError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """How far a watcher of one learner has come, and how it wants to go on."""
+    """A watcher's position for one learner, and its mode."""
 
     learner_id: str
     epoch: str = ""
-    """The epoch that `revision` belongs to; another one than the store's means: start now."""
+    """The epoch of `revision`; if it is not the store's: start now."""
     revision: int = 0
     """The revision seen last."""
     every: bool = False
@@ -58,14 +56,14 @@ class Standing:
     recovered: bool
     """True when the watcher is brought from its cursor to the present without a gap.
 
-    False when updates start after the snapshot, when a latest watcher missed so much that crossings
-    long ago are not looked up, when the log does not reach back to the cursor any more (what it has
-    follows), and when the cursor lies ahead: then the learner was erased, and is told as gone.
+    False when updates start after the snapshot, when a latest watcher missed so much that old
+    crossings are not looked up, when the log no longer reaches back to the cursor (what it has
+    follows), and when the cursor is ahead: then the learner was erased, and is reported as gone.
     """
 
 
 class Source(Protocol):
-    """What watches ask of the engine."""
+    """What watches need from the engine."""
 
     @property
     def epoch(self) -> str:
@@ -83,7 +81,7 @@ class Source(Protocol):
         """Return the store's newest revisions; unknown learners are absent or 0."""
 
     async def kept_after(self, learner_ids: Sequence[str]) -> Mapping[str, int]:
-        """Return the revisions up to which the log is not kept any more, where that is above 0."""
+        """Return the revisions up to which the log was deleted, where above 0."""
 
 
 class Watches:
@@ -101,8 +99,8 @@ class Watches:
         """Watch `source`.
 
         A watcher of every revision holds at most `pending` of them per learner, the rest waits in
-        the log. A latest watcher that missed more than `resume_limit` revisions is told the newest
-        too, but only what crossed in the last so many. One heartbeat compares at most
+        the log. A latest watcher that missed more than `resume_limit` revisions gets the newest
+        state, but only the crossings of the last `resume_limit`. One heartbeat compares at most
         `beat_learners`. `clock` gives Unix seconds.
         """
         self.lag_s = Histogram(DURATION_S)
@@ -133,8 +131,8 @@ class Watches:
         return len(self._followers)
 
     def publish(self, publications: Sequence[Publication]) -> None:
-        """Note what happened; subscribe this to the bus. An unwatched learner costs one look into a
-        dict.
+        """Handle publications; subscribe this to the bus. An unwatched learner costs one dict
+        lookup.
         """
         followers = self._followers
         for publication in publications:
@@ -145,8 +143,8 @@ class Watches:
                         watch.mark(follow)
 
     def hear(self, publications: Sequence[Publication]) -> None:
-        """Note what another brain published. Whoever is said to be erased is looked up: the word
-        may come late, when the same learner has begun anew.
+        """Handle another brain's publications. Erased learners are looked up: the message may be
+        late, when the same learner has started again.
         """
         self.publish([each for each in publications if not each.gone])
         self._look_up(each.learner_id for each in publications if each.gone)
@@ -155,7 +153,7 @@ class Watches:
         """Updates of other brains are found by heartbeats from now on."""
 
     def regain_touch(self) -> None:
-        """Look up all who are watched: any of them may have been moved unheard."""
+        """Look up all watched learners: any of them may have changed unnoticed."""
         self._look_up(self._followers)
 
     def _look_up(self, learner_ids: Iterable[str]) -> None:
@@ -171,7 +169,7 @@ class Watches:
             await self.beat()
 
     async def open(self, watch_id: str, cursors: Sequence[Cursor]) -> tuple[Watch, list[Standing]]:
-        """Open a watch and tell where its learners stand; an open one with the same id ends.
+        """Open a watch and return its learners' positions; an open one with the same id ends.
 
         Failing or cancelled, it leaves nothing behind.
         """
@@ -190,8 +188,8 @@ class Watches:
     async def modify(
         self, watch_id: str, add: Sequence[Cursor], remove: Sequence[str]
     ) -> list[Standing]:
-        """Remove learners from an open watch, add others or move their cursors, and tell where the
-        added ones stand.
+        """Remove learners from an open watch, add others or move their cursors, and return the
+        positions of the added ones.
 
         Raises UnknownWatchError. Failing or cancelled, it adds and moves nothing.
         """
@@ -213,7 +211,7 @@ class Watches:
             self.drop(watch, learner_id)
 
     def drop(self, watch: Watch, learner_id: str) -> None:
-        """Stop telling `watch` of a learner; harmless when it is not told anyway."""
+        """Stop following a learner for `watch`; harmless when it does not."""
         follow = watch.follows.pop(learner_id, None)
         if follow is not None:
             self._unseat(watch, follow)
@@ -229,8 +227,8 @@ class Watches:
                 logger.exception("a heartbeat failed")
 
     async def beat(self) -> None:
-        """Compare the next watched learners with the store, and tell idle watchers that they are
-        current.
+        """Compare the next watched learners with the store, and send heartbeats to idle
+        watchers.
         """
         seats = [
             (watch, follow, follow.known)
@@ -274,7 +272,7 @@ class Watches:
     async def _add(self, watch: Watch, cursors: Sequence[Cursor]) -> list[Standing]:
         if not cursors:
             return []
-        # Entered before the store is looked at; an earlier follower of a learner goes on until this
+        # Registered before the store is read; an earlier follower of a learner continues until this
         # one can start.
         follows = [
             Follow(cursor.learner_id, every=cursor.every, limit=self._pending) for cursor in cursors
@@ -306,7 +304,7 @@ class Watches:
     async def _kept_after(
         self, cursors: Sequence[Cursor], snapshots: Sequence[LearnerSnapshot]
     ) -> Mapping[str, int]:
-        """Ask from where on the log is kept of those who missed something."""
+        """Find out where the log begins for those who missed something."""
         behind = [
             cursor.learner_id
             for cursor, snapshot in zip(cursors, snapshots, strict=True)
@@ -335,7 +333,7 @@ class Watches:
         else:
             follow.start(snapshot.revision, snapshot.revision)
         if same_history and missed < 0:
-            # What the watcher saw is not there any more: the learner was erased while it was away.
+            # What the watcher saw is gone: the learner was erased while it was away.
             follow.offer(Publication(follow.learner_id, 0, None, (), "", 0, gone=True))
         if follow.due:
             watch.mark(follow)

@@ -1,4 +1,4 @@
-"""What an operator asks about webhooks: `python -m brain_service webhooks …`."""
+"""The operator's commands: `python -m brain_service webhooks …`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST: Final = 1000
 
 
 async def list_command(outbox: Outbox, tell: Callable[[str], None]) -> None:
-    """Tell what waits for each endpoint, and the oldest dead letters, one a line."""
+    """List what waits for each endpoint, and the oldest dead letters, one a line."""
     backlog = await outbox.backlog()
     for name, (waiting, dead, oldest_ms) in sorted(backlog.items()):
         since = f", the oldest since {_moment(oldest_ms)}" if waiting else ""
@@ -32,9 +32,7 @@ async def list_command(outbox: Outbox, tell: Callable[[str], None]) -> None:
 
 
 async def redeliver_command(outbox: Outbox, message_ids: Sequence[str]) -> str:
-    """Have dead letters delivered after all, all where none is named; return the sentence to
-    print.
-    """
+    """Queue dead letters again, all if none is named; returns the sentence to print."""
     count = await outbox.redeliver(message_ids, now_ms=int(time.time() * 1000))
     return f"{count} dead letters wait for delivery again."
 

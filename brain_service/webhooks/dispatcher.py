@@ -1,7 +1,6 @@
-"""Delivers what the outbox holds: in the order of each learner, again and again until it is taken
-or too old.
+"""Delivers the outbox: in order for each learner, with retries until accepted or too old.
 
-Of several brains that share a database one delivers, the holder of a lease.
+Of several brains that share a database, the lease holder delivers.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ POLL_S: Final = 1.0
 SWEEP_S: Final = 10.0
 """Seconds between looks for what is too old."""
 _STOPPING_S: Final = 5.0
-"""How long requests under way may take when the brain stops; they are repeated after that."""
+"""How long requests in progress may take when the brain stops; they are repeated later."""
 DELAYS_S: Final = (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86_400.0)
 
 
@@ -55,7 +54,7 @@ class WebhookCounters:
         self.given_up = 0
         self.delays_s = Histogram(DELAYS_S)
         self.backlog: Mapping[str, Backlog] = {}
-        """Of the holder of the lease; others have no figures."""
+        """Known to the lease holder only."""
 
 
 class Dispatcher:
@@ -100,7 +99,7 @@ class Dispatcher:
         ]
 
     async def stop(self) -> None:
-        """End: requests under way get some seconds, and another brain may go on at once."""
+        """Stop: requests in progress get some seconds, and another brain may take over at once."""
         self._stopping.set()
         self.wake()
         tasks, self._tasks = self._tasks, []
@@ -158,12 +157,12 @@ class Dispatcher:
         return True
 
     def _may_send(self) -> bool:
-        """Whether an attempt that begins now ends while nobody else delivers."""
+        """Whether an attempt that begins now ends within the lease."""
         return _now() + self._longest_s < self._held_until and not self._stopping.is_set()
 
     async def _serve(self, name: str) -> None:
-        """Deliver to one endpoint; one that fails gets one message at a time, ever more rarely, and
-        one that says that it is gone no more at all.
+        """Deliver to one endpoint; a failing one gets one message at a time, ever more rarely, and
+        one that is gone gets none.
         """
         wake = self._wakes[name]
         failures, pause_until = 0, float("-inf")
@@ -248,7 +247,7 @@ class Dispatcher:
         )
 
     async def _tried(self, work: Awaitable[T]) -> T | None:
-        """Return what `work` returns; None where the store is away, which is tried again."""
+        """Return the result of `work`; None while the store is away, which is retried."""
         try:
             return await work
         except StoreError as error:

@@ -1,4 +1,4 @@
-"""Which systems outside are told what. Read from the file that BRAIN_WEBHOOKS names;
+"""Which outside systems get which notices. Read from the file that BRAIN_WEBHOOKS names;
 docs/webhooks.md shows one.
 """
 
@@ -31,23 +31,23 @@ class WebhooksError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A system outside that gets messages."""
+    """An outside system that gets messages."""
 
     name: str
-    """In logs and metrics, and in the outbox: whoever renames it leaves behind what waits."""
+    """In logs, metrics and the outbox: renaming it orphans what waits."""
     url: str
     """An https address (http only to this machine)."""
     secret_file: str
-    """File of secrets `whsec_…`, one a line; each signs, so that they can be changed in peace."""
+    """File of secrets `whsec_…`, one a line; each signs, so that they can be rotated."""
     events: tuple[str, ...] = EVENTS
     level: str = "look"
     """Attention from this level on counts: `look`, or only `now`."""
     learners: tuple[str, ...] = ()
-    """Ids of the learners that it hears about."""
+    """Ids of the learners it gets notices about."""
     learners_file: str = ""
     """File of such ids, one a line, read again when it changes. With neither: all learners."""
     ca_file: str = ""
-    """Certificates that its own must come from; empty for those that the system trusts."""
+    """Certificate authorities to trust; empty for the system's."""
     timeout_s: float = 10.0
     """How long one attempt may take."""
 
@@ -71,9 +71,7 @@ class Endpoint:
         return keys
 
     def audience(self) -> frozenset[str] | None:
-        """Return whom it is told of as the file says it now; None: everybody. Raises
-        WebhooksError.
-        """
+        """Return its learners as the file has them now; None: everybody. Raises WebhooksError."""
         if not self.learners_file:
             return frozenset(self.learners) if self.learners else None
         try:
@@ -90,20 +88,20 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhooks:
-    """All endpoints, and how patient we are with them."""
+    """All endpoints, and the retry policy."""
 
     endpoints: tuple[Endpoint, ...]
     first_retry_s: float = 2.0
     longest_retry_s: float = 900.0
     """Waits between attempts double from the first to the longest."""
     max_age_s: float = 86_400.0
-    """What could not be delivered for so long is given up; what happened longer ago is not told."""
+    """Undelivered messages of this age are given up; older events are not sent."""
     keep_dead_s: float = 2_592_000.0
-    """How long what was given up is kept for `webhooks redeliver`."""
+    """How long dead letters are kept for `webhooks redeliver`."""
 
 
 def read_webhooks(path: Path) -> Webhooks:
-    """Return what a file says. Raises WebhooksError."""
+    """Parse a file. Raises WebhooksError."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

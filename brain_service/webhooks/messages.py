@@ -1,4 +1,4 @@
-"""What endpoints are told when a learner's attention changes. Learners stand in it by id only."""
+"""The messages to endpoints when a learner's attention changes. They name learners by id only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Messages:
         wake: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        """`wake` hears when notices are durable; `clock` gives Unix seconds. Raises
+        """`wake` is called when notices are durable; `clock` gives Unix seconds. Raises
         WebhooksError.
         """
         self._endpoints = endpoints
@@ -39,7 +39,7 @@ class Messages:
     def notices(
         self, learner_id: str, before: int, assessment: Assessment, occurred_at_ms: int
     ) -> Sequence[Notice]:
-        """Return the notices of a learner whose attention was `before`; none of what is long
+        """Return the notices of a learner whose attention was `before`; none for events long
         past.
         """
         meaning = assessment.meaning
@@ -67,11 +67,11 @@ class Messages:
         return found
 
     def written(self) -> None:
-        """Wake who delivers."""
+        """Wake the dispatcher."""
         self._wake()
 
     def reload(self) -> None:
-        """Read again which learners endpoints hear about. If that fails, the old lists go on."""
+        """Reread the endpoints' lists of learners. If that fails, the old ones stay."""
         for endpoint in self._endpoints:
             try:
                 self._audiences[endpoint.name] = endpoint.audience()

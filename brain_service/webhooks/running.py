@@ -1,4 +1,4 @@
-"""Puts webhooks together, for as long as a brain runs."""
+"""Wires the webhooks of a running brain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Running(NamedTuple):
 
 @asynccontextmanager
 async def running(settings: Webhooks | None, outbox: Outbox) -> AsyncIterator[Running | None]:
-    """Deliver while the block runs; nothing where there are no settings. Raises WebhooksError."""
+    """Deliver while the block runs; does nothing without settings. Raises WebhooksError."""
     if settings is None:
         yield None
         return

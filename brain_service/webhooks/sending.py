@@ -16,20 +16,18 @@ from brain_service.webhooks.signing import signed
 TOGETHER: Final = 8
 """Requests to one endpoint at a time."""
 _MOST_READ: Final = 16_384
-"""Bytes of an answer that are read, to use its connection again; a longer one costs the
-connection.
-"""
+"""Bytes of a response that are read, to reuse its connection; a longer one closes it."""
 _READING_S: Final = 1.0
-"""How long that may take: what the answer says is known by then."""
+"""How long that may take; the status is known by then."""
 
 
 class Answer(NamedTuple):
-    """What became of an attempt."""
+    """The outcome of an attempt."""
 
     fault: str
     """One of `retrying.FAULTS`; empty: delivered."""
     said: str
-    """The same for people; nothing of it is the receiver's."""
+    """The same for people, without the receiver's text."""
     wait_s: float
     """How long the receiver asks us to wait."""
 
@@ -57,7 +55,7 @@ class Sender:
         )
 
     async def __aenter__(self) -> Self:
-        """Nothing is opened before the first message."""
+        """Connect with the first message."""
         return self
 
     async def __aexit__(self, *_: object) -> None:

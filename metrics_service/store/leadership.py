@@ -1,8 +1,8 @@
-"""Which service leads: of several with one PostgreSQL one works, the others stand by.
+"""Leader election: of several services on one PostgreSQL one works, the others stand by.
 
-Totals are sums of what edges have told; two services that both wrote them would count twice. The
-server keeps the lead for as long as a connection lives, so a service that dies gives it up at once.
-A SQLite file needs no leader: it belongs to one machine and one service.
+Totals are sums of edges' reports; two services that both wrote them would count twice. The lead is
+tied to a database connection, so a service that dies gives it up at once. A SQLite file needs no
+leader: it belongs to one machine and one service.
 """
 
 from __future__ import annotations

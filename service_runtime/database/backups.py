@@ -40,7 +40,7 @@ def backup(address: str, file: Path, schema: Schema) -> str:
 
 
 def restore(address: str, file: Path, schema: Schema) -> str:
-    """Put what `backup` wrote in the place of the database and return a sentence for people.
+    """Replace the database by what `backup` wrote and return a sentence for people.
 
     Raises StoreError.
     """
@@ -65,7 +65,7 @@ def _database(address: str, schema: Schema) -> _Sqlite | _Postgres:
 
 @contextlib.contextmanager
 def _becoming(file: Path) -> Iterator[Path]:
-    """Give a private file that takes its name when the block ends well, and goes otherwise."""
+    """Yield a private file that gets its name when the block succeeds, and is deleted otherwise."""
     if file.exists():
         raise BackupError(f"{file} exists; name a new file, or move that one away")
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
@@ -126,7 +126,7 @@ class _Sqlite:
                 Path(name + end).unlink(missing_ok=True)
 
     def _replace(self, temporary: Path) -> str:
-        """Put a verified file in the database's place, while nobody has that open."""
+        """Replace the database by a verified file, while nobody has it open."""
         kept = None
         if self._path.exists():
             self._close_out()
@@ -142,8 +142,8 @@ class _Sqlite:
         return f"{self._path} is restored{was}"
 
     def _close_out(self) -> None:
-        """Bring the write-ahead file into the database, and be sure that nobody else has it open:
-        whoever has would go on writing into a file that is no more.
+        """Merge the write-ahead file into the database, and make sure that nobody else has it open:
+        they would keep writing into a deleted file.
         """
         connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None)
         with contextlib.closing(connection):
@@ -172,7 +172,7 @@ class _Sqlite:
             raise BackupError(f"{source} cannot be copied: {error}") from error
 
     def _verify(self, file: Path) -> None:
-        """Refuse what is damaged, cut off, or another service's."""
+        """Refuse files that are damaged, truncated, or another service's."""
         try:
             with contextlib.closing(_reading(file)) as connection:
                 (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
@@ -254,7 +254,7 @@ class _Postgres:
 
 
 def _complaint(tool: str, said: str) -> str:
-    """Return what a tool says of its failure, from the error on, as one line."""
+    """Return a tool's error message as one line."""
     lines = [line.removeprefix(f"{tool}: ").strip() for line in said.splitlines() if line.strip()]
     first = next((place for place, line in enumerate(lines) if _ERROR.search(line)), 0)
     return _ERROR.sub("", " ".join(lines[first : first + 3]), count=1) or "no reason given"

@@ -35,8 +35,8 @@ SERVER: Final[dict[str, Any]] = {
         " -c idle_in_transaction_session_timeout=60s"
     ),
 }
-"""How a server is spoken to where the address says nothing else: one that is gone without a word is
-noticed within 15 s, also by who waits for its answer.
+"""Defaults for a server's connections: a silent server is noticed within 15 s, also while waiting
+for its answer.
 """
 
 
@@ -89,7 +89,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Give a transaction that sees one state of the database and changes nothing."""
+        """Yield a read-only transaction on one snapshot of the database."""
         with translated(), self._readers.connect() as connection, connection.begin():
             yield connection
 
@@ -103,7 +103,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Give a transaction that is kept when the block ends, and undone when the block raises."""
+        """Yield a transaction that commits when the block ends and rolls back when it raises."""
         with translated(), self.writer() as connection, connection.begin():
             yield connection
 
@@ -230,7 +230,7 @@ def at_once(connection: sa.Connection) -> Iterator[psycopg.Connection[Any]]:
 
 
 def truncate_wal(connection: sa.Connection) -> bool:
-    """Empty SQLite's write-ahead file, where erased bytes still are; False while somebody reads
+    """Empty SQLite's write-ahead file, which still has erased bytes; False while somebody reads
     older pages.
     """
     busy: int

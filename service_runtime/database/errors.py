@@ -1,4 +1,4 @@
-"""What a database refuses, in one sentence each that may be shown to an operator."""
+"""Errors of databases, each with one sentence for operators."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ class StoreUnavailableError(StoreError):
     """The store did not do it and nothing changed: locked, full, unreachable, damaged. A later try
     may succeed.
 
-    Where a connection broke while a transaction was being committed, nobody can tell whether it
-    was: then trying again must be harmless.
+    If a connection broke during a commit, its outcome is unknown: a retry must then be harmless.
     """
 
 

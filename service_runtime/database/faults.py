@@ -50,7 +50,7 @@ _POSTGRES: Final = {
     "XX": "the database server failed; its log says why; try again",
 }
 _LOST: Final = ("23", "40")
-"""Constraints and serialization: somebody else was faster."""
+"""Constraints and serialization failures: somebody else was faster."""
 
 
 @contextmanager

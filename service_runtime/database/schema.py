@@ -40,10 +40,10 @@ class Schema:
 
 
 def prepare(database: Database, schema: Schema) -> None:
-    """See that the database has the schema that this program knows.
+    """Make sure that the database has this program's schema.
 
-    A SQLite file is brought up to date. On a server, which others may be using, that is for an
-    operator to begin. Raises SchemaError, which names the command.
+    A SQLite file is brought up to date. On a server, which others may be using, an operator must do
+    that. Raises SchemaError, which names the command.
     """
     if database.is_sqlite:
         with database.write() as connection:
@@ -65,8 +65,8 @@ def migrate(connection: sa.Connection, schema: Schema, revision: str = "head") -
     """Bring the schema up to date, or up to a `revision`, inside the caller's transaction; tell
     whether it was older.
 
-    Of several at once one does it, and the others wait. Raises SchemaError, having changed nothing,
-    for a database of another service, of something else, of a newer version, or of none.
+    If several try at once, one does it and the others wait. Raises SchemaError, having changed
+    nothing, for a database of another service, of something else, of a newer version, or of none.
     """
     take_turn(connection)
     present, newest = _check(connection, schema)

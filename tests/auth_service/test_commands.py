@@ -89,6 +89,19 @@ def test_a_school_is_made_by_commands_and_every_change_is_audited(command: Run) 
     assert json.loads(audit.splitlines()[0])["actor"].startswith("command:")
 
 
+def test_a_user_without_password_gets_tokens_and_the_audit_log_has_each(command: Run) -> None:
+    made = ("create-user", "--email", "lms@school.example", "--role", "admin", "--no-password")
+    code, user_id, _ = command(*made)
+    assert code == 0
+    code, token, _ = command("mint-token", "lms@school.example", "--ttl-s", "7200")
+    assert (code, token.count(".")) == (0, 2)
+
+    *_, entry = (json.loads(line) for line in command("audit")[1].splitlines())
+    assert entry["actor"].startswith("command:")
+    assert entry["action"] == "mint-token"
+    assert (entry["subject"], entry["detail"]) == (user_id.strip(), "for 7200 s")
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [

@@ -1,8 +1,8 @@
 """Learner states and assessments as compact bytes: their shape, not their meaning.
 
 Both start with the number of their layout and end with a CRC-32 over everything before, so that
-truncated or damaged bytes are refused, never misread. Older layouts are read and led to today's,
-see `layouts`.
+truncated or damaged bytes are refused, never misread. Older layouts are converted to today's, see
+`layouts`.
 """
 
 from brain_service.model.codec.assessments import (

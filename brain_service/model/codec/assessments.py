@@ -2,7 +2,7 @@
 
 The log keeps every assessment, so its numbers are short: levels and what stands in lists three
 bytes, a float of four without its lowest byte; contributions, evidence and what its meaning rests
-on, half a float. What is told is what is kept: `told` returns both.
+on, half a float. Clients see what is stored: `told` returns both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BASES: Final = dict(zip(NAMES, BASES, strict=True))
 _ENDS: Final = (0.0, 1.0)
 """Where levels are clipped: there contributions need not add up."""
 _VERSIONS: Final = ("vb-ssm/0.1", "vb-ssm/0.2", "vb-ssm/0.3")
-"""Versions that are kept as a number. Add new ones at the end; one that is not here is spelt."""
+"""Versions stored as a number. Add new ones at the end; others are stored as text."""
 _KNOWN: Final = 128
 _VERSION_NUMBERS: Final = {version: _KNOWN + n for n, version in enumerate(_VERSIONS)}
 _NUMBER: Final = Struct("<I")
@@ -48,15 +48,15 @@ def encode_assessment(assessment: Assessment) -> bytes:
 
 
 def told(assessment: Assessment) -> tuple[Assessment, bytes]:
-    """Return an assessment as it is told, its numbers no finer than they are kept, and its bytes:
-    about 220, and 12 and its name for each skill touched (at most 255).
+    """Return an assessment as clients see it, its numbers no finer than stored, and its bytes:
+    about 220, plus 12 and the name for each skill touched (at most 255).
     """
     shortened = _shortened(assessment)
     return _in_short(shortened.kept, ASSESSMENTS[ASSESSMENT]), _written(assessment, shortened)
 
 
 def in_short(assessment: Assessment) -> Assessment:
-    """Return an assessment as it is told, of any number of skills; nothing keeps its bytes."""
+    """Return an assessment as clients see it, with any number of skills, without bytes."""
     return _in_short(_shortened(assessment).kept, ASSESSMENTS[ASSESSMENT])
 
 
@@ -69,7 +69,7 @@ class _Shortened(NamedTuple):
     coarse: bytes
     """Half floats."""
     said: bytes
-    """What else its meaning says; empty where there is none."""
+    """The rest of its meaning; empty if it has none."""
 
 
 def _shortened(assessment: Assessment) -> _Shortened:
@@ -78,8 +78,7 @@ def _shortened(assessment: Assessment) -> _Shortened:
         recommendations, meaning, version,
     ) = assessment  # fmt: skip
     accuracy, response_time, consistency, improvement_rate = performance
-    # To four decimals, which cutting off a byte leaves as they are: what clients are shown is what
-    # the model says, not what is kept of it.
+    # To four decimals, which cutting off a byte does not change: clients see the model's value.
     levels = tuple([int(level * 1e4 + 0.5) / 1e4 for level in levels])
     fine = [
         *levels, accuracy, nan if response_time is None else response_time, consistency,
@@ -138,8 +137,8 @@ def _written(assessment: Assessment, shortened: _Shortened) -> bytes:
 def _with_last(
     levels: tuple[float, ...], coarse: tuple[float, ...], layout: AssessmentLayout
 ) -> tuple[tuple[float, ...], ...]:
-    """Return the contributions to each level, with the last one, which was left out: they add up to
-    the level less its base, exactly, whatever was lost of each.
+    """Return the contributions to each level, including the last one, which is not stored: they add
+    up to the level minus its base exactly, whatever rounding did.
     """
     contributions = []
     for level, name, drivers in zip(levels, layout.names, layout.contributions, strict=True):
@@ -155,7 +154,7 @@ def _with_last(
 
 
 class _Kept(NamedTuple):
-    """An assessment as its bytes have it."""
+    """An assessment as stored."""
 
     revision: int
     time: float
@@ -242,7 +241,7 @@ def _read_short(body: bytes, layout: AssessmentLayout) -> Assessment:
 
 
 def decode_assessment(data: bytes) -> Assessment:
-    """Read an assessment: exactly as it was, or, where its layout is older, as today's.
+    """Read an assessment: exactly as written, or converted from an older layout.
 
     Raises `UnknownLayoutError` or `CorruptBytesError`.
     """
@@ -301,7 +300,7 @@ def _assessment(body: bytes, layout: AssessmentLayout) -> Assessment:
 
 
 def _meaning(body: bytes, at: int, layout: Struct) -> Meaning | None:
-    """Read what the levels mean; None where nothing was said of it."""
+    """Read what the levels mean; None if absent."""
     return None if at == len(body) else _make_meaning(layout.unpack_from(body, at))
 
 
@@ -315,7 +314,7 @@ def _read_text(body: bytes, at: int) -> tuple[str, int]:
     return body[at + 2 : end].decode(), end
 
 
-# A structure per count of values: at most a few hundred, and making one is dear.
+# A structure per count of values: at most a few hundred, and expensive to make.
 
 
 @lru_cache(maxsize=64)

@@ -21,12 +21,12 @@ class UnknownLayoutError(ValueError):
 
 
 def seal(body: bytes) -> bytes:
-    """Return what is stored: the bytes, and their checksum."""
+    """Return the bytes with their checksum."""
     return body + _CRC.pack(crc32(body))
 
 
 def unseal(data: bytes) -> bytes:
-    """Return the bytes without their checksum. Raises `CorruptBytesError` if it is not theirs."""
+    """Return the bytes without their checksum. Raises `CorruptBytesError` if it does not match."""
     body = data[: -_CRC.size]
     if len(data) <= _CRC.size or crc32(body) != _CRC.unpack(data[-_CRC.size :])[0]:
         raise CorruptBytesError("Stored bytes are truncated or damaged.")

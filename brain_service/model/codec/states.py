@@ -1,6 +1,5 @@
-"""Learner states as bytes. A state also carries the hash of the constants under which all of it was
-computed: one that goes on under newer constants keeps the old hash, which tells that it can be
-rebuilt.
+"""Learner states as bytes. A state carries the hash of the constants it was computed with; one that
+continues under newer constants keeps the old hash, which marks it for rebuilding.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _pack_state: Final = STATES[STATE].fixed.pack
 def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
     """Write a state: about 750 bytes, 57 and its name for each skill, 12 for each item.
 
-    `constants` is the hash of those under which all of it was computed; see `constants_of`.
+    `constants` is the hash of those it was computed with; see `constants_of`.
     """
     (
         revision, session, signals, weights, (*answered, response_time), pace,
@@ -55,7 +54,7 @@ def encode_state(state: LearnerState, constants: bytes = PARAMS_HASH) -> bytes:
 
 
 def decode_state(data: bytes) -> LearnerState:
-    """Read a state: exactly as it was, or where its layout is older, led to today's.
+    """Read a state: exactly as written, or converted from an older layout.
 
     Raises `UnknownLayoutError` or `CorruptBytesError`.
     """
@@ -79,7 +78,7 @@ def decode_state(data: bytes) -> LearnerState:
 
 
 def _state(fields: layouts.Fields) -> LearnerState:
-    """Put together a state of its fields by name."""
+    """Build a state from its fields by name."""
     parts: layouts.Fields = {
         name: part(*[fields.pop(field) for field in part._fields]) for name, part in _PARTS.items()
     }
@@ -87,17 +86,19 @@ def _state(fields: layouts.Fields) -> LearnerState:
 
 
 def constants_of(data: bytes) -> bytes:
-    """Return the hash of the constants under which all of a stored state was computed."""
+    """Return the hash of the constants that a stored state was computed with."""
     return data[_CONSTANTS]
 
 
 def is_up_to_date(data: bytes) -> bool:
-    """Tell whether all of a stored state was computed as today; its first bytes are enough."""
+    """Return whether a stored state has today's layout and constants; its first bytes are
+    enough.
+    """
     return data.startswith(_UP_TO_DATE)
 
 
 STAMP_BYTES: Final = len(_UP_TO_DATE)
-"""How many first bytes of a state `is_up_to_date` looks at."""
+"""How many leading bytes of a state `is_up_to_date` reads."""
 
 
 @lru_cache(maxsize=512)
