@@ -5,6 +5,7 @@ lists the supported parts of the standard.
 from __future__ import annotations
 
 import json
+import math
 import re
 import urllib.parse
 import uuid
@@ -19,6 +20,7 @@ from pydantic import (
     Field,
     StrictBool,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 
@@ -31,14 +33,6 @@ _VERBS: Final = "http://adlnet.gov/expapi/verbs/"
 HINT_VERB: Final = "http://id.tincanapi.com/verb/requested-hint"
 _HINTS: Final = ("asked-for-hint", "requested-hint")
 _TEST: Final = "http://adlnet.gov/expapi/activities/assessment"
-_READ: Final[dict[str, type | tuple[type, ...]]] = {
-    "subject": str,
-    "skill": (str, list),
-    "difficulty": (int, float),
-    "hints": int,
-    "attempts": int,
-}
-"""Extensions that the model reads, by the last part of their IRI, with what they must be."""
 _TOLD: Final = {
     "question_response": "answered",
     "assessment": "answered",
@@ -50,10 +44,22 @@ PASSED_FROM: Final = 0.5
 
 _IRI: Final = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>"{}|\\^`]{1,2000}""")
 
+_DURATION: Final = re.compile(
+    r"P(?=.*\d)(?:\d+(?:[.,]\d*)?[YMWD])*(?:T(?:\d+(?:[.,]\d*)?[HMS])*)?", re.ASCII
+)
+_TIMEDELTA: Final = TypeAdapter(timedelta)
 _DAY_S: Final = 86_400.0
 """Longer durations were not one sitting; the model does not accept them."""
 _KEPT_BYTES: Final = 128
-"""Of a subject and of an item's id, as the model keeps them; characters may have several."""
+"""Of names and of an item's id, as the model keeps them; characters may have several."""
+_MOST_SKILLS: Final = 8
+_MOST_COUNTED: Final = 1_000_000
+_FIELDS: Final = {
+    "data.learner_id": "actor.account.name",
+    "data.content": "object.definition",
+    "data.response": "result.response",
+}
+"""The statement's names of fields that an interaction takes over unchanged."""
 
 Iri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
@@ -72,6 +78,16 @@ def _like(beginning: str, what: str) -> Callable[[Any], str]:
         return value
 
     return check
+
+
+def _seconds(value: Any) -> float:
+    """Return the length of a duration; infinity when it is too long to count."""
+    if not isinstance(value, str) or not _DURATION.fullmatch(value):
+        raise ValueError("should be an ISO 8601 duration")
+    try:
+        return _TIMEDELTA.validate_python(value).total_seconds()
+    except ValidationError:
+        return math.inf
 
 
 class Account(BaseModel):
@@ -123,9 +139,7 @@ class Outcome(BaseModel):
     success: StrictBool | None = None
     response: str | None = None
     score: Score = Score()
-    duration: Annotated[timedelta, BeforeValidator(_like("P", "an ISO 8601 duration"))] | None = (
-        None
-    )
+    duration: Annotated[float, BeforeValidator(_seconds)] | None = None
     extensions: dict[str, Any] = {}
 
 
@@ -200,7 +214,10 @@ def read(
             incoming.check_moment(frame.data.occurred_at, "timestamp")
         return frame.data, incoming.decode_context(frame.data.context)
     except BadFrameError as error:
-        raise StatementError(str(error)) from None
+        told = str(error)
+        for ours, theirs in _FIELDS.items():
+            told = told.replace(ours, theirs)
+        raise StatementError(told) from None
 
 
 def _learner(actor: Actor, homepages: Collection[str], mailboxes: Mapping[str, str]) -> str:
@@ -260,20 +277,19 @@ def _context(statement: Statement) -> dict[str, Any]:
     context: dict[str, Any] = {"verb": statement.verb.id, "activity": statement.object.id}
     for grouping in _all(around.grouping)[:1]:
         name = next(iter(grouping.definition.name.values()), grouping.id)
-        if subject := _kept(name)[:_KEPT_BYTES].decode(errors="ignore").strip():
+        if subject := _name(name):
             context["subject"] = subject
     for extensions in (statement.context.extensions, result.extensions):
         for iri, value in extensions.items():
             name = iri.rstrip("/").rpartition("/")[2]
-            if name in _READ and isinstance(value, _READ[name]) and not isinstance(value, bool):
-                context[name] = value
+            # Anybody may mean anything by an extension: what does not fit costs no answer.
+            if name in _READ and (fits := _READ[name](value)) is not None:
+                context[name] = fits
     correct = _correct(result)
     if correct is not None:
         context["correct"] = correct
-    if result.duration is not None:
-        seconds = result.duration.total_seconds()
-        if seconds <= _DAY_S:
-            context["time_taken"] = seconds
+    if result.duration is not None and result.duration <= _DAY_S:
+        context["time_taken"] = result.duration
     # Cut long ids at the front: the end tells items of one course apart.
     context["item_id"] = _kept(statement.object.id)[-_KEPT_BYTES:].decode(errors="ignore")
     return context
@@ -282,6 +298,39 @@ def _context(statement: Statement) -> dict[str, Any]:
 def _kept(name: str) -> bytes:
     """Return a name with spaces for what the model takes no name with."""
     return "".join(one if one.isprintable() else " " for one in name).encode()
+
+
+def _name(value: Any) -> str | None:
+    """Return the beginning of a name that the model keeps."""
+    if not isinstance(value, str):
+        return None
+    return _kept(value)[:_KEPT_BYTES].decode(errors="ignore").strip() or None
+
+
+def _skills(value: Any) -> str | list[str] | None:
+    if not isinstance(value, list):
+        return _name(value)
+    return [name for one in value if (name := _name(one))][:_MOST_SKILLS] or None
+
+
+def _difficulty(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and 1 <= value <= 5 else None
+
+
+def _count(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 <= value <= _MOST_COUNTED else None
+
+
+_READ: Final[dict[str, Callable[[Any], Any]]] = {
+    "subject": _name,
+    "skill": _skills,
+    "difficulty": _difficulty,
+    "hints": _count,
+    "attempts": _count,
+}
+"""Extensions that the model reads, by the last part of their IRI, and what it reads of them."""
 
 
 def _all(activities: list[Activity] | Activity) -> list[Activity]:

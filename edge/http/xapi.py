@@ -134,7 +134,7 @@ _STATUSES: Final = ("stored", "duplicate", "refused")
 
 def _parsed(body: bytes) -> list[Any]:
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise ProblemError(
             400, "bad_request", "Send a statement, or a list of them, as JSON."
@@ -143,6 +143,10 @@ def _parsed(body: bytes) -> list[Any]:
     if len(given) > MOST:
         raise ProblemError(413, "bad_request", f"At most {MOST} statements fit in one call.")
     return given
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _id(value: Any) -> str:

@@ -117,7 +117,7 @@ REFUSED = {
     ),
     "a name that is no id": (
         statement(actor={"account": {"homePage": HOME, "name": "Ada Lane"}}),
-        "learner_id",
+        "actor.account.name",
     ),
     "another verb": (statement(verb={"id": VERBS + "voided"}), "verb.id"),
     "no verb": (statement(verb=None), "verb"),
@@ -133,6 +133,18 @@ REFUSED = {
     "a time as digits": (statement(timestamp="1795780800"), "timestamp"),
     "a duration as a number": (statement(result={"success": True, "duration": 5}), "duration"),
     "a duration as a clock": (statement(result={"success": True, "duration": "00:01"}), "duration"),
+    "a duration without anything": (
+        statement(result={"success": True, "duration": "PT"}),
+        "result.duration",
+    ),
+    "a duration with more after it": (
+        statement(result={"success": True, "duration": "PT5S\n"}),
+        "result.duration",
+    ),
+    "digits of another script": (
+        statement(result={"success": True, "duration": "PT٣S"}),
+        "result.duration",
+    ),
     "less than no time": (statement(result={"success": True, "duration": "-PT5S"}), "duration"),
     "a word for right": (statement(result={"success": "yes"}), "result.success"),
     "a number for right": (statement(result={"success": 1}), "result.success"),
@@ -157,7 +169,7 @@ REFUSED = {
     "half a character": (statement(result={"success": True, "response": "\ud800"}), ""),
     "endless content": (
         statement(object={"id": "x", "definition": {"name": {"en": "x" * 20_000}}}),
-        "content",
+        "object.definition",
     ),
 }
 
@@ -205,6 +217,12 @@ async def test_a_name_that_no_model_keeps_does_not_cost_the_answer(
         ("P1DT2H", None),
         ("P3W", None),
         ("P1Y2M3DT4H5M6.7S", None),
+        ("PT1795780800000S", None),  # a moment in milliseconds
+        ("PT1000000000000000S", None),
+        ("P99999999999Y", None),
+        (f"PT{'9' * 400}S", None),
+        ("PT0,5S", 0.5),
+        ("P1DT", 86_400.0),
     ],
 )
 async def test_what_took_days_is_taken_without_its_time(
@@ -234,6 +252,38 @@ async def test_what_is_too_long_is_cut_to_the_bytes_that_the_model_keeps(
         assert kept is not None
         assert set(kept) == {letter}
         assert 124 < len(kept.encode()) <= 128
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("hints", 3, 3),
+        ("hints", -5, None),
+        ("hints", 10**9, None),
+        ("hints", True, None),
+        ("attempts", 0, 0),
+        ("attempts", "3", None),
+        ("attempts", {"first": [1, [2]]}, None),
+        ("difficulty", 1e400, None),
+        ("difficulty", 70, None),
+        ("difficulty", 10**400, None),
+        ("difficulty", 4.5, 4.5),
+        ("subject", "s" * 500, "s" * 128),
+        ("subject", ["fractions"], None),
+        ("skill", "add", "add"),
+        ("skill", ["é" * 500, "", 7, ["deep"], "add"], ["é" * 64, "add"]),
+        ("skill", [f"s{number}" for number in range(500)], [f"s{number}" for number in range(8)]),
+        ("skill", [{}], None),
+    ],
+)
+async def test_an_extension_that_does_not_fit_does_not_cost_the_answer(
+    api: Api, name: str, value: Any, kept: Any
+) -> None:
+    body = json.dumps(statement(context={"extensions": {f"{HOME}/x/{name}": value}}))
+    body = body.replace("Infinity", "1e400")  # JSON has numbers that Python has not
+    response = await api("POST", "/api/xapi/statements", token="admin", content=body.encode())
+    assert response.json()["stored"] == 1, response.text
+    assert getattr(api.brain.sent[0].context, name) == kept
 
 
 async def test_nobody_tells_of_learners_that_are_not_theirs(api: Api) -> None:
@@ -273,6 +323,8 @@ async def test_a_call_that_cannot_be_read_changes_nothing(api: Api) -> None:
     path = "/api/xapi/statements"
     many = await api("POST", path, token="admin", json=[statement()] * 1_001)
     broken = await api("POST", path, token="admin", content=b"[{")
+    no_number = await api("POST", path, token="admin", content=b'[{"result": NaN}]')
+    assert no_number.status_code == 400
     large = await api("POST", path, token="admin", content=b" " * (4 * 1024 * 1024 + 1))
     assert (many.status_code, broken.status_code, large.status_code) == (413, 400, 413)
     parts = {"content-type": 'multipart/mixed; boundary="b"'}
