@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import json
-import urllib.error
 import urllib.parse
-import urllib.request
-from typing import Any, Final
+from typing import Any
 
+from auth_service.asking import UnansweredError, asked
 from auth_service.trusted_issuers import SignInWith, TrustError, check_address
-
-_PATIENCE_S: Final = 5.0
-_MOST_BYTES: Final = 1 << 20
 
 
 class ProviderError(Exception):
@@ -71,29 +65,12 @@ class Provider:
         return token
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Follow no redirects, least of all with a secret."""
-
-
 async def _asked(
     address: str, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    data = None if form is None else urllib.parse.urlencode(form).encode()
-    told = {"Accept": "application/json", **(headers or {})}
-    request = urllib.request.Request(address, data, told)  # noqa: S310 - https, or this machine
-    opener = urllib.request.build_opener(_NoRedirects)
-
-    def ask() -> bytes:
-        with opener.open(request, timeout=_PATIENCE_S) as answer:
-            content: bytes = answer.read(_MOST_BYTES)
-            return content
-
     try:
-        found = json.loads(await asyncio.to_thread(ask))
-    except (OSError, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
+        found = await asked(address, form, headers)
+    except UnansweredError:
         raise ProviderError("the provider cannot be asked, or refused") from None
     if not isinstance(found, dict):
         raise ProviderError("the provider's answer cannot be read")

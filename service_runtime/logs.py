@@ -21,6 +21,10 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
+_TELL_ADDRESSES = ("httpx", "httpcore")
+"""Libraries that log each request's address, in which a webhook's secret may be."""
+
+
 class JsonFormatter(logging.Formatter):
     """Renders a record with everything passed as `extra`."""
 
@@ -53,3 +57,5 @@ def setup(service: str, *, level: str = "INFO", stream: TextIO | None = None) ->
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _TELL_ADDRESSES:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import jwt
 
+from auth_service.asking import UnansweredError, asked
 from auth_service.tokens.own import BadTokenError
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ REFRESH_S: Final = 300.0
 """Seconds after which keys are fetched again though none was missing: revoked ones disappear."""
 RETRY_S: Final = 5.0
 """Least seconds between two fetches, whatever tokens name."""
-_FETCH_S: Final = 5.0
 _WAIT_S: Final = 1.0
 """How long a token waits for a fetch: others may wait behind it."""
 
@@ -91,13 +91,12 @@ class RemoteKeys:
 
     async def _fetch(self) -> None:
         try:
-            content = await asyncio.to_thread(_content, self._source)
-            self._jwks = _usable(content)
+            self._jwks = _usable(await _content(self._source))
             self._keys = {}
             if not self._healthy:
                 logger.info("the keys of a trusted issuer can be had again")
             self._healthy = True
-        except (jwt.PyJWTError, OSError, ValueError, TypeError, AttributeError) as error:
+        except (UnansweredError, OSError, ValueError, TypeError, AttributeError) as error:
             if self._healthy:
                 logger.warning(
                     "the keys of a trusted issuer cannot be had; known ones go on",
@@ -108,11 +107,10 @@ class RemoteKeys:
             self._fetching = None
 
 
-def _content(source: str) -> Any:
+async def _content(source: str) -> Any:
     if "://" in source:
-        client = jwt.PyJWKClient(source, cache_jwk_set=False, timeout=_FETCH_S)
-        return client.fetch_data()
-    return json.loads(Path(source).read_text(encoding="utf-8"))
+        return await asked(source)
+    return json.loads(await asyncio.to_thread(Path(source).read_text, encoding="utf-8"))
 
 
 def _usable(content: Any) -> dict[str, dict[str, Any]]:

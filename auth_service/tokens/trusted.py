@@ -166,7 +166,8 @@ class TrustedTokens:
             raise BadTokenError(_NOT_VALID)
         subject.encode()  # half a character, which JSON can hold, is a ValueError
         email = _claim(content, names.email)
-        if content.get("email_verified") is False:
+        # Some providers say it in text.
+        if content.get("email_verified", True) not in (True, "true"):
             email = ""
         # A provider's session spans renewals; without one each token is its own session.
         session = str(content.get("sid") or digest.hex())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +26,8 @@ class Issuer:
         self.jwks: list[dict[str, Any]] = []
         self.fetches = 0
         self.up = True
+        self.behaves: Callable[[BaseHTTPRequestHandler], None] | None = None
+        """What answers instead of the keys."""
         self.address = ""
         self.add("ed", "EdDSA")
 
@@ -110,6 +112,9 @@ def serving(issuer: Issuer) -> Iterator[Issuer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.fetches += 1
+            if issuer.behaves is not None:
+                issuer.behaves(self)
+                return
             body = json.dumps({"keys": issuer.jwks}).encode()
             self.send_response(200 if issuer.up else 503)
             self.send_header("Content-Length", str(len(body)))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import jwt
 import pytest
 
 from aivo.auth.v1 import auth_pb2 as pb
+from auth_service import asking
 from auth_service.settings import Settings
 from auth_service.tokens import BadTokenError
 from auth_service.tokens import remote_keys as remote_keys_module
@@ -236,7 +241,12 @@ async def test_only_the_known_come_in_where_nobody_is_made(
         )
         # A provider where anybody may claim an address makes nobody an administrator.
         await school.refused(issuer.token("u-3", email=settings.bootstrap_admin_email))
-        await school.refused(issuer.token("u-4", email="ada@school.example", email_verified=False))
+        for number, verified in enumerate((False, "false", "False", "no", 0, None, [])):
+            await school.refused(
+                issuer.token(f"v-{number}", email="ada@school.example", email_verified=verified)
+            )
+        told = issuer.token("u-5", email="ada@school.example", email_verified="true")
+        assert (await school.whose(told)).user_id == user_id
 
 
 async def test_nobodys_password_opens_who_appeared(school: School) -> None:
@@ -281,21 +291,65 @@ class TestKeys:
             await keys.key("ed", "EdDSA")
 
     async def test_a_slow_provider_holds_nobody_up_for_long(
-        self, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(remote_keys_module, "_WAIT_S", 0.01)
-        release = remote_keys_module.asyncio.Event()
-
-        async def slow(*_: object) -> object:
-            await release.wait()
-            return {"keys": []}
-
-        monkeypatch.setattr(remote_keys_module.asyncio, "to_thread", slow)
-        keys = RemoteKeys("https://slow.example/jwks", clock)
+        release = threading.Event()
+        issuer.behaves = lambda _: release.wait(20) and None
+        keys = RemoteKeys(issuer.address, clock)
         with pytest.raises(BadTokenError):
             await keys.key("ed", "EdDSA")
+        assert not release.is_set()
         release.set()
         await keys.load()
+
+    async def test_an_answer_that_never_ends_is_given_up_and_asked_for_again(
+        self, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asking, "PATIENCE_S", 0.2)
+        over = threading.Event()
+
+        def drip(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(200)
+            handler.end_headers()
+            with contextlib.suppress(OSError):
+                while not over.wait(0.01):
+                    handler.wfile.write(b" ")
+
+        issuer.behaves = drip
+        keys = RemoteKeys(issuer.address, clock)
+        async with asyncio.timeout(10):
+            await keys.load()
+        over.set()
+        issuer.behaves = None
+        clock.now_s += RETRY_S
+        await keys.key("ed", "EdDSA")
+
+    @pytest.mark.parametrize("what", ["elsewhere", "endless", "a list", "no keys", "nothing"])
+    async def test_other_answers_leave_those_known(
+        self, issuer: Issuer, clock: Clock, what: str
+    ) -> None:
+        keys = RemoteKeys(issuer.address, clock)
+        await keys.load()
+        followed: list[str] = []
+
+        def behave(handler: BaseHTTPRequestHandler) -> None:
+            followed.append(handler.path)
+            handler.send_response(302 if what == "elsewhere" else 200)
+            handler.send_header("Location", "/others")
+            handler.end_headers()
+            body = {
+                "endless": b" " * (asking.MOST_BYTES + 1) + b'{"keys": []}',
+                "a list": b"[1]",
+                "no keys": b'{"keys": [{"kty": "oct", "kid": "ed", "k": "c2VjcmV0"}]}',
+            }
+            with contextlib.suppress(OSError):
+                handler.wfile.write(body.get(what, b""))
+
+        issuer.behaves = behave
+        await keys.load()
+        assert followed == ["/jwks"]
+        assert (await keys.key("ed", "EdDSA")).key_type == "OKP"
 
     @pytest.mark.parametrize("algorithm", ["HS256", "RS256", "ES256"])
     async def test_one_serves_its_own_algorithm_only(
