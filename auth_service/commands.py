@@ -120,7 +120,7 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     )
     command.add_argument("--display-name", default="", help="name for people (default: none)")
 
-    for name, help in (("relate", "relate two parties"), ("unrelate", "take a relation back")):
+    for name, help in (("relate", "relate two parties"), ("unrelate", "remove a relation")):
         command = add(name, help)
         command.add_argument(
             "kind", choices=[kind.value for kind in RelationKind], help="kind of relation"
@@ -179,7 +179,7 @@ def parser(settings_help: str) -> argparse.ArgumentParser:
     other = command.add_mutually_exclusive_group()
     for option, action, meaning in (
         ("--sign-ins", SIGN_IN, "who signed in, and how"),
-        ("--records", RECORDS, "who sent learning records of whom, and what became of them"),
+        ("--records", RECORDS, "who sent learning records about whom, and the outcome"),
     ):
         other.add_argument(
             option,

@@ -107,7 +107,7 @@ class FederatedPeople:
         )
         if user_id is None:
             raise BadTokenError(
-                "nobody here is known by this access token; ask your school's office"
+                "this access token belongs to nobody known here; ask your school's office"
             )
         await self._after_change()
         return user_id

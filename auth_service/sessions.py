@@ -295,7 +295,7 @@ class Sessions:
             grant = await self._issuer.renew(refresh_token, request_id)
         except RefreshReusedError:
             self._counters.refreshes["reused"] += 1
-            logger.warning("a used refresh token was shown again; its session is revoked")
+            logger.warning("a refresh token was used again; its session is revoked")
             await self._after_change()
             raise _no_session() from None
         except (BadTokenError, SessionEndedError):

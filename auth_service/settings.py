@@ -27,19 +27,19 @@ class Settings(ListenerSettings):
         Path(".aivo/auth-keys.json"),
         "File with the signing keys; made with mode 600 when there is none.",
     )
-    issuer: str = setting("aivo", "Issuer that access tokens name and must name.")
+    issuer: str = setting("aivo", "Issuer in access tokens.")
     trusted_issuers: Path | None = setting(
         None,
         "TOML file of other issuers whose access tokens are accepted, as docs/identity.md shows.",
     )
     passwords: bool = setting(
-        True, "Let people sign in by password; without, only providers and tokens let them in."
+        True, "Let people sign in by password; if false, only by providers and tokens."
     )
     access_ttl_s: int = setting(900, "Seconds that an access token is good for.")
     refresh_ttl_s: int = setting(14 * 86_400, "Seconds that a refresh token is good for.")
     refresh_retry_s: float = setting(
         60.0,
-        "Seconds in which a refresh whose answer was lost may be asked again under its request id;"
+        "Seconds within which a refresh whose answer was lost may be repeated under its request id;"
         " 0 for never.",
     )
     session_ttl_s: int = setting(
@@ -50,7 +50,7 @@ class Settings(ListenerSettings):
     )
     poll_s: float = setting(
         0.25,
-        "Seconds between looks for changes made by commands and other processes; 1 s is promised in"
+        "Seconds between checks for changes by commands and other processes; 1 s is promised in"
         " all.",
     )
     heartbeat_s: float = setting(5.0, "Seconds between heartbeats on a revocation stream.")
@@ -61,10 +61,10 @@ class Settings(ListenerSettings):
         5.0, "Seconds by which the clocks of several auth services may differ."
     )
     login_free_attempts: int = setting(
-        10, "Failed sign-ins of an account from one address that cost no waiting."
+        10, "Failed sign-ins of an account from one address before waits begin."
     )
     login_free_attempts_per_account: int = setting(
-        100, "Failed sign-ins of an account from anywhere that cost no waiting."
+        100, "Failed sign-ins of an account from anywhere before waits begin."
     )
     free_rooms: bool = setting(
         False,
@@ -76,11 +76,11 @@ class Settings(ListenerSettings):
     )
     device_ttl_s: int = setting(
         90 * 86_400,
-        "Seconds for which a device that somebody signed in from is not slowed by strangers.",
+        "Seconds after a sign-in for which strangers cannot slow that device down.",
     )
     login_free_attempts_per_address: int = setting(
         100,
-        "Failed sign-ins from a client address that cost no waiting; a whole school may share one.",
+        "Failed sign-ins from a client address before waits begin; a whole school may share one.",
     )
     login_max_wait_s: float = setting(
         60.0, "Longest wait between failed sign-ins, seconds; it doubles from 1 s."

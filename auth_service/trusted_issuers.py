@@ -97,7 +97,7 @@ def read_trusted(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
     except OSError as error:
         raise TrustError(f"cannot read AUTH_TRUSTED_ISSUERS {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrustError(f"AUTH_TRUSTED_ISSUERS {path} is no TOML: {error}") from error
+        raise TrustError(f"AUTH_TRUSTED_ISSUERS {path} is not TOML: {error}") from error
     tables = content.pop("issuers", None)
     if content or not isinstance(tables, list):
         raise TrustError(f"{path}: write each issuer as a table [[issuers]], and nothing else")

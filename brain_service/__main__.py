@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m brain_service",
         description=(
-            "Keeps a model of every learner and tells watchers what changed. Without a command it"
+            "Keeps a model of every learner and sends changes to watchers. Without a command it"
             " serves."
         ),
         epilog=f"environment variables:\n{describe(BrainSettings, prefix=PREFIX)}",
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     declare = commands.add_parser(
         "declare",
         help="name the items and subjects that may teach the shared bank where"
-        " BRAIN_BANK_TEACHERS=declared; each list takes the place of the one before",
+        " BRAIN_BANK_TEACHERS=declared; each list replaces the previous one",
     )
     for kind in ("items", "subjects"):
         declare.add_argument(
@@ -114,11 +114,11 @@ def _parser() -> argparse.ArgumentParser:
             help=f"{kind}, one a line; - is standard input",
         )
     webhooks = commands.add_parser(
-        "webhooks", help="tell what waits for systems outside, or have it delivered after all"
+        "webhooks", help="list messages waiting for outside systems, or queue dead letters again"
     )
     actions = webhooks.add_subparsers(dest="action", required=True)
-    actions.add_parser("list", help="tell what waits, and which dead letters there are")
-    again = actions.add_parser("redeliver", help="have dead letters delivered after all")
+    actions.add_parser("list", help="list what waits, and the dead letters")
+    again = actions.add_parser("redeliver", help="queue dead letters again")
     again.add_argument(
         "messages", nargs="*", metavar="MESSAGE", help="ids of dead letters; none: all"
     )
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, erase):
         command.add_argument("learner", metavar="LEARNER", help="the learner's id")
         command.add_argument(
-            "--requested-by", required=True, metavar="WHO", help="who asks, for the audit log"
+            "--requested-by", required=True, metavar="WHO", help="the requester, for the audit log"
         )
     return parser
 

@@ -323,7 +323,7 @@ def _unseat(room: _Room, room_id: str, seat: _Seat) -> None:
 
 def _check_space(room: _Room) -> None:
     if any(attendance.is_crowded for attendance in room.attendances):
-        raise CrowdedError("too much is being said; try again in a moment.")
+        raise CrowdedError("too many messages; try again in a moment.")
 
 
 def _weight(event: Event) -> int:

@@ -40,9 +40,9 @@ class BrainSettings(ListenerSettings):
     )
     bus_url: str = setting(
         "",
-        "Valkey or Redis through which brains that share a database hear of each other:"
+        "Valkey or Redis through which brains that share a database notify each other:"
         " valkey://:password@host:6379, valkeys:// for TLS (?ssl_ca_certs=/ca.crt); empty for a"
-        " brain that is alone.",
+        " single brain.",
         secret=True,
     )
     max_batch: int = setting(256, "Interactions per commit.")
@@ -50,11 +50,11 @@ class BrainSettings(ListenerSettings):
         8192, "Interactions that may wait; further ones are refused as overloaded."
     )
     max_backdate_s: float = setting(
-        604_800.0, "Seconds that an interaction may lie back; 0 for any distance."
+        604_800.0, "How old an interaction may be, seconds; 0 for any age."
     )
     log_days: float = setting(
         0.0,
-        "Days that an interaction stays in the log, from when it was received; 0 for ever. What the"
+        "Days that an interaction stays in the log after it was received; 0 for ever. What the"
         " model made of it stays. At least as long as BRAIN_MAX_BACKDATE_S.",
     )
     quota_a_day: int = setting(
@@ -68,10 +68,10 @@ class BrainSettings(ListenerSettings):
     )
     bank_items: int = setting(100_000, "Items of the shared bank kept in memory.")
     bank_flush_s: float = setting(
-        1.0, "Seconds between savings of what the bank learned; a crash forgets no more."
+        1.0, "Seconds between saves of what the bank learned; a crash loses no more."
     )
     bank_refresh_s: float = setting(
-        30.0, "Seconds between looks at what other brains taught the bank."
+        30.0, "Seconds between reads of what other brains taught the bank."
     )
     bank_teachers: Teachers = setting(
         Teachers.ANYBODY,
@@ -86,10 +86,10 @@ class BrainSettings(ListenerSettings):
         " items and times.",
     )
     bank_rows: int = setting(
-        1_000_000, "Items of the shared bank kept; those with the fewest answers leave first."
+        1_000_000, "Items of the shared bank kept; those with the fewest answers are deleted first."
     )
     bank_age_days: int = setting(
-        400, "Days after which items and subjects that nobody taught leave the bank; 0 for never."
+        400, "Days after which untaught items and subjects are deleted from the bank; 0 for never."
     )
     bank_items_a_day: int = setting(
         200, "Items that one learner may teach the bank on one day; 0 for none."
@@ -98,7 +98,7 @@ class BrainSettings(ListenerSettings):
         20, "Times taken by one learner that count for time norms on one day; 0 for none."
     )
     erasure_check_s: float = setting(
-        1.0, "Seconds between looks for learners that another process erased or rebuilds."
+        1.0, "Seconds between checks for learners that another process erased or rebuilds."
     )
     heartbeat_s: float = setting(
         5.0, "Seconds between heartbeats, which also find updates whose message was lost."
@@ -117,7 +117,7 @@ class BrainSettings(ListenerSettings):
 
     webhooks: Path | None = setting(
         None,
-        "TOML file of systems outside that are told when a learner needs attention, as"
+        "TOML file of outside systems to notify when a learner needs attention, as"
         " docs/webhooks.md shows; none by default.",
     )
     exposition_listen: str = setting(

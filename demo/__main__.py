@@ -305,7 +305,7 @@ def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
     # Whoever tries a platform of theirs need not set this first.
     passed.setdefault("EDGE_XAPI_HOMEPAGES", "*")
     if not is_address(passed.get("HOST", "localhost")):
-        print(f"HOST={passed.pop('HOST')} is no address and not used", file=sys.stderr)
+        print(f"HOST={passed.pop('HOST')} is not an address and is ignored", file=sys.stderr)
     return passed
 
 
@@ -335,7 +335,7 @@ if __name__ == "__main__":
             print(told("demo"))
             sys.exit(0)
         print(
-            f"{sys.argv[1]!r} means nothing here: settings are variables, --help lists them",
+            f"{sys.argv[1]!r} is unknown: settings are environment variables, see --help",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -243,7 +243,7 @@ async def serve(settings: EdgeSettings, stop: process.Stop) -> None:
 async def _serve(settings: EdgeSettings, stop: process.Stop, tracer: Tracer | None) -> None:
     if Proxies(settings.trusted_proxies).are_everybody:
         logger.warning(
-            "EDGE_TRUSTED_PROXIES believes everybody's X-Forwarded-For: limits by address hold"
+            "EDGE_TRUSTED_PROXIES trusts everybody's X-Forwarded-For: limits by address hold"
             " only behind a proxy that replaces that header"
         )
     edge = Edge(settings, tracer)
@@ -271,7 +271,7 @@ def _own(environ: Mapping[str, str]) -> Mapping[str, str]:
     host = environ.get("HOST", "")
     if not host or is_address(host):
         return environ
-    logger.warning("HOST=%.100s is no address and not used", host)
+    logger.warning("HOST=%.100s is not an address and is ignored", host)
     return {name: value for name, value in environ.items() if name != "HOST"}
 
 
@@ -285,7 +285,7 @@ def main() -> int:
             print(told("edge"))
             return 0
         print(
-            f"edge: {sys.argv[1]!r} means nothing here: settings are variables, --help lists them",
+            f"edge: {sys.argv[1]!r} is unknown: settings are environment variables, see --help",
             file=sys.stderr,
         )
         return 2

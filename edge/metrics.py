@@ -72,7 +72,7 @@ def families(
     )
     yield gauge(
         "aivo_edge_draining",
-        "1 while this edge sends its sockets elsewhere because it stops.",
+        "1 while this edge moves its sockets to others because it stops.",
         draining,
     )
 
@@ -113,7 +113,7 @@ def _sockets(counters: EdgeCounters) -> Iterator[Family]:
     )
     yield gauge(
         "aivo_websocket_slow_readers",
-        "Sockets that read more slowly than they are sent to.",
+        "Sockets that read too slowly.",
         counters.slow_readers,
     )
     yield counter(
@@ -182,7 +182,7 @@ def _subscriptions(counters: EdgeCounters) -> Iterator[Family]:
     }
     yield counter(
         "aivo_websocket_resumes",
-        "Subscriptions that wanted to go on where they were, by outcome.",
+        "Subscriptions that tried to resume, by outcome.",
         resumes,
         "outcome",
     )

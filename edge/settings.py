@@ -50,9 +50,7 @@ class EdgeSettings(ClientSettings):
         "Brains, comma-separated host:port, the same at all edges; dns:///host:port stands for"
         " every address of that name.",
     )
-    brain_discovery_s: float = setting(
-        2.0, "Seconds between looks at which addresses names of brains have."
-    )
+    brain_discovery_s: float = setting(2.0, "Seconds between DNS lookups of brains' names.")
     auth_address: str = setting("127.0.0.1:8002", "Auth service, host:port.")
     metrics_address: str = setting("127.0.0.1:8003", "Metrics service, host:port.")
     server_certificate_file: Path | None = setting(
@@ -69,13 +67,13 @@ class EdgeSettings(ClientSettings):
     )
     trusted_proxies: tuple[str, ...] = setting(
         (),
-        "Proxies whose X-Forwarded-For and -Proto are believed (Forwarded is not read): addresses"
-        " and networks (10.0.0.0/8); * believes everybody, also who lies.",
+        "Proxies whose X-Forwarded-For and -Proto are trusted (Forwarded is not read): addresses"
+        " and networks (10.0.0.0/8); * trusts everybody.",
     )
     proxy_protocol: bool = setting(
         False,
         "Expect the PROXY protocol's header (version 2) from the trusted proxies; all others are"
-        " turned away.",
+        " refused.",
     )
     max_frame_bytes: int = setting(65_536, "Largest frame accepted.")
     max_subscriptions: int = setting(256, "Learners that one socket may subscribe to.")
@@ -89,7 +87,7 @@ class EdgeSettings(ClientSettings):
     frames_burst: int = setting(100, "Frames that one socket may send at once.")
     user_units_per_s: float = setting(
         4_000.0,
-        "What one user may ask for in all, by all sockets and requests, in units of about 50 µs of"
+        "What one user may use per second, by all sockets and requests, in units of about 50 µs of"
         " work: a ping costs 1, an interaction 36, a request 71; 0 for no limit.",
     )
     user_units_burst: int = setting(20_000, "The same at once.")
@@ -99,23 +97,23 @@ class EdgeSettings(ClientSettings):
     )
     xapi_backfill_s: float = setting(
         366 * 86_400.0,
-        "How far back an administrator's xAPI statements may lie, seconds; others' as"
-        " BRAIN_MAX_BACKDATE_S says.",
+        "How old an administrator's xAPI statements may be, seconds; for others"
+        " BRAIN_MAX_BACKDATE_S counts.",
     )
     address_failures_per_s: float = setting(
-        20.0, "Requests with bad tokens that one address may make on average; 0 for no limit."
+        20.0, "Requests per second with bad tokens that one address may make; 0 for no limit."
     )
     address_requests_per_s: float = setting(
         300.0,
-        "Requests without a good token that one address may make on average, and twenty times as"
+        "Requests per second without a good token that one address may make, and twenty times as"
         " many at once: a school's computers may share one; a sign-in counts as twenty; 0 for no"
         " limit.",
     )
     max_in_flight: int = setting(
-        16, "Interactions of one socket under way; beyond, the edge stops reading from it."
+        16, "Interactions of one socket in flight; beyond, the edge stops reading from it."
     )
     max_pending: int = setting(
-        20_000, "Interactions waiting for one brain; beyond, clients hear `overloaded`."
+        20_000, "Interactions waiting for one brain; beyond, clients get `overloaded`."
     )
     max_batch: int = setting(256, "Interactions in one message to a brain.")
     max_sockets_per_user: int = setting(
@@ -135,12 +133,12 @@ class EdgeSettings(ClientSettings):
     max_streams_per_user: int = setting(
         8, "Live HTTP answers that one user may hold at this edge; 0 for no limit."
     )
-    authenticate_s: float = setting(10.0, "Seconds that a socket has to authenticate.")
+    authenticate_s: float = setting(10.0, "Seconds within which a socket must authenticate.")
     ping_s: float = setting(25.0, "Seconds without inbound traffic after which the edge pings.")
     ping_max_s: float = setting(50.0, "The same for sockets that have been idle for long.")
-    pong_s: float = setting(10.0, "Seconds that a client has to answer a ping.")
+    pong_s: float = setting(10.0, "Seconds within which a client must answer a ping.")
     slow_s: float = setting(
-        20.0, "Seconds that a client may take too slowly before it is closed with 1013."
+        20.0, "Seconds that a client may read too slowly before it is closed with 1013."
     )
     slow_queue: int = setting(
         256, "Frames kept for a slow client besides the newest state per learner."
@@ -151,7 +149,7 @@ class EdgeSettings(ClientSettings):
     drain_s: float = setting(30.0, "Seconds over which sockets are closed when the edge stops.")
     drain_notice_s: float = setting(
         5.0,
-        "Seconds for which /readyz already says no before the first socket is closed, so that"
+        "Seconds between an unready /readyz and the first closed socket, so that"
         " balancers notice; counts towards EDGE_DRAIN_S.",
     )
     report_s: float = setting(1.0, "Seconds between reports to the metrics service.")
@@ -160,7 +158,7 @@ class EdgeSettings(ClientSettings):
     )
     record_content: bool = setting(
         False,
-        "Record also what frames about learners say, answers included; never tokens. Think of"
+        "Also record the content of frames about learners, answers included; never tokens. Think of"
         " consent first.",
     )
     record_queue: int = setting(

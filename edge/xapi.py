@@ -223,7 +223,7 @@ def read(
 def _learner(actor: Actor, homepages: Collection[str], mailboxes: Mapping[str, str]) -> str:
     account = actor.account
     if actor.objectType != "Agent":
-        raise StatementError("actor.objectType: only agents are taken.")
+        raise StatementError("actor.objectType: only agents are supported.")
     if account is not None and actor.mbox:
         raise StatementError("actor: name the learner by an account or by mbox, not by both.")
     if account is None and actor.mbox:
@@ -231,7 +231,7 @@ def _learner(actor: Actor, homepages: Collection[str], mailboxes: Mapping[str, s
             raise StatementError(f"actor.mbox: should begin with {_MAILTO}")
         found = mailboxes.get(actor.mbox.removeprefix(_MAILTO))
         if found is None:
-            raise StatementError("actor.mbox: is no learner's user.")
+            raise StatementError("actor.mbox: does not belong to a learner.")
         return found
     if account is None:
         raise StatementError("actor.account: name the learner by an account.")
@@ -255,7 +255,7 @@ def _type(statement: Statement) -> str:
     if verb in ("attempted", "completed", "experienced"):
         return "content_view"
     raise StatementError(
-        "verb.id: taken are answered, attempted, completed, experienced and asked-for-hint."
+        "verb.id: must be answered, attempted, completed, experienced or asked-for-hint."
     )
 
 
@@ -267,7 +267,7 @@ def _correct(result: Outcome) -> bool | None:
 
 def _content(activity: Activity) -> str:
     if activity.objectType != "Activity":
-        raise StatementError("object.objectType: only activities are taken.")
+        raise StatementError("object.objectType: only activities are supported.")
     told = activity.definition.description or activity.definition.name
     return next(iter(told.values()), "") or activity.id
 

@@ -140,7 +140,7 @@ class Recorder:
         if lost := self.waiting:
             self._dropped += lost
             logger.error(
-                "message records are lost: the disk did not take them in time",
+                "message records are lost: the disk was too slow",
                 extra={"records": lost},
             )
 

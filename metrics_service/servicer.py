@@ -224,7 +224,7 @@ class MetricsServicer(metrics_pb2_grpc.MetricsServiceServicer):
                     request = await self._streams.wait(context.read)
             except TimeoutError:
                 raise SilentError(
-                    f"nothing came for {silence_s:g} s; open the stream again"
+                    f"nothing arrived for {silence_s:g} s; open the stream again"
                 ) from None
             if request is grpc.aio.EOF:
                 return

@@ -34,7 +34,7 @@ class MetricsSettings(ListenerSettings):
     )
     totals_interval_s: float = setting(
         2.0,
-        "Seconds between savings of the totals; a crash forgets no more, and edges tell it again.",
+        "Seconds between saves of the totals; a crash loses no more, and edges report it again.",
     )
     recording: bool = setting(True, "Keep records of messages that edges send.")
     record_queue: int = setting(

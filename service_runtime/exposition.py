@@ -105,7 +105,7 @@ async def exposed(listen: str, read: Read, *, variable: str) -> AsyncIterator[No
         raise SettingsError(f"{variable}: cannot listen on {listen}: {reason}") from error
     logger.log(
         logging.DEBUG if is_loopback(listen) else logging.WARNING,
-        "metrics for Prometheus are shown to whoever reaches this address",
+        "anybody who reaches this address can read the metrics",
         extra={"address": listen, "exposition_port": port},
     )
     try:

@@ -64,7 +64,9 @@ class ListenerSettings:
     tls_client_ca_file: Path | None = setting(
         None, "PEM authorities whose client certificates are required (mutual TLS)."
     )
-    drain_s: float = setting(10.0, "Seconds that calls under way may take when the process stops.")
+    drain_s: float = setting(
+        10.0, "Seconds that calls in progress may take when the process stops."
+    )
 
 
 def check_listener(settings: ListenerSettings, *, prefix: str = "") -> None:

@@ -82,7 +82,7 @@ def _misspelt(unknown: Iterable[str], known: Collection[str]) -> list[str]:
         if alike:
             problems.append(f"{name} is not a setting of this process; is {alike[0]} meant?")
         else:
-            logger.warning("%s is not a setting of this process and not used", name)
+            logger.warning("%s is not a setting of this process and is ignored", name)
     return problems
 
 

@@ -138,13 +138,13 @@ def _number(text: str) -> float:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise OutsideError("holds a number that is none, or beyond 64-bit floats")
+    raise OutsideError("has a number that is invalid or beyond 64-bit floats")
 
 
 def _check_value(value: Any, levels: int) -> None:
     if isinstance(value, str):
         if _SURROGATE.search(value):
-            raise OutsideError("holds half a character (a lone surrogate)")
+            raise OutsideError("has half a character (a lone surrogate)")
     elif isinstance(value, int):
         if abs(value) > _LARGEST:
             _no_number("")

@@ -152,7 +152,7 @@ def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str
             owner.role is Role.ADMIN or (owner != user and (user or owner.user_id in staying))
         ):
             raise RosterError(
-                f"users.csv, sourcedId {sourced_id}, email: is that of user {owner.user_id} here"
+                f"users.csv, sourcedId {sourced_id}, email: belongs to user {owner.user_id} here"
             )
         user = user or owner
         user_id = local[sourced_id] = new_id() if user is None else user.user_id

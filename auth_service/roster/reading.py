@@ -137,7 +137,7 @@ class _Reader:
                 elif row["status"].lower() not in _GONE:
                     self.complain(row, "status", "must be active or tobedeleted")
         except csv.Error as error:
-            self.problems.append(f"{file}, line {reader.reader.line_num}: is no CSV ({error})")
+            self.problems.append(f"{file}, line {reader.reader.line_num}: is not CSV ({error})")
 
 
 def _names(reader: csv.DictReader[str]) -> list[str]:
@@ -151,7 +151,7 @@ def read_roster(folder: Path, *, today: datetime.date, subject: str = "") -> Ros
     Raises RosterError with up to 50 mistakes.
     """
     if not folder.is_dir():
-        raise RosterError(f"{folder} is no folder")
+        raise RosterError(f"{folder} is not a folder")
     reader, roster = _Reader(folder), Roster()
     _check_manifest(reader)
     orgs = {row["sourcedId"] for row in reader.rows("orgs.csv")}
@@ -173,7 +173,9 @@ def read_roster(folder: Path, *, today: datetime.date, subject: str = "") -> Ros
 def _check_manifest(reader: _Reader) -> None:
     for row in reader.rows("manifest.csv"):
         if row["propertyName"].startswith("file.") and row["value"] == "delta":
-            reader.complain(row, "value", "export the whole roster (bulk); deltas are not taken")
+            reader.complain(
+                row, "value", "export the whole roster (bulk); deltas are not supported"
+            )
 
 
 def _roles(reader: _Reader) -> dict[str, str]:
@@ -201,7 +203,7 @@ def _users(
             continue
         email, name = _email(reader, row), _name(reader, row)
         if email and emails.setdefault(email, row.line) != row.line:
-            reader.complain(row, "email", f"is that of line {emails[email]}, too")
+            reader.complain(row, "email", f"is also on line {emails[email]}, too")
         if row["enabledUser"].lower() not in ("", "true", "false", "1", "0"):
             reader.complain(row, "enabledUser", "must be true or false")
         roster.users[sourced_id] = RosterUser(

@@ -94,12 +94,12 @@ class RemoteKeys:
             self._jwks = _usable(await _content(self._source))
             self._keys = {}
             if not self._healthy:
-                logger.info("the keys of a trusted issuer can be had again")
+                logger.info("the keys of a trusted issuer can be fetched again")
             self._healthy = True
         except (UnansweredError, OSError, ValueError, TypeError, AttributeError) as error:
             if self._healthy:
                 logger.warning(
-                    "the keys of a trusted issuer cannot be had; known ones go on",
+                    "the keys of a trusted issuer cannot be fetched; known ones stay valid",
                     extra={"source": self._source, "reason": type(error).__name__},
                 )
             self._healthy = False

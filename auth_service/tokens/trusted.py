@@ -161,7 +161,7 @@ class TrustedTokens:
         issued_at, expires_at = _moment(content["iat"]), _moment(content["exp"])
         begins = max(issued_at, _moment(content.get("nbf", 0)))
         if begins > self._clock() + issuer.leeway_s:
-            raise BadTokenError("the access token is not good yet")
+            raise BadTokenError("the access token is not valid yet")
         if not isinstance(subject, str) or not 1 <= len(subject) <= 255 or "\0" in subject:
             raise BadTokenError(_NOT_VALID)
         subject.encode()  # half a character, which JSON can hold, is a ValueError
@@ -213,7 +213,7 @@ def _role(value: Any, issuer: TrustedIssuer) -> Role:
         if role in held:
             return role
     if issuer.default_role is None:
-        raise BadTokenError("the access token names no role that counts here")
+        raise BadTokenError("the access token has no role that is known here")
     return issuer.default_role
 
 

@@ -62,7 +62,7 @@ _OVERLOADED: Final = Failed(
     code=FailureCode.OVERLOADED, message="Too many interactions are waiting; try again later."
 )
 _QUOTA_USED: Final = Failed(
-    code=FailureCode.QUOTA, message="This learner has done too much today; go on tomorrow."
+    code=FailureCode.QUOTA, message="This learner has reached today's limit; continue tomorrow."
 )
 _LEFT: Final = invalid(
     "interaction_id or occurred_at is of before what the log keeps (BRAIN_LOG_DAYS): whether it was"

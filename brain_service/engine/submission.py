@@ -159,7 +159,7 @@ class HistoryEntry:
 
 
 INTERNAL_FAULT: Final = Failed(
-    code=FailureCode.INTERNAL, message="A fault of the brain; it is logged, nothing changed."
+    code=FailureCode.INTERNAL, message="The brain failed; the error is logged, nothing changed."
 )
 
 
@@ -177,17 +177,17 @@ def admit(submission: Submission, now_ms: int, max_age_s: float | None) -> int |
         # Not the client's fault: it keeps the answer until the clocks are right.
         return Failed(
             code=FailureCode.UNAVAILABLE,
-            message="received_at_ms lies more than a day ahead: a clock is wrong, here or there.",
+            message="received_at_ms is more than a day ahead: a clock is wrong, here or there.",
         )
     if not occurred_at_ms:
         return min(received_at_ms or now_ms, now_ms)
     # A caller's clock may be ahead of ours; what it measured with that clock is no error.
     if occurred_at_ms > max(now_ms, received_at_ms) + MAX_AHEAD_MS:
-        return invalid("occurred_at lies more than 60 seconds ahead.")
+        return invalid("occurred_at is more than 60 seconds ahead.")
     if max_age_s is not None and submission.max_age_s > max_age_s:
         max_age_s = submission.max_age_s
     if max_age_s is not None and occurred_at_ms < now_ms - max_age_s * 1000:
-        return invalid(f"occurred_at lies more than {max_age_s / 86_400:g} days back.")
+        return invalid(f"occurred_at is more than {max_age_s / 86_400:g} days back.")
     return min(occurred_at_ms, now_ms)
 
 

@@ -27,7 +27,7 @@ ABSURD_TIME_S: Final = 86_400.0
 MAX_COUNT: Final = 1000
 ANONYMOUS_SKILL: Final = ""
 """The skill of an interaction that names none; learned from but never shown."""
-_BAD_TIME: Final = "context.time_taken must be seconds, {}; leave it out where it is not known."
+_BAD_TIME: Final = "context.time_taken must be seconds, {}; leave it out if unknown."
 _NO_SKILLS: Final = (ANONYMOUS_SKILL,)
 
 
@@ -220,7 +220,7 @@ def _check_name(field: str, value: str) -> None:
     size = len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     if not 0 < size <= MAX_NAME:
         raise BadInteractionError(
-            f"context.{field} must have 1 to {MAX_NAME} bytes; leave it out where it is not known."
+            f"context.{field} must have 1 to {MAX_NAME} bytes; leave it out if unknown."
         )
     if not value.isprintable():
         raise BadInteractionError(f"context.{field} must not contain control characters.")

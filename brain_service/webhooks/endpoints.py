@@ -62,12 +62,12 @@ class Endpoint:
             lines = Path(self.secret_file).read_text(encoding="utf-8").split()
             keys = tuple(map(read_secret, lines))
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
+            why = getattr(error, "strerror", None) or "it is not text"
             raise WebhooksError(f"cannot read `secret_file` {self.secret_file}: {why}") from None
         except BadSecretError as error:
             raise WebhooksError(f"`secret_file` {self.secret_file}: {error}") from None
         if not keys:
-            raise WebhooksError(f"`secret_file` {self.secret_file} holds no secret")
+            raise WebhooksError(f"`secret_file` {self.secret_file} has no secret")
         return keys
 
     def audience(self) -> frozenset[str] | None:
@@ -77,7 +77,7 @@ class Endpoint:
         try:
             lines = Path(self.learners_file).read_text(encoding="utf-8").split()
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
+            why = getattr(error, "strerror", None) or "it is not text"
             raise WebhooksError(
                 f"cannot read `learners_file` {self.learners_file}: {why}"
             ) from None
@@ -107,7 +107,7 @@ def read_webhooks(path: Path) -> Webhooks:
     except OSError as error:
         raise WebhooksError(f"cannot read BRAIN_WEBHOOKS {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WebhooksError(f"BRAIN_WEBHOOKS {path} is no TOML: {error}") from error
+        raise WebhooksError(f"BRAIN_WEBHOOKS {path} is not TOML: {error}") from error
     tables = content.pop("endpoints", None)
     if not isinstance(tables, list) or not tables:
         raise WebhooksError(f"{path}: write each endpoint as a table [[endpoints]]")
@@ -159,7 +159,7 @@ def _check(one: Endpoint) -> None:
         try:
             ssl.create_default_context(cafile=one.ca_file)
         except (OSError, ssl.SSLError):
-            raise WebhooksError(f"`ca_file` {one.ca_file} holds no certificates") from None
+            raise WebhooksError(f"`ca_file` {one.ca_file} has no certificates") from None
 
 
 def _check_url(url: str) -> None:
@@ -167,7 +167,7 @@ def _check_url(url: str) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise WebhooksError("`url` is no address") from None
+        raise WebhooksError("`url` is not an address") from None
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
         raise WebhooksError("`url` must be an https address (http only to this machine)")
     if parts.username or parts.password or parts.fragment:

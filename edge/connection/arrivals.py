@@ -114,7 +114,7 @@ class Arrivals:
                 arrived.close()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        logger.warning("no connection can be taken for a moment: %s", error.strerror)
+        logger.warning("no connections are accepted for a moment: %s", error.strerror)
         self._loop.remove_reader(listening)
         self._pauses[listening] = self._loop.call_later(PAUSE_S, self._attend, listening)
 

@@ -200,7 +200,7 @@ class Connection(Framing):
             case Due.ABORT:
                 self._transport.abort()
             case Due.NOBODY_CAME:
-                self._refuse("unauthenticated", "No token came in time.", CloseCode.TIMEOUT)
+                self._refuse("unauthenticated", "No token arrived in time.", CloseCode.TIMEOUT)
             case Due.TOKEN_EXPIRED:
                 message = "The token has expired."
                 self._refuse("unauthenticated", message, CloseCode.UNAUTHENTICATED)

@@ -72,7 +72,7 @@ class Listener(HttpToolsProtocol):
     _asked: asyncio.Task[Any] | None = None
     """The task that answers it, if it is safe to cancel."""
     _admitted = False
-    _fault = "This is no HTTP request."
+    _fault = "This is not an HTTP request."
     """The response to a request that is not read further."""
 
     def __init__(self, door: Door, *, proxied: bool, **uvicorn: Any) -> None:
@@ -97,7 +97,7 @@ class Listener(HttpToolsProtocol):
         if not self._admitted:
             self._end()
         elif self._introduction is not None and not self._door.proxies.trust(self.peer):
-            self._door.tell_turned_away(self.peer, "it is none of EDGE_TRUSTED_PROXIES")
+            self._door.tell_turned_away(self.peer, "it is not in EDGE_TRUSTED_PROXIES")
             self._end()  # only our own proxies may say who their client is
         self._await_request()
 
@@ -164,7 +164,9 @@ class Listener(HttpToolsProtocol):
             raise ValueError("too many requests at once")  # the parser stops; nothing is answered
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            self._fault = "A request names one Host."  # or a proxy may read another than we do
+            self._fault = (
+                "A request must name exactly one Host."  # or a proxy may read another than we do
+            )
             raise ValueError(self._fault)
         super().on_headers_complete()
         self._in_body, self._taken = True, 0

@@ -273,7 +273,7 @@ def _explain(payload: bytes, error: msgspec.ValidationError) -> BadFrameError:
     if not isinstance(head.type, str):
         return BadFrameError("bad_request", "The frame needs a `type` (a string).", id=id)
     if head.type not in CLIENT_TYPES:
-        return BadFrameError("unknown_type", "This `type` of frame is not known here.", id=id)
+        return BadFrameError("unknown_type", "This `type` of frame is unknown.", id=id)
     return BadFrameError("bad_request", _sentence(error), id=id, message_type=head.type)
 
 

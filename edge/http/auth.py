@@ -38,7 +38,7 @@ class Credentials(BaseModel):
     device_token: str = Field(
         default="",
         max_length=256,
-        description="What an earlier login on this device answered; a page sends none.",
+        description="The device token of an earlier login on this device; a page sends none.",
     )
 
 
@@ -111,7 +111,7 @@ async def refresh(
         str,
         Header(
             pattern=r"^$|^[!-~]{16,128}$",
-            description="Unguessable; allows to ask again after a lost answer.",
+            description="Unguessable; lets you repeat the request after a lost answer.",
         ),
     ] = "",
 ) -> dict[str, Any] | Response:
@@ -177,7 +177,7 @@ def _check_origin(request: Request, services: Services) -> None:
     """Refuse requests that another site's page makes as a user who is logged in here."""
     headers = request.headers
     if not services.door.origins.allows(headers.get("origin"), headers.get("host")):
-        raise ProblemError(403, "forbidden", "This page's origin may not ask for that. " + HINT)
+        raise ProblemError(403, "forbidden", "This page's origin is not allowed. " + HINT)
 
 
 def _hand_out(

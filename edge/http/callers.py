@@ -100,7 +100,7 @@ def signing_in(request: Request, services: Services, device: str = "") -> Iterat
         places, name = door.logins_of_devices, device
     if not places.take(name):
         raise UpstreamError(
-            "rate_limited", "Too many sign-ins at once; come again.", retry_after_ms=1000
+            "rate_limited", "Too many sign-ins at once; try again.", retry_after_ms=1000
         )
     try:
         yield

@@ -38,7 +38,7 @@ class CrossOrigin(CORSMiddleware):
             asks_before = "access-control-request-method" in headers
             if scope["method"] == "OPTIONS" and asks_before and not allowed:
                 refused = problem_response(
-                    403, "forbidden", "This page's origin may not ask here. " + HINT
+                    403, "forbidden", "This page's origin is not allowed. " + HINT
                 )
                 await refused(scope, receive, send)
                 return

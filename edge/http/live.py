@@ -77,7 +77,7 @@ async def snapshots(
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """Follow the fleet's metrics for as long as the request lasts."""
     if services.is_draining():
-        raise ProblemError(503, "unavailable", "This edge is about to stop; come again.")
+        raise ProblemError(503, "unavailable", "This edge is about to stop; try again.")
     live = Live(who, services.access)
     if not services.streams.add(live):
         raise ProblemError(

@@ -46,7 +46,7 @@ _TITLES = {
 
 _SENTENCES = {
     404: "There is nothing at this address.",
-    405: "This address is asked with another method; the header Allow names them.",
+    405: "This address does not support this method; see the Allow header.",
 }
 """Sentences for the router's own errors, which only have the status' name."""
 

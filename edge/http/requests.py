@@ -82,7 +82,7 @@ class ReadableHost:
         """Serve one request."""
         app = self._app
         if scope["type"] == "http" and not _is_host(Headers(scope=scope).get("host", "")):
-            app = problem_response(400, "bad_request", "The header Host names no host.")
+            app = problem_response(400, "bad_request", "The Host header is not a host.")
         await app(scope, receive, send)
 
 
@@ -194,11 +194,11 @@ class SmallBodies:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "The request's body did not come.") from None
+                raise HTTPException(408, "The request's body did not arrive in time.") from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if taken > most:
-                raise HTTPException(413, f"A request's body has at most {most} bytes.")
+                raise HTTPException(413, f"A request's body may have at most {most} bytes.")
             return message
 
         await self._app(scope, piece, send)

@@ -59,7 +59,7 @@ async def statements(request: Request, who: Caller, services: Using) -> Statemen
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise ProblemError(
-            415, "bad_request", "Attachments are not taken; send the statements as JSON alone."
+            415, "bad_request", "Attachments are not supported; send the statements as JSON."
         )
     body = await request.body()
     given = _parsed(body)

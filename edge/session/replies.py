@@ -72,7 +72,7 @@ class Replies:
         Without an id nobody waits, and an error would only confuse.
         """
         if id is not None:
-            message = "A later request of this socket took its place."
+            message = "A later request of this socket replaced it."
             self.error("conflict", message, id, message_type, receipt=receipt)
         else:
             receipt.unanswered("conflict")

@@ -32,7 +32,9 @@ class Talking:
         """Enter a room, once the auth service allows it."""
         room_id, limit = frame.room_id, self._edge.settings.max_rooms
         if len(self._rooms) >= limit and room_id not in self._rooms:
-            raise BadFrameError("too_many_subscriptions", f"A socket can be in {limit} rooms.")
+            raise BadFrameError(
+                "too_many_subscriptions", f"A socket can be in at most {limit} rooms."
+            )
         self._rooms.add(room_id)
         allowed = partial(self._allowed, frame, receipt)
         self._edge.access.ask(self._socket.user_id, "join", room_id, allowed)

@@ -54,7 +54,9 @@ class Watching:
         learner_id, edge = frame.learner_id, self._socket.edge
         limit = edge.settings.max_subscriptions
         if len(self._requests) >= limit and learner_id not in self._requests:
-            raise BadFrameError("too_many_subscriptions", f"A socket can watch {limit} learners.")
+            raise BadFrameError(
+                "too_many_subscriptions", f"A socket can watch at most {limit} learners."
+            )
         if (earlier := self._requests.get(learner_id)) is not None:
             self._overtake(earlier)
         subscription = edge.hub.subscription(

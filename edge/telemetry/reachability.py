@@ -12,7 +12,7 @@ PATIENCE_S = 2.0
 """How long a service may be away, as in a restart, before the log says so."""
 
 _WARNING = (
-    "services are not reached: UNAVAILABLE means that nobody answers there (do they run, and with"
+    "services cannot be reached: UNAVAILABLE means that nobody answers there (do they run, and with"
     " TLS on both sides or neither?), UNAUTHENTICATED that EDGE_CREDENTIAL is not theirs"
 )
 
@@ -32,4 +32,4 @@ async def tell(missing: Callable[[], Mapping[str, str]], *, patience_s: float = 
         if lasting:
             logger.warning(_WARNING, extra={"missing": lasting})
         else:
-            logger.info("all services are reached")
+            logger.info("all services can be reached")

@@ -128,7 +128,7 @@ class Brains:
         try:
             found = await resolve(self._settings)
         except OSError as error:
-            logger.warning("brains are not found by name", extra={"error": str(error)})
+            logger.warning("brains' names cannot be resolved", extra={"error": str(error)})
             return
         if not found:
             return

@@ -85,7 +85,7 @@ def not_let_in(service: str) -> UpstreamError:
     """Return the client's error while a service refuses this edge itself; the log says so too."""
     return UpstreamError(
         "unavailable",
-        f"The {service} service does not let this edge in; whoever runs it must mend that.",
+        f"The {service} service refuses this edge; an operator must fix that.",
         retry_after_ms=_soon_ms(),
     )
 

@@ -148,7 +148,7 @@ class RoomsLink:
                 if not self._told:
                     status = ", ".join(map(_status, broken.exceptions))
                     logger.warning(
-                        "the stream of rooms broke and is opened again", extra={"status": status}
+                        "the stream of rooms broke and will be reopened", extra={"status": status}
                     )
                 self._told = True
             finally:

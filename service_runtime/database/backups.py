@@ -178,11 +178,11 @@ class _Sqlite:
                 (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
                 names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         except sqlite3.Error as error:
-            raise BackupError(f"{file} is no whole SQLite database: {error}") from error
+            raise BackupError(f"{file} is not a whole SQLite database: {error}") from error
         if found != "ok":
             raise BackupError(f"{file} is damaged: {found}")
         if not {self._schema.table, "alembic_version"} <= names:
-            raise BackupError(f"{file} is no database of {self._schema.service}")
+            raise BackupError(f"{file} is not a database of {self._schema.service}")
 
 
 def _rows(file: Path, query: str) -> list[tuple[str]]:
@@ -233,7 +233,7 @@ class _Postgres:
         listed = self._run("pg_restore", "--list", file)
         tables = {line.split()[5] for line in listed.splitlines() if " TABLE public " in line}
         if not {self._schema.table, "alembic_version"} <= tables:
-            raise BackupError(f"{file} is no database of {self._schema.service}")
+            raise BackupError(f"{file} is not a database of {self._schema.service}")
 
     def _run(self, tool: str, *arguments: str | Path, given: str | None = None) -> str:
         program = shutil.which(tool)

@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
     )
     backup.add_argument("file", type=Path, metavar="FILE", help="where to; it must not exist")
     restore = commands.add_parser(
-        "restore", help="put a backup in the place of the database; stop the service first"
+        "restore", help="replace the database by a backup; stop the service first"
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="what `backup` wrote")
 

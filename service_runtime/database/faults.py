@@ -24,7 +24,7 @@ _SQLITE: Final = {
     "SQLITE_IOERR": "the disk failed to read or write the database",
     "SQLITE_CORRUPT": "the database file is damaged; stop the service and restore a backup",
     "SQLITE_NOTADB": (
-        "the database file is damaged or is no SQLite database; stop the service and restore a"
+        "the database file is damaged or not a SQLite database; stop the service and restore a"
         " backup"
     ),
     "SQLITE_READONLY": "the database file may not be written; check its owner and mode",
@@ -36,7 +36,7 @@ _POSTGRES: Final = {
     "08": "the database cannot be reached; the log says why; try again",
     "25006": "the database is a standby, which may not be written; try again",
     "28": "the database refuses the user or the password of the address",
-    "3D": "there is no database of that name on the server; make it (createdb)",
+    "3D": "there is not a database of that name on the server; make it (createdb)",
     "42501": "the database's user may not do this; make the user the owner of the database",
     "42P01": "the database lacks a table; is it another service's?",
     "53100": "the server's disk is full; make room, nothing was written",

@@ -236,7 +236,7 @@ async def test_only_the_known_come_in_where_nobody_is_made(
 
         known = await school.whose(issuer.token("u-1", email="ADA@school.example"))
         assert (known.user_id, known.role) == (user_id, pb.ROLE_GUARDIAN)
-        assert "nobody here is known" in await school.refused(
+        assert "belongs to nobody known here" in await school.refused(
             issuer.token("u-2", email="eve@school.example")
         )
         # A provider where anybody may claim an address makes nobody an administrator.

@@ -315,7 +315,7 @@ def test_a_folder_that_cannot_hold_data_or_holds_others_is_told_and_left_alone(
         ([], {"PORT": "70000"}, 2, "PORT must be from 1 to"),
         ([], {"LEARNERS": "7"}, 2, "LEARNERS must be a number from 12 to 999, not '7'"),
         (["--help"], {}, 0, "until Ctrl-C"),
-        (["nonsense"], {}, 2, "'nonsense' means nothing here"),
+        (["nonsense"], {}, 2, "'nonsense' is unknown"),
     ],
 )
 def test_what_cannot_be_run_is_explained(

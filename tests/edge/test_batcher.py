@@ -212,7 +212,7 @@ def test_a_wrong_service_credential_is_no_fault_of_the_client() -> None:
     )
     assert (refused.code, str(refused)) == (
         "unavailable",
-        "The brain service does not let this edge in; whoever runs it must mend that.",
+        "The brain service refuses this edge; an operator must fix that.",
     )
     assert refused.retry_after_ms
     assert errors.translate(ValueError("secret"), "brain").code == "internal"

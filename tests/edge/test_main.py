@@ -13,7 +13,7 @@ from edge.settings import EdgeSettings
 
 @pytest.mark.parametrize(
     ("argument", "code", "told"),
-    [("--help", 0, "EDGE_BRAIN_ADDRESSES"), ("--port=9000", 2, "'--port=9000' means nothing here")],
+    [("--help", 0, "EDGE_BRAIN_ADDRESSES"), ("--port=9000", 2, "'--port=9000' is unknown")],
 )
 def test_settings_are_variables(
     monkeypatch: pytest.MonkeyPatch,

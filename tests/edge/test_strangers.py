@@ -194,7 +194,7 @@ async def test_a_request_names_one_host(hosts: bytes, target: bytes) -> None:
         answer = await exchange(running, asked)
 
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"names one Host" in answer
+    assert b"must name exactly one Host" in answer
 
 
 async def test_http_before_hosts_is_answered() -> None:

@@ -299,7 +299,7 @@ async def test_a_mailbox_is_a_learner_whose_user_has_it_for_administrators_only(
     assert (await sent(api, by_mail))["stored"] == 1
     assert api.brain.sent[0].data.learner_id == "ada"
     answer = await sent(api, by_mail, token="ada")
-    assert answer["results"][0]["detail"] == "actor.mbox: is no learner's user."
+    assert answer["results"][0]["detail"] == "actor.mbox: does not belong to a learner."
 
 
 async def test_only_administrators_fill_in_last_year(api: Api) -> None:

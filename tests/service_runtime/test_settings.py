@@ -93,7 +93,7 @@ def test_what_others_put_under_our_prefix_is_told_and_not_used(
     settings = load(Example, {"X_NAME": "n", "X_QUITE_ANOTHER": "1", **kubernetes}, prefix="X")
 
     assert settings.name == "n"
-    assert caplog.messages == ["X_QUITE_ANOTHER is not a setting of this process and not used"]
+    assert caplog.messages == ["X_QUITE_ANOTHER is not a setting of this process and is ignored"]
 
 
 def test_a_secret_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ async def test_copies_made_in_use_bring_back_people_answers_and_figures(
     wrong = await asyncio.to_thread(
         service_command, stack, "auth", "restore", str(tmp_path / "brain")
     )
-    assert "is no database of auth_service" in wrong.stderr
+    assert "is not a database of auth_service" in wrong.stderr
     for name in PACKAGES:
         done = await asyncio.to_thread(
             service_command, stack, name, "restore", str(tmp_path / name)

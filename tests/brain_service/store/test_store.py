@@ -294,7 +294,7 @@ async def test_a_database_of_something_else_is_refused_and_left_alone(path: Path
 
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(path: Path) -> None:
     path.write_bytes(b"these are the recipes of my grandmother, in no particular order" * 100)
-    with pytest.raises(StoreUnavailableError, match="damaged or is no SQLite database"):
+    with pytest.raises(StoreUnavailableError, match="damaged or not a SQLite database"):
         asyncio.run(SqlStore.open(path))
 
 

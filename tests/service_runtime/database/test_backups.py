@@ -169,7 +169,7 @@ def test_half_a_backup_is_refused_and_changes_nothing(
 def test_another_services_backup_is_refused(database: Path, tmp_path: Path) -> None:
     file = tmp_path / "copy"
     execute(command("backup", file), str(database), KEPT)
-    with pytest.raises(BackupError, match="no database of other"):
+    with pytest.raises(BackupError, match="not a database of other"):
         execute(command("restore", file), str(database), OTHER)
 
 
@@ -252,7 +252,7 @@ def test_the_same_with_postgresql(
     execute(command("restore", file), installed, KEPT)
 
     assert sql("SELECT id, name FROM things ORDER BY id") == "0|anew\n1|one"
-    with pytest.raises(BackupError, match="no database of other"):
+    with pytest.raises(BackupError, match="not a database of other"):
         execute(command("restore", file), installed, OTHER)
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(BackupError):
