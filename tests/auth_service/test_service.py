@@ -216,7 +216,7 @@ async def test_no_secret_and_no_address_reaches_the_log(
         tokens.refresh_token, "garbage",
     )  # fmt: skip
     assert [secret for secret in secrets if secret in logged] == []
-    assert "used refresh token" in logged
+    assert "refresh token was used again" in logged
 
 
 _SENDER = pb.NoteRecordsRequest(user_id="lms", learner_ids=["lea"], stored=1)

@@ -59,7 +59,7 @@ def endpoint(**changes: str) -> str:
     [
         ("", "[[endpoints]]"),
         ("endpoints = []", "[[endpoints]]"),
-        ("= 1", "no TOML"),
+        ("= 1", "not TOML"),
         ("retries = 3\n" + endpoint(), "`retries` is unknown"),
         ("max_age_s = 0\n" + endpoint(), "above zero"),
         ('max_age_s = "1"\n' + endpoint(), "a number"),
