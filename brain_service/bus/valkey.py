@@ -193,7 +193,7 @@ class ValkeyBus:
                 heard = messages.decode(message["data"])
                 channel = self._channels.index(message["channel"].decode())
             except (messages.BadMessageError, ValueError) as error:
-                logger.warning("something on the bus is not understood: %s", error)
+                logger.warning("a message on the bus is not understood: %s", error)
                 continue
             self._take(heard, channel)
 
@@ -283,7 +283,7 @@ class ValkeyBus:
             await asyncio.sleep(self._beat_s)
             self._look_for_silence(now())
             if now() - self._heard_self_at > self._patience_s:
-                raise TimeoutError("this brain no longer hears itself")
+                raise TimeoutError("this brain no longer receives its own messages")
 
     # Touch
 
