@@ -15,7 +15,14 @@ import pytest
 
 from brain_service.bus.local import LocalBus
 from brain_service.engine import privacy
-from brain_service.engine.engine import Applied, Engine, EngineOptions, Failed, Submission
+from brain_service.engine.engine import (
+    Applied,
+    Engine,
+    EngineOptions,
+    Failed,
+    FailureCode,
+    Submission,
+)
 from brain_service.engine.notices import Notice, Notifier
 from brain_service.engine.publication import Publication
 from brain_service.engine.storage import Row, StoreUnavailableError
@@ -182,6 +189,11 @@ def revisions(results: Sequence[Applied | Failed]) -> list[tuple[int, bool]]:
         assert isinstance(result, Applied), result
         shortened.append((result.revision, result.duplicate))
     return shortened
+
+
+def codes(results: Sequence[Applied | Failed]) -> list[FailureCode | None]:
+    """Shorten results to why they were refused; None for what was applied."""
+    return [result.code if isinstance(result, Failed) else None for result in results]
 
 
 def plain(value: object) -> Any:
