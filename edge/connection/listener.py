@@ -291,6 +291,10 @@ class Listener(HttpToolsProtocol):
         self._door.unfinished.leave(self._payer, self)
         self._end()
 
+    def abort(self) -> None:
+        """End at once, whatever is in progress."""
+        self.transport.abort()
+
     def _client(self) -> str:
         """Return the client's address."""
         told = [value.decode("latin-1") for name, value in self.headers if name == FORWARDED_FOR]

@@ -13,11 +13,18 @@ import uvicorn
 
 from edge.admission.door import Door
 from edge.connection.arrivals import Arrivals, listen
+from edge.connection.listener import Listener
 from service_runtime.settings import SettingsError
 
 TLS_S = 10.0
 """Seconds for a TLS handshake, and for its close. Until then the client does not count for its
 address.
+"""
+
+
+GRACE_S = 4.0
+"""Seconds that requests in progress may take when the process stops. Then their connections end;
+uvicorn's own limit comes later and logs each as an error.
 """
 
 
@@ -36,6 +43,19 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Serve what is in progress, but not for clients that send or read too slowly."""
+        cut = asyncio.get_running_loop().call_later(GRACE_S, self._cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Listener):
+                connection.abort()
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen. uvicorn itself accepts one connection per turn of the event loop, without a

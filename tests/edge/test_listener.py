@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edge.admission import door
-from edge.connection import listener
+from edge.connection import listener, server
 from edge.connection.listener import Listener
 from edge.settings import EdgeSettings
 from tests.support.edge_server import WAIT_S, Running, exchange, running_edge
@@ -248,6 +248,25 @@ async def test_only_clients_that_stay_hear_of_a_failed_answer(
             assert answer.startswith(b"HTTP/1.1 500 ")
 
     assert ("Exception in ASGI application" in caplog.text) is not leaves
+
+
+@pytest.mark.parametrize(
+    "request_", [GET, ENDLESS, ENDLESS + b"x"], ids=["answer", "body", "half a body"]
+)
+async def test_no_client_keeps_the_process_from_stopping_or_orders_an_error(
+    request_: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "GRACE_S", 0.2)
+    caplog.set_level(logging.ERROR)
+    app = App(reads=request_ is not GET, waits=True)
+    async with running_edge(EdgeSettings(), app, timeout_graceful_shutdown=WAIT_S) as running:
+        _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(request_)
+        await asyncio.wait_for(app.asked.wait(), WAIT_S)
+        door = running.endpoint.door
+    assert [record.message for record in caplog.records] == []
+    assert len(door.connections) == 0
+    writer.close()
 
 
 async def test_a_socket_does_not_begin_before_earlier_requests_are_answered() -> None:
