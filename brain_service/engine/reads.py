@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +14,7 @@ from brain_service.engine.rebuild import OnTouch
 from brain_service.engine.storage import Head, LogRow, Store
 from brain_service.engine.submission import HistoryEntry, LearnerSnapshot
 from brain_service.model import codec
+from service_runtime.slices import sliced
 
 _MAX_REVISION: Final = 2**62
 """No learner has more, and databases count to 2**63."""
@@ -90,7 +90,7 @@ async def history(
     has_more = not newest and len(rows) > limit + has_previous
     if has_more:
         rows = rows[: limit + has_previous]
-    entries = await asyncio.to_thread(_entries, rows)
+    entries = await _entries(rows)
     return entries[has_previous:], has_more
 
 
@@ -126,13 +126,14 @@ def _stored(learner_id: str, head: Head | None) -> LearnerSnapshot:
     )
 
 
-def _entries(rows: Sequence[LogRow]) -> list[HistoryEntry]:
+async def _entries(rows: Sequence[LogRow]) -> list[HistoryEntry]:
     """Read consecutive rows. Crossings of the first one are known only if it is the learner's
     first; otherwise they are left out.
     """
     entries = []
     before: model.Signs | None = None
-    for row in rows:
+    # A thread would hold the interpreter for longer than a slice.
+    async for row in sliced(rows):
         assessment = codec.decode_assessment(row.assessment)
         now = model.signs(assessment)
         if before is None:

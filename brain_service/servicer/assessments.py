@@ -72,11 +72,6 @@ class AssessmentCache:
         _recommended.cache_clear()
 
 
-def assessment_of(assessment: Assessment) -> brain_pb2.Assessment:
-    """Make the contract's message."""
-    return brain_pb2.Assessment.FromString(serialised(assessment))
-
-
 def serialised(assessment: Assessment) -> bytes:
     """Write it in wire format."""
     estimates, performance = assessment.estimates, assessment.performance

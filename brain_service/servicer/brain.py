@@ -235,7 +235,7 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
             limit=request.limit or checks.DEFAULT_HISTORY,
             newest=request.newest,
         )
-        return convert.history(
+        return await convert.history(
             self._engine.epoch, entries, has_more=has_more, newest=request.newest
         )
 

@@ -12,12 +12,13 @@ from brain_service.engine.submission import Applied, HistoryEntry, LearnerSnapsh
 from brain_service.model import adapt
 from brain_service.model.interaction import MAX_CONTENT, Interaction, check_carried, checked
 from brain_service.servicer import checks
-from brain_service.servicer.assessments import AssessmentCache, assessment_of
+from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.watch.follow import Crossed, Update
 from brain_service.watch.watch import Heartbeat
 from brain_service.watch.watches import Cursor, Standing
 from service_runtime import trace_context
+from service_runtime.slices import sliced
 
 MAX_HISTORY_BYTES: Final = 8 * 1024 * 1024
 """A page of history ends here, well below the largest message."""
@@ -182,29 +183,28 @@ def _revisions(revisions: Mapping[str, int]) -> list[brain_pb2.LearnerRevision]:
     ]
 
 
-def history(
+async def history(
     epoch: str, entries: Sequence[HistoryEntry], *, has_more: bool, newest: bool
 ) -> brain_pb2.GetHistoryResponse:
     """Answer with a page that fits into a message; what does not fit is left to the next page.
 
     Of the newest entries the oldest are left out, of others the newest.
     """
-    kept: list[brain_pb2.HistoryEntry] = []
-    size = 0
-    for entry in reversed(entries) if newest else entries:
-        message = _history_entry(entry)
-        size += message.ByteSize()
-        if kept and size > MAX_HISTORY_BYTES:
+    page, size = brain_pb2.GetHistoryResponse(epoch=epoch), 0
+    async for entry in sliced(reversed(entries) if newest else entries):
+        size += _add_entry(page, entry).ByteSize()
+        if len(page.entries) > 1 and size > MAX_HISTORY_BYTES:
+            del page.entries[-1]
             has_more = has_more or not newest
             break
-        kept.append(message)
     if newest:
-        kept.reverse()
-    return brain_pb2.GetHistoryResponse(epoch=epoch, entries=kept, has_more=has_more)
+        page.entries.reverse()
+    page.has_more = has_more
+    return page
 
 
-def _history_entry(entry: HistoryEntry) -> brain_pb2.HistoryEntry:
-    return brain_pb2.HistoryEntry(
+def _add_entry(page: brain_pb2.GetHistoryResponse, entry: HistoryEntry) -> brain_pb2.HistoryEntry:
+    message = page.entries.add(
         revision=entry.revision,
         interaction_id=entry.interaction_id,
         kind=_KIND_NUMBERS[entry.kind],
@@ -212,10 +212,11 @@ def _history_entry(entry: HistoryEntry) -> brain_pb2.HistoryEntry:
         response=entry.response,
         context_json=entry.context_json,
         occurred_at_ms=entry.occurred_at_ms,
-        assessment=assessment_of(entry.assessment),
         crossings=_crossings(Crossed(entry.revision, crossing) for crossing in entry.crossings),
         traceparent=entry.traceparent,
     )
+    message.assessment.MergeFromString(serialised(entry.assessment))
+    return message
 
 
 def adapt_request(message: brain_pb2.AdaptContentRequest) -> adapt.Request:

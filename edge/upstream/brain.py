@@ -22,6 +22,7 @@ from edge.upstream.batcher import Batcher
 from edge.upstream.errors import is_transient, translate
 from service_runtime import telemetry, trace_context
 from service_runtime.grpc_client import Channel
+from service_runtime.slices import sliced
 
 _KIND_NAMES = {kind: name for name, kind in interactions.KINDS.items()}
 
@@ -190,7 +191,7 @@ class BrainLink:
                 break
             updates += [
                 assessments.update_from_history(learner_id, entry, page.epoch)
-                for entry in page.entries
+                async for entry in sliced(page.entries)
             ]
             after = updates[-1].revision
         return updates
@@ -216,7 +217,7 @@ class BrainLink:
                     one.skill: round(one.probability, 4) for one in entry.assessment.mastery
                 },
             }
-            for entry in page.entries
+            async for entry in sliced(page.entries)
         ]
         return {"epoch": page.epoch, "entries": entries, "has_more": page.has_more}
 

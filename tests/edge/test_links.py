@@ -17,11 +17,51 @@ from edge.ports import Interaction
 from edge.settings import EdgeSettings
 from edge.upstream import watch as watch_room
 from edge.upstream.brain import BrainLink
+from service_runtime import slices
 from service_runtime.grpc_client import open_channel
 from service_runtime.trace_context import TraceContext
-from tests.edge.services import SETTINGS, WAIT_S, Brain, Watcher, adder, asked, moved, watching
+from tests.edge.services import (
+    SETTINGS,
+    WAIT_S,
+    Brain,
+    Watcher,
+    adder,
+    asked,
+    assessment,
+    moved,
+    watching,
+)
 from tests.support.background import running, serving
 from tests.support.eventually import until
+from tests.support.turns import turns_beside
+
+# History
+
+
+async def test_others_have_their_turns_while_a_page_of_history_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slices, "SLICE_S", 0.0)
+    page = brain_pb2.GetHistoryResponse(
+        epoch="e1",
+        entries=[
+            brain_pb2.HistoryEntry(revision=number + 1, assessment=assessment())
+            for number in range(100)
+        ],
+    )
+
+    async def history(*_: Any, **__: Any) -> brain_pb2.GetHistoryResponse:
+        return page
+
+    monkeypatch.setattr(BrainLink, "_history", history)
+    channel = open_channel("127.0.0.1:1", SETTINGS)
+    link = BrainLink(channel, SETTINGS)
+    told, turns = await turns_beside(link.history("ada", after=0, limit=100, newest=False))
+    assert (len(told["entries"]), turns >= 100) == (100, True)
+    replayed, turns = await turns_beside(link._replay("ada", 0, 100))
+    assert (len(replayed), turns >= 100) == (100, True)
+    await channel.close()
+
 
 # Interactions
 

@@ -13,6 +13,8 @@ from aivo.brain.v1 import brain_pb2 as pb
 from brain_service.engine.storage import StoreUnavailableError
 from brain_service.model.interaction import MAX_SKILLS_PER_ITEM
 from brain_service.model.params import MAX_SKILLS
+from brain_service.servicer import convert
+from service_runtime import slices
 from tests.brain_service.servicer.servicer_support import (
     ROOT,
     WAIT_S,
@@ -23,6 +25,7 @@ from tests.brain_service.servicer.servicer_support import (
     status_of,
     watching,
 )
+from tests.support.turns import turns_beside
 
 
 async def test_a_state_tells_every_skill_of_a_learner_who_has_as_many_as_are_kept(
@@ -289,6 +292,20 @@ async def test_history_comes_in_pages_with_what_was_sent(stack: Stack) -> None:
     assert page.entries[0].kind == pb.INTERACTION_KIND_PRACTICE
     assert page.entries[0].context_json == b'{"x":1}'
     assert page.entries[0].assessment.levels.engagement > 0
+
+
+async def test_others_have_their_turns_while_a_page_of_history_is_made(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "SLICE_S", 0.0)
+    await interact(stack, [interaction() for _ in range(100)])
+    (entries, _), turns = await turns_beside(
+        stack.engine.history("mia", after_revision=0, limit=100, newest=False)
+    )
+    assert turns >= 100
+    page, turns = await turns_beside(convert.history("e", entries, has_more=False, newest=True))
+    assert turns >= 100
+    assert [entry.revision for entry in page.entries] == list(range(1, 101))
 
 
 async def test_a_page_of_history_that_is_too_large_for_a_message_ends_early(stack: Stack) -> None:

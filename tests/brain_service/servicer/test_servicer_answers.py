@@ -10,8 +10,9 @@ from brain_service import model
 from brain_service.engine.submission import Applied, Failed, FailureCode
 from brain_service.model.interaction import interaction_from_context
 from brain_service.servicer import answers
-from brain_service.servicer.assessments import AssessmentCache, assessment_of
+from brain_service.servicer.assessments import AssessmentCache
 from brain_service.servicer.wire_format import varint
+from tests.brain_service.servicer.contract import assessment_of
 
 _LEARNED = model.apply(
     None,

@@ -13,7 +13,8 @@ from brain_service import model
 from brain_service.model import Assessment, levels
 from brain_service.model.interaction import interaction_from_context
 from brain_service.model.levels import BASES, GRADES, NAMES
-from brain_service.servicer.assessments import AssessmentCache, assessment_of
+from brain_service.servicer.assessments import AssessmentCache
+from tests.brain_service.servicer.contract import assessment_of
 
 FIELDS = {
     "cognitive_load": (pb.LEVEL_COGNITIVE_LOAD, "cognitive_load"),

@@ -14,8 +14,8 @@ from brain_service.model.attention import REASONS, Attention
 from brain_service.model.interaction import interaction_from_context
 from brain_service.model.meaning import NAMES, Meaning
 from brain_service.model.words import Because
-from brain_service.servicer.assessments import assessment_of
 from brain_service.servicer.meaning import explanations
+from tests.brain_service.servicer.contract import assessment_of
 
 FIELDS: Final = {
     "cognitive_load": "cognitive_load",
