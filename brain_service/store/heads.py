@@ -11,9 +11,13 @@ are, and a first interaction changes one page of heads and nothing else about th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+from brain_service.store.arrays import byteas
 
 _FIXED: Final = Struct("<qIH")
 _STEP: Final = 256
@@ -83,6 +87,14 @@ def load(
             yield digest, *found
 
 
+def load_from_postgres(
+    server: psycopg.Connection[Any], digests: Sequence[bytes]
+) -> Iterator[tuple[bytes, int, int, bytes]]:
+    """Yield digest, key, revision and head of the learners with these digests that are known."""
+    wanted = [byteas(digests)]
+    yield from server.execute(_LOAD_FROM_POSTGRES, wanted, prepare=True, binary=True)
+
+
 def find_base(driver: sqlite3.Connection, learner_key: int) -> Place | None:
     """Return where the state is that a learner's log continues from, as `find` does."""
     found = driver.execute(_FIND_BASE, (learner_key,)).fetchone()
@@ -109,6 +121,11 @@ def put_base(driver: sqlite3.Connection, learner_key: int, revision: int, state:
 _LOAD: Final = (
     "SELECT learner_key, revision, heads.head FROM learners JOIN heads"
     " ON heads.place = learners.head WHERE learner_digest = ?"
+)
+_LOAD_FROM_POSTGRES: Final = (
+    "SELECT learner_digest, learner_key, revision, heads.head FROM unnest(%b::bytea[])"
+    " AS wanted (digest) JOIN learners ON learner_digest = digest"
+    " JOIN heads ON heads.place = learners.head"
 )
 _FIND: Final = (
     "SELECT coalesce(place, 0), coalesce(newest, 0), coalesce(revision, 0),"

@@ -157,7 +157,7 @@ class SqlStore:
     async def load(self, learner_ids: Sequence[str], *, to_write: bool = False) -> dict[str, Head]:
         """Return where these learners stand, in one read."""
         by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
-        if to_write and self.database.is_sqlite:
+        if to_write:
             return await self._run_write(partial(self._load_for_writer, by_digest))
 
         def work(connection: sa.Connection) -> dict[str, Head]:
@@ -166,11 +166,15 @@ class SqlStore:
         return await self._look(work)
 
     def _load_for_writer(self, by_digest: Mapping[bytes, str]) -> dict[str, Head]:
-        """Read on the connection that writes: it has the pages at hand when they are committed,
-        while a reader's cache is empty after each commit.
+        """Read on the connection that writes, without SQLAlchemy. On SQLite that has the pages at
+        hand when they are committed, while a reader's cache is empty after each commit; a server
+        has a statement ready there.
         """
-        with looking(self.written) as driver:
-            return _heads_of(heads.load(driver, by_digest), by_digest)
+        if self.database.is_sqlite:
+            with looking(self.written) as driver:
+                return _heads_of(heads.load(driver, by_digest), by_digest)
+        with at_once(self.written) as server:
+            return _heads_of(heads.load_from_postgres(server, list(by_digest)), by_digest)
 
     async def revisions(self, learner_ids: Sequence[str]) -> dict[str, int]:
         """Return the newest revisions, in one read that touches indexes only."""

@@ -82,6 +82,25 @@ async def test_learners_who_are_not_in_memory_cost_a_look_at_the_connection_and_
     assert counted[-1] == 2 + 2 + 3
 
 
+async def test_who_is_written_next_costs_one_round_trip_to_read_and_is_read_as_everybody_is(
+    store: SqlStore, trips: Trips
+) -> None:
+    names = [f"learner-{n}" for n in range(64)]
+    await store.commit([row(name, 0, 1) for name in names], NOTHING)
+    expected = await store.load(names)
+    assert len(expected) == 64
+    counted = []
+    for size in (64, 1, 64, 1):
+        before = trips.count
+        wanted = [*names[:size], "nobody"]
+        assert await store.load(wanted, to_write=True) == {
+            name: expected[name] for name in names[:size]
+        }
+        counted.append(trips.count - before)
+    # The first time the statement is prepared.
+    assert counted[1:] == [1] * 3
+
+
 @pytest.mark.parametrize(
     ("learned", "trips_each"),
     [
