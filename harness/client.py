@@ -1,7 +1,7 @@
 """A well-behaved client of the protocol, in Python: logs in, connects, reconnects with jitter.
 
 Tests and chaos judge the server by every single answer, which `aivo_client` rightly hides behind
-its retries, so this one stays apart and tries nothing again.
+its retries, so this one is separate and retries nothing.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ OPEN_TIMEOUT_S = 10.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 STAY_CLOSED = frozenset({1000, 4400, 4403})
-"""Close codes after which coming back would not help."""
+"""Close codes after which reconnecting would not help."""
 BAD_TOKEN = 4401
 
 Frame = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """The server will not have this client or these credentials; trying again would not help."""
+    """The server refuses this client or these credentials; retrying would not help."""
 
 
 class DisconnectedError(Exception):
@@ -55,8 +55,8 @@ class TokenSource(Protocol):
         """
 
     def rejected(self) -> None:
-        """Forget the token, which the server does not accept; raises RefusedError when there can be
-        no other.
+        """Drop the token, which the server refused; raises RefusedError when there can be no
+        other.
         """
 
 

@@ -1,5 +1,5 @@
-"""Ties a process to the life of the one that starts it, then becomes that process: `leash.py PARENT
-CORE COMMAND …`.
+"""Ties a process to the life of its parent, then becomes that process: `leash.py PARENT CORE
+COMMAND …`.
 
 It runs before the command in the same process, because doing this between fork and exec inside a
 program with threads (gRPC has some) can deadlock. It is run by its path and uses the standard

@@ -1,5 +1,5 @@
-"""A PostgreSQL of one's own in a directory: what `make run DATABASE=postgres`, tests and benchmarks
-work on. For a school's own data an operator runs a server; see docs/operations.md.
+"""A private PostgreSQL in a directory, for `make run DATABASE=postgres`, tests and benchmarks. For
+a school's own data an operator runs a server; see docs/operations.md.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """The four services as real processes on this machine, started, stopped and killed together.
 
-It knows nothing of what they do. `make run`, tests and benchmarks share it:
+Independent of what they do. `make run`, tests and benchmarks share it:
 
-    with private_stack(env={"EDGE_PING_S": "1"}) as stack:
-        stack.kill("brain")      # SIGKILL
-        stack.start("brain")     # again, on the same port and data; returns when it is ready
-        stack.restart("edge")    # SIGTERM, as a deploy does, then start
+with private_stack(env={"EDGE_PING_S": "1"}) as stack: stack.kill("brain") # SIGKILL
+stack.start("brain") # again, on the same port and data; returns when it is ready
+stack.restart("edge") # SIGTERM, as a deploy does, then start
 
-All calls block, for at most the timeouts named; inside an event loop use
-`await asyncio.to_thread(stack.restart, "brain")`.
+All calls block, for at most the timeouts named; inside an event loop use `await
+asyncio.to_thread(stack.restart, "brain")`.
 """
 
 from __future__ import annotations

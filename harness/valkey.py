@@ -1,5 +1,5 @@
-"""A Valkey of one's own in a directory: what several brains of `make run` and tests hear of each
-other by. It keeps nothing on disk.
+"""A Valkey of one's own in a directory: for the several brains of `make run` and tests. Keeps
+nothing on disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The client: the door through which a program talks to the machine, and hears of what it asked."""
+"""The client: a program's interface to the machine, with futures and iterators."""
 
 from __future__ import annotations
 
@@ -41,32 +41,31 @@ from aivo_client.watching import Watch
 from aivo_client.wishes import LEARNER, ROOM
 
 DEFAULT_FRAME_BYTES = 64 * 1024
-"""Of what may be sent, before the server has told."""
+"""The limits assumed until the server states its own."""
 HEAD_BYTES = 256
-"""What a frame has besides its interaction."""
+"""Bytes of a frame besides its interaction."""
 ANSWER_S = 10.0
 
 
 class Store(Protocol):
-    """Keeps interactions that wait where they survive the process; calls must be quick."""
+    """Stores waiting interactions where they survive the process; calls must be quick."""
 
     def load(self) -> Iterable[Waiting]:
-        """Return what is kept."""
+        """Return the stored interactions."""
 
     def save(self, item: Waiting) -> None:
-        """Keep one."""
+        """Store one."""
 
     def remove(self, id: str) -> None:
-        """Forget one."""
+        """Remove one."""
 
 
 class AivoClient:
-    """A connection to the realtime server that comes back by itself.
+    """A connection to the realtime server that reconnects by itself.
 
-        async with AivoClient("wss://school.example/ws", token=get_token) as client:
-            done = await client.interact({"learner_id": "ada", "type": "practice", "content": "…"})
-            async for update in client.watch("ada"):
-                print(update["revision"], update["state"])
+    async with AivoClient("wss://school.example/ws", token=get_token) as client: done = await
+    client.interact({"learner_id": "ada", "type": "practice", "content": "…"}) async for update in
+    client.watch("ada"): print(update["revision"], update["state"])
 
     Use it from one event loop. Leaving it closes the connection; what has not been acknowledged by
     then stays in `store`, if one was given.
@@ -82,12 +81,12 @@ class AivoClient:
         config: Config | None = None,
     ) -> None:
         """Prepare; nothing is sent before `connect`, or `async with`. The token is never put into
-        the address. `token_refused` hears that the server does not accept the last one, before
-        another is asked for: whoever keeps it must forget it.
+        the address. `token_refused` is called when the server does not accept the last token,
+        before another is requested: drop it from any cache.
         """
         self.url = url
         self.established: Frame | None = None
-        """What the server said of the present connection; None while there is none."""
+        """The server's `connection_established`; None while not connected."""
         self._store = store
         self._machine = Machine(config or Config())
         self._transport = Transport(url, token, token_refused, self._machine, self._hear)
@@ -95,11 +94,11 @@ class AivoClient:
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._watches: dict[str, list[Watch]] = {}
         self._shown: dict[str, Frame] = {}
-        """The newest update of each learner that is watched."""
+        """The newest update of each watched learner."""
         self._rooms: dict[str, list[Room]] = {}
         self._opened = asyncio.Event()
         self._over: ClosedError | None = None
-        """Why it does not come back by itself."""
+        """Why it no longer reconnects."""
         self._serial = 0
 
     # Connecting
@@ -119,8 +118,8 @@ class AivoClient:
 
     async def connect(self) -> None:
         """Connect and stay connected; returns when first connected. Raises ClosedError when the
-        server, or the lack of a token, makes that hopeless. Cancelling leaves it trying; `close`
-        ends that.
+        server refuses for good or there is no token. Cancelling leaves it trying; `close` ends
+        that.
         """
         if self.is_open:
             return
@@ -135,8 +134,8 @@ class AivoClient:
             raise self._over
 
     async def close(self) -> None:
-        """Close the connection; whoever waits, or begins to before it is connected again, hears
-        `closed`.
+        """Close the connection; present and new waits fail with `closed` until it is connected
+        again.
         """
         self._do(self._machine.disconnect(*now()))
         self._end(ClosedError("closed", "The client was closed."))
@@ -149,21 +148,21 @@ class AivoClient:
 
     @property
     def server_time(self) -> float:
-        """The present by the server's clock, Unix seconds: what ages of states count from."""
+        """The server's time, Unix seconds, for the ages of states."""
         return time.time() + self._machine.skew_s
 
     def token_changed(self) -> None:
-        """Say that `token` gives another one now; it is taken over without reconnecting."""
+        """Ask `token` for a new token now; it is replaced without reconnecting."""
         self._do(self._machine.token_changed(*now()))
 
-    # What a program does
+    # Calls
 
     def interact(self, interaction: InteractionData) -> asyncio.Future[VirtualBrainResponse]:
-        """Record an interaction: taken at once, connected or not, and counted exactly once.
+        """Record an interaction: accepted at once, connected or not, and counted exactly once.
 
         The future is done when the server has committed it, however often the connection breaks
         until then; it raises AivoError when it is refused for good, too big, too old, or too many
-        wait. Cancelling it does not take the interaction back.
+        wait. Cancelling it does not withdraw the interaction.
         """
         data = dict(interaction)
         data["interaction_id"] = data.get("interaction_id") or uuid7()
@@ -184,9 +183,9 @@ class AivoClient:
     ) -> Watch:
         """Watch a learner, through every reconnect. The first update shows the present state.
 
-        `latest` gives the newest whenever it is asked, `every` each revision in order; who is slow
-        gets them from the server's log. Several watches of one learner share a subscription: the
-        slowest of `every` sets the pace, the last `min_interval_s` holds.
+        `latest` gives the newest on demand, `every` each revision in order; slow readers get them
+        from the server's log. Several watches of one learner share a subscription: the slowest of
+        `every` sets the pace, the last `min_interval_s` holds.
         """
         watch = Watch(learner_id, mode, hold=self._hold, go_on=self._go_on, end=self._watch_no_more)
         self._watches.setdefault(learner_id, []).append(watch)
@@ -209,8 +208,8 @@ class AivoClient:
         return cast(ContentAdapted, await self._ask({"type": "adapt_content", "data": dict(data)}))
 
     def room(self, room_id: str) -> Room:
-        """Be in a room, through every reconnect, and hear what is told there. It raises AivoError
-        when the server does not let us in.
+        """Be in a room, through every reconnect, and receive its frames. Raises AivoError when the
+        server refuses.
         """
         room = Room(room_id, end=self._leave)
         self._rooms.setdefault(room_id, []).append(room)
@@ -220,7 +219,7 @@ class AivoClient:
         return room
 
     def say(self, room_id: str, data: dict[str, Any]) -> None:
-        """Say something in a room. Raises AivoError when not connected: it is not kept."""
+        """Send a message to a room. Raises AivoError when not connected: it is not queued."""
         self._must_be_open()
         frame = {"type": "room_message", "room_id": room_id, "data": data}
         self._do(self._machine.send(frame, *now()))
@@ -293,7 +292,7 @@ class AivoClient:
         future = self._answers.get(id)
         if future is None or future.done():
             future = self._answers[id] = asyncio.get_running_loop().create_future()
-            # Nobody need ask what became of it.
+            # Nobody needs to retrieve the result.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
 
@@ -336,7 +335,7 @@ class AivoClient:
             self._do(self._machine.unwant(ROOM, room.room_id, *now()))
 
     def _end(self, error: ClosedError) -> None:
-        """It is over: everybody who waits hears why."""
+        """The client is closed: all waits fail with the reason."""
         self._over = error
         self._opened.set()
         for id in list(self._answers):

@@ -1,11 +1,11 @@
-"""What can go wrong, in one exception that carries a code, and what each close code asks for."""
+"""One exception with a code for everything that can go wrong, and the meaning of close codes."""
 
 from __future__ import annotations
 
 from typing import Final
 
 STAY_CLOSED: Final = frozenset({1000, 4400, 4403})
-"""Close codes after which coming back would not help: normal, not the protocol, access refused."""
+"""Close codes after which reconnecting would not help: normal, not the protocol, access refused."""
 
 TOO_BIG, BAD_TOKEN, DEAD = 1009, 4401, 4408
 
@@ -31,9 +31,9 @@ class AivoError(Exception):
         self.retryable = retryable
         """Whether the same may succeed later."""
         self.retry_after_s = retry_after_s
-        """How long to wait before, where that was told."""
+        """How long to wait before retrying, if known."""
         self.id = id
-        """The request or interaction that this is about, if it is about one."""
+        """The request or interaction concerned, if any."""
 
 
 class ClosedError(AivoError):

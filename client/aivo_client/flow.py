@@ -1,4 +1,4 @@
-"""What the server tells, on its way to whoever iterates over it."""
+"""An asynchronous iterator over the server's frames."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Told = TypeVar("Told", bound=Mapping[str, Any])
 
 
 class Flow(Generic[Told]):
-    """An asynchronous iterator over frames. Cancelling a wait for the next loses nothing and ends
-    nothing, as it would with a generator.
+    """An asynchronous iterator over frames. Unlike with a generator, cancelling a wait loses
+    nothing and ends nothing.
 
     Close it, or leave it as an asynchronous context manager, to end it.
     """
@@ -50,9 +50,7 @@ class Flow(Generic[Told]):
         return self
 
     async def __anext__(self) -> Told:
-        """Wait for the next. Raises AivoError when the server grants no more of them. Cancelling
-        loses nothing.
-        """
+        """Wait for the next. Raises AivoError when the server ends it. Cancelling loses nothing."""
         while not self._waiting:
             self._drained()
             if self._ended:

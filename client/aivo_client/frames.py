@@ -11,7 +11,7 @@ Frame: TypeAlias = dict[str, Any]
 
 
 class Levels(TypedDict):
-    """Six levels in [0, 1], or what is told of each."""
+    """Six levels in [0, 1], or a value per level."""
 
     cognitive_load: float
     engagement_level: float
@@ -33,7 +33,7 @@ class Words(TypedDict):
 
 
 class Performance(TypedDict):
-    """How it went lately."""
+    """A summary of the answers so far."""
 
     accuracy: float
     response_time: float | None
@@ -76,7 +76,7 @@ class Struggle(TypedDict):
 
 
 class TooEarly(TypedDict):
-    """Why bands are not told yet."""
+    """Why there are no bands yet."""
 
     code: str
     needs: int

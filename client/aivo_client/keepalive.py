@@ -1,6 +1,4 @@
-"""What keeps an open connection good: a sign of life now and then, a new token in time, and the
-difference of the clocks.
-"""
+"""Keeps an open connection healthy: pings, a new token in time, and the clocks' difference."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ class Keepalive:
         return bool(self._ping)
 
     def heard(self, now: float) -> None:
-        """Something came from the server."""
+        """Data arrived from the server."""
         self._heard_at = now
 
     def begin(self, step: Step, established: Frame) -> None:
@@ -43,11 +41,11 @@ class Keepalive:
         self._send_ping(step)
 
     def end(self) -> None:
-        """The connection is gone, and what was asked on it."""
+        """The connection is gone, and its open requests."""
         self._ping = ""
 
     def due(self, step: Step) -> None:
-        """The time for a sign of life: ask for one where nothing else was heard."""
+        """Ping if nothing arrived lately."""
         if step.now - self._heard_at >= step.config.heartbeat_s:
             self._send_ping(step)
         self._arm(step)
@@ -69,7 +67,7 @@ class Keepalive:
         step.wake("refresh", max(1.0, left_s - margin_s * (1.0 + 0.5 * step.random())))
 
     def refresh_later(self, step: Step, after_s: float) -> None:
-        """There is no other token yet. Perhaps when half of what is left of the old one is over."""
+        """There is no other token yet; try again after half of the old one's remaining time."""
         step.wake("refresh", max(10.0, after_s, (self._expires_at - step.now) / 2))
 
     def _compare_clocks(self, step: Step, frame: Frame, travel_s: float) -> None:

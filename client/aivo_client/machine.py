@@ -1,4 +1,4 @@
-"""The connection without any I/O: events come in with the time, and what is to be done comes out.
+"""The connection without any I/O: timed events in, effects out.
 
 `idle` (not asked for) → `token` (waiting for the application's) → `opening` → `authenticating` →
 `open`; from any of them to `waiting` (for the next attempt) or `closed` (for good). It behaves as
@@ -39,7 +39,7 @@ _OWN_PACE = 40.0
 
 
 class Machine:
-    """One client's connection, what it wants, and what waits to be sent."""
+    """One client's connection, its wishes, and what waits to be sent."""
 
     def __init__(self, config: Config, chance: Callable[[], float] = random.random) -> None:
         """Begin idle; `chance` draws from [0, 1)."""
@@ -86,7 +86,7 @@ class Machine:
         return self._done(step)
 
     def disconnect(self, now: float, wall: float) -> list[Effect]:
-        """Close; what is wanted and what waits is kept for the next `connect`."""
+        """Close; wishes and waiting interactions are kept for the next `connect`."""
         step = self._step(now, wall)
         if self.phase not in ("idle", "closed"):
             step.effects.append(Close(1000))
@@ -140,8 +140,8 @@ class Machine:
         return self._done(step)
 
     def send(self, frame: Frame, now: float, wall: float) -> list[Effect]:
-        """Send a frame as soon as the server's pace allows, before all that waits for longer;
-        nothing is sent, and the caller must see `is_open`, when not open.
+        """Send a frame as soon as the server's pace allows, ahead of waiting interactions. Nothing
+        is sent when not open; check `is_open`.
         """
         step = self._step(now, wall)
         if self.is_open:
@@ -151,7 +151,7 @@ class Machine:
         return self._done(step)
 
     def token_changed(self, now: float, wall: float) -> list[Effect]:
-        """There is another token: take it over, in place when connected."""
+        """There is another token: use it, in place when connected."""
         step = self._step(now, wall)
         if self.is_open:
             self._ask_token(step)
@@ -162,8 +162,8 @@ class Machine:
     def token(
         self, request: int, token: str, now: float, wall: float, *, error: AivoError | None = None
     ) -> list[Effect]:
-        """A token came; empty when there is none, and `error` why, if that is known. A refused one
-        is never sent twice.
+        """A token arrived; empty when there is none, with `error` if known. A refused one is never
+        sent twice.
         """
         step = self._step(now, wall)
         if request != self._request:
@@ -189,7 +189,7 @@ class Machine:
         return self._done(step)
 
     def opened(self, socket: int, now: float, wall: float) -> list[Effect]:
-        """The socket is open: say who we are."""
+        """The socket is open: authenticate."""
         step = self._step(now, wall)
         if socket != self._socket or self.phase != "opening":
             return []
@@ -207,7 +207,7 @@ class Machine:
         return self._done(step)
 
     def received(self, socket: int, frame: Frame, now: float, wall: float) -> list[Effect]:
-        """A frame came."""
+        """A frame arrived."""
         step = self._step(now, wall)
         if socket != self._socket or self.phase not in ("authenticating", "open"):
             return []
@@ -251,7 +251,7 @@ class Machine:
         step.effects.append(GetToken(self._request))
 
     def _dead(self, step: Step) -> None:
-        """Close the socket ourselves and take it for lost: it may take minutes to say so."""
+        """Close the socket and treat it as lost: a dead one may take minutes to report that."""
         step.effects.append(Close(errors.DEAD))
         self._on_closed(step, errors.DEAD)
 
@@ -290,7 +290,7 @@ class Machine:
         step.effects.append(Lost(error.close_code, error))
 
     def _forget(self, step: Step) -> None:
-        """What was true of the last connection is not true any more."""
+        """Reset the state of the last connection."""
         step.effects.append(CancelTimers())
         self._socket += 1
         self._request += 1
@@ -345,7 +345,7 @@ class Machine:
             id=str(frame.get("id") or ""),
         )
         if wait_s:
-            # Should a close follow, this is also the time to stay away.
+            # If a close follows, this is also the time to wait before reconnecting.
             self._not_before = step.now + wait_s
             if not error.id:
                 self.outbox.pause(step, wait_s)
@@ -382,7 +382,7 @@ class Machine:
         return Step(self._config, now, wall, self._chance, budget)
 
     def _done(self, step: Step) -> list[Effect]:
-        """Send whatever is wanted and not yet sent, and return all that is to be done."""
+        """Send everything due and return the effects."""
         if self.is_open:
             soonest = min(
                 self._pump(step), self.wishes.pump(step), self.outbox.pump(step, self.skew_s)

@@ -1,5 +1,5 @@
-"""Interactions wait here from the moment they are given until the server has committed or refused
-them. Each is always sent under the same `interaction_id`: nothing is lost or counted twice.
+"""Interactions wait here until the server has committed or refused them. Each is always sent under
+the same `interaction_id`: nothing is lost or counted twice.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from aivo_client.step import Step
 from aivo_client.values import Remove, Save, Settled, Waiting
 
 _WAITED_S = 1.0
-"""After so long an interaction says when it happened."""
+"""After this long an interaction is sent with its time."""
 
 
 class Outbox:
-    """All that wait, the oldest first."""
+    """All waiting interactions, oldest first."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self._items: dict[str, Waiting] = {}
-        """In the order in which they were given."""
+        """In the order of submission."""
         self._sent: dict[str, float] = {}
-        """When each under way was sent on this connection (monotonic), in that order."""
+        """When each one in flight was sent on this connection (monotonic), in that order."""
         self._paused_until = 0.0
         self._in_flight_max: float = float("inf")
 
@@ -35,7 +35,7 @@ class Outbox:
         return len(self._items)
 
     def add(self, step: Step, item: Waiting) -> None:
-        """Take one in, which is kept before it is sent; again is harmless."""
+        """Add one, which is stored before it is sent; harmless twice."""
         if item.id in self._items:
             return
         if len(self._items) >= step.config.queue_items:
@@ -46,7 +46,7 @@ class Outbox:
         step.effects.append(Save(item))
 
     def load(self, items: Iterable[Waiting]) -> None:
-        """Take in what an earlier process left."""
+        """Add what an earlier process left."""
         for item in items:
             self._items.setdefault(item.id, item)
         self._items = dict(sorted(self._items.items(), key=lambda pair: pair[1].queued_at))
@@ -69,8 +69,8 @@ class Outbox:
         return True
 
     def allow(self, in_flight: float | None) -> None:
-        """Obey the server's limit of interactions under way. One place stays free: what it has
-        answered may count for a moment longer than the answer travels.
+        """Obey the server's limit of interactions in flight. One place stays free: an answered one
+        may count a moment longer than its answer travels.
         """
         self._in_flight_max = max(1, in_flight - 1) if in_flight else float("inf")
 
@@ -84,14 +84,14 @@ class Outbox:
         self._sent.clear()
 
     def give_up_largest(self, step: Step) -> None:
-        """A frame was too big: of those under way the largest is the culprit."""
+        """A frame was too big: drop the largest one in flight."""
         sent = [self._items[id] for id in self._sent]
         if sent:
             worst = max(sent, key=lambda item: len(json.dumps(item.data)))
             self._settle(step, worst.id, AivoError("too_big", id=worst.id))
 
     def pump(self, step: Step, skew_s: float) -> float:
-        """Send what is due; returns after how many seconds there may be more to do."""
+        """Send what is due; returns the seconds until there may be more to do."""
         self._expire(step)
         self._give_up_waiting(step)
         waits = len(self._items) > len(self._sent)
@@ -106,7 +106,7 @@ class Outbox:
         return next(iter(self._sent.values())) + step.config.answer_s - step.now
 
     def _give_up_waiting(self, step: Step) -> None:
-        """What is not answered in time counts as not sent."""
+        """Unanswered ones count as not sent after a while."""
         overdue = step.now - step.config.answer_s
         while self._sent:
             id, at = next(iter(self._sent.items()))
@@ -137,7 +137,7 @@ class Outbox:
 
 
 def _frame(item: Waiting, wall: float, skew_s: float) -> Frame:
-    """Return the frame; one that waited says when it happened, by the server's clock."""
+    """Return the frame; one that waited carries its time by the server's clock."""
     data = dict(item.data)
     if "occurred_at" not in data and wall - item.queued_at >= _WAITED_S:
         happened = datetime.fromtimestamp(item.queued_at + skew_s, UTC)

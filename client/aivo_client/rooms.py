@@ -1,4 +1,4 @@
-"""What is told in a room on its way to whoever is in it."""
+"""An asynchronous iterator over a room's frames."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aivo_client.flow import Flow
 from aivo_client.frames import Frame
 
 MOST_UNHEARD: Final = 1024
-"""Frames of a room that wait for who does not listen; older ones make way."""
+"""Most waiting frames of a room; the oldest are dropped."""
 
 
 class Room(Flow[Frame]):
-    """An asynchronous iterator over what is told in a room, as `AivoClient.room` gives it:
-    `room_joined`, `user_joined`, `user_left`, `room_message`.
+    """An asynchronous iterator over a room's frames, from `AivoClient.room`: `room_joined`,
+    `user_joined`, `user_left`, `room_message`.
 
     Close it, or leave it as an asynchronous context manager, to leave the room.
     """

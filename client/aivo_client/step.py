@@ -1,4 +1,4 @@
-"""One step of the machine in the making: when it is, a draw of chance, and what is to be done."""
+"""One step of the machine: the time, randomness, and the effects so far."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aivo_client.values import Config, Effect, Send, Wake
 
 @dataclass(slots=True)
 class Step:
-    """What happens now. It changes nothing outside itself."""
+    """A step in progress. Changes nothing outside itself."""
 
     config: Config
     now: float

@@ -12,10 +12,10 @@ _SLACK_S: Final = 0.001
 
 
 class Timers:
-    """One for each name; the last wish holds.
+    """One per name; the last call counts.
 
-    Most wishes put off what is far away, at every frame. So a timer that fires too early is armed
-    again, and not the loop's whole list of timers moved each time.
+    Most calls postpone a distant timer, at every frame. So a timer that fires too early is rearmed,
+    instead of moving it in the loop each time.
     """
 
     def __init__(self, woken: Callable[[str], None]) -> None:

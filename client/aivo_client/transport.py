@@ -1,4 +1,4 @@
-"""Does what the machine asks of the world: tokens, the socket, timers."""
+"""Carries out the machine's effects: tokens, the socket, timers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from aivo_client.values import (
 )
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A token, or what gives a valid one: asked before every attempt and before the old one expires.
+"""A token, or a callable that returns a valid one, called before every attempt and before the old
+one expires.
 
-It says that there is none for now by any exception, for how long by `retry_after_s` of an
-AivoError, and that there never will be by ClosedError, which closes the client.
+Any exception means that there is none for now; `retry_after_s` of an AivoError says for how long.
+ClosedError means that there never will be and closes the client.
 """
 
 _MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -51,7 +52,7 @@ class Transport:
         machine: Machine,
         tell: Callable[[Effect], None],
     ) -> None:
-        """`tell` hears of the effects that are the application's."""
+        """`tell` gets the effects for the application."""
         self._url = url
         self._token = token
         self._token_refused = token_refused

@@ -29,17 +29,17 @@ class Config:
     pong_s: float = 10.0
     """How long it waits for the answer before it takes the connection for dead."""
     answer_s: float = 15.0
-    """Unanswered interactions and subscriptions are sent again after this."""
+    """Unanswered interactions and subscriptions are resent after this."""
     refresh_margin_s: float = 60.0
     """Longest lead before its expiry at which a token is replaced."""
     max_in_flight: int = 32
-    """Interactions under way at once."""
+    """Interactions in flight at once."""
     pace: float = 0.8
-    """Share of the frames a second that the server allows which the client uses."""
+    """Share of the server's frame limit that the client uses."""
     queue_items: int = 1_000
     """Interactions that may wait."""
     queue_age_s: float = (7 * 24 - 1) * 3_600.0
-    """Older ones are given up: the server takes seven days, clocks may disagree by an hour."""
+    """Older ones are given up: the server accepts seven days, and clocks may differ by an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Waiting:
 
     data: dict[str, Any]
     queued_at: float
-    """When it was given to us, Unix seconds by this machine's clock."""
+    """When it was submitted, Unix seconds by this machine's clock."""
 
     @property
     def id(self) -> str:
@@ -57,7 +57,7 @@ class Waiting:
         return id
 
 
-# What is to be done, in this order.
+# Effects, in order.
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +69,19 @@ class GetToken:
 
 @dataclass(frozen=True, slots=True)
 class RefuseToken:
-    """Tell that the server does not accept the token that it was given."""
+    """Report that the server does not accept the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open a socket; what happens to it is told under this number."""
+    """Open a socket; its events come under this number."""
 
     socket: int
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the socket, which counts as closed already."""
+    """Close the socket, which already counts as closed."""
 
     code: int
 
@@ -108,28 +108,28 @@ class CancelTimers:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Keep an interaction where it survives this process, if anywhere."""
+    """Store an interaction where it survives this process, if possible."""
 
     item: Waiting
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Forget a kept interaction: it was acknowledged, or given up."""
+    """Remove a stored interaction: it was acknowledged, or given up."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Tell that it is connected, and as whom."""
+    """Report that it is connected, and as whom."""
 
     frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Tell that the connection is lost; with `error` it stays so."""
+    """Report that the connection is lost; for good with `error`."""
 
     close_code: int | None
     error: AivoError | None
@@ -137,14 +137,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Hand over a frame, whatever it is."""
+    """Pass on a frame of any kind."""
 
     frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Show a state that is newer than all that was shown of this learner."""
+    """Show a state newer than all shown for this learner."""
 
     learner_id: str
     frame: Frame
@@ -152,7 +152,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Tell what became of an interaction or a request."""
+    """Report the outcome of an interaction or a request."""
 
     id: str
     answer: Frame | AivoError
@@ -160,7 +160,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Tell that a subscription or room is not granted, or not any more."""
+    """Report that a subscription or room is not granted, or no longer."""
 
     kind: str
     key: str

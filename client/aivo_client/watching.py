@@ -1,4 +1,4 @@
-"""Updates of one learner on their way to whoever watches, who may be slower than they come."""
+"""An asynchronous iterator over one learner's updates, for readers of any speed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from aivo_client.frames import Frame, StateUpdate
 from aivo_client.values import Mode
 
 MOST_WAITING: Final = 256
-"""Updates of every revision that wait here; further ones wait in the server's log."""
+"""Most waiting updates in `every` mode; further ones wait in the server's log."""
 
 
 class Watch(Flow[StateUpdate]):
-    """An asynchronous iterator over a learner's updates, as `AivoClient.watch` gives it.
+    """An asynchronous iterator over a learner's updates, from `AivoClient.watch`.
 
-    Close it, or leave it as an asynchronous context manager, to watch no more.
+    Close it, or leave it as an asynchronous context manager, to stop watching.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Watch(Flow[StateUpdate]):
         self._held = False
 
     def take(self, frame: Frame) -> None:
-        """Take an update in; of the latest only the newest waits."""
+        """Add an update; in `latest` mode only the newest waits."""
         if self._held or self._ended:
             return
         if self.mode == "latest":

@@ -1,5 +1,5 @@
-"""What the application wants for as long as it is connected: to watch learners, to be in rooms. It
-survives every reconnect; subscriptions resume where the last update left off.
+"""What the application wants while connected: learners to watch, rooms to be in. It survives every
+reconnect; subscriptions resume where the last update left off.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Wish:
 
 @dataclass(slots=True)
 class Seen:
-    """How far a learner's updates were shown."""
+    """The position of the updates shown for a learner."""
 
     epoch: str
     revision: int
 
 
 class Wishes:
-    """All of them, and how far each learner was shown."""
+    """All wishes, and the position of each learner."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -49,10 +49,10 @@ class Wishes:
         self._seen: dict[str, Seen] = {}
         self._serial = 0
         self._calm = True
-        """Whether nothing is to be asked, nor asked again: nearly always."""
+        """Whether nothing is to be requested: nearly always."""
 
     def want(self, kind: str, key: str, mode: Mode = "latest", min_interval_s: float = 0.0) -> None:
-        """Want this; asked again when it is wanted in another way, or was refused before."""
+        """Want this; requested again if it is wanted differently or was refused before."""
         old = self._wishes.get((kind, key))
         if (
             old is None
@@ -71,7 +71,7 @@ class Wishes:
             step.send(self._leave(wish))
 
     def hold(self, step: Step, learner_id: str, *, is_open: bool) -> None:
-        """Let updates of a learner wait in the server's log: whoever reads them is behind."""
+        """Let updates of a learner wait in the server's log: the reader is behind."""
         wish = self._wishes.get((LEARNER, learner_id))
         if wish is not None and wish.status in (ASKED, ACTIVE):
             if is_open:
@@ -93,7 +93,7 @@ class Wishes:
             wish.asked_as, wish.not_before = "", 0.0
         self._calm = False
 
-    # What frames mean to them
+    # Frames
 
     def subscribed(self, step: Step, frame: Frame) -> None:
         """A subscription is granted; the frame carries the present state, if there is one."""
@@ -104,7 +104,7 @@ class Wishes:
         self._show(step, frame)
 
     def updated(self, step: Step, frame: Frame) -> None:
-        """A state has moved. In `every` mode a hole means that something was lost: ask again."""
+        """A state has moved. In `every` mode a gap means that something was lost: request again."""
         wish = self._wishes.get((LEARNER, frame["learner_id"]))
         if wish is None or wish.status == HELD:
             return
@@ -131,7 +131,9 @@ class Wishes:
             wish.status, wish.asked_as = ACTIVE, ""
 
     def refused(self, step: Step, frame: Frame, error: AivoError) -> bool:
-        """An error may answer a wish: ask again later, or not at all. Returns whether it does."""
+        """An error may answer a wish: request again later, or not at all. Returns whether it
+        does.
+        """
         id = frame.get("id")
         for wish in self._wishes.values():
             if id and wish.asked_as == id:
@@ -140,7 +142,7 @@ class Wishes:
         return False
 
     def pump(self, step: Step) -> float:
-        """Ask for what is due; returns after how many seconds there may be more to do."""
+        """Request what is due; returns the seconds until there may be more to do."""
         soonest = float("inf")
         if self._calm:
             return soonest
