@@ -151,8 +151,10 @@ def _users(roster: Roster, present: Present, changes: RosterChanges) -> dict[str
         if owner and (
             owner.role is Role.ADMIN or (owner != user and (user or owner.user_id in staying))
         ):
+            whose = "an administrator" if owner.role is Role.ADMIN else "somebody else"
             raise RosterError(
-                f"users.csv, sourcedId {sourced_id}, email: belongs to user {owner.user_id} here"
+                f"users.csv, sourcedId {sourced_id}, email: belongs to {whose} here (user"
+                f" {owner.user_id})"
             )
         user = user or owner
         user_id = local[sourced_id] = new_id() if user is None else user.user_id

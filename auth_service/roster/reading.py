@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ _NEEDED: Final = {
     "academicSessions.csv": ("sourcedId", "title"),
     "roles.csv": ("userSourcedId", "role"),
 }
+_WHOSE: Final = {"roles.csv": "userSourcedId"}
 _MOST_PROBLEMS: Final = 50
 
 
@@ -96,6 +98,8 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.problems: list[str] = []
+        self.gone: defaultdict[str, set[str]] = defaultdict(set)
+        """Whom or what a file says is to be deleted (of roles: whose); others may name it still."""
 
     def complain(self, row: _Row, name: str, sentence: str) -> None:
         self.problems.append(f"{row.file}, line {row.line}, {name}: {sentence}")
@@ -134,7 +138,9 @@ class _Reader:
                     self.complain(row, "the row", "has fewer fields than the first line")
                 elif row["status"].lower() in _ACTIVE:
                     yield row
-                elif row["status"].lower() not in _GONE:
+                elif row["status"].lower() in _GONE:
+                    self.gone[file].add(row[_WHOSE.get(file, "sourcedId")])
+                else:
                     self.complain(row, "status", "must be active or tobedeleted")
         except csv.Error as error:
             self.problems.append(f"{file}, line {reader.reader.line_num}: is not CSV ({error})")
@@ -154,12 +160,9 @@ def read_roster(folder: Path, *, today: datetime.date, subject: str = "") -> Ros
         raise RosterError(f"{folder} is not a folder")
     reader, roster = _Reader(folder), Roster()
     _check_manifest(reader)
-    orgs = {row["sourcedId"] for row in reader.rows("orgs.csv")}
-    courses = {row["sourcedId"] for row in reader.rows("courses.csv")}
-    terms = {row["sourcedId"] for row in reader.rows("academicSessions.csv")}
     roles = _roles(reader)
     agents = _users(reader, roster, roles, subject)
-    _classes(reader, roster, orgs, courses, terms)
+    _classes(reader, roster)
     _agents(reader, roster, agents)
     _enrolments(reader, roster, today)
     if reader.problems:
@@ -191,10 +194,15 @@ def _users(
     reader: _Reader, roster: Roster, roles: dict[str, str], subject: str
 ) -> list[tuple[_Row, str]]:
     emails: dict[str, int] = {}
+    subjects: dict[str, int] = {}
     agents: list[tuple[_Row, str]] = []
     for row in reader.rows("users.csv", required=True):
         sourced_id = row["sourcedId"]
-        role = ROLES.get(row["role"] or roles.get(sourced_id, ""))
+        named = row["role"] or roles.get(sourced_id, "")
+        if not named and sourced_id in reader.gone["roles.csv"]:
+            reader.gone["users.csv"].add(sourced_id)
+            continue
+        role = ROLES.get(named)
         if not 1 <= len(sourced_id) <= 255 or sourced_id in roster.users:
             reader.complain(row, "sourcedId", "is empty, too long, or was there before")
             continue
@@ -203,7 +211,10 @@ def _users(
             continue
         email, name = _email(reader, row), _name(reader, row)
         if email and emails.setdefault(email, row.line) != row.line:
-            reader.complain(row, "email", f"is also on line {emails[email]}, too")
+            reader.complain(row, "email", f"is also on line {emails[email]}")
+        known_as = row[subject] if subject else ""
+        if known_as and subjects.setdefault(known_as, row.line) != row.line:
+            reader.complain(row, subject, f"is also on line {subjects[known_as]}")
         if row["enabledUser"].lower() not in ("", "true", "false", "1", "0"):
             reader.complain(row, "enabledUser", "must be true or false")
         roster.users[sourced_id] = RosterUser(
@@ -212,7 +223,7 @@ def _users(
             email=email,
             display_name=name,
             enabled=row["enabledUser"].lower() not in ("false", "0"),
-            subject=row[subject] if subject else "",
+            subject=known_as,
         )
         if role is Role.LEARNER and _is_id(reader, row, "sourcedId", "learner id"):
             roster.learners[sourced_id] = name
@@ -226,28 +237,29 @@ def _agents(reader: _Reader, roster: Roster, agents: list[tuple[_Row, str]]) -> 
     for row, other in agents:
         pair = (row["sourcedId"], other)
         if other not in roster.users:
-            reader.complain(row, "agentSourcedIds", "names somebody who is not in users.csv")
+            if other not in reader.gone["users.csv"]:
+                reader.complain(row, "agentSourcedIds", "names somebody who is not in users.csv")
             continue
         for guardian, learner in (pair, pair[::-1]):
             if learner in roster.learners and roster.users[guardian].role is not Role.LEARNER:
                 roster.relations.add((RelationKind.GUARDIAN_OF, guardian, learner))
 
 
-def _classes(
-    reader: _Reader, roster: Roster, orgs: set[str], courses: set[str], terms: set[str]
-) -> None:
+def _classes(reader: _Reader, roster: Roster) -> None:
+    around = (
+        ("schoolSourcedId", "orgs.csv"),
+        ("courseSourcedId", "courses.csv"),
+        ("termSourcedIds", "academicSessions.csv"),
+    )
+    known = {file: {row["sourcedId"] for row in reader.rows(file)} for _, file in around}
     for row in reader.rows("classes.csv", required=True):
         if not _is_id(reader, row, "sourcedId", "class id"):
             continue
         if row["sourcedId"] in roster.classes:
             reader.complain(row, "sourcedId", "was there before")
-        for name, known, file in (
-            ("schoolSourcedId", orgs, "orgs.csv"),
-            ("courseSourcedId", courses, "courses.csv"),
-            ("termSourcedIds", terms, "academicSessions.csv"),
-        ):
+        for name, file in around:
             named = {one.strip() for one in row[name].split(",") if one.strip()}
-            if known and not named <= known:
+            if known[file] and not named <= known[file] | reader.gone[file]:
                 reader.complain(row, name, f"names one that is not in {file}")
         roster.classes[row["sourcedId"]] = _checked_name(reader, row, "title", row["title"])
 
@@ -256,10 +268,12 @@ def _enrolments(reader: _Reader, roster: Roster, today: datetime.date) -> None:
     for row in reader.rows("enrollments.csv", required=True):
         class_id, user_id = row["classSourcedId"], row["userSourcedId"]
         if class_id not in roster.classes:
-            reader.complain(row, "classSourcedId", "is not in classes.csv")
+            if class_id not in reader.gone["classes.csv"]:
+                reader.complain(row, "classSourcedId", "is not in classes.csv")
             continue
         if user_id not in roster.users:
-            reader.complain(row, "userSourcedId", "is not in users.csv")
+            if user_id not in reader.gone["users.csv"]:
+                reader.complain(row, "userSourcedId", "is not in users.csv")
             continue
         role = ROLES.get(row["role"])
         if role is None:

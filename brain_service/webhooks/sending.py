@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, NamedTuple, Self
 
 import httpx
@@ -45,6 +46,8 @@ class Sender:
             verify=trusted,
             trust_env=False,
             follow_redirects=False,
+            # Kept, they would grow with every answer and go back with every message.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             timeout=None,  # noqa: S113 - one for all of an attempt, in `post`
             limits=httpx.Limits(max_connections=TOGETHER),
             headers={

@@ -243,6 +243,53 @@ def test_an_unknown_status_is_a_mistake_and_disables_nobody(written: Written) ->
         _read(written(users=("p-1,,,", "p-1,enrolled,,")))
 
 
+@pytest.mark.parametrize(
+    ("change", "left_out"),
+    [
+        ({"users": ("p-2,,,", "p-2,tobedeleted,,")}, (RelationKind.ENROLLED, "p-2", "c-1")),
+        ({"users": ("g-2,,,", "g-2,tobedeleted,,")}, (RelationKind.GUARDIAN_OF, "g-2", "p-2")),
+        ({"users": ("t-1,,,", "t-1,tobedeleted,,")}, (RelationKind.TEACHES, "t-1", "c-1")),
+        ({"classes": ("c-1,,,", "c-1,tobedeleted,,")}, (RelationKind.ENROLLED, "p-1", "c-1")),
+        ({"orgs": ("s-1,,,", "s-1,tobedeleted,,")}, None),
+        ({"courses": ("co-1,,,", "co-1,tobedeleted,,")}, None),
+        ({"academicSessions": ("term-1,,,", "term-1,tobedeleted,,")}, None),
+    ],
+    ids=["pupil", "guardian", "teacher", "class", "org", "course", "term"],
+)
+def test_who_is_to_be_deleted_may_be_named_still(
+    written: Written,
+    change: dict[str, tuple[str, str]],
+    left_out: tuple[RelationKind, str, str] | None,
+) -> None:
+    whole = _read(written()).relations
+    told = _read(written(**change)).relations
+    assert left_out is None or left_out in whole - told
+    assert told <= whole
+
+
+def test_who_is_to_be_deleted_in_one_line_and_there_in_another_is_there(written: Written) -> None:
+    whole = _read(written())
+    folder = written(
+        users=("p-1,,,", "p-1,tobedeleted,,,s-1,student,ada,,Ada,Lane,,,,,,,,\np-1,,,")
+    )
+    assert _read(folder) == whole
+
+
+def test_whose_only_role_is_to_be_deleted_leaves(written: Written) -> None:
+    folder = written(users=("t-1,,,true,s-1,teacher", "t-1,,,true,s-1,"))
+    (folder / "roles.csv").write_text("userSourcedId,status,role\nt-1,tobedeleted,teacher\n")
+    roster = _read(folder)
+    assert "t-1" not in roster.users
+    assert not [one for one in roster.relations if one[0] is RelationKind.TEACHES]
+
+
+def test_two_people_of_one_name_at_the_provider_are_a_mistake(written: Written) -> None:
+    folder = written(users=("ben,", "ada,"))
+    with pytest.raises(RosterError, match=r"users\.csv, line 4, username: is also on line 3"):
+        read_roster(folder, today=TODAY, subject="username")
+    assert _read(folder)
+
+
 def test_enrolments_that_are_over_or_to_come_do_not_count(written: Written) -> None:
     for old, new in (("2027-07-01", "2026-11-27"), ("2026-09-01", "2026-11-28")):
         relations = _read(written(enrollments=(old, new))).relations
@@ -269,7 +316,7 @@ def test_an_administrators_address_is_not_taken_over(stored: Stored, written: Wr
     )
     stored.people.create_user(admin, "hash", actor="test")
     rosters = Rosters(stored.database, stored.clock.ms)
-    with pytest.raises(RosterError, match="sourcedId t-1, email"):
+    with pytest.raises(RosterError, match="sourcedId t-1, email: belongs to an administrator here"):
         rosters.take_over(_read(written()), actor="test")
     assert len(rosters.present().users) == 1
 

@@ -268,6 +268,16 @@ async def put(store: SqlStore, learner_id: str, *endpoints: str, count: int = 1)
         key = keys.get(learner_id, key)
 
 
+async def test_a_cookie_is_neither_kept_nor_sent_back(
+    tmp_path: Path, receiver: Receiver, endpoint: Endpoint
+) -> None:
+    receiver.answers = lambda _: status(204, f"set-cookie: c{len(receiver.deliveries)}=1")
+    async with delivering(tmp_path / "brain.db", quick(endpoint)) as (store, _):
+        await put(store, "ada", "desk", count=3)
+        these = await receiver.arrived(3)
+    assert not [one for one in these if "cookie" in one.headers]
+
+
 async def test_a_learners_messages_arrive_in_order_though_each_fails_at_first(
     tmp_path: Path, receiver: Receiver, endpoint: Endpoint
 ) -> None:
