@@ -14,7 +14,9 @@ from edge.settings import EdgeSettings
 from harness.root import ROOT
 from metrics_service.settings import MetricsSettings
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+FOLDERS = (".", "docs", "docs/adr", "client", "examples", "web")
+DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+WIDTH = 100
 PREFIXES = {
     "EDGE": EdgeSettings,
     "BRAIN": BrainSettings,
@@ -49,6 +51,21 @@ def test_links_lead_somewhere(document: Path):
             dead.append(link)
 
     assert dead == []
+
+
+@pytest.mark.parametrize(
+    "document", [one for one in DOCUMENTS if "CHANGE" not in str(one)], ids=name
+)
+def test_prose_keeps_to_its_width(document: Path):
+    """Tables, code and pictures may be wider; so may a line that is one long link or name."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    wide = [
+        line
+        for line in text.splitlines()
+        if len(line) > WIDTH and not line.startswith(("|", "![")) and " " in line.strip()
+    ]
+
+    assert wide == []
 
 
 def variables(prefix: str) -> set[str]:
