@@ -5,7 +5,7 @@ signs in meanwhile waits for that lock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, delete, insert, update
@@ -39,9 +39,16 @@ class Write:
         connection.exec_driver_sql(self.text, self.rows)
 
 
-def writes_of(
-    changes: RosterChanges, new_subjects: dict[str, str], issuer: str, now_ms: int, dialect: Dialect
-) -> list[Write]:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an issuer calls people: user ids by names that are new, or were somebody else's."""
+
+    issuer: str
+    new: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+
+
+def writes_of(changes: RosterChanges, names: Names, now_ms: int, dialect: Dialect) -> list[Write]:
     """Return what makes people as a roster says, in the order in which it has to be done.
 
     Rows go by their keys, so that neighbours of a page are written together. Whoever is here
@@ -51,7 +58,7 @@ def writes_of(
         *_addresses_given_up(changes),
         *_newcomers(changes, now_ms),
         *_relations(changes),
-        *_subjects(new_subjects, issuer),
+        *_identities(names),
         *_names(changes),
         *_in_and_out(changes, now_ms),
     )
@@ -156,11 +163,17 @@ def _relations(changes: RosterChanges) -> Iterator[Any]:
         )
 
 
-def _subjects(new_subjects: dict[str, str], issuer: str) -> Iterator[Any]:
+def _identities(names: Names) -> Iterator[Any]:
     yield _inserts(
         identities,
         ("issuer", "subject", "user_id", "told_at_s"),
-        ((issuer, one, user_id, 0) for one, user_id in new_subjects.items()),
+        ((names.issuer, one, user_id, 0) for one, user_id in names.new.items()),
+    )
+    yield (
+        update(identities)
+        .where(identities.c.issuer == names.issuer, identities.c.subject == bindparam("one"))
+        .values(user_id=bindparam("whose"), told_at_s=0),
+        [{"one": one, "whose": user_id} for one, user_id in sorted(names.moved.items())],
     )
 
 

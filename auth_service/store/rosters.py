@@ -14,7 +14,7 @@ from auth_service.roster.changes import Present, RosterChanges, affected_by, cha
 from auth_service.roster.reading import Roster, RosterError
 from auth_service.store.change_log import newest_change, record_audit, record_changes
 from auth_service.store.database import Database
-from auth_service.store.roster_writes import Write, writes_of
+from auth_service.store.roster_writes import Names, Write, writes_of
 from auth_service.store.tables import changes as change_rows
 from auth_service.store.tables import (
     classes,
@@ -75,7 +75,8 @@ class Rosters:
         than true.
         """
         if dry_run:
-            return _checked(changes_of(roster, self.present()), most_leaving)
+            with self._database.read() as connection:
+                return self._plan(connection, roster, issuer, most_leaving).changes
         for _ in range(_TRIES):
             # Nobody waits while people are compared: the lock is for writing what came of it.
             with self._database.read() as connection:
@@ -98,16 +99,15 @@ class Rosters:
     ) -> _Plan:
         seq, present = newest_change(connection), _present(connection)
         changes = _checked(changes_of(roster, present), most_leaving)
-        subjects = _new_subjects(connection, changes, issuer) if issuer else {}
-        named = f", {len(subjects)} named at {issuer}" if subjects else ""
+        names = _names(connection, changes, issuer) if issuer else Names(issuer)
+        count = len(names.new) + len(names.moved)
+        named = f", {count} named at {issuer}" if count else ""
         return _Plan(
             seq=seq,
             changes=changes,
             told=f"{sum(1 for _ in changes.lines())} changes{named}",
             affected=affected_by(changes, present),
-            writes=writes_of(
-                changes, subjects, issuer, self._clock_ms(), self._database.engine.dialect
-            ),
+            writes=writes_of(changes, names, self._clock_ms(), self._database.engine.dialect),
         )
 
     def _carry_out(self, connection: Connection, plan: _Plan, actor: str) -> None:
@@ -159,13 +159,26 @@ def _present(connection: Connection) -> Present:
     )
 
 
-def _new_subjects(connection: Connection, changes: RosterChanges, issuer: str) -> dict[str, str]:
-    """Return the user ids by those names at the issuer that are not known yet. Raises RosterError
-    where a name is somebody else's.
+def _names(connection: Connection, changes: RosterChanges, issuer: str) -> Names:
+    """Return what people are called at the issuer from now on. A name may go from one of the
+    roster's people to another: usernames are given again. Raises RosterError where it is that of
+    somebody whom no roster named.
     """
     query = select(identities.c.subject, identities.c.user_id).where(identities.c.issuer == issuer)
     known = {row.subject: row.user_id for row in connection.execute(query)}
-    wrong = {one for one, user_id in changes.subjects.items() if known.get(one, user_id) != user_id}
+    names = Names(issuer)
+    wrong = []
+    for name, user_id in changes.subjects.items():
+        owner = known.get(name, user_id)
+        if name not in known:
+            names.new[name] = user_id
+        elif owner != user_id and owner in changes.sourced:
+            names.moved[name] = user_id
+        elif owner != user_id:
+            wrong.append(
+                f"users.csv, sourcedId {changes.sourced[user_id]}: {issuer} knows somebody else"
+                f" here by that name (user {owner})"
+            )
     if wrong:
-        raise RosterError(f"{len(wrong)} people are known to {issuer} by the name of others")
-    return {one: user_id for one, user_id in changes.subjects.items() if one not in known}
+        raise RosterError("\n".join(wrong))
+    return names

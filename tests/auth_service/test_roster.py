@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select
 
 from auth_service.domain import Relation, RelationKind, Role, User
 from auth_service.roster.reading import Roster, RosterError, read_roster
 from auth_service.roster.writing import write_roster
 from auth_service.store import Rosters
+from auth_service.store.tables import identities
 from tests.auth_service.harness import Stored
 
 TODAY = datetime.date(2026, 11, 27)
@@ -325,3 +327,62 @@ def test_learners_are_found_by_the_address_of_their_user(stored: Stored, written
     Rosters(stored.database, stored.clock.ms).take_over(_read(written()), actor="test")
     asked = ["ada@hill.example", "tess@hill.example", "nobody@hill.example"]
     assert stored.people.own_learners(asked) == {"ada@hill.example": "p-1"}
+
+
+ISSUER = "https://id.hill.example"
+
+
+def _named(stored: Stored, folder: Path) -> dict[str, str]:
+    """Take a roster over, and return who is known by which name at the provider."""
+    rosters = Rosters(stored.database, stored.clock.ms)
+    roster = read_roster(folder, today=TODAY, subject="username")
+    rosters.take_over(roster, actor="test", issuer=ISSUER)
+    with stored.database.read() as connection:
+        known = connection.execute(select(identities.c.subject, identities.c.user_id)).all()
+    names = {one.user_id: one.display_name for one in rosters.present().users.values()}
+    return {row.subject: names[row.user_id] for row in known}
+
+
+def test_a_name_at_the_provider_may_be_given_again(stored: Stored, written: Written) -> None:
+    assert _named(stored, written())["ada"] == "Ada Lane"
+    swapped = written(users=("student,ada,,Ada", "student,ben,,Ada"))
+    users = (swapped / "users.csv").read_text().replace("student,ben,,Ben", "student,ada,,Ben")
+    (swapped / "users.csv").write_text(users)
+    named = _named(stored, swapped)
+    assert (named["ben"], named["ada"]) == ("Ada Lane", "Ben Moor")
+    newcomer = written(
+        users=("p-1,,,true,s-1,student,ada,,Ada,Lane", "p-9,,,true,,student,ada,,Al,Ox")
+    )
+    (newcomer / "users.csv").write_text(
+        (newcomer / "users.csv").read_text().replace("ada@hill", "al@hill")
+    )
+    (newcomer / "enrollments.csv").write_text(
+        (newcomer / "enrollments.csv").read_text().replace("p-1", "p-9")
+    )
+    assert _named(stored, newcomer)["ada"] == "Al Ox"
+
+
+def test_a_name_of_somebody_whom_no_roster_named_is_theirs(
+    stored: Stored, written: Written
+) -> None:
+    admin = User(
+        user_id="a" * 36,
+        email="head@hill.example",
+        role=Role.ADMIN,
+        display_name="",
+        disabled=False,
+        created_at_ms=0,
+    )
+    stored.people.create_user(admin, "hash", actor="test")
+    with stored.database.write() as connection:
+        connection.execute(
+            insert(identities).values(
+                issuer=ISSUER, subject="tess", user_id=admin.user_id, told_at_s=1
+            )
+        )
+    roster = read_roster(written(), today=TODAY, subject="username")
+    rosters = Rosters(stored.database, stored.clock.ms)
+    for dry_run in (True, False):
+        with pytest.raises(RosterError, match=r"users\.csv, sourcedId t-1: "):
+            rosters.take_over(roster, actor="test", issuer=ISSUER, dry_run=dry_run)
+    assert list(rosters.present().users) == [admin.user_id]
