@@ -112,7 +112,7 @@ class Directory:
         )
 
     def _candidates(self, person: Person | None) -> Set[str]:
-        """Return a superset of whom `person` may watch, so that `may` need not be asked about
+        """Return a superset of the learners `person` may watch, so that `may` is not called for
         everyone.
         """
         if person is None:

@@ -93,7 +93,7 @@ class FairQueue:
         self._arrivals = 0
 
     async def take(self, account: str, address: str, work: Callable[[bool], Awaitable[T]]) -> T:
-        """Wait for a turn and do the work, which is told whether somebody new waits for it; what it
+        """Wait for a turn and do the work, which gets whether a new user waits for it; what it
         raises counts against the address, which counts as one also when empty.
 
         Work that has begun is done to its end, and keeps its turn, when the caller gives up: a

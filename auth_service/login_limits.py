@@ -1,9 +1,9 @@
 """How long to wait before another password may be tried.
 
-A guess counts against the account as tried from one address, so that whoever guesses elsewhere does
-not lock its owner out. Against guessing from many addresses there is a wider limit for the account,
-and against trying many accounts one for the address, which only slows: a whole school may share it.
-A device that its owner has signed in from before has a count of its own. An account that has signed
+A guess counts against the account as tried from one address, so that guesses elsewhere do not lock
+its owner out. Against guessing from many addresses there is a wider limit for the account, and
+against trying many accounts one for the address, which only slows: a whole school may share it. A
+device that its owner has signed in from before has a count of its own. An account that has signed
 in from this address before is exempt from both wider limits: sprayed names do not keep a school
 out.
 """

@@ -56,7 +56,7 @@ def families(
     )
     yield gauge(
         "aivo_auth_revocation_streams",
-        "Streams of edges that hear of revocations now.",
+        "Open revocation streams of edges.",
         len(broadcaster),
     )
     yield gauge("aivo_auth_people", "People in memory, disabled ones included.", directory.size)

@@ -45,7 +45,7 @@ SMALLER = 40
 _TURN = 10
 """Groups between two looks at the other store."""
 _PARTS = 9
-"""Parts of a line, whose ratios are told: the median, and the lowest and highest."""
+"""Parts of a line, for the median, lowest and highest ratio."""
 _WARM = 63
 """Groups until each of a class has twenty interactions, whose states grow no more."""
 NOTHING = BankIncrements()

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class Sends:
-    """All sockets, and what each is told."""
+    """All sockets, and what each is sent."""
 
     def __init__(self, port: int, size: int) -> None:
         """Listen; each update has `size` bytes of payload."""
@@ -41,7 +41,7 @@ class Sends:
         self._watchers: list[socket.socket] = []
 
     def serve(self) -> None:
-        """Answer whoever speaks, for ever."""
+        """Answer everybody, for ever."""
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._listening:

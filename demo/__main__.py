@@ -149,7 +149,7 @@ def _work(
 
 
 def _end_at_once(stack: Stack) -> None:
-    """Whoever asks twice does not want to wait; nothing acknowledged is lost by it."""
+    """A second signal ends at once; nothing acknowledged is lost."""
     stack.kill()
     os._exit(0)
 
@@ -302,7 +302,7 @@ def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
         for key, value in environ.items()
         if key.startswith(SETTINGS) or key in ("HOST", "DEBUG")
     }
-    # Whoever tries a platform of theirs need not set this first.
+    # So that trying a platform needs no setting.
     passed.setdefault("EDGE_XAPI_HOMEPAGES", "*")
     if not is_address(passed.get("HOST", "localhost")):
         print(f"HOST={passed.pop('HOST')} is not an address and is ignored", file=sys.stderr)

@@ -38,8 +38,8 @@ class Seat:
     def __init__(
         self, url: str, account: Account, pupil: Pupil, *, pace: float, past_days: int = 0
     ) -> None:
-        """`pace` divides all waiting: 1 is that of people. A learner of whom nothing is known yet
-        has worked on each of the last `past_days` days, and just before now.
+        """`pace` divides all waiting; 1 is people's. A learner without any history yet has worked
+        on each of the last `past_days` days, and just before now.
         """
         self.pupil = pupil
         self.mind = fresh_mind(pupil)
@@ -71,7 +71,7 @@ class Seat:
             raise AivoError("unavailable", retryable=True, retry_after_s=after_s) from None
 
     async def _remember(self) -> None:
-        """Tell what was done before today, unless that was told already."""
+        """Record what was done before today, unless that was recorded already."""
         if not self._past_days or await self._is_known():
             return
         began = time.time()

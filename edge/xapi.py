@@ -375,7 +375,7 @@ def told(entry: Mapping[str, Any], learner_id: str, home_page: str) -> dict[str,
 
 
 def _duration(seconds: Any) -> str:
-    """Return a time as ISO 8601 writes it; empty for what is none."""
+    """Return a time in ISO 8601; empty for an invalid one."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return ""
     if not 0 <= seconds <= _DAY_S:

@@ -1,6 +1,6 @@
 """Checks what a teacher acts on: bands, the forecast, attention and advice, on whole logs.
 
-Everything is told after each answer and compared with what the learner did next.
+Every assessment is compared with what the learner did next.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BandShare(NamedTuple):
 
 @dataclass(slots=True)
 class Told:
-    """What was told after each answer of a log."""
+    """The assessments after each answer of a log."""
 
     learners: list[str] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Told:
     contradictions: int = 0
 
     def add(self, learner: str, interaction: Interaction, assessment: Assessment) -> None:
-        """Take in what was told after an interaction."""
+        """Add the assessment after an interaction."""
         meaning = assessment.meaning
         if meaning is None:
             raise ValueError("An assessment must say what it means.")
@@ -99,7 +99,7 @@ def checks(path: Path, *, sample: int | None) -> tuple[list[Check], list[BandSha
 
 
 def tell(replay: Replay, steps: Iterable[Step]) -> Told:
-    """Replay a log and gather what was told."""
+    """Replay a log and collect the assessments."""
     told = Told()
     for learner, interaction, now in steps:
         told.add(learner, interaction, replay.step(learner, interaction, now))
@@ -107,7 +107,7 @@ def tell(replay: Replay, steps: Iterable[Step]) -> Told:
 
 
 def judge(name: str, told: Told, *, judged: bool = True) -> list[Check]:
-    """Compare what was told with what came next."""
+    """Compare assessments with what came next."""
     struggled = next_ones(told)
     known = ~np.isnan(struggled)
     came = struggled[known]

@@ -28,7 +28,7 @@ def write_secret_once(path: Path, text: str) -> None:
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory, where there is none, that only its owner can look into."""
+    """Make a private directory, if there is none."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
 
@@ -47,8 +47,7 @@ class DirectoryHeldError(Exception):
 
 @contextlib.contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """Hold a directory, made when there is none, while the block runs; however the program ends, it
-    lets go.
+    """Hold a directory, made if missing, while the block runs; the hold ends with the program.
 
     Raises DirectoryHeldError when another one holds it.
     """

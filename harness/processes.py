@@ -27,7 +27,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def core_busy_s(core: int) -> float:
-    """Seconds since boot that this core was busy, whoever used it."""
+    """Seconds since boot that this core was busy, by any process."""
     for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
         name, *ticks = line.split()
         if name == f"cpu{core}":

@@ -65,7 +65,7 @@ class Stack:
         """Prepare processes; nothing runs before `start`.
 
         `database` is "sqlite", files in the directory, or "postgres", a server in it. With several
-        `edges`, which share one port, or `brains`, which hear of each other by a Valkey, each
+        `edges`, which share one port, or `brains`, which notify each other through a Valkey, each
         further one needs a block of ports in `more`; they are named "edge-2", "brain-2".
 
         `env` adds to or replaces what the processes find in their environment (an empty value

@@ -77,7 +77,7 @@ class Socket(asyncio.Protocol):
             self.transport.write(self._upgrade)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell whoever waits or wants to know."""
+        """Wake waiters and call back."""
         if self.close_code is None:
             self.close_code = 1006
         if not self.opened.done():
@@ -179,7 +179,7 @@ async def log_in(
     """Open a socket, authenticate by the first frame (or, as the original guide has it,
     `in_query`), and return it with the server's `connection_established`.
 
-    Both callbacks are told what comes later. Raises OSError, TimeoutError or HandshakeError.
+    Both callbacks get later events. Raises OSError, TimeoutError or HandshakeError.
     """
     greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

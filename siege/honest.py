@@ -78,7 +78,7 @@ class Worker:
         self._socket: Socket
 
     async def work(self, until: float) -> None:
-        """Work until then; whoever is disconnected comes back."""
+        """Work until then, reconnecting when disconnected."""
         interactions = Interactions(self._person.learner_id)
         await self._connect()
         due = interact_due = time.monotonic()

@@ -23,7 +23,7 @@ HISTORY = 1_000
 """Interactions that each hostile learner has behind them."""
 
 NEWCOMERS = 60
-"""Who sign in, one a second and all in turn; whoever comes again is as good as new."""
+"""People who sign in, one a second, in turn; by the next time each counts as new again."""
 
 SIGN_INS = 8
 """Times that somebody's first sign-in is tried."""

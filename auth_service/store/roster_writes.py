@@ -51,8 +51,8 @@ class Names:
 def writes_of(changes: RosterChanges, names: Names, now_ms: int, dialect: Dialect) -> list[Write]:
     """Return what makes people as a roster says, in the order in which it has to be done.
 
-    Rows go by their keys, so that neighbours of a page are written together. Whoever is here
-    already is touched last: on a server who signs in waits for their own row only.
+    Rows go by their keys, so that neighbours of a page are written together. Existing people are
+    updated last: on a server a sign-in waits only for its own row.
     """
     steps = (
         *_addresses_given_up(changes),

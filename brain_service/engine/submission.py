@@ -108,7 +108,7 @@ class Applied(NamedTuple):
     assessment: Assessment
     """The assessment after it."""
     duplicate: bool = False
-    """True when this id was applied before; the assessment is what was told the first time."""
+    """True when this id was applied before; the assessment is that of the first time."""
 
     @property
     def revision(self) -> int:

@@ -1,8 +1,7 @@
 """Decides what learners teach the shared bank: who may, each item once, daily limits, no wild
 times; and bounds its rows.
 
-Whether an answer was the learner's first to an item is told by the state, which remembers the last
-64. A learner who answered more than that may have answered an older one too: then the log is asked
+The state knows whether an answer was the learner's first to an item, for the last 64 items. A learner who answered more than that may have answered an older one too: then the log is asked
 afterwards, in the background, and the bank learns some seconds later. So an item is taught once by
 a learner, exactly, in bounded memory; what a crash or a full queue loses is one observation of the
 bank's, never anything of a learner's.

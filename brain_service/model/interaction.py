@@ -172,7 +172,7 @@ def check_carried(
 
     Refused with `BadInteractionError`: ids that are none, text that a database does not take (NUL,
     half a character), a response over 16,384 characters, a `context_json` that is no JSON object or
-    over 64 KiB (empty is none), and times beyond 1970 to 9999, Unix milliseconds (0 is none).
+    over 64 KiB (empty: none), and times outside 1970 to 9999, Unix milliseconds (0: unknown).
     """
     if not validation.is_id(learner_id):
         raise BadInteractionError(f"learner_id must be {validation.ID_RULE}.")

@@ -7,7 +7,7 @@ Where the description of the model leaves a choice, this is what the reference c
 presence fades with the same idle time as the signals; time evidence (slow, fast, idle, rtvar)
 counts for every timed interaction, views included; a subject's time norm counts from its first
 observation on, for answers and views alike; a skill named twice in one interaction counts and is
-learned twice; evidence of outcome counts only where `correct` is told; an answer after a failure
+learned twice; evidence of outcome counts only where `correct` is known; an answer after a failure
 counts as persistence also where its time is unknown.
 """
 

@@ -87,7 +87,7 @@ class Keepalive:
 
 
 def _seconds(moment: Any) -> float | None:
-    """Return a time of the protocol as Unix seconds; None for what is none."""
+    """Return a time of the protocol as Unix seconds; None for an invalid one."""
     try:
         return datetime.fromisoformat(moment).timestamp()
     except (TypeError, ValueError):

@@ -193,7 +193,7 @@ def now() -> tuple[float, float]:
 
 
 def _parsed(text: str | bytes) -> Frame | None:
-    """Return a frame; None for what is none, which is ignored."""
+    """Return a frame; None for anything else, which is ignored."""
     try:
         frame = json.loads(text)
     except ValueError:

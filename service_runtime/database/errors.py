@@ -20,4 +20,4 @@ class ConflictError(StoreUnavailableError):
 
 
 class SchemaError(StoreError):
-    """The database was made by another version of this program, or is none of ours."""
+    """The database was made by another version of this program, or is not ours."""
