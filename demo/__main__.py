@@ -36,6 +36,8 @@ from service_runtime.addresses import is_address
 from service_runtime.version import told
 
 WATCH_S = 0.2
+_STEADY_S = 10.0
+"""What ends again within this time ends the run."""
 PAST_DAYS = 3
 """So many days the class has worked already, so that there is something usual to compare with."""
 MOST_PROCESSES = 64
@@ -58,8 +60,8 @@ BESIDE = (
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Run until Ctrl-C or SIGTERM (0) or until a process dies (1); return 2 when it cannot
-    start.
+    """Run until Ctrl-C or SIGTERM (0) or until a process dies that is alone of its kind (1); return
+    2 when it cannot start.
     """
     spare_loopback(os.environ)
     port = environ.get("PORT") or "8000"
@@ -165,8 +167,9 @@ def _run(stack: Stack, learners: int, *, everything: bool) -> int:
         # What was said before is about things not being there yet; the files have it.
         _follow(console, stack)
         _greet(stack, people, lively=learners > 0, seconds=time.monotonic() - began)
+        replaced: dict[str, float] = {}
         while True:
-            stack.check()
+            replace(stack, replaced)
             console.show()
             time.sleep(WATCH_S)
     except KeyboardInterrupt:
@@ -178,6 +181,26 @@ def _run(stack: Stack, learners: int, *, everything: bool) -> int:
     finally:
         with contextlib.suppress(KeyboardInterrupt):
             console.close()
+
+
+def replace(stack: Stack, replaced: dict[str, float]) -> None:
+    """Start an edge or brain again that ended beside others of its kind, which serve meanwhile.
+
+    Raises ProcessDiedError when anything else ended, or one that was just started again.
+    """
+    for kind in ("edge", "brain"):
+        children = [stack.children[name] for name in stack.named(kind)]
+        if not any(child.running for child in children):
+            continue
+        for child in children:
+            now = time.monotonic()
+            lately = now - replaced.get(child.name, -_STEADY_S) < _STEADY_S
+            if child.running or lately:
+                continue
+            replaced[child.name] = now
+            print(f"{child.ending()}; starting it again", file=sys.stderr)
+            child.start()
+    stack.check()
 
 
 def _start(stack: Stack, learners: int) -> list[Person]:

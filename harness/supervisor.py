@@ -192,13 +192,16 @@ class Child:
             return
         if self._process is None:
             raise ProcessDiedError(f"{self.name} was never started")
-        code = self._process.returncode
-        how = (
-            f"was ended by {signal.Signals(-code).name}"
-            if code < 0
-            else f"ended with exit code {code}"
-        )
-        raise ProcessDiedError(f"{self.name} {how}{self._last_words()}")
+        raise ProcessDiedError(f"{self.ending()}{self._last_words()}")
+
+    def ending(self) -> str:
+        """Say how its last life ended."""
+        code = self.exit_code
+        if code is None:
+            return f"{self.name} has not ended"
+        if code < 0:
+            return f"{self.name} was ended by {signal.Signals(-code).name}"
+        return f"{self.name} ended with exit code {code}"
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """Return the last lines that it wrote."""

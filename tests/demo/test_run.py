@@ -18,13 +18,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websockets
 
+from demo.__main__ import replace
 from harness.files import held
-from harness.ports import Ports, reserve
+from harness.ports import Ports, block, reserve
 from harness.root import ROOT
+from harness.stack import ProcessDiedError, Stack
+from harness.supervisor import Child, Spawner
 
 START_S = 90
 STOP_S = 60
@@ -247,6 +251,40 @@ def test_a_process_that_dies_ends_the_run_with_its_last_words(tmp_path: Path, po
     assert process.returncode == 1
     assert "metrics was ended by SIGKILL; the last lines of" in rest
     assert "listening" in rest
+
+
+def test_one_of_several_that_dies_is_started_again_unless_at_once_or_all_have(
+    tmp_path: Path, ports: Ports, capsys: pytest.CaptureFixture[str]
+):
+    spawner = Spawner()
+    stack = Stack(tmp_path, ports=ports, more=[block(ports.edge + 8)], edges=2)
+    fields: dict[str, Any] = {"spawner": spawner, "environ": os.environ, "directory": tmp_path}
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    stack.children = {
+        name: Child(name, sleep, log=tmp_path / f"{name}.log", **fields)
+        for name in ("edge", "edge-2", "brain")
+    }
+    for child in stack.children.values():
+        child.start()
+    second, replaced = stack.children["edge-2"], dict[str, float]()
+    try:
+        replace(stack, replaced)
+        second.kill()
+        replace(stack, replaced)
+        assert second.running
+        assert capsys.readouterr().err == "edge-2 was ended by SIGKILL; starting it again\n"
+        second.kill()
+        with pytest.raises(ProcessDiedError, match=r"edge-2 was ended by SIGKILL"):
+            replace(stack, replaced)
+        second.start()
+        stack.children["brain"].kill()
+        with pytest.raises(ProcessDiedError, match="brain was ended by SIGKILL"):
+            replace(stack, replaced)
+    finally:
+        for child in stack.children.values():
+            child.kill()
+        stack.close()
+        spawner.close()
 
 
 def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path, ports: Ports):
