@@ -34,6 +34,9 @@ from edge.session.session import Session
 HIGH_WATER_BYTES = 32 * 1024
 """Bytes that may wait in the transport before a reader counts as slow."""
 
+QUEUE_BYTES = 1024 * 1024
+"""Most bytes kept for a slow reader besides; a state with many long names takes a tenth of it."""
+
 FRAMES_PER_TURN = 8
 """Frames taken from one socket before the others get their turn; most send one at a time."""
 
@@ -74,6 +77,7 @@ class Framing(asyncio.Protocol):
         "_phase",
         "_ping_sent",
         "_queue",
+        "_queued",
         "_reading",
         "_resting",
         "_slow_since",
@@ -107,6 +111,8 @@ class Framing(asyncio.Protocol):
         self._ping_sent: float | None = None
         """When the unanswered ping was sent."""
         self._idle_pings = 0
+        self._queued = 0
+        """Bytes in the queue."""
         self._queue: deque[bytes] | None = None
         """What waits until the client reads."""
         self._slow_since: float | None = None
@@ -178,7 +184,9 @@ class Framing(asyncio.Protocol):
         self._endpoint.edge.counters.slow_readers -= 1
         self._slow_since = None
         while self._queue and not self.paused:
-            self._transport.write(self._queue.popleft())
+            frame = self._queue.popleft()
+            self._queued -= len(frame)
+            self._transport.write(frame)
         if not self.paused:
             self._queue = None
             self.session.on_writable()
@@ -200,8 +208,9 @@ class Framing(asyncio.Protocol):
             return
         self._queue = self._queue if self._queue is not None else deque()
         self._queue.append(frame)
-        if len(self._queue) > edge.settings.slow_queue:
-            self._queue = None
+        self._queued += len(frame)
+        if len(self._queue) > edge.settings.slow_queue or self._queued > QUEUE_BYTES:
+            self._queue, self._queued = None, 0
             self.close(CloseCode.TRY_LATER, "reading too slowly")
 
     def hold_reading(self, hold: bool) -> None:
@@ -220,7 +229,7 @@ class Framing(asyncio.Protocol):
     @property
     def held_bytes(self) -> int:
         """Bytes held for this socket, in both directions."""
-        return len(self._buffer) + self._transport.get_write_buffer_size()
+        return len(self._buffer) + self._queued + self._transport.get_write_buffer_size()
 
     @property
     def _largest(self) -> int:

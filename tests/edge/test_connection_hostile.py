@@ -15,6 +15,7 @@ from edge.connection.framing import (
     FRAMES_PER_TURN,
     LOGIN_BYTES,
     MAX_FRAGMENTS,
+    QUEUE_BYTES,
 )
 from edge.connection.rfc6455 import prepare
 from edge.session.session import Session
@@ -90,6 +91,32 @@ def test_a_client_that_does_not_read_gets_no_pongs() -> None:
         edge.clock.advance(0.02)
 
     assert len(wire.transport.written) == written
+
+
+def test_little_is_kept_for_who_does_not_read_however_long_frames_are() -> None:
+    wire, _ = _opened("/ws?token=ada")
+    wire.connection.pause_writing()
+    frame, sent = b"x" * 100_000, 0
+    while wire.close_code is None:
+        wire.connection.send_prepared(frame)
+        sent += len(frame)
+        assert wire.connection.held_bytes <= QUEUE_BYTES
+        assert sent <= QUEUE_BYTES + len(frame)
+        wire.hear()
+    assert wire.close_code == 1013
+    assert wire.connection.held_bytes == 0
+
+
+def test_what_was_kept_for_who_reads_again_counts_no_more() -> None:
+    wire, _ = _opened("/ws?token=ada")
+    for _ in range(3):
+        wire.connection.pause_writing()
+        for _ in range(QUEUE_BYTES // 100_000):
+            wire.connection.send_prepared(b"x" * 100_000)
+        assert wire.connection.held_bytes > QUEUE_BYTES - 100_000
+        wire.connection.resume_writing()
+        assert wire.connection.held_bytes == 0
+    assert wire.close_code is None
 
 
 def test_a_message_comes_in_few_pieces() -> None:
