@@ -1,10 +1,11 @@
 """Decides what learners teach the shared bank: who may, each item once, daily limits, no wild
 times; and bounds its rows.
 
-The state knows whether an answer was the learner's first to an item, for the last 64 items. A learner who answered more than that may have answered an older one too: then the log is asked
-afterwards, in the background, and the bank learns some seconds later. So an item is taught once by
-a learner, exactly, in bounded memory; what a crash or a full queue loses is one observation of the
-bank's, never anything of a learner's.
+The state knows whether an answer was the learner's first to an item, for the last 64 items. A
+learner with more may have answered an older item too: then the log is checked afterwards, in the
+background, and the bank learns some seconds later. So a learner teaches each item exactly once, in
+bounded memory; a crash or a full queue loses one observation of the bank's, never anything of a
+learner's.
 """
 
 from __future__ import annotations
