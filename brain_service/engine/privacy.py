@@ -1,6 +1,6 @@
 """A learner's rights to their data: export everything stored about them, or erase it.
 
-Depends on the journal and the model's terms, on no database and no transport. Works on a store
+Depends on the storage and the model's terms, on no database and no transport. Works on a store
 directly, so that the commands `export` and `erase` need no running brain. They are safe beside one,
 too: the engine reads the audit log every second and at every conflict, drops what was erased from
 memory and tells watchers; it cannot write an erased learner back, because the store never gives a

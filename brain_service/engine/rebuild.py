@@ -1,7 +1,7 @@
 """Recomputes states from the log: all outdated ones by a command, and single ones when first used,
 if unreadable or while that command runs.
 
-Depends on the journal, the bank and the model. A state replaces the learner's newest one only if
+Depends on the storage, the bank and the model. A state replaces the learner's newest one only if
 the learner has not moved since the replay ended, so it is safe beside serving brains. Past
 assessments stay; difficulties and time norms are today's.
 """

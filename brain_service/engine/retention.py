@@ -1,6 +1,6 @@
 """Deletes expired rows from the log, a few at a time, while the brain serves.
 
-Depends on the journal, the bank and the model. The state after a learner's deleted rows is kept in
+Depends on the storage, the bank and the model. The state after a learner's deleted rows is kept in
 their place, so that the rest can still be replayed. Several brains may do it at once: each skips
 what another has deleted.
 """

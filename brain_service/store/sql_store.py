@@ -1,4 +1,4 @@
-"""The store: what the engine asks for, in transactions on threads of their own."""
+"""The store: what the engine asks for, each in a transaction."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -20,7 +18,6 @@ from brain_service.engine.storage import (
     AuditEntry,
     BankTotals,
     Base,
-    ConflictError,
     Declared,
     Head,
     LogRow,
@@ -45,7 +42,6 @@ from brain_service.store.entries import uuid_bytes
 from brain_service.store.heads import Heads
 from brain_service.store.identity import identity
 from brain_service.store.outbox import SqlOutbox
-from brain_service.store.pace import Pace
 from brain_service.store.shortening import aged, bases, shorten
 from brain_service.store.statements import (
     FORGOTTEN,
@@ -57,9 +53,8 @@ from brain_service.store.statements import (
     rows_of,
 )
 from brain_service.store.tables import SCHEMA, bank_items, bank_norms
-from brain_service.store.worker import Worker, WorkerClosedError
+from brain_service.store.transactions import READERS, Transactions
 from service_runtime.database.connections import (
-    BUSY_TIMEOUT_S,
     Database,
     at_once,
     directly,
@@ -71,12 +66,6 @@ from service_runtime.database.connections import (
 from service_runtime.database.faults import translated
 from service_runtime.database.schema import prepare
 
-T = TypeVar("T")
-
-_READERS: Final = 2
-
-_PATIENCE_MS: Final = int(BUSY_TIMEOUT_S * 1000)
-
 # Pages of 8 KB: a learner's first interaction since the brain started writes one of its own, and
 # the heads of active learners are in few of them. SQLite's own cache of 2 MB is enough for
 # time-ordered ids, not for others, which land all over their index.
@@ -84,12 +73,9 @@ _PRAGMAS: Final = ("page_size=8192", "cache_size=-32768", "secure_delete=ON")
 
 
 class SqlStore:
-    """Implements `journal.Store` on a database. Make one with `open`; blocking work runs in threads
-    of its own.
+    """Implements `storage.Store` on a database. Make one with `open`.
 
-    Writes go through one thread and one connection, one at a time; reads through a few other
-    threads, so that they never wait for a commit. Two processes may open the same SQLite file:
-    overwriting the other's data is a `ConflictError`.
+    Two processes may open the same SQLite file: overwriting the other's data is a `ConflictError`.
     """
 
     def __init__(
@@ -106,13 +92,10 @@ class SqlStore:
         self._bank = BankRows(database.engine.dialect)
         self._heads = Heads()
         self._recorders = audit_log.Recorders(clock)
-        # Kept for the life of the store: fetching a connection from the pool costs as much as
-        # writing a row.
-        self.written = database.writer()
-        self._writer = Worker("store-write")
-        self.pace = Pace()
-        self._patience_ms = _PATIENCE_MS
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._transactions = Transactions(database)
+        self._read, self._look = self._transactions.read, self._transactions.look
+        self._write = self._transactions.write
+        self.written, self.pace = self._transactions.connection, self._transactions.pace
         self.outbox = SqlOutbox(self._read, self._write)
 
     @classmethod
@@ -130,7 +113,7 @@ class SqlStore:
 
     @classmethod
     def _open(cls, database: str | Path, clock: Callable[[], float]) -> SqlStore:
-        opened = Database.open(database, connections=1 + _READERS, pragmas=_PRAGMAS)
+        opened = Database.open(database, connections=1 + READERS, pragmas=_PRAGMAS)
         try:
             prepare(opened, SCHEMA)
             with opened.write() as connection:
@@ -146,19 +129,13 @@ class SqlStore:
         """Finish what runs and close every connection; on SQLite this empties the write-ahead file.
         Harmless twice.
         """
-        await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
-        self._writer.close()
-        self._readers.shutdown(wait=True)
-        self.written.close()
-        self.database.close()
+        await asyncio.to_thread(self._transactions.close)
 
     async def load(self, learner_ids: Sequence[str], *, to_write: bool = False) -> dict[str, Head]:
         """Return where these learners stand, in one read."""
         by_digest = {self.digest(learner_id): learner_id for learner_id in learner_ids}
         if to_write:
-            return await self._run_write(partial(self._load_for_writer, by_digest))
+            return await self._transactions.on_writer(partial(self._load_for_writer, by_digest))
 
         def work(connection: sa.Connection) -> dict[str, Head]:
             return _heads_of(rows_in(connection, HEADS, by_digest), by_digest)
@@ -309,29 +286,14 @@ class SqlStore:
             if not rows:
                 return {}
             if all([row.learner_key for row in rows]):
-                return await self._run_write(append)
+                return await self._transactions.on_writer(append)
         return await self._write(work)
 
     def commit_at_once(self, row: Row) -> bool:
         """Write one row on the calling thread, if commits were quick lately and nobody else
         writes.
         """
-        if not self.pace.is_quick or not self._writer.is_idle:
-            return False
-        self._wait_for_others(0)
-
-        def append() -> None:
-            with translated():
-                self._append((row,))
-
-        try:
-            self._writer.do_here(append)
-        except ConflictError:
-            raise
-        except (StoreUnavailableError, WorkerClosedError):
-            self.pace.was_refused()
-            return False
-        return True
+        return self._transactions.here(lambda: self._append((row,)))
 
     def _append(self, rows: Sequence[Row]) -> None:
         """Append rows of known learners without SQLAlchemy, which costs more than SQLite in a lone
@@ -346,12 +308,6 @@ class SqlStore:
         with directly(self.written) as driver:
             append_to_sqlite(driver, *linked, self._heads)
         self.pace.took(time.perf_counter() - began)
-
-    def _wait_for_others(self, milliseconds: int) -> None:
-        """Set how long a write waits for other processes that write the same SQLite file."""
-        if self.database.is_sqlite and milliseconds != self._patience_ms:
-            self._patience_ms = milliseconds
-            sqlite_connection(self.written).execute(f"PRAGMA busy_timeout={milliseconds}")
 
     async def bank(self, items: Sequence[str], subjects: Sequence[str]) -> BankTotals:
         """Return the totals of these items and subjects, in one read."""
@@ -385,7 +341,7 @@ class SqlStore:
             partial(learners.erase, digest=digest, requested_by=requested_by, at_ms=at_ms)
         )
         if self.database.is_sqlite:
-            await self._run_write(self._truncate_wal)
+            await self._transactions.on_writer(self._truncate_wal)
         return count
 
     def _truncate_wal(self) -> None:
@@ -435,46 +391,6 @@ class SqlStore:
     def interaction_key(self, interaction_id: str) -> bytes:
         """Return the 16 bytes under which an id is found: a UUID's own, else a keyed digest."""
         return uuid_bytes(interaction_id) or self.digest(interaction_id)
-
-    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        def transact() -> T:
-            with self.written.begin():
-                return work(self.written)
-
-        return await self._run_write(transact)
-
-    async def _run_write(self, work: Callable[[], T]) -> T:
-        def guarded() -> T:
-            with translated():
-                self._wait_for_others(_PATIENCE_MS)
-                return work()
-
-        try:
-            return await self._writer.do(guarded)
-        except WorkerClosedError as error:
-            raise StoreUnavailableError("the store is closed") from error
-
-    async def _read(self, work: Callable[[sa.Connection], T]) -> T:
-        return await self._run_read(self.database.read, work)
-
-    async def _look(self, work: Callable[[sa.Connection], T]) -> T:
-        """Read without a snapshot across statements."""
-        return await self._run_read(self.database.look, work)
-
-    async def _run_read(
-        self,
-        begin: Callable[[], AbstractContextManager[sa.Connection]],
-        work: Callable[[sa.Connection], T],
-    ) -> T:
-        def transact() -> T:
-            with begin() as connection:
-                return work(connection)
-
-        try:
-            running = asyncio.get_running_loop().run_in_executor(self._readers, transact)
-        except RuntimeError as error:
-            raise StoreUnavailableError("the store is closed") from error
-        return await running
 
 
 def _heads_of(
