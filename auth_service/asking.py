@@ -21,6 +21,11 @@ MOST_BYTES: Final = 1 << 20
 class UnansweredError(Exception):
     """There is no usable answer; the sentence repeats nothing of one."""
 
+    def __init__(self, sentence: str, *, status: int = 0) -> None:
+        """`status` is the HTTP status of a refusal; 0 when nobody refused."""
+        super().__init__(sentence)
+        self.status = status
+
 
 async def asked(
     address: str,
@@ -48,7 +53,7 @@ async def _body(
         client.stream(method, address, data=form, headers=told) as answer,
     ):
         if answer.status_code != httpx.codes.OK:
-            raise UnansweredError(f"refused with {answer.status_code}")
+            raise UnansweredError(f"refused with {answer.status_code}", status=answer.status_code)
         body = bytearray()
         async for piece in answer.aiter_bytes():
             body += piece

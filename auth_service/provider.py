@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import base64
 import urllib.parse
-from typing import Any
+from typing import Any, Final
 
 from auth_service.asking import UnansweredError, asked
 from auth_service.trusted_issuers import SignInWith, TrustError, check_address
 
+_BAD_REQUEST: Final = 400
+"""What a code that cannot be exchanged is answered with (RFC 6749, section 5.2)."""
+
 
 class ProviderError(Exception):
     """The provider cannot be reached or refused; the sentence repeats nothing of its answer."""
+
+
+class CodeRefusedError(ProviderError):
+    """The provider answered, and does not take the code: used, too old, or another's."""
 
 
 class Provider:
@@ -45,7 +52,7 @@ class Provider:
         return self._addresses.get(name, "")
 
     async def exchange(self, code: str, verifier: str, redirect_uri: str) -> str:
-        """Return the ID token that a code stands for. Raises ProviderError."""
+        """Return the ID token that a code stands for. Raises ProviderError, CodeRefusedError."""
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -58,7 +65,14 @@ class Provider:
         if secret:
             pair = ":".join(map(urllib.parse.quote_plus, (self._client.client_id, secret)))
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        answer = await _asked(await self.address("token_endpoint"), form, headers)
+        endpoint = await self.address("token_endpoint")
+        try:
+            answer = await _asked(endpoint, form, headers)
+        except ProviderError as error:
+            cause = error.__cause__
+            if isinstance(cause, UnansweredError) and cause.status == _BAD_REQUEST:
+                raise CodeRefusedError("the provider does not take the code") from None
+            raise
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise ProviderError("the provider answered without an ID token")
@@ -70,8 +84,8 @@ async def _asked(
 ) -> dict[str, Any]:
     try:
         found = await asked(address, form, headers)
-    except UnansweredError:
-        raise ProviderError("the provider cannot be asked, or refused") from None
+    except UnansweredError as error:
+        raise ProviderError("the provider cannot be asked, or refused") from error
     if not isinstance(found, dict):
         raise ProviderError("the provider's answer cannot be read")
     return found

@@ -12,7 +12,7 @@ from typing import Final
 from auth_service.domain import NotFoundError
 from auth_service.federation import FederatedPeople
 from auth_service.login_limits import UnauthenticatedError
-from auth_service.provider import Provider
+from auth_service.provider import CodeRefusedError, Provider
 from auth_service.sessions import Grant, Issuer
 from auth_service.store import Database, People, SessionEndedError
 from auth_service.tokens import BadTokenError
@@ -105,15 +105,15 @@ class SignIn:
         if not hmac.compare_digest(begun.encode(), state.encode()) or int(until) < self._clock():
             raise _refused()
         issuer, provider = self._known(provider_id)
-        token = await provider.exchange(code, self._derived("verifier", state), redirect_uri)
         try:
+            token = await provider.exchange(code, self._derived("verifier", state), redirect_uri)
             claims = await self._tokens.read_identity(
                 token, issuer, nonce=self._derived("nonce", state)
             )
             user_id = await self._federation.settle(claims, issuer)
             user = await self._database.run(self._people.user, user_id)
             return await self._issuer.open(user, None, by=f"provider {provider_id}"), provider_id
-        except (BadTokenError, SessionEndedError, NotFoundError):
+        except (CodeRefusedError, BadTokenError, SessionEndedError, NotFoundError):
             raise _refused() from None
 
     async def logout_address(self, provider_id: str, return_to: str) -> str:

@@ -136,12 +136,9 @@ async def test_what_was_not_begun_here_is_refused(client: Client) -> None:
         other.request(flow=mine.flow, state=mine.state),  # the verifier is another's
         other.request(code="guessed"),
     ):
-        assert await refused(client, request) in (
-            grpc.StatusCode.UNAUTHENTICATED,
-            grpc.StatusCode.UNAVAILABLE,
-        )
+        assert await refused(client, request) is grpc.StatusCode.UNAUTHENTICATED
     await client.FinishSignIn(mine.request())
-    assert await refused(client, mine.request()) is grpc.StatusCode.UNAVAILABLE  # used up
+    assert await refused(client, mine.request()) is grpc.StatusCode.UNAUTHENTICATED  # used up
 
 
 async def test_the_disabled_do_not_come_in(client: Client) -> None:
