@@ -132,20 +132,18 @@ class Metered:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        app, owner = self._app, self._owner(scope)
-        wait_s = self._pay(scope, owner)
-        if wait_s and scope["path"] not in _HEALTH:
-            app = problem_response(
-                429,
-                "rate_limited",
-                "Too many requests; slow down.",
-                retry_after_ms=int(wait_s * 1000) + 1,
-            )
-        if not owner and not scope.get(_OF_MANY):
-            send = _ending(send, always=wait_s > 0)
+        app, is_free = self._app, scope["type"] != "http" or scope["path"] in _HEALTH
+        if not is_free:
+            owner = self._owner(scope)
+            if wait_s := self._pay(scope, owner):
+                app = problem_response(
+                    429,
+                    "rate_limited",
+                    "Too many requests; slow down.",
+                    retry_after_ms=int(wait_s * 1000) + 1,
+                )
+            if not owner and not scope.get(_OF_MANY):
+                send = _ending(send)
         await app(scope, receive, send)
 
     def _owner(self, scope: Scope) -> str:
@@ -162,11 +160,11 @@ class Metered:
         return self._door.requests.of(address, now).take(price, now)
 
 
-def _ending(send: Send, *, always: bool) -> Send:
-    """Return a `send` that closes the connection after a 429, or `always`."""
+def _ending(send: Send) -> Send:
+    """Return a `send` that closes the connection after a 429."""
 
     async def ending(message: Message) -> None:
-        if message["type"] == "http.response.start" and (always or message["status"] == 429):
+        if message["type"] == "http.response.start" and message["status"] == 429:
             message["headers"] = [*message["headers"], (b"connection", b"close")]
         await send(message)
 

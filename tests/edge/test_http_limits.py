@@ -246,13 +246,6 @@ async def test_the_connection_of_an_address_that_asks_too_much_ends() -> None:
     assert heard.lower().count(b"connection: close") == 1
 
 
-async def test_who_asks_too_much_hears_of_our_health_and_needs_a_new_connection() -> None:
-    heard = await _answers(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 5)
-
-    assert heard.count(b"HTTP/1.1 200 ") == 2
-    assert heard.lower().count(b"connection: close") == 1
-
-
 async def test_the_connection_of_a_proxy_of_ours_goes_on() -> None:
     request = b"GET /api/me HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"
     heard = await _answers(request, 5, trusted_proxies=("127.0.0.1",))
