@@ -27,7 +27,6 @@ ABSURD_TIME_S: Final = 86_400.0
 MAX_COUNT: Final = 1000
 ANONYMOUS_SKILL: Final = ""
 """The skill of an interaction that names none; learned from but never shown."""
-_BAD_TIME: Final = "context.time_taken must be seconds, {}; leave it out if unknown."
 _NO_SKILLS: Final = (ANONYMOUS_SKILL,)
 
 

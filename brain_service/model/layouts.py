@@ -109,6 +109,15 @@ _FIELDS_2: Final = (
     Field("since", "d"),
 )
 
+
+def _with(fields: tuple[Field, ...], *changed: Field) -> tuple[Field, ...]:
+    """Return the fields of a layout, some of them of another size."""
+    names = {field.name: field for field in changed}
+    return tuple(names.get(field.name, field) for field in fields)
+
+
+_FIELDS_3: Final = _with(_FIELDS_2, Field("pending", "96s"))
+
 STATES: Final[Mapping[int, StateLayout]] = {
     1: StateLayout(
         signals=_SIGNALS_1,
@@ -117,13 +126,7 @@ STATES: Final[Mapping[int, StateLayout]] = {
     ),
     2: StateLayout(signals=_SIGNALS_1, fields=_FIELDS_2, skill="<5dIQb"),
     # Pending forecasts also name their subject.
-    3: StateLayout(
-        signals=_SIGNALS_1,
-        fields=tuple(
-            Field("pending", "96s") if field.name == "pending" else field for field in _FIELDS_2
-        ),
-        skill="<5dIQb",
-    ),
+    3: StateLayout(signals=_SIGNALS_1, fields=_FIELDS_3, skill="<5dIQb"),
 }
 """Every layout of states that was ever written, by its number, the first byte."""
 STATE: Final = max(STATES)

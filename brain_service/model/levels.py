@@ -38,7 +38,6 @@ from brain_service.model.values import maker
 INDEX: Final = {signal.name: i for i, signal in enumerate(SIGNALS)}
 NAMES: Final = tuple(level.name for level in LEVELS)
 """The levels in the order of every tuple of levels here."""
-GRADES: Final = tuple(level.grade for level in LEVELS)
 DRIVER_NAMES: Final = tuple(tuple(level.coefficients) for level in LEVELS)
 """Per level, the names of its drivers, in the order of `Estimates.contributions`."""
 CLIPPED: Final = "clipped"

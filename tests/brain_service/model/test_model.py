@@ -380,7 +380,7 @@ def test_half_an_hour_of_idling_ends_a_session_and_a_shorter_pause_does_not() ->
 
 
 def test_grades_say_what_each_level_was_checked_against() -> None:
-    assert dict(zip(NAMES, levels.GRADES, strict=True)) == {
+    assert {level.name: level.grade for level in params.LEVELS} == {
         "cognitive_load": "human",
         "frustration_level": "human",
         "confidence_level": "human",

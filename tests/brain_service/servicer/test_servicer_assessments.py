@@ -12,7 +12,8 @@ from aivo.brain.v1 import brain_pb2 as pb
 from brain_service import model
 from brain_service.model import Assessment, levels
 from brain_service.model.interaction import interaction_from_context
-from brain_service.model.levels import BASES, GRADES, NAMES
+from brain_service.model.levels import BASES, NAMES
+from brain_service.model.params import LEVELS
 from brain_service.servicer.assessments import AssessmentCache
 from tests.brain_service.servicer.contract import assessment_of
 
@@ -97,7 +98,7 @@ def check(model_says: Assessment) -> None:
         assert getattr(assessment.uncertainty, field) == pytest.approx(
             uncertainty[index], abs=1e-12
         )
-        assert assessment.grades[number - 1] == GRADE_NAMES[GRADES[index]]
+        assert assessment.grades[number - 1] == GRADE_NAMES[LEVELS[index].grade]
         drivers = [(driver, share) for of, driver, share in table if of == number]
         assert drivers == [
             (driver.name, driver.contribution)
