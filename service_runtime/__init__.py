@@ -1,4 +1,4 @@
-"""How any process of ours runs: settings, logs, lifetime, gRPC server and client. It imports
+"""What every process shares: settings, logs, lifetime, gRPC server and client. It imports
 neither a contract nor a process.
 
 gRPC reads its environment when it is first imported, so each service imports this package first.
