@@ -238,7 +238,7 @@ async def _outdated(store: Store) -> array[int]:
     """Return the keys of learners with states of an older layout or older constants."""
     found = array("q")
     after = 0
-    while some := await store.standings(after=after, limit=_SCAN, stamp=codec.STAMP_BYTES):
+    while some := await store.stamps(after=after, limit=_SCAN, stamp=codec.STAMP_BYTES):
         found.extend(each.learner_key for each in some if not codec.is_up_to_date(each.stamp))
         after = some[-1].learner_key
     return found

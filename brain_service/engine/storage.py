@@ -32,7 +32,7 @@ __all__ = [
     "Row",
     "SchemaError",
     "Shortened",
-    "Standing",
+    "StateStamp",
     "Store",
     "StoreError",
     "StoreUnavailableError",
@@ -101,7 +101,7 @@ class Head(NamedTuple):
     state: bytes
 
 
-class Standing(NamedTuple):
+class StateStamp(NamedTuple):
     """Where a learner stands, without reading the stored bytes."""
 
     learner_key: int
@@ -243,7 +243,7 @@ class Store(Protocol):
     ) -> list[LogRow]:
         """Return rows after a revision, or the last ones, oldest first; at most `limit`."""
 
-    async def standings(self, *, after: int, limit: int, stamp: int) -> list[Standing]:
+    async def stamps(self, *, after: int, limit: int, stamp: int) -> list[StateStamp]:
         """Return learners that have interactions, in the order of their keys, those after one.
 
         At most `limit`, with the first `stamp` bytes of their states.

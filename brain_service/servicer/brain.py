@@ -182,11 +182,12 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         """
         watch_id = checks.identifier("watch_id", request.watch_id)
         checks.at_most("cursors", request.cursors, checks.MAX_CURSORS)
-        watch, standings = await self._watches.open(watch_id, convert.cursors(request.cursors))
+        watch, starts = await self._watches.open(watch_id, convert.cursors(request.cursors))
         # By a callback of the call, because cancelling drops this generator wherever it is.
         context.add_done_callback(lambda ctx: self._watches.close(watch))  # type: ignore[arg-type]  # stubs want a class
         yield brain_pb2.WatchStateResponse(
-            epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
+            epoch=self._watches.epoch,
+            snapshots=convert.starting_points(starts, self._readings),
         )
         while True:
             batch = await self._streams.wait(watch.take)
@@ -201,9 +202,10 @@ class BrainServicer(brain_pb2_grpc.BrainServiceServicer):
         checks.at_most("add", request.add, checks.MAX_CURSORS)
         checks.at_most("remove", request.remove, checks.MAX_CURSORS)
         add = convert.cursors(request.add)
-        standings = await self._watches.modify(request.watch_id, add, request.remove)
+        starts = await self._watches.modify(request.watch_id, add, request.remove)
         return brain_pb2.ModifyWatchResponse(
-            epoch=self._watches.epoch, snapshots=convert.standings(standings, self._readings)
+            epoch=self._watches.epoch,
+            snapshots=convert.starting_points(starts, self._readings),
         )
 
     async def GetState(

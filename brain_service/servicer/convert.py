@@ -16,7 +16,7 @@ from brain_service.servicer.assessments import AssessmentCache, serialised
 from brain_service.servicer.checks import InvalidFieldError
 from brain_service.watch.follow import Crossed, Update
 from brain_service.watch.watch import Heartbeat
-from brain_service.watch.watches import Cursor, Standing
+from brain_service.watch.watches import Cursor, StartingPoint
 from service_runtime import trace_context
 from service_runtime.slices import sliced
 
@@ -128,8 +128,8 @@ def snapshot(
     return message
 
 
-def standings(
-    values: Iterable[Standing], assessments: AssessmentCache
+def starting_points(
+    values: Iterable[StartingPoint], assessments: AssessmentCache
 ) -> list[brain_pb2.LearnerSnapshot]:
     """Answer with the positions of added learners."""
     return [

@@ -29,7 +29,7 @@ _NEXT_PLACE: Final = {
 }
 
 
-class Standing(NamedTuple):
+class ChainEnd(NamedTuple):
     """Where a learner stands."""
 
     key: int
@@ -40,26 +40,26 @@ class Standing(NamedTuple):
     """The log was deleted up to this revision."""
 
 
-_NOWHERE: Final = Standing(0, 0, 0, 0)
+_NOWHERE: Final = ChainEnd(0, 0, 0, 0)
 
 
-def standing(connection: sa.Connection, learner_digest: bytes, *, hold: bool = False) -> Standing:
+def chain_end(connection: sa.Connection, learner_digest: bytes, *, hold: bool = False) -> ChainEnd:
     """Return a learner's position; an unknown one has key and revision 0. `hold` locks the learner
     until the transaction ends.
     """
     query = _STANDING.with_for_update(of=[heads_table, learners]) if hold else _STANDING
     found = connection.execute(query, {"digest": learner_digest}).one_or_none()
-    return Standing(*found) if found else _NOWHERE
+    return ChainEnd(*found) if found else _NOWHERE
 
 
-def standing_of(connection: sa.Connection, key: int) -> Standing:
+def chain_end_of(connection: sa.Connection, key: int) -> ChainEnd:
     """Return the position of the learner with this key; an unknown key has revision 0."""
     found = connection.execute(_STANDING_OF, {"key": key}).one_or_none()
-    return Standing(*found) if found else _NOWHERE
+    return ChainEnd(*found) if found else _NOWHERE
 
 
 def page(
-    connection: sa.Connection, stands: Standing, *, after: int, limit: int, newest: bool = False
+    connection: sa.Connection, stands: ChainEnd, *, after: int, limit: int, newest: bool = False
 ) -> list[LogRow]:
     """Return a learner's first rows after a revision, or the last ones, oldest first; at most
     `limit`.
@@ -136,7 +136,7 @@ def emptied(connection: sa.Connection) -> sa.Update | sa.Delete:
     return sa.update(log).values(SHELL) if connection.dialect.name == "sqlite" else sa.delete(log)
 
 
-def places_of(connection: sa.Connection, stands: Standing) -> Sequence[int]:
+def places_of(connection: sa.Connection, stands: ChainEnd) -> Sequence[int]:
     """Return the places of all rows of a learner that the log keeps."""
     if stands.revision == stands.forgotten:
         return []

@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from brain_service.store import audit_log, heads, outbox
-from brain_service.store.chain import places_of, standing
+from brain_service.store.chain import chain_end, places_of
 from brain_service.store.shortening import remove
 from brain_service.store.statements import KEYS, rows_in
 from brain_service.store.tables import heads as heads_table
@@ -46,7 +46,7 @@ SELECT learner_digest, learner_key FROM added
 
 def note_export(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms: int) -> int:
     """Record that someone requested everything about a learner; returns the newest revision."""
-    key, _, revision, _ = standing(connection, digest)
+    key, _, revision, _ = chain_end(connection, digest)
     audit_log.note(
         connection, "export", digest, key, requested_by=requested_by, at_ms=at_ms, count=revision
     )
@@ -57,7 +57,7 @@ def erase(connection: sa.Connection, *, digest: bytes, requested_by: str, at_ms:
     """Delete everything about a learner, record who asked, and return the number of
     interactions.
     """
-    stands = standing(connection, digest, hold=True)
+    stands = chain_end(connection, digest, hold=True)
     key = stands.key
     count = remove(connection, places_of(connection, stands))
     _clear_head(connection, key)

@@ -24,7 +24,7 @@ from brain_service.engine.storage import (
     Rebuilt,
     Row,
     Shortened,
-    Standing,
+    StateStamp,
     StoreUnavailableError,
 )
 from brain_service.model.increments import BankIncrements
@@ -32,11 +32,11 @@ from brain_service.store import audit_log, bank_rows, heads, learners, outbox
 from brain_service.store.appending import append_to_postgres, append_to_sqlite, link
 from brain_service.store.bank_rows import BankRows, too_many, too_old
 from brain_service.store.chain import (
+    chain_end,
+    chain_end_of,
     log_row,
     page,
     replace_head,
-    standing,
-    standing_of,
 )
 from brain_service.store.entries import uuid_bytes
 from brain_service.store.heads import Heads
@@ -48,7 +48,7 @@ from brain_service.store.statements import (
     HEADS,
     KEYS,
     REVISIONS,
-    STANDINGS,
+    STAMPS,
     rows_in,
     rows_of,
 )
@@ -192,7 +192,7 @@ class SqlStore:
         return await self._read(
             lambda connection: page(
                 connection,
-                standing(connection, digest),
+                chain_end(connection, digest),
                 after=after_revision,
                 limit=limit,
                 newest=newest,
@@ -205,15 +205,15 @@ class SqlStore:
         """Return a page of the log of the learner with this key, oldest first."""
         return await self._read(
             lambda connection: page(
-                connection, standing_of(connection, learner_key), after=after_revision, limit=limit
+                connection, chain_end_of(connection, learner_key), after=after_revision, limit=limit
             )
         )
 
-    async def standings(self, *, after: int, limit: int, stamp: int) -> list[Standing]:
+    async def stamps(self, *, after: int, limit: int, stamp: int) -> list[StateStamp]:
         """Return learners that have interactions, in the order of their keys, those after one."""
         bounds = {"after": after, "limit": limit, "stamp": stamp}
         return await self._read(
-            lambda connection: [Standing(*row) for row in connection.execute(STANDINGS, bounds)]
+            lambda connection: [StateStamp(*row) for row in connection.execute(STAMPS, bounds)]
         )
 
     async def rebuild(self, learners: Sequence[Rebuilt]) -> list[int]:

@@ -44,7 +44,7 @@ _FIND: Final = sa.select(
     log.c.interaction_key.in_(sa.bindparam("interaction_keys", expanding=True)),
     log.c.learner_key.in_(sa.bindparam("learner_keys", expanding=True)),
 )
-STANDINGS: Final = (
+STAMPS: Final = (
     sa.select(
         learners.c.learner_key,
         heads.c.revision,

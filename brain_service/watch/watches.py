@@ -49,7 +49,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StartingPoint:
     """Where an added learner stands."""
 
     snapshot: LearnerSnapshot
@@ -168,7 +168,9 @@ class Watches:
         while len(self._round) > left:
             await self.beat()
 
-    async def open(self, watch_id: str, cursors: Sequence[Cursor]) -> tuple[Watch, list[Standing]]:
+    async def open(
+        self, watch_id: str, cursors: Sequence[Cursor]
+    ) -> tuple[Watch, list[StartingPoint]]:
         """Open a watch and return its learners' positions; an open one with the same id ends.
 
         Failing or cancelled, it leaves nothing behind.
@@ -187,7 +189,7 @@ class Watches:
 
     async def modify(
         self, watch_id: str, add: Sequence[Cursor], remove: Sequence[str]
-    ) -> list[Standing]:
+    ) -> list[StartingPoint]:
         """Remove learners from an open watch, add others or move their cursors, and return the
         positions of the added ones.
 
@@ -269,7 +271,7 @@ class Watches:
         follow.catch_up(_publication(follow.learner_id, entry) for entry in entries)
         return True
 
-    async def _add(self, watch: Watch, cursors: Sequence[Cursor]) -> list[Standing]:
+    async def _add(self, watch: Watch, cursors: Sequence[Cursor]) -> list[StartingPoint]:
         if not cursors:
             return []
         # Registered before the store is read; an earlier follower of a learner continues until this
@@ -319,7 +321,7 @@ class Watches:
         cursor: Cursor,
         snapshot: LearnerSnapshot,
         kept_after: int,
-    ) -> Standing:
+    ) -> StartingPoint:
         same_history = cursor.epoch == self._source.epoch
         missed = snapshot.revision - cursor.revision
         self.drop(watch, follow.learner_id)
@@ -343,7 +345,7 @@ class Watches:
             and cursor.revision >= kept_after
             and (cursor.every or missed <= self._resume_limit)
         )
-        return Standing(snapshot=snapshot, recovered=recovered)
+        return StartingPoint(snapshot=snapshot, recovered=recovered)
 
     def _unseat(self, watch: Watch, follow: Follow) -> None:
         left = [

@@ -245,10 +245,10 @@ def test_every_hot_query_reads_by_index() -> None:
     with engine.connect() as connection:
         for query in (statements.HEADS, statements.REVISIONS, statements.KEYS):
             list(statements.rows_in(connection, query, [b"1", b"2"]))
-        chain.page(connection, chain.standing(connection, b"1"), after=0, limit=10)
-        connection.execute(statements.STANDINGS, {"after": 1, "limit": 9, "stamp": 9}).all()
+        chain.page(connection, chain.chain_end(connection, b"1"), after=0, limit=10)
+        connection.execute(statements.STAMPS, {"after": 1, "limit": 9, "stamp": 9}).all()
         connection.scalar(chain._MILESTONE, {"key": 1, "milestone": 64})
-        chain.places_of(connection, chain.Standing(1, 1, 1, 0))
+        chain.places_of(connection, chain.ChainEnd(1, 1, 1, 0))
         list(statements.rows_in(connection, statements.FORGOTTEN, [b"1", b"2"]))
         shortening.bases(connection, [1, 2])
         list(statements.rows_of(connection, [(b"1", 2), (b"3", 4)]))

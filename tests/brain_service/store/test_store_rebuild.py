@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_service.engine.storage import Rebuilt, Standing
+from brain_service.engine.storage import Rebuilt, StateStamp
 from brain_service.store import SqlStore
 from brain_service.store.tables import MILESTONE
 from tests.brain_service.store.test_store import NOTHING, row
@@ -100,12 +100,12 @@ async def test_standings_come_in_the_order_of_keys_and_only_of_who_did_something
     )
     await store.erase("b", requested_by="root", at_ms=1)
     expected = [
-        Standing(key, 2 if name == "c" else 1, f"state {name}"[:7].encode())
+        StateStamp(key, 2 if name == "c" else 1, f"state {name}"[:7].encode())
         for name, key in sorted(keys.items(), key=lambda pair: pair[1])
         if name != "b"
     ]
 
-    assert await store.standings(after=0, limit=10, stamp=7) == expected
-    assert await store.standings(after=0, limit=2, stamp=7) == expected[:2]
-    assert await store.standings(after=expected[1].learner_key, limit=9, stamp=7) == expected[2:]
-    assert await store.standings(after=expected[-1].learner_key, limit=9, stamp=7) == []
+    assert await store.stamps(after=0, limit=10, stamp=7) == expected
+    assert await store.stamps(after=0, limit=2, stamp=7) == expected[:2]
+    assert await store.stamps(after=expected[1].learner_key, limit=9, stamp=7) == expected[2:]
+    assert await store.stamps(after=expected[-1].learner_key, limit=9, stamp=7) == []

@@ -23,9 +23,9 @@ async def test_a_new_watcher_gets_the_snapshot_and_then_what_follows(
 ) -> None:
     log.apply("mia")
     log.apply("mia")
-    watch, (standing,) = await watches.open("w", [Cursor(learner_id="mia")])
+    watch, (start,) = await watches.open("w", [Cursor(learner_id="mia")])
 
-    assert (standing.snapshot.revision, standing.recovered) == (2, False)
+    assert (start.snapshot.revision, start.recovered) == (2, False)
     assert idle(watch)
 
     watches.publish([log.apply("mia")])
@@ -68,9 +68,9 @@ async def test_resume(
     for _ in range(5):
         log.apply("mia")
     cursor = Cursor(learner_id="mia", epoch=epoch, revision=revision, every=every)
-    watch, (standing,) = await watches.open("w", [cursor])
+    watch, (start,) = await watches.open("w", [cursor])
 
-    assert (5, recovered) == (standing.snapshot.revision, standing.recovered)
+    assert (5, recovered) == (start.snapshot.revision, start.recovered)
     assert expected == (await take(watch) if expected else [])
     if len(expected) != 4:
         assert idle(watch)
@@ -89,10 +89,10 @@ async def test_whom_the_log_does_not_reach_back_to_is_not_called_recovered(
         log.apply("ada")
     log.kept["ada"] = 3
     watches = Watches(log)
-    watch, [standing] = await watches.open(
+    watch, [start] = await watches.open(
         "w", [Cursor(learner_id="ada", epoch=EPOCH, revision=revision, every=every)]
     )
-    assert (standing.snapshot.revision, standing.recovered) == (5, recovered)
+    assert (start.snapshot.revision, start.recovered) == (5, recovered)
     watches.publish([log.apply("ada")])
 
     told = {}
@@ -110,11 +110,9 @@ async def test_a_latest_watcher_too_far_back_is_told_the_newest_but_not_called_r
 ) -> None:
     for _ in range(50):
         log.apply("mia")
-    watch, (standing,) = await watches.open(
-        "w", [Cursor(learner_id="mia", epoch=EPOCH, revision=2)]
-    )
+    watch, (start,) = await watches.open("w", [Cursor(learner_id="mia", epoch=EPOCH, revision=2)])
 
-    assert not standing.recovered
+    assert not start.recovered
     assert await take(watch) == [("mia", 50, 47)]
     assert log.reads == 1
     watches.publish([log.apply("mia")])
@@ -144,9 +142,9 @@ async def test_what_happens_while_the_snapshot_is_read_is_not_lost(
     await asyncio.sleep(0)
     watches.publish([log.apply("mia")])
     log.gate.set()
-    watch, (standing,) = await opening
+    watch, (start,) = await opening
     watches.publish([log.apply("mia")])
-    reached = standing.snapshot.revision
+    reached = start.snapshot.revision
     for _, revision, _ in await take(watch):
         assert revision > reached
         reached = revision
@@ -158,13 +156,13 @@ async def test_many_learners_are_looked_up_in_parts(log: Log, watches: Watches) 
     learners = [f"l{number}" for number in range(1000)]
     for learner in learners:
         log.apply(learner)
-    watch, standings = await watches.open(
+    watch, starts = await watches.open(
         "w", [Cursor(learner_id=learner, epoch=EPOCH) for learner in learners]
     )
 
-    assert [
-        (standing.snapshot.learner_id, standing.snapshot.revision) for standing in standings
-    ] == [(learner, 1) for learner in learners]
+    assert [(start.snapshot.learner_id, start.snapshot.revision) for start in starts] == [
+        (learner, 1) for learner in learners
+    ]
     got: set[str] = set()
     while len(got) < 1000:
         got |= {learner for learner, _, _ in await take(watch)}
@@ -174,15 +172,14 @@ async def test_modify_adds_removes_and_moves(log: Log, watches: Watches) -> None
     watch, _ = await watches.open("w", [Cursor(learner_id="mia"), Cursor(learner_id="ben")])
     watches.publish([log.apply("mia"), log.apply("ben"), log.apply("ben")])
 
-    standings = await watches.modify(
+    starts = await watches.modify(
         "w",
         [Cursor(learner_id="ben", epoch=EPOCH, revision=0, every=True), Cursor(learner_id="zoe")],
         ["mia", "nobody"],
     )
 
     assert [
-        (standing.snapshot.learner_id, standing.snapshot.revision, standing.recovered)
-        for standing in standings
+        (start.snapshot.learner_id, start.snapshot.revision, start.recovered) for start in starts
     ] == [("ben", 2, True), ("zoe", 0, False)]
     assert await take(watch) == [("ben", 1, 0), ("ben", 2, 0)]
     watches.publish([log.apply("mia"), log.apply("zoe")])
@@ -294,11 +291,11 @@ async def test_a_learner_erased_while_the_watcher_was_away_is_told_gone(
 ) -> None:
     for _ in range(since):
         log.apply("mia")
-    watch, (standing,) = await watches.open(
+    watch, (start,) = await watches.open(
         "w", [Cursor(learner_id="mia", epoch=EPOCH, revision=5, every=True)]
     )
     (update,) = (await watch.take()).updates
 
-    assert (standing.snapshot.revision, standing.recovered) == (since, False)
+    assert (start.snapshot.revision, start.recovered) == (since, False)
     assert update.publication.gone
     assert watches.learners == 0

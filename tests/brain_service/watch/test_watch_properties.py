@@ -53,8 +53,8 @@ class Reader:
         ]
 
     async def connect(self) -> None:
-        self.watch, standings = await self.watches.open(f"every={self.every}", self.cursors())
-        assert all(standing.recovered for standing in standings)
+        self.watch, starts = await self.watches.open(f"every={self.every}", self.cursors())
+        assert all(start.recovered for start in starts)
 
     async def take(self, meanwhile: Sequence[Publication] = ()) -> None:
         if self.watch.due or self.watch.heartbeat:
