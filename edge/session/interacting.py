@@ -31,8 +31,11 @@ class Interacting:
         self.socket = socket
         self._watching = watching
         self.in_flight = 0
-        self._lone = 0
-        """Interactions in a row that were alone in flight when they arrived."""
+        self._lone = 1
+        """Interactions in a row that were alone in flight when they arrived. A socket begins as if
+        there had been one: behind those who go first a crowd that has just come would wait for
+        seconds.
+        """
 
     @property
     def is_alone(self) -> bool:

@@ -136,4 +136,4 @@ def test_who_sends_one_after_the_other_is_alone_and_who_sends_many_is_not(edge: 
     for _ in range(3):
         say(session, "virtual_brain_interact", data=interaction())
 
-    assert edge.brain.alone == [False, True, True, False, False, False, True, True]
+    assert edge.brain.alone == [True, True, True, False, False, False, True, True]
