@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -110,8 +110,7 @@ def _address(kind: str, stack: ExitStack, folder: Path) -> str:
 
 
 @asynccontextmanager
-async def ends(url: str, count: int = 2, epoch: str = "e1") -> AsyncIterator[list[End]]:
-    made = [End(open_bus(url, epoch)) for _ in range(count)]
+async def running(made: list[End]) -> AsyncIterator[list[End]]:
     for end in made:
         await end.bus.start()
     try:
@@ -123,19 +122,13 @@ async def ends(url: str, count: int = 2, epoch: str = "e1") -> AsyncIterator[lis
             await end.bus.stop()
 
 
-@asynccontextmanager
-async def quick_ends(server: Valkey) -> AsyncIterator[list[End]]:
+def ends(url: str, count: int = 2, epoch: str = "e1") -> AbstractAsyncContextManager[list[End]]:
+    return running([End(open_bus(url, epoch)) for _ in range(count)])
+
+
+def quick_ends(server: Valkey) -> AbstractAsyncContextManager[list[End]]:
     """Two ends that notice silence at once."""
-    made = [End(ValkeyBus(server.url, "e1", beat_s=0.05, patience_s=0.4)) for _ in range(2)]
-    for end in made:
-        await end.bus.start()
-    try:
-        for end in made:
-            await end.in_touch()
-        yield made
-    finally:
-        for end in made:
-            await end.bus.stop()
+    return running([End(ValkeyBus(server.url, "e1", beat_s=0.05, patience_s=0.4)) for _ in "ab"])
 
 
 async def test_the_publisher_itself_hears_at_once_and_only_once(url: str) -> None:

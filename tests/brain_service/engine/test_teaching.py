@@ -185,7 +185,7 @@ async def test_a_pupil_makes_so_many_rows_a_day(
     async with running(path) as brain:
         await answer(brain, "mallory", *attack)
         await learned(brain, "any")
-        await brain.engine.bank.flush(0.0)
+        await brain.engine.stop()  # writes the bank, and waits where it is being written
         with brain.store.database.engine.connect() as connection:
             count = connection.exec_driver_sql
             assert count("SELECT count(*) FROM bank_items").scalar_one() == items
