@@ -222,6 +222,7 @@ class Listener(HttpToolsProtocol):
         socket.connection_made(self.transport)
         self.transport.set_protocol(socket)
         self._leave()
+        self.parser = None  # type: ignore[assignment]  # it holds this protocol
         is_get = self.scope["method"] == "GET" and self.scope["http_version"] == "1.1"
         request = handshake.plain(self.url, self.headers) if is_get else None
         if request is None:

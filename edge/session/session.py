@@ -17,6 +17,7 @@ from edge.ports import Identity, Sink, UpstreamError
 from edge.session import asking
 from edge.session.connected import Connected
 from edge.session.dependencies import Dependencies
+from edge.session.gone import GONE
 from edge.session.interacting import Interacting
 from edge.session.replies import Replies
 from edge.session.talking import Talking
@@ -355,6 +356,7 @@ class Session:
     def end(self) -> None:
         """The socket is closed: remove it from the edge."""
         self._ended = True
+        self.sink = self.replies.sink = GONE
         socket = self._socket
         if socket is None:
             return

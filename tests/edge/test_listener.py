@@ -304,3 +304,26 @@ async def test_a_client_that_leaves_little_unread_is_not_waited_for(
             await until(lambda: bool(listeners) and not running.endpoint.door.connections)
         async with open_socket(running.url, "ada") as honest:
             assert (await honest.ask("ping", sent_at=1.5))["sent_at"] == 1.5
+
+
+async def test_a_socket_of_a_stranger_leaves_no_work_for_the_garbage_collector() -> None:
+    async with running_edge(EdgeSettings()) as running:
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", running.port)) as client:
+                    client.setblocking(False)
+                    client.sendall(UPGRADE)
+                    await asyncio.wait_for(
+                        asyncio.get_running_loop().sock_recv(client, 4096), WAIT_S
+                    )
+            await until(lambda: not running.endpoint.connections)
+            gc.collect()
+            left = {type(one).__name__ for one in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert left.isdisjoint({"Connection", "Session", "Listener", "HttpRequestParser"})
