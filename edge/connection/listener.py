@@ -111,6 +111,8 @@ class Listener(HttpToolsProtocol):
             self._answering.message_event.set()
             if self._asked is not None:
                 self._asked.cancel()
+        # An unfinished request and this protocol would hold each other until garbage is collected.
+        self.cycle = self._answering = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Take what came. Whatever it is, nothing is raised."""
