@@ -322,6 +322,7 @@ class TestKeys:
             await keys.load()
         over.set()
         issuer.behaves = None
+        monkeypatch.undo()
         clock.now_s += RETRY_S
         await keys.key("ed", "EdDSA")
 

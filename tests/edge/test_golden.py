@@ -13,7 +13,7 @@ import pytest
 
 from brain_service.model.alerts import ATTENTION, CROSSINGS, RECOMMENDATION
 from brain_service.model.attention import REASONS, Attention
-from brain_service.model.levels import CLIPPED, DRIVER_NAMES, GRADES, NAMES
+from brain_service.model.levels import CLIPPED, DRIVER_NAMES, LEVELS, NAMES
 from brain_service.model.recommend import ADVICE, Recommendation, Urgency
 from brain_service.model.words import CAUSES, DRIVERS, Because
 from edge.frames import asyncapi, incoming, outgoing, schema
@@ -173,9 +173,7 @@ def test_a_server_frame_says_what_the_brain_says(name: str) -> None:
             assert set(parts) <= {*DRIVER_NAMES[NAMES.index(level)], CLIPPED}
     for grades in _found(frame, "grades"):
         assert grades == {
-            level: grade
-            for level, grade in zip(NAMES, GRADES, strict=True)
-            if level != "item_confidence"
+            level.name: level.grade for level in LEVELS if level.name != "item_confidence"
         }
     for struggle in _found(frame, "struggle"):
         for one in struggle["because"]:
