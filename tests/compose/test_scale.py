@@ -26,6 +26,7 @@ from tests.compose.engine import Deployment, deployed, health_of, why_not
 from tests.compose.faults import BRAIN_AWAY, CLOCKS, DISK, Faults, prepare_clocks
 from tests.replay.lane import Tally
 from tests.support.day import school_day, some_minutes_ago, until_acknowledged
+from tests.support.eventually import eventually
 from tests.support.school import School, found_school
 from tests.support.socket import open_socket
 
@@ -90,7 +91,9 @@ async def test_access_that_is_taken_away_ends_at_every_edge_within_a_second(
         for _ in range(6):
             token = await asyncio.to_thread(scaled_school.token, "parent")
             sockets.append(await stack.enter_async_context(open_socket(scaled.ws_url, token)))
-            await sockets[-1].ask("subscribe_learner", learner_id="ada")
+            # The other auth service hears of the parent a moment after the one that was told.
+            subscribe = partial(sockets[-1].ask, "subscribe_learner", learner_id="ada")
+            await eventually(subscribe, lambda told: bool(told.get("success")))
         channel = grpc.insecure_channel(scaled.address("auth"))
         remove = auth_pb2.RemoveRelationRequest(relation=relation)
         await asyncio.to_thread(
