@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from aivo_client import Config, Waiting, uuid7
+from aivo_client.transport import now
 from aivo_client.wishes import LEARNER
 from harness import traffic
-from tests.load.rim import Frame, Rim, Target, now
+from tests.load.rim import Frame, Rim, Target
 from tests.load.tally import INTERACT, PING, READ, SelfCheck, Tally
 from tests.load.verdict import DUPLICATED, LOST, Verdict, View, Writes
 

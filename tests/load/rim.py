@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket as sockets
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypedDict, cast
@@ -19,6 +18,7 @@ import msgspec
 from aivo_client import AivoError, Config, errors
 from aivo_client.machine import Machine
 from aivo_client.timers import Timers
+from aivo_client.transport import now
 from aivo_client.values import (
     CancelTimers,
     Close,
@@ -235,8 +235,3 @@ _PERFORM: Final[dict[type, Callable[[Rim, Any], None]]] = {
     Lost: Rim._lost,
     Settled: Rim._settled,
 }
-
-
-def now() -> tuple[float, float]:
-    """Return the present for the machine."""
-    return time.monotonic(), time.time()
